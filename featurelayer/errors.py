@@ -1,0 +1,192 @@
+"""Every exception featurelayer raises on purpose.
+
+    FeatureLayerError                  a handled failure: the CLI prints it and exits with 1
+    ├── MetadataError                  the annotations are wrong; holds *all* problems found
+    ├── ArtifactError                  dbt's files
+    │   ├── ManifestNotFound           run `dbt parse`
+    │   ├── ManifestUnreadable         truncated or not JSON
+    │   └── UnsupportedManifest        written by a dbt that is too old
+    ├── ConfigError                    featurelayer.yml, dbt_project.yml or profiles.yml
+    ├── UnknownNameError               a view, feature, entity or service that does not exist
+    ├── PlanError                      an impossible request; holds all reasons found
+    │   └── UnsupportedByDialect       the engine lacks a capability
+    ├── LabelError                     the label rows can't be used; holds all reasons found
+    ├── WarehouseError                 carries the SQL that failed
+    │   └── RelationNotBuilt           the model exists in dbt, not in the warehouse
+    ├── OnlineStoreError               `.retryable` says whether trying again can help
+    │   ├── StoreThrottled
+    │   ├── StoreUnavailable
+    │   ├── StoreNotFound              no such table or file
+    │   ├── StoredSchemaMismatch       an item names a schema the store does not hold
+    │   ├── DeadlineExceeded           the lookup's time was up before every item was read
+    │   └── StaleFeature               `on_stale: raise` and the view is stale
+    ├── CodecError                     a value that the declared type can't hold
+    └── MissingDependency              an extra is not installed
+
+Anything else that reaches the CLI is our bug: exit code 2.
+Messages say what is wrong, where, and how to fix it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class FeatureLayerError(Exception):
+    """A failure with a message for the person who can fix it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong: what, where and how to fix it.
+
+    `where` is `file -> resource -> yaml.path`; `code` is the stable check code (FL102), if it has one.
+    """
+
+    what: str
+    where: str = ""
+    fix: str = ""
+    code: str = ""
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  at   {self.where}")
+        if self.fix or self.code:
+            check = f"Check {self.code}." if self.code else ""
+            lines.append("  fix  " + " ".join(part for part in (self.fix, check) if part))
+        return "\n".join(lines)
+
+
+class ProblemsError(FeatureLayerError):
+    """Holds every problem found, not only the first."""
+
+    noun = "problem"
+
+    def __init__(self, problems: Iterable[Problem | str]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(
+            problem if isinstance(problem, Problem) else Problem(what=problem) for problem in problems
+        )
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        body = "\n".join(str(problem) for problem in self.problems)
+        count = len(self.problems)
+        return body if count == 1 else f"{count} {self.noun}s\n{body}"
+
+
+class MetadataError(ProblemsError):
+    """The project's annotations are wrong."""
+
+
+class ArtifactError(FeatureLayerError):
+    """A dbt artifact can't be used."""
+
+
+class ManifestNotFound(ArtifactError):
+    """There is no manifest.json where dbt would have written it."""
+
+
+class ManifestUnreadable(ArtifactError):
+    """manifest.json is truncated or not JSON."""
+
+
+class UnsupportedManifest(ArtifactError):
+    """manifest.json has a schema version that can't be read."""
+
+
+class ConfigError(ProblemsError):
+    """featurelayer.yml, dbt_project.yml or profiles.yml is missing something or wrong."""
+
+
+class UnknownNameError(FeatureLayerError):
+    """A name that is not in the registry; suggests the nearest that is."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+        self.kind, self.name, self.known = kind, name, tuple(sorted(known))
+        super().__init__(f"there is no {kind} '{name}'{did_you_mean(name, self.known)}" + (f"\n  at   {where}" if where else ""))
+
+
+class PlanError(ProblemsError):
+    """What was asked for can't be computed."""
+
+
+class UnsupportedByDialect(PlanError):
+    """The engine lacks a capability that the request needs."""
+
+
+class LabelError(ProblemsError):
+    """The label rows can't be used as they are."""
+
+
+class WarehouseError(FeatureLayerError):
+    """The warehouse refused a statement or could not be reached."""
+
+    def __init__(self, message: str, *, sql: str = "") -> None:
+        self.sql = sql
+        super().__init__(message)
+
+
+class RelationNotBuilt(WarehouseError):
+    """dbt knows the model, the warehouse does not have it."""
+
+
+class OnlineStoreError(FeatureLayerError):
+    """The online store failed. `code` is the store's own error code."""
+
+    retryable = False
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class StoreThrottled(OnlineStoreError):
+    """The store asked for less traffic."""
+
+    retryable = True
+
+
+class StoreUnavailable(OnlineStoreError):
+    """The store could not be reached or answered with a server error."""
+
+    retryable = True
+
+
+class StoreNotFound(OnlineStoreError):
+    """The store's table or file does not exist, or is not one of ours."""
+
+
+class StoredSchemaMismatch(OnlineStoreError):
+    """An item or service names a definition that the store does not hold."""
+
+
+class DeadlineExceeded(OnlineStoreError):
+    """The time for a lookup was up before every item had been read."""
+
+    retryable = True
+
+
+class StaleFeature(OnlineStoreError):
+    """A view is older than its freshness allows and says `on_stale: raise`."""
+
+
+class CodecError(FeatureLayerError):
+    """A value does not fit the declared type of its feature or key."""
+
+
+class MissingDependency(FeatureLayerError):
+    """A package of an extra is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed\n  fix  pip install 'dbt-featurelayer[{extra}]'")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` for the closest known name, or an empty string."""
+    known = tuple(known)
+    by_fold = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
+    return f" (did you mean '{by_fold[close[0]]}'?)" if close else ""
