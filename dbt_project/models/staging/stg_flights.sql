@@ -1,0 +1,20 @@
+select
+    flight_id,
+    carrier,
+    flight as flight_number,
+    tailnum,
+    origin,
+    dest,
+    cast(extract(hour from sched_dep_local) as integer) as scheduled_hour,
+    sched_dep_local as scheduled_local,
+    sched_dep_utc as scheduled_at,
+    dep_utc as departed_at,
+    sched_arr_utc as scheduled_arrival_at,
+    arr_utc as arrived_at,
+    dep_delay,
+    arr_delay,
+    air_time,
+    distance,
+    cancelled,
+    diverted
+from {{ source('nycflights', 'flights') }}

@@ -1,0 +1,18 @@
+{#
+  Rows whose event time is later than now (or than `as_of`), plus a tolerance for clocks that run ahead.
+
+    data_tests:
+      - featurelayer.event_time_not_in_future: {arguments: {tolerance: 5 minutes}}
+#}
+{% test event_time_not_in_future(model, event_time=none, keys=none, tolerance=none, as_of=none) %}
+    {{ return(adapter.dispatch('test_event_time_not_in_future', 'featurelayer')(model, event_time, keys, tolerance, as_of)) }}
+{% endtest %}
+
+{% macro default__test_event_time_not_in_future(model, event_time, keys, tolerance, as_of) %}
+    {%- set view = featurelayer._tested_view(keys, event_time) -%}
+    {%- do featurelayer._required('event_time_not_in_future', {'event_time': view.event_time}) -%}
+    {%- set now = featurelayer._timestamp(as_of) if as_of else featurelayer._utc_now() -%}
+select *
+from {{ model }} as rows_of_view
+where {{ view.event_time or 'null' }} > {{ dbt.dateadd('second', featurelayer._seconds('tolerance', tolerance or '0 seconds'), now) }}
+{% endmacro %}

@@ -1,0 +1,33 @@
+{#
+  The newest rows of a view whose newest event is older than `period`; for an empty view one row of NULLs.
+
+    data_tests:
+      - featurelayer.fresh_within: {arguments: {period: 6 hours}}
+      - featurelayer.fresh_within                     # freshness.error_after of the annotation, else warn_after
+
+  `as_of` judges from another time than now, as for data that ended. `per_entity: true` asks it of each entity.
+#}
+{% test fresh_within(model, period=none, event_time=none, keys=none, as_of=none, per_entity=false) %}
+    {{ return(adapter.dispatch('test_fresh_within', 'featurelayer')(model, period, event_time, keys, as_of, per_entity)) }}
+{% endtest %}
+
+{% macro default__test_fresh_within(model, period, event_time, keys, as_of, per_entity) %}
+    {%- set view = featurelayer._tested_view(keys, event_time) -%}
+    {%- set limit = view.freshness.get('error_after') or view.freshness.get('warn_after') -%}
+    {%- set period = period or (limit.count ~ ' ' ~ limit.period if limit) -%}
+    {%- do featurelayer._required('fresh_within', {'event_time': view.event_time, 'period': period or none}) -%}
+    {%- set now = featurelayer._timestamp(as_of) if as_of else featurelayer._utc_now() -%}
+    {%- set oldest = dbt.dateadd('second', -featurelayer._seconds('period', period or '0 seconds'), now) -%}
+    {%- set time = view.event_time or 'null' -%}
+    {%- set keys = view.key_columns if per_entity else [] -%}
+select newest.newest_event_time, rows_of_view.*
+from (
+    select {% for key in keys %}{{ key }}, {% endfor %}max({{ time }}) as newest_event_time
+    from {{ model }} as rows_of_group
+    {% if keys %}group by {{ keys | join(', ') }}{% endif %}
+) as newest
+left join {{ model }} as rows_of_view
+    on rows_of_view.{{ time }} = newest.newest_event_time
+    {%- if keys %} and {{ featurelayer._same_keys('rows_of_view', 'newest', keys) }}{% endif %}
+where newest.newest_event_time is null or newest.newest_event_time < {{ oldest }}
+{% endmacro %}

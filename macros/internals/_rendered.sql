@@ -1,0 +1,11 @@
+{#
+  The text of a relation without the time filter that dbt adds for microbatch, --sample and --event-time-start.
+
+    {{ featurelayer._rendered(ref('landed_flights')) }}
+
+  A trailing window must see the events before the batch: a filtered parent would empty it without a word.
+  The name of a CTE passes through as it is.
+#}
+{% macro _rendered(relation) %}
+    {{ return(relation if relation is string else relation.render()) }}
+{% endmacro %}

@@ -1,0 +1,9 @@
+{#
+  A timestamp literal in UTC from ISO text or a datetime; an error when the text is no time.
+
+    {{ featurelayer._timestamp('2013-06-01 12:00') }}
+    {{ featurelayer._timestamp(run_started_at) }}
+#}
+{% macro _timestamp(moment) %}
+    {{ return("cast('" ~ featurelayer._moment(moment).strftime('%Y-%m-%d %H:%M:%S.%f') ~ "' as " ~ dbt.type_timestamp() ~ ")") }}
+{% endmacro %}
