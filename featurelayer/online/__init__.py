@@ -1,0 +1,32 @@
+"""Serving: look features up in an online store, by one call, with value, event time, age and status.
+
+    from featurelayer.online import FeatureClient
+
+    with FeatureClient.connect("sqlite:///.featurelayer/online.db") as client:
+        vector = client.lookup("late_arrival", {"tailnum": "N14228", "origin": "EWR"})
+        vector["plane_legs__arr_delay"], vector.features["plane_legs__arr_delay"].status
+
+Needs boto3 (for DynamoDB) and msgspec, nothing else. `MemoryStore` stands in for a real store in your tests.
+"""
+
+from featurelayer.online.base import Item, LiveKey, OnlineStore, StoreUrl, Written, open_store
+from featurelayer.online.client import FeatureClient
+from featurelayer.online.definitions import ServiceDefinition, service_definition
+from featurelayer.online.stores.memory import MemoryStore
+from featurelayer.online.vector import FeatureValue, FeatureVector, Status
+
+__all__ = [
+    "FeatureClient",
+    "FeatureValue",
+    "FeatureVector",
+    "Item",
+    "LiveKey",
+    "MemoryStore",
+    "OnlineStore",
+    "ServiceDefinition",
+    "Status",
+    "StoreUrl",
+    "Written",
+    "open_store",
+    "service_definition",
+]

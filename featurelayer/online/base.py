@@ -1,0 +1,238 @@
+"""What a store holds, the one rule by which it changes, and how to open one.
+
+An item is one JSON text under two names: `pk`, the entity and its key, and `sk`, the view and its version.
+Definitions travel in the same store under names that start with `#`, which no entity has, so that whoever knows the
+address of a store can serve from it:
+
+    pk                    sk                              f
+    plane["N14228"]       plane_legs@0                    the features' values, a JSON array in schema order
+    #schema               <fingerprint>                   names and types that such an array follows; never changes
+    #service              late_arrival@<fingerprint>      a service; what it serves never changes
+    #service              late_arrival                    the fingerprint that an unpinned lookup follows
+    #view                 plane_legs@0#commit             the newest committed export of a view
+
+The values here are msgspec structs, not dataclasses: a dozen dataclasses cost more to import than the whole package
+may, and an export makes one item per row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from time import monotonic
+from typing import Protocol, cast, runtime_checkable
+
+import msgspec
+
+from featurelayer.errors import ConfigError, DeadlineExceeded, MissingDependency, Problem, StoreNotFound, did_you_mean
+
+ItemKey = tuple[str, str]
+"""The `pk` and `sk` of an item."""
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a store. Times are microseconds since 1970 in UTC, except `ttl`: whole seconds.
+
+    `version` (`_v`) belongs to the export that wrote it, `as_of` (`_t`) is that export's snapshot time, `event_time`
+    (`_e`) says when the values became true; static views, tombstones and definitions have none. `valid_to` (`_u`) is
+    when they stopped being true, `schema` (`_s`) names the schema of `f`, and `ttl` only collects garbage.
+    """
+
+    pk: str
+    sk: str
+    version: int
+    f: str = ""
+    schema: str = ""
+    as_of: int = 0
+    event_time: int | None = None
+    valid_to: int | None = None
+    ttl: int | None = None
+    deleted: bool = False
+
+    @property
+    def key(self) -> ItemKey:
+        return self.pk, self.sk
+
+    def same_content(self, other: Item) -> bool:
+        """Whether a reader would see no difference."""
+        return (
+            self.f == other.f
+            and self.event_time == other.event_time
+            and self.schema == other.schema
+            and self.valid_to == other.valid_to
+            and self.deleted == other.deleted
+        )
+
+    def replaces(self, other: Item, *, full: bool = False) -> bool:
+        """Whether this item may take the place of `other`: the newer-wins rule.
+
+        The greater `(event_time, version)` wins. Where either side has no event time, and for a full export or a
+        rollback, the greater version alone decides. Equals never replace each other, so writing twice is writing once.
+        """
+        if full or self.event_time is None or other.event_time is None:
+            return self.version > other.version
+        return (self.event_time, self.version) > (other.event_time, other.version)
+
+    @property
+    def size(self) -> int:
+        """Bytes as DynamoDB counts them, rounded up a little for numbers."""
+        optional = (self.event_time, self.valid_to, self.ttl)
+        numbers = 2 * 14 + sum(14 for number in optional if number is not None)
+        return 12 + _bytes(self.pk) + _bytes(self.sk) + _bytes(self.f) + len(self.schema) + numbers + 3 * self.deleted
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the items of one `write`. Refused means that somebody newer won, which is no failure."""
+
+    written: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    bytes: int = 0
+
+
+class LiveKey(msgspec.Struct, frozen=True):
+    """An entity that a view has an item for."""
+
+    pk: str
+    version: int
+    event_time: int | None
+
+
+@runtime_checkable
+class OnlineStore(Protocol):
+    """What a store can do. A new one is a module `featurelayer/online/stores/<scheme>.py` with `connect(url)`."""
+
+    def read(
+        self, keys: Collection[ItemKey], *, consistent: bool = False, deadline: float | None = None
+    ) -> dict[ItemKey, Item]:
+        """Return the items that exist, tombstones included, in one call where the store's limits allow.
+
+        `deadline` is a reading of `time.monotonic()`.
+
+        Raises:
+            DeadlineExceeded: not every item was read in time. Never a silent gap.
+            StoreNotFound: there is no such store.
+        """
+
+    def write(self, items: Sequence[Item], *, full: bool = False) -> Written:
+        """Put every item that `Item.replaces` what is there and differs from it; each key at most once per call."""
+
+    def live(self, sk: str) -> Iterator[LiveKey]:
+        """Yield the entities that a view has values for (no tombstones). Reads the view's whole content."""
+
+    def names(self, pk: str) -> list[str]:
+        """Return every `sk` under one `pk`, sorted."""
+
+    def close(self) -> None:
+        """Release connections and threads."""
+
+
+class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a store's address: `scheme://location?name=value`. `location` keeps a leading slash of the path."""
+
+    text: str
+    scheme: str
+    location: str
+    options: dict[str, str]
+
+    def only(self, *known: str) -> dict[str, str]:
+        """Return the options, or report all those that the store does not have."""
+        unknown = [name for name in self.options if name not in known]
+        if unknown:
+            allowed = f"options of {self.scheme}: {', '.join(known)}" if known else f"{self.scheme} takes no options"
+            raise ConfigError(
+                Problem(what=f"unknown option '{name}'{did_you_mean(name, known)}", where=self.text, fix=allowed)
+                for name in unknown
+            )
+        return self.options
+
+
+class ReadBudget:
+    """The time left for a read. Shared by the threads of one call."""
+
+    __slots__ = ("_until",)
+
+    def __init__(self, until: float | None) -> None:
+        self._until = until
+
+    def left(self) -> float | None:
+        """Return the seconds left, or None for no limit.
+
+        Raises:
+            DeadlineExceeded: none are left.
+        """
+        if self._until is None:
+            return None
+        seconds = self._until - monotonic()
+        if seconds <= 0:
+            raise DeadlineExceeded("the lookup's deadline passed before every item was read; allow it more time")
+        return seconds
+
+
+def open_store(url: str) -> OnlineStore:
+    """Return the store at an address; nothing is read or created yet.
+
+    `sqlite:///features.db` (relative to the working directory), `sqlite:////var/lib/features.db`, `memory://name`
+    (one instance per name and process), `dynamodb://table?region=eu-west-1&endpoint_url=http://127.0.0.1:8000`.
+
+    Raises:
+        ConfigError: the address is not understood.
+    """
+    parsed = parse_url(url)
+    return _connector(parsed)(parsed)
+
+
+def parse_url(url: str) -> StoreUrl:
+    """Return the parts of a store's address; `%20` and the like are decoded."""
+    from urllib.parse import parse_qsl, unquote
+
+    scheme, separator, rest = url.partition("://")
+    if not separator or not scheme:
+        raise ConfigError([Problem(
+            what=f"'{url}' is not the address of an online store",
+            fix="write sqlite:///path/to/file.db, dynamodb://table?region=... or memory://name",
+        )])  # fmt: skip
+    location, _, query = rest.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    return StoreUrl(text=url, scheme=scheme.lower(), location=unquote(location), options=options)
+
+
+def store_schemes() -> tuple[str, ...]:
+    """Return the kinds of store that come with featurelayer, sorted."""
+    from pkgutil import iter_modules
+
+    from featurelayer.online import stores
+
+    return tuple(sorted(module.name for module in iter_modules(stores.__path__)))
+
+
+def _connector(url: StoreUrl) -> Callable[[StoreUrl], OnlineStore]:
+    """Return `connect` of the module that serves the scheme: ours first, then entry points."""
+    from importlib import import_module
+    from importlib.metadata import entry_points
+
+    known = store_schemes()
+    if url.scheme in known:
+        name = f"featurelayer.online.stores.{url.scheme}"
+        try:
+            return cast("Callable[[StoreUrl], OnlineStore]", import_module(name).connect)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("featurelayer"):
+                raise
+            raise MissingDependency(error.name, url.scheme) from error
+    found = {point.name: point for point in entry_points(group="featurelayer.online_stores")}
+    if url.scheme in found:
+        return cast("Callable[[StoreUrl], OnlineStore]", found[url.scheme].load().connect)
+    schemes = sorted({*known, *found})
+    raise ConfigError([Problem(
+        what=f"there is no online store '{url.scheme}'{did_you_mean(url.scheme, schemes)}",
+        where=url.text, fix=f"known are {', '.join(schemes)}",
+    )])  # fmt: skip
+
+
+def foreign_store(what: str, fix: str) -> StoreNotFound:
+    """Return the error for something that exists at the address but was not made by featurelayer."""
+    return StoreNotFound(f"{what} is not a featurelayer store\n  fix  {fix}")
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

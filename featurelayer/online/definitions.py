@@ -1,0 +1,244 @@
+"""What is written beside the values: schemas, services and the newest export of a view.
+
+A schema says which names and types an item's array follows and never changes: its fingerprint is its content. A service
+is immutable in what decides the features, their order, types and values; its fingerprint covers that and leaves out
+`error_after` and `on_stale`, an operator's settings that may be changed without training again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from featurelayer.errors import CodecError, Problem, UnknownNameError
+from featurelayer.online.base import Item, ItemKey
+from featurelayer.online.codec import RowCodec, dtype_of, encode_default
+
+if TYPE_CHECKING:
+    from featurelayer.model import Feature, FeatureService, FeatureView, ServiceView
+
+SCHEMAS, SERVICES, VIEWS = "#schema", "#service", "#view"
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """The names and types of an array of values, in order."""
+
+    features: tuple[tuple[str, str], ...]
+    layout: str = "json-array"
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self)
+
+    def codec(self) -> RowCodec:
+        return RowCodec((name, dtype_of(dtype)) for name, dtype in self.features)
+
+    def item(self) -> Item:
+        return Item(pk=SCHEMAS, sk=self.fingerprint, version=0, f=_encode(self).decode())
+
+    @classmethod
+    def from_item(cls, item: Item) -> Schema:
+        return msgspec.json.decode(item.f, type=cls)
+
+
+class JoinedFeature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A feature of a service; `default` is as JSON holds it."""
+
+    name: str
+    dtype: str
+    default: Any = None
+    has_default: bool = False
+
+
+class JoinedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of the key: the view's column and type, and the request key that brings the value."""
+
+    column: str
+    dtype: str
+    request: str
+
+
+class JoinedView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A view as a service joins it. Durations are microseconds."""
+
+    view: str
+    sk: str
+    prefix: str
+    entities: tuple[str, ...]
+    keys: tuple[JoinedKey, ...]
+    features: tuple[JoinedFeature, ...]
+    ttl: int | None = None
+    error_after: int | None = None
+    on_stale: str = "serve"
+
+    def column(self, feature: str) -> str:
+        return f"{self.prefix}__{feature}"
+
+
+class RequestKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that a lookup must name, and its type."""
+
+    name: str
+    dtype: str
+
+
+class ServiceDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that serving a service needs."""
+
+    name: str
+    request_keys: tuple[RequestKey, ...]
+    views: tuple[JoinedView, ...]
+    aliases: dict[str, str] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        content = msgspec.to_builtins(self)
+        for view in content["views"]:
+            view.pop("error_after", None)
+            view.pop("on_stale", None)
+        return fingerprint(content)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The feature columns, in training order."""
+        return tuple(view.column(feature.name) for view in self.views for feature in view.features)
+
+    def items(self, version: int) -> tuple[Item, Item]:
+        """Return the definition under its fingerprint, and the pointer that an unpinned lookup follows."""
+        text = _encode(self).decode()
+        pinned = Item(pk=SERVICES, sk=f"{self.name}@{self.fingerprint}", version=version, f=text)
+        # The version is part of the pointer's content: one that says the same again must still win over older runs.
+        current = _encode({"definition": self, "published": version}).decode()
+        return pinned, Item(pk=SERVICES, sk=self.name, version=version, f=current)
+
+    @classmethod
+    def from_item(cls, item: Item) -> ServiceDefinition:
+        """Read either of the two items back."""
+        if "@" in item.sk:
+            return msgspec.json.decode(item.f, type=cls)
+        return msgspec.json.decode(item.f, type=_Pointer).definition
+
+
+class _Pointer(msgspec.Struct):
+    definition: ServiceDefinition
+    published: int
+
+
+class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest complete export of a view: when it was, and the greatest event time it has seen."""
+
+    version: int
+    as_of: int
+    source_time: int | None
+    schema: str
+    rows: int
+
+    def item(self, sk: str) -> Item:
+        pk, commit_sk = commit_key(sk)
+        return Item(pk=pk, sk=commit_sk, version=self.version, as_of=self.as_of, f=_encode(self).decode())
+
+    @classmethod
+    def from_item(cls, item: Item) -> ViewCommit:
+        return msgspec.json.decode(item.f, type=cls)
+
+
+def fingerprint(content: Any) -> str:
+    """Return 16 hexadecimal digits that name a content: the same on every machine and version."""
+    return hashlib.sha256(_encode(content)).hexdigest()[:16]
+
+
+def service_key(name: str) -> ItemKey:
+    """Return where a service is: `late_arrival` follows what is current, `late_arrival@<fingerprint>` is pinned."""
+    return SERVICES, name
+
+
+def commit_key(sk: str) -> ItemKey:
+    """Return where the newest commit of a view is; apart from the view's own `sk`, which only values have."""
+    return VIEWS, f"{sk}#commit"
+
+
+def view_sk(view: FeatureView) -> str:
+    """Return the sort key of a view's items: `plane_legs@0`, or `plane_legs@2` for version 2."""
+    return f"{view.name}@{view.version if view.version is not None else 0}"
+
+
+def view_schema(view: FeatureView) -> Schema:
+    """Return the schema of a view's items.
+
+    Raises:
+        CodecError: names every feature that the online store can't hold.
+    """
+    refused = [
+        Problem(what=f"feature '{feature.name}' is {feature.dtype}, which the online store can't hold",
+                where=f"{view.path or view.name} -> {view.id} -> {feature.name}",
+                fix="cast it in the model, or say `feature: false`")
+        for feature in view.features if not feature.dtype.is_storable
+    ]  # fmt: skip
+    if refused:
+        raise CodecError("\n".join(str(problem) for problem in refused))
+    return Schema(tuple((feature.name, str(feature.dtype)) for feature in view.features))
+
+
+def service_definition(service: FeatureService, views: Mapping[str, FeatureView]) -> ServiceDefinition:
+    """Return everything that serving `service` needs, from the service and its views by id.
+
+    Raises:
+        UnknownNameError: the service names a view or feature that `views` lacks.
+        CodecError: a default does not fit its feature's type.
+    """
+    return ServiceDefinition(
+        name=service.name,
+        request_keys=tuple(RequestKey(name=key.name, dtype=str(key.dtype)) for key in service.request_keys),
+        aliases=dict(service.aliases),
+        views=tuple(_joined(service, joined, _named("view", joined.view, views)) for joined in service.views),
+    )
+
+
+def _joined(service: FeatureService, joined: ServiceView, view: FeatureView) -> JoinedView:
+    from featurelayer.durations import microseconds
+
+    requests = dict(joined.keys)
+    features = {feature.name: feature for feature in view.features}
+    error_after = view.freshness.error_after if view.freshness is not None else None
+    return JoinedView(
+        view=view.id,
+        sk=view_sk(view),
+        prefix=joined.prefix,
+        entities=view.entities,
+        keys=tuple(
+            JoinedKey(column=key.column, dtype=str(key.dtype), request=_named("key of", key.column, requests, view.id))
+            for key in view.join_keys
+        ),
+        features=tuple(
+            _joined_feature(view, _named("feature of", name, features, f"service {service.name}"))
+            for name in joined.features
+        ),
+        ttl=microseconds(view.ttl) if view.ttl is not None and not view.static else None,
+        error_after=microseconds(error_after) if error_after is not None else None,
+        on_stale=view.on_stale,
+    )
+
+
+def _joined_feature(view: FeatureView, feature: Feature) -> JoinedFeature:
+    default = encode_default(feature.dtype, feature.default, where=f"{view.id}.{feature.name}")
+    return JoinedFeature(
+        name=feature.name,
+        dtype=str(feature.dtype),
+        default=default if feature.has_default else None,
+        has_default=feature.has_default,
+    )
+
+
+def _named(kind: str, name: str, known: Mapping[str, Any], where: str = "") -> Any:
+    if name not in known:
+        raise UnknownNameError(kind, name, _names(known), where=where)
+    return known[name]
+
+
+def _names(known: Iterable[str]) -> list[str]:
+    return sorted(known)

@@ -1,0 +1,1 @@
+"""The stores, one module each: `connect(url)` returns it. Imported only when an address names them."""

@@ -1,0 +1,69 @@
+"""A store in the memory of this process: the reference for the others, and the one for users' tests."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from threading import Lock
+
+from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUrl, Written
+
+_shared: dict[str, MemoryStore] = {}
+_shared_lock = Lock()
+
+
+def connect(url: StoreUrl) -> MemoryStore:
+    """Return the store of that name: the same one for every caller of this process."""
+    url.only()
+    with _shared_lock:
+        return _shared.setdefault(url.location, MemoryStore())
+
+
+class MemoryStore:
+    """An `OnlineStore` in a dictionary. `MemoryStore()` is private, `memory://name` is shared by name."""
+
+    def __init__(self) -> None:
+        self._items: dict[ItemKey, Item] = {}
+        self._lock = Lock()
+
+    def read(
+        self,
+        keys: Collection[ItemKey],
+        *,
+        consistent: bool = False,  # noqa: ARG002 (the interface's)
+        deadline: float | None = None,
+    ) -> dict[ItemKey, Item]:
+        """Return the items that exist; memory is always consistent."""
+        ReadBudget(deadline).left()
+        with self._lock:
+            return {key: self._items[key] for key in keys if key in self._items}
+
+    def write(self, items: Sequence[Item], *, full: bool = False) -> Written:
+        """Put what replaces what is there and differs from it."""
+        written = unchanged = refused = size = 0
+        with self._lock:
+            for item in items:
+                stored = self._items.get(item.key)
+                if stored is not None and item.same_content(stored):
+                    unchanged += 1
+                elif stored is not None and not item.replaces(stored, full=full):
+                    refused += 1
+                else:
+                    self._items[item.key] = item
+                    written += 1
+                    size += item.size
+        return Written(written=written, unchanged=unchanged, refused=refused, bytes=size)
+
+    def live(self, sk: str) -> Iterator[LiveKey]:
+        """Yield the entities that a view has values for."""
+        with self._lock:
+            found = [item for item in self._items.values() if item.sk == sk and not item.deleted]
+        for item in found:
+            yield LiveKey(item.pk, item.version, item.event_time)
+
+    def names(self, pk: str) -> list[str]:
+        """Return every `sk` under one `pk`."""
+        with self._lock:
+            return sorted(sk for stored, sk in self._items if stored == pk)
+
+    def close(self) -> None:
+        """Keep the content: a shared store outlives its clients."""

@@ -1,0 +1,97 @@
+"""What a lookup returns: values in training order, each with its status, event time and age."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from featurelayer.online.codec import from_microseconds
+
+
+class Status(StrEnum):
+    """How a feature came to its value."""
+
+    PRESENT = "present"  # stored, and young enough
+    NULL = "null"  # stored as NULL; never replaced by a default
+    MISSING = "missing"  # nothing is stored for this key: the default, else None
+    EXPIRED = "expired"  # older than the view's TTL: the default, else None
+    STALE = "stale"  # the view has not been refreshed in time; the view's `on_stale` decides the value
+
+
+class FeatureValue(msgspec.Struct, frozen=True, kw_only=True):
+    """One feature: `event_time` is when the value became true (aware, UTC), `age` is how long ago that was."""
+
+    value: Any
+    status: Status
+    event_time: datetime | None
+    age: timedelta | None
+
+
+class FeatureVector(Mapping[str, Any]):
+    """The features of one request, by column name and in training order.
+
+    A mapping from column to value: `vector["plane_legs__arr_delay"]`, `dict(vector)`. What stands behind a value is in
+    `vector.features[...]`: `.status`, `.event_time`, `.age`.
+    """
+
+    __slots__ = ("_event_times", "_features", "_index", "_now", "_statuses", "_values", "service")
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        index: Mapping[str, int],
+        values: Sequence[Any],
+        statuses: Sequence[Status],
+        event_times: Sequence[int | None],
+        now: int,
+    ) -> None:
+        self.service = service
+        self._index = index
+        self._values, self._statuses, self._event_times = values, statuses, event_times
+        self._now = now
+        self._features: Mapping[str, FeatureValue] | None = None
+
+    def __getitem__(self, column: str) -> Any:
+        return self._values[self._index[column]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def features(self) -> Mapping[str, FeatureValue]:
+        """Each column's value with its status, event time and age."""
+        if self._features is None:
+            rows = zip(self._index, self._values, self._statuses, self._event_times, strict=True)
+            self._features = MappingProxyType({column: self._feature(*row) for column, *row in rows})
+        return self._features
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values by column."""
+        return dict(zip(self._index, self._values, strict=True))
+
+    def to_list(self) -> list[Any]:
+        """Return the values in training order."""
+        return list(self._values)
+
+    def __repr__(self) -> str:
+        width = max(map(len, self._index), default=0)
+        lines = [f"FeatureVector({self.service})"]
+        for column, feature in self.features.items():
+            age = f"  {feature.age} old" if feature.age is not None else ""
+            lines.append(f"  {column:<{width}}  {feature.value!r}  {feature.status}{age}")
+        return "\n".join(lines)
+
+    def _feature(self, value: Any, status: Status, event_time: int | None) -> FeatureValue:
+        if event_time is None:
+            return FeatureValue(value=value, status=status, event_time=None, age=None)
+        age = timedelta(microseconds=self._now - event_time)
+        return FeatureValue(value=value, status=status, event_time=from_microseconds(event_time), age=age)
