@@ -136,7 +136,7 @@ def _encode(value: Any) -> Any:
         case timedelta():
             return microseconds(value)
         case _ if dataclasses.is_dataclass(value):
-            kinds = _field_types(type(value))
+            kinds = _field_types(value.__class__)
             return {name: _encode_field(kind, getattr(value, name)) for name, kind in kinds.items()}
         case Mapping():
             return {key: _encode(item) for key, item in value.items()}

@@ -5,7 +5,6 @@ Used for services that an exposure declares and for the ad hoc ones of `--featur
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -13,7 +12,6 @@ from types import MappingProxyType
 from featurelayer.errors import Problem, did_you_mean
 from featurelayer.model import Entity, FeatureView, JoinKey, Key, ServiceView
 
-_REFERENCE = re.compile(r"(?P<view>[^.]+(?:\.v[^.]+)?)\.(?P<feature>[^.]+)")
 ALL = "*"
 
 
@@ -44,8 +42,8 @@ class Assembly:
 
 def split_reference(reference: str) -> tuple[str, str] | None:
     """Return (view, feature) of `view.feature`, `view.v2.feature` or `view.*`, or None if it is none of these."""
-    found = _REFERENCE.fullmatch(reference.strip())
-    return (found["view"], found["feature"]) if found else None
+    view, _, feature = reference.strip().rpartition(".")
+    return (view, feature) if view and feature else None
 
 
 def malformed_reference(reference: str, where: str = "") -> Problem:
@@ -54,7 +52,7 @@ def malformed_reference(reference: str, where: str = "") -> Problem:
         what=f"'{reference}' does not name a feature",
         where=where,
         fix="Write view.feature, view.v2.feature or view.*",
-        code="FL104",
+        code="FL302",
     )
 
 
@@ -81,7 +79,7 @@ def assemble(
             known = view_names(views)
             what = f"there is no feature view '{entry.view}'{did_you_mean(entry.view, known)}"
             problems.append(
-                Problem(what=what, where=entry.where, fix="List them with `featurelayer list views`.", code="FL105")
+                Problem(what=what, where=entry.where, fix="List them with `featurelayer list views`.", code="FL302")
             )
             continue
         keys = _label_columns(entry, view, entities, problems)
@@ -129,7 +127,7 @@ def _add_features(join: _Join, entry: ServiceEntry, problems: list[Problem]) -> 
             elif wanted not in known:
                 what = f"feature view '{entry.view}' has no feature '{wanted}'{did_you_mean(wanted, known)}"
                 fix = f"Its features: {', '.join(known) or 'none'}."
-                problems.append(Problem(what=what, where=entry.where, fix=fix, code="FL106"))
+                problems.append(Problem(what=what, where=entry.where, fix=fix, code="FL302"))
             else:
                 join.features.append(wanted)
 
@@ -195,7 +193,7 @@ def _request_keys(joins: Iterable[_Join], entities: Mapping[str, Entity], proble
                     f"label column '{label}' would be both {known.dtype} and {dtype} ({join.view.id}.{join_key.column})"
                 )
                 fix = "Map one of the two keys to another label column under `keys`."
-                problems.append(Problem(what=what, where=join.where, fix=fix, code="FL108"))
+                problems.append(Problem(what=what, where=join.where, fix=fix, code="FL304"))
     return tuple(keys.values())
 
 

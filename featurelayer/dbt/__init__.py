@@ -17,10 +17,11 @@ def load_registry(project: Project, *, warn: Callable[[str], None] | None = None
         ArtifactError: no manifest, or one that can't be used.
         MetadataError: with every problem of the annotations.
     """
-    from featurelayer.dbt import artifacts, loader
+    from featurelayer.dbt import artifacts
+    from featurelayer.dbt.loader import registry_from
 
     artifact = artifacts.read_manifest(project.target_path)
     say = warn or (lambda _message: None)
-    for message in artifacts.doubts(artifact, project.root):
+    for message in artifacts.doubts(artifact, project):
         say(message)
-    return loader.registry_from(artifact, project)
+    return registry_from(artifact, project)

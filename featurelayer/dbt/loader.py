@@ -1,0 +1,180 @@
+"""A manifest and featurelayer.yml to a registry, or every problem of the project in one error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from featurelayer.dbt.artifacts import Manifest, Node, catalog_types
+from featurelayer.dbt.dtypes import dtype_of
+from featurelayer.dbt.exposures import ServiceReader, owner_of
+from featurelayer.dbt.metadata import ConfigBlock, EntityBlock, check, place
+from featurelayer.dbt.project import CONFIG_FILE, Project
+from featurelayer.dbt.views import AT, ViewReader
+from featurelayer.errors import MetadataError, Problem, did_you_mean
+from featurelayer.model import Entity, FeatureService, FeatureView, Key, Owner
+from featurelayer.registry import Registry
+from featurelayer.services import view_names
+
+
+def registry_from(manifest: Manifest, project: Project) -> Registry:
+    """Return the registry.
+
+    Raises:
+        MetadataError: with every problem of the annotations and of featurelayer.yml.
+    """
+    problems: list[Problem] = []
+    entities = _entities(project, manifest.adapter, problems)
+    usable = {name: entity for name, entity in entities.items() if entity is not None}
+    views, broken = _views(manifest, entities, project, problems)
+    services = _services(manifest, views, broken, usable, problems)
+    _check_replacements(views, problems)
+    if problems:
+        raise MetadataError(problems)
+    return Registry(
+        project=manifest.project_name or project.name,
+        adapter=manifest.adapter,
+        dbt_version=manifest.dbt_version,
+        invocation_id=manifest.invocation_id,
+        generated_at=manifest.generated_at,
+        manifest_hash=manifest.sha256,
+        entities=MappingProxyType(usable),
+        views=MappingProxyType(dict(sorted(views.items()))),
+        services=MappingProxyType(dict(sorted(services.items()))),
+    )
+
+
+def _entities(project: Project, adapter: str, problems: list[Problem]) -> dict[str, Entity | None]:
+    """Return the declared entities; None for one that has problems, so that its views are not blamed."""
+    config = project.config
+    file = config.path.name if config.path else CONFIG_FILE
+    declared = config.entities
+    document = {**config.document, "entities": declared}
+    block = check(ConfigBlock, document, file=file, resource="", path="", problems=problems)
+    if block is None:
+        return dict.fromkeys(declared)
+    return {name: _entity(name, entity, adapter, file, problems) for name, entity in block.entities.items()}
+
+
+def _entity(name: str, block: EntityBlock, adapter: str, file: str, problems: list[Problem]) -> Entity | None:
+    before = len(problems)
+    if "." in name or not name.strip():
+        fix = "Choose a name without a dot: `entity.key` names a key."
+        problems.append(
+            Problem(what=f"'{name}' can't be an entity's name", where=f"{file} -> entities", fix=fix, code="FL102")
+        )
+    keys = []
+    for key, text in block.keys.items():
+        dtype = dtype_of(text, adapter)
+        keys.append(Key(name=key, dtype=dtype))
+        if not dtype.is_key:
+            problems.append(
+                Problem(
+                    what=f"key '{key}' of entity '{name}' is {text}, which can't identify anything",
+                    where=f"{file} -> entities.{name}.keys.{key}",
+                    fix="Use a text, whole number, date, timestamp or UUID type of your warehouse.",
+                    code="FL303",
+                )
+            )
+    if len(problems) > before:
+        return None
+    owner = Owner(name=block.owner.name, email=block.owner.email)
+    return Entity(name=name, keys=tuple(keys), description=block.description.strip(), owner=owner)
+
+
+def _views(
+    manifest: Manifest, entities: Mapping[str, Entity | None], project: Project, problems: list[Problem]
+) -> tuple[dict[str, FeatureView], frozenset[str]]:
+    """Return the views by id, and the names of those with problems."""
+    owners = _GroupOwners(manifest)
+    untyped = frozenset(
+        node.unique_id for node in manifest.nodes if not all(column.data_type for column in node.columns.values())
+    )
+    catalog = catalog_types(project.target_path, untyped) if untyped else {}
+    views: dict[str, FeatureView] = {}
+    broken: set[str] = set()
+    for node in manifest.nodes:
+        before = len(problems)
+        reader = ViewReader(
+            node=node,
+            adapter=manifest.adapter,
+            entities=entities,
+            catalog=catalog.get(node.unique_id, {}),
+            owner=owners.of,
+            problems=problems,
+        )
+        view = reader.read()
+        if view is not None and (other := views.get(view.id)) is not None:
+            what = f"two feature views are named '{view.id}': {other.unique_id} and {view.unique_id}"
+            where = place(view.yaml_path, view.id, AT)
+            problems.append(Problem(what=what, where=where, fix="Rename one of the models.", code="FL603"))
+        elif view is not None:
+            views[view.id] = view
+        if len(problems) > before or (view is None and reader.columns):
+            broken |= {reader.label, node.name}
+    return views, frozenset(broken)
+
+
+def _services(
+    manifest: Manifest,
+    views: Mapping[str, FeatureView],
+    broken: frozenset[str],
+    entities: Mapping[str, Entity],
+    problems: list[Problem],
+) -> dict[str, FeatureService]:
+    services: dict[str, FeatureService] = {}
+    for exposure in manifest.exposures:
+        service = ServiceReader(
+            exposure=exposure, manifest=manifest, views=views, broken=broken, entities=entities, problems=problems
+        ).read()
+        if service is not None and (other := services.get(service.name)) is not None:
+            what = f"two feature services are named '{service.name}': {other.unique_id} and {service.unique_id}"
+            where = place(service.yaml_path, service.name, AT)
+            problems.append(Problem(what=what, where=where, fix="Rename one of the exposures.", code="FL603"))
+        elif service is not None:
+            services[service.name] = service
+    return services
+
+
+def _check_replacements(views: Mapping[str, FeatureView], problems: list[Problem]) -> None:
+    names = set(view_names(views))
+    features = {f"{view.id}.{feature.name}" for view in views.values() for feature in view.features}
+    for view in views.values():
+        if view.deprecated:
+            where = place(view.yaml_path, view.id, f"{AT}.deprecated.replaced_by")
+            found = _replacement(
+                f"deprecated feature view '{view.id}'", view.deprecated.replaced_by, view.id, names, where
+            )
+            problems += [found] if found else []
+        for feature in view.features:
+            if feature.deprecated:
+                own = f"{view.id}.{feature.name}"
+                given = feature.deprecated.replaced_by
+                replacement = f"{view.id}.{given}" if given and "." not in given else given
+                path = f"columns[{feature.name}].{AT}.deprecated.replaced_by"
+                where = place(view.yaml_path, view.id, path)
+                found = _replacement(f"deprecated feature '{own}'", replacement, own, features, where)
+                problems += [found] if found else []
+
+
+def _replacement(what: str, replacement: str, own: str, known: set[str], where: str) -> Problem | None:
+    """Return what is wrong with `deprecated: {replaced_by: ...}`, if anything is."""
+    if not replacement or (replacement in known and replacement != own):
+        return None
+    if replacement == own:
+        return Problem(what=f"{what} is replaced by itself", where=where, fix="Name what replaces it.", code="FL102")
+    suggestion = did_you_mean(replacement, known)
+    message = f"{what} is replaced by '{replacement}', which does not exist{suggestion}"
+    return Problem(what=message, where=where, fix="Correct the name.", code="FL102")
+
+
+class _GroupOwners:
+    """The owners of dbt's groups, by the group's package and name."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._owners = {(group.package_name, group.name): owner_of(group.owner) for group in manifest.groups}
+
+    def of(self, node: Node) -> Owner:
+        """Return who owns the node: the owner of its group, or nobody."""
+        name = node.config.get("group") or node.group
+        return self._owners.get((node.package_name, str(name)), Owner()) if name else Owner()
