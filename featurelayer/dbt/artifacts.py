@@ -66,6 +66,7 @@ class Node(msgspec.Struct, kw_only=True):
     original_file_path: str = ""
     patch_path: str | None = None
     group: str | None = None
+    primary_key: list[str] | None = None
     depends_on: DependsOn = msgspec.field(default_factory=DependsOn)
 
     @property
@@ -148,6 +149,21 @@ class Manifest:
     disabled: frozenset[str] = field(repr=False)
 
 
+def read_models(target_path: Path) -> dict[str, Node]:
+    """Return every model and snapshot by name, annotated or not; the latest version where there are several.
+
+    Raises:
+        ArtifactError: as `read_manifest`.
+    """
+    raw, path, _ = _read(target_path)
+    nodes = [
+        _decode(node, Node, path, unique_id)
+        for unique_id, node in raw.nodes.items()
+        if unique_id.startswith(("model.", "snapshot."))
+    ]
+    return {node.name: node for node in sorted(nodes, key=lambda node: str(node.version) == str(node.latest_version))}
+
+
 def read_manifest(target_path: Path) -> Manifest:
     """Return the manifest in dbt's target folder.
 
@@ -156,19 +172,7 @@ def read_manifest(target_path: Path) -> Manifest:
         ManifestUnreadable: it is truncated, not JSON or not a manifest.
         UnsupportedManifest: a dbt older than 1.8 wrote it.
     """
-    path = target_path / "manifest.json"
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ManifestNotFound(
-            f"there is no manifest.json\n  at   {path}\n"
-            "  fix  Run `dbt parse` in the project, or name dbt's target folder with --target-path."
-        ) from None
-    except OSError as error:
-        raise ManifestUnreadable(
-            f"manifest.json can't be read: {error.strerror}\n  at   {path}\n  fix  Check the file."
-        ) from error
-    raw = _decode(data, _Manifest, path)
+    raw, path, data = _read(target_path)
     version = _gate(raw.metadata, path)
     mentioned = (
         unique_id for unique_id, node in raw.nodes.items() if unique_id.startswith(_KINDS) and _MENTION in bytes(node)
@@ -244,6 +248,22 @@ def _source_files(project: Project) -> Iterator[tuple[float, Path]]:
                     if file.endswith(_SOURCE_FILES):
                         path = Path(folder, file)
                         yield path.stat().st_mtime, path
+
+
+def _read(target_path: Path) -> tuple[_Manifest, Path, bytes]:
+    path = target_path / "manifest.json"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ManifestNotFound(
+            f"there is no manifest.json\n  at   {path}\n"
+            "  fix  Run `dbt parse` in the project, or name dbt's target folder with --target-path."
+        ) from None
+    except OSError as error:
+        raise ManifestUnreadable(
+            f"manifest.json can't be read: {error.strerror}\n  at   {path}\n  fix  Check the file."
+        ) from error
+    return _decode(data, _Manifest, path), path, data
 
 
 def _gate(metadata: _Metadata, path: Path) -> int:

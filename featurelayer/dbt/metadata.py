@@ -87,6 +87,14 @@ Range = Annotated[
 ]
 
 
+# YAML's bare null means the word here.
+OnStale = Annotated[
+    Literal["serve", "null", "default", "raise"],
+    BeforeValidator(lambda value: "null" if value is None else value),
+    WithJsonSchema({"enum": ["serve", "null", "default", "raise", None]}),
+]
+
+
 class Block(BaseModel):
     """A mapping of which every key is known."""
 
@@ -152,7 +160,7 @@ class ViewBlock(Block):
     online: bool = Field(default=False, description="Export the view to the online store.")
     update_frequency: str = Field(default="", description="How often the model is built, for people.")
     freshness: FreshnessBlock | None = Field(default=None, description="How old the newest row may be.")
-    on_stale: Literal["serve", "null", "default", "raise"] = Field(
+    on_stale: OnStale = Field(
         default="serve", description="What a lookup does when the view is older than freshness.error_after."
     )
     block_export: bool = Field(default=False, description="A failed monitor stops the export.")
@@ -337,31 +345,3 @@ def _blocks(annotation: Any) -> Iterator[type[Block]]:
 
 def _joined(location: Iterable[Any]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a dbt properties file that constrains our blocks and leaves all else open."""
-    definitions: dict[str, Any] = {}
-    for contract in (ViewBlock, ColumnBlock, ServiceBlock):
-        schema = contract.model_json_schema(ref_template="#/$defs/{model}")
-        definitions |= schema.pop("$defs", {})
-        definitions[contract.__name__] = schema
-    definitions.pop("ServiceLine", None)
-
-    def meta(name: str) -> dict[str, Any]:
-        block = {"$ref": f"#/$defs/{name}"}
-        properties = {"featurelayer": block}
-        return {"type": "object", "properties": {"meta": {"type": "object", "properties": properties}}}
-
-    def listed(config: str, **more: Any) -> dict[str, Any]:
-        return {"type": "array", "items": {"type": "object", "properties": {"config": meta(config), **more}}}
-
-    relation = listed("ViewBlock", columns=listed("ColumnBlock"))
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "featurelayer annotations in dbt properties files",
-        "description": "For use beside dbt's own schema: constrains only what is under config.meta.featurelayer.",
-        "type": "object",
-        "properties": {"models": relation, "snapshots": relation, "exposures": listed("ServiceBlock")},
-        "$defs": dict(sorted(definitions.items())),
-    }

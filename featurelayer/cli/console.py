@@ -1,0 +1,91 @@
+"""What is said on stderr: text for people, or one JSON object per message."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+
+from featurelayer.errors import FeatureLayerError, Problem, ProblemsError, did_you_mean
+
+
+@dataclass(slots=True)
+class Console:
+    """Writes messages to stderr; stdout is for the result alone."""
+
+    as_json: bool = False
+    quiet: bool = False
+
+    @classmethod
+    def of_arguments(cls, arguments: Sequence[str]) -> Console:
+        """Return the console that the arguments and the environment ask for, before click has parsed them.
+
+        A wrong option is reported in the right format, too.
+        """
+        asked = os.environ.get("DBT_ENGINE_LOG_FORMAT") or os.environ.get("DBT_LOG_FORMAT")
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+            if argument == "--":
+                break
+            if argument == "--log-format":
+                asked = following
+            elif argument.startswith("--log-format="):
+                asked = argument.partition("=")[2]
+        return cls(as_json=asked == "json")
+
+    def note(self, message: str) -> None:
+        """Say what happened; silent with --quiet."""
+        if not self.quiet:
+            self._write("info", message)
+
+    def warn(self, message: str) -> None:
+        """Say what is doubtful; silent with --quiet."""
+        if not self.quiet:
+            self._write("warning", message)
+
+    def error(self, message: str) -> None:
+        """Say what failed."""
+        self._write("error", message)
+
+    def failure(self, error: FeatureLayerError) -> None:
+        """Say every problem of a handled failure."""
+        if self.as_json and isinstance(error, ProblemsError):
+            for problem in error.problems:
+                self._write_problem(problem)
+        else:
+            self.error(str(error))
+
+    def usage(self, error: click.UsageError) -> None:
+        """Say how the command is used and what was wrong with it."""
+        message = error.format_message()
+        if isinstance(error, click.NoSuchOption) and error.possibilities is None and error.ctx is not None:
+            known = [name for parameter in error.ctx.command.params for name in parameter.opts]
+            message += did_you_mean(error.option_name, known)
+        if self.as_json:
+            self.error(message)
+            return
+        if error.ctx is not None:
+            sys.stderr.write(f"{error.ctx.get_usage()}\n")
+            sys.stderr.write(f"Try '{error.ctx.command_path} --help'.\n\n")
+        self.error(message)
+
+    def _write(self, level: str, message: str) -> None:
+        if self.as_json:
+            self._write_json({"level": level, "message": message})
+            return
+        prefix = {"error": "Error: ", "warning": "Warning: "}.get(level, "")
+        if prefix and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+            prefix = click.style(prefix, fg="red" if level == "error" else "yellow", bold=True)
+        sys.stderr.write(f"{prefix}{message}\n")
+
+    def _write_problem(self, problem: Problem) -> None:
+        parts = {"message": problem.what, "where": problem.where, "fix": problem.fix, "code": problem.code}
+        self._write_json({"level": "error", **{key: text for key, text in parts.items() if text}})
+
+    def _write_json(self, message: dict[str, str]) -> None:
+        stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **message}
+        sys.stderr.write(json.dumps(stamped, ensure_ascii=False) + "\n")

@@ -1,0 +1,117 @@
+"""The options that every command shares, as in dbt, and what a command gets from them."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import click
+
+from featurelayer.cli.console import Console
+
+if TYPE_CHECKING:
+    from featurelayer.dbt.project import Project
+    from featurelayer.registry import Registry
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What the shared options amount to; the project and its registry are read when they are first asked for."""
+
+    console: Console = field(default_factory=Console)
+    project_dir: Path | None = None
+    profiles_dir: Path | None = None
+    profile: str | None = None
+    target: str | None = None
+    target_path: Path | None = None
+    variables: str | None = None
+
+    @cached_property
+    def project(self) -> Project:
+        """The dbt project, or ConfigError."""
+        from featurelayer.dbt.project import load_project
+
+        return load_project(
+            self.project_dir,
+            profiles_dir=self.profiles_dir,
+            profile=self.profile,
+            target=self.target,
+            target_path=self.target_path,
+            vars=self.variables,
+        )
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The project's registry; warnings go to the console."""
+        from featurelayer.dbt import load_registry
+
+        return load_registry(self.project, warn=self.console.warn)
+
+
+def _be_quiet(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        console_of(ctx).quiet = True
+
+
+def console_of(ctx: click.Context) -> Console:
+    """Return the console of this run of the command line."""
+    return ctx.ensure_object(Console)
+
+
+_PATH = click.Path(path_type=Path)
+_OPTIONS = (
+    click.option("--project-dir", type=_PATH, help="Folder of dbt_project.yml [default: here or above]."),
+    click.option("--profiles-dir", type=_PATH, help="Folder of profiles.yml [default: as dbt]."),
+    click.option("--profile", help="Profile to use instead of the one that dbt_project.yml names."),
+    click.option("-t", "--target", help="Target of the profile."),
+    click.option("--target-path", type=_PATH, help="Folder of manifest.json [default: target]."),
+    click.option("--vars", "variables", metavar="YAML", help="Variables for var(), as in dbt."),
+    click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_be_quiet,
+        help="Say nothing but errors.",
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(["text", "json", "default", "debug"]),
+        expose_value=False,
+        metavar="[text|json]",
+        help="How messages on stderr look.",
+    ),
+)
+_NAMES = ("project_dir", "profiles_dir", "profile", "target", "target_path", "variables")
+
+
+def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callable[_P, _T]:
+    """Give a command the options shared with dbt; it gets their `Context` as its first argument."""
+
+    @functools.wraps(function)
+    def with_context(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        shared: dict[str, Any] = {name: kwargs.pop(name) for name in _NAMES}
+        context = Context(console=console_of(click.get_current_context()), **shared)
+        return function(context, *args, **kwargs)
+
+    command: Callable[_P, _T] = with_context
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def names_given(values: Sequence[str]) -> list[str]:
+    """Return the names of `-s`, each once; `-` stands for the names on stdin, separated by white space."""
+    names: list[str] = []
+    for value in values:
+        names += sys.stdin.read().split() if value == "-" else [value]
+    return list(dict.fromkeys(names))

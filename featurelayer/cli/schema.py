@@ -1,0 +1,16 @@
+"""Print the JSON Schema of the annotations, for editors."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+def command() -> None:
+    """Print the JSON Schema of dbt properties files with our annotations.
+
+    It constrains only what stands under config.meta.featurelayer, so an editor can use it beside dbt's own schema.
+    """
+    from featurelayer.dbt.schema import committed
+
+    click.echo(committed(), nl=False)

@@ -1,0 +1,106 @@
+"""Show one view, feature, entity or service with all that is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from featurelayer.cli.options import Context, project_options
+
+_KINDS = ("view", "feature", "entity", "service")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@project_options
+def command(context: Context, name: str, output_format: str) -> None:
+    """Show one view, feature (view.feature), entity or service.
+
+    Where one name means two things, say which: view:plane, entity:plane.
+    """
+    from featurelayer.cli import output
+
+    described = _described(context, name)
+    if output_format == "json":
+        output.write_json(described)
+    else:
+        click.echo("\n".join(_lines(described)))
+
+
+def _described(context: Context, name: str) -> dict[str, Any]:
+    from featurelayer.errors import PlanError, Problem, UnknownNameError
+
+    kind, _, rest = name.partition(":")
+    asked, bare = ([kind], rest) if kind in _KINDS and rest else (list(_KINDS), name)
+    found = [(kind, described) for kind in asked if (described := _find(context, kind, bare)) is not None]
+    if not found:
+        raise UnknownNameError(
+            asked[0] if len(asked) == 1 else "view, feature, entity or service", bare, _known(context)
+        )
+    if len(found) > 1:
+        kinds = [kind for kind, _ in found]
+        what = f"'{name}' is a {' and a '.join(kinds)}"
+        raise PlanError([Problem(what=what, fix=f"Write {' or '.join(f'{kind}:{name}' for kind in kinds)}.")])
+    return found[0][1]
+
+
+def _find(context: Context, kind: str, name: str) -> dict[str, Any] | None:
+    from featurelayer.cli import describe
+    from featurelayer.errors import UnknownNameError
+
+    registry = context.registry
+    try:
+        match kind:
+            case "view":
+                return describe.view(registry.view(name), registry)
+            case "feature":
+                view, feature = registry.feature(name)
+                return describe.feature(view, feature, registry)
+            case "entity":
+                return describe.entity(registry.entity(name), registry)
+            case _:
+                return describe.service(registry.service(name))
+    except UnknownNameError:
+        return None
+
+
+def _known(context: Context) -> list[str]:
+    registry = context.registry
+    features = [f"{view.id}.{feature.name}" for view in registry.views.values() for feature in view.features]
+    return [*registry.views, *features, *registry.entities, *registry.services]
+
+
+def _lines(described: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """Yield `key: value` lines; what is empty is left out."""
+    width = max((len(key) for key, value in described.items() if not _is_nested(value)), default=0)
+    for key, value in described.items():
+        if value in (None, "", [], {}):
+            continue
+        if _is_nested(value):
+            yield f"{indent}{key}:"
+            for item in value if isinstance(value, list) else [value]:
+                yield from _item(item, indent + "  ")
+        else:
+            yield f"{indent}{key.ljust(width)}  {_text(value)}"
+
+
+def _item(item: dict[str, Any], indent: str) -> Iterator[str]:
+    first, *rest = (f"{key} {_text(value)}" for key, value in item.items() if value not in (None, "", [], {}))
+    yield f"{indent}{first.partition(' ')[2]}" + (f"  ({'; '.join(rest)})" if rest else "")
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items() if item is not None)
+    if isinstance(value, list):
+        return ", ".join(_text(item) for item in value)
+    return "null" if value is None else " ".join(str(value).split())

@@ -1,0 +1,53 @@
+"""The JSON Schema of the annotations, for editors; `python -m featurelayer.dbt.schema` writes meta.schema.json anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("meta.schema.json")
+
+
+def committed() -> str:
+    """Return the schema's text as it is shipped, without importing the contract."""
+    return FILE.read_text(encoding="utf-8")
+
+
+def generated() -> str:
+    """Return the schema's text as the contract has it now."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a dbt properties file that constrains our blocks and leaves all else open."""
+    from featurelayer.dbt.metadata import ColumnBlock, ServiceBlock, ViewBlock
+
+    definitions: dict[str, Any] = {}
+    for contract in (ViewBlock, ColumnBlock, ServiceBlock):
+        schema = contract.model_json_schema(ref_template="#/$defs/{model}")
+        definitions |= schema.pop("$defs", {})
+        definitions[contract.__name__] = schema
+    definitions.pop("ServiceLine", None)
+
+    def meta(name: str) -> dict[str, Any]:
+        block = {"$ref": f"#/$defs/{name}"}
+        properties = {"featurelayer": block}
+        return {"type": "object", "properties": {"meta": {"type": "object", "properties": properties}}}
+
+    def listed(config: str, **more: Any) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "object", "properties": {"config": meta(config), **more}}}
+
+    relation = listed("ViewBlock", columns=listed("ColumnBlock"))
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "featurelayer annotations in dbt properties files",
+        "description": "For use beside dbt's own schema: constrains only what is under config.meta.featurelayer.",
+        "type": "object",
+        "properties": {"models": relation, "snapshots": relation, "exposures": listed("ServiceBlock")},
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+if __name__ == "__main__":
+    FILE.write_text(generated(), encoding="utf-8")
