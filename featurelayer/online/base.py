@@ -17,7 +17,7 @@ may, and an export makes one item per row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Protocol, cast, runtime_checkable
 
@@ -87,6 +87,14 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: int = 0
     refused: int = 0
     bytes: int = 0
+
+
+class Sorted(msgspec.Struct, frozen=True):
+    """The items of a `write` that are to be put, and how many of the others there are of each kind."""
+
+    put: list[Item]
+    unchanged: int
+    refused: int
 
 
 class LiveKey(msgspec.Struct, frozen=True):
@@ -164,8 +172,26 @@ class ReadBudget:
             return None
         seconds = self._until - monotonic()
         if seconds <= 0:
-            raise DeadlineExceeded("the lookup's deadline passed before every item was read; allow it more time")
+            raise deadline_exceeded()
         return seconds
+
+
+def sort_out(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, full: bool) -> Sorted:
+    """Return what a `write` is to put, given what is stored: the same in every store.
+
+    What a reader would not see changed is left alone, but for a full export, which renews every older version.
+    """
+    put: list[Item] = []
+    unchanged = refused = 0
+    for item in items:
+        there = stored.get(item.key)
+        if there is not None and item.same_content(there) and not (full and item.version > there.version):
+            unchanged += 1
+        elif there is not None and not item.replaces(there, full=full):
+            refused += 1
+        else:
+            put.append(item)
+    return Sorted(put, unchanged, refused)
 
 
 def open_store(url: str) -> OnlineStore:
@@ -227,6 +253,11 @@ def _connector(url: StoreUrl) -> Callable[[StoreUrl], OnlineStore]:
         what=f"there is no online store '{url.scheme}'{did_you_mean(url.scheme, schemes)}",
         where=url.text, fix=f"known are {', '.join(schemes)}",
     )])  # fmt: skip
+
+
+def deadline_exceeded() -> DeadlineExceeded:
+    """Return the error for a read that ran out of time."""
+    return DeadlineExceeded("the lookup's deadline passed before every item was read; allow it more time")
 
 
 def foreign_store(what: str, fix: str) -> StoreNotFound:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
 
-from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUrl, Written
+from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUrl, Written, sort_out
 
 _shared: dict[str, MemoryStore] = {}
 _shared_lock = Lock()
@@ -39,19 +39,11 @@ class MemoryStore:
 
     def write(self, items: Sequence[Item], *, full: bool = False) -> Written:
         """Put what replaces what is there and differs from it."""
-        written = unchanged = refused = size = 0
         with self._lock:
-            for item in items:
-                stored = self._items.get(item.key)
-                if stored is not None and item.same_content(stored):
-                    unchanged += 1
-                elif stored is not None and not item.replaces(stored, full=full):
-                    refused += 1
-                else:
-                    self._items[item.key] = item
-                    written += 1
-                    size += item.size
-        return Written(written=written, unchanged=unchanged, refused=refused, bytes=size)
+            work = sort_out(items, self._items, full=full)
+            self._items.update((item.key, item) for item in work.put)
+        size = sum(item.size for item in work.put)
+        return Written(written=len(work.put), unchanged=work.unchanged, refused=work.refused, bytes=size)
 
     def live(self, sk: str) -> Iterator[LiveKey]:
         """Yield the entities that a view has values for."""

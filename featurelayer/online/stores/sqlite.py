@@ -1,0 +1,219 @@
+"""A store in one SQLite file: the embedded default, for one machine and no server.
+
+WAL: readers never wait for an export and always see whole transactions. Only writing creates the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from featurelayer.errors import ConfigError, OnlineStoreError, Problem, StoreNotFound, StoreUnavailable
+from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUrl, Written, foreign_store, sort_out
+
+_APPLICATION_ID = 0x666C6179  # "flay": tells our files from anybody's SQLite database
+_LAYOUT = 1
+_BUSY_SECONDS = 30.0
+_PAGE = 10_000
+
+_COLUMNS = "pk, sk, f, v, t, e, u, s, ttl, d"
+_CREATE = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS items (
+  pk TEXT NOT NULL, sk TEXT NOT NULL, f TEXT NOT NULL, v INTEGER NOT NULL, t INTEGER NOT NULL, e INTEGER, u INTEGER,
+  s TEXT NOT NULL, ttl INTEGER, d INTEGER NOT NULL, PRIMARY KEY (sk, pk)
+);
+-- Definitions are also listed by pk; they are few, so the index is small.
+CREATE INDEX IF NOT EXISTS definitions ON items (pk, sk) WHERE pk >= '#' AND pk < '$';
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_LAYOUT};
+COMMIT;
+"""
+# The keys come as one JSON array, so any number of them is one statement.
+_READ = f"""
+SELECT {", ".join(f"items.{name}" for name in _COLUMNS.split(", "))} FROM json_each(?) AS wanted
+CROSS JOIN items ON items.sk = json_extract(wanted.value, '$[1]') AND items.pk = json_extract(wanted.value, '$[0]')
+"""  # noqa: S608 (constants only)
+# The newer-wins rule of Item.replaces, where the row is locked.
+_PUT = f"""
+INSERT INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (sk, pk) DO UPDATE SET
+  f = excluded.f, v = excluded.v, t = excluded.t, e = excluded.e, u = excluded.u, s = excluded.s,
+  ttl = excluded.ttl, d = excluded.d
+WHERE CASE WHEN ? OR excluded.e IS NULL OR items.e IS NULL THEN excluded.v > items.v
+  ELSE (excluded.e, excluded.v) > (items.e, items.v) END
+"""  # noqa: S608 (constants only)
+_LIVE = "SELECT pk, v, e FROM items WHERE sk = ? AND pk > ? AND d = 0 ORDER BY pk LIMIT ?"
+_NAMES = "SELECT sk FROM items WHERE pk = ? AND pk >= '#' AND pk < '$' ORDER BY sk"
+
+_json = msgspec.json.Encoder().encode
+
+
+def connect(url: StoreUrl) -> SqliteStore:
+    """Return the store in the file that the address names: `sqlite:///relative.db`, `sqlite:////absolute.db`."""
+    url.only()
+    path = url.location.removeprefix("/")
+    if not url.location.startswith("/") or not path:
+        raise ConfigError([Problem(
+            what=f"'{url.text}' names no file", fix="write sqlite:///relative/path.db or sqlite:////absolute/path.db",
+        )])  # fmt: skip
+    return SqliteStore(path)
+
+
+class SqliteStore:
+    """An `OnlineStore` in the file at `path`. Safe to share between threads; each has its own connection."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        self._opening = threading.Lock()
+
+    def read(
+        self,
+        keys: Collection[ItemKey],
+        *,
+        consistent: bool = False,  # noqa: ARG002 (the interface's; a file always is)
+        deadline: float | None = None,
+    ) -> dict[ItemKey, Item]:
+        """Return the items that exist, by one statement."""
+        ReadBudget(deadline).left()
+        if not keys:
+            return {}
+        with self._errors():
+            return _read(self._reader(), keys)
+
+    def write(self, items: Sequence[Item], *, full: bool = False) -> Written:
+        """Put what replaces what is there and differs from it, in one transaction. Creates the file if need be."""
+        with self._errors():
+            connection = self._writer()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                work = sort_out(items, _read(connection, [item.key for item in items]), full=full)
+                connection.executemany(_PUT, [(*_row(item), full) for item in work.put])
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        size = sum(item.size for item in work.put)
+        return Written(written=len(work.put), unchanged=work.unchanged, refused=work.refused, bytes=size)
+
+    def live(self, sk: str) -> Iterator[LiveKey]:
+        """Yield the entities that a view has values for; no transaction stays open while the caller works."""
+        after = ""
+        while True:
+            with self._errors():
+                page = self._reader().execute(_LIVE, (sk, after, _PAGE)).fetchall()
+            for pk, version, event_time in page:
+                yield LiveKey(pk, version, event_time)
+            if len(page) < _PAGE:
+                return
+            after = page[-1][0]
+
+    def names(self, pk: str) -> list[str]:
+        """Return every `sk` under one `pk` of a definition."""
+        with self._errors():
+            return [sk for (sk,) in self._reader().execute(_NAMES, (pk,))]
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._opening:
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+            self._local = threading.local()
+
+    def _reader(self) -> sqlite3.Connection:
+        return self._connection("reader", self._open_reader)
+
+    def _writer(self) -> sqlite3.Connection:
+        return self._connection("writer", self._open_writer)
+
+    def _connection(self, role: str, opener: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+        # A forked child must not use its parent's connections, so they are kept by process as well.
+        name = f"{role}{os.getpid()}"
+        connection: sqlite3.Connection | None = getattr(self._local, name, None)
+        if connection is None:
+            connection = opener()
+            with self._opening:
+                self._open.append(connection)
+            setattr(self._local, name, connection)
+        return connection
+
+    def _open_reader(self) -> sqlite3.Connection:
+        if not self.path.is_file():
+            raise StoreNotFound(f"there is no online store at {self.path}\n  fix  run `featurelayer export` first")
+        address = f"file:{quote(str(self.path.resolve()))}?mode=ro"
+        connection = sqlite3.connect(
+            address, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS
+        )
+        try:
+            self._check_ours(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open_writer(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS
+        )
+        try:
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                self._check_ours(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+            # In WAL mode NORMAL survives a crash of the process, and a power cut leaves a whole older state.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_CREATE)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_ours(self, connection: sqlite3.Connection) -> None:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        if application != _APPLICATION_ID:
+            raise foreign_store(f"the file {self.path}", "give another path; `featurelayer export` creates the file")
+        if layout > _LAYOUT:
+            raise foreign_store(f"the file {self.path} (layout {layout})", "upgrade dbt-featurelayer; it is newer")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            code = error.sqlite_errorname
+            if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise StoreUnavailable(f"{self.path} is locked by another writer: {error}", code=code) from error
+            if code.startswith("SQLITE_CANTOPEN"):
+                raise StoreNotFound(f"{self.path} can't be opened: {error}", code=code) from error
+            raise OnlineStoreError(f"{self.path}: {error}", code=code) from error
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+                raise foreign_store(f"the file {self.path}", "give another path") from error
+            raise OnlineStoreError(f"{self.path}: {error}") from error
+
+
+def _row(item: Item) -> tuple[str | int | None, ...]:
+    return (item.pk, item.sk, item.f, item.version, item.as_of, item.event_time, item.valid_to, item.schema, item.ttl,
+            int(item.deleted))  # fmt: skip
+
+
+def _read(connection: sqlite3.Connection, keys: Collection[ItemKey]) -> dict[ItemKey, Item]:
+    found = connection.execute(_READ, (_json(list(keys)).decode(),))
+    return {
+        (pk, sk): Item(
+            pk=pk, sk=sk, f=f, version=v, as_of=t, event_time=e, valid_to=u, schema=s, ttl=ttl, deleted=bool(d)
+        )
+        for pk, sk, f, v, t, e, u, s, ttl, d in found
+    }
