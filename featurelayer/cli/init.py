@@ -1,0 +1,80 @@
+"""Set up an existing dbt project: packages.yml, featurelayer.yml, and the YAML of a first view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from featurelayer.cli.options import Context, project_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from featurelayer.dbt.suggest import Suggestion
+
+
+@click.command()
+@click.option("--model", metavar="NAME", help="The dbt model or snapshot to annotate; prints the YAML to add to it.")
+@click.option(
+    "--git",
+    metavar="URL",
+    help="Git repository of featurelayer to name in packages.yml [default: a copy in the project, as a local package].",
+)
+@project_options
+def command(context: Context, model: str | None, git: str | None) -> None:
+    """Set up an existing dbt project for featurelayer.
+
+    Adds the dbt package to packages.yml, writes featurelayer.yml, and prints the YAML to add to the chosen model. It
+    never overwrites a file: what is there already stays, and it is said what to add by hand.
+    """
+    from featurelayer import __version__
+    from featurelayer.dbt import suggest
+
+    project, say = context.project, context.console.note
+    suggestion = suggest.for_model(project, model) if model else None
+    target = _target(context)
+    if git:
+        say(suggest.add_package(project.root, suggest.git_package(git, __version__)))
+    else:
+        if not suggest.has_package(project.root):
+            say(_copy_package(project.root))
+        say(suggest.add_package(project.root, suggest.local_package()))
+    say(suggest.write_config(project.root, target, suggestion))
+    if suggestion is None:
+        say("Next: `featurelayer init --model NAME` prints the YAML that makes a dbt model a feature view.")
+        return
+    _explain(suggestion, context)
+    click.echo(suggestion.yaml, nl=False)
+
+
+def _explain(suggestion: Suggestion, context: Context) -> None:
+    for doubt in suggestion.doubts:
+        context.console.warn(doubt)
+    context.console.note(
+        f"Merge this into the entry of '{suggestion.model}' in {suggestion.file}, then run `dbt deps`, `dbt parse` and "
+        "`featurelayer list`:"
+    )
+
+
+def _copy_package(root: Path) -> str:
+    """Copy the dbt package out of the installed distribution, unless the project has a copy."""
+    import shutil
+
+    from featurelayer.dbt.suggest import LOCAL_PACKAGE, package_source
+
+    destination = root / LOCAL_PACKAGE
+    if destination.exists():
+        return f"{LOCAL_PACKAGE}/ is there already; left as it is."
+    shutil.copytree(package_source(), destination)
+    return f"Copied the dbt package to {LOCAL_PACKAGE}/."
+
+
+def _target(context: Context) -> str:
+    """Return the target's name, or dbt's usual one where no profiles.yml says it."""
+    from featurelayer.errors import ConfigError
+
+    try:
+        return context.project.target
+    except ConfigError:
+        return "dev"
