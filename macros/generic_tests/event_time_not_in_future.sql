@@ -4,15 +4,15 @@
     data_tests:
       - featurelayer.event_time_not_in_future: {arguments: {tolerance: 5 minutes}}
 #}
-{% test event_time_not_in_future(model, event_time=none, keys=none, tolerance=none, as_of=none) %}
-    {{ return(adapter.dispatch('test_event_time_not_in_future', 'featurelayer')(model, event_time, keys, tolerance, as_of)) }}
+{% test event_time_not_in_future(model, event_time=none, tolerance=none, as_of=none) %}
+    {{ return(adapter.dispatch('test_event_time_not_in_future', 'featurelayer')(model, event_time, tolerance, as_of)) }}
 {% endtest %}
 
-{% macro default__test_event_time_not_in_future(model, event_time, keys, tolerance, as_of) %}
-    {%- set view = featurelayer._tested_view(keys, event_time) -%}
+{% macro default__test_event_time_not_in_future(model, event_time, tolerance, as_of) %}
+    {%- set view = featurelayer._tested_view(event_time=event_time) -%}
     {%- do featurelayer._required('event_time_not_in_future', {'event_time': view.event_time}) -%}
     {%- set now = featurelayer._timestamp(as_of) if as_of else featurelayer._utc_now() -%}
 select *
-from {{ model }} as rows_of_view
+from {{ model }}
 where {{ view.event_time or 'null' }} > {{ dbt.dateadd('second', featurelayer._seconds('tolerance', tolerance or '0 seconds'), now) }}
 {% endmacro %}

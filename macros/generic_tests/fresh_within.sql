@@ -20,13 +20,20 @@
     {%- set oldest = dbt.dateadd('second', -featurelayer._seconds('period', period or '0 seconds'), now) -%}
     {%- set time = view.event_time or 'null' -%}
     {%- set keys = view.key_columns if per_entity else [] -%}
+with rows_of_view as (
+    select * from {{ model }}
+)
+
 select newest.newest_event_time, rows_of_view.*
 from (
     select {% for key in keys %}{{ key }}, {% endfor %}max({{ time }}) as newest_event_time
-    from {{ model }} as rows_of_group
-    {% if keys %}group by {{ keys | join(', ') }}{% endif %}
+    from rows_of_view
+    {%- if keys %}
+    where {% for key in keys %}{{ key }} is not null{{ ' and ' if not loop.last }}{% endfor %}
+    group by {{ keys | join(', ') }}
+    {%- endif %}
 ) as newest
-left join {{ model }} as rows_of_view
+left join rows_of_view
     on rows_of_view.{{ time }} = newest.newest_event_time
     {%- if keys %} and {{ featurelayer._same_keys('rows_of_view', 'newest', keys) }}{% endif %}
 where newest.newest_event_time is null or newest.newest_event_time < {{ oldest }}

@@ -14,12 +14,16 @@
 
 {% macro default__test_null_rate_below(model, column_name, rate, keys, event_time) %}
     {%- set view = featurelayer._tested_view(keys, event_time) -%}
+with rows_of_view as (
+    select * from {{ model }}
+)
+
 select {{ featurelayer._identity(view, [column_name]) }}{{ column_name }}, null_rate
 from (
     select
         rows_of_view.*,
         avg(case when {{ column_name }} is null then 1.0 else 0.0 end) over () as null_rate
-    from {{ model }} as rows_of_view
+    from rows_of_view
 ) as rated
 where {{ column_name }} is null and null_rate >= {{ rate }}
 {% endmacro %}

@@ -16,12 +16,16 @@
     {%- do featurelayer._required('unique_per_entity_and_time', {'keys': view.key_columns}) -%}
     {%- set needed = (view.key_columns + [view.event_time, view.available_at]) | select | list -%}
     {%- set apart = featurelayer._listed(also) or ([view.created_timestamp] | select | list) + view.tie_breaker -%}
+with rows_of_view as (
+    select * from {{ model }}
+)
+
 select rows_alike.*
 from (
     select
         rows_of_view.*,
         count(*) over (partition by {{ (needed + apart) | unique | join(', ') or '1' }}) as row_count
-    from {{ model }} as rows_of_view
+    from rows_of_view
     where {% for column in needed %}{{ column }} is not null and {% endfor %}1 = 1
 ) as rows_alike
 where row_count > 1
