@@ -32,6 +32,7 @@ _SNAPSHOT_COLUMNS = ("dbt_valid_from", "dbt_valid_to", "dbt_scd_id", "dbt_update
 _CASE_SENSITIVE_ADAPTERS = frozenset({"clickhouse"})
 # A view's own word on one of these leaves no room for the folder's word on the others.
 _ALTERNATIVES = ({"available_at", "delay", "static"}, {"ttl", "static"}, {"created_timestamp", "static"})
+_PLAIN = ColumnBlock()
 _TIMED = ("available_at", "delay", "created_timestamp", "ttl", "valid_to")
 
 
@@ -43,7 +44,6 @@ class DeclaredColumn:
     native: Column
     block: ColumnBlock
     dtype: DType | None
-    annotated: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,14 +144,13 @@ class ViewReader:
         if BLOCK not in meta and BLOCK in (column.meta or {}) and column.meta not in inherited:
             self._say_misplaced(f"columns[{name}].meta", path)
         annotation = meta.get(BLOCK)
-        block = self._check(ColumnBlock, {} if annotation is None else annotation, path)
+        block = _PLAIN if annotation is None else self._check(ColumnBlock, annotation, path)
         text = column.data_type or self.catalog.get(name.casefold())
         return DeclaredColumn(
             name=column.name or name,
             native=column,
-            block=block or ColumnBlock(),
+            block=block or _PLAIN,
             dtype=dtype_of(text, self.adapter) if text else None,
-            annotated=BLOCK in meta,
         )
 
     # Times
@@ -186,7 +185,7 @@ class ViewReader:
         if name and self.column(name) is None:
             text = self.catalog.get(name.casefold())
             dtype = dtype_of(text, self.adapter) if text else DType(kind=Kind.TIMESTAMP)
-            self.columns[name] = DeclaredColumn(name, Column(name=name), ColumnBlock(), dtype, annotated=False)
+            self.columns[name] = DeclaredColumn(name, Column(name=name), _PLAIN, dtype)
 
     def _time(self, name: Any, path: str) -> str | None:
         if not name:
