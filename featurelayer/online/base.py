@@ -90,9 +90,10 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sorted(msgspec.Struct, frozen=True):
-    """The items of a `write` that are to be put, and how many of the others there are of each kind."""
+    """The items of a `write`: those to be put, those that only make what is there newer, and how many lost."""
 
     put: list[Item]
+    renew: list[Item]
     unchanged: int
     refused: int
 
@@ -179,19 +180,23 @@ class ReadBudget:
 def sort_out(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, full: bool) -> Sorted:
     """Return what a `write` is to put, given what is stored: the same in every store.
 
-    What a reader would not see changed is left alone, but for a full export, which renews every older version.
+    An unchanged value of a newer run is to be renewed where that costs little: its version then holds against a run
+    between the two that wakes up late. A full export puts every older version anew.
     """
     put: list[Item] = []
+    renew: list[Item] = []
     unchanged = refused = 0
     for item in items:
         there = stored.get(item.key)
         if there is not None and item.same_content(there) and not (full and item.version > there.version):
             unchanged += 1
+            if item.version > there.version:
+                renew.append(item)
         elif there is not None and not item.replaces(there, full=full):
             refused += 1
         else:
             put.append(item)
-    return Sorted(put, unchanged, refused)
+    return Sorted(put, renew, unchanged, refused)
 
 
 def open_store(url: str) -> OnlineStore:

@@ -2,7 +2,8 @@
 
 Reads are BatchGetItem, a hundred keys a call, further calls in parallel; what DynamoDB leaves unprocessed is asked for
 again until the deadline. Writes are conditional PutItem calls in parallel; a batch is first read consistently, so that
-equal rows cost a read (1 unit) and no write (5 times the price), and rows that would be refused are not sent.
+equal rows cost a read (1 unit) and no write (5 times the price), and rows that would be refused are not sent. Unlike
+the other stores this one leaves the version of an equal row as it is: renewing it would cost as much as writing it.
 
 `live` scans the table (4 KB of it per unit, consistent): correct with nothing but the table, about $0.30 and minutes
 for 10 million rows of 1 KB.

@@ -41,7 +41,7 @@ class MemoryStore:
         """Put what replaces what is there and differs from it."""
         with self._lock:
             work = sort_out(items, self._items, full=full)
-            self._items.update((item.key, item) for item in work.put)
+            self._items.update((item.key, item) for item in work.put + work.renew)
         size = sum(item.size for item in work.put)
         return Written(written=len(work.put), unchanged=work.unchanged, refused=work.refused, bytes=size)
 

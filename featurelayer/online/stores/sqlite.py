@@ -97,7 +97,7 @@ class SqliteStore:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 work = sort_out(items, _read(connection, [item.key for item in items]), full=full)
-                connection.executemany(_PUT, [(*_row(item), full) for item in work.put])
+                connection.executemany(_PUT, [(*_row(item), full) for item in work.put + work.renew])
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:

@@ -1,0 +1,259 @@
+"""One suite for every online store: what `featurelayer/online/stores/` holds is found and tested.
+
+A store that needs a server brings a fixture `<scheme>_url`; any other gets `<scheme>:///<temporary path>`.
+"""
+
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from featurelayer.errors import DeadlineExceeded, StoreNotFound
+from featurelayer.export import export_view, publish_services
+from featurelayer.online import FeatureClient, Item, OnlineStore, Status, Written, open_store
+from featurelayer.online.base import LiveKey, store_schemes
+from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES, legs_batch, planes_batch
+
+T = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.delenv("AWS_PROFILE", raising=False)
+        yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def dynamodb_url(moto_endpoint: str) -> str:
+    # moto takes half a second for what DynamoDB does in milliseconds, hence the timeout.
+    return f"dynamodb://features-{uuid.uuid4().hex}?region=eu-west-1&endpoint_url={moto_endpoint}&timeout=20"
+
+
+@pytest.fixture(params=store_schemes())
+def store_url(request: pytest.FixtureRequest, tmp_path) -> str:
+    try:
+        return request.getfixturevalue(f"{request.param}_url")
+    except pytest.FixtureLookupError:
+        return f"{request.param}:///{tmp_path / 'online'}"
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[OnlineStore]:
+    opened = open_store(store_url)
+    if hasattr(opened, "create_table"):
+        opened.create_table()
+    yield opened
+    opened.close()
+
+
+def row(pk='plane["N1"]', *, e: int | None = 100, v: int = 1, f: str = "[1]", sk: str = "legs@0", **more) -> Item:
+    return Item(pk=pk, sk=sk, event_time=e, version=v, f=f, schema="5c", as_of=7, **more)
+
+
+def tombstone(*, v: int) -> Item:
+    return Item(pk='plane["N1"]', sk="legs@0", version=v, as_of=7, ttl=99, deleted=True)
+
+
+def stored(store: OnlineStore, item: Item) -> Item | None:
+    return store.read([item.key], consistent=True).get(item.key)
+
+
+def test_every_store_is_an_online_store(store):
+    assert isinstance(store, OnlineStore)
+
+
+def test_items_come_back_as_they_were_written(store):
+    items = [
+        row(),
+        row('plane["\\u0000é😀\u2028\\"\\\\"]', f='["é😀 \\u0000 \u2028",null,-0.0]', ttl=5, valid_to=2**53 + 1),
+        row('plane["static"]', e=None, v=2**53 + 1),
+        row('plane["old"]', e=-62135596800000000, v=0),
+        Item(pk='plane["gone"]', sk="legs@0", version=3, deleted=True),
+        Item(pk="#schema", sk="5c", version=0, f='{"features":[]}'),
+    ]
+    assert store.write(items).written == len(items)
+    assert store.read([item.key for item in items], consistent=True) == {item.key: item for item in items}
+
+
+def test_what_is_not_there_is_left_out_and_nothing_is_asked_twice(store):
+    store.write([row()])
+    keys = [row().key, ('plane["N2"]', "legs@0"), ('plane["N1"]', "other@0"), row().key]
+    assert list(store.read(keys)) == [row().key]
+    assert store.read([]) == {}
+
+
+def test_more_keys_than_any_call_may_have(store):
+    items = [row(f"plane[{number}]", f=f"[{number}]") for number in range(250)]
+    assert store.write(items) == Written(written=250, bytes=sum(item.size for item in items))
+    assert store.read([item.key for item in items]) == {item.key: item for item in items}
+
+
+NEWER_WINS = [
+    # what is there, what comes, full, wins
+    ((100, 1), (101, 1), False, True),
+    ((100, 1), (100, 2), False, True),
+    ((100, 2), (101, 1), False, True),  # an older run that saw a newer event
+    ((101, 1), (100, 2), False, False),  # a newer event, streamed, that the run has not seen
+    ((100, 2), (100, 1), False, False),
+    ((100, 1), (100, 1), False, False),
+    ((101, 1), (100, 2), True, True),
+    ((101, 2), (100, 1), True, False),
+    ((None, 1), (None, 2), False, True),
+    ((None, 2), (None, 1), False, False),
+    ((100, 1), (None, 2), False, True),  # a view became static
+    ((None, 2), (100, 1), False, False),
+    ((None, 1), (100, 2), False, True),
+]
+
+
+@pytest.mark.parametrize(("there", "comes", "full", "wins"), NEWER_WINS)
+def test_newer_wins(store, there, comes, full, wins):
+    old = row(e=there[0], v=there[1], f='["old"]')
+    new = row(e=comes[0], v=comes[1], f='["new"]')
+    store.write([old])
+    counts = store.write([new], full=full)
+    assert (counts.written, counts.refused, counts.unchanged) == ((1, 0, 0) if wins else (0, 1, 0))
+    assert stored(store, old) == (new if wins else old)
+
+
+def test_a_tombstone_holds_against_older_rows_and_gives_way_to_newer_ones(store):
+    store.write([row(e=100, v=1)])
+    assert store.write([tombstone(v=5)]).written == 1
+    assert store.write([row(e=900, v=4)]).refused == 1
+    assert stored(store, row()) == tombstone(v=5)
+    assert store.write([row(e=100, v=6)]).written == 1
+    assert store.write([tombstone(v=5)]).refused == 1
+    assert stored(store, row()) == row(e=100, v=6)
+
+
+def test_writing_twice_is_writing_once(store):
+    items = [row(), row('plane["N2"]', e=None)]
+    store.write(items)
+    assert store.write(items) == Written(unchanged=2)
+    assert store.write([row(v=2), row('plane["N2"]', e=None, v=2)]) == Written(unchanged=2)
+    assert stored(store, row()).same_content(row())
+
+
+def test_a_full_write_renews_what_is_unchanged(store):
+    store.write([row(v=1)])
+    assert store.write([row(v=2)], full=True).written == 1
+    assert store.write([row(v=2)], full=True).unchanged == 1
+    assert stored(store, row()).version == 2
+
+
+@pytest.mark.parametrize("change", [{"f": "[2]"}, {"valid_to": 8}])
+def test_whatever_a_reader_sees_is_a_change(store, change):
+    store.write([row(v=1)])
+    new = row(**{"v": 2, **change})
+    assert store.write([new]).written == 1
+    assert stored(store, row()) == new
+
+
+def test_one_call_counts_each_outcome(store):
+    store.write([row("plane[1]"), row("plane[2]", v=9), row("plane[3]")])
+    new = row("plane[3]", v=2, f="[3]"), row("plane[4]")
+    counts = store.write([row("plane[1]"), row("plane[2]", v=2, f="[2]"), *new])
+    assert (counts.written, counts.refused, counts.unchanged) == (2, 1, 1)
+    assert counts.bytes == sum(item.size for item in new)
+
+
+def test_live_keys_are_those_of_one_view_without_tombstones(store):
+    store.write([row("plane[1]", v=4), row("plane[2]", e=None), row("plane[3]"), row("plane[4]", sk="legs@1")])
+    store.write([Item(pk="plane[3]", sk="legs@0", version=2, deleted=True)])
+    assert sorted(store.live("legs@0"), key=lambda live: live.pk) == [
+        LiveKey("plane[1]", 4, 100), LiveKey("plane[2]", 1, None),
+    ]  # fmt: skip
+
+
+def test_names_under_a_definition_are_sorted(store):
+    store.write([Item(pk="#service", sk=name, version=1, f="{}") for name in ("b", "a@1f", "a")])
+    store.write([Item(pk="#schema", sk="z", version=1, f="{}"), row()])
+    assert store.names("#service") == ["a", "a@1f", "b"]
+    assert store.names("#nothing") == []
+
+
+def test_racing_writers_leave_the_newest(store):
+    versions = list(range(1, 41))
+    random.Random(4).shuffle(versions)
+    with ThreadPoolExecutor(8) as pool:
+        counts = list(pool.map(lambda v: store.write([row(e=None, v=v, f=f"[{v}]")]), versions))
+    assert stored(store, row()) == row(e=None, v=40, f="[40]")
+    assert sum(count.written + count.refused for count in counts) == 40
+
+
+def test_a_deadline_that_has_passed_is_an_error_and_never_a_gap(store):
+    store.write([row()])
+    with pytest.raises(DeadlineExceeded, match="allow it more time"):
+        store.read([row().key], deadline=time.monotonic() - 1)
+
+
+def test_a_store_that_was_never_made_is_empty_or_says_how_to_make_it(store_url):
+    store = open_store(store_url)
+    found, advice = {}, "featurelayer"
+    try:
+        found = store.read([row().key])
+    except StoreNotFound as error:
+        advice = str(error)
+    finally:
+        store.close()
+    assert found == {}
+    assert "featurelayer" in advice
+
+
+def test_a_closed_store_opens_again(store):
+    store.write([row()])
+    store.close()
+    assert stored(store, row()) == row()
+
+
+def test_a_view_goes_in_by_export_and_comes_out_by_lookup(store):
+    version = int(T.timestamp() * 1e6)
+    publish_services(store, [SERVICE], {"plane_legs": PLANE_LEGS, "planes": STATIC_PLANES}, version)
+    legs = legs_batch([("N1", T - timedelta(hours=1), 12.5, 3), ("N2", T - timedelta(days=3), 1.0, None),
+                       ("N3", T, None, 2**63 - 1), ("N4", T, 4.0, 4)])  # fmt: skip
+    first = export_view(store, PLANE_LEGS, [legs], as_of=T)
+    assert (first.rows, first.written, first.refused, first.tombstones) == (4, 4, 0, 0)
+    export_view(store, STATIC_PLANES, [planes_batch([("N1", 150)])], as_of=T)
+
+    client = FeatureClient(store)
+    requests = [{"tailnum": name} for name in ("N1", "N2", "N3", "N9")] + [{"tailnum": None}]
+    present, expired, null, missing, keyless = client.lookup_many("late_arrival", requests, now=T)
+    assert present.to_dict() == {"plane_legs__arr_delay": 12.5, "plane_legs__legs": 3, "planes__seats": 150}
+    assert present.features["plane_legs__arr_delay"].age == timedelta(hours=1)
+    assert present.features["planes__seats"].age is None
+    assert expired.to_list() == [0.0, None, None]
+    assert expired.features["plane_legs__legs"].status is Status.EXPIRED
+    assert null.to_list() == [None, 2**63 - 1, None]
+    assert null.features["plane_legs__arr_delay"].status is Status.NULL
+    assert missing.to_list() == keyless.to_list() == [0.0, None, None]
+    assert {feature.status for feature in missing.features.values()} == {Status.MISSING}
+
+    # The same again writes nothing; a later snapshot writes the change and a tombstone, and the expired row is let be.
+    again = export_view(store, PLANE_LEGS, [legs], as_of=T)
+    assert (again.written, again.unchanged, again.tombstones, again.bytes) == (0, 4, 0, 0)
+    later = T + timedelta(hours=1)
+    changed = legs_batch([("N1", T, 20.0, 5), ("N4", T, 4.0, 4)])
+    second = export_view(store, PLANE_LEGS, [changed], as_of=later)
+    assert (second.written, second.unchanged, second.tombstones) == (1, 1, 1)
+    after = client.lookup_many("late_arrival", requests, now=later, consistent=True)
+    assert [vector["plane_legs__arr_delay"] for vector in after] == [20.0, 0.0, 0.0, 0.0, 0.0]
+    assert after[2].features["plane_legs__arr_delay"].status is Status.MISSING
+
+    # An older run that wakes up late changes nothing.
+    late = export_view(store, PLANE_LEGS, [legs], as_of=T - timedelta(minutes=1))
+    assert (late.written, late.refused, late.superseded) == (0, 4, True)
+    assert client.lookup("late_arrival", {"tailnum": "N1"}, now=later)["plane_legs__arr_delay"] == 20.0
