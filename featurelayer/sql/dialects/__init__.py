@@ -1,0 +1,42 @@
+"""One file per engine, named as dbt names its adapter; found by import, so a new engine is a new file."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from featurelayer.errors import Problem, UnsupportedByDialect, did_you_mean
+
+if TYPE_CHECKING:
+    from featurelayer.sql.dialects.base import Dialect
+
+_GROUP = "featurelayer.dialects"
+
+
+def available() -> tuple[str, ...]:
+    """Return the names of all dialects, ours and those that other packages bring."""
+    own = {module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"}
+    return tuple(sorted(own | {point.name for point in entry_points(group=_GROUP)}))
+
+
+def dialect(name: str) -> Dialect:
+    """Return the dialect of a dbt adapter type.
+
+    Raises:
+        UnsupportedByDialect: there is none.
+    """
+    names = available()
+    if name not in names:
+        raise UnsupportedByDialect(
+            [
+                Problem(
+                    what=f"there is no SQL dialect for the dbt adapter '{name}'{did_you_mean(name, names)}",
+                    fix=f"there are {', '.join(names)}; another one is one file in featurelayer/sql/dialects",
+                )
+            ]
+        )
+    plugin = next(iter(entry_points(group=_GROUP, name=name)), None)
+    found: Dialect = (plugin.load() if plugin else importlib.import_module(f"{__name__}.{name}")).DIALECT
+    return found

@@ -1,0 +1,370 @@
+"""DuckDB: match, resolve, fetch.
+
+Measured on 1M labels x 10M rows (benchmarks/training_set.py): a wide ASOF join sorts every feature column of every
+row. Here the ASOF join sees keys and times only, the features of the rows it found are fetched by a hash join, and
+ties are looked at only where a label got more than one row. Three facts shape the statements:
+
+- An extra condition in an ASOF's ON turns it into a nested loop, so TTL and available time are tested after the match.
+- ASOF pushes no join filter down: rows are cut to the labels' keys and time range before it. The range comes from
+  variables and not from subqueries, because a filter that compares with a subquery makes the planner
+  build its hash table on the larger side.
+- ASOF breaks ties by luck, so it matches the event time only, never a row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlglot import exp
+
+from featurelayer.model import DType, Kind
+from featurelayer.sql.dialects.base import LABELS, RANK, VALID_TO, Dialect, both, col, key_alias, named, not_null, table
+from featurelayer.sql.plan import (
+    EVENT,
+    ID,
+    RESERVED,
+    TIME,
+    AsofJoin,
+    Check,
+    Column,
+    Entities,
+    JoinReport,
+    Labels,
+    Plan,
+    Script,
+    Statement,
+    Step,
+)
+
+FIRST, LAST = f"{RESERVED}first", f"{RESERVED}last"
+TIED = f"{RESERVED}tied"
+
+
+class DuckDB(Dialect):
+    name = "duckdb"
+    text_type = "VARCHAR"
+
+    def type_text(self, dtype: DType) -> str:
+        match dtype.kind:
+            case Kind.INT | Kind.UINT:
+                sizes = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT", 128: "HUGEINT"}
+                return ("U" if dtype.kind is Kind.UINT else "") + sizes[dtype.bits or 64]
+            case Kind.FLOAT:
+                return "FLOAT" if dtype.bits == 32 else "DOUBLE"
+            case Kind.BYTES:
+                return "BLOB"
+            case Kind.ARRAY:
+                assert dtype.element is not None
+                return f"{self.type_text(dtype.element)}[]"
+            case _:
+                return super().type_text(dtype)
+
+    def finer_than_microseconds(self, value: exp.Expression) -> exp.Expression:
+        remainder = exp.Mod(this=exp.func("EPOCH_NS", value), expression=exp.Literal.number(1000))
+        return exp.NEQ(this=remainder, expression=exp.Literal.number(0))
+
+    def comparable(self, column: Column, alias: str) -> list[exp.Expression]:
+        values = super().comparable(column, alias)
+        if column.dtype.kind is Kind.FLOAT:
+            # 0.0 and -0.0 are equal and not the same; their text tells them apart.
+            values.append(exp.cast(col(column.name, alias), exp.DataType.build("VARCHAR", dialect=self.name)))
+        return values
+
+    # --- checks --------------------------------------------------------------------------------------------------
+
+    def label_checks(self, labels: Labels) -> tuple[Check, ...]:
+        checks = []
+        for column in labels.columns:
+            if column.cast is not None:
+                kind = "a timestamp" if column is labels.time else str(column.cast)
+                bad = both(
+                    not_null(col(column.alias)),
+                    exp.Is(this=exp.TryCast(this=col(column.alias), to=self.type(column.cast)), expression=exp.Null()),
+                )
+                checks.append(
+                    self._label_check(labels, column.alias, bad, f"label column '{column.name}' must be {kind}; it holds {{rows}}",
+                                      "correct these rows")  # fmt: skip
+                )
+        time = labels.time
+        if time is not None and (time.nanoseconds or time.cast is not None):
+            if time.cast is not None:
+                digits = exp.Literal.string(r"\.\d{6}\d*[1-9]")
+                finer: exp.Expression = exp.func("REGEXP_MATCHES", col(time.alias), digits)
+            else:
+                finer = self.finer_than_microseconds(col(time.alias))
+            message = f"label column '{time.name}' has values finer than a microsecond: {{rows}}"
+            fix = "round them to microseconds; truncating here could move a label past an event"
+            checks.append(self._label_check(labels, time.alias, finer, message, fix))
+        return tuple(checks)
+
+    def _label_check(self, labels: Labels, column: str, bad: exp.Expression, message: str, fix: str) -> Check:
+        row, value = f"{RESERVED}row", f"{RESERVED}value"
+        numbered = exp.select(exp.Star(), named(exp.Window(this=exp.RowNumber()), row))
+        numbered = numbered.from_(self.label_source(labels)).subquery("labels")
+        select = exp.select(named(col(column), value), col(row)).from_(numbered).where(bad).order_by(col(row)).limit(3)
+        return Check(sql=self.sql(select), message=message, fix=fix, about_labels=True)
+
+    # --- the script ----------------------------------------------------------------------------------------------
+
+    def compile(self, plan: Plan) -> Script:
+        timed = any(join.event is not None for join in plan.joins)
+        statements = [
+            Statement(
+                sql=self.create(LABELS, self.spine(plan)),
+                comment="The spine: every row numbered in its order, its time in UTC (rules 6 and 8).",
+            )
+        ]
+        if timed:
+            statements += [self._set_variable(FIRST, exp.Min), self._set_variable(LAST, exp.Max)]
+        steps = [Step(name="labels", statements=tuple(statements))]
+        steps += [self._view_step(plan, join) for join in plan.joins]
+        temporary = [LABELS]
+        for join in plan.joins:
+            temporary += [self.rows_name(join)]
+            if join.event is not None:
+                temporary += [f"{join.name}__match", f"{join.name}__tied", f"{join.name}__ranked"]
+        comment = "Every label once, in its order, with the features of its rows."
+        query = Statement(sql=self.sql(self.final(plan, rank=False)), comment=comment)
+        return self.script(plan, steps, query, temporary)
+
+    def create(self, name: str, query: exp.Query) -> str:
+        create = exp.Create(
+            kind="TABLE",
+            this=table(name),
+            expression=query,
+            replace=True,
+            properties=exp.Properties(expressions=[exp.TemporaryProperty()]),
+        )
+        return self.sql(create)
+
+    def _set_variable(self, name: str, aggregate: type[exp.AggFunc]) -> Statement:
+        bound = self.sql(exp.select(aggregate(this=col(TIME))).from_(table(LABELS)))
+        return Statement(sql=f"SET VARIABLE {name} = (\n{bound}\n)")
+
+    def _view_step(self, plan: Plan, join: AsofJoin) -> Step:
+        if join.event is None:
+            rows = Statement(
+                sql=self.create(self.rows_name(join), self.static_rows(plan, join, rank=False)),
+                comment=f"{join.name}: static, joined on its keys alone (rule 9).",
+            )
+            return Step(name=join.name, statements=(rows,), report=self._report(plan, join))
+        match = f"{join.name}__match"
+        statements = (
+            Statement(sql=self.create(match, self._match(join)), comment=self._match_comment(join)),
+            Statement(
+                sql=self.create(self.rows_name(join), self._fetch(plan, join, match)),
+                comment=f"{join.name}: fetch the rows of that event time"
+                + (" that were available by then" if join.available else "")
+                + (", unless expired (rule 2)." if join.ttl else "."),
+            ),
+            *self._resolve(plan, join, match),
+        )
+        return Step(name=join.name, statements=statements, report=self._report(plan, join))
+
+    def _match_comment(self, join: AsofJoin) -> str:
+        bound = "before" if join.exclusive else "at or before"
+        both_clocks = " among the rows available by then" if join.available else ""
+        return f"{join.name}: match the newest event time {bound} each label{both_clocks} (rule 1)."
+
+    def _match(self, join: AsofJoin) -> exp.Select:
+        """Label id, time, keys and the winner's event time, raw as the view has it."""
+        assert join.event is not None
+        labels = (
+            exp.select(col(ID, "l"), col(TIME, "l"), *self.label_keys(join, "l"))
+            .from_(table(LABELS, "l"))
+            .where(self.label_known(join, "l"))
+        )
+        keys = [key_alias(position) for position in range(len(join.keys))]
+        on = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
+        if join.available is None:
+            # Both clocks in step: shift the label instead of ten million rows.
+            moment, at = self.utc_event("f", join), self.shift(col(TIME, "l"), -join.wait)
+        else:
+            moment, at = col(f"{RESERVED}at", "f"), col(TIME, "l")
+        on.append(exp.GTE(this=at, expression=moment))
+        asof = exp.Join(this=self._moments_in_reach(join).subquery("f"), method="ASOF", on=both(*on))
+        select = exp.select(col(ID, "l"), col(TIME, "l"), *(col(key, "f") for key in keys), col(EVENT, "f"))
+        select = select.from_(labels.subquery("l"))
+        select.append("joins", asof)
+        return select
+
+    def utc_event(self, alias: str, join: AsofJoin) -> exp.Expression:
+        """The raw event time of the match as naive UTC."""
+        assert join.event is not None
+        return self.utc(col(EVENT, alias), join.event.dtype, nanoseconds=join.event.nanoseconds)
+
+    def _moments_in_reach(self, join: AsofJoin) -> exp.Select:
+        """The view's keys and times, cut to what the labels can see."""
+        assert join.event is not None
+        first, last = exp.func("GETVARIABLE", exp.Literal.string(FIRST)), exp.func("GETVARIABLE", exp.Literal.string(LAST))
+        reach = [self.usable(join, "f"), exp.LTE(this=self.event(join, "f"), expression=last)]
+        reach += self.fresh(join, self.event(join, "f"), first)
+        projections = [named(col(key.name, "f"), key_alias(position)) for position, (key, _) in enumerate(join.keys)]
+        if join.available is None:
+            projections.append(named(col(join.event.name, "f"), EVENT))
+        else:
+            # Peers of one moment share the maximum, so it does not matter which of them the match meets.
+            newest = exp.Window(
+                this=exp.Max(this=col(join.event.name, "f")),
+                partition_by=[col(key.name, "f") for key, _ in join.keys],
+                order=exp.Order(expressions=[exp.Ordered(this=self.effective(join, "f"))]),
+            )
+            projections += [named(self.effective(join, "f"), f"{RESERVED}at"), named(newest, EVENT)]
+        on = [exp.EQ(this=col(key.name, "f"), expression=col(alias, "k")) for key, alias in join.keys]
+        return (
+            exp.select(*projections)
+            .from_(self.relation(join, "f"))
+            .join(table(LABELS, "k"), on=both(*on), join_type="semi")
+            .where(both(*reach))
+        )
+
+    def _rows_of_match(self, join: AsofJoin) -> tuple[exp.Expression, list[exp.Expression]]:
+        """The join from the match back to the view's rows, and what else those rows must satisfy."""
+        assert join.event is not None
+        on = [self.keys_equal(join, "m", "f"), exp.EQ(this=col(EVENT, "m"), expression=col(join.event.name, "f"))]
+        where = self.fresh(join, self.utc_event("m", join), col(TIME, "m"))
+        if join.available is not None:
+            # Restatements of one event: those that came later than the label are not there yet.
+            where += [
+                not_null(col(join.available.name, "f")),
+                exp.LTE(this=self.effective(join, "f"), expression=col(TIME, "m")),
+            ]
+        return both(*on), where
+
+    def _fetch(self, plan: Plan, join: AsofJoin, match: str) -> exp.Select:
+        on, where = self._rows_of_match(join)
+        select = exp.select(col(ID, "m"), *self._event_columns(plan, join)).select(
+            *self.feature_values(plan, join, "f", col(TIME, "m"))
+        )
+        select = select.from_(table(match, "m")).join(self.relation(join, "f"), on=on, join_type="inner")
+        return select.where(both(*where)) if where else select
+
+    def _event_columns(self, plan: Plan, join: AsofJoin) -> list[exp.Alias]:
+        return [named(self.utc_event("m", join), EVENT)] if isinstance(plan.spine, Entities) else []
+
+    def _resolve(self, plan: Plan, join: AsofJoin, match: str) -> tuple[Statement, ...]:
+        """Rule 3, for the labels that got more than one row; with none, every statement here is a no-op."""
+        rows, tied, ranked = self.rows_name(join), f"{join.name}__tied", f"{join.name}__ranked"
+        several = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1))
+        find = exp.select(col(ID)).from_(table(rows)).group_by(col(ID)).having(several)
+        on, where = self._rows_of_match(join)
+        rank = exp.Window(
+            this=exp.RowNumber(), partition_by=[col(ID, "m")], order=exp.Order(expressions=self.tie_order(join, "f"))
+        )
+        declared = self.greatest_first(join.order, "f") or [exp.Ordered(this=exp.Literal.number(1))]
+        level = exp.Window(
+            this=exp.func("DENSE_RANK"), partition_by=[col(ID, "m")], order=exp.Order(expressions=declared)
+        )
+        content = exp.Window(
+            this=exp.func("DENSE_RANK"),
+            partition_by=[col(ID, "m")],
+            order=exp.Order(expressions=self.tie_order(join, "f")),
+        )
+        select = (
+            exp.select(
+                col(ID, "m"),
+                named(rank, RANK),
+                named(level, f"{RESERVED}level"),
+                named(content, f"{RESERVED}content"),
+                *self._event_columns(plan, join),
+                *self.feature_values(plan, join, "f", col(TIME, "m")),
+            )
+            .from_(table(match, "m"))
+            .join(table(tied, "t"), on=exp.EQ(this=col(ID, "t"), expression=col(ID, "m")), join_type="inner")
+            .join(self.relation(join, "f"), on=on, join_type="inner")
+        )
+        select = select.where(both(*where)) if where else select
+        names = [ID] + ([EVENT] if isinstance(plan.spine, Entities) else [])
+        names += list(dict.fromkeys(feature.source for feature in join.features))
+        names += [VALID_TO] if isinstance(plan.spine, Entities) and join.valid_to else []
+        winners = (
+            exp.select(*(col(name) for name in names))
+            .from_(table(ranked))
+            .where(exp.EQ(this=col(RANK), expression=exp.Literal.number(1)))
+        )
+        losers = exp.Delete(
+            this=table(rows), where=exp.Where(this=exp.In(this=col(ID), query=exp.select(col(ID)).from_(table(tied)).subquery()))
+        )
+        insert = exp.Insert(
+            this=exp.Schema(this=table(rows), expressions=[exp.to_identifier(name, quoted=True) for name in names]),
+            expression=winners,
+        )
+        return (
+            Statement(sql=self.create(tied, find), comment=f"{join.name}: resolve ties, where there are any (rule 3)."),
+            Statement(sql=self.create(ranked, select)),
+            Statement(sql=self.sql(losers)),
+            Statement(sql=self.sql(insert)),
+        )
+
+    # --- the report ----------------------------------------------------------------------------------------------
+
+    def _report(self, plan: Plan, join: AsofJoin) -> JoinReport | None:
+        """Counts for the report of a training set; a snapshot is counted by its export."""
+        if isinstance(plan.spine, Entities):
+            return None
+        rows, match = self.rows_name(join), f"{join.name}__match"
+        counts: list[Any] = [exp.Count(this=exp.Star()), exp.Count(this=exp.Distinct(expressions=[col(ID)]))]
+        counts += [exp.Count(this=col(feature.source)) for feature in join.features]
+        matched = Statement(sql=self.sql(exp.select(*counts).from_(table(rows))))
+        if join.event is None:
+            return JoinReport(join=join, matched=matched, expired=None, unusable=None, ties=None, ages=None)
+        age = exp.func("EPOCH_US", exp.Sub(this=col(TIME, "m"), expression=self.utc_event("m", join)))
+        quantiles = exp.Array(expressions=[exp.Literal.number(q) for q in ("0", "0.5", "0.9", "0.99", "1")])
+        ages = (
+            exp.select(exp.func("QUANTILE_DISC", age, quantiles))
+            .from_(table(match, "m"))
+            .where(both(*(self.fresh(join, self.utc_event("m", join), col(TIME, "m")) or [exp.true()])))
+        )
+        unusable = (
+            exp.select(exp.Count(this=exp.Star()))
+            .from_(self.relation(join, "f"))
+            .where(exp.Not(this=exp.paren(both(*(not_null(col(c.name, "f")) for c in (join.event, join.available) if c)))))
+        )
+        ties = exp.select(exp.Count(this=exp.Distinct(expressions=[col(ID)]))).from_(table(f"{join.name}__ranked")).where(
+            both(
+                exp.EQ(this=col(f"{RESERVED}level"), expression=exp.Literal.number(1)),
+                exp.GT(this=col(f"{RESERVED}content"), expression=exp.Literal.number(1)),
+            )
+        )
+        return JoinReport(
+            join=join,
+            matched=matched,
+            expired=self._expired(join) if join.ttl is not None else None,
+            unusable=Statement(sql=self.sql(unusable)),
+            ties=Statement(sql=self.sql(ties)),
+            ages=Statement(sql=self.sql(ages)),
+        )
+
+    def _expired(self, join: AsofJoin) -> Statement:
+        """Labels without a row whose key did have a visible one: the match was cut to the TTL, so look further back."""
+        first = (
+            exp.select(
+                *(named(col(key.name, "f"), key_alias(position)) for position, (key, _) in enumerate(join.keys)),
+                named(exp.Min(this=self.effective(join, "f")), f"{RESERVED}at"),
+            )
+            .from_(self.relation(join, "f"))
+            .join(
+                table(LABELS, "k"),
+                on=both(
+                    *(exp.EQ(this=col(key.name, "f"), expression=col(alias, "k")) for key, alias in join.keys),
+                ),
+                join_type="semi",
+            )
+            .where(self.usable(join, "f"))
+            .group_by(*(col(key.name, "f") for key, _ in join.keys))
+        )
+        on = [exp.EQ(this=col(alias, "l"), expression=col(key_alias(i), "f")) for i, (_, alias) in enumerate(join.keys)]
+        on.append(exp.GTE(this=col(TIME, "l"), expression=col(f"{RESERVED}at", "f")))
+        missing = exp.Not(
+            this=exp.In(this=col(ID, "l"), query=exp.select(col(ID)).from_(table(self.rows_name(join))).subquery())
+        )
+        count = (
+            exp.select(exp.Count(this=exp.Star()))
+            .from_(table(LABELS, "l"))
+            .join(first.subquery("f"), on=both(*on), join_type="inner")
+            .where(missing)
+        )
+        return Statement(sql=self.sql(count))
+
+
+DIALECT = DuckDB()

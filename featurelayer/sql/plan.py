@@ -1,0 +1,179 @@
+"""What a point-in-time join is to do, engine by engine the same: frozen values between planner and compiler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from featurelayer.model import DType
+
+RESERVED = "__fl_"
+"""Columns of our own start with this; features may not."""
+
+ID = "__fl_id"
+TIME = "__fl_time"
+EVENT = "__fl_event"
+EVENT_MICROS = "__fl_event_time"
+VALID_TO_MICROS = "__fl_valid_to"
+
+
+class Mode(StrEnum):
+    """Which rows a label may see. `event_time` ignores available times: it only measures what a leak would give."""
+
+    KNOWN_AT = "known_at"
+    EVENT_TIME = "event_time"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column as the engine has it. `nanoseconds` marks timestamps with more precision than the contract's."""
+
+    name: str
+    dtype: DType
+    nanoseconds: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelColumn:
+    """A label column: its name in the output, a name that is safe inside the script, and a cast if it comes as text."""
+
+    name: str
+    alias: str
+    dtype: DType
+    cast: DType | None = None
+    nanoseconds: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """The label rows of a training set: a FROM item in the engine's SQL, its columns, and which one is the time."""
+
+    source: str
+    columns: tuple[LabelColumn, ...]
+    time: LabelColumn | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entities:
+    """Every entity of a view, all at one time: the spine of a snapshot."""
+
+    keys: tuple[LabelColumn, ...]
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureColumn:
+    """One feature in the output. `default` replaces a missing or expired value when `has_default`."""
+
+    source: str
+    name: str
+    dtype: DType
+    default: Any = None
+    has_default: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsofJoin:
+    """One feature view joined to the spine; every rule of design/point-in-time.md that needs a fact about the view.
+
+    `keys` pairs the view's columns with the spine's aliases. `available` is None when `delay` says it or when the mode
+    ignores it. `order` are the columns that break ties before the content does. `event` is None for a static view.
+    """
+
+    name: str
+    view: str
+    relation: str
+    keys: tuple[tuple[Column, str], ...]
+    features: tuple[FeatureColumn, ...]
+    event: Column | None = None
+    available: Column | None = None
+    delay: timedelta = timedelta(0)
+    exclusive: bool = False
+    ttl: timedelta | None = None
+    valid_to: Column | None = None
+    order: tuple[Column, ...] = ()
+    content: tuple[Column, ...] = ()
+
+    @property
+    def wait(self) -> timedelta:
+        """How long after its event a row becomes visible at the least."""
+        return max(self.delay, timedelta(microseconds=1)) if self.exclusive else self.delay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A spine and the views joined to it. A plan over `Entities` is a snapshot, over `Labels` a training set."""
+
+    title: str
+    spine: Labels | Entities
+    joins: tuple[AsofJoin, ...]
+    mode: Mode = Mode.KNOWN_AT
+    provenance: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One statement and the sentence that says which rule it applies."""
+
+    sql: str
+    comment: str = ""
+
+    def __str__(self) -> str:
+        comment = "".join(f"-- {line}\n" for line in self.comment.splitlines())
+        return f"{comment}{self.sql};\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A query that returns the rows which make the request impossible, and the sentence that reports them.
+
+    `message` has one `{rows}` for the examples; `fix` says what to do.
+    """
+
+    sql: str
+    message: str
+    fix: str
+    about_labels: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinReport:
+    """Queries that count what happened in one join, by what they return."""
+
+    join: AsofJoin
+    matched: Statement
+    expired: Statement | None
+    unusable: Statement | None
+    ties: Statement | None
+    ages: Statement | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The statements of one view, run together and shown as one step of the progress bar."""
+
+    name: str
+    statements: tuple[Statement, ...]
+    report: JoinReport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """A compiled plan: checks, then the steps, then the query that returns the rows, in label order."""
+
+    title: str
+    dialect: str
+    provenance: str
+    checks: tuple[Check, ...]
+    steps: tuple[Step, ...]
+    query: Statement
+    columns: tuple[str, ...]
+    temporary: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The whole script as text that can be pasted into the warehouse."""
+        header = "".join(f"-- {line}\n" for line in (self.title, *self.provenance.splitlines()))
+        statements = [statement for step in self.steps for statement in step.statements]
+        return header + "\n" + "\n".join(str(statement) for statement in (*statements, self.query))

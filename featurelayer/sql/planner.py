@@ -1,0 +1,396 @@
+"""From a service and its labels to a plan: every rule of point-in-time correctness is decided here.
+
+What a point-in-time join promises
+----------------------------------
+A label is a row with join keys and a time *t*. A feature view's row has keys, an **event time** *e* (when its values
+became true) and an **available time** *a* (when the warehouse could have known them). A label may see a row if both
+lie at or before *t*; of the rows it may see it gets the newest, whole.
+
+*Two clocks.* With `available_at` the two clocks are independent: a row of ten o'clock may arrive at noon, after the
+row of eleven. A label at 11:30 must then get the row of eleven, one at 12:30 too: late arrivals never win over
+newer events, but they are visible to labels between a newer event's absence and their own arrival. Joining on *e* and
+afterwards blanking what was not available would return nothing where an older row was known; joining on *a* alone would
+return the row that arrived last, not the one that happened last. So a row has an *effective time*
+`eff = max(e, a)`, the first moment it may be seen. The match walks the rows of a key by `eff`, carries the
+greatest `e` seen so far, and that `e` names the winner. `delay` is the special case `a = e + delay`; both
+clocks then run in step and the match needs *e* alone.
+
+*Bounds.* `e <= t` and `a <= t` include equality: what happens at *t* is known at *t*. `bound: exclusive` asks for
+`e < t`; in whole microseconds that is `e + 1 us <= t`, so one inequality `max(e + 1 us, a) <= t` serves both.
+
+*Expiry.* With a TTL the winner must satisfy `e >= t - ttl`. It is tested after the match: if the newest
+row is too old, all are, and an expired row must not make room for an older one. Exactly `ttl` old is still valid.
+
+*Ties.* Rows with the same *e* are ordered by `created_timestamp`, then *a*, then the declared `tie_breaker`, greatest
+first, NULL lowest. What is still tied is ordered by the content of the row in declared column order: any total order
+will do, as long as threads, row order and engine have no say. The report counts labels for which it came to that.
+
+*Rows, not values.* The winning row is taken whole. Its NULLs stay: `last value ignoring nulls` would resurrect a
+measurement from another time, and the online store, which holds the newest row, could never agree with it. A default
+stands in only where there is no row to take (missing or expired). If the winner has ended (`valid_to <= t`), the
+entity had no values at *t*, and all its features are NULL.
+
+*Keys.* NULL never matches, every part of a composite key is compared by itself, and a key of another type family is an
+error rather than a cast: `'007'` is not 7.
+
+*Time.* Everything is compared as UTC in microseconds. Naive values mean UTC, aware ones are converted, a DATE is its
+midnight. Because something stamped with a day is usually known only when the day is over, a DATE event time must say
+its `delay` or `available_at`. A value with a finer fraction than a microsecond is refused: truncating it could
+move a label to the other side of an event.
+
+*Static views* have no event time and join on keys alone, so they must be unique on them.
+
+*Labels* come out as they went in: every row once, in order, every column untouched, features after them.
+
+A snapshot for the online store is the same join with the view's own keys as the spine and one time T for all. Its rows
+are not cut off by the TTL: expiry goes on after the export, so readers decide it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import TypeVar
+
+from featurelayer.errors import LabelError, PlanError, Problem, did_you_mean
+from featurelayer.model import DType, FeatureService, FeatureView, Kind, ServiceView
+from featurelayer.sql.plan import (
+    RESERVED,
+    AsofJoin,
+    Column,
+    Entities,
+    FeatureColumn,
+    LabelColumn,
+    Labels,
+    Mode,
+    Plan,
+)
+
+
+NamedT = TypeVar("NamedT", Column, LabelColumn)
+
+
+def plan_training_set(
+    service: FeatureService,
+    views: Mapping[str, FeatureView],
+    relations: Mapping[str, Sequence[Column]],
+    *,
+    source: str,
+    label_columns: Sequence[Column],
+    from_text: bool = False,
+    label_timestamp: str | None = None,
+    keys: Mapping[str, str] | None = None,
+    mode: Mode = Mode.KNOWN_AT,
+    provenance: str = "",
+) -> Plan:
+    """Return the plan that joins a service's views to labels, or raise with everything that stands in the way.
+
+    Args:
+        service: the features wanted, with their request keys.
+        views: the service's views by id.
+        relations: the columns that the warehouse really has, by view id.
+        source: the labels as a FROM item in the engine's SQL.
+        label_columns: the labels' columns in order.
+        from_text: the labels come from a CSV: keys and the timestamp are cast, all else stays text.
+        label_timestamp: the label column with the time; the service's own by default.
+        keys: label column by request key, where they differ.
+        mode: which rows a label may see.
+        provenance: comment lines for the script's header.
+
+    Raises:
+        LabelError: the labels lack a column, have a wrong type or a colliding name.
+        PlanError: a view's relation does not have what its annotations say.
+    """
+    problems: list[Problem] = []
+    time_name = label_timestamp or service.label_timestamp
+    timed = any(not views[join.view].static for join in service.views)
+    columns = _safe_aliases(label_columns)
+    key_columns = _label_keys(service, columns, keys or {}, from_text, problems)
+    time = _label_time(time_name, columns, from_text, timed, problems)
+    _refuse_collisions(service, columns, problems)
+    if problems:
+        raise LabelError(problems)
+
+    casts = {column.name: column for column in (*key_columns.values(), *([time] if time else []))}
+    used = _pruned(service)
+    joins = []
+    for join in used:
+        pairs = [(view_column, key_columns[request].alias) for view_column, request in join.keys]
+        view = views[join.view]
+        joins.append(_asof_join(view, relations[view.id], join, pairs, mode, problems))
+    if problems:
+        raise PlanError(problems)
+    return Plan(
+        title=f"training set of {service.name}, mode {mode}",
+        spine=Labels(
+            source=source,
+            columns=tuple(casts.get(column.name, column) for column in columns),
+            time=time if timed else None,
+        ),
+        joins=tuple(joins),
+        mode=mode,
+        provenance=provenance,
+    )
+
+
+def plan_snapshot(
+    view: FeatureView, relation: Sequence[Column], *, as_of: datetime, provenance: str = ""
+) -> Plan:
+    """Return the plan of a view's snapshot: each entity's newest row that was visible at `as_of` (aware).
+
+    Raises:
+        PlanError: the relation does not have what the annotations say.
+    """
+    problems: list[Problem] = []
+    keys = tuple(
+        LabelColumn(name=key.column, alias=f"{RESERVED}k{position}", dtype=key.dtype)
+        for position, key in enumerate(view.join_keys)
+    )
+    join = ServiceView(
+        view=view.id,
+        prefix=view.prefix,
+        features=tuple(feature.name for feature in view.features),
+        keys=tuple((key.name, key.name) for key in keys),
+    )
+    pairs = [(key.name, key.alias) for key in keys]
+    asof = _asof_join(view, relation, join, pairs, Mode.KNOWN_AT, problems, snapshot=True)
+    if problems:
+        raise PlanError(problems)
+    return Plan(
+        title=f"snapshot of {view.id} at {as_of.isoformat()}",
+        spine=Entities(keys=keys, as_of=as_of),
+        joins=(asof,),
+        provenance=provenance,
+    )
+
+
+def match_column(name: str, columns: Iterable[NamedT]) -> NamedT | None:
+    """Return the column of that name: exact, else the only one that differs in case alone."""
+    columns = tuple(columns)
+    exact = next((column for column in columns if column.name == name), None)
+    folded = [column for column in columns if column.name.casefold() == name.casefold()]
+    return exact or (folded[0] if len(folded) == 1 else None)
+
+
+def _safe_aliases(columns: Sequence[Column]) -> tuple[LabelColumn, ...]:
+    """Keep a label column's name inside the script unless it is ours or an engine would confuse it with another."""
+    folded = Counter(column.name.casefold() for column in columns)
+
+    def alias(position: int, name: str) -> str:
+        safe = folded[name.casefold()] == 1 and not name.casefold().startswith(RESERVED) and name != ""
+        return name if safe else f"{RESERVED}c{position}"
+
+    return tuple(
+        LabelColumn(name=column.name, alias=alias(position, column.name), dtype=column.dtype, nanoseconds=column.nanoseconds)
+        for position, column in enumerate(columns)
+    )
+
+
+def _label_keys(
+    service: FeatureService,
+    columns: Sequence[LabelColumn],
+    keys: Mapping[str, str],
+    from_text: bool,
+    problems: list[Problem],
+) -> dict[str, LabelColumn]:
+    """Find the label column of every request key and check that its type joins the key's."""
+    names = [column.name for column in columns]
+    requests = {key.name: key for key in service.request_keys}
+    for unknown in keys.keys() - requests.keys():
+        problems.append(
+            Problem(
+                what=f"'{unknown}' is not a request key of {service.name}{did_you_mean(unknown, requests)}",
+                where="--key",
+                fix=f"its request keys are {', '.join(requests)}",
+            )
+        )
+    found: dict[str, LabelColumn] = {}
+    for key in service.request_keys:
+        wanted = keys.get(key.name, key.name)
+        column = match_column(wanted, columns)
+        if column is None:
+            problems.append(
+                Problem(
+                    what=f"the labels have no column '{wanted}'{did_you_mean(wanted, names)}, "
+                    f"which {service.name} joins on",
+                    where=f"columns: {', '.join(names) or 'none'}",
+                    fix=f"rename a column, or say which one it is with --key {key.name}=COLUMN",
+                )
+            )
+            continue
+        if from_text and column.dtype.kind is Kind.TEXT and key.dtype.kind is not Kind.TEXT:
+            column = _with_cast(column, key.dtype)
+        elif not key.dtype.joins(column.dtype):
+            problems.append(
+                Problem(
+                    what=f"label column '{column.name}' is {column.dtype}, the key {key.name} is {key.dtype}",
+                    where=f"service {service.name}",
+                    fix="cast the column; keys are never cast silently, because '007' is not 7",
+                )
+            )
+        found[key.name] = column
+    return found
+
+
+def _label_time(
+    name: str | None, columns: Sequence[LabelColumn], from_text: bool, timed: bool, problems: list[Problem]
+) -> LabelColumn | None:
+    names = [column.name for column in columns]
+    if name is None:
+        if timed:
+            problems.append(
+                Problem(
+                    what="it is not said which label column holds the time",
+                    where=f"columns: {', '.join(names) or 'none'}",
+                    fix="pass --label-timestamp COLUMN, or set label_timestamp on the exposure",
+                )
+            )
+        return None
+    column = match_column(name, columns)
+    if column is None:
+        if timed:
+            problems.append(
+                Problem(
+                    what=f"the labels have no timestamp column '{name}'{did_you_mean(name, names)}",
+                    where=f"columns: {', '.join(names) or 'none'}",
+                    fix="rename the column, or pass --label-timestamp COLUMN",
+                )
+            )
+        return None
+    if from_text and column.dtype.kind is Kind.TEXT:
+        return _with_cast(column, DType(kind=Kind.TIMESTAMPTZ))
+    if not column.dtype.is_time and timed:
+        problems.append(
+            Problem(
+                what=f"label column '{name}' is {column.dtype}, not a timestamp",
+                where="the labels' timestamp",
+                fix="convert it to a timestamp in UTC before the build",
+            )
+        )
+    return column
+
+
+def _with_cast(column: LabelColumn, dtype: DType) -> LabelColumn:
+    return LabelColumn(name=column.name, alias=column.alias, dtype=column.dtype, cast=dtype)
+
+
+def _refuse_collisions(service: FeatureService, columns: Sequence[LabelColumn], problems: list[Problem]) -> None:
+    labels = {column.name.casefold(): column.name for column in columns}
+    for feature in service.columns:
+        if feature.casefold() in labels:
+            problems.append(
+                Problem(
+                    what=f"label column '{labels[feature.casefold()]}' has the name of the feature column '{feature}'",
+                    where=f"service {service.name}",
+                    fix="rename the label column, or give the view another role",
+                )
+            )
+    for twin, count in Counter(column.name for column in columns).items():
+        if count > 1:
+            problems.append(
+                Problem(what=f"the labels have {count} columns named '{twin}'", fix="rename them so that each is unique")
+            )
+
+
+def _pruned(service: FeatureService) -> tuple[ServiceView, ...]:
+    """Joins that bring at least one feature; a role without features has nothing to fetch."""
+    return tuple(join for join in service.views if join.features)
+
+
+def _asof_join(
+    view: FeatureView,
+    relation: Sequence[Column],
+    join: ServiceView,
+    keys: Sequence[tuple[str, str]],
+    mode: Mode,
+    problems: list[Problem],
+    *,
+    snapshot: bool = False,
+) -> AsofJoin:
+    """Turn a view's annotations into the facts of one join, checked against the relation's real columns."""
+    seen: dict[str, Column] = {}
+
+    def column(name: str, role: str) -> Column:
+        real = seen.get(name) or match_column(name, relation)
+        if real is None:
+            problems.append(
+                Problem(
+                    what=f"{view.id}: {role} '{name}' is not a column of {view.relation_name}"
+                    + did_you_mean(name, [column.name for column in relation]),
+                    where=view.yaml_path,
+                    fix=f"build the model again (dbt run -s {view.name}), or correct the YAML",
+                )
+            )
+            real = Column(name=name, dtype=DType(kind=Kind.UNKNOWN))
+        seen[name] = real
+        return real
+
+    def time_column(name: str, role: str) -> Column:
+        real = column(name, role)
+        if not real.dtype.is_time and real.dtype.kind is not Kind.UNKNOWN:
+            problems.append(
+                Problem(
+                    what=f"{view.id}: {role} '{name}' is {real.dtype} in {view.relation_name}, not a timestamp",
+                    where=view.yaml_path,
+                    fix="cast it to a timestamp in the model",
+                )
+            )
+        return real
+
+    pairs = []
+    declared = {key.column: key.dtype for key in view.join_keys}
+    for name, alias in keys:
+        real = column(name, "join key")
+        if real.dtype.kind is not Kind.UNKNOWN and not real.dtype.joins(declared[name]):
+            problems.append(
+                Problem(
+                    what=f"{view.id}: join key '{name}' is {real.dtype} in {view.relation_name}, declared {declared[name]}",
+                    where=view.yaml_path,
+                    fix="cast it in the model, or correct the declared type",
+                )
+            )
+        pairs.append((real, alias))
+    features = []
+    for name in join.features:
+        feature = view.feature(name)
+        assert feature is not None, "the registry resolves features before a plan is made"
+        real = column(name, "feature")
+        features.append(
+            FeatureColumn(
+                source=real.name,
+                name=name if snapshot else join.column(name),
+                dtype=real.dtype,
+                default=feature.default,
+                has_default=feature.has_default and not snapshot,
+            )
+        )
+    event = time_column(view.event_time, "event time") if view.event_time and not view.static else None
+    if event is not None and event.dtype.kind is Kind.DATE and view.delay is None and view.available_at is None:
+        problems.append(
+            Problem(
+                what=f"{view.id}: the event time '{event.name}' is a DATE and neither delay nor available_at is said",
+                where=view.yaml_path,
+                fix="say when a day's row is known, for example delay: 1 day (or delay: 0 days if at its midnight)",
+            )
+        )
+    available = time_column(view.available_at, "available_at") if view.available_at and event else None
+    created = column(view.created_timestamp, "created_timestamp") if view.created_timestamp and event else None
+    breakers = [column(name, "tie_breaker") for name in view.tie_breaker]
+    order = tuple(dict.fromkeys(chain([created] if created else [], [available] if available else [], breakers)))
+    return AsofJoin(
+        name=join.prefix,
+        view=view.id,
+        relation=view.relation_name,
+        keys=tuple(pairs),
+        features=tuple(features),
+        event=event,
+        available=available if mode is Mode.KNOWN_AT else None,
+        delay=view.delay or timedelta(0) if mode is Mode.KNOWN_AT else timedelta(0),
+        exclusive=view.bound == "exclusive",
+        ttl=None if snapshot else view.ttl,
+        valid_to=time_column(view.valid_to, "valid_to") if view.valid_to else None,
+        order=order,
+        content=tuple(column(name, "column") for name, _ in view.columns),
+    )

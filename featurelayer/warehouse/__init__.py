@@ -1,0 +1,53 @@
+"""Runs SQL where the features live and hands the rows on as Arrow."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from featurelayer.errors import ConfigError, Problem, did_you_mean
+from featurelayer.warehouse.base import Warehouse
+
+__all__ = ["Warehouse", "available", "connect"]
+
+_GROUP = "featurelayer.warehouses"
+
+
+def available() -> tuple[str, ...]:
+    """Return the adapter types that can be connected to."""
+    own = {module.name for module in pkgutil.iter_modules(__path__) if module.name not in ("base", "digest")}
+    return tuple(sorted(own | {point.name for point in entry_points(group=_GROUP)}))
+
+
+def connect(connection: Mapping[str, Any], *, root: Path, writable: bool = False) -> Warehouse:
+    """Connect with a target of profiles.yml, with the credentials that dbt has there.
+
+    Args:
+        connection: the target's rendered output.
+        root: the folder that relative paths in it start from.
+        writable: whether something is to be written; a DuckDB file is opened read-only otherwise.
+
+    Raises:
+        ConfigError: the adapter type is not supported.
+        WarehouseError: the engine can't be reached.
+    """
+    kind = str(connection.get("type", ""))
+    names = available()
+    if kind not in names:
+        raise ConfigError(
+            [
+                Problem(
+                    what=f"there is no way to run SQL on the dbt adapter '{kind}'{did_you_mean(kind, names)}",
+                    where="profiles.yml",
+                    fix=f"choose a target of type {' or '.join(names)} with --target",
+                )
+            ]
+        )
+    plugin = next(iter(entry_points(group=_GROUP, name=kind)), None)
+    module = plugin.load() if plugin else importlib.import_module(f"{__name__}.{kind}")
+    warehouse: Warehouse = module.connect(connection, root=root, writable=writable)
+    return warehouse

@@ -1,0 +1,77 @@
+"""What a use case needs of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from featurelayer.model import DType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnInfo:
+    """A column of a relation as the engine reports it."""
+
+    name: str
+    dtype: DType
+    nanoseconds: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Rows brought from outside: a FROM item in the engine's SQL and its columns in order.
+
+    `from_text` says that every column is text because the file does not say types (CSV).
+    """
+
+    sql: str
+    columns: tuple[ColumnInfo, ...]
+    from_text: bool = False
+
+
+class Warehouse(Protocol):
+    """One connection to an engine. Its session's time zone is UTC."""
+
+    @property
+    def dialect(self) -> str:
+        """The dbt adapter type."""
+
+    @property
+    def engine(self) -> str:
+        """The engine's name and version, for records."""
+
+    def describe(self, relation: str) -> tuple[ColumnInfo, ...]:
+        """Return the columns of a relation named as dbt names it, or raise RelationNotBuilt."""
+
+    def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
+        """Make a file or an Arrow table readable for SQL of this connection; nothing is copied yet."""
+
+    def execute(self, sql: str) -> None:
+        """Run one statement."""
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query, for small results."""
+
+    def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:
+        """Return the rows of a query as a stream of Arrow batches."""
+
+    def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
+        """Write a query's rows to a file in their order and return how many there were."""
+
+    def write_table(self, query: str, name: str) -> int:
+        """Create or replace one of our own tables from a query, at once or not at all; return its rows."""
+
+    def now(self) -> datetime:
+        """Return the engine's own time (aware), the start of the running transaction if there is one."""
+
+    def drop(self, temporary: Sequence[str]) -> None:
+        """Drop temporary tables that exist."""
+
+    def close(self) -> None:
+        """End the connection and remove what it left."""

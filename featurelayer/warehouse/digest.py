@@ -1,0 +1,127 @@
+"""A checksum per column of a stream of Arrow batches: the same for the same values, whatever the batches' sizes.
+
+A column's values and its NULLs are hashed apart, so that a NULL never looks like a zero; of variable-length values the
+lengths too, so that `["a", "bc"]` is not `["ab", "c"]`. What lies under a NULL does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_BINARY = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary,
+           pa.types.is_string_view, pa.types.is_binary_view)  # fmt: skip
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+
+
+class ColumnDigest:
+    """The running checksum of one column."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[str, Any] = {}
+
+    def update(self, array: pa.Array) -> None:
+        """Add the next values."""
+        self._add(array, "")
+
+    def hexdigest(self) -> str:
+        """Return the checksum of all values so far: 64 hexadecimal digits."""
+        total = hashlib.sha256()
+        for path in sorted(self._hashes):
+            total.update(path.encode() + b"\0" + self._hashes[path].digest())
+        return total.hexdigest()
+
+    def _write(self, path: str, data: Any) -> None:
+        self._hashes.setdefault(path, hashlib.sha256()).update(data)
+
+    def _add(self, array: pa.Array, path: str) -> None:
+        array = _plain(array)
+        kind = array.type
+        self._write(f"{path}.valid", _values(pc.cast(pc.is_valid(array), pa.uint8())))
+        if any(test(kind) for test in _BINARY):
+            array = pc.fill_null(array, "" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else b"")
+            lengths = pc.cast(pc.binary_length(array), pa.int64())
+            self._write(f"{path}.length", _values(lengths))
+            self._write(path, _bytes(pc.cast(array, pa.large_binary())))
+        elif any(test(kind) for test in _LISTS):
+            self._write(f"{path}.length", _values(pc.fill_null(pc.cast(pc.list_value_length(array), pa.int64()), 0)))
+            self._add(pc.list_flatten(array), f"{path}[]")
+        elif pa.types.is_struct(kind):
+            for position, child in enumerate(array.flatten()):
+                self._add(child, f"{path}.{kind.field(position).name}")
+        elif pa.types.is_null(kind):
+            return
+        else:
+            self._write(path, _fixed(array))
+
+
+class TableDigest:
+    """The running checksums of all columns; hashing releases the GIL, so columns go side by side."""
+
+    def __init__(self, names: Iterable[str], *, threads: int = 2) -> None:
+        self.names = tuple(names)
+        self.rows = 0
+        self._columns = [ColumnDigest() for _ in self.names]
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="digest")
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Add a batch; its columns are taken by position."""
+        self.rows += batch.num_rows
+        work = zip(self._columns, batch.columns, strict=True)
+        list(self._pool.map(lambda pair: pair[0].update(pair[1]), work))
+
+    def finish(self) -> dict[str, str]:
+        """Return the checksum of each column by name."""
+        self._pool.shutdown()
+        return {name: column.hexdigest() for name, column in zip(self.names, self._columns, strict=True)}
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """Drop encodings that say how values are kept, not what they are."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_map(array.type):
+        entries = pa.struct([array.type.key_field, array.type.item_field])
+        array = array.cast(pa.list_(entries))
+    return array
+
+
+def _fixed(array: pa.Array) -> Any:
+    """The values of a fixed-width array, zero where they are NULL."""
+    kind = array.type
+    if pa.types.is_boolean(kind):
+        return _values(pc.fill_null(pc.cast(array, pa.uint8()), 0))
+    if array.null_count:
+        zero = pa.array([0], pa.int64()).cast(kind) if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None
+        if zero is None and (pa.types.is_temporal(kind)):
+            array = array.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
+            zero = pa.scalar(0, array.type)
+        elif zero is None:
+            zero = pa.scalar(0).cast(kind) if pa.types.is_decimal(kind) else pa.scalar(bytes(kind.byte_width), kind)
+        else:
+            zero = zero[0]
+        array = pc.fill_null(array, zero)
+    return _values(array)
+
+
+def _values(array: pa.Array) -> Any:
+    width = array.type.bit_width // 8
+    data = array.buffers()[1]
+    if data is None:
+        return b""
+    return memoryview(data)[array.offset * width : (array.offset + len(array)) * width]
+
+
+def _bytes(array: pa.LargeBinaryArray) -> Any:
+    _, offsets, data = array.buffers()
+    if data is None or len(array) == 0:
+        return b""
+    ends = memoryview(offsets).cast("q")
+    return memoryview(data)[ends[array.offset] : ends[array.offset + len(array)]]

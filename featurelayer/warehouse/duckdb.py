@@ -1,0 +1,256 @@
+"""DuckDB, embedded: the file that dbt-duckdb builds, opened read-only unless something is to be written."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import duckdb
+from sqlglot import exp
+
+from featurelayer.errors import Problem, LabelError, RelationNotBuilt, WarehouseError
+from featurelayer.model import DType, Kind
+from featurelayer.warehouse.base import ColumnInfo, Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MARK = "featurelayer training set"
+_SIZES = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
+_PLAIN = {
+    "BOOLEAN": Kind.BOOL,
+    "VARCHAR": Kind.TEXT,
+    "BLOB": Kind.BYTES,
+    "DATE": Kind.DATE,
+    "TIME": Kind.TIME,
+    "UUID": Kind.UUID,
+    "JSON": Kind.JSON,
+    "INTERVAL": Kind.INTERVAL,
+}
+
+
+def connect(connection: Mapping[str, Any], *, root: Path, writable: bool = False) -> DuckDBWarehouse:
+    """Open the database that a dbt-duckdb target names, with its settings and attached databases."""
+    path = str(connection.get("path") or ":memory:")
+    remote = path == ":memory:" or "://" in path or path.startswith("md:")
+    file = path if remote else str((root / path).resolve())
+    if not remote and not Path(file).exists():
+        raise WarehouseError(
+            f"there is no DuckDB database at {path}\n  at   profiles.yml, key path (relative to {root.name}/)\n"
+            "  fix  build the features first: dbt build"
+        )
+    try:
+        database = duckdb.connect(file, read_only=not writable and not remote)
+    except duckdb.IOException as error:
+        raise WarehouseError(
+            f"the DuckDB database {path} can't be opened: {_first_line(error)}\n"
+            "  fix  wait until dbt or the other process that writes to it has finished"
+        ) from error
+    warehouse = DuckDBWarehouse(database)
+    warehouse.configure(connection, root)
+    return warehouse
+
+
+class DuckDBWarehouse:
+    """A DuckDB connection with UTC, no progress bar, and a spill folder that is gone afterwards."""
+
+    dialect = "duckdb"
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._spill = tempfile.TemporaryDirectory(prefix="featurelayer-")
+        self._sources = 0
+        for setting in ("enable_progress_bar = false", "TimeZone = 'UTC'", "preserve_insertion_order = true"):
+            connection.execute(f"SET {setting}")
+        connection.execute(f"SET temp_directory = {_text(self._spill.name)}")
+
+    @property
+    def engine(self) -> str:
+        return f"duckdb {duckdb.__version__}"
+
+    def configure(self, connection: Mapping[str, Any], root: Path) -> None:
+        """Apply what the profile says beside the path: settings, extensions, attached databases."""
+        for extension in connection.get("extensions") or ():
+            name = extension if isinstance(extension, str) else extension.get("name", "")
+            self.execute(f"LOAD {_name(name)}")
+        for name, value in (connection.get("settings") or {}).items():
+            if name.lower() not in ("timezone", "temp_directory", "enable_progress_bar"):
+                self.execute(f"SET {_name(name)} = {_text(str(value))}")
+        for database in connection.get("attach") or ():
+            path = str(database["path"])
+            where = path if "://" in path or path.startswith("md:") else str((root / path).resolve())
+            alias = f" AS {_name(database['alias'])}" if database.get("alias") else ""
+            options = ", ".join(filter(None, ["READ_ONLY", f"TYPE {database['type']}" if database.get("type") else ""]))
+            self.execute(f"ATTACH IF NOT EXISTS {_text(where)}{alias} ({options})")
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def describe(self, relation: str) -> tuple[ColumnInfo, ...]:
+        table = exp.to_table(relation, dialect="duckdb").sql(dialect="duckdb", identify=True)
+        try:
+            found = self._connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()  # noqa: S608 (quoted by sqlglot)
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            raise RelationNotBuilt(
+                f"{relation} is not in the warehouse: {_first_line(error)}\n  fix  build it: dbt build", sql=table
+            ) from error
+        return tuple(_column(name, kind) for name, kind, *_ in found)
+
+    def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
+        if not isinstance(labels, Path):
+            self._sources += 1
+            name = f"__fl_frame_{self._sources}"
+            self._connection.register(name, labels)
+            source, from_text = _name(name), False
+        elif labels.suffix.lower() == ".csv":
+            from_text = not csv_types
+            source = f"read_csv({_text(str(labels))}, header = true, all_varchar = {str(from_text).lower()})"
+        else:
+            source, from_text = f"read_parquet({_text(str(labels))})", False
+        try:
+            described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608 (escaped)
+        except duckdb.Error as error:
+            raise LabelError(
+                [Problem(what=f"the labels can't be read: {_first_line(error)}", where=str(labels) if isinstance(labels, Path) else "",
+                         fix="give a parquet file, a CSV file with a header, or a relation")]
+            ) from error
+        columns = tuple(_column(name, kind) for name, kind, *_ in described)
+        if not isinstance(labels, Path):
+            columns = tuple(_renamed(column, name) for column, name in zip(columns, labels.column_names, strict=True))
+        elif not labels.suffix.lower() == ".csv":
+            import pyarrow.parquet as pq
+
+            # DuckDB renames columns that differ in case alone; the file knows their names.
+            names = pq.read_schema(labels).names
+            columns = tuple(_renamed(column, name) for column, name in zip(columns, names, strict=True))
+        return Source(sql=source, columns=columns, from_text=from_text)
+
+    def execute(self, sql: str) -> None:
+        try:
+            self._connection.execute(sql)
+        except duckdb.Error as error:
+            raise _failed(error, sql) from error
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(sql).fetchall()
+        except duckdb.Error as error:
+            raise _failed(error, sql) from error
+
+    def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:
+        try:
+            # A cursor would be another session, without the temporary tables; so one stream at a time.
+            return self._connection.sql(sql).to_arrow_reader(batch_rows)
+        except duckdb.Error as error:
+            raise _failed(error, sql) from error
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
+        options = "FORMAT parquet, COMPRESSION zstd" if kind == "parquet" else "FORMAT csv, HEADER true"
+        copy = f"COPY (\n{query}\n) TO {_text(str(path))} ({options})"
+        (count,) = self.rows(copy)[0]
+        return int(count)
+
+    def write_table(self, query: str, name: str) -> int:
+        table = exp.to_table(name, dialect="duckdb").sql(dialect="duckdb", identify=True)
+        self.execute("BEGIN")
+        try:
+            self._refuse_foreign(table, name)
+            self.execute(f"CREATE OR REPLACE TABLE {table} AS\n{query}")
+            self.execute(f"COMMENT ON TABLE {table} IS {_text(_MARK)}")
+            (count,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
+            self.execute("COMMIT")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        return int(count)
+
+    def _refuse_foreign(self, table: str, name: str) -> None:
+        """Replace only a table that an earlier build made."""
+        try:
+            self.describe(name)
+        except RelationNotBuilt:
+            return
+        last = exp.to_table(name, dialect="duckdb")
+        schema = last.db or "main"
+        found = self.rows(
+            "SELECT comment FROM duckdb_tables() WHERE table_name = "  # noqa: S608 (escaped)
+            f"{_text(last.name)} AND schema_name = {_text(schema)}"
+        )
+        if not found or found[0][0] != _MARK:
+            raise WarehouseError(
+                f"{name} exists and is not a training set that featurelayer wrote\n  fix  choose another name, or drop it first",
+                sql=table,
+            )
+
+    # --- the rest ------------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        (micros,) = self.rows("SELECT epoch_us(now())")[0]
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
+
+    def drop(self, temporary: Sequence[str]) -> None:
+        for name in temporary:
+            self.execute(f"DROP TABLE IF EXISTS temp.{_name(name)}")
+
+    def close(self) -> None:
+        self._connection.close()
+        self._spill.cleanup()
+
+
+def _renamed(column: ColumnInfo, name: str) -> ColumnInfo:
+    return ColumnInfo(name=name, dtype=column.dtype, nanoseconds=column.nanoseconds)
+
+
+def _name(name: str) -> str:
+    return exp.to_identifier(name, quoted=True).sql(dialect="duckdb")
+
+
+def _text(value: str) -> str:
+    return exp.Literal.string(value).sql(dialect="duckdb")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _failed(error: duckdb.Error, sql: str) -> WarehouseError:
+    if isinstance(error, duckdb.OutOfMemoryException):
+        fix = "\n  fix  raise memory_limit in the profile's settings, or free disk space for spilling"
+    else:
+        fix = ""
+    return WarehouseError(f"DuckDB: {_first_line(error)}{fix}", sql=sql)
+
+
+def _column(name: str, text: str) -> ColumnInfo:
+    return ColumnInfo(name=name, dtype=_dtype(text), nanoseconds=text in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"))
+
+
+def _dtype(text: str) -> DType:
+    """Return the type that DuckDB's own text for it means."""
+    if text.endswith("]"):
+        return DType(kind=Kind.ARRAY, element=_dtype(text[: text.rindex("[")]))
+    if text in _PLAIN:
+        return DType(kind=_PLAIN[text])
+    if text.removeprefix("U") in _SIZES:
+        kind = Kind.UINT if text.startswith("U") else Kind.INT
+        return DType(kind=kind, bits=_SIZES[text.removeprefix("U")])
+    if text in ("FLOAT", "DOUBLE"):
+        return DType(kind=Kind.FLOAT, bits=32 if text == "FLOAT" else 64)
+    decimal = re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", text)
+    if decimal:
+        return DType(kind=Kind.DECIMAL, precision=int(decimal[1]), scale=int(decimal[2]))
+    if text.startswith("TIMESTAMP"):
+        aware = "WITH TIME ZONE" in text or text.startswith("TIMESTAMPTZ")
+        return DType(kind=Kind.TIMESTAMPTZ if aware else Kind.TIMESTAMP)
+    if text.startswith("STRUCT"):
+        return DType(kind=Kind.STRUCT)
+    if text.startswith("MAP"):
+        return DType(kind=Kind.MAP)
+    if text.startswith("ENUM"):
+        return DType(kind=Kind.TEXT)
+    return DType(kind=Kind.UNKNOWN)
