@@ -53,6 +53,21 @@ def format_duration(duration: timedelta) -> str:
     return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 
 
+def format_age(age: timedelta) -> str:
+    """Return an age for people, two units at most: `3 h 20 min`, `12 d 4 h`, `0.2 s`."""
+    seconds = abs(age.total_seconds())
+    sign = "-" if age < timedelta(0) else ""
+    for (name, size), (below, smaller) in (
+        (("d", 86_400), ("h", 3_600)),
+        (("h", 3_600), ("min", 60)),
+        (("min", 60), ("s", 1)),
+    ):
+        if seconds >= size:
+            rest = int(seconds % size // smaller)
+            return f"{sign}{int(seconds // size)} {name}" + (f" {rest} {below}" if rest else "")
+    return f"{sign}{seconds:.3g} s"
+
+
 def microseconds(duration: timedelta) -> int:
     """Return the whole duration in microseconds, exactly."""
     return duration // _ONE_MICROSECOND

@@ -35,5 +35,10 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def percent(part: int, whole: int) -> str:
+    """Return a share as text; of nothing it is empty."""
+    return f"{part / whole:.1%}" if whole else ""
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())

@@ -49,6 +49,9 @@ class Warehouse(Protocol):
     def describe(self, relation: str) -> tuple[ColumnInfo, ...]:
         """Return the columns of a relation named as dbt names it, or raise RelationNotBuilt."""
 
+    def quote(self, relation: str) -> str:
+        """Return a relation's name as a FROM item of this engine's SQL, so that no name can become SQL."""
+
     def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
         """Make a file or an Arrow table readable for SQL of this connection; nothing is copied yet."""
 

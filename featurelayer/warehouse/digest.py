@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -99,16 +100,18 @@ def _fixed(array: pa.Array) -> Any:
     if pa.types.is_boolean(kind):
         return _values(pc.fill_null(pc.cast(array, pa.uint8()), 0))
     if array.null_count:
-        zero = pa.array([0], pa.int64()).cast(kind) if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None
-        if zero is None and (pa.types.is_temporal(kind)):
-            array = array.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
-            zero = pa.scalar(0, array.type)
-        elif zero is None:
-            zero = pa.scalar(0).cast(kind) if pa.types.is_decimal(kind) else pa.scalar(bytes(kind.byte_width), kind)
-        else:
-            zero = zero[0]
-        array = pc.fill_null(array, zero)
+        array = pc.fill_null(array, _zero(kind))
     return _values(array)
+
+
+def _zero(kind: pa.DataType) -> pa.Scalar:
+    if pa.types.is_decimal(kind):
+        return pa.scalar(Decimal(0), kind)
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.scalar(bytes(kind.byte_width), kind)
+    if pa.types.is_temporal(kind):
+        return pa.scalar(0, pa.int32() if kind.bit_width == 32 else pa.int64()).cast(kind)
+    return pa.scalar(0, kind)
 
 
 def _values(array: pa.Array) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 from sqlglot import exp
+from sqlglot.errors import ParseError
 
 from featurelayer.errors import Problem, LabelError, RelationNotBuilt, WarehouseError
 from featurelayer.model import DType, Kind
@@ -37,7 +38,9 @@ def connect(connection: Mapping[str, Any], *, root: Path, writable: bool = False
     """Open the database that a dbt-duckdb target names, with its settings and attached databases."""
     path = str(connection.get("path") or ":memory:")
     remote = path == ":memory:" or "://" in path or path.startswith("md:")
-    file = path if remote else str((root / path).resolve())
+    # dbt takes a relative path from where it was called, which is usually the project.
+    places = [root / path, Path.cwd() / path]
+    file = path if remote else str(next((place for place in places if place.exists()), places[0]).resolve())
     if not remote and not Path(file).exists():
         raise WarehouseError(
             f"there is no DuckDB database at {path}\n  at   profiles.yml, key path (relative to {root.name}/)\n"
@@ -89,8 +92,15 @@ class DuckDBWarehouse:
 
     # --- reading -------------------------------------------------------------------------------------------------
 
+    def quote(self, relation: str) -> str:
+        try:
+            table = exp.to_table(relation, dialect="duckdb")
+        except ParseError:
+            table = exp.Table(this=exp.to_identifier(relation, quoted=True))
+        return table.sql(dialect="duckdb", identify=True)
+
     def describe(self, relation: str) -> tuple[ColumnInfo, ...]:
-        table = exp.to_table(relation, dialect="duckdb").sql(dialect="duckdb", identify=True)
+        table = self.quote(relation)
         try:
             found = self._connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()  # noqa: S608 (quoted by sqlglot)
         except (duckdb.CatalogException, duckdb.BinderException) as error:
@@ -156,7 +166,7 @@ class DuckDBWarehouse:
         return int(count)
 
     def write_table(self, query: str, name: str) -> int:
-        table = exp.to_table(name, dialect="duckdb").sql(dialect="duckdb", identify=True)
+        table = self.quote(name)
         self.execute("BEGIN")
         try:
             self._refuse_foreign(table, name)

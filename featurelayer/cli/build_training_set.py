@@ -1,0 +1,125 @@
+"""Join features to labels, each as of the label's own time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.output import write_json
+
+if TYPE_CHECKING:
+    from featurelayer.training import Report, TrainingSet
+
+
+@click.command(help=__doc__)
+@click.option("--service", help="The feature service to join.")
+@click.option("--features", help="Features instead of a service: view.feature,view.*")
+@click.option("--labels", required=True, metavar="PATH|RELATION", help="A .parquet or .csv file, a dbt model, or a relation.")
+@click.option("--label-timestamp", metavar="COLUMN", help="The label column with the time [default: the service's].")
+@click.option("--key", "keys", multiple=True, metavar="KEY=COLUMN", help="The label column of a request key.")
+@click.option("--output", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write a .parquet or .csv file.")
+@click.option("--as-table", metavar="NAME", help="Write a table of the warehouse.")
+@click.option("--mode", type=click.Choice(["known_at", "event_time"]), default="known_at", show_default=True,
+              help="event_time ignores when rows became available: only to measure the leak.")  # fmt: skip
+@click.option("--show-sql", is_flag=True, help="Print the SQL that was run; alone, nothing is written.")
+@click.option("--csv-types", is_flag=True, help="Guess the types of a CSV's other columns instead of leaving them text.")
+@click.option("--lock", type=click.Path(path_type=Path, dir_okay=False), help="Where the lock goes [default: beside the output].")
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks.")
+@project_options
+def command(
+    context: Context,
+    service: str | None,
+    features: str | None,
+    labels: str,
+    label_timestamp: str | None,
+    keys: tuple[str, ...],
+    output: Path | None,
+    as_table: str | None,
+    mode: str,
+    show_sql: bool,
+    csv_types: bool,
+    lock: Path | None,
+    output_format: str,
+) -> None:
+    if (service is None) == (features is None):
+        raise click.UsageError("Say either --service or --features.")
+    if output is not None and as_table is not None:
+        raise click.UsageError("Say either --output or --as-table.")
+    if output is None and as_table is None and not show_sql:
+        raise click.UsageError("Say where it goes: --output PATH.parquet, --as-table NAME, or --show-sql.")
+    if output is not None and output.suffix.lower() not in (".parquet", ".csv"):
+        raise click.UsageError(f"--output must end in .parquet or .csv, not '{output.name}'.")
+    from featurelayer.cli.progress import steps
+    from featurelayer.layer import FeatureLayer
+
+    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    with (
+        steps(context.console) as progress,
+        layer.build_training_set(
+            service,
+            labels,
+            features=[name.strip() for name in features.split(",")] if features else (),
+            label_timestamp=label_timestamp,
+            keys=dict(_pair(key) for key in keys),
+            mode=mode,
+            csv_types=csv_types,
+            writable=as_table is not None,
+            progress=progress,
+        ) as training_set,
+    ):
+        written = _write(training_set, output, as_table, lock)
+        _tell(context, training_set, written, show_sql=show_sql, as_json=output_format == "json")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, column = text.partition("=")
+    if not separator or not key or not column:
+        raise click.UsageError(f"--key takes REQUEST_KEY=LABEL_COLUMN, not '{text}'.")
+    return key, column
+
+
+def _write(training_set: TrainingSet, output: Path | None, as_table: str | None, lock: Path | None) -> str | None:
+    if output is not None:
+        write = training_set.to_csv if output.suffix.lower() == ".csv" else training_set.to_parquet
+        write(output, lock=lock)
+        return str(output)
+    if as_table is not None:
+        training_set.to_table(as_table)
+        if lock is not None:
+            training_set.write_lock(lock)
+    return as_table
+
+
+def _tell(context: Context, training_set: TrainingSet, written: str | None, *, show_sql: bool, as_json: bool) -> None:
+    report = training_set.report
+    if show_sql:
+        sys.stdout.write(training_set.sql)
+    if as_json:
+        write_json(report.to_dict() | {"output": written})
+    elif written is not None:
+        _write_report(report)
+        click.echo(f"\n{report.rows:,} rows x {len(training_set.columns)} columns in {report.seconds:.1f} s: {written}")
+    for warning in report.warnings:
+        context.console.warn(warning)
+
+
+def _write_report(report: Report) -> None:
+    from featurelayer.cli.output import percent, write_table
+    from featurelayer.durations import format_age
+
+    rows = [
+        [view.name, percent(view.matched, report.rows), percent(view.missing, report.rows), percent(view.expired, report.rows),
+         *(format_age(view.age[name]) if view.age else "" for name in ("p50", "p90", "max")), f"{view.ties:,}"]
+        for view in report.views
+    ]  # fmt: skip
+    write_table(["view", "matched", "missing", "expired", "age p50", "age p90", "age max", "ties"], rows)
+    click.echo()
+    share = f"{{:.1%}}".format
+    write_table(
+        ["feature", "null", "missing", "expired", "default"],
+        [[f.name, share(f.null), share(f.missing), share(f.expired), share(f.default)] for f in report.features],
+    )

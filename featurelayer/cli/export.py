@@ -1,0 +1,44 @@
+"""Write the newest row of every entity to the online store, changed rows only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from featurelayer.cli.options import Context, names_given, project_options
+from featurelayer.cli.output import write_json, write_table
+
+
+@click.command(help=__doc__)
+@click.option("-s", "--select", "names", multiple=True, metavar="VIEW", help="Views to export, - for stdin [default: all online].")
+@click.option("--as-of", metavar="TIME", help="Time of the snapshot, ISO 8601, UTC if naive [default: the warehouse's now].")
+@click.option("--full", is_flag=True, help="Write every row again, also over newer events.")
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks.")
+@project_options
+def command(context: Context, names: tuple[str, ...], as_of: str | None, full: bool, output_format: str) -> None:
+    from featurelayer.cli.progress import rows
+    from featurelayer.layer import FeatureLayer
+
+    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    with rows(context.console) as progress:
+        report = layer.export(names_given(names), as_of=_moment(as_of), full=full, progress=progress)
+    if output_format == "json":
+        write_json(report.to_dict())
+        return
+    table = [
+        [view.view, *(f"{count:,}" for count in (view.rows, view.written, view.unchanged, view.refused, view.tombstones)),
+         f"{view.seconds:.1f}"]
+        for view in report.views
+    ]  # fmt: skip
+    write_table(["view", "rows", "written", "unchanged", "refused", "removed", "seconds"], table)
+    click.echo(f"\nas of {report.as_of.isoformat()}, services {', '.join(report.services) or 'none'}: {report.store}")
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--as-of takes a time such as 2013-12-01T06:00:00, not '{text}'.") from None

@@ -1,0 +1,78 @@
+"""Look one request's features up in the online store."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.output import write_json, write_table
+
+if TYPE_CHECKING:
+    from featurelayer.online import ServiceDefinition
+
+
+@click.command(help=__doc__)
+@click.option("--service", required=True, help="The feature service, or service@fingerprint.")
+@click.option("--key", "keys", multiple=True, required=True, metavar="KEY=VALUE", help="A request key and its value; once per key.")
+@click.option("--now", metavar="TIME", help="Judge age and expiry at this time, ISO 8601 [default: now].")
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="How the answer looks.")
+@project_options
+def command(context: Context, service: str, keys: tuple[str, ...], now: str | None, output_format: str) -> None:
+    from featurelayer.layer import FeatureLayer
+
+    texts, at = dict(_pair(key) for key in keys), _moment(now)
+    with FeatureLayer.of_project(context.project, warn=context.console.warn).client() as client:
+        vector = client.lookup(service, _typed(client.service(service), texts), now=at)
+    if output_format == "json":
+        write_json({name: _json(feature) for name, feature in vector.features.items()})
+        return
+    from featurelayer.durations import format_age
+
+    write_table(
+        ["feature", "value", "status", "age"],
+        [
+            [name, "" if feature.value is None else str(feature.value), str(feature.status), format_age(feature.age) if feature.age is not None else ""]
+            for name, feature in vector.features.items()
+        ],
+    )
+
+
+def _typed(service: ServiceDefinition, texts: dict[str, str]) -> dict[str, Any]:
+    """The values in the types of the service's request keys; unknown names are left for the lookup to report."""
+    from featurelayer.model import DType
+    from featurelayer.online.keys import key_from_text
+
+    types = {key.name: DType.parse(key.dtype) for key in service.request_keys}
+    names = {name: service.aliases.get(name, name) for name in texts}
+    return {
+        name: key_from_text(types[names[name]], text, where=f"--key {name}") if names[name] in types else text
+        for name, text in texts.items()
+    }
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise click.UsageError(f"--key takes KEY=VALUE, not '{text}'.")
+    return key, value
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--now takes a time such as 2013-12-01T06:00:00, not '{text}'.") from None
+
+
+def _json(feature: Any) -> dict[str, Any]:
+    return {
+        "value": feature.value,
+        "status": str(feature.status),
+        "event_time": feature.event_time.isoformat() if feature.event_time else None,
+        "age_seconds": feature.age.total_seconds() if feature.age is not None else None,
+    }

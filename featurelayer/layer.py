@@ -1,0 +1,353 @@
+"""FeatureLayer: one dbt project and everything that can be done with its features, for Python and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator
+from urllib.parse import quote, urlencode
+
+from featurelayer.dbt import Project, load_project, load_registry
+from featurelayer.errors import ConfigError, LabelError, PlanError, Problem, UnknownNameError, WarehouseError, did_you_mean
+from featurelayer.model import FeatureService, FeatureView
+from featurelayer.online import FeatureClient, OnlineStore, open_store, service_definition
+from featurelayer.registry import Registry
+from featurelayer.sql.compiler import compile_plan
+from featurelayer.sql.plan import Column, Mode
+from featurelayer.sql.planner import plan_snapshot
+from featurelayer.training import Progress, Provenance, TrainingSet, build_training_set, run_checks
+from featurelayer.warehouse import Warehouse, connect
+from featurelayer.warehouse.base import Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from featurelayer.export import ViewExport
+
+_FILES = (".parquet", ".csv")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What an export did, view by view, and the time its snapshot was taken at."""
+
+    as_of: datetime
+    store: str
+    views: tuple[ViewExport, ...]
+    services: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "store": self.store,
+            "services": list(self.services),
+            "views": [view.to_dict() for view in self.views],
+        }
+
+
+class FeatureLayer:
+    """The features of one dbt project: `FeatureLayer("dbt_project", target="dev")`.
+
+    Args:
+        project_dir: the folder of dbt_project.yml; the working directory or one above it by default.
+        profiles_dir: the folder of profiles.yml, found as dbt finds it by default.
+        profile: a profile other than the project's.
+        target: the target of the profile.
+        target_path: where dbt writes its artifacts.
+        vars: dbt variables for rendering, a mapping or YAML text.
+        warn: told of what is doubtful but usable, such as a stale manifest.
+    """
+
+    def __init__(
+        self,
+        project_dir: str | Path | None = None,
+        *,
+        profiles_dir: str | Path | None = None,
+        profile: str | None = None,
+        target: str | None = None,
+        target_path: str | Path | None = None,
+        vars: Mapping[str, Any] | str | None = None,  # noqa: A002 (dbt's word)
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self.project: Project = load_project(
+            project_dir, profiles_dir=profiles_dir, profile=profile, target=target, target_path=target_path, vars=vars
+        )
+        self._warn = warn
+
+    @classmethod
+    def of_project(cls, project: Project, *, warn: Callable[[str], None] | None = None) -> FeatureLayer:
+        """Return the layer of a project that is already loaded."""
+        layer = cls.__new__(cls)
+        layer.project, layer._warn = project, warn
+        return layer
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Every entity, view and service of the project, read once from dbt's manifest."""
+        return load_registry(self.project, warn=self._warn)
+
+    # --- training sets -------------------------------------------------------------------------------------------
+
+    def build_training_set(
+        self,
+        service: str | None = None,
+        labels: Any = None,
+        *,
+        features: Sequence[str] = (),
+        label_timestamp: str | None = None,
+        keys: Mapping[str, str] | None = None,
+        mode: str = "known_at",
+        csv_types: bool = False,
+        writable: bool = False,
+        progress: Progress | None = None,
+    ) -> TrainingSet:
+        """Join features to labels, each as of the label's own time; see `featurelayer.sql.planner` for what that means.
+
+        Args:
+            service: a feature service of the project; or say `features`.
+            labels: a pandas, polars or Arrow table, the path of a parquet or CSV file, or the name of a dbt model or
+                relation of the warehouse.
+            features: `view.feature` or `view.*`, instead of a service.
+            label_timestamp: the label column with the time, if not the one the service names.
+            keys: label column by request key, where they differ.
+            mode: `known_at` (the contract), or `event_time` to measure what ignoring available times would give.
+            csv_types: let the engine guess the types of a CSV's other columns instead of leaving them text.
+            writable: open the warehouse for writing, as `to_table` needs.
+            progress: called before each step with its name, its number and the number of steps.
+
+        Returns:
+            The set, still in the warehouse: `to_arrow()`, `to_pandas()`, `to_polars()`, `to_parquet(path)`,
+            `to_csv(path)`, `to_table(name)`, `.report`, `.lock`, `.sql`.
+
+        Raises:
+            UnknownNameError: no such service or feature.
+            LabelError, PlanError: the request is impossible; the message lists every reason.
+            WarehouseError: the engine failed.
+        """
+        found = self._service(service, features, label_timestamp)
+        known_mode = _mode(mode)
+        views = {join.view: self.registry.views[join.view] for join in found.views}
+        fingerprint = service_definition(found, views).fingerprint if found.name else ""
+        frame = _as_labels(labels)
+        warehouse = connect(self.project.connection, root=self.project.root, writable=writable)
+        try:
+            if isinstance(frame, str):
+                source, name = self._relation_labels(warehouse, frame)
+            else:
+                source, name = warehouse.attach(frame, csv_types=csv_types), _labels_name(frame)
+            return build_training_set(
+                warehouse,
+                found,
+                views,
+                source,
+                labels_name=name,
+                provenance=self._provenance(fingerprint),
+                label_timestamp=label_timestamp,
+                keys=keys,
+                mode=known_mode,
+                progress=progress,
+            )
+        except BaseException:
+            warehouse.close()
+            raise
+
+    def _service(self, name: str | None, features: Sequence[str], label_timestamp: str | None) -> FeatureService:
+        if (name is None) == (not features):
+            raise PlanError([Problem(what="say either a service or features", fix="service='late_arrival' or features=['view.feature']")])
+        if name is not None:
+            return self.registry.service(name)
+        return replace(self.registry.adhoc_service(features, label_timestamp), name="")
+
+    def _relation_labels(self, warehouse: Warehouse, name: str) -> tuple[Source, str]:
+        """Labels that are in the warehouse: a dbt model by name, else a relation as SQL writes it."""
+        from featurelayer.dbt.artifacts import read_models
+
+        models = read_models(self.project.target_path)
+        relation = models[name].relation_name if name in models else None
+        try:
+            columns = warehouse.describe(relation or name)
+        except WarehouseError as error:
+            what = (
+                f"the labels' model '{name}' is not built in the warehouse"
+                if relation
+                else f"there are no labels '{name}': no file, no dbt model and no relation of that name{did_you_mean(name, models)}"
+            )
+            fix = f"dbt build -s {name}" if relation else "give a path that ends in .parquet or .csv, a model or a relation"
+            raise LabelError([Problem(what=what, fix=fix)]) from error
+        return Source(sql=warehouse.quote(relation or name), columns=columns), relation or name
+
+    def _provenance(self, fingerprint: str) -> Provenance:
+        return Provenance(
+            project=self.registry.project,
+            manifest_sha256=self.registry.manifest_hash,
+            dbt_version=self.registry.dbt_version,
+            dbt_invocation_id=self.registry.invocation_id,
+            service_fingerprint=fingerprint,
+        )
+
+    # --- online --------------------------------------------------------------------------------------------------
+
+    @property
+    def store_url(self) -> str:
+        """The address of this target's online store, from featurelayer.yml."""
+        return _store_url(self.project.config.online_store, self.project.root)
+
+    def client(self, **options: Any) -> FeatureClient:
+        """Return a lookup client of this target's online store."""
+        return FeatureClient.connect(self.store_url, **options)
+
+    def export(
+        self,
+        views: Sequence[str] = (),
+        *,
+        as_of: datetime | None = None,
+        full: bool = False,
+        store: OnlineStore | None = None,
+        progress: Callable[[str, int], None] | None = None,
+    ) -> ExportReport:
+        """Write the newest row of every entity, as of one time, to the online store: changed rows only.
+
+        Args:
+            views: names of views with `online: true`; all of them by default.
+            as_of: the time of the snapshot (naive means UTC); the warehouse's own time by default.
+            full: write every row again, also where the store holds a newer event.
+            store: a store other than the target's.
+            progress: called with a view's name and the number of rows that were done since it was last told.
+
+        Raises:
+            PlanError: nothing to export, or a view that is not `online: true`.
+            WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
+        """
+        from featurelayer.export import export_view, publish_services
+
+        wanted = self._online_views(views)
+        services = [s for s in self.registry.services.values() if all(self.registry.views[v.view].online for v in s.views)]
+        url = self.store_url if store is None else repr(store)
+        warehouse = connect(self.project.connection, root=self.project.root)
+        with closing(warehouse), _opened(store, self.store_url if store is None else "") as target:
+            now = warehouse.now()
+            at = now if as_of is None else as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
+            if at > now:
+                raise PlanError([Problem(what=f"the snapshot's time {at.isoformat()} is in the future", fix="export without --as-of")])
+            # A snapshot of the past is a new write of old values: it takes today's version, or it would never be read.
+            version = (now - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+            plans = []
+            for view in wanted:
+                columns = tuple(
+                    Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds) for c in warehouse.describe(view.relation_name)
+                )
+                script = compile_plan(plan_snapshot(view, columns, as_of=at), warehouse.dialect)
+                run_checks(warehouse, script.checks)
+                plans.append((view, script))
+            publish_services(target, services, self.registry.views, version)
+            done = []
+            for view, script in plans:
+                for step in script.steps:
+                    for statement in step.statements:
+                        warehouse.execute(statement.sql)
+                report = _progress_of(progress, view.id)
+                reader = warehouse.arrow(script.query.sql)
+                try:
+                    done.append(
+                        export_view(target, view, reader, as_of=at, version=version, full=full or as_of is not None, progress=report)
+                    )
+                finally:
+                    reader.close()
+                warehouse.drop(script.temporary)
+        return ExportReport(as_of=at, store=url, views=tuple(done), services=tuple(s.name for s in services))
+
+    def _online_views(self, names: Sequence[str]) -> list[FeatureView]:
+        if names:
+            views = [self.registry.view(name) for name in names]
+            problems = [
+                Problem(what=f"{view.id} is not online", where=view.yaml_path, fix="add online: true to its featurelayer block")
+                for view in views
+                if not view.online
+            ]
+        else:
+            views = [view for view in self.registry.views.values() if view.online]
+            problems = [] if views else [Problem(what="no feature view is online", fix="add online: true to a view's featurelayer block")]
+        if problems:
+            raise PlanError(problems)
+        return views
+
+
+def _progress_of(progress: Callable[[str, int], None] | None, view: str) -> Callable[[int], None] | None:
+    return None if progress is None else lambda rows: progress(view, rows)
+
+
+@contextmanager
+def _opened(store: OnlineStore | None, url: str) -> Iterator[OnlineStore]:
+    """A store that was given stays open; one that we open is closed."""
+    if store is not None:
+        yield store
+        return
+    own = open_store(url)
+    try:
+        yield own
+    finally:
+        own.close()
+
+
+def _mode(name: str) -> Mode:
+    try:
+        return Mode(name)
+    except ValueError:
+        raise UnknownNameError("mode", name, [str(mode) for mode in Mode]) from None
+
+
+def _as_labels(labels: Any) -> Path | str | pa.Table:
+    """A path, a relation's name, or any frame as an Arrow table (without copying where the frame allows)."""
+    import pyarrow as pa
+
+    if isinstance(labels, Path) or (isinstance(labels, str) and labels.lower().endswith(_FILES)):
+        path = Path(labels)
+        if path.suffix.lower() not in _FILES:
+            raise LabelError([Problem(what=f"labels can't be read from {path}", fix="give a .parquet or a .csv file")])
+        if not path.is_file():
+            raise LabelError([Problem(what=f"there is no file {path}", where="labels", fix="correct the path")])
+        return path
+    if isinstance(labels, str):
+        return labels
+    if isinstance(labels, pa.Table):
+        return labels
+    if hasattr(labels, "to_records") and hasattr(labels, "iloc"):
+        try:
+            return pa.Table.from_pandas(labels, preserve_index=False)
+        except pa.ArrowException as error:
+            raise LabelError([Problem(what=f"the frame can't be converted: {error}", fix="give each column one type")]) from error
+    if hasattr(labels, "__arrow_c_stream__"):
+        return pa.table(labels)
+    raise LabelError(
+        [
+            Problem(
+                what=f"labels can't be a {type(labels).__name__}",
+                fix="give a pandas, polars or Arrow table, a path, or the name of a dbt model or relation",
+            )
+        ]
+    )
+
+
+def _labels_name(labels: Path | pa.Table) -> str:
+    return labels.name if isinstance(labels, Path) else "a frame in memory"
+
+
+def _store_url(settings: Mapping[str, Any], root: Path) -> str:
+    """Return the address that the settings of featurelayer.yml mean; a file's path starts from the project."""
+    kind = settings["type"]
+    options = {name: str(value) for name, value in settings.items() if name not in ("type", "path", "table", "name") and value}
+    if kind == "sqlite":
+        location = quote(str((root / str(settings.get("path") or ".featurelayer/online.db")).resolve()))
+    else:
+        location = str(settings.get("table") or settings.get("name") or "")
+    if not location:
+        key = "table" if kind == "dynamodb" else "name"
+        raise ConfigError(
+            [Problem(what=f"the online store of type {kind} has no {key}", where="featurelayer.yml -> online_store", fix=f"add {key}: NAME")]
+        )
+    return f"{kind}://{'/' if kind == 'sqlite' else ''}{location}" + (f"?{urlencode(options)}" if options else "")
