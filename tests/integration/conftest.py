@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,16 +17,52 @@ REPOSITORY = Path(__file__).parents[2]
 DbtCall = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def run_dbt(project: Path, *arguments: str, cwd: Path | None = None, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_dbt(
+    project: Path, *arguments: str, cwd: Path | None = None, check: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run dbt's console script on a project, from `cwd`; raise with dbt's output when it fails and `check` is set."""
-    command = [str(Path(sys.executable).with_name("dbt")), *arguments, "--project-dir", str(project), "--profiles-dir", str(project)]
+    folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
+    command = [str(Path(sys.executable).with_name("dbt")), *arguments, *folders]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "FEATURELAYER_"))}
     result = subprocess.run(
-        command, cwd=cwd or project, env={**inherited, "NO_COLOR": "1", **environment}, capture_output=True, text=True, timeout=300
+        command,
+        cwd=cwd or project,
+        env={**inherited, "NO_COLOR": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     if check and result.returncode != 0:
-        pytest.fail(f"{' '.join(arguments)} ended with {result.returncode}\n{result.stdout[-6000:]}\n{result.stderr[-2000:]}")
+        output = f"{result.stdout[-6000:]}\n{result.stderr[-2000:]}"
+        pytest.fail(f"dbt {' '.join(arguments)} ended with {result.returncode}\n{output}")
     return result
+
+
+def write_project(folder: Path, files: dict[str, str], *, settings: str = "") -> Path:
+    """Write a dbt project on DuckDB with the package installed; models become tables in its `db.duckdb`."""
+    files = {
+        "dbt_project.yml": f"""
+            name: small
+            version: "1.0"
+            profile: small
+            flags: {{send_anonymous_usage_stats: false}}
+            models: {{small: {{+materialized: table}}}}
+            {settings}
+        """,
+        "packages.yml": f"packages: [{{local: {REPOSITORY / 'macros'}}}]",
+        "profiles.yml": f"""
+            small:
+              target: dev
+              outputs:
+                dev: {{type: duckdb, path: "{folder / "db.duckdb"}", threads: 2, settings: {{TimeZone: UTC}}}}
+        """,
+        **files,
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(textwrap.dedent(text) + "\n")
+    run_dbt(folder, "deps")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +91,9 @@ def demo_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _build(folder: Path) -> Path:
-    left_by_dbt = shutil.ignore_patterns("target", "logs", "dbt_packages", "*.duckdb", "*.duckdb.wal", ".featurelayer", ".user.yml", "package-lock.yml")
+    left_by_dbt = shutil.ignore_patterns(
+        "target", "logs", "dbt_packages", "package-lock.yml", ".user.yml", "*.duckdb", "*.duckdb.wal", ".featurelayer"
+    )
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("macros", "dbt_project"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=left_by_dbt)

@@ -21,10 +21,10 @@ import duckdb
 import pytest
 
 from featurelayer.durations import parse_duration
-from tests.integration.conftest import REPOSITORY, DbtCall, run_dbt
+from tests.integration.conftest import DbtCall, run_dbt, write_project
 from tests.profiles import examples
 
-START = datetime(2026, 1, 1)
+START = datetime.fromisoformat("2026-01-01")
 MICROSECOND = timedelta(microseconds=1)
 WINDOWS = {"20s": timedelta(seconds=20), "1m": timedelta(minutes=1), "1m30s": timedelta(seconds=90)}
 GRID = timedelta(seconds=15)
@@ -90,13 +90,16 @@ def random_rows(seed: int) -> list[tuple[Any, ...]]:
 
 
 def rolling_model(*, form: str, when: str, late: bool, until: datetime = END) -> str:
-    arguments = f"""source('raw', 'events'), ['case_id', 'k'], 'happened_at', ['20 seconds', '1 minute', '1 minute 30 seconds'],
-        {FEATURES}, {"available_at='known_at'," if late else ""} {WHENS[when]} until='{until.isoformat()}'"""
+    arguments = f"""source('raw', 'events'), ['case_id', 'k'], 'happened_at',
+        ['20 seconds', '1 minute', '1 minute 30 seconds'], {FEATURES},
+        {"available_at='known_at'," if late else ""} {WHENS[when]} until='{until.isoformat()}'"""
     if form == "duckdb":
         return "{{ featurelayer.rolling_features(" + arguments + ") }}"
+    known = "'known_at'" if late else "none"
+    rows = "'grid', '15 seconds', '2026-01-01'" if when == "grid" else "'event-driven', none, none"
     plan = f"""{{% set plan = featurelayer._rolling_plan(source('raw', 'events'), ['case_id', 'k'], 'happened_at',
         ['20 seconds', '1 minute', '1 minute 30 seconds'], {FEATURES},
-        {"'known_at'" if late else "none"}, {"'grid', '15 seconds', '2026-01-01'" if when == "grid" else "'event-driven', none, none"},
+        {known}, {rows},
         '{until.isoformat()}') %}}"""
     return plan + "{{ featurelayer.default__rolling_features(plan) }}"
 
@@ -108,22 +111,7 @@ def name_of(form: str, when: str, late: bool) -> str:
     return f"{form}_{when}_{'late' if late else 'prompt'}"
 
 
-def write_project(folder: Path, models: dict[str, str], files: dict[str, str] | None = None) -> Path:
-    (folder / "models").mkdir(parents=True)
-    (folder / "dbt_project.yml").write_text(
-        "name: rolling\nversion: '1.0'\nprofile: rolling\nflags: {send_anonymous_usage_stats: false}\nmodels: {rolling: {+materialized: table}}\n"
-    )
-    (folder / "packages.yml").write_text(f"packages: [{{local: {REPOSITORY / 'macros'}}}]\n")
-    (folder / "profiles.yml").write_text(
-        f"rolling: {{target: dev, outputs: {{dev: {{type: duckdb, path: '{folder / 'rolling.duckdb'}', threads: 2, settings: {{TimeZone: UTC}}}}}}}}\n"
-    )
-    for name, sql in models.items():
-        (folder / "models" / f"{name}.sql").write_text(sql)
-    for name, text in (files or {}).items():
-        (folder / name).write_text(text)
-    return folder
-
-
+SOURCES = "sources: [{name: raw, schema: main, tables: [{name: events}, {name: daily}]}]"
 BATCHED = """{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='happened_at',
     begin='2026-01-01', batch_size='day', lookback=0) }}
 """
@@ -139,32 +127,39 @@ def seed() -> int:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Path:
     """A project with every variant built, and its database."""
-    models = {name_of(*variant): rolling_model(form=variant[0], when=variant[1], late=variant[2]) for variant in VARIANTS}
+    models = {
+        name_of(*variant): rolling_model(form=variant[0], when=variant[1], late=variant[2]) for variant in VARIANTS
+    }
     models |= {f"cut_{when}": rolling_model(form="duckdb", when=when, late=True, until=CUT) for when in WHENS}
     models |= {
         "daily_events": "{{ config(event_time='happened_at') }} select * from {{ source('raw', 'daily') }}",
         "days_at_once": DAYS,
         "days_in_batches": BATCHED + DAYS,
     }
-    sources = "sources: [{name: raw, schema: main, tables: [{name: events}, {name: daily}]}]\n"
-    folder = write_project(tmp_path_factory.mktemp("rolling"), models, {"models/sources.yml": sources})
-    with duckdb.connect(str(folder / "rolling.duckdb")) as connection:
-        connection.execute("create table events (case_id integer, k varchar, happened_at timestamp, known_at timestamp, x integer, word varchar)")
+    folder = write_project(
+        tmp_path_factory.mktemp("rolling"),
+        {f"models/{name}.sql": sql for name, sql in models.items()} | {"models/sources.yml": SOURCES},
+    )
+    with duckdb.connect(str(folder / "db.duckdb")) as connection:
+        connection.execute("""
+            create table events (
+                case_id integer, k varchar, happened_at timestamp, known_at timestamp, x integer, word varchar
+            )
+        """)
         connection.executemany("insert into events values (?, ?, ?, ?, ?, ?)", random_rows(seed))
         connection.execute("""
             create table daily as
-            select 'k' || i % 2 as k, timestamp '2026-01-01' + i * interval 7 hours as happened_at,
-                   timestamp '2026-01-01' + (i * 7 + case when i % 5 = 0 then 11 else 0 end) * interval 1 hour as known_at, i as x
+            select 'k' || i % 2 as k, i as x, timestamp '2026-01-01' + i * interval 7 hours as happened_at,
+                happened_at + case when i % 5 = 0 then interval 11 hours else interval 0 hours end as known_at
             from range(20) as numbers(i)
         """)
-    run_dbt(folder, "deps")
     run_dbt(folder, "run", "--event-time-start", "2026-01-01", "--event-time-end", "2026-01-08")
     return folder
 
 
 @pytest.fixture(scope="module")
 def database(project: Path) -> Any:
-    with duckdb.connect(str(project / "rolling.duckdb"), read_only=True) as connection:
+    with duckdb.connect(str(project / "db.duckdb"), read_only=True) as connection:
         yield connection
 
 
@@ -190,7 +185,11 @@ def rows_by_key(database: Any, table: str, late: bool) -> dict[tuple[int, str], 
 
 def read(rows: list[Row], moment: datetime) -> Row | None:
     """The contract's rules 1 and 3, in one line."""
-    return max((row for row in rows if row.at <= moment and row.known <= moment), key=lambda row: (row.at, row.known), default=None)
+    return max(
+        (row for row in rows if row.at <= moment and row.known <= moment),
+        key=lambda row: (row.at, row.known),
+        default=None,
+    )
 
 
 def window_values(events: list[Event], moment: datetime, as_of: datetime) -> dict[str, Any]:
@@ -210,7 +209,9 @@ def window_values(events: list[Event], moment: datetime, as_of: datetime) -> dic
             "highest": max(xs, default=None),
             "spread": statistics.stdev(xs) if len(xs) > 1 else None,
             "words": len({event.word for event in inside} - {None}),
-            "big_share": statistics.fmean([event.x is not None and event.x >= 3 for event in inside]) if inside else None,
+            "big_share": statistics.fmean([event.x is not None and event.x >= 3 for event in inside])
+            if inside
+            else None,
             "red_total": sum(event.x for event in reds if event.x is not None),
             "since_red": (moment - last_red).total_seconds() if last_red else None,
             "last_red": last_red,
@@ -227,7 +228,11 @@ def differences(found: dict[str, Any], expected: dict[str, Any], *, whole_second
         return math.isclose(left, right, rel_tol=1e-9, abs_tol=slack)
 
     assert found.keys() == expected.keys()
-    return [f"{name}: {found[name]} is not {expected[name]}" for name in expected if not same(name, found[name], expected[name])]
+    return [
+        f"{name}: {found[name]} is not {expected[name]}"
+        for name in expected
+        if not same(name, found[name], expected[name])
+    ]
 
 
 def moments(events: list[Event], chance: random.Random) -> list[datetime]:
@@ -239,7 +244,9 @@ def moments(events: list[Event], chance: random.Random) -> list[datetime]:
 
 
 @pytest.mark.parametrize(("form", "when", "late"), VARIANTS, ids=lambda value: str(value))
-def test_what_is_read_at_any_time_is_the_window_of_what_was_known(database: Any, seed: int, form: str, when: str, late: bool) -> None:
+def test_what_is_read_at_any_time_is_the_window_of_what_was_known(
+    database: Any, seed: int, form: str, when: str, late: bool
+) -> None:
     events, rows = events_by_key(database, late), rows_by_key(database, name_of(form, when, late), late)
     chance, compared = random.Random(seed), 0
     for key, known_events in events.items():
@@ -259,7 +266,9 @@ def test_what_is_read_at_any_time_is_the_window_of_what_was_known(database: Any,
                 # Between two rows the time since an event grows with the clock; the row says it for its own time.
                 if name.startswith("since_") and found[name] is not None:
                     found[name] += (at - row.at).total_seconds()
-            assert not differences(found, expected, whole_seconds=form == "default"), f"seed {seed}, {key} at {moment}: {row}"
+            assert not differences(found, expected, whole_seconds=form == "default"), (
+                f"seed {seed}, {key} at {moment}: {row}"
+            )
     assert compared > CASES * 20
 
 
@@ -270,7 +279,9 @@ def test_the_two_forms_give_the_same_rows(database: Any, when: str, late: bool) 
     columns = "* exclude (" + ", ".join(f"since_red_{suffix}, spread_{suffix}" for suffix in WINDOWS) + ")"
     left, right = (f"select {columns} from {name_of(form, when, late)}" for form in ("duckdb", "default"))
     assert database.execute(f"select count(*) from ({left})").fetchone()[0] > CASES
-    assert database.execute(f"(({left}) except all ({right})) union all (({right}) except all ({left}))").fetchall() == []
+    assert (
+        database.execute(f"(({left}) except all ({right})) union all (({right}) except all ({left}))").fetchall() == []
+    )
 
 
 @pytest.mark.parametrize("when", WHENS)
@@ -282,9 +293,17 @@ def test_a_late_arrival_changes_no_earlier_row(database: Any, when: str) -> None
     columns = "* replace (" + ", ".join(f"round(spread_{suffix}, 9) as spread_{suffix}" for suffix in WINDOWS) + ")"
     earlier = f"select {columns} from cut_{when}"
     later = f"select {columns} from duckdb_{when}_late where known_at <= timestamp '{CUT.isoformat()}'"
-    assert database.execute(f"select count(*) from duckdb_{when}_late where known_at > timestamp '{CUT.isoformat()}'").fetchone()[0] > 0
+    assert (
+        database.execute(
+            f"select count(*) from duckdb_{when}_late where known_at > timestamp '{CUT.isoformat()}'"
+        ).fetchone()[0]
+        > 0
+    )
     assert database.execute(f"select count(*) from ({earlier})").fetchone()[0] > CASES
-    assert database.execute(f"(({earlier}) except all ({later})) union all (({later}) except all ({earlier}))").fetchall() == []
+    assert (
+        database.execute(f"(({earlier}) except all ({later})) union all (({later}) except all ({earlier}))").fetchall()
+        == []
+    )
 
 
 @pytest.mark.parametrize("when", WHENS)
@@ -304,22 +323,33 @@ def test_the_grid_is_regular_from_the_first_event_on(database: Any) -> None:
     grid = [START + GRID * step for step in range((END - START) // GRID + 1)]
     events, rows = events_by_key(database, late=False), rows_by_key(database, "duckdb_grid_prompt", late=False)
     for key, own in events.items():
-        assert sorted(row.at for row in rows.get(key, [])) == grid[-(len(grid) - bisect_right(grid, min(event.at for event in own) - MICROSECOND)) :]
+        assert (
+            sorted(row.at for row in rows.get(key, []))
+            == grid[-(len(grid) - bisect_right(grid, min(event.at for event in own) - MICROSECOND)) :]
+        )
 
 
 def test_microbatches_give_the_rows_of_one_build(database: Any) -> None:
     """The parent has an event_time: without `.render()` dbt would hide from a batch the days before it."""
     assert database.execute("select count(*), max(events_w) from days_at_once").fetchone() == (42, 3)
     both = "select * from days_at_once", "select * from days_in_batches"
-    assert database.execute(f"({both[0]} except all {both[1]}) union all ({both[1]} except all {both[0]})").fetchall() == []
+    assert (
+        database.execute(f"({both[0]} except all {both[1]}) union all ({both[1]} except all {both[0]})").fetchall()
+        == []
+    )
 
 
 def test_every_mistake_in_the_arguments_is_reported_at_once(dbt: DbtCall, tmp_path: Path) -> None:
-    wrong = """{{ featurelayer.rolling_features(source('raw', 'events'), [], 'happened_at', ['fortnight', '7 days', '1 week', '7d'],
-        {'total': {'agg': 'sum'}, 'odd': {'agg': 'median', 'of': 'x'}, 'extra': {'agg': 'count', 'filter': 'x > 1'}}, mode='grid') }}"""
-    sources = "sources: [{name: raw, schema: main, tables: [{name: events}]}]\n"
-    folder = write_project(tmp_path / "wrong", {"wrong": wrong}, {"models/sources.yml": sources})
-    dbt(folder, "deps")
+    wrong = """{{ featurelayer.rolling_features(
+        source('raw', 'events'), [], 'happened_at', ['fortnight', '7 days', '1 week', '7d'],
+        {
+            'total': {'agg': 'sum'},
+            'odd': {'agg': 'median', 'of': 'x'},
+            'extra': {'agg': 'count', 'filter': 'x > 1'}
+        },
+        mode='grid',
+    ) }}"""
+    folder = write_project(tmp_path, {"models/wrong.sql": wrong, "models/sources.yml": SOURCES})
     result = dbt(folder, "parse", check=False)
     assert result.returncode != 0
     for message in (
@@ -339,12 +369,12 @@ def test_durations_are_those_of_the_annotations(dbt: DbtCall, tmp_path: Path) ->
     texts = ["1 second", "90s", "30 min", "1 day 12 hours", "7d", "2 weeks", "  3 HOURS ", "1h30m"]
     refused = ["", "7", "days", "1 month", "-1 day", "1.5 hours", "1 day,"]
     calls = ", ".join(f"'{text}': featurelayer._duration_seconds('{text}')" for text in texts + refused)
-    folder = write_project(tmp_path / "durations", {"durations": "{{ config(materialized='view') }} select '{{ tojson({" + calls + "}) }}' as answers"})
-    dbt(folder, "deps")
+    folder = write_project(tmp_path, {"models/durations.sql": "select '{{ tojson({" + calls + "}) }}' as answers"})
     dbt(folder, "compile")
-    compiled = (folder / "target/compiled/rolling/models/durations.sql").read_text()
+    compiled = (folder / "target/compiled/small/models/durations.sql").read_text()
     answers = dict(re.findall(r'"([^"]*)": (\w+)', compiled))
-    assert answers == {text: str(int(parse_duration(text).total_seconds())) for text in texts} | dict.fromkeys(refused, "null")
+    accepted = {text: str(int(parse_duration(text).total_seconds())) for text in texts}
+    assert answers == {**accepted, **dict.fromkeys(refused, "null")}
     for text in refused:
         with pytest.raises(ValueError):
             parse_duration(text)
