@@ -61,6 +61,7 @@ class Clients:
         self._pid, self._lock = 0, Lock()
         self._clients: dict[bool, Any] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self._session: Any = None
 
     @property
     def serving(self) -> Any:
@@ -100,7 +101,7 @@ class Clients:
     def _forget_parent(self) -> None:
         # Sockets and threads of a parent process are of no use after a fork.
         if self._pid != os.getpid():
-            self._pid, self._clients, self._pool = os.getpid(), {}, None
+            self._pid, self._clients, self._pool, self._session = os.getpid(), {}, None, None
 
     def _new_client(self, *, exporting: bool) -> Any:
         timeout = max(self._timeout, 10.0) if exporting else self._timeout
@@ -113,8 +114,9 @@ class Clients:
             parameter_validation=False,
         )
         with aws_errors(self._table):
-            session = boto3.session.Session(region_name=self._region)
-            client = session.client("dynamodb", endpoint_url=self._endpoint_url, config=config)
+            # One session for both clients: it keeps the description of the service, which is slow to load.
+            self._session = self._session or boto3.session.Session(region_name=self._region)
+            client = self._session.client("dynamodb", endpoint_url=self._endpoint_url, config=config)
         client.meta.events.register("before-parse.dynamodb.BatchGetItem", _keep_body)
         return client
 

@@ -2,7 +2,7 @@
 
 A schema says which names and types an item's array follows and never changes: its fingerprint is its content. A service
 is immutable in what decides the features, their order, types and values; its fingerprint covers that and leaves out
-`error_after` and `on_stale`, an operator's settings that may be changed without training again.
+`error_after`, `on_stale` and the aliases of request keys, which may be changed without training again.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class ServiceDefinition(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def fingerprint(self) -> str:
         content = msgspec.to_builtins(self)
+        content.pop("aliases")
         for view in content["views"]:
             view.pop("error_after", None)
             view.pop("on_stale", None)

@@ -51,13 +51,14 @@ SCALARS: dict[str, st.SearchStrategy] = {
     "timestamp": NAIVE,
     "timestamptz": NAIVE.map(lambda moment: moment.replace(tzinfo=UTC)),
 }
-ARROW = {"bool": pa.bool_(), "float64": pa.float64(), "float32": pa.float32(), "text": pa.string(), "bytes": pa.binary(),
-         "date": pa.date32(), "timestamp": pa.timestamp("us"), "timestamptz": pa.timestamp("us", "UTC"),
+ARROW = {"bool": pa.bool_(), "float64": pa.float64(), "float32": pa.float32(), "text": pa.string(),
+         "bytes": pa.binary(), "date": pa.date32(), "timestamp": pa.timestamp("us"),
+         "timestamptz": pa.timestamp("us", "UTC"),
          "int64": pa.int64(), "uint64": pa.uint64(), "decimal(18,4)": pa.decimal128(18, 4)}  # fmt: skip
 
 
 def nested(scalar: str):
-    """Return the dtype and values of a scalar, of an array of it or of arrays of those, each with NULLs."""
+    """Return dtype and values of a scalar, of an array of it or of arrays of those, each with NULLs."""
     values = st.none() | SCALARS[scalar]
     arrays = st.none() | st.lists(values, max_size=5)
     return st.sampled_from([

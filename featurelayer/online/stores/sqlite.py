@@ -21,7 +21,7 @@ from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUr
 _APPLICATION_ID = 0x666C6179  # "flay": tells our files from anybody's SQLite database
 _LAYOUT = 1
 _BUSY_SECONDS = 30.0
-_PAGE = 10_000
+_PAGE = 2_000
 
 _COLUMNS = "pk, sk, f, v, t, e, u, s, ttl, d"
 _CREATE = f"""

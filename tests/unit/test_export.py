@@ -1,0 +1,332 @@
+"""Exports: repeatable, conditional, exact, in bounded memory, with errors before anything is written."""
+
+import time
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from featurelayer.errors import CodecError, PlanError, UnknownNameError
+from featurelayer.export import ViewExport, export_view, publish_services
+from featurelayer.online import FeatureClient, Item, MemoryStore, Written
+from featurelayer.online.definitions import ViewCommit, commit_key, view_schema, view_sk
+from featurelayer.online.stores.sqlite import SqliteStore
+from tests.online_cases import (
+    PLANE_LEGS,
+    SERVICE,
+    STATIC_PLANES,
+    batch,
+    feature,
+    legs_batch,
+    micros,
+    planes_batch,
+    service_of,
+    view,
+)
+
+T = datetime(2026, 11, 1, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+SK = "plane_legs@0"
+
+
+def export(store, rows, *, as_of=T, **options) -> ViewExport:
+    return export_view(store, PLANE_LEGS, [legs_batch(rows)], as_of=as_of, **options)
+
+
+def contents(store, *tails: str) -> list[str | None]:
+    """Return the stored arrays by tail number; None for what is not there, "gone" for a tombstone."""
+    found = store.read([(f'plane["{tail}"]', SK) for tail in tails])
+    items = [found.get((f'plane["{tail}"]', SK)) for tail in tails]
+    return [None if item is None else "gone" if item.deleted else item.f for item in items]
+
+
+def counts(done: ViewExport) -> tuple[int, int, int, int]:
+    return done.written, done.unchanged, done.refused, done.tombstones
+
+
+def test_an_item_holds_what_the_design_says():
+    store = MemoryStore()
+    export(store, [("N1", T - HOUR, 1.5, 2)])
+    assert store.read([('plane["N1"]', SK)])['plane["N1"]', SK] == Item(
+        pk='plane["N1"]', sk=SK, f="[1.5,2]", version=micros(T), as_of=micros(T), event_time=micros(T - HOUR),
+        schema=view_schema(PLANE_LEGS).fingerprint, ttl=int((T + 23 * HOUR + 14 * DAY).timestamp()),
+    )  # fmt: skip
+
+
+def test_garbage_is_counted_from_the_later_of_expiry_and_export_and_rounded_up():
+    store = MemoryStore()
+    export(store, [("old", T - 9 * DAY, 1.0, 1), ("new", T + timedelta(microseconds=1), 1.0, 1)])
+    found = {item.pk: item.ttl for item in store.read([(f'plane["{n}"]', SK) for n in ("old", "new")]).values()}
+    assert found == {
+        'plane["old"]': int((T + 14 * DAY).timestamp()), 'plane["new"]': int((T + 15 * DAY).timestamp()) + 1,
+    }  # fmt: skip
+    export_view(store, STATIC_PLANES, [planes_batch([("N1", 1)])], as_of=T)
+    (static,) = store.read([('plane["N1"]', "planes@0")]).values()
+    assert (static.ttl, static.event_time) == (None, None)
+
+
+def test_the_same_snapshot_again_writes_nothing():
+    store = MemoryStore()
+    rows = [("N1", T, 1.5, 2), ("N2", T, float("nan"), None)]
+    assert counts(export(store, rows)) == (2, 0, 0, 0)
+    assert counts(export(store, rows)) == (0, 2, 0, 0)
+    assert counts(export(store, rows, as_of=T + HOUR)) == (0, 2, 0, 0)
+
+
+def test_only_new_changed_and_removed_keys_are_written():
+    store = MemoryStore()
+    export(store, [("same", T, 1.0, 1), ("changed", T, 1.0, 1), ("removed", T, 1.0, 1)])
+    done = export(store, [("same", T, 1.0, 1), ("changed", T, 2.0, 1), ("new", T, 1.0, 1)], as_of=T + HOUR)
+    assert counts(done) == (2, 1, 0, 1)
+    assert contents(store, "same", "changed", "new", "removed") == ["[1.0,1]", "[2.0,1]", "[1.0,1]", "gone"]
+    back = export(store, [("removed", T, 3.0, 1)], as_of=T + 2 * HOUR)
+    assert counts(back) == (1, 0, 0, 3)
+    assert contents(store, "removed") == ["[3.0,1]"]
+
+
+def test_what_merely_expired_gets_no_tombstone():
+    store = MemoryStore()
+    export(store, [("old", T - DAY, 1.0, 1), ("removed", T, 1.0, 1)])
+    later = T + timedelta(microseconds=1)
+    assert counts(export(store, [], as_of=later)) == (0, 0, 0, 1)
+    assert contents(store, "old", "removed") == ["[1.0,1]", "gone"]
+
+
+def test_a_value_that_was_streamed_meanwhile_is_kept():
+    store = MemoryStore()
+    export(store, [("N1", T, 1.0, 1)])
+    streamed = Item(pk='plane["N1"]', sk=SK, version=micros(T) + 5, event_time=micros(T + HOUR), f="[9.0,9]",
+                    schema=view_schema(PLANE_LEGS).fingerprint)  # fmt: skip
+    store.write([streamed])
+    assert counts(export(store, [("N1", T, 2.0, 1)], as_of=T + 2 * HOUR)) == (0, 0, 1, 0)
+    assert contents(store, "N1") == ["[9.0,9]"]
+    assert counts(export(store, [("N1", T, 2.0, 1)], as_of=T + 3 * HOUR, full=True)) == (1, 0, 0, 0)
+    assert contents(store, "N1") == ["[2.0,1]"]
+
+
+def test_an_older_time_is_exported_on_purpose_with_a_new_version():
+    store = MemoryStore()
+    export(store, [("N1", T, 5.0, 5), ("N2", T, 5.0, 5)])
+    done = export(store, [("N1", T - HOUR, 4.0, 4)], as_of=T - HOUR, version=micros(T + HOUR), full=True)
+    assert counts(done) == (1, 0, 0, 1)
+    assert contents(store, "N1", "N2") == ["[4.0,4]", "gone"]
+    (tombstone,) = store.read([('plane["N2"]', SK)]).values()
+    assert (tombstone.as_of, tombstone.ttl) == (micros(T - HOUR), int((T + HOUR + 14 * DAY).timestamp()))
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_a_run_that_dies_half_way_is_finished_by_the_next():
+    store = MemoryStore()
+    export(store, [("N1", T, 1.0, 1), ("N2", T, 1.0, 1), ("N3", T, 1.0, 1)])
+
+    def dying():
+        yield legs_batch([("N1", T, 2.0, 2)])
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        export_view(store, PLANE_LEGS, dying(), as_of=T + HOUR)
+    (commit,) = store.read([commit_key(SK)]).values()
+    assert commit.version == micros(T)
+    done = export(store, [("N1", T, 2.0, 2), ("N2", T, 2.0, 2)], as_of=T + 2 * HOUR)
+    assert counts(done) == (1, 1, 0, 1)
+    assert contents(store, "N1", "N2", "N3") == ["[2.0,2]", "[2.0,2]", "gone"]
+
+
+def test_an_older_run_that_wakes_up_late_brings_nothing_back():
+    """Not even a key that the newer run never saw, and that therefore has no tombstone."""
+    store = MemoryStore()
+
+    def sleeping():
+        yield legs_batch([("N1", T, 1.0, 1)])
+        export(store, [("N1", T, 2.0, 2)], as_of=T + HOUR)
+        yield legs_batch([("N2", T, 1.0, 1)])
+
+    done = export_view(store, PLANE_LEGS, sleeping(), as_of=T)
+    assert (counts(done), done.superseded) == ((1, 0, 1, 0), True)
+    assert contents(store, "N1", "N2") == ["[2.0,2]", None]
+    (commit,) = store.read([commit_key(SK)]).values()
+    assert commit.version == micros(T + HOUR)
+
+
+def test_the_commit_records_the_newest_source_time():
+    store = MemoryStore()
+    export(store, [("N1", T - HOUR, 1.0, 1), ("N2", T - 2 * HOUR, 1.0, 1)])
+    (commit,) = store.read([commit_key(SK)]).values()
+    assert ViewCommit.from_item(commit) == ViewCommit(
+        version=micros(T), as_of=micros(T), source_time=micros(T - HOUR), schema=view_schema(PLANE_LEGS).fingerprint,
+        rows=2,
+    )  # fmt: skip
+    export(store, [], as_of=T + HOUR)
+    (commit,) = store.read([commit_key(SK)]).values()
+    assert ViewCommit.from_item(commit).source_time == micros(T - HOUR)
+
+
+def test_rows_without_a_key_are_counted_and_not_stored():
+    store = MemoryStore()
+    done = export(store, [(None, T, 1.0, 1), ("N1", T, 1.0, 1)])
+    assert (done.rows, done.null_keys, done.written) == (2, 1, 1)
+    assert [live.pk for live in store.live(SK)] == ['plane["N1"]']
+
+
+def test_a_key_that_comes_twice_is_an_error_that_names_it():
+    first, second, other = ("N1", T, 1.0, 1), ("N1", T, 2.0, 1), ("N2", T, 1.0, 1)
+    for batches in ([[first, second]], [[first], [other, second]]):
+        with pytest.raises(PlanError, match=r'more than one row for the same key, such as plane\["N1"\]'):
+            export_view(MemoryStore(), PLANE_LEGS, [legs_batch(rows) for rows in batches], as_of=T)
+
+
+def test_an_empty_snapshot_of_a_new_view_is_no_error():
+    assert counts(export_view(MemoryStore(), PLANE_LEGS, [], as_of=T)) == (0, 0, 0, 0)
+
+
+def test_missing_columns_are_all_named():
+    incomplete = pa.RecordBatch.from_pydict({"tailnum": ["N1"]})
+    with pytest.raises(PlanError) as caught:
+        export_view(MemoryStore(), PLANE_LEGS, [incomplete], as_of=T)
+    assert len(caught.value.problems) == 4
+
+
+def test_features_that_cannot_be_stored_are_all_named_before_anything_is_written():
+    bad = view("bad", feature("a", "struct<x:int64>"), feature("b", "int64"), feature("c", "array<interval>"))
+    store = MemoryStore()
+    with pytest.raises(CodecError, match=r"'a' is struct<x:int64>(.|\n)*'c' is array<interval>"):
+        export_view(store, bad, [], as_of=T)
+    with pytest.raises(CodecError):
+        publish_services(store, [service_of(bad)], {"bad": bad}, 1)
+    assert store.names("#schema") == store.names("#service") == []
+
+
+@pytest.mark.parametrize(("dtype", "column", "message"), [
+    ("int64", pa.array([1.5]), "does not fit the declared type int64"),
+    ("text", pa.array([1]), "does not fit"),
+    ("timestamp", pa.array([1], pa.timestamp("ns")), "finer than a microsecond"),
+    ("timestamp", pa.array([2**62], pa.timestamp("us")), "year 1"),
+    ("date", pa.array([2**30], pa.date32()), "can't be represented"),
+])  # fmt: skip
+def test_a_value_that_does_not_fit_names_view_and_feature(dtype, column, message):
+    one = view("one", feature("f", dtype))
+    with pytest.raises(CodecError, match=rf"one\.f: .*{message}"):
+        export_view(MemoryStore(), one, [batch({"tailnum": pa.array(["N1"]), "f": column}, [T])], as_of=T)
+
+
+def test_a_key_of_another_type_is_an_error():
+    columns = {"tailnum": pa.array([1]), "arr_delay": pa.array([1.0]), "legs": pa.array([1])}
+    with pytest.raises(CodecError, match=r"plane_legs\.tailnum: 1 \(int\)"):
+        export_view(MemoryStore(), PLANE_LEGS, [batch(columns, [T])], as_of=T)
+
+
+def test_keys_and_features_of_every_arrow_kind():
+    kinds = view("kinds", feature("text", "text"), feature("half", "float32"), feature("count", "int64"),
+                 keys={"at": "timestamptz", "id": "int64", "amount": "decimal(9,2)"})  # fmt: skip
+    columns = {
+        "at": pa.array([T], pa.timestamp("ns", "UTC")), "id": pa.array([7], pa.int8()),
+        "amount": pa.array(["1.50"]).cast(pa.decimal128(9, 2)), "text": pa.array(["x"]).dictionary_encode(),
+        "half": pa.array([0.1], pa.float64()), "count": pa.array(["12"]).cast(pa.decimal128(38, 0)),
+    }  # fmt: skip
+    store = MemoryStore()
+    export_view(store, kinds, [batch(columns, [T])], as_of=T)
+    pk = f'plane[{micros(T)},7,"1.5"]'
+    assert store.read([(pk, "kinds@0")])[pk, "kinds@0"].f == '["x",0.10000000149011612,12]'
+
+
+def test_versions_of_a_view_live_side_by_side():
+    store = MemoryStore()
+    second = view("plane_legs", *PLANE_LEGS.features, ttl=DAY, version="2")
+    export(store, [("N1", T, 1.0, 1)])
+    export_view(store, second, [legs_batch([("N1", T, 2.0, 2)])], as_of=T)
+    assert view_sk(second) == "plane_legs@2"
+    assert {item.f for item in store.read([('plane["N1"]', SK), ('plane["N1"]', "plane_legs@2")]).values()} == {
+        "[1.0,1]", "[2.0,2]",
+    }  # fmt: skip
+
+
+def test_progress_is_told_the_rows_done():
+    told: list[int] = []
+    batches = [legs_batch([("N1", T, 1.0, 1), ("N2", T, 1.0, 1)]), legs_batch([("N3", T, 1.0, 1)])]
+    export_view(MemoryStore(), PLANE_LEGS, batches, as_of=T, progress=told.append)
+    assert told == [2, 1]
+
+
+def test_the_report_is_plain_json():
+    import json
+
+    report = export(MemoryStore(), [("N1", T, 1.0, 1)]).to_dict()
+    assert json.loads(json.dumps(report)) == report
+    assert {name: report[name] for name in ("view", "as_of", "rows", "written")} == {
+        "view": "plane_legs", "as_of": "2026-11-01T12:00:00+00:00", "rows": 1, "written": 1,
+    }  # fmt: skip
+    assert report["bytes"] > 0
+
+
+class Ordered(MemoryStore):
+    def __init__(self):
+        super().__init__()
+        self.log: list[str] = []
+
+    def write(self, items, *, full: bool = False) -> Written:
+        self.log += [item.pk for item in items]
+        return super().write(items, full=full)
+
+
+def test_the_schema_comes_first_and_the_commit_last():
+    store = Ordered()
+    export(store, [("N1", T, 1.0, 1)])
+    assert store.log == ["#schema", 'plane["N1"]', "#view"]
+
+
+def test_publishing_writes_definitions_once_and_points_at_them():
+    store = MemoryStore()
+    views = {"plane_legs": PLANE_LEGS, "planes": STATIC_PLANES}
+    (definition,) = publish_services(store, [SERVICE], views, 1)
+    publish_services(store, [SERVICE], views, 2)
+    assert store.names("#service") == ["late_arrival", f"late_arrival@{definition.fingerprint}"]
+    assert len(store.names("#schema")) == 2
+    assert FeatureClient(store).service("late_arrival") == definition
+    assert publish_services(store, [], views, 3) == ()
+
+
+def test_a_service_that_names_what_is_not_there():
+    with pytest.raises(UnknownNameError, match="there is no view 'planes'"):
+        publish_services(MemoryStore(), [SERVICE], {"plane_legs": PLANE_LEGS}, 1)
+    narrow = view("plane_legs", PLANE_LEGS.features[0])
+    with pytest.raises(UnknownNameError, match="there is no feature of 'legs'"):
+        publish_services(MemoryStore(), [SERVICE], {"plane_legs": narrow, "planes": STATIC_PLANES}, 1)
+
+
+def wide_batches(rows: int, step: int):
+    for start in range(0, rows, step):
+        names = [f"N{number}" for number in range(start, min(start + step, rows))]
+        values = pa.array([float(number) / 7 for number in range(len(names))])
+        yield batch({"tailnum": pa.array(names), **{f"f{n}": values for n in range(10)}}, [T] * len(names))
+
+
+WIDE = view("wide", *(feature(f"f{n}", "float64") for n in range(10)), ttl=DAY)
+
+
+def test_memory_stays_bounded(tmp_path):
+    """What is kept per row is on disk: four times the rows take no more memory."""
+
+    def peak(rows: int) -> int:
+        store = SqliteStore(tmp_path / f"{rows}.db")
+        tracemalloc.start()
+        export_view(store, WIDE, wide_batches(rows, 2000), as_of=T)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        store.close()
+        return most
+
+    peak(2000)
+    assert peak(16_000) < 1.3 * peak(4000)
+
+
+def test_encoding_is_quick():
+    """A coarse guard: about 10 us a row are wanted for 10 features, five times that is a mistake."""
+    batches = list(wide_batches(20_000, 10_000))
+    started = time.process_time()
+    done = export_view(MemoryStore(), WIDE, batches, as_of=T)
+    assert done.written == 20_000
+    assert (time.process_time() - started) / done.rows < 50e-6
