@@ -2,6 +2,8 @@
   A naive datetime in UTC from ISO text or a datetime; an offset in it is converted.
 
     featurelayer._moment('2013-06-01T08:00:00-04:00')    -> 2013-06-01 12:00:00
+
+  By way of text: dbt 2 has no replace(tzinfo=none), and its %f has nine digits.
 #}
 {% macro _moment(moment) %}
     {% if moment is string %}
@@ -12,7 +14,8 @@
         {% set moment = modules.datetime.datetime.fromisoformat(moment | trim) %}
     {% endif %}
     {% if moment.tzinfo is not none %}
-        {% set moment = (moment - moment.utcoffset()).replace(tzinfo=none) %}
+        {% set shifted = (moment - moment.utcoffset()).strftime('%Y-%m-%dT%H:%M:%S.%f')[:26] %}
+        {% set moment = modules.datetime.datetime.fromisoformat(shifted) %}
     {% endif %}
     {{ return(moment) }}
 {% endmacro %}

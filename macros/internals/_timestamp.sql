@@ -3,7 +3,10 @@
 
     {{ featurelayer._timestamp('2013-06-01 12:00') }}
     {{ featurelayer._timestamp(run_started_at) }}
+
+  Cut after the microseconds: %f has nine digits in dbt 2.
 #}
 {% macro _timestamp(moment) %}
-    {{ return("cast('" ~ featurelayer._moment(moment).strftime('%Y-%m-%d %H:%M:%S.%f') ~ "' as " ~ dbt.type_timestamp() ~ ")") }}
+    {% set text = featurelayer._moment(moment).strftime('%Y-%m-%d %H:%M:%S.%f')[:26] %}
+    {{ return("cast('" ~ text ~ "' as " ~ dbt.type_timestamp() ~ ")") }}
 {% endmacro %}
