@@ -45,6 +45,7 @@ class Kind(StrEnum):
 _SCALARS_ONLINE = frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.FLOAT, Kind.DECIMAL, Kind.TEXT, Kind.BYTES, Kind.DATE,
                              Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.UUID, Kind.JSON})  # fmt: skip
 _KEY_KINDS = frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.DECIMAL, Kind.TEXT, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.UUID})
+_PLAIN_KINDS = frozenset(Kind) - {Kind.INT, Kind.UINT, Kind.FLOAT, Kind.DECIMAL, Kind.ARRAY, Kind.STRUCT, Kind.MAP}
 _TYPE = re.compile(r"(int|uint|float)(\d+)|decimal\((\d+),(\d+)\)|array<(.+)>|struct<(.*)>|map<(.+)>|([a-z]+)", re.DOTALL)
 
 
@@ -97,10 +98,9 @@ class DType:
         if struct is not None or mapping:
             kind = Kind.MAP if mapping else Kind.STRUCT
             return cls(kind=kind, fields=tuple(_parse_fields(mapping or struct)))
-        try:
-            return cls(kind=Kind(plain))
-        except ValueError:
-            raise ValueError(f"'{text}' is not a featurelayer type") from None
+        if plain not in _PLAIN_KINDS:
+            raise ValueError(f"'{text}' is not a featurelayer type")
+        return cls(kind=Kind(plain))
 
     @property
     def is_storable(self) -> bool:

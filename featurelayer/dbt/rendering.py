@@ -20,7 +20,28 @@ class Missing(Exception):
 
 
 class _Typed(str):
-    """Text that a filter marked as Python: `{{ env_var('PORT') | as_number }}`."""
+    """Text that a filter marked as Python: `{{ env_var('SCHEMAS') | as_native }}`."""
+
+    wanted: type | tuple[type, ...] = object
+
+    def value(self) -> Any:
+        """Return what the text says in Python, or raise ValueError if it is not what the filter promises."""
+        text = self.strip()
+        try:
+            result = literal_eval(text.capitalize() if text.lower() in ("true", "false") else text)
+        except (ValueError, SyntaxError, MemoryError):
+            result = str(self)
+        if not isinstance(result, self.wanted) or (isinstance(result, bool) and self.wanted not in (bool, object)):
+            raise ValueError(f"{str(self)!r} is not a {'truth value' if self.wanted is bool else 'number'}")
+        return result
+
+
+class _Number(_Typed):
+    wanted = (int, float)
+
+
+class _Bool(_Typed):
+    wanted = bool
 
 
 class _Environment(SandboxedEnvironment):
@@ -35,14 +56,9 @@ class _Environment(SandboxedEnvironment):
             return ""
         if len(head) == 2:
             return "".join(str(value) for value in chain(head, iterator))
-        if not isinstance(head[0], _Typed):
-            return head[0]
-        try:
-            return literal_eval(
-                head[0].strip().capitalize() if head[0].strip().lower() in ("true", "false") else head[0]
-            )
-        except (ValueError, SyntaxError, MemoryError):
-            return str(head[0])
+        if isinstance(head[0], jinja2.Undefined):
+            str(head[0])  # raises, and says which name is undefined
+        return head[0].value() if isinstance(head[0], _Typed) else head[0]
 
 
 class _Template(NativeTemplate):
@@ -58,7 +74,7 @@ class Renderer:
     def __init__(self, variables: Mapping[str, Any], *, target: Any = None) -> None:
         self._environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # YAML, not HTML
         self._environment.filters.update(
-            as_number=_Typed, as_bool=_Typed, as_native=_Typed, as_text=str, tojson=jinja2.filters.FILTERS["tojson"]
+            as_number=_Number, as_bool=_Bool, as_native=_Typed, as_text=str, tojson=jinja2.filters.FILTERS["tojson"]
         )
         self._variables = variables
         self._environment.globals.update(env_var=_env_var, var=self._var)

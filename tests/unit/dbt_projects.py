@@ -25,7 +25,9 @@ def column(data_type: str | None = "double", native: Any = None, **said: Any) ->
     return {"data_type": data_type, "config": {"meta": meta}, "meta": meta, "entity": native}
 
 
-def model(name: str = "legs", *, columns: dict[str, Any] | None = None, drop: tuple[str, ...] = (), **more: Any) -> dict:
+def model(
+    name: str = "legs", *, columns: dict[str, Any] | None = None, drop: tuple[str, ...] = (), **more: Any
+) -> dict:
     """A valid view `legs`; `more` are keys of its featurelayer block, `drop` are columns to leave out."""
     config = more.pop("config", {})
     node = more.pop("node", {})
@@ -53,11 +55,18 @@ def model(name: str = "legs", *, columns: dict[str, Any] | None = None, drop: tu
 
 
 def version(number: int, *, latest: int, **more: Any) -> dict:
-    node = {"unique_id": f"model.shop.legs.v{number}", "version": number, "latest_version": latest, **more.pop("node", {})}
+    node = {
+        "unique_id": f"model.shop.legs.v{number}",
+        "version": number,
+        "latest_version": latest,
+        **more.pop("node", {}),
+    }
     return model(node=node, **more)
 
 
-def exposure(*features: Any, name: str = "late", depends_on: tuple[str, ...] = ("model.shop.legs",), **more: Any) -> dict:
+def exposure(
+    *features: Any, name: str = "late", depends_on: tuple[str, ...] = ("model.shop.legs",), **more: Any
+) -> dict:
     node = more.pop("node", {})
     return {
         "unique_id": f"exposure.shop.{name}",

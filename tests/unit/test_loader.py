@@ -38,7 +38,13 @@ def test_every_dbt_gives_the_same_registry(tmp_path, name):
 
 def test_the_fixture_says_what_its_yaml_says(tmp_path):
     found = fixture_registry(tmp_path, "dbt_2_0.json")
-    assert list(found.views) == ["customer_orders.v1", "customer_orders.v2", "customer_plan", "store_facts", "store_traffic"]
+    assert list(found.views) == [
+        "customer_orders.v1",
+        "customer_orders.v2",
+        "customer_plan",
+        "store_facts",
+        "store_traffic",
+    ]
     orders = found.view("customer_orders")
     assert orders.id == "customer_orders.v2"
     assert orders.relation_name == '"shop"."main"."orders_now"'
@@ -154,7 +160,9 @@ def test_an_unknown_type_says_how_to_make_it_known(tmp_path):
 
 
 def test_a_column_that_nobody_uses_needs_no_type(tmp_path):
-    assert registry(tmp_path, model(columns={"note": column(None, feature=False)})).view("legs").dtype("note") is not None
+    assert (
+        registry(tmp_path, model(columns={"note": column(None, feature=False)})).view("legs").dtype("note") is not None
+    )
 
 
 def test_folder_defaults_stand_under_the_models_own_block(tmp_path):
@@ -272,7 +280,12 @@ def test_a_default_that_does_not_fit_is_an_error(tmp_path, dtype, default, said)
         ({"deprecated": {"replaced_by": "lgs"}}, "which does not exist (did you mean 'legs'?)", "replaced_by", "FL102"),
         ({"deprecated": {"replaced_by": "legs"}}, "is replaced by itself", "replaced_by", "FL102"),
         (
-            {"freshness": {"warn_after": {"count": 48, "period": "hour"}, "error_after": {"count": 1, "period": "hour"}}},
+            {
+                "freshness": {
+                    "warn_after": {"count": 48, "period": "hour"},
+                    "error_after": {"count": 1, "period": "hour"},
+                }
+            },
             "legs: freshness warns later than it fails",
             f"{AT}.freshness.warn_after",
             "FL502",
@@ -374,7 +387,9 @@ def test_keys_are_in_the_order_of_the_listed_entities(tmp_path):
 
 
 def test_dbts_own_entity_of_a_column_is_a_join_key(tmp_path):
-    view = registry(tmp_path, model(columns={"tailnum": column("varchar", {"name": "plane", "type": "primary"})})).view("legs")
+    view = registry(tmp_path, model(columns={"tailnum": column("varchar", {"name": "plane", "type": "primary"})})).view(
+        "legs"
+    )
     assert [key.column for key in view.join_keys] == ["tailnum"]
 
 
@@ -579,7 +594,11 @@ def test_two_views_of_one_name_are_an_error(tmp_path):
         ({"plane": {"keys": {}}}, "'keys' is empty", "entities.plane.keys"),
         ({"plane": {"key": {"tailnum": "varchar"}}}, "unknown key 'key' (did you mean 'keys'?)", "entities.plane.key"),
         ({"plane": {"keys": {"tailnum": "double"}}}, "can't identify anything", "entities.plane.keys.tailnum"),
-        ({"plane": {"keys": {"tailnum": "wat"}}}, "is wat, which can't identify anything", "entities.plane.keys.tailnum"),
+        (
+            {"plane": {"keys": {"tailnum": "wat"}}},
+            "is wat, which can't identify anything",
+            "entities.plane.keys.tailnum",
+        ),
         ({"a.b": {"keys": {"tailnum": "varchar"}}}, "'a.b' can't be an entity's name", "entities"),
         ({"plane": None}, "'plane' is None, not a mapping", "entities.plane"),
     ],
@@ -590,7 +609,9 @@ def test_a_mistake_in_an_entity_is_placed_in_featurelayer_yml(tmp_path, entities
 
 
 def test_a_broken_entity_is_reported_once_and_not_by_its_views(tmp_path):
-    found = problem(tmp_path, model(), exposures=(exposure("legs.*"),), entities={"plane": {"keys": {"tailnum": "double"}}})
+    found = problem(
+        tmp_path, model(), exposures=(exposure("legs.*"),), entities={"plane": {"keys": {"tailnum": "double"}}}
+    )
     assert found.where == "featurelayer.yml -> entities.plane.keys.tailnum"
 
 
