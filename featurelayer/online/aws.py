@@ -163,7 +163,8 @@ def error_code(error: ClientError) -> str:
 def _client_error(error: ClientError, table: str) -> OnlineStoreError:
     code = error_code(error)
     message = str(error.response.get("Error", {}).get("Message", ""))
-    if code == "ValidationException" and "key" in message.lower():
+    if code == "ValidationException":
+        # Names and sizes are checked before anything is sent; what is left to be invalid is the table's own key.
         return StoreNotFound(
             f"the table '{table}' is not a featurelayer store: {message}\n"
             "  fix  its key must be pk (text, partition) and sk (text, sort); `featurelayer online create` makes one",

@@ -257,3 +257,40 @@ def test_a_view_goes_in_by_export_and_comes_out_by_lookup(store):
     late = export_view(store, PLANE_LEGS, [legs], as_of=T - timedelta(minutes=1))
     assert (late.written, late.refused, late.superseded) == (0, 4, True)
     assert client.lookup("late_arrival", {"tailnum": "N1"}, now=later)["plane_legs__arr_delay"] == 20.0
+
+
+def test_a_dynamodb_table_is_made_once_with_expiry_of_garbage(dynamodb_url):
+    store = open_store(dynamodb_url)
+    assert store.create_table(tags={"team": "flight-ops"}) is True
+    assert store.create_table() is False
+    client = store._clients.exporting
+    assert client.describe_time_to_live(TableName=store.table)["TimeToLiveDescription"] == {
+        "TimeToLiveStatus": "ENABLED", "AttributeName": "ttl",
+    }  # fmt: skip
+    table = client.describe_table(TableName=store.table)["Table"]
+    assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    tags = client.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"created-by": "featurelayer", "team": "flight-ops"}
+    store.close()
+
+
+def test_an_export_never_makes_a_dynamodb_table(dynamodb_url):
+    store = open_store(dynamodb_url)
+    with pytest.raises(StoreNotFound, match="featurelayer online create"):
+        store.write([row()])
+    assert store.table not in store._clients.exporting.list_tables()["TableNames"]
+    store.close()
+
+
+def test_a_dynamodb_table_of_somebody_else_is_refused(dynamodb_url):
+    store = open_store(dynamodb_url)
+    store._clients.exporting.create_table(
+        TableName=store.table, BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+    )  # fmt: skip
+    names = lambda: store.names("#service")  # noqa: E731
+    for use in (lambda: store.read([row().key]), lambda: store.write([row()]), names, store.create_table):
+        with pytest.raises(StoreNotFound, match="not a featurelayer store"):
+            use()
+    store.close()

@@ -574,3 +574,17 @@ def test_a_hundred_lookups_are_quick(tmp_path):
         started = time.process_time()
         client.lookup_many("s", requests)
         assert time.process_time() - started < 0.1
+
+
+def test_writers_that_start_together_on_a_new_file_all_succeed(tmp_path):
+    def write(number: int) -> int:
+        store = SqliteStore(tmp_path / "new" / "online.db")
+        done = store.write([Item(pk="a[1]", sk="v@0", version=number, f=f"[{number}]")])
+        store.close()
+        return done.written + done.refused
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(write, range(1, 17))) == [1] * 16
+    store = SqliteStore(tmp_path / "new" / "online.db")
+    assert store.read([("a[1]", "v@0")])["a[1]", "v@0"].version == 16
+    store.close()

@@ -164,9 +164,7 @@ class SqliteStore:
 
     def _open_writer(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS
-        )
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
         try:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 self._check_ours(connection)
