@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -28,7 +29,7 @@ class Console:
         A wrong option is reported in the right format, too.
         """
         asked = os.environ.get("DBT_ENGINE_LOG_FORMAT") or os.environ.get("DBT_LOG_FORMAT")
-        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        for argument, following in itertools.pairwise([*arguments, ""]):
             if argument == "--":
                 break
             if argument == "--log-format":
@@ -62,6 +63,9 @@ class Console:
     def usage(self, error: click.UsageError) -> None:
         """Say how the command is used and what was wrong with it."""
         message = error.format_message()
+        if message.startswith("Usage:"):  # no command at all: click's message is the whole help
+            sys.stderr.write(f"{message}\n")
+            return
         if isinstance(error, click.NoSuchOption) and error.possibilities is None and error.ctx is not None:
             known = [name for parameter in error.ctx.command.params for name in parameter.opts]
             message += did_you_mean(error.option_name, known)

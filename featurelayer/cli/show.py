@@ -42,7 +42,7 @@ def _described(context: Context, name: str) -> dict[str, Any]:
         )
     if len(found) > 1:
         kinds = [kind for kind, _ in found]
-        what = f"'{name}' is a {' and a '.join(kinds)}"
+        what = f"'{name}' means more than one thing: {', '.join(kinds)}"
         raise PlanError([Problem(what=what, fix=f"Write {' or '.join(f'{kind}:{name}' for kind in kinds)}.")])
     return found[0][1]
 
