@@ -194,17 +194,17 @@ class FeatureClient:
 
     def _learn(self, name: str, plan: ServingPlan, items: dict[ItemKey, Item]) -> ServingPlan:
         """Keep what rode along; return the plan to serve with, another one if the definition has changed."""
+        # An eventually consistent read may bring an older commit or pointer than the one at hand.
         for sk in plan.watched:
-            item = items.get(commit_key(sk))
-            if item is not None:
+            item, commit = items.get(commit_key(sk)), self._commits.get(sk)
+            if item is not None and (commit is None or item.version >= commit.version):
                 self._commits[sk] = _Known(ViewCommit.from_item(item).source_time, item.version)
-            elif sk not in self._commits:
+            elif commit is None:
                 self._commits[sk] = _Known(None, 0)
         item = items.get(service_key(name))
         if item is None:
             return plan
         known = self._plans[name]
-        # An eventually consistent read may bring an older pointer than the one at hand.
         if item.version > known.version:
             definition = ServiceDefinition.from_item(item)
             if definition != known.value.definition:
