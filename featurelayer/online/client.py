@@ -199,8 +199,8 @@ class FeatureClient:
             item, commit = items.get(commit_key(sk)), self._commits.get(sk)
             if item is not None and (commit is None or item.version >= commit.version):
                 self._commits[sk] = _Known(ViewCommit.from_item(item).source_time, item.version)
-            elif commit is None:
-                self._commits[sk] = _Known(None, 0)
+            elif item is None:
+                self._commits[sk] = _Known(commit.value if commit else None, commit.version if commit else 0)
         item = items.get(service_key(name))
         if item is None:
             return plan

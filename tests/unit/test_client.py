@@ -291,6 +291,16 @@ def test_freshness_rides_along_and_an_export_ends_staleness():
     assert len(store.reads) == 1
 
 
+def test_freshness_is_asked_for_once_per_refresh_even_of_a_view_that_was_never_exported():
+    legs = fresh_view("serve")
+    store = Counting()
+    publish_services(store, [service_of(legs)], {"plane_legs": legs}, V)
+    client = FeatureClient(store, refresh=HOUR)
+    for _ in range(3):
+        assert statuses(client.lookup("late_arrival", {"tailnum": "N1"}, now=T)) == [Status.MISSING] * 2
+    assert [len(keys) for keys in store.reads] == [1, 2, 1, 1]
+
+
 def test_freshness_settings_do_not_change_the_fingerprint_and_reach_the_client():
     old, new = fresh_view("serve"), fresh_view("null")
     prints = {service_definition(service_of(legs), {"plane_legs": legs}).fingerprint for legs in (old, new, PLANE_LEGS)}
