@@ -117,8 +117,9 @@ class FeatureClient:
         while True:
             keys = plan.item_keys(requests)
             wanted = {key for row in keys for key in row if key is not None}
-            items = self.store.read(wanted | self._due(name, plan), consistent=consistent, deadline=until)
-            newer = self._learn(name, plan, items)
+            due = self._due(name, plan)
+            items = self.store.read(wanted | due, consistent=consistent, deadline=until)
+            newer = self._learn(name, plan, due, items)
             if newer is plan:
                 break
             plan = newer
@@ -192,15 +193,12 @@ class FeatureClient:
             due.add(service_key(name))
         return due
 
-    def _learn(self, name: str, plan: ServingPlan, items: dict[ItemKey, Item]) -> ServingPlan:
+    def _learn(self, name: str, plan: ServingPlan, due: set[ItemKey], items: Mapping[ItemKey, Item]) -> ServingPlan:
         """Keep what rode along; return the plan to serve with, another one if the definition has changed."""
         # An eventually consistent read may bring an older commit or pointer than the one at hand.
         for sk in plan.watched:
-            item, commit = items.get(commit_key(sk)), self._commits.get(sk)
-            if item is not None and (commit is None or item.version >= commit.version):
-                self._commits[sk] = _Known(ViewCommit.from_item(item).source_time, item.version)
-            elif item is None:
-                self._commits[sk] = _Known(commit.value if commit else None, commit.version if commit else 0)
+            if commit_key(sk) in due:
+                self._commits[sk] = self._newer_commit(sk, items.get(commit_key(sk)))
         item = items.get(service_key(name))
         if item is None:
             return plan
@@ -211,6 +209,12 @@ class FeatureClient:
                 known = _Known(ServingPlan(definition), item.version)
         self._plans[name] = _Known(known.value, max(item.version, known.version))
         return self._plans[name].value
+
+    def _newer_commit(self, sk: str, item: Item | None) -> _Known[int | None]:
+        known = self._commits.get(sk)
+        if item is not None and (known is None or item.version >= known.version):
+            return _Known(ViewCommit.from_item(item).source_time, item.version)
+        return _Known(known.value, known.version) if known is not None else _Known(None, 0)
 
     def _learn_schemas(self, items: Mapping[ItemKey, Item], until: float | None) -> None:
         named = {item.schema for item in items.values() if item.schema}

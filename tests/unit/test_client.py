@@ -301,6 +301,23 @@ def test_freshness_is_asked_for_once_per_refresh_even_of_a_view_that_was_never_e
     assert [len(keys) for keys in store.reads] == [1, 2, 1, 1]
 
 
+def test_what_rides_along_is_asked_for_again_after_the_refresh_interval_under_steady_load(monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("featurelayer.online.client.monotonic", lambda: clock[0])
+    legs = fresh_view("serve")
+    store = filled(service_of(legs), (legs,))
+    client = FeatureClient(store, refresh=timedelta(seconds=10))
+    client.lookup("late_arrival", {"tailnum": "N1"}, now=T, deadline=None)
+    asked = []
+    for _ in range(8):
+        clock[0] += 3
+        store.reads.clear()
+        client.lookup("late_arrival", {"tailnum": "N1"}, now=T, deadline=None)
+        asked.append([len(keys) for keys in store.reads])
+    # The item alone; after 12 and after 24 seconds with the view's commit and the service's pointer.
+    assert asked == [[1], [1], [1], [3], [1], [1], [1], [3]]
+
+
 def test_freshness_settings_do_not_change_the_fingerprint_and_reach_the_client():
     old, new = fresh_view("serve"), fresh_view("null")
     prints = {service_definition(service_of(legs), {"plane_legs": legs}).fingerprint for legs in (old, new, PLANE_LEGS)}
