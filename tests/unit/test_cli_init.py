@@ -1,0 +1,318 @@
+"""init: sets up an existing dbt project, overwrites nothing, and what it proposes is valid."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from featurelayer.cli import main
+from featurelayer.dbt import load_project, load_registry
+from featurelayer.dbt.suggest import add_package, local_package
+from tests.profiles import examples
+from tests.unit.dbt_projects import manifest
+
+ORDERS = {
+    "order_id": "integer",
+    "customer_id": "bigint",
+    "ordered_at": "timestamp",
+    "loaded_at": "timestamp",
+    "amount": "decimal(18, 2)",
+    "yes": "boolean",
+    'an "odd" näme': "varchar",
+}
+
+
+def node(name="orders", columns=None, **more):
+    declared = {key: {"name": key, "data_type": text} for key, text in (ORDERS if columns is None else columns).items()}
+    return {
+        "unique_id": f"model.shop.{name}",
+        "name": name,
+        "resource_type": "model",
+        "relation_name": f'"db"."main"."{name}"',
+        "columns": declared,
+        "config": {"materialized": "table", **more.pop("config", {})},
+        "original_file_path": f"models/{name}.sql",
+        **more,
+    }
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """An existing project that has never heard of featurelayer."""
+    (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
+    (tmp_path / "profiles.yml").write_text("shop: {target: ci, outputs: {ci: {type: duckdb, path: x.db}}}\n")
+    (tmp_path / "target").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def write(*nodes):
+        (tmp_path / "target" / "manifest.json").write_text(json.dumps(manifest(*nodes)))
+        return tmp_path
+
+    write(node())
+    return write
+
+
+def run(capsys, *arguments):
+    code = main(["init", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def snapshot(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_init_writes_the_package_and_the_configuration(shop, capsys):
+    root = shop()
+    code, out, err = run(capsys)
+    assert (code, out) == (0, "")
+    assert yaml.safe_load((root / "packages.yml").read_text()) == {"packages": [{"local": "featurelayer_package"}]}
+    assert yaml.safe_load((root / "featurelayer_package" / "dbt_project.yml").read_text())["name"] == "featurelayer"
+    config = yaml.safe_load((root / "featurelayer.yml").read_text())
+    assert config == {"entities": {}, "online_store": {"ci": {"type": "sqlite", "path": ".featurelayer/online.db"}}}
+    assert "Wrote packages.yml. Run `dbt deps`." in err
+    assert "featurelayer init --model NAME" in err
+    assert load_project(root).config.online_store["type"] == "sqlite"
+
+
+def test_a_second_init_changes_nothing(shop, capsys):
+    root = shop(node())
+    assert run(capsys, "--model", "orders")[0] == 0
+    before = snapshot(root)
+    code, out, err = run(capsys, "--model", "orders")
+    assert code == 0
+    assert snapshot(root) == before
+    assert "packages.yml names the featurelayer package already; left as it is." in err
+    assert "featurelayer.yml is there already; left as it is." in err
+    assert out.startswith("models:\n")
+
+
+def test_a_git_repository_may_be_named(shop, capsys):
+    root = shop()
+    assert run(capsys, "--git", "https://git.example.com/featurelayer.git")[0] == 0
+    (entry,) = yaml.safe_load((root / "packages.yml").read_text())["packages"]
+    assert entry == {"git": "https://git.example.com/featurelayer.git", "subdirectory": "macros", "revision": "v0.1.0"}
+    assert not (root / "featurelayer_package").exists()
+
+
+def test_a_package_that_is_there_already_is_not_copied(shop, capsys):
+    root = shop()
+    text = "packages:\n  - git: https://git.example.com/featurelayer.git\n    subdirectory: macros\n"
+    (root / "packages.yml").write_text(text)
+    assert run(capsys)[0] == 0
+    assert (root / "packages.yml").read_text() == text
+    assert not (root / "featurelayer_package").exists()
+
+
+PACKAGES = [
+    "packages:\n  - package: dbt-labs/dbt_utils\n    version: 1.1.1  # pinned\n\n# the end\n",
+    'packages:\n- package: a/b\n  version: [">=1", "<2"]',
+    "# ours\npackages:\n    - local: ../x   # one\n\n    - git: u\n      revision: main\nother: 1\n",
+    "other: 1\n",
+    "",
+    "# nothing yet\n",
+]
+
+
+@pytest.mark.parametrize("text", PACKAGES)
+def test_an_existing_packages_file_keeps_every_line(shop, capsys, text):
+    root = shop()
+    (root / "packages.yml").write_text(text)
+    assert run(capsys)[0] == 0
+    now = (root / "packages.yml").read_text()
+    old = yaml.safe_load(text) or {}
+    assert yaml.safe_load(now) == {**old, "packages": [*old.get("packages", []), {"local": "featurelayer_package"}]}
+    assert [line for line in now.splitlines() if line in text.splitlines()] == text.splitlines()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["packages: [{local: ../x}]\n", "packages: []\n", "packages:\n", "{packages: [{local: x}]}\n", "packages: 3\n"],
+)
+def test_a_file_of_another_form_is_left_alone_and_the_entry_shown(shop, capsys, text):
+    root = shop()
+    (root / "packages.yml").write_text(text)
+    code, _, err = run(capsys)
+    assert code == 0
+    assert (root / "packages.yml").read_text() == text
+    assert "Add to its packages:\n  - local: featurelayer_package" in err
+
+
+def test_packages_in_dependencies_yml_are_found(shop, capsys):
+    root = shop()
+    (root / "dependencies.yml").write_text("projects: [{name: p}]\npackages:\n  - local: ../x\n")
+    assert run(capsys)[0] == 0
+    assert yaml.safe_load((root / "dependencies.yml").read_text())["packages"][1] == {"local": "featurelayer_package"}
+    assert not (root / "packages.yml").exists()
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    st.lists(st.sampled_from(["  - local: ../x", "    # note", "", "  - git: 'a b'", "    revision: v1"]), max_size=8),
+    st.sampled_from(["", "\n", "other: [1, 2]\n", "# end"]),
+)
+def test_no_packages_file_is_ever_damaged(tmp_path_factory, lines, tail):
+    root = tmp_path_factory.mktemp("p")
+    text = "packages:\n" + "\n".join(lines) + "\n" + tail
+    (root / "packages.yml").write_text(text)
+    try:
+        before = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        return
+    said = add_package(root, local_package())
+    now = (root / "packages.yml").read_text()
+    if now != text:
+        assert "Added" in said
+        assert yaml.safe_load(now) == {**before, "packages": [*(before["packages"] or []), local_package()]}
+        kept = iter(now.splitlines())
+        assert all(line in kept for line in text.splitlines())
+
+
+# The proposed view
+
+
+def test_the_proposal_makes_a_view_once_it_is_added(shop, capsys):
+    root = shop(node(primary_key=["customer_id"]))
+    code, out, err = run(capsys, "--model", "orders")
+    assert code == 0
+    assert "Merge this into the entry of 'orders'" in err
+    proposed = yaml.safe_load(out)["models"][0]
+    assert proposed["config"] == {
+        "event_time": "ordered_at",
+        "meta": {"featurelayer": {"entity": "customer", "available_at": "loaded_at"}},
+    }
+    annotated = node(config=proposed["config"])
+    annotated["columns"] = {column["name"]: column for column in proposed["columns"]}
+    shop(annotated)
+    view = load_registry(load_project(root)).view("orders")
+    assert [key.column for key in view.join_keys] == ["customer_id"]
+    assert [feature.name for feature in view.features] == ["order_id", "amount", "yes", 'an "odd" näme']
+
+
+def test_columns_and_types_come_from_the_catalog_where_the_yaml_has_none(shop, capsys):
+    root = shop(node(columns={}))
+    columns = {"CUSTOMER_ID": {"name": "CUSTOMER_ID", "type": "BIGINT"}, "DAY": {"name": "day", "type": "DATE"}}
+    (root / "target" / "catalog.json").write_text(json.dumps({"nodes": {"model.shop.orders": {"columns": columns}}}))
+    code, out, err = run(capsys, "--model", "orders")
+    proposed = yaml.safe_load(out)["models"][0]
+    assert code == 0
+    assert proposed["config"]["meta"]["featurelayer"] == {"entity": "customer", "delay": "1 day"}
+    assert proposed["config"]["event_time"] == "day"
+    assert "'day' is a date" in err
+
+
+def test_a_declared_entity_is_preferred_over_a_guess(shop, capsys):
+    root = shop(node())
+    (root / "featurelayer.yml").write_text(
+        "entities:\n  buyer: {keys: {customer_id: bigint}}\n  x: {keys: {nope: int}}\n"
+    )
+    _, out, err = run(capsys, "--model", "orders")
+    assert yaml.safe_load(out)["models"][0]["config"]["meta"]["featurelayer"]["entity"] == "buyer"
+    assert "Add to its entities" not in err
+
+
+def test_an_entity_to_add_by_hand_is_shown(shop, capsys):
+    root = shop(node(primary_key=["customer_id"]))
+    (root / "featurelayer.yml").write_text("entities: {}\n")
+    _, _, err = run(capsys, "--model", "orders")
+    assert (root / "featurelayer.yml").read_text() == "entities: {}\n"
+    assert "Add to its entities:\n  customer:" in err
+
+
+def test_a_composite_primary_key_is_a_composite_entity(shop, capsys):
+    root = shop(node(primary_key=["customer_id", "order_id"]))
+    _, out, _ = run(capsys, "--model", "orders")
+    proposed = yaml.safe_load(out)["models"][0]
+    said = {column["name"]: column.get("config") for column in proposed["columns"]}
+    assert said["customer_id"] == {"meta": {"featurelayer": {"join_key": "orders.customer_id"}}}
+    assert yaml.safe_load((root / "featurelayer.yml").read_text())["entities"]["orders"]["keys"] == {
+        "customer_id": "bigint",
+        "order_id": "integer",
+    }
+
+
+def test_a_model_without_a_time_is_proposed_as_static(shop, capsys):
+    shop(node(columns={"customer_id": "bigint", "name": "varchar"}))
+    _, out, err = run(capsys, "--model", "orders")
+    assert yaml.safe_load(out)["models"][0]["config"] == {
+        "meta": {"featurelayer": {"entity": "customer", "static": True}}
+    }
+    assert "No column looks like an event time" in err
+
+
+def test_doubts_are_said(shop, capsys):
+    shop(node(columns={"a": "", "b": "varchar"}, config={"meta": {"featurelayer": {}}}))
+    _, out, err = run(capsys, "--model", "orders")
+    assert "No column looks like a key" in err
+    assert "The type of 'a' is not known" in err
+    assert "'orders' is annotated already" in err
+    assert "# data_type: fill in" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "order"], "there is no dbt model or snapshot 'order' (did you mean 'orders'?)"),
+        (["--model", "empty"], "no column of 'empty' is known"),
+    ],
+)
+def test_a_failure_writes_nothing(shop, capsys, arguments, said):
+    root = shop(node(), node("empty", columns={}))
+    before = snapshot(root)
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (1, "")
+    assert said in err
+    assert snapshot(root) == before
+
+
+def test_no_manifest_writes_nothing(shop, capsys):
+    root = shop()
+    (root / "target" / "manifest.json").unlink()
+    before = snapshot(root)
+    code, _, err = run(capsys, "--model", "orders")
+    assert code == 1
+    assert "dbt parse" in err
+    assert snapshot(root) == before
+
+
+def test_outside_of_a_dbt_project_it_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys)
+    assert code == 1
+    assert "there is no dbt_project.yml here" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_with_dbt_itself_the_proposal_becomes_a_view(tmp_path):
+    """init, dbt deps, the YAML it proposes, dbt parse, list: as a person would."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\nmodels: {shop: {+materialized: table}}\n")
+    (tmp_path / "profiles.yml").write_text("shop: {target: dev, outputs: {dev: {type: duckdb, path: x.db}}}\n")
+    sql = "select 1::bigint as customer_id, now()::timestamp as ordered_at, 2.5::double as amount"
+    (tmp_path / "models" / "orders.sql").write_text(sql)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+
+    def step(*command):
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    dbt = str(Path(sys.executable).with_name("dbt"))
+    step(dbt, "build")
+    step(dbt, "docs", "generate")
+    proposed = step(sys.executable, "-m", "featurelayer", "init", "--model", "orders")
+    (tmp_path / "models" / "orders.yml").write_text(proposed)
+    step(dbt, "deps")
+    step(dbt, "parse")
+    assert "orders.amount  float64  customer" in step(sys.executable, "-m", "featurelayer", "list")
