@@ -80,6 +80,7 @@ class AsofJoin:
 
     `keys` pairs the view's columns with the spine's aliases. `available` is None when `delay` says it or when the mode
     ignores it. `order` are the columns that break ties before the content does. `event` is None for a static view.
+    `narrow` cuts the view to the labels' keys before the match: a choice of speed, never of result.
     """
 
     name: str
@@ -95,6 +96,7 @@ class AsofJoin:
     valid_to: Column | None = None
     order: tuple[Column, ...] = ()
     content: tuple[Column, ...] = ()
+    narrow: bool = True
 
     @property
     def wait(self) -> timedelta:
@@ -152,16 +154,23 @@ class JoinReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """The statements of one view, run together and shown as one step of the progress bar."""
+    """The statements of one view, run together and shown as one step of the progress bar.
+
+    `reach` estimates from a sample which share of the view's rows has a key that the labels have.
+    """
 
     name: str
     statements: tuple[Statement, ...]
     report: JoinReport | None = None
+    reach: Statement | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """A compiled plan: checks, then the steps, then the query that returns the rows, in label order."""
+    """A compiled plan: checks, then the steps, then the query that returns the rows, in label order.
+
+    The first step makes the spine, `count` its rows; then one step per view. `temporary` is what the steps leave.
+    """
 
     title: str
     dialect: str
@@ -169,6 +178,7 @@ class Script:
     checks: tuple[Check, ...]
     steps: tuple[Step, ...]
     query: Statement
+    count: Statement
     columns: tuple[str, ...]
     temporary: tuple[str, ...]
 

@@ -287,6 +287,9 @@ def _refuse_collisions(service: FeatureService, columns: Sequence[LabelColumn], 
                     fix="rename the label column, or give the view another role",
                 )
             )
+    for position, column in enumerate(columns, start=1):
+        if column.name == "":
+            problems.append(Problem(what=f"label column {position} has no name", fix="name it, or leave it out"))
     for twin, count in Counter(column.name for column in columns).items():
         if count > 1:
             problems.append(

@@ -160,16 +160,16 @@ class DuckDBWarehouse:
     # --- writing -------------------------------------------------------------------------------------------------
 
     def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
-        options = "FORMAT parquet, COMPRESSION zstd" if kind == "parquet" else "FORMAT csv, HEADER true"
+        options = "FORMAT parquet" if kind == "parquet" else "FORMAT csv, HEADER true"
         copy = f"COPY (\n{query}\n) TO {_text(str(path))} ({options})"
         (count,) = self.rows(copy)[0]
         return int(count)
 
     def write_table(self, query: str, name: str) -> int:
         table = self.quote(name)
+        self._refuse_foreign(name)
         self.execute("BEGIN")
         try:
-            self._refuse_foreign(table, name)
             self.execute(f"CREATE OR REPLACE TABLE {table} AS\n{query}")
             self.execute(f"COMMENT ON TABLE {table} IS {_text(_MARK)}")
             (count,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
@@ -179,22 +179,20 @@ class DuckDBWarehouse:
             raise
         return int(count)
 
-    def _refuse_foreign(self, table: str, name: str) -> None:
+    def _refuse_foreign(self, name: str) -> None:
         """Replace only a table that an earlier build made."""
-        try:
-            self.describe(name)
-        except RelationNotBuilt:
-            return
-        last = exp.to_table(name, dialect="duckdb")
-        schema = last.db or "main"
+        table = exp.to_table(self.quote(name), dialect="duckdb")
+        here = "current_database()", "current_schema()"
+        database, schema = (_text(part) if part else other for part, other in zip((table.catalog, table.db), here, strict=True))
         found = self.rows(
-            "SELECT comment FROM duckdb_tables() WHERE table_name = "  # noqa: S608 (escaped)
-            f"{_text(last.name)} AND schema_name = {_text(schema)}"
+            "SELECT comment FROM (SELECT database_name, schema_name, table_name AS name, comment FROM duckdb_tables() "  # noqa: S608
+            "UNION ALL SELECT database_name, schema_name, view_name, 'a view' FROM duckdb_views()) "
+            f"WHERE lower(name) = lower({_text(table.name)}) AND lower(schema_name) = lower({schema}) "
+            f"AND lower(database_name) = lower({database})"
         )
-        if not found or found[0][0] != _MARK:
+        if any(comment != _MARK for (comment,) in found):
             raise WarehouseError(
-                f"{name} exists and is not a training set that featurelayer wrote\n  fix  choose another name, or drop it first",
-                sql=table,
+                f"{name} exists and is not a training set that featurelayer wrote\n  fix  choose another name, or drop it first"
             )
 
     # --- the rest ------------------------------------------------------------------------------------------------

@@ -408,6 +408,7 @@ class Dialect:
             checks=self.checks(plan),
             steps=tuple(steps),
             query=query,
+            count=Statement(sql=self.sql(exp.select(exp.Count(this=exp.Star())).from_(table(LABELS)))),
             columns=columns,
             temporary=tuple(temporary),
         )

@@ -159,7 +159,7 @@ class DuckDB(Dialect):
             ),
             *self._resolve(plan, join, match),
         )
-        return Step(name=join.name, statements=statements, report=self._report(plan, join))
+        return Step(name=join.name, statements=statements, report=self._report(plan, join), reach=self._reach(join))
 
     def _match_comment(self, join: AsofJoin) -> str:
         bound = "before" if join.exclusive else "at or before"
@@ -210,13 +210,25 @@ class DuckDB(Dialect):
                 order=exp.Order(expressions=[exp.Ordered(this=self.effective(join, "f"))]),
             )
             projections += [named(self.effective(join, "f"), f"{RESERVED}at"), named(newest, EVENT)]
+        select = exp.select(*projections).from_(self.relation(join, "f")).where(both(*reach))
+        return self._of_labels(select, join) if join.narrow else select
+
+    def _of_labels(self, select: exp.Select, join: AsofJoin) -> exp.Select:
+        """Keep the view's rows whose key a label has."""
         on = [exp.EQ(this=col(key.name, "f"), expression=col(alias, "k")) for key, alias in join.keys]
-        return (
-            exp.select(*projections)
-            .from_(self.relation(join, "f"))
-            .join(table(LABELS, "k"), on=both(*on), join_type="semi")
-            .where(both(*reach))
-        )
+        return select.join(table(LABELS, "k"), on=both(*on), join_type="semi")
+
+    def _reach(self, join: AsofJoin) -> Statement:
+        """Which share of the view's rows the labels' keys reach, from a sample of its row groups."""
+        sample = exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(1))
+        relation = self.relation(join, "f")
+        relation.set("sample", sample)
+        columns = [named(col(key.name, "f"), key.name) for key, _ in join.keys]
+        rows = exp.select(*columns).from_(relation)
+        on = [exp.EQ(this=col(alias, "k"), expression=col(key.name, "f")) for key, alias in join.keys]
+        known = exp.Exists(this=exp.select(exp.Literal.number(1)).from_(table(LABELS, "k")).where(both(*on)))
+        share = exp.Avg(this=exp.cast(known, exp.DataType.build("INT")))
+        return Statement(sql=self.sql(exp.select(share).from_(rows.subquery("f"))))
 
     def _rows_of_match(self, join: AsofJoin) -> tuple[exp.Expression, list[exp.Expression]]:
         """The join from the match back to the view's rows, and what else those rows must satisfy."""
@@ -336,35 +348,31 @@ class DuckDB(Dialect):
         )
 
     def _expired(self, join: AsofJoin) -> Statement:
-        """Labels without a row whose key did have a visible one: the match was cut to the TTL, so look further back."""
-        first = (
-            exp.select(
-                *(named(col(key.name, "f"), key_alias(position)) for position, (key, _) in enumerate(join.keys)),
-                named(exp.Min(this=self.effective(join, "f")), f"{RESERVED}at"),
-            )
+        """Labels whose newest visible row is too old: matched by one, or with rows only before the match's reach."""
+        match = f"{join.name}__match"
+        stale = exp.Not(this=exp.paren(both(*self.fresh(join, self.utc_event("m", join), col(TIME, "m")))))
+        matched = exp.select(exp.Count(this=exp.Star())).from_(table(match, "m")).where(stale)
+        first = exp.func("GETVARIABLE", exp.Literal.string(FIRST))
+        assert join.ttl is not None
+        before = exp.LT(this=self.event(join, "f"), expression=self.shift(first, -join.ttl))
+        keys = [named(col(key.name, "f"), key_alias(position)) for position, (key, _) in enumerate(join.keys)]
+        older = (
+            exp.select(*keys, named(exp.Min(this=self.effective(join, "f")), f"{RESERVED}at"))
             .from_(self.relation(join, "f"))
-            .join(
-                table(LABELS, "k"),
-                on=both(
-                    *(exp.EQ(this=col(key.name, "f"), expression=col(alias, "k")) for key, alias in join.keys),
-                ),
-                join_type="semi",
-            )
-            .where(self.usable(join, "f"))
+            .where(both(self.usable(join, "f"), before))
             .group_by(*(col(key.name, "f") for key, _ in join.keys))
         )
         on = [exp.EQ(this=col(alias, "l"), expression=col(key_alias(i), "f")) for i, (_, alias) in enumerate(join.keys)]
         on.append(exp.GTE(this=col(TIME, "l"), expression=col(f"{RESERVED}at", "f")))
-        missing = exp.Not(
-            this=exp.In(this=col(ID, "l"), query=exp.select(col(ID)).from_(table(self.rows_name(join))).subquery())
-        )
-        count = (
+        unmatched = exp.Not(this=exp.In(this=col(ID, "l"), query=exp.select(col(ID)).from_(table(match)).subquery()))
+        beyond = (
             exp.select(exp.Count(this=exp.Star()))
             .from_(table(LABELS, "l"))
-            .join(first.subquery("f"), on=both(*on), join_type="inner")
-            .where(missing)
+            .join(older.subquery("f"), on=both(*on), join_type="inner")
+            .where(unmatched)
         )
-        return Statement(sql=self.sql(count))
+        total = exp.Add(this=matched.subquery(), expression=beyond.subquery())
+        return Statement(sql=self.sql(exp.select(total)))
 
 
 DIALECT = DuckDB()
