@@ -20,6 +20,7 @@ import click
 
 from featurelayer import __version__
 from featurelayer.cli.console import Console
+from featurelayer.cli.options import console_options
 from featurelayer.errors import FeatureLayerError, MissingDependency, did_you_mean
 
 _HELP = re.compile(r'\A"""(.+?)(?:"""|$)', re.MULTILINE)
@@ -75,6 +76,7 @@ def _summaries() -> dict[str, str]:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 a failure that the message explains, 2 usage.",
 )
+@console_options
 @click.version_option(__version__, prog_name="featurelayer", message="%(prog)s %(version)s")
 def cli() -> None:
     """A feature layer on the warehouse: dbt models are the only definition of a feature."""

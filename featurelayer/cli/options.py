@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(kw_only=True)
@@ -66,14 +67,7 @@ def console_of(ctx: click.Context) -> Console:
     return ctx.ensure_object(Console)
 
 
-_PATH = click.Path(path_type=Path)
-_OPTIONS = (
-    click.option("--project-dir", type=_PATH, help="Folder of dbt_project.yml [default: here or above]."),
-    click.option("--profiles-dir", type=_PATH, help="Folder of profiles.yml [default: as dbt]."),
-    click.option("--profile", help="Profile to use instead of the one that dbt_project.yml names."),
-    click.option("-t", "--target", help="Target of the profile."),
-    click.option("--target-path", type=_PATH, help="Folder of manifest.json [default: target]."),
-    click.option("--vars", "variables", metavar="YAML", help="Variables for var(), as in dbt."),
+_CONSOLE_OPTIONS = (
     click.option(
         "-q",
         "--quiet",
@@ -91,6 +85,15 @@ _OPTIONS = (
         help="How messages on stderr look.",
     ),
 )
+_PATH = click.Path(path_type=Path)
+_OPTIONS = (
+    click.option("--project-dir", type=_PATH, help="Folder of dbt_project.yml [default: here or above]."),
+    click.option("--profiles-dir", type=_PATH, help="Folder of profiles.yml [default: as dbt]."),
+    click.option("--profile", help="Profile to use instead of the one that dbt_project.yml names."),
+    click.option("-t", "--target", help="Target of the profile."),
+    click.option("--target-path", type=_PATH, help="Folder of manifest.json [default: target]."),
+    click.option("--vars", "variables", metavar="YAML", help="Variables for var(), as in dbt."),
+)
 _NAMES = ("project_dir", "profiles_dir", "profile", "target", "target_path", "variables")
 
 
@@ -104,9 +107,17 @@ def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callabl
         return function(context, *args, **kwargs)
 
     command: Callable[_P, _T] = with_context
+    command = console_options(command)
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def console_options(function: _Function) -> _Function:
+    """Give a command or group `--quiet` and `--log-format`; the console has heeded them, so they are no arguments."""
+    for option in reversed(_CONSOLE_OPTIONS):
+        function = option(function)
+    return function
 
 
 def names_given(values: Sequence[str]) -> list[str]:

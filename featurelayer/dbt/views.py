@@ -57,6 +57,7 @@ class ViewReader:
     owner: Callable[[Node], Owner]
     problems: list[Problem]
     columns: dict[str, DeclaredColumn] = field(default_factory=dict)
+    untyped: set[str] = field(default_factory=set)
 
     def read(self) -> FeatureView | None:
         """Return the view, or None if it is none or has problems."""
@@ -118,7 +119,8 @@ class ViewReader:
         checked = self._check(ViewBlock, own, AT)
         if self._check(ViewBlock, shared, f"config.meta.{DEFAULTS}") is None or checked is None:
             return None
-        excluded = {key for group in _ALTERNATIVES if group & own.keys() for key in group}
+        said = {key for key, value in own.items() if value is not False}
+        excluded = {key for group in _ALTERNATIVES if group & said for key in group}
         return ViewBlock.model_validate({key: value for key, value in shared.items() if key not in excluded} | own)
 
     def _check(self, contract: type[Any], block: Any, path: str) -> Any:
@@ -299,9 +301,9 @@ class ViewReader:
     def _say_untyped(self, column: DeclaredColumn) -> None:
         path = f"columns[{column.name}].data_type"
         fix = "Add data_type (with `contract: {enforced: true}` dbt checks it), or run `dbt docs generate`."
-        problem = f"the type of column '{column.name}' is not known"
-        if not any(problem in known.what and self.label in known.where for known in self.problems):
-            self.say(problem, path, fix, "FL301")
+        if column.name not in self.untyped:
+            self.untyped.add(column.name)
+            self.say(f"the type of column '{column.name}' is not known", path, fix, "FL301")
 
     # The rest
 

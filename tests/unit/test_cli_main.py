@@ -163,6 +163,24 @@ def test_warnings_go_to_stderr_and_quiet_silences_them(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("arguments", [["-q", "list"], ["--quiet", "--log-format", "json", "list"]])
+def test_quiet_and_log_format_may_stand_before_the_command_as_in_dbt(arguments, tmp_path, capsys):
+    found = project(tmp_path, manifest(model()))
+    os.utime(found.target_path / "manifest.json", (1, 1))
+    assert main([*arguments, "--project-dir", str(found.root)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_dbt_is_never_imported(tmp_path):
+    found = project(tmp_path, manifest(model()))
+    code = (
+        "import sys; from featurelayer.dbt import load_project, load_registry; "
+        f"load_registry(load_project({str(found.root)!r})); print('dbt' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert result.stdout == "False\n"
+
+
 def test_a_reader_that_goes_away_makes_no_noise(tmp_path):
     columns = {f"f{index}": {"data_type": "double", "config": {}} for index in range(5000)}
     found = project(tmp_path, manifest(model(columns=columns)))

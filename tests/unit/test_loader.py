@@ -179,6 +179,25 @@ def test_a_models_available_at_takes_the_place_of_the_folders_delay(tmp_path):
     assert (view.delay, view.available_at) == (None, "landed_at")
 
 
+def test_to_say_that_a_model_is_not_static_keeps_the_folders_ttl(tmp_path):
+    node = model(static=False)
+    node["config"]["meta"]["featurelayer_defaults"] = {"ttl": "9 days"}
+    assert registry(tmp_path, node).view("legs").ttl == timedelta(days=9)
+
+
+def test_a_static_model_needs_none_of_the_folders_times(tmp_path):
+    node = model(static=True)
+    node["config"] |= {"event_time": None}
+    node["config"]["meta"]["featurelayer_defaults"] = {"ttl": "9 days", "delay": "1 day", "created_timestamp": "x"}
+    view = registry(tmp_path, node).view("legs")
+    assert (view.static, view.ttl, view.delay, view.created_timestamp) == (True, None, None, None)
+
+
+def test_an_unknown_type_is_said_once_of_a_column_that_is_used_twice(tmp_path):
+    node = model(available_at="landed_at", columns={"landed_at": column(None)})
+    assert problem(tmp_path, node).code == "FL301"
+
+
 def test_folder_defaults_alone_make_no_view(tmp_path):
     node = model()
     node["config"]["meta"] = {"featurelayer_defaults": {"ttl": "9 days"}}
