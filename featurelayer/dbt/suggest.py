@@ -178,9 +178,9 @@ def _suggest(node: Node, types: dict[str, str], declared: Mapping[str, Any]) -> 
     if not keys:
         doubts.append("No column looks like a key: set `join_key` on the one that identifies a row's entity.")
         keys = [next(name for name in kinds if name not in (event_time, available))] if len(kinds) > 1 else list(kinds)
-    if event_time is None:
+    if event_time is None and node.resource_type != "snapshot":
         doubts.append("No column looks like an event time: the view is proposed as `static`, one row per key.")
-    elif kinds[event_time].kind is Kind.DATE:
+    elif event_time is not None and kinds.get(event_time, UNKNOWN).kind is Kind.DATE:
         doubts.append(
             f"'{event_time}' is a date: a row counts as known a day later (`delay`), correct that if it is not so."
         )

@@ -246,6 +246,34 @@ def test_a_model_without_a_time_is_proposed_as_static(shop, capsys):
     assert "No column looks like an event time" in err
 
 
+def test_dbts_own_event_time_is_kept(shop, capsys):
+    shop(node(config={"event_time": "loaded_at"}))
+    _, out, _ = run(capsys, "--model", "orders")
+    proposed = yaml.safe_load(out)["models"][0]["config"]
+    assert proposed["event_time"] == "loaded_at"
+    assert "available_at" not in proposed["meta"]["featurelayer"]
+
+
+def test_a_snapshot_needs_no_event_time(shop, capsys):
+    snapshot_node = node(primary_key=["tailnum"], columns={"tailnum": "varchar", "seats": "integer"})
+    shop({**snapshot_node, "unique_id": "snapshot.shop.orders", "resource_type": "snapshot"})
+    _, out, err = run(capsys, "--model", "orders")
+    assert yaml.safe_load(out)["snapshots"][0]["config"] == {"meta": {"featurelayer": {"entity": "tailnum"}}}
+    assert "static" not in err
+
+
+def test_an_installation_without_the_package_says_so(shop, capsys, monkeypatch, tmp_path_factory):
+    from featurelayer.dbt import suggest
+
+    root = shop()
+    monkeypatch.setattr(suggest, "__file__", str(tmp_path_factory.mktemp("x") / "featurelayer" / "dbt" / "suggest.py"))
+    before = snapshot(root)
+    code, _, err = run(capsys)
+    assert code == 1
+    assert "--git" in err
+    assert snapshot(root) == before
+
+
 def test_doubts_are_said(shop, capsys):
     shop(node(columns={"a": "", "b": "varchar"}, config={"meta": {"featurelayer": {}}}))
     _, out, err = run(capsys, "--model", "orders")

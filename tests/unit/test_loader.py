@@ -256,6 +256,8 @@ def test_a_default_becomes_a_value_of_its_type(tmp_path, dtype, default, value):
         ("varchar", 0, "0 is no value of type text"),
         ("decimal(4,2)", "123.45", "does not fit decimal(4,2) exactly"),
         ("decimal(4,2)", "0.125", "does not fit decimal(4,2) exactly"),
+        ("decimal(4,2)", True, "write a number, or text such as '12.50'"),
+        ("decimal(4,2)", "Infinity", "does not fit decimal(4,2) exactly"),
         ("decimal(4,2)", "many", "does not fit decimal(4,2) exactly"),
         ("date", "yesterday", "'yesterday' is not a date such as"),
         ("timestamp", "noon", "'noon' is not a timestamp such as"),
@@ -473,6 +475,28 @@ def test_a_key_of_another_type_is_an_error_not_a_cast(tmp_path):
 def test_a_key_can_not_be_a_feature_too(tmp_path):
     found = problem(tmp_path, model(columns={"tailnum": column("varchar", join_key="plane", default="x")}))
     assert found.what == "legs: column 'tailnum' is a key or a time and can't be a feature"
+
+
+def test_a_key_of_unknown_type_says_how_to_make_it_known(tmp_path):
+    found = problem(tmp_path, model(columns={"tailnum": column(None, join_key="plane")}))
+    assert found.what == "legs: the type of join key 'tailnum' is not known"
+    assert found.code == "FL301"
+
+
+def test_a_model_without_a_relation_is_refused(tmp_path):
+    found = problems(tmp_path, model(node={"relation_name": None}))
+    assert found[0].what == "legs: dbt names no relation for it"
+
+
+def test_a_group_may_have_several_addresses(tmp_path):
+    group = {
+        "name": "ops",
+        "package_name": "shop",
+        "owner": {"name": "Ops", "email": ["a@example.com", "b@example.com"]},
+    }
+    node = model(config={"group": "ops", "meta": model()["config"]["meta"]})
+    found = registry(tmp_path, node, groups={"group.shop.ops": group}).view("legs")
+    assert found.owner == Owner(name="Ops", email="a@example.com, b@example.com")
 
 
 # Features

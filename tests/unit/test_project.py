@@ -311,3 +311,39 @@ def test_an_unknown_attribute_of_target_is_explained(root):
     found = message(lambda: load_project(root).config.online_store)
     assert "nope" in found.what
     assert found.where.endswith("featurelayer.yml -> online_store.dev.path")
+
+
+def test_a_profile_without_outputs_is_explained(root):
+    (root / "profiles.yml").write_text("shop: {target: dev}\n")
+    assert message(lambda: load_project(root).connection).what == "profile 'shop' has no outputs"
+
+
+def test_a_project_without_a_profile_is_explained_when_it_is_needed(root):
+    (root / "dbt_project.yml").write_text("name: shop\n")
+    found = message(lambda: load_project(root).connection)
+    assert found.what == "no profile is named"
+    assert "--profile" in found.fix
+    assert load_project(root, profile="shop", vars="{folder: x}").connection["type"] == "duckdb"
+
+
+def test_entities_that_are_no_mapping_are_explained(root):
+    (root / "featurelayer.yml").write_text("entities: [plane]\n")
+    assert message(lambda: load_project(root).config.entities).what == "`entities` is not a mapping"
+
+
+@pytest.mark.parametrize("given", ["{a: [", "a: b: c"])
+def test_vars_that_are_no_yaml_are_explained(root, given):
+    assert message(lambda: load_project(root, vars=given)).what == "--vars is not a YAML mapping"
+
+
+def test_empty_vars_are_no_vars(root):
+    assert load_project(root, vars="").connection["path"] == "b/shop.db"
+
+
+def test_a_variable_may_have_a_default_and_the_profile_a_name(root):
+    (root / "featurelayer.yml").write_text(
+        "online_store: {dev: {type: sqlite, path: \"{{ var('nope', target.profile_name) }}.db\"}}\n"
+    )
+    store = load_project(root).config.online_store
+    assert store["path"] == "shop.db"
+    assert len(store) == 2
