@@ -227,8 +227,8 @@ def test_a_disabled_model_is_no_view(tmp_path):
         ("decimal(18,2)", 0.1, Decimal("0.10")),
         ("boolean", False, False),
         ("varchar", "x", "x"),
-        ("date", "2026-01-31", datetime(2026, 1, 31).date()),  # noqa: DTZ001
-        ("timestamp", "2026-01-31T12:00:00+02:00", datetime(2026, 1, 31, 10)),  # noqa: DTZ001
+        ("date", "2026-01-31", datetime(2026, 1, 31).date()),
+        ("timestamp", "2026-01-31T12:00:00+02:00", datetime(2026, 1, 31, 10)),
         ("double[]", [1, 2.5], [1.0, 2.5]),
         ("varchar", None, None),
         ("json", {"b": 1, "a": [None]}, '{"a":[null],"b":1}'),

@@ -103,7 +103,7 @@ def test_json_reads_back_every_kind_of_value():
     defaults = [
         None, True, 2**70, float("inf"), "x", Decimal("1.20"), date(2026, 1, 31), b"\x00",
         datetime(2026, 1, 31, tzinfo=UTC),
-        [1, [2.5]], {"a": 1}, datetime(2026, 1, 31),  # noqa: DTZ001
+        [1, [2.5]], {"a": 1}, datetime(2026, 1, 31),
     ]  # fmt: skip
     features = tuple(
         Feature(
