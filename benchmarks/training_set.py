@@ -148,7 +148,9 @@ def polars(folder: Path, views: int, features: int) -> None:
         right = pl.scan_parquet(folder / f"v{view}.parquet").select("k", "ts", *names).sort("ts")
         right = right.rename({name: f"v{view}__{name}" for name in names})
         labels = labels.join_asof(right, on="ts", by="k", strategy="backward", tolerance=TTL, check_sortedness=False)
-    labels.sort("id").drop("id").collect(engine="auto").write_parquet(folder / "out-polars.parquet", compression="snappy")
+    labels.sort("id").drop("id").collect(engine="auto").write_parquet(
+        folder / "out-polars.parquet", compression="snappy"
+    )
 
 
 RUNNERS = {"featurelayer": featurelayer, "by hand": by_hand, "polars": polars}
@@ -167,8 +169,18 @@ def same_rows(folder: Path) -> str:
 
 def measure(name: str, folder: Path, options: argparse.Namespace) -> tuple[float, float]:
     """Run one contender in its own process; seconds of work (imports are not counted) and peak MB."""
-    command = [sys.executable, __file__, "--child", name, "--folder", str(folder), "--views", str(options.views),
-               "--features", str(options.features)]  # fmt: skip
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        name,
+        "--folder",
+        str(folder),
+        "--views",
+        str(options.views),
+        "--features",
+        str(options.features),
+    ]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds, memory = json.loads(found.stdout.splitlines()[-1])
     return seconds, memory
@@ -203,7 +215,10 @@ def main() -> None:
     for _ in range(options.runs):
         for name in names:
             runs[name].append(measure(name, folder, options))
-    print(f"{options.labels:,} labels x {options.rows:,} rows x {options.views} views x {options.features} features, {options.runs} runs")
+    print(
+        f"{options.labels:,} labels x {options.rows:,} rows x {options.views} views x {options.features} features, "
+        f"{options.runs} runs"
+    )
     print(f"{'':14}{'seconds':>10}{'peak MB':>10}{'time x':>10}{'memory x':>10}")
     base = [statistics.median(values) for values in zip(*runs["featurelayer"], strict=True)]
     for name in names:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["FeatureLayer", "Registry", "TrainingSet", "__version__"]
 
-_HOMES = {"FeatureLayer": "featurelayer.layer", "Registry": "featurelayer.registry", "TrainingSet": "featurelayer.training"}
+_HOMES = {
+    "FeatureLayer": "featurelayer.layer",
+    "Registry": "featurelayer.registry",
+    "TrainingSet": "featurelayer.training",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -38,7 +38,9 @@ def parse_duration(text: str) -> timedelta:
         total += int(part[1]) * _UNITS[unit]
         position = part.end()
     if not text.strip() or position < len(text):
-        raise ValueError(f"'{text}' is not a duration; write a whole number and a unit such as '30 minutes', '24 hours' or '7 days'")
+        raise ValueError(
+            f"'{text}' is not a duration; write a whole number and a unit such as '30 minutes', '24 hours' or '7 days'"
+        )
     try:
         return timedelta(microseconds=total)
     except OverflowError:
@@ -48,7 +50,9 @@ def parse_duration(text: str) -> timedelta:
 def format_duration(duration: timedelta) -> str:
     """Return the shortest exact text of a duration, in the largest unit that divides it: `24 hours` is `1 day`."""
     micros = duration // _ONE_MICROSECOND
-    unit = next((name for name, size in reversed(_UNITS.items()) if name != "week" and micros % size == 0), "microsecond")
+    unit = next(
+        (name for name, size in reversed(_UNITS.items()) if name != "week" and micros % size == 0), "microsecond"
+    )
     count = micros // _UNITS[unit]
     return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 

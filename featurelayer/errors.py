@@ -106,7 +106,9 @@ class UnknownNameError(FeatureLayerError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         self.kind, self.name, self.known = kind, name, tuple(sorted(known))
-        super().__init__(f"there is no {kind} '{name}'{did_you_mean(name, self.known)}" + (f"\n  at   {where}" if where else ""))
+        super().__init__(
+            f"there is no {kind} '{name}'{did_you_mean(name, self.known)}" + (f"\n  at   {where}" if where else "")
+        )
 
 
 class PlanError(ProblemsError):

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from featurelayer.dbt import Project, load_project, load_registry
-from featurelayer.errors import ConfigError, LabelError, PlanError, Problem, UnknownNameError, WarehouseError, did_you_mean
+from featurelayer.errors import (
+    ConfigError,
+    LabelError,
+    PlanError,
+    Problem,
+    UnknownNameError,
+    WarehouseError,
+    did_you_mean,
+)
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store, service_definition
 from featurelayer.registry import Registry
@@ -71,7 +79,7 @@ class FeatureLayer:
         profile: str | None = None,
         target: str | None = None,
         target_path: str | Path | None = None,
-        vars: Mapping[str, Any] | str | None = None,  # noqa: A002 (dbt's word)
+        vars: Mapping[str, Any] | str | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self.project: Project = load_project(
@@ -158,7 +166,14 @@ class FeatureLayer:
 
     def _service(self, name: str | None, features: Sequence[str], label_timestamp: str | None) -> FeatureService:
         if (name is None) == (not features):
-            raise PlanError([Problem(what="say either a service or features", fix="service='late_arrival' or features=['view.feature']")])
+            raise PlanError(
+                [
+                    Problem(
+                        what="say either a service or features",
+                        fix="service='late_arrival' or features=['view.feature']",
+                    )
+                ]
+            )
         if name is not None:
             return self.registry.service(name)
         return replace(self.registry.adhoc_service(features, label_timestamp), name="")
@@ -175,9 +190,14 @@ class FeatureLayer:
             what = (
                 f"the labels' model '{name}' is not built in the warehouse"
                 if relation
-                else f"there are no labels '{name}': no file, no dbt model and no relation of that name{did_you_mean(name, models)}"
+                else f"there are no labels '{name}': no file, no dbt model and no relation of that name"
+                + did_you_mean(name, models)
             )
-            fix = f"dbt build -s {name}" if relation else "give a path that ends in .parquet or .csv, a model or a relation"
+            fix = (
+                f"dbt build -s {name}"
+                if relation
+                else "give a path that ends in .parquet or .csv, a model or a relation"
+            )
             raise LabelError([Problem(what=what, fix=fix)]) from error
         return Source(sql=warehouse.quote(relation or name), columns=columns), relation or name
 
@@ -226,20 +246,29 @@ class FeatureLayer:
         from featurelayer.export import export_view, publish_services
 
         wanted = self._online_views(views)
-        services = [s for s in self.registry.services.values() if all(self.registry.views[v.view].online for v in s.views)]
+        services = [
+            s for s in self.registry.services.values() if all(self.registry.views[v.view].online for v in s.views)
+        ]
         url = self.store_url if store is None else repr(store)
         warehouse = connect(self.project.connection, root=self.project.root)
         with closing(warehouse), _opened(store, self.store_url if store is None else "") as target:
             now = warehouse.now()
             at = now if as_of is None else as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
             if at > now:
-                raise PlanError([Problem(what=f"the snapshot's time {at.isoformat()} is in the future", fix="export without --as-of")])
+                raise PlanError(
+                    [
+                        Problem(
+                            what=f"the snapshot's time {at.isoformat()} is in the future", fix="export without --as-of"
+                        )
+                    ]
+                )
             # A snapshot of the past is a new write of old values: it takes today's version, or it would never be read.
             version = (now - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
             plans = []
             for view in wanted:
                 columns = tuple(
-                    Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds) for c in warehouse.describe(view.relation_name)
+                    Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds)
+                    for c in warehouse.describe(view.relation_name)
                 )
                 script = compile_plan(plan_snapshot(view, columns, as_of=at), warehouse.dialect)
                 run_checks(warehouse, script.checks)
@@ -254,7 +283,15 @@ class FeatureLayer:
                 reader = warehouse.arrow(script.query.sql)
                 try:
                     done.append(
-                        export_view(target, view, reader, as_of=at, version=version, full=full or as_of is not None, progress=report)
+                        export_view(
+                            target,
+                            view,
+                            reader,
+                            as_of=at,
+                            version=version,
+                            full=full or as_of is not None,
+                            progress=report,
+                        )
                     )
                 finally:
                     reader.close()
@@ -265,13 +302,21 @@ class FeatureLayer:
         if names:
             views = [self.registry.view(name) for name in names]
             problems = [
-                Problem(what=f"{view.id} is not online", where=view.yaml_path, fix="add online: true to its featurelayer block")
+                Problem(
+                    what=f"{view.id} is not online",
+                    where=view.yaml_path,
+                    fix="add online: true to its featurelayer block",
+                )
                 for view in views
                 if not view.online
             ]
         else:
             views = [view for view in self.registry.views.values() if view.online]
-            problems = [] if views else [Problem(what="no feature view is online", fix="add online: true to a view's featurelayer block")]
+            problems = (
+                []
+                if views
+                else [Problem(what="no feature view is online", fix="add online: true to a view's featurelayer block")]
+            )
         if problems:
             raise PlanError(problems)
         return views
@@ -320,7 +365,9 @@ def _as_labels(labels: Any) -> Path | str | pa.Table:
         try:
             return pa.Table.from_pandas(labels, preserve_index=False)
         except pa.ArrowException as error:
-            raise LabelError([Problem(what=f"the frame can't be converted: {error}", fix="give each column one type")]) from error
+            raise LabelError(
+                [Problem(what=f"the frame can't be converted: {error}", fix="give each column one type")]
+            ) from error
     if hasattr(labels, "__arrow_c_stream__"):
         return pa.table(labels)
     raise LabelError(
@@ -340,7 +387,9 @@ def _labels_name(labels: Path | pa.Table) -> str:
 def _store_url(settings: Mapping[str, Any], root: Path) -> str:
     """Return the address that the settings of featurelayer.yml mean; a file's path starts from the project."""
     kind = settings["type"]
-    options = {name: str(value) for name, value in settings.items() if name not in ("type", "path", "table", "name") and value}
+    options = {
+        name: str(value) for name, value in settings.items() if name not in ("type", "path", "table", "name") and value
+    }
     if kind == "sqlite":
         location = quote(str((root / str(settings.get("path") or ".featurelayer/online.db")).resolve()))
     else:
@@ -348,6 +397,12 @@ def _store_url(settings: Mapping[str, Any], root: Path) -> str:
     if not location:
         key = "table" if kind == "dynamodb" else "name"
         raise ConfigError(
-            [Problem(what=f"the online store of type {kind} has no {key}", where="featurelayer.yml -> online_store", fix=f"add {key}: NAME")]
+            [
+                Problem(
+                    what=f"the online store of type {kind} has no {key}",
+                    where="featurelayer.yml -> online_store",
+                    fix=f"add {key}: NAME",
+                )
+            ]
         )
     return f"{kind}://{'/' if kind == 'sqlite' else ''}{location}" + (f"?{urlencode(options)}" if options else "")

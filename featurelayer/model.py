@@ -44,9 +44,13 @@ class Kind(StrEnum):
 
 _SCALARS_ONLINE = frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.FLOAT, Kind.DECIMAL, Kind.TEXT, Kind.BYTES, Kind.DATE,
                              Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.UUID, Kind.JSON})  # fmt: skip
-_KEY_KINDS = frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.DECIMAL, Kind.TEXT, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.UUID})
+_KEY_KINDS = frozenset(
+    {Kind.BOOL, Kind.INT, Kind.UINT, Kind.DECIMAL, Kind.TEXT, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.UUID}
+)
 _PLAIN_KINDS = frozenset(Kind) - {Kind.INT, Kind.UINT, Kind.FLOAT, Kind.DECIMAL, Kind.ARRAY, Kind.STRUCT, Kind.MAP}
-_TYPE = re.compile(r"(int|uint|float)(\d+)|decimal\((\d+),(\d+)\)|array<(.+)>|struct<(.*)>|map<(.+)>|([a-z]+)", re.DOTALL)
+_TYPE = re.compile(
+    r"(int|uint|float)(\d+)|decimal\((\d+),(\d+)\)|array<(.+)>|struct<(.*)>|map<(.+)>|([a-z]+)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ class DType:
                 return str(self.kind)
 
     @classmethod
-    @functools.cache  # noqa: B019 (types are few and live as long as the process)
+    @functools.cache
     def parse(cls, text: str) -> DType:
         """Read the canonical text of a type.
 

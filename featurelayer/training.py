@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import featurelayer
-from featurelayer.durations import format_duration
 from featurelayer.errors import LabelError, PlanError, Problem, WarehouseError
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_plan
@@ -82,12 +81,13 @@ class Report:
         for view in self.views:
             if view.ties:
                 found.append(
-                    f"{view.name}: for {view.ties:,} labels several rows of {view.view} share the newest event time and only "
-                    "their content chose one; declare created_timestamp or tie_breaker"
+                    f"{view.name}: for {view.ties:,} labels several rows of {view.view} share the newest event time "
+                    "and only their content chose one; declare created_timestamp or tie_breaker"
                 )
             if view.unusable_rows:
                 found.append(
-                    f"{view.name}: {view.unusable_rows:,} rows of {view.view} have no event or available time and are never seen"
+                    f"{view.name}: {view.unusable_rows:,} rows of {view.view} have no event or available time "
+                    "and are never seen"
                 )
             if self.rows and not view.matched:
                 found.append(f"{view.name}: no label found a row in {view.view}")
@@ -121,9 +121,16 @@ class TrainingSet:
     """
 
     def __init__(
-        self, *, warehouse: Warehouse, plan: Plan, script: Script, report: Report, service: FeatureService,
-        provenance: Provenance, labels: str,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        warehouse: Warehouse,
+        plan: Plan,
+        script: Script,
+        report: Report,
+        service: FeatureService,
+        provenance: Provenance,
+        labels: str,
+    ) -> None:
         self._warehouse = warehouse
         self._plan = plan
         self._script = script
@@ -208,7 +215,7 @@ class TrainingSet:
 
     @cached_property
     def lock(self) -> dict[str, Any]:
-        """What went in and what came out, so that a rebuild can be compared: hashes of SQL, manifest, labels, columns."""
+        """What went in and what came out, for a rebuild to compare with: SQL, and hashes of manifest and columns."""
         if self._checksums is None:
             for _ in self.to_reader():
                 pass
@@ -402,12 +409,21 @@ def build_training_set(
         nulls |= values
     seconds = (datetime.now(UTC) - started).total_seconds()
     report = Report(
-        rows=rows, mode=str(mode), seconds=round(seconds, 3), views=tuple(reports),
+        rows=rows,
+        mode=str(mode),
+        seconds=round(seconds, 3),
+        views=tuple(reports),
         features=tuple(_feature_reports(plan, reports, nulls, rows)),
-    )  # fmt: skip
+    )
     return TrainingSet(
-        warehouse=warehouse, plan=plan, script=script, report=report, service=service, provenance=provenance, labels=labels_name,
-    )  # fmt: skip
+        warehouse=warehouse,
+        plan=plan,
+        script=script,
+        report=report,
+        service=service,
+        provenance=provenance,
+        labels=labels_name,
+    )
 
 
 def _run(warehouse: Warehouse, step: Step) -> None:

@@ -75,7 +75,13 @@ class Engine:
         return tuple(Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds) for c in found)
 
     def plan(
-        self, labels: pa.Table, service: FeatureService, views: Mapping[str, FeatureView], *, mode: str = "known_at", **options: Any
+        self,
+        labels: pa.Table,
+        service: FeatureService,
+        views: Mapping[str, FeatureView],
+        *,
+        mode: str = "known_at",
+        **options: Any,
     ) -> Plan:
         source = self.warehouse.attach(labels)
         return plan_training_set(

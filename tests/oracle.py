@@ -25,9 +25,13 @@ def utc(moment: Any) -> datetime | None:
 
 
 def training_set(
-    labels: Sequence[Row], service: FeatureService, views: Mapping[str, FeatureView], rows: Mapping[str, Sequence[Row]],
-    *, mode: str = "known_at",
-) -> list[dict[str, Any]]:  # fmt: skip
+    labels: Sequence[Row],
+    service: FeatureService,
+    views: Mapping[str, FeatureView],
+    rows: Mapping[str, Sequence[Row]],
+    *,
+    mode: str = "known_at",
+) -> list[dict[str, Any]]:
     """Return every label once, in order, with its features (rule 6)."""
     assert service.label_timestamp is not None
     result = []

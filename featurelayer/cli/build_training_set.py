@@ -18,17 +18,32 @@ if TYPE_CHECKING:
 @click.command(help=__doc__)
 @click.option("--service", help="The feature service to join.")
 @click.option("--features", help="Features instead of a service: view.feature,view.*")
-@click.option("--labels", required=True, metavar="PATH|RELATION", help="A .parquet or .csv file, a dbt model, or a relation.")
+@click.option(
+    "--labels", required=True, metavar="PATH|RELATION", help="A .parquet or .csv file, a dbt model, or a relation."
+)
 @click.option("--label-timestamp", metavar="COLUMN", help="The label column with the time [default: the service's].")
 @click.option("--key", "keys", multiple=True, metavar="KEY=COLUMN", help="The label column of a request key.")
-@click.option("--output", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write a .parquet or .csv file.")
+@click.option(
+    "--output", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write a .parquet or .csv file."
+)
 @click.option("--as-table", metavar="NAME", help="Write a table of the warehouse.")
-@click.option("--mode", type=click.Choice(["known_at", "event_time"]), default="known_at", show_default=True,
-              help="event_time ignores when rows became available: only to measure the leak.")  # fmt: skip
+@click.option(
+    "--mode",
+    type=click.Choice(["known_at", "event_time"]),
+    default="known_at",
+    show_default=True,
+    help="event_time ignores when rows became available: only to measure the leak.",
+)
 @click.option("--show-sql", is_flag=True, help="Print the SQL that was run; alone, nothing is written.")
-@click.option("--csv-types", is_flag=True, help="Guess the types of a CSV's other columns instead of leaving them text.")
-@click.option("--lock", type=click.Path(path_type=Path, dir_okay=False), help="Where the lock goes [default: beside the output].")
-@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks.")
+@click.option(
+    "--csv-types", is_flag=True, help="Guess the types of a CSV's other columns instead of leaving them text."
+)
+@click.option(
+    "--lock", type=click.Path(path_type=Path, dir_okay=False), help="Where the lock goes [default: beside the output]."
+)
+@click.option(
+    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."
+)
 @project_options
 def command(
     context: Context,
@@ -45,6 +60,7 @@ def command(
     lock: Path | None,
     output_format: str,
 ) -> None:
+    """Join features to labels and write the set, its lock and its report."""
     if (service is None) == (features is None):
         raise click.UsageError("Say either --service or --features.")
     if output is not None and as_table is not None:
@@ -112,13 +128,19 @@ def _write_report(report: Report) -> None:
     from featurelayer.durations import format_age
 
     rows = [
-        [view.name, percent(view.matched, report.rows), percent(view.missing, report.rows), percent(view.expired, report.rows),
-         *(format_age(view.age[name]) if view.age else "" for name in ("p50", "p90", "max")), f"{view.ties:,}"]
+        [
+            view.name,
+            percent(view.matched, report.rows),
+            percent(view.missing, report.rows),
+            percent(view.expired, report.rows),
+            *(format_age(view.age[name]) if view.age else "" for name in ("p50", "p90", "max")),
+            f"{view.ties:,}",
+        ]
         for view in report.views
-    ]  # fmt: skip
+    ]
     write_table(["view", "matched", "missing", "expired", "age p50", "age p90", "age max", "ties"], rows)
     click.echo()
-    share = f"{{:.1%}}".format
+    share = "{:.1%}".format
     write_table(
         ["feature", "null", "missing", "expired", "default"],
         [[f.name, share(f.null), share(f.missing), share(f.expired), share(f.default)] for f in report.features],

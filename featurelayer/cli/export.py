@@ -11,12 +11,19 @@ from featurelayer.cli.output import write_json, write_table
 
 
 @click.command(help=__doc__)
-@click.option("-s", "--select", "names", multiple=True, metavar="VIEW", help="Views to export, - for stdin [default: all online].")
-@click.option("--as-of", metavar="TIME", help="Time of the snapshot, ISO 8601, UTC if naive [default: the warehouse's now].")
+@click.option(
+    "-s", "--select", "names", multiple=True, metavar="VIEW", help="Views to export, - for stdin [default: all online]."
+)
+@click.option(
+    "--as-of", metavar="TIME", help="Time of the snapshot, ISO 8601, UTC if naive [default: the warehouse's now]."
+)
 @click.option("--full", is_flag=True, help="Write every row again, also over newer events.")
-@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks.")
+@click.option(
+    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."
+)
 @project_options
 def command(context: Context, names: tuple[str, ...], as_of: str | None, full: bool, output_format: str) -> None:
+    """Export views and print what was written."""
     from featurelayer.cli.progress import rows
     from featurelayer.layer import FeatureLayer
 
@@ -27,10 +34,13 @@ def command(context: Context, names: tuple[str, ...], as_of: str | None, full: b
         write_json(report.to_dict())
         return
     table = [
-        [view.view, *(f"{count:,}" for count in (view.rows, view.written, view.unchanged, view.refused, view.tombstones)),
-         f"{view.seconds:.1f}"]
+        [
+            view.view,
+            *(f"{count:,}" for count in (view.rows, view.written, view.unchanged, view.refused, view.tombstones)),
+            f"{view.seconds:.1f}",
+        ]
         for view in report.views
-    ]  # fmt: skip
+    ]
     write_table(["view", "rows", "written", "unchanged", "refused", "removed", "seconds"], table)
     click.echo(f"\nas of {report.as_of.isoformat()}, services {', '.join(report.services) or 'none'}: {report.store}")
 

@@ -16,11 +16,21 @@ if TYPE_CHECKING:
 
 @click.command(help=__doc__)
 @click.option("--service", required=True, help="The feature service, or service@fingerprint.")
-@click.option("--key", "keys", multiple=True, required=True, metavar="KEY=VALUE", help="A request key and its value; once per key.")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    metavar="KEY=VALUE",
+    help="A request key and its value; once per key.",
+)
 @click.option("--now", metavar="TIME", help="Judge age and expiry at this time, ISO 8601 [default: now].")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="How the answer looks.")
+@click.option(
+    "--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="How the answer looks."
+)
 @project_options
 def command(context: Context, service: str, keys: tuple[str, ...], now: str | None, output_format: str) -> None:
+    """Print a request's features with value, status and age."""
     from featurelayer.layer import FeatureLayer
 
     texts, at = dict(_pair(key) for key in keys), _moment(now)
@@ -34,7 +44,12 @@ def command(context: Context, service: str, keys: tuple[str, ...], now: str | No
     write_table(
         ["feature", "value", "status", "age"],
         [
-            [name, "" if feature.value is None else str(feature.value), str(feature.status), format_age(feature.age) if feature.age is not None else ""]
+            [
+                name,
+                "" if feature.value is None else str(feature.value),
+                str(feature.status),
+                format_age(feature.age) if feature.age is not None else "",
+            ]
             for name, feature in vector.features.items()
         ],
     )

@@ -68,7 +68,6 @@ from featurelayer.sql.plan import (
     Plan,
 )
 
-
 NamedT = TypeVar("NamedT", Column, LabelColumn)
 
 
@@ -135,9 +134,7 @@ def plan_training_set(
     )
 
 
-def plan_snapshot(
-    view: FeatureView, relation: Sequence[Column], *, as_of: datetime, provenance: str = ""
-) -> Plan:
+def plan_snapshot(view: FeatureView, relation: Sequence[Column], *, as_of: datetime, provenance: str = "") -> Plan:
     """Return the plan of a view's snapshot: each entity's newest row that was visible at `as_of` (aware).
 
     Raises:
@@ -183,7 +180,9 @@ def _safe_aliases(columns: Sequence[Column]) -> tuple[LabelColumn, ...]:
         return name if safe else f"{RESERVED}c{position}"
 
     return tuple(
-        LabelColumn(name=column.name, alias=alias(position, column.name), dtype=column.dtype, nanoseconds=column.nanoseconds)
+        LabelColumn(
+            name=column.name, alias=alias(position, column.name), dtype=column.dtype, nanoseconds=column.nanoseconds
+        )
         for position, column in enumerate(columns)
     )
 
@@ -198,14 +197,14 @@ def _label_keys(
     """Find the label column of every request key and check that its type joins the key's."""
     names = [column.name for column in columns]
     requests = {key.name: key for key in service.request_keys}
-    for unknown in keys.keys() - requests.keys():
-        problems.append(
-            Problem(
-                what=f"'{unknown}' is not a request key of {service.name}{did_you_mean(unknown, requests)}",
-                where="--key",
-                fix=f"its request keys are {', '.join(requests)}",
-            )
+    problems.extend(
+        Problem(
+            what=f"'{unknown}' is not a request key of {service.name}{did_you_mean(unknown, requests)}",
+            where="--key",
+            fix=f"its request keys are {', '.join(requests)}",
         )
+        for unknown in sorted(keys.keys() - requests.keys())
+    )
     found: dict[str, LabelColumn] = {}
     for key in service.request_keys:
         wanted = keys.get(key.name, key.name)
@@ -278,22 +277,26 @@ def _with_cast(column: LabelColumn, dtype: DType) -> LabelColumn:
 
 def _refuse_collisions(service: FeatureService, columns: Sequence[LabelColumn], problems: list[Problem]) -> None:
     labels = {column.name.casefold(): column.name for column in columns}
-    for feature in service.columns:
-        if feature.casefold() in labels:
-            problems.append(
-                Problem(
-                    what=f"label column '{labels[feature.casefold()]}' has the name of the feature column '{feature}'",
-                    where=f"service {service.name}",
-                    fix="rename the label column, or give the view another role",
-                )
-            )
-    for position, column in enumerate(columns, start=1):
-        if column.name == "":
-            problems.append(Problem(what=f"label column {position} has no name", fix="name it, or leave it out"))
+    problems.extend(
+        Problem(
+            what=f"label column '{labels[feature.casefold()]}' has the name of the feature column '{feature}'",
+            where=f"service {service.name}",
+            fix="rename the label column, or give the view another role",
+        )
+        for feature in service.columns
+        if feature.casefold() in labels
+    )
+    problems.extend(
+        Problem(what=f"label column {position} has no name", fix="name it, or leave it out")
+        for position, column in enumerate(columns, start=1)
+        if column.name == ""
+    )
     for twin, count in Counter(column.name for column in columns).items():
         if count > 1:
             problems.append(
-                Problem(what=f"the labels have {count} columns named '{twin}'", fix="rename them so that each is unique")
+                Problem(
+                    what=f"the labels have {count} columns named '{twin}'", fix="rename them so that each is unique"
+                )
             )
 
 
@@ -349,7 +352,8 @@ def _asof_join(
         if real.dtype.kind is not Kind.UNKNOWN and not real.dtype.joins(declared[name]):
             problems.append(
                 Problem(
-                    what=f"{view.id}: join key '{name}' is {real.dtype} in {view.relation_name}, declared {declared[name]}",
+                    what=f"{view.id}: join key '{name}' is {real.dtype} in {view.relation_name}, "
+                    f"declared {declared[name]}",
                     where=view.yaml_path,
                     fix="cast it in the model, or correct the declared type",
                 )

@@ -13,7 +13,7 @@ import duckdb
 from sqlglot import exp
 from sqlglot.errors import ParseError
 
-from featurelayer.errors import Problem, LabelError, RelationNotBuilt, WarehouseError
+from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import DType, Kind
 from featurelayer.warehouse.base import ColumnInfo, Source
 
@@ -124,13 +124,18 @@ class DuckDBWarehouse:
             described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608 (escaped)
         except duckdb.Error as error:
             raise LabelError(
-                [Problem(what=f"the labels can't be read: {_first_line(error)}", where=str(labels) if isinstance(labels, Path) else "",
-                         fix="give a parquet file, a CSV file with a header, or a relation")]
+                [
+                    Problem(
+                        what=f"the labels can't be read: {_first_line(error)}",
+                        where=str(labels) if isinstance(labels, Path) else "",
+                        fix="give a parquet file, a CSV file with a header, or a relation",
+                    )
+                ]
             ) from error
         columns = tuple(_column(name, kind) for name, kind, *_ in described)
         if not isinstance(labels, Path):
             columns = tuple(_renamed(column, name) for column, name in zip(columns, labels.column_names, strict=True))
-        elif not labels.suffix.lower() == ".csv":
+        elif labels.suffix.lower() != ".csv":
             import pyarrow.parquet as pq
 
             # DuckDB renames columns that differ in case alone; the file knows their names.
@@ -183,7 +188,9 @@ class DuckDBWarehouse:
         """Replace only a table that an earlier build made."""
         table = exp.to_table(self.quote(name), dialect="duckdb")
         here = "current_database()", "current_schema()"
-        database, schema = (_text(part) if part else other for part, other in zip((table.catalog, table.db), here, strict=True))
+        database, schema = (
+            _text(part) if part else other for part, other in zip((table.catalog, table.db), here, strict=True)
+        )
         found = self.rows(
             "SELECT comment FROM (SELECT database_name, schema_name, table_name AS name, comment FROM duckdb_tables() "  # noqa: S608
             "UNION ALL SELECT database_name, schema_name, view_name, 'a view' FROM duckdb_views()) "
@@ -192,7 +199,8 @@ class DuckDBWarehouse:
         )
         if any(comment != _MARK for (comment,) in found):
             raise WarehouseError(
-                f"{name} exists and is not a training set that featurelayer wrote\n  fix  choose another name, or drop it first"
+                f"{name} exists and is not a training set that featurelayer wrote\n"
+                "  fix  choose another name, or drop it first"
             )
 
     # --- the rest ------------------------------------------------------------------------------------------------

@@ -33,8 +33,16 @@ def worlds(draw: st.DrawFn) -> tuple[FeatureView, list[dict[str, Any]]]:
     keys = draw(st.sampled_from([{"k": "text"}, {"k": "text", "n": "int64"}]))
     aware = draw(st.booleans())
     clock = "timestamptz" if aware else "timestamp"
-    columns = {"e": clock, "a": draw(st.sampled_from(["timestamp", "timestamptz"])), "c": "timestamp", "u": "int64", "until": clock,
-               "x": "float64", "y": "text", "z": "array<int64>"}  # fmt: skip
+    columns = {
+        "e": clock,
+        "a": draw(st.sampled_from(["timestamp", "timestamptz"])),
+        "c": "timestamp",
+        "u": "int64",
+        "until": clock,
+        "x": "float64",
+        "y": "text",
+        "z": "array<int64>",
+    }
     lateness = draw(st.sampled_from(["none", "column", "delay"]))
     view = make_view(
         "v",
@@ -76,7 +84,12 @@ def worlds(draw: st.DrawFn) -> tuple[FeatureView, list[dict[str, Any]]]:
 @st.composite
 def label_rows(draw: st.DrawFn, view: FeatureView, aware: bool) -> list[dict[str, Any]]:
     times = moments.map(lambda time: time.replace(tzinfo=UTC)) if aware else moments
-    row = {"k": st.none() | ids, "other": st.none() | ids, "t": st.none() | times, "note": st.none() | st.text(max_size=3)}
+    row = {
+        "k": st.none() | ids,
+        "other": st.none() | ids,
+        "t": st.none() | times,
+        "note": st.none() | st.text(max_size=3),
+    }
     if len(view.join_keys) > 1:
         row["n"] = st.none() | parts
     return draw(st.lists(st.fixed_dictionaries(row), max_size=70))
@@ -183,7 +196,9 @@ def test_snapshot_is_the_newest_visible_row_of_every_entity(engine: Engine, data
             winner = expected[entity]
             assert row["__fl_event_time"] == _micros(winner["e"])
             assert row["__fl_valid_to"] == (_micros(winner["until"]) if view.valid_to else None)
-            assert same([{f.name: row[f.name] for f in view.features}], [{f.name: winner[f.name] for f in view.features}])
+            assert same(
+                [{f.name: row[f.name] for f in view.features}], [{f.name: winner[f.name] for f in view.features}]
+            )
 
 
 def _micros(moment: datetime | None) -> int | None:

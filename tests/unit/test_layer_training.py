@@ -62,9 +62,13 @@ def test_labels_come_in_any_form(legs: FeatureLayer, tmp_path: Path, form: str) 
             connection.execute("CREATE SCHEMA lab; CREATE TABLE lab.cases AS SELECT * FROM given")
         labels = "lab.cases"
         if form == "model":
-            node = made.model(name="cases", node={"relation_name": '"db"."lab"."cases"', "config": {"meta": {}}, "columns": {}})
-            made.project(legs.project.root, made.manifest(
-                made.model(), node, exposures=(made.exposure("legs.arr_delay", label_timestamp="at"),)))  # fmt: skip
+            node = made.model(
+                name="cases", node={"relation_name": '"db"."lab"."cases"', "config": {"meta": {}}, "columns": {}}
+            )
+            made.project(
+                legs.project.root,
+                made.manifest(made.model(), node, exposures=(made.exposure("legs.arr_delay", label_timestamp="at"),)),
+            )
             labels = "cases"
     with legs.build_training_set("late", labels) as training_set:
         found = training_set.to_arrow()
@@ -75,7 +79,9 @@ def test_labels_come_in_any_form(legs: FeatureLayer, tmp_path: Path, form: str) 
 
 
 def test_csv_columns_stay_text_but_keys_and_time(legs: FeatureLayer, tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "l.csv", "tailnum,at,zip", "N1,2024-01-01T10:30:00Z,00123", "N1,2024-01-01 14:00:00+02,007")
+    path = write_csv(
+        tmp_path / "l.csv", "tailnum,at,zip", "N1,2024-01-01T10:30:00Z,00123", "N1,2024-01-01 14:00:00+02,007"
+    )
     with legs.build_training_set("late", path) as training_set:
         assert training_set.to_arrow().to_pylist() == [
             {"tailnum": "N1", "at": "2024-01-01T10:30:00Z", "zip": "00123", "legs__arr_delay": 5.0},
@@ -86,7 +92,10 @@ def test_csv_columns_stay_text_but_keys_and_time(legs: FeatureLayer, tmp_path: P
 
 
 def test_text_keys_of_a_csv_survive(tmp_path: Path) -> None:
-    found = layer(tmp_path, sql="CREATE TABLE legs AS SELECT '007' AS tailnum, TIMESTAMP '2024-01-01' AS landed_at, 1.0::DOUBLE AS arr_delay")
+    found = layer(
+        tmp_path,
+        sql="CREATE TABLE legs AS SELECT '007' AS tailnum, TIMESTAMP '2024-01-01' AS landed_at, 1::DOUBLE AS arr_delay",
+    )
     path = write_csv(tmp_path / "l.csv", "tailnum,at", "007,2024-01-02", "7,2024-01-02")
     with found.build_training_set("late", path) as training_set:
         assert training_set.to_arrow().to_pylist() == [
@@ -143,15 +152,30 @@ def test_hostile_names_and_values_are_only_data(tmp_path: Path) -> None:
         exposures=(made.exposure("legs.*", label_timestamp="at"),),
         sql=LEGS + f'; ALTER TABLE legs ADD COLUMN "{awkward.replace(chr(34), chr(34) * 2)}" DOUBLE DEFAULT 4',
     )
-    labels = pa.table({
-        "tailnum": ["'; DROP TABLE legs; --", "N1"], "at": TIMES[:2], "order": [1, 2], '"': ["a", "b"], "__fl_id": [7, 8],
-        "Y": [1, 2], "y": [3, 4], "ключ": ["x", "y"], "l": [0, 0],
-    })  # fmt: skip
+    labels = pa.table(
+        {
+            "tailnum": ["'; DROP TABLE legs; --", "N1"],
+            "at": TIMES[:2],
+            "order": [1, 2],
+            '"': ["a", "b"],
+            "__fl_id": [7, 8],
+            "Y": [1, 2],
+            "y": [3, 4],
+            "ключ": ["x", "y"],
+            "l": [0, 0],
+        }
+    )
     with found.build_training_set("late", labels) as training_set:
         for form in ("arrow", "parquet"):
-            rows = training_set.to_arrow() if form == "arrow" else pq.read_table(training_set.to_parquet(tmp_path / "o.parquet"))
+            rows = (
+                training_set.to_arrow()
+                if form == "arrow"
+                else pq.read_table(training_set.to_parquet(tmp_path / "o.parquet"))
+            )
             assert rows.column_names == [*labels.column_names, "legs__arr_delay", f"legs__{awkward}"]
-            assert [column.to_pylist() for column in rows.columns[:9]] == [column.to_pylist() for column in labels.columns]
+            assert [column.to_pylist() for column in rows.columns[:9]] == [
+                column.to_pylist() for column in labels.columns
+            ]
             assert rows.columns[9].to_pylist() == [7.0, None]
             assert rows.columns[10].to_pylist() == [4.0, 4.0]
         assert '"Y","y"' in training_set.to_csv(tmp_path / "o.csv").read_text().splitlines()[0]
@@ -185,10 +209,16 @@ def test_every_missing_column_is_reported_at_once(legs: FeatureLayer) -> None:
 def test_text_where_numbers_belong(tmp_path: Path) -> None:
     entities = {"plane": {"keys": {"tailnum": "integer"}}}
     node = made.model(columns={"tailnum": made.column("integer", join_key="plane")})
-    made.project(tmp_path, made.manifest(node, exposures=(made.exposure("legs.arr_delay", label_timestamp="at"),)), entities=entities)
+    made.project(
+        tmp_path,
+        made.manifest(node, exposures=(made.exposure("legs.arr_delay", label_timestamp="at"),)),
+        entities=entities,
+    )
     (tmp_path / "profiles.yml").write_text("shop: {target: dev, outputs: {dev: {type: duckdb, path: db.duckdb}}}\n")
     with duckdb.connect(str(tmp_path / "db.duckdb")) as connection:
-        connection.execute("CREATE TABLE legs AS SELECT 7 AS tailnum, TIMESTAMP '2024-01-01' AS landed_at, 1.5::DOUBLE AS arr_delay")
+        connection.execute(
+            "CREATE TABLE legs AS SELECT 7 AS tailnum, TIMESTAMP '2024-01-01' AS landed_at, 1.5::DOUBLE AS arr_delay"
+        )
     found = FeatureLayer(tmp_path, profiles_dir=tmp_path)
     message = failure(found, pa.table({"tailnum": ["007"], "at": TIMES[:1]}))
     assert "label column 'tailnum' is text, the key tailnum is int32" in message
@@ -215,7 +245,9 @@ def test_values_finer_than_a_microsecond_are_refused(legs: FeatureLayer, tmp_pat
         pq.write_table(labels, tmp_path / "l.parquet")
         labels = tmp_path / "l.parquet"
     elif form == "csv":
-        labels = write_csv(tmp_path / "l.csv", "tailnum,at", "N1,2024-01-01 10:00:00.000001000", "N1,2024-01-01 10:00:00.000001001")
+        labels = write_csv(
+            tmp_path / "l.csv", "tailnum,at", "N1,2024-01-01 10:00:00.000001000", "N1,2024-01-01 10:00:00.000001001"
+        )
     elif form == "pandas":
         labels = labels.to_pandas()
     message = failure(legs, labels)
@@ -265,13 +297,15 @@ def test_files_that_are_none(legs: FeatureLayer, tmp_path: Path) -> None:
 
 
 def test_names_that_do_not_exist(legs: FeatureLayer) -> None:
-    with pytest.raises(UnknownNameError, match="no feature service 'lat' .did you mean 'late'"):
+    with pytest.raises(UnknownNameError, match=r"no feature service 'lat' .did you mean 'late'"):
         legs.build_training_set("lat", LABELS)
     with pytest.raises(PlanError, match="arr_dely"):
         legs.build_training_set(features=["legs.arr_dely"], labels=LABELS)
     with pytest.raises(UnknownNameError, match="no mode 'asof'"):
         legs.build_training_set("late", LABELS, mode="asof")
-    assert "'tailnr' is not a request key of late (did you mean 'tailnum'?)" in failure(legs, LABELS, keys={"tailnr": "y"})
+    assert "'tailnr' is not a request key of late (did you mean 'tailnum'?)" in failure(
+        legs, LABELS, keys={"tailnr": "y"}
+    )
 
 
 # --- views that can't be joined -----------------------------------------------------------------------------------
@@ -301,14 +335,22 @@ def test_a_relation_that_is_not_what_the_annotations_say(tmp_path: Path) -> None
 
 def test_a_static_view_must_be_unique(tmp_path: Path) -> None:
     node = made.model(static=True, drop=("landed_at",), config={"event_time": None})
-    found = layer(tmp_path, node, sql="CREATE TABLE legs AS FROM (VALUES ('N1', 1.0::DOUBLE), ('N1', 2.0), ('N2', 1.0)) t(tailnum, arr_delay)")
+    found = layer(
+        tmp_path,
+        node,
+        sql="CREATE TABLE legs AS FROM (VALUES ('N1', 1.0::DOUBLE), ('N1', 2.0), ('N2', 1.0)) t(tailnum, arr_delay)",
+    )
     message = failure(found, LABELS)
     assert "legs: a static view must have one row per key" in message
     assert "tailnum = 'N1'" in message
 
 
 def test_event_times_finer_than_a_microsecond(tmp_path: Path) -> None:
-    found = layer(tmp_path, sql="CREATE TABLE legs AS SELECT 'N1' AS tailnum, TIMESTAMP_NS '2024-01-01 00:00:00.000000001' AS landed_at, 1.0::DOUBLE AS arr_delay")
+    found = layer(
+        tmp_path,
+        sql="CREATE TABLE legs AS SELECT 'N1' AS tailnum, TIMESTAMP_NS '2024-01-01 00:00:00.000000001' AS landed_at, "
+        "1.0::DOUBLE AS arr_delay",
+    )
     assert "legs: 'landed_at' has values finer than a microsecond" in failure(found, LABELS)
 
 
@@ -338,8 +380,10 @@ def test_a_failed_write_leaves_nothing(legs: FeatureLayer, tmp_path: Path, monke
     folder.mkdir()
     (folder / "o.parquet").write_text("yesterday's")
     with legs.build_training_set("late", LABELS) as training_set:
+
         def fail(*_: Any) -> None:
             raise WarehouseError("the disk is full")
+
         monkeypatch.setattr(training_set, "_digest_file", fail)
         with pytest.raises(WarehouseError, match="disk is full"):
             training_set.to_parquet(folder / "o.parquet")
@@ -375,18 +419,26 @@ def test_the_lock_says_what_went_in_and_out(legs: FeatureLayer, tmp_path: Path) 
 
 def test_the_report_counts_what_happened(legs: FeatureLayer) -> None:
     ttl = {"ttl": "1 hour"}
-    made.project(legs.project.root, made.manifest(
-        made.model(**ttl, columns={"arr_delay": made.column("double", default=0.5)}),
-        exposures=(made.exposure("legs.arr_delay", label_timestamp="at"),)))  # fmt: skip
+    made.project(
+        legs.project.root,
+        made.manifest(
+            made.model(**ttl, columns={"arr_delay": made.column("double", default=0.5)}),
+            exposures=(made.exposure("legs.arr_delay", label_timestamp="at"),),
+        ),
+    )
     labels = pa.table({"tailnum": ["N1", "N1", "N2", "N9", None], "at": [*TIMES[:3], TIMES[1], TIMES[0]]})
-    with FeatureLayer(legs.project.root, profiles_dir=legs.project.root).build_training_set("late", labels) as training_set:
+    with FeatureLayer(legs.project.root, profiles_dir=legs.project.root).build_training_set(
+        "late", labels
+    ) as training_set:
         assert values(training_set.to_arrow()) == [5.0, None, -3.5, 0.5, 0.5]
         (view,), (feature,) = training_set.report.views, training_set.report.features
     assert (view.matched, view.missing, view.expired, view.ties) == (3, 2, 0, 0)
     assert (feature.null, feature.missing, feature.default) == (0.2, 0.4, 0.4)
     assert view.age["max"].total_seconds() == 1800
     late = pa.table({"tailnum": ["N1", "N2"], "at": [datetime(2024, 1, 1, 15), datetime(2024, 1, 1, 8)]})
-    with FeatureLayer(legs.project.root, profiles_dir=legs.project.root).build_training_set("late", late) as training_set:
+    with FeatureLayer(legs.project.root, profiles_dir=legs.project.root).build_training_set(
+        "late", late
+    ) as training_set:
         (view,) = training_set.report.views
     assert (view.matched, view.missing, view.expired) == (0, 1, 1)
     assert any("no label found a row" in warning for warning in training_set.report.warnings)
@@ -401,17 +453,29 @@ def test_ties_that_only_content_broke_are_warned_about(tmp_path: Path) -> None:
 
 
 def test_types_come_out_as_they_are_in_the_warehouse(tmp_path: Path) -> None:
-    columns = {"big": made.column("bigint"), "money": made.column("decimal(38,9)"), "ids": made.column("bigint[]"), "flag": made.column("boolean"),
-               "at_": made.column("timestamptz"), "huge": made.column("hugeint")}  # fmt: skip
+    columns = {
+        "big": made.column("bigint"),
+        "money": made.column("decimal(38,9)"),
+        "ids": made.column("bigint[]"),
+        "flag": made.column("boolean"),
+        "at_": made.column("timestamptz"),
+        "huge": made.column("hugeint"),
+    }
     found = layer(
-        tmp_path, made.model(columns=columns), exposures=(made.exposure("legs.*", label_timestamp="at"),),
-        sql="CREATE TABLE legs AS SELECT 'N1' AS tailnum, TIMESTAMP '2024-01-01' AS landed_at, 'nan'::DOUBLE AS arr_delay, "
-            "9007199254740993::BIGINT AS big, 12345678901234567890123456789.123456789::DECIMAL(38,9) AS money, "
-            "[9223372036854775807, NULL]::BIGINT[] AS ids, true AS flag, TIMESTAMPTZ '2024-01-01 02:00+02' AS at_, "
-            "9223372036854775808::HUGEINT AS huge",
-    )  # fmt: skip
+        tmp_path,
+        made.model(columns=columns),
+        exposures=(made.exposure("legs.*", label_timestamp="at"),),
+        sql="CREATE TABLE legs AS SELECT 'N1' AS tailnum, TIMESTAMP '2024-01-01' AS landed_at, "
+        "'nan'::DOUBLE AS arr_delay, "
+        "9007199254740993::BIGINT AS big, 12345678901234567890123456789.123456789::DECIMAL(38,9) AS money, "
+        "[9223372036854775807, NULL]::BIGINT[] AS ids, true AS flag, TIMESTAMPTZ '2024-01-01 02:00+02' AS at_, "
+        "9223372036854775808::HUGEINT AS huge",
+    )
     with found.build_training_set("late", LABELS.slice(0, 1)) as training_set:
-        rows = [training_set.to_arrow().to_pylist()[0], pq.read_table(training_set.to_parquet(tmp_path / "o.parquet")).to_pylist()[0]]
+        rows = [
+            training_set.to_arrow().to_pylist()[0],
+            pq.read_table(training_set.to_parquet(tmp_path / "o.parquet")).to_pylist()[0],
+        ]
     for row in rows:
         assert row["legs__big"] == 9007199254740993
         assert row["legs__money"] == Decimal("12345678901234567890123456789.123456789")
@@ -429,7 +493,9 @@ def run(found: FeatureLayer, *arguments: str) -> int:
     return main(["build-training-set", "--project-dir", root, "--profiles-dir", root, *arguments])
 
 
-def test_the_command_writes_a_file_a_lock_and_a_report(legs: FeatureLayer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_a_file_a_lock_and_a_report(
+    legs: FeatureLayer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pq.write_table(LABELS, tmp_path / "l.parquet")
     arguments = ["--service", "late", "--labels", str(tmp_path / "l.parquet"), "--output", str(tmp_path / "o.parquet")]
     assert run(legs, *arguments) == 0
@@ -443,9 +509,23 @@ def test_the_command_writes_a_file_a_lock_and_a_report(legs: FeatureLayer, tmp_p
     assert (tmp_path / "other.lock.json").exists()
 
 
-def test_the_command_shows_sql_that_runs_as_it_is(legs: FeatureLayer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_shows_sql_that_runs_as_it_is(
+    legs: FeatureLayer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pq.write_table(LABELS, tmp_path / "l.parquet")
-    assert run(legs, "--features", "legs.arr_delay", "--label-timestamp", "at", "--labels", str(tmp_path / "l.parquet"), "--show-sql") == 0
+    assert (
+        run(
+            legs,
+            "--features",
+            "legs.arr_delay",
+            "--label-timestamp",
+            "at",
+            "--labels",
+            str(tmp_path / "l.parquet"),
+            "--show-sql",
+        )
+        == 0
+    )
     sql = capsys.readouterr().out
     with duckdb.connect(str(legs.project.root / "db.duckdb")) as connection:
         found = connection.execute(sql).fetchall()
@@ -460,7 +540,11 @@ def test_the_command_shows_sql_that_runs_as_it_is(legs: FeatureLayer, tmp_path: 
         (["--labels", "x.parquet", "--output", "o.parquet"], 2, "either --service or --features"),
         (["--service", "late", "--labels", "x", "--output", "o.json"], 2, "must end in .parquet or .csv"),
         (["--service", "late", "--labels", "x", "--output", "o.csv", "--key", "a"], 2, "REQUEST_KEY=LABEL_COLUMN"),
-        (["--service", "late", "--labels", "x", "--output", "o.csv", "--as-table", "t"], 2, "either --output or --as-table"),
+        (
+            ["--service", "late", "--labels", "x", "--output", "o.csv", "--as-table", "t"],
+            2,
+            "either --output or --as-table",
+        ),
     ],
 )
 def test_the_command_says_what_is_wrong(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from sqlglot import exp
 
@@ -43,7 +43,13 @@ RANK = f"{RESERVED}rank"
 AT = f"{RESERVED}at"
 IS_LABEL = f"{RESERVED}is_label"
 # Naive UTC timestamps have no daylight saving time, so a day is 24 hours in every engine.
-_UNITS = (("DAY", 86_400_000_000), ("HOUR", 3_600_000_000), ("MINUTE", 60_000_000), ("SECOND", 1_000_000), ("MICROSECOND", 1))
+_UNITS = (
+    ("DAY", 86_400_000_000),
+    ("HOUR", 3_600_000_000),
+    ("MINUTE", 60_000_000),
+    ("SECOND", 1_000_000),
+    ("MICROSECOND", 1),
+)
 VALID_TO = f"{RESERVED}valid_to"
 
 
@@ -62,7 +68,7 @@ def table(name: str, alias: str | None = None) -> exp.Table:
 
 def named(expression: exp.Expression, name: str) -> exp.Alias:
     """`expression AS "name"`."""
-    return exp.alias_(expression, name, quoted=True)
+    return exp.Alias(this=expression, alias=exp.to_identifier(name, quoted=True))
 
 
 def key_alias(position: int) -> str:
@@ -71,12 +77,18 @@ def key_alias(position: int) -> str:
 
 
 def not_null(expression: exp.Expression) -> exp.Is:
+    """`expression IS NOT NULL`."""
     return exp.Is(this=expression, expression=exp.Not(this=exp.Null()))
 
 
 def both(*conditions: exp.Expression) -> exp.Expression:
     """All conditions at once."""
-    return exp.and_(*conditions)
+    return cast("exp.Expression", exp.and_(*conditions))
+
+
+def call(name: str, *arguments: exp.Expression) -> exp.Expression:
+    """A function by its name."""
+    return cast("exp.Expression", exp.func(name, *arguments))
 
 
 class Dialect:
@@ -120,7 +132,9 @@ class Dialect:
             return exp.cast(exp.Null(), self.type(dtype))
         if isinstance(value, list | tuple):
             assert dtype.element is not None
-            return exp.cast(exp.Array(expressions=[self.literal(item, dtype.element) for item in value]), self.type(dtype))
+            return exp.cast(
+                exp.Array(expressions=[self.literal(item, dtype.element) for item in value]), self.type(dtype)
+            )
         if isinstance(value, bool):
             return exp.cast(exp.Boolean(this=value), self.type(dtype))
         text = value.isoformat() if hasattr(value, "isoformat") else str(value)
@@ -282,7 +296,7 @@ class Dialect:
 
     def micros(self, expression: exp.Expression) -> exp.Expression:
         """A naive UTC timestamp as whole microseconds since 1970."""
-        return exp.func("EPOCH_US", expression)
+        return call("EPOCH_US", expression)
 
     def final(self, plan: Plan, *, rank: bool) -> exp.Select:
         """The spine with every view's row joined by id, in order: as many rows as the spine has."""
@@ -306,7 +320,11 @@ class Dialect:
         assert isinstance(plan.spine, Entities)
         join = plan.joins[0]
         event = self.micros(col(EVENT, join.name)) if join.event else exp.cast(exp.Null(), exp.DataType.build("BIGINT"))
-        until = self.micros(col(VALID_TO, join.name)) if join.valid_to else exp.cast(exp.Null(), exp.DataType.build("BIGINT"))
+        until = (
+            self.micros(col(VALID_TO, join.name))
+            if join.valid_to
+            else exp.cast(exp.Null(), exp.DataType.build("BIGINT"))
+        )
         return select.select(
             *(named(col(key.alias, LABELS), key.name) for key in plan.spine.keys),
             named(event, EVENT_MICROS),
@@ -340,7 +358,7 @@ class Dialect:
         labels = self.label_checks(plan.spine) if isinstance(plan.spine, Labels) else ()
         return (*labels, *views.values())
 
-    def label_checks(self, labels: Labels) -> tuple[Check, ...]:
+    def label_checks(self, labels: Labels) -> tuple[Check, ...]:  # noqa: ARG002 (engines that load labels override)
         """Checks of the label rows themselves."""
         return ()
 
@@ -399,7 +417,12 @@ class Dialect:
         columns = (
             (*(c.name for c in plan.spine.columns), *(f.name for join in plan.joins for f in join.features))
             if isinstance(plan.spine, Labels)
-            else (*(k.name for k in plan.spine.keys), EVENT_MICROS, VALID_TO_MICROS, *(f.name for f in plan.joins[0].features))
+            else (
+                *(k.name for k in plan.spine.keys),
+                EVENT_MICROS,
+                VALID_TO_MICROS,
+                *(f.name for f in plan.joins[0].features),
+            )
         )
         return Script(
             title=plan.title,
@@ -501,7 +524,7 @@ class Dialect:
         rank = exp.Window(
             this=exp.RowNumber(), partition_by=[col(ID, "m")], order=exp.Order(expressions=self.tie_order(join, "f"))
         )
-        wanted = [exp.EQ(this=col(IS_LABEL, "m"), expression=exp.Literal.number(1))]
+        wanted: list[exp.Expression] = [exp.EQ(this=col(IS_LABEL, "m"), expression=exp.Literal.number(1))]
         wanted += self.fresh(join, col(EVENT, "m"), col(AT, "m"))
         return (
             exp.select(

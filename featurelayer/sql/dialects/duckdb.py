@@ -18,7 +18,19 @@ from typing import Any
 from sqlglot import exp
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.dialects.base import LABELS, RANK, VALID_TO, Dialect, both, col, key_alias, named, not_null, table
+from featurelayer.sql.dialects.base import (
+    LABELS,
+    RANK,
+    VALID_TO,
+    Dialect,
+    both,
+    call,
+    col,
+    key_alias,
+    named,
+    not_null,
+    table,
+)
 from featurelayer.sql.plan import (
     EVENT,
     ID,
@@ -41,6 +53,8 @@ TIED = f"{RESERVED}tied"
 
 
 class DuckDB(Dialect):
+    """DuckDB 1.4.1 and later: a thin ASOF match, a fetch by hash join, ties resolved where there are any."""
+
     name = "duckdb"
     text_type = "VARCHAR"
 
@@ -60,7 +74,7 @@ class DuckDB(Dialect):
                 return super().type_text(dtype)
 
     def finer_than_microseconds(self, value: exp.Expression) -> exp.Expression:
-        remainder = exp.Mod(this=exp.func("EPOCH_NS", value), expression=exp.Literal.number(1000))
+        remainder = exp.Mod(this=call("EPOCH_NS", value), expression=exp.Literal.number(1000))
         return exp.NEQ(this=remainder, expression=exp.Literal.number(0))
 
     def comparable(self, column: Column, alias: str) -> list[exp.Expression]:
@@ -82,14 +96,19 @@ class DuckDB(Dialect):
                     exp.Is(this=exp.TryCast(this=col(column.alias), to=self.type(column.cast)), expression=exp.Null()),
                 )
                 checks.append(
-                    self._label_check(labels, column.alias, bad, f"label column '{column.name}' must be {kind}; it holds {{rows}}",
-                                      "correct these rows")  # fmt: skip
+                    self._label_check(
+                        labels,
+                        column.alias,
+                        bad,
+                        f"label column '{column.name}' must be {kind}; it holds {{rows}}",
+                        "correct these rows",
+                    )
                 )
         time = labels.time
         if time is not None and (time.nanoseconds or time.cast is not None):
             if time.cast is not None:
                 digits = exp.Literal.string(r"\.\d{6}\d*[1-9]")
-                finer: exp.Expression = exp.func("REGEXP_MATCHES", col(time.alias), digits)
+                finer: exp.Expression = call("REGEXP_MATCHES", col(time.alias), digits)
             else:
                 finer = self.finer_than_microseconds(col(time.alias))
             message = f"label column '{time.name}' has values finer than a microsecond: {{rows}}"
@@ -100,8 +119,14 @@ class DuckDB(Dialect):
     def _label_check(self, labels: Labels, column: str, bad: exp.Expression, message: str, fix: str) -> Check:
         row, value = f"{RESERVED}row", f"{RESERVED}value"
         numbered = exp.select(exp.Star(), named(exp.Window(this=exp.RowNumber()), row))
-        numbered = numbered.from_(self.label_source(labels)).subquery("labels")
-        select = exp.select(named(col(column), value), col(row)).from_(numbered).where(bad).order_by(col(row)).limit(3)
+        numbered = numbered.from_(self.label_source(labels))
+        select = (
+            exp.select(named(col(column), value), col(row))
+            .from_(numbered.subquery("labels"))
+            .where(bad)
+            .order_by(col(row))
+            .limit(3)
+        )
         return Check(sql=self.sql(select), message=message, fix=fix, about_labels=True)
 
     # --- the script ----------------------------------------------------------------------------------------------
@@ -175,7 +200,7 @@ class DuckDB(Dialect):
             .where(self.label_known(join, "l"))
         )
         keys = [key_alias(position) for position in range(len(join.keys))]
-        on = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
+        on: list[exp.Expression] = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
         if join.available is None:
             # Both clocks in step: shift the label instead of ten million rows.
             moment, at = self.utc_event("f", join), self.shift(col(TIME, "l"), -join.wait)
@@ -196,7 +221,7 @@ class DuckDB(Dialect):
     def _moments_in_reach(self, join: AsofJoin) -> exp.Select:
         """The view's keys and times, cut to what the labels can see."""
         assert join.event is not None
-        first, last = exp.func("GETVARIABLE", exp.Literal.string(FIRST)), exp.func("GETVARIABLE", exp.Literal.string(LAST))
+        first, last = call("GETVARIABLE", exp.Literal.string(FIRST)), call("GETVARIABLE", exp.Literal.string(LAST))
         reach = [self.usable(join, "f"), exp.LTE(this=self.event(join, "f"), expression=last)]
         reach += self.fresh(join, self.event(join, "f"), first)
         projections = [named(col(key.name, "f"), key_alias(position)) for position, (key, _) in enumerate(join.keys)]
@@ -264,11 +289,9 @@ class DuckDB(Dialect):
             this=exp.RowNumber(), partition_by=[col(ID, "m")], order=exp.Order(expressions=self.tie_order(join, "f"))
         )
         declared = self.greatest_first(join.order, "f") or [exp.Ordered(this=exp.Literal.number(1))]
-        level = exp.Window(
-            this=exp.func("DENSE_RANK"), partition_by=[col(ID, "m")], order=exp.Order(expressions=declared)
-        )
+        level = exp.Window(this=call("DENSE_RANK"), partition_by=[col(ID, "m")], order=exp.Order(expressions=declared))
         content = exp.Window(
-            this=exp.func("DENSE_RANK"),
+            this=call("DENSE_RANK"),
             partition_by=[col(ID, "m")],
             order=exp.Order(expressions=self.tie_order(join, "f")),
         )
@@ -295,7 +318,8 @@ class DuckDB(Dialect):
             .where(exp.EQ(this=col(RANK), expression=exp.Literal.number(1)))
         )
         losers = exp.Delete(
-            this=table(rows), where=exp.Where(this=exp.In(this=col(ID), query=exp.select(col(ID)).from_(table(tied)).subquery()))
+            this=table(rows),
+            where=exp.Where(this=exp.In(this=col(ID), query=exp.select(col(ID)).from_(table(tied)).subquery())),
         )
         insert = exp.Insert(
             this=exp.Schema(this=table(rows), expressions=[exp.to_identifier(name, quoted=True) for name in names]),
@@ -320,22 +344,28 @@ class DuckDB(Dialect):
         matched = Statement(sql=self.sql(exp.select(*counts).from_(table(rows))))
         if join.event is None:
             return JoinReport(join=join, matched=matched, expired=None, unusable=None, ties=None, ages=None)
-        age = exp.func("EPOCH_US", exp.Sub(this=col(TIME, "m"), expression=self.utc_event("m", join)))
+        age = call("EPOCH_US", exp.Sub(this=col(TIME, "m"), expression=self.utc_event("m", join)))
         quantiles = exp.Array(expressions=[exp.Literal.number(q) for q in ("0", "0.5", "0.9", "0.99", "1")])
         ages = (
-            exp.select(exp.func("QUANTILE_DISC", age, quantiles))
+            exp.select(call("QUANTILE_DISC", age, quantiles))
             .from_(table(match, "m"))
             .where(both(*(self.fresh(join, self.utc_event("m", join), col(TIME, "m")) or [exp.true()])))
         )
         unusable = (
             exp.select(exp.Count(this=exp.Star()))
             .from_(self.relation(join, "f"))
-            .where(exp.Not(this=exp.paren(both(*(not_null(col(c.name, "f")) for c in (join.event, join.available) if c)))))
+            .where(
+                exp.Not(this=exp.paren(both(*(not_null(col(c.name, "f")) for c in (join.event, join.available) if c))))
+            )
         )
-        ties = exp.select(exp.Count(this=exp.Distinct(expressions=[col(ID)]))).from_(table(f"{join.name}__ranked")).where(
-            both(
-                exp.EQ(this=col(f"{RESERVED}level"), expression=exp.Literal.number(1)),
-                exp.GT(this=col(f"{RESERVED}content"), expression=exp.Literal.number(1)),
+        ties = (
+            exp.select(exp.Count(this=exp.Distinct(expressions=[col(ID)])))
+            .from_(table(f"{join.name}__ranked"))
+            .where(
+                both(
+                    exp.EQ(this=col(f"{RESERVED}level"), expression=exp.Literal.number(1)),
+                    exp.GT(this=col(f"{RESERVED}content"), expression=exp.Literal.number(1)),
+                )
             )
         )
         return JoinReport(
@@ -352,7 +382,7 @@ class DuckDB(Dialect):
         match = f"{join.name}__match"
         stale = exp.Not(this=exp.paren(both(*self.fresh(join, self.utc_event("m", join), col(TIME, "m")))))
         matched = exp.select(exp.Count(this=exp.Star())).from_(table(match, "m")).where(stale)
-        first = exp.func("GETVARIABLE", exp.Literal.string(FIRST))
+        first = call("GETVARIABLE", exp.Literal.string(FIRST))
         assert join.ttl is not None
         before = exp.LT(this=self.event(join, "f"), expression=self.shift(first, -join.ttl))
         keys = [named(col(key.name, "f"), key_alias(position)) for position, (key, _) in enumerate(join.keys)]
@@ -362,7 +392,10 @@ class DuckDB(Dialect):
             .where(both(self.usable(join, "f"), before))
             .group_by(*(col(key.name, "f") for key, _ in join.keys))
         )
-        on = [exp.EQ(this=col(alias, "l"), expression=col(key_alias(i), "f")) for i, (_, alias) in enumerate(join.keys)]
+        on: list[exp.Expression] = [
+            exp.EQ(this=col(alias, "l"), expression=col(key_alias(position), "f"))
+            for position, (_, alias) in enumerate(join.keys)
+        ]
         on.append(exp.GTE(this=col(TIME, "l"), expression=col(f"{RESERVED}at", "f")))
         unmatched = exp.Not(this=exp.In(this=col(ID, "l"), query=exp.select(col(ID)).from_(table(match)).subquery()))
         beyond = (
