@@ -88,6 +88,10 @@ def _plain(array: pa.Array) -> pa.Array:
         array = array.storage
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if pa.types.is_string_view(array.type):
+        array = array.cast(pa.large_string())
+    if pa.types.is_binary_view(array.type):
+        array = array.cast(pa.large_binary())
     if pa.types.is_map(array.type):
         entries = pa.struct([array.type.key_field, array.type.item_field])
         array = array.cast(pa.list_(entries))

@@ -1,0 +1,276 @@
+-- training set of service, mode known_at
+
+-- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
+CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
+SELECT
+  ROW_NUMBER() OVER () - 1 AS "__fl_id",
+  "predicted_at" AT TIME ZONE 'UTC' AS "__fl_time",
+  "tailnum" AS "tailnum",
+  "origin" AS "origin",
+  "dest" AS "dest",
+  "hour" AS "hour",
+  "predicted_at" AS "predicted_at"
+FROM READ_PARQUET('labels.parquet');
+
+SET VARIABLE __fl_first = (
+SELECT
+  MIN("__fl_time")
+FROM "__fl_labels"
+);
+
+SET VARIABLE __fl_last = (
+SELECT
+  MAX("__fl_time")
+FROM "__fl_labels"
+);
+
+-- origin_now: match the newest event time at or before each label among the rows available by then (rule 1).
+CREATE OR REPLACE TEMPORARY TABLE "origin_now__match" AS
+SELECT
+  "l"."__fl_id",
+  "l"."__fl_time",
+  "f"."__fl_k0",
+  "f"."__fl_event"
+FROM (
+  SELECT
+    "l"."__fl_id",
+    "l"."__fl_time",
+    "l"."origin" AS "__fl_k0"
+  FROM "__fl_labels" AS "l"
+  WHERE
+    "l"."__fl_time" IS NOT NULL AND "l"."origin" IS NOT NULL
+) AS "l"
+ASOF JOIN (
+  SELECT
+    "f"."airport" AS "__fl_k0",
+    CASE
+      WHEN "f"."known_at" > "f"."at" AT TIME ZONE 'UTC'
+      THEN "f"."known_at"
+      ELSE "f"."at" AT TIME ZONE 'UTC'
+    END AS "__fl_at",
+    MAX("f"."at") OVER (
+      PARTITION BY "f"."airport"
+      ORDER BY CASE
+        WHEN "f"."known_at" > "f"."at" AT TIME ZONE 'UTC'
+        THEN "f"."known_at"
+        ELSE "f"."at" AT TIME ZONE 'UTC'
+      END
+    ) AS "__fl_event"
+  FROM "memory"."main"."weather" AS "f"
+  SEMI JOIN "__fl_labels" AS "k"
+    ON "f"."airport" = "k"."origin"
+  WHERE
+    (
+      "f"."airport" IS NOT NULL AND "f"."at" IS NOT NULL AND "f"."known_at" IS NOT NULL
+    )
+    AND "f"."at" AT TIME ZONE 'UTC' <= GETVARIABLE('__fl_last')
+    AND "f"."at" AT TIME ZONE 'UTC' >= GETVARIABLE('__fl_first') - INTERVAL '3' HOUR
+) AS "f"
+  ON "l"."__fl_k0" = "f"."__fl_k0" AND "l"."__fl_time" >= "f"."__fl_at";
+
+-- origin_now: fetch the rows of that event time that were available by then, unless expired (rule 2).
+CREATE OR REPLACE TEMPORARY TABLE "origin_now__rows" AS
+SELECT
+  "m"."__fl_id",
+  "f"."wind" AS "wind"
+FROM "origin_now__match" AS "m"
+INNER JOIN "memory"."main"."weather" AS "f"
+  ON "m"."__fl_k0" = "f"."airport" AND "m"."__fl_event" = "f"."at"
+WHERE
+  "m"."__fl_event" AT TIME ZONE 'UTC' >= "m"."__fl_time" - INTERVAL '3' HOUR
+  AND "f"."known_at" IS NOT NULL
+  AND CASE
+    WHEN "f"."known_at" > "f"."at" AT TIME ZONE 'UTC'
+    THEN "f"."known_at"
+    ELSE "f"."at" AT TIME ZONE 'UTC'
+  END <= "m"."__fl_time";
+
+-- origin_now: resolve ties, where there are any (rule 3).
+CREATE OR REPLACE TEMPORARY TABLE "origin_now__tied" AS
+SELECT
+  "__fl_id"
+FROM "origin_now__rows"
+GROUP BY
+  "__fl_id"
+HAVING
+  COUNT(*) > 1;
+
+CREATE OR REPLACE TEMPORARY TABLE "origin_now__ranked" AS
+SELECT
+  "m"."__fl_id",
+  ROW_NUMBER() OVER (
+    PARTITION BY "m"."__fl_id"
+    ORDER BY "f"."known_at" DESC, "f"."wind" DESC, CAST("f"."wind" AS TEXT) DESC
+  ) AS "__fl_rank",
+  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC) AS "__fl_level",
+  DENSE_RANK() OVER (
+    PARTITION BY "m"."__fl_id"
+    ORDER BY "f"."known_at" DESC, "f"."wind" DESC, CAST("f"."wind" AS TEXT) DESC
+  ) AS "__fl_content",
+  "f"."wind" AS "wind"
+FROM "origin_now__match" AS "m"
+INNER JOIN "origin_now__tied" AS "t"
+  ON "t"."__fl_id" = "m"."__fl_id"
+INNER JOIN "memory"."main"."weather" AS "f"
+  ON "m"."__fl_k0" = "f"."airport" AND "m"."__fl_event" = "f"."at"
+WHERE
+  "m"."__fl_event" AT TIME ZONE 'UTC' >= "m"."__fl_time" - INTERVAL '3' HOUR
+  AND "f"."known_at" IS NOT NULL
+  AND CASE
+    WHEN "f"."known_at" > "f"."at" AT TIME ZONE 'UTC'
+    THEN "f"."known_at"
+    ELSE "f"."at" AT TIME ZONE 'UTC'
+  END <= "m"."__fl_time";
+
+DELETE FROM "origin_now__rows"
+WHERE
+  "__fl_id" IN (
+    SELECT
+      "__fl_id"
+    FROM "origin_now__tied"
+  );
+
+INSERT INTO "origin_now__rows" (
+  "__fl_id",
+  "wind"
+)
+SELECT
+  "__fl_id",
+  "wind"
+FROM "origin_now__ranked"
+WHERE
+  "__fl_rank" = 1;
+
+-- dest_now: match the newest event time at or before each label among the rows available by then (rule 1).
+CREATE OR REPLACE TEMPORARY TABLE "dest_now__match" AS
+SELECT
+  "l"."__fl_id",
+  "l"."__fl_time",
+  "f"."__fl_k0",
+  "f"."__fl_event"
+FROM (
+  SELECT
+    "l"."__fl_id",
+    "l"."__fl_time",
+    "l"."dest" AS "__fl_k0"
+  FROM "__fl_labels" AS "l"
+  WHERE
+    "l"."__fl_time" IS NOT NULL AND "l"."dest" IS NOT NULL
+) AS "l"
+ASOF JOIN (
+  SELECT
+    "f"."airport" AS "__fl_k0",
+    CASE
+      WHEN "f"."known_at" > "f"."at" AT TIME ZONE 'UTC'
+      THEN "f"."known_at"
+      ELSE "f"."at" AT TIME ZONE 'UTC'
+    END AS "__fl_at",
+    MAX("f"."at") OVER (
+      PARTITION BY "f"."airport"
+      ORDER BY CASE
+        WHEN "f"."known_at" > "f"."at" AT TIME ZONE 'UTC'
+        THEN "f"."known_at"
+        ELSE "f"."at" AT TIME ZONE 'UTC'
+      END
+    ) AS "__fl_event"
+  FROM "memory"."main"."weather" AS "f"
+  SEMI JOIN "__fl_labels" AS "k"
+    ON "f"."airport" = "k"."dest"
+  WHERE
+    (
+      "f"."airport" IS NOT NULL AND "f"."at" IS NOT NULL AND "f"."known_at" IS NOT NULL
+    )
+    AND "f"."at" AT TIME ZONE 'UTC' <= GETVARIABLE('__fl_last')
+    AND "f"."at" AT TIME ZONE 'UTC' >= GETVARIABLE('__fl_first') - INTERVAL '3' HOUR
+) AS "f"
+  ON "l"."__fl_k0" = "f"."__fl_k0" AND "l"."__fl_time" >= "f"."__fl_at";
+
+-- dest_now: fetch the rows of that event time that were available by then, unless expired (rule 2).
+CREATE OR REPLACE TEMPORARY TABLE "dest_now__rows" AS
+SELECT
+  "m"."__fl_id",
+  "f"."wind" AS "wind"
+FROM "dest_now__match" AS "m"
+INNER JOIN "memory"."main"."weather" AS "f"
+  ON "m"."__fl_k0" = "f"."airport" AND "m"."__fl_event" = "f"."at"
+WHERE
+  "m"."__fl_event" AT TIME ZONE 'UTC' >= "m"."__fl_time" - INTERVAL '3' HOUR
+  AND "f"."known_at" IS NOT NULL
+  AND CASE
+    WHEN "f"."known_at" > "f"."at" AT TIME ZONE 'UTC'
+    THEN "f"."known_at"
+    ELSE "f"."at" AT TIME ZONE 'UTC'
+  END <= "m"."__fl_time";
+
+-- dest_now: resolve ties, where there are any (rule 3).
+CREATE OR REPLACE TEMPORARY TABLE "dest_now__tied" AS
+SELECT
+  "__fl_id"
+FROM "dest_now__rows"
+GROUP BY
+  "__fl_id"
+HAVING
+  COUNT(*) > 1;
+
+CREATE OR REPLACE TEMPORARY TABLE "dest_now__ranked" AS
+SELECT
+  "m"."__fl_id",
+  ROW_NUMBER() OVER (
+    PARTITION BY "m"."__fl_id"
+    ORDER BY "f"."known_at" DESC, "f"."wind" DESC, CAST("f"."wind" AS TEXT) DESC
+  ) AS "__fl_rank",
+  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC) AS "__fl_level",
+  DENSE_RANK() OVER (
+    PARTITION BY "m"."__fl_id"
+    ORDER BY "f"."known_at" DESC, "f"."wind" DESC, CAST("f"."wind" AS TEXT) DESC
+  ) AS "__fl_content",
+  "f"."wind" AS "wind"
+FROM "dest_now__match" AS "m"
+INNER JOIN "dest_now__tied" AS "t"
+  ON "t"."__fl_id" = "m"."__fl_id"
+INNER JOIN "memory"."main"."weather" AS "f"
+  ON "m"."__fl_k0" = "f"."airport" AND "m"."__fl_event" = "f"."at"
+WHERE
+  "m"."__fl_event" AT TIME ZONE 'UTC' >= "m"."__fl_time" - INTERVAL '3' HOUR
+  AND "f"."known_at" IS NOT NULL
+  AND CASE
+    WHEN "f"."known_at" > "f"."at" AT TIME ZONE 'UTC'
+    THEN "f"."known_at"
+    ELSE "f"."at" AT TIME ZONE 'UTC'
+  END <= "m"."__fl_time";
+
+DELETE FROM "dest_now__rows"
+WHERE
+  "__fl_id" IN (
+    SELECT
+      "__fl_id"
+    FROM "dest_now__tied"
+  );
+
+INSERT INTO "dest_now__rows" (
+  "__fl_id",
+  "wind"
+)
+SELECT
+  "__fl_id",
+  "wind"
+FROM "dest_now__ranked"
+WHERE
+  "__fl_rank" = 1;
+
+-- Every label once, in its order, with the features of its rows.
+SELECT
+  "__fl_labels"."tailnum" AS "tailnum",
+  "__fl_labels"."origin" AS "origin",
+  "__fl_labels"."dest" AS "dest",
+  "__fl_labels"."hour" AS "hour",
+  "__fl_labels"."predicted_at" AS "predicted_at",
+  "origin_now"."wind" AS "origin_now__wind",
+  "dest_now"."wind" AS "dest_now__wind"
+FROM "__fl_labels"
+LEFT JOIN "origin_now__rows" AS "origin_now"
+  ON "origin_now"."__fl_id" = "__fl_labels"."__fl_id"
+LEFT JOIN "dest_now__rows" AS "dest_now"
+  ON "dest_now"."__fl_id" = "__fl_labels"."__fl_id"
+ORDER BY
+  "__fl_labels"."__fl_id";

@@ -1,0 +1,134 @@
+-- training set of service, mode known_at
+
+-- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
+CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
+SELECT
+  ROW_NUMBER() OVER () - 1 AS "__fl_id",
+  "predicted_at" AT TIME ZONE 'UTC' AS "__fl_time",
+  "tailnum" AS "tailnum",
+  "origin" AS "origin",
+  "dest" AS "dest",
+  "hour" AS "hour",
+  "predicted_at" AS "predicted_at"
+FROM READ_PARQUET('labels.parquet');
+
+SET VARIABLE __fl_first = (
+SELECT
+  MIN("__fl_time")
+FROM "__fl_labels"
+);
+
+SET VARIABLE __fl_last = (
+SELECT
+  MAX("__fl_time")
+FROM "__fl_labels"
+);
+
+-- hourly: match the newest event time before each label (rule 1).
+CREATE OR REPLACE TEMPORARY TABLE "hourly__match" AS
+SELECT
+  "l"."__fl_id",
+  "l"."__fl_time",
+  "f"."__fl_k0",
+  "f"."__fl_k1",
+  "f"."__fl_event"
+FROM (
+  SELECT
+    "l"."__fl_id",
+    "l"."__fl_time",
+    "l"."origin" AS "__fl_k0",
+    "l"."hour" AS "__fl_k1"
+  FROM "__fl_labels" AS "l"
+  WHERE
+    "l"."__fl_time" IS NOT NULL
+    AND "l"."origin" IS NOT NULL
+    AND "l"."hour" IS NOT NULL
+) AS "l"
+ASOF JOIN (
+  SELECT
+    "f"."airport" AS "__fl_k0",
+    "f"."hour" AS "__fl_k1",
+    "f"."day" AS "__fl_event"
+  FROM "memory"."main"."hourly" AS "f"
+  SEMI JOIN "__fl_labels" AS "k"
+    ON "f"."airport" = "k"."origin" AND "f"."hour" = "k"."hour"
+  WHERE
+    (
+      "f"."airport" IS NOT NULL AND "f"."hour" IS NOT NULL AND "f"."day" IS NOT NULL
+    )
+    AND CAST("f"."day" AS TIMESTAMP) <= GETVARIABLE('__fl_last')
+) AS "f"
+  ON "l"."__fl_k0" = "f"."__fl_k0"
+  AND "l"."__fl_k1" = "f"."__fl_k1"
+  AND "l"."__fl_time" - INTERVAL '1' DAY >= CAST("f"."__fl_event" AS TIMESTAMP);
+
+-- hourly: fetch the rows of that event time.
+CREATE OR REPLACE TEMPORARY TABLE "hourly__rows" AS
+SELECT
+  "m"."__fl_id",
+  "f"."n" AS "n"
+FROM "hourly__match" AS "m"
+INNER JOIN "memory"."main"."hourly" AS "f"
+  ON (
+    "m"."__fl_k0" = "f"."airport" AND "m"."__fl_k1" = "f"."hour"
+  )
+  AND "m"."__fl_event" = "f"."day";
+
+-- hourly: resolve ties, where there are any (rule 3).
+CREATE OR REPLACE TEMPORARY TABLE "hourly__tied" AS
+SELECT
+  "__fl_id"
+FROM "hourly__rows"
+GROUP BY
+  "__fl_id"
+HAVING
+  COUNT(*) > 1;
+
+CREATE OR REPLACE TEMPORARY TABLE "hourly__ranked" AS
+SELECT
+  "m"."__fl_id",
+  ROW_NUMBER() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC) AS "__fl_rank",
+  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY 1) AS "__fl_level",
+  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC) AS "__fl_content",
+  "f"."n" AS "n"
+FROM "hourly__match" AS "m"
+INNER JOIN "hourly__tied" AS "t"
+  ON "t"."__fl_id" = "m"."__fl_id"
+INNER JOIN "memory"."main"."hourly" AS "f"
+  ON (
+    "m"."__fl_k0" = "f"."airport" AND "m"."__fl_k1" = "f"."hour"
+  )
+  AND "m"."__fl_event" = "f"."day";
+
+DELETE FROM "hourly__rows"
+WHERE
+  "__fl_id" IN (
+    SELECT
+      "__fl_id"
+    FROM "hourly__tied"
+  );
+
+INSERT INTO "hourly__rows" (
+  "__fl_id",
+  "n"
+)
+SELECT
+  "__fl_id",
+  "n"
+FROM "hourly__ranked"
+WHERE
+  "__fl_rank" = 1;
+
+-- Every label once, in its order, with the features of its rows.
+SELECT
+  "__fl_labels"."tailnum" AS "tailnum",
+  "__fl_labels"."origin" AS "origin",
+  "__fl_labels"."dest" AS "dest",
+  "__fl_labels"."hour" AS "hour",
+  "__fl_labels"."predicted_at" AS "predicted_at",
+  "hourly"."n" AS "hourly__n"
+FROM "__fl_labels"
+LEFT JOIN "hourly__rows" AS "hourly"
+  ON "hourly"."__fl_id" = "__fl_labels"."__fl_id"
+ORDER BY
+  "__fl_labels"."__fl_id";

@@ -1,0 +1,86 @@
+-- training set of service, mode known_at
+
+-- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
+CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
+SELECT
+  ROW_NUMBER() OVER () - 1 AS "__fl_id",
+  "predicted_at" AT TIME ZONE 'UTC' AS "__fl_time",
+  "tailnum" AS "tailnum",
+  "origin" AS "origin",
+  "dest" AS "dest",
+  "hour" AS "hour",
+  "predicted_at" AS "predicted_at"
+FROM READ_PARQUET('labels.parquet');
+
+WITH "plane_legs__timeline" AS (
+  SELECT
+    "f"."tailnum" AS "__fl_k0",
+    "f"."landed_at" + INTERVAL '1' MINUTE AS "__fl_at",
+    "f"."landed_at" AS "__fl_event",
+    0 AS "__fl_is_label",
+    CAST(NULL AS BIGINT) AS "__fl_id"
+  FROM "memory"."main"."plane_legs" AS "f"
+  WHERE
+    (
+      "f"."tailnum" IS NOT NULL AND "f"."landed_at" IS NOT NULL
+    )
+    AND EXISTS(
+      SELECT
+        1
+      FROM "__fl_labels" AS "l"
+      WHERE
+        "l"."tailnum" = "f"."tailnum"
+    )
+  UNION ALL
+  SELECT
+    "l"."tailnum" AS "__fl_k0",
+    "l"."__fl_time" AS "__fl_at",
+    CAST(NULL AS TIMESTAMP) AS "__fl_event",
+    1 AS "__fl_is_label",
+    "l"."__fl_id"
+  FROM "__fl_labels" AS "l"
+  WHERE
+    "l"."__fl_time" IS NOT NULL AND "l"."tailnum" IS NOT NULL
+), "plane_legs__match" AS (
+  SELECT
+    "__fl_id",
+    "__fl_at",
+    "__fl_is_label",
+    "__fl_k0",
+    MAX("__fl_event") OVER (
+      PARTITION BY "__fl_k0"
+      ORDER BY "__fl_at", "__fl_is_label"
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS "__fl_event"
+  FROM "plane_legs__timeline"
+), "plane_legs__rows" AS (
+  SELECT
+    "m"."__fl_id",
+    ROW_NUMBER() OVER (
+      PARTITION BY "m"."__fl_id"
+      ORDER BY "f"."flight_id" DESC, "f"."arr_delay" DESC, CAST("f"."arr_delay" AS TEXT) DESC
+    ) AS "__fl_rank",
+    "m"."__fl_event",
+    "f"."arr_delay" AS "arr_delay"
+  FROM "plane_legs__match" AS "m"
+  INNER JOIN "memory"."main"."plane_legs" AS "f"
+    ON "m"."__fl_k0" = "f"."tailnum" AND "f"."landed_at" = "m"."__fl_event"
+  WHERE
+    "m"."__fl_is_label" = 1 AND "m"."__fl_event" >= "m"."__fl_at" - INTERVAL '1' DAY
+)
+SELECT
+  "__fl_labels"."tailnum" AS "tailnum",
+  "__fl_labels"."origin" AS "origin",
+  "__fl_labels"."dest" AS "dest",
+  "__fl_labels"."hour" AS "hour",
+  "__fl_labels"."predicted_at" AS "predicted_at",
+  CASE
+    WHEN "plane_legs"."__fl_id" IS NULL
+    THEN CAST('0' AS DOUBLE)
+    ELSE "plane_legs"."arr_delay"
+  END AS "plane_legs__arr_delay"
+FROM "__fl_labels"
+LEFT JOIN "plane_legs__rows" AS "plane_legs"
+  ON "plane_legs"."__fl_id" = "__fl_labels"."__fl_id" AND "plane_legs"."__fl_rank" = 1
+ORDER BY
+  "__fl_labels"."__fl_id";

@@ -1,0 +1,93 @@
+-- snapshot of weather at 2013-12-01T12:00:00+00:00
+
+-- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
+CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
+SELECT
+  ROW_NUMBER() OVER () - 1 AS "__fl_id",
+  CAST('2013-12-01 12:00:00.000000' AS TIMESTAMP) AS "__fl_time",
+  "__fl_k0"
+FROM (
+  SELECT DISTINCT
+    "f"."airport" AS "__fl_k0"
+  FROM "memory"."main"."weather" AS "f"
+  WHERE
+    "f"."airport" IS NOT NULL
+) AS "entities";
+
+WITH "weather__timeline" AS (
+  SELECT
+    "f"."airport" AS "__fl_k0",
+    CASE
+      WHEN "f"."known_at" > "f"."at" AT TIME ZONE 'UTC'
+      THEN "f"."known_at"
+      ELSE "f"."at" AT TIME ZONE 'UTC'
+    END AS "__fl_at",
+    "f"."at" AT TIME ZONE 'UTC' AS "__fl_event",
+    0 AS "__fl_is_label",
+    CAST(NULL AS BIGINT) AS "__fl_id"
+  FROM "memory"."main"."weather" AS "f"
+  WHERE
+    (
+      "f"."airport" IS NOT NULL AND "f"."at" IS NOT NULL AND "f"."known_at" IS NOT NULL
+    )
+    AND EXISTS(
+      SELECT
+        1
+      FROM "__fl_labels" AS "l"
+      WHERE
+        "l"."__fl_k0" = "f"."airport"
+    )
+  UNION ALL
+  SELECT
+    "l"."__fl_k0" AS "__fl_k0",
+    "l"."__fl_time" AS "__fl_at",
+    CAST(NULL AS TIMESTAMP) AS "__fl_event",
+    1 AS "__fl_is_label",
+    "l"."__fl_id"
+  FROM "__fl_labels" AS "l"
+  WHERE
+    "l"."__fl_time" IS NOT NULL AND "l"."__fl_k0" IS NOT NULL
+), "weather__match" AS (
+  SELECT
+    "__fl_id",
+    "__fl_at",
+    "__fl_is_label",
+    "__fl_k0",
+    MAX("__fl_event") OVER (
+      PARTITION BY "__fl_k0"
+      ORDER BY "__fl_at", "__fl_is_label"
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS "__fl_event"
+  FROM "weather__timeline"
+), "weather__rows" AS (
+  SELECT
+    "m"."__fl_id",
+    ROW_NUMBER() OVER (
+      PARTITION BY "m"."__fl_id"
+      ORDER BY "f"."known_at" DESC, "f"."wind" DESC, CAST("f"."wind" AS TEXT) DESC
+    ) AS "__fl_rank",
+    "m"."__fl_event",
+    "f"."wind" AS "wind"
+  FROM "weather__match" AS "m"
+  INNER JOIN "memory"."main"."weather" AS "f"
+    ON "m"."__fl_k0" = "f"."airport"
+    AND "f"."at" AT TIME ZONE 'UTC' = "m"."__fl_event"
+    AND CASE
+      WHEN "f"."known_at" > "f"."at" AT TIME ZONE 'UTC'
+      THEN "f"."known_at"
+      ELSE "f"."at" AT TIME ZONE 'UTC'
+    END <= "m"."__fl_at"
+    AND "f"."known_at" IS NOT NULL
+  WHERE
+    "m"."__fl_is_label" = 1
+)
+SELECT
+  "__fl_labels"."__fl_k0" AS "airport",
+  EPOCH_US("weather"."__fl_event") AS "__fl_event_time",
+  CAST(NULL AS BIGINT) AS "__fl_valid_to",
+  "weather"."wind" AS "wind"
+FROM "__fl_labels"
+INNER JOIN "weather__rows" AS "weather"
+  ON "weather"."__fl_id" = "__fl_labels"."__fl_id" AND "weather"."__fl_rank" = 1
+ORDER BY
+  "__fl_labels"."__fl_id";
