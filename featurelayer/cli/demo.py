@@ -1,0 +1,172 @@
+"""Run the whole path on New York's flights of 2013, and see what a leaky join costs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from featurelayer.cli.console import Console
+from featurelayer.cli.options import console_of
+from featurelayer.cli.output import percent, write_table
+from featurelayer.cli.progress import steps
+
+if TYPE_CHECKING:
+    from featurelayer.demo import Comparison, Lookups
+    from featurelayer.training import Report
+
+_FOLDER = "featurelayer-demo"
+_SHOWN_FLIGHTS = 3
+_SHOWN_FEATURES = (
+    "plane_legs__arr_delay",
+    "carrier_punctuality_7d__late_share",
+    "airport_recent_3h__dep_delay_mean",
+    "airport_hour_28d__late_share",
+    "airport_weather__wind_speed",
+    "plane_facts__manufacturer",
+)
+
+
+@click.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=_FOLDER,
+    show_default=True,
+    help="Where the demo goes: a new or empty folder, or an earlier demo.",
+)
+@click.option("--keep", is_flag=True, help="Run an earlier demo with your edits instead of bringing it up to date.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, only what was found.")
+@click.pass_context
+def command(ctx: click.Context, folder: Path, keep: bool, quiet: bool) -> None:
+    """Run the whole path on New York's flights of 2013, and see what a leaky join costs.
+
+    Copies the dbt package and a project with its data to a folder, builds it with dbt, joins a training set, exports
+    to an embedded store, looks flights up, and trains one model on leaky and on point-in-time features. It takes about
+    two minutes, needs no service, and leaves everything in the folder for you to go on with.
+    """
+    from featurelayer import demo
+
+    demo.check_installed()
+    from featurelayer.training import lock_path_of
+
+    console = console_of(ctx)
+    console.quiet = console.quiet or quiet
+    with _section("1. Build the features with dbt"):
+        home = demo.prepare(folder, keep=keep)
+        click.echo(f"folder {home}")
+        with steps(console) as progress:
+            # Without a terminal there would be a line for each of dbt's nodes.
+            click.echo(f"dbt build: {demo.build(home, progress if sys.stderr.isatty() else None)}")
+    layer = demo.open_layer(home, console.warn)
+    with _section("2. Join a training set, each flight as of two hours before departure"):
+        with steps(console) as progress:
+            training_file, report = demo.build_training_file(layer, home, progress)
+        _write_report(report)
+        lock = lock_path_of(training_file).name
+        click.echo(f"\n{report.rows:,} flights in {training_file.name}; {lock} says what it was made of")
+    with _section(f"3. Export as of {demo.MOMENT:%Y-%m-%d %H:%M} UTC, and look up"):
+        _write_lookups(demo.look_up(layer, training_file))
+    with _section("4. One model, four sets of features"):
+        with steps(console) as progress:
+            comparison = demo.compare(layer, training_file, progress)
+        _write_comparison(comparison)
+    _write_next(home, console)
+
+
+@contextmanager
+def _section(title: str) -> Iterator[None]:
+    """Put a heading above what is written, and the time it took below."""
+    if sys.stdout.isatty():
+        from rich.console import Console as Terminal
+
+        Terminal().rule(f"[bold]{title}", align="left")
+    else:
+        click.echo(title)
+        click.echo("-" * len(title))
+    started = time.monotonic()
+    yield
+    click.echo(f"{time.monotonic() - started:.0f} s\n")
+
+
+def _write_report(report: Report) -> None:
+    from featurelayer.durations import format_age
+
+    headings = ["view", "matched", "missing", "expired", "median age"]
+    write_table(
+        headings,
+        [
+            [
+                view.name,
+                *(percent(count, report.rows) for count in (view.matched, view.missing, view.expired)),
+                format_age(view.age["p50"]) if view.age else "",
+            ]
+            for view in report.views
+        ],
+    )
+
+
+def _write_lookups(lookups: Lookups) -> None:
+    from featurelayer.durations import format_age
+
+    written = sum(view.written for view in lookups.export.views)
+    click.echo(f"{written:,} rows of {len(lookups.export.views)} views to SQLite\n")
+    shown = list(zip(lookups.requests, lookups.vectors, strict=True))[:_SHOWN_FLIGHTS]
+    write_table(
+        ["flight", "feature", "value", "status", "age"],
+        [
+            [
+                " ".join(str(value) for value in request.values()) if index == 0 else "",
+                name,
+                _text(vector[name]),
+                str(vector.features[name].status),
+                format_age(age) if (age := vector.features[name].age) is not None else "",
+            ]
+            for request, vector in shown
+            for index, name in enumerate(_SHOWN_FEATURES)
+        ],
+    )
+    click.echo(
+        f"\n{lookups.equal} of {lookups.values} values of the {len(lookups.requests)} flights predicted at that moment "
+        "equal the training set's."
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _write_comparison(comparison: Comparison) -> None:
+    click.echo(
+        f"Late by 15 minutes or more? Trained on {comparison.trained:,} flights, tested on the {comparison.tested:,} "
+        f"from November on ({comparison.late:.0%} late).\n"
+    )
+    rows = [[score.features, f"{score.offline:.3f}", f"{score.live:.3f}"] for score in comparison.scores]
+    write_table(["features", "AUC offline", "AUC live"], rows)
+    leaky, honest = comparison.leaky, comparison.point_in_time
+    click.echo(
+        f"\nThe leaky join promises {leaky.offline:.3f} and delivers {leaky.live:.3f}: its means hold flights that had "
+        f"not landed yet.\nThe point-in-time join promises {honest.offline:.3f} and delivers {honest.live:.3f}: its "
+        "rows hold only what was\nknown at the prediction, as live rows do."
+    )
+
+
+def _write_next(home: Path, console: Console) -> None:
+    lookup = "--key tailnum=N14228 --key carrier=UA --key origin=EWR --key hour=7 --now 2013-12-01T12:00:00"
+    commands = (
+        f"cd {shlex.quote(str(home / 'dbt_project'))}",
+        "featurelayer list services",
+        "featurelayer show plane_legs",
+        "featurelayer build-training-set --service late_arrival --labels late_arrival_labels --show-sql",
+        f"featurelayer lookup --service late_arrival {lookup}",
+        "featurelayer init --help    # and the same for a dbt project of your own",
+    )
+    if not console.quiet:
+        click.echo("Next:\n" + "\n".join(f"  {line}" for line in commands))
