@@ -10,6 +10,7 @@ import click
 from featurelayer.cli.options import Context, project_options
 
 _KINDS = ("view", "feature", "entity", "service")
+_EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
 @click.command()
@@ -75,10 +76,9 @@ def _known(context: Context) -> list[str]:
 
 def _lines(described: dict[str, Any], indent: str = "") -> Iterator[str]:
     """Yield `key: value` lines; what is empty is left out."""
-    width = max((len(key) for key, value in described.items() if not _is_nested(value)), default=0)
-    for key, value in described.items():
-        if value in (None, "", [], {}):
-            continue
+    said = {key: value for key, value in described.items() if value not in _EMPTY}
+    width = max((len(key) for key, value in said.items() if not _is_nested(value)), default=0)
+    for key, value in said.items():
         if _is_nested(value):
             yield f"{indent}{key}:"
             for item in value if isinstance(value, list) else [value]:
@@ -88,7 +88,7 @@ def _lines(described: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 
 def _item(item: dict[str, Any], indent: str) -> Iterator[str]:
-    first, *rest = (f"{key} {_text(value)}" for key, value in item.items() if value not in (None, "", [], {}))
+    first, *rest = (f"{key} {_text(value)}" for key, value in item.items() if value not in _EMPTY)
     yield f"{indent}{first.partition(' ')[2]}" + (f"  ({'; '.join(rest)})" if rest else "")
 
 
@@ -100,7 +100,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items() if item is not None)
+        return ", ".join(f"{key}={_text(item)}" for key, item in value.items() if item is not None)
     if isinstance(value, list):
         return ", ".join(_text(item) for item in value)
     return "null" if value is None else " ".join(str(value).split())

@@ -51,7 +51,7 @@ def test_features_are_listed_by_default(capsys):
     ("kind", "cells"),
     [
         ("views", ["facts", "landed_at", "36 hours", "yes"]),
-        ("entities", ["plane", "tailnum text", "3", "An aircraft."]),
+        ("entities", ["plane", "tailnum=text", "3", "An aircraft."]),
         ("services", ["late", "2", "tailnum text, inbound text", "at", "Ops <ops@example.com>"]),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_view_is_shown_with_all_that_is_known(capsys):
     text = output(capsys, "show", "facts")
     for part in (
         "36 hours",
-        "warn_after 2 hours",
+        "warn_after=2 hours",
         "seats  (type int32; default 0; range 0, null; unit seats; tags cabin)",
     ):
         assert part in text
@@ -98,9 +98,9 @@ def test_a_view_is_shown_with_all_that_is_known(capsys):
     ("name", "parts"),
     [
         ("facts.seats", ["facts.seats", "int32", "late"]),
-        ("facts.old", ["replaced_by seats"]),
+        ("facts.old", ["replaced_by=seats"]),
         ("late", ["request_keys", "inbound", "r__seats", "label_timestamp"]),
-        ("entity:plane", ["An aircraft.", "tailnum text"]),
+        ("entity:plane", ["An aircraft.", "tailnum=text"]),
         ("view:plane", ["landed_at"]),
         ("service:late", ["ops@example.com"]),
         ("feature:plane.x", ["plane.x"]),
