@@ -51,7 +51,7 @@ def test_features_are_listed_by_default(capsys):
     ("kind", "cells"),
     [
         ("views", ["facts", "landed_at", "36 hours", "yes"]),
-        ("entities", ["plane", "tailnum=text", "3", "An aircraft."]),
+        ("entities", ["plane", "tailnum text", "3", "An aircraft."]),
         ("services", ["late", "2", "tailnum text, inbound text", "at", "Ops <ops@example.com>"]),
     ],
 )
