@@ -61,7 +61,7 @@ def generate(labels: int, rows: int, views: int, features: int) -> Path:
 def featurelayer(folder: Path, views: int, features: int) -> None:
     """The product's own path."""
     from featurelayer.model import DType, Feature, FeatureService, FeatureView, JoinKey, Key, ServiceView
-    from featurelayer.training import Provenance, build_training_set
+    from featurelayer.training import Provenance, Request, build_training_set
     from featurelayer.warehouse.duckdb import connect
 
     integer, real, when = DType.parse("int64"), DType.parse("float64"), DType.parse("timestamp")
@@ -91,9 +91,8 @@ def featurelayer(folder: Path, views: int, features: int) -> None:
     )
     warehouse = connect({"type": "duckdb", "path": "views.duckdb", "settings": {"threads": 2}}, root=folder)
     labels = warehouse.attach(folder / "labels.parquet")
-    with build_training_set(
-        warehouse, service, found, labels, labels_name="labels", provenance=provenance
-    ) as training_set:
+    request = Request(service=service, views=found, labels=labels, labels_name="labels", provenance=provenance)
+    with build_training_set(warehouse, request) as training_set:
         training_set.to_parquet(folder / "out-featurelayer.parquet")
 
 

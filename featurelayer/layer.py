@@ -27,7 +27,16 @@ from featurelayer.registry import Registry
 from featurelayer.sql.compiler import compile_plan
 from featurelayer.sql.plan import Column, Mode
 from featurelayer.sql.planner import plan_snapshot
-from featurelayer.training import Progress, Provenance, TrainingSet, build_training_set, run_checks
+from featurelayer.training import (
+    Progress,
+    Provenance,
+    Request,
+    TrainingSet,
+    build_training_set,
+    plan_request,
+    run_checks,
+    run_step,
+)
 from featurelayer.warehouse import Warehouse, connect
 from featurelayer.warehouse.base import Source
 
@@ -137,32 +146,80 @@ class FeatureLayer:
             LabelError, PlanError: the request is impossible; the message lists every reason.
             WarehouseError: the engine failed.
         """
-        found = self._service(service, features, label_timestamp)
-        known_mode = _mode(mode)
-        views = {join.view: self.registry.views[join.view] for join in found.views}
-        fingerprint = service_definition(found, views).fingerprint if found.name else ""
-        frame = _as_labels(labels)
-        warehouse = connect(self.project.connection, root=self.project.root, writable=writable)
+        warehouse = self._connect(writable=writable)
         try:
-            if isinstance(frame, str):
-                source, name = self._relation_labels(warehouse, frame)
-            else:
-                source, name = warehouse.attach(frame, csv_types=csv_types), _labels_name(frame)
-            return build_training_set(
+            request = self._request(
                 warehouse,
-                found,
-                views,
-                source,
-                labels_name=name,
-                provenance=self._provenance(fingerprint),
+                service,
+                labels,
+                features,
                 label_timestamp=label_timestamp,
                 keys=keys,
-                mode=known_mode,
-                progress=progress,
+                mode=mode,
+                csv_types=csv_types,
             )
+            return build_training_set(warehouse, request, progress=progress)
         except BaseException:
             warehouse.close()
             raise
+
+    def training_set_sql(
+        self,
+        service: str | None = None,
+        labels: Any = None,
+        *,
+        features: Sequence[str] = (),
+        label_timestamp: str | None = None,
+        keys: Mapping[str, str] | None = None,
+        mode: str = "known_at",
+        csv_types: bool = False,
+    ) -> str:
+        """Return the SQL that `build_training_set` would run, without running it; arguments and errors are the same."""
+        with closing(self._connect()) as warehouse:
+            request = self._request(
+                warehouse,
+                service,
+                labels,
+                features,
+                label_timestamp=label_timestamp,
+                keys=keys,
+                mode=mode,
+                csv_types=csv_types,
+            )
+            return str(compile_plan(plan_request(warehouse, request), warehouse.dialect))
+
+    def _connect(self, *, writable: bool = False) -> Warehouse:
+        return connect(self.project.connection, root=self.project.root, writable=writable)
+
+    def _request(
+        self,
+        warehouse: Warehouse,
+        service: str | None,
+        labels: Any,
+        features: Sequence[str],
+        *,
+        label_timestamp: str | None,
+        keys: Mapping[str, str] | None,
+        mode: str,
+        csv_types: bool,
+    ) -> Request:
+        found = self._service(service, features, label_timestamp)
+        views = {join.view: self.registry.views[join.view] for join in found.views}
+        frame = _as_labels(labels)
+        if isinstance(frame, str):
+            source, name = self._relation_labels(warehouse, frame)
+        else:
+            source, name = warehouse.attach(frame, csv_types=csv_types), _labels_name(frame)
+        return Request(
+            service=found,
+            views=views,
+            labels=source,
+            labels_name=name,
+            provenance=self._provenance(service_definition(found, views).fingerprint if found.name else ""),
+            label_timestamp=label_timestamp,
+            keys=keys or {},
+            mode=_mode(mode),
+        )
 
     def _service(self, name: str | None, features: Sequence[str], label_timestamp: str | None) -> FeatureService:
         if (name is None) == (not features):
@@ -250,7 +307,7 @@ class FeatureLayer:
             s for s in self.registry.services.values() if all(self.registry.views[v.view].online for v in s.views)
         ]
         url = self.store_url if store is None else repr(store)
-        warehouse = connect(self.project.connection, root=self.project.root)
+        warehouse = self._connect()
         with closing(warehouse), _opened(store, self.store_url if store is None else "") as target:
             now = warehouse.now()
             at = now if as_of is None else as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
@@ -277,8 +334,7 @@ class FeatureLayer:
             done = []
             for view, script in plans:
                 for step in script.steps:
-                    for statement in step.statements:
-                        warehouse.execute(statement.sql)
+                    run_step(warehouse, step)
                 report = _progress_of(progress, view.id)
                 reader = warehouse.arrow(script.query.sql)
                 try:

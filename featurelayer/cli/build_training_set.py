@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="event_time ignores when rows became available: only to measure the leak.",
 )
-@click.option("--show-sql", is_flag=True, help="Print the SQL that was run; alone, nothing is written.")
+@click.option("--show-sql", is_flag=True, help="Print the SQL; without an output nothing is run.")
 @click.option(
     "--csv-types", is_flag=True, help="Guess the types of a CSV's other columns instead of leaving them text."
 )
@@ -73,22 +73,26 @@ def command(
     from featurelayer.layer import FeatureLayer
 
     layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    request: dict[str, Any] = {
+        "features": [name.strip() for name in features.split(",")] if features else (),
+        "label_timestamp": label_timestamp,
+        "keys": dict(_pair(key) for key in keys),
+        "mode": mode,
+        "csv_types": csv_types,
+    }
+    if output is None and as_table is None:
+        sys.stdout.write(layer.training_set_sql(service, labels, **request))
+        return
     with (
         steps(context.console) as progress,
         layer.build_training_set(
-            service,
-            labels,
-            features=[name.strip() for name in features.split(",")] if features else (),
-            label_timestamp=label_timestamp,
-            keys=dict(_pair(key) for key in keys),
-            mode=mode,
-            csv_types=csv_types,
-            writable=as_table is not None,
-            progress=progress,
+            service, labels, **request, writable=as_table is not None, progress=progress
         ) as training_set,
     ):
         written = _write(training_set, output, as_table, lock)
-        _tell(context, training_set, written, show_sql=show_sql, as_json=output_format == "json")
+        if show_sql:
+            sys.stdout.write(training_set.sql)
+        _tell(context, training_set.report, len(training_set.columns), written, as_json=output_format == "json")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -98,27 +102,24 @@ def _pair(text: str) -> tuple[str, str]:
     return key, column
 
 
-def _write(training_set: TrainingSet, output: Path | None, as_table: str | None, lock: Path | None) -> str | None:
+def _write(training_set: TrainingSet, output: Path | None, as_table: str | None, lock: Path | None) -> str:
     if output is not None:
         write = training_set.to_csv if output.suffix.lower() == ".csv" else training_set.to_parquet
         write(output, lock=lock)
         return str(output)
-    if as_table is not None:
-        training_set.to_table(as_table)
-        if lock is not None:
-            training_set.write_lock(lock)
+    assert as_table is not None
+    training_set.to_table(as_table)
+    if lock is not None:
+        training_set.write_lock(lock)
     return as_table
 
 
-def _tell(context: Context, training_set: TrainingSet, written: str | None, *, show_sql: bool, as_json: bool) -> None:
-    report = training_set.report
-    if show_sql:
-        sys.stdout.write(training_set.sql)
+def _tell(context: Context, report: Report, columns: int, written: str, *, as_json: bool) -> None:
     if as_json:
         write_json(report.to_dict() | {"output": written})
-    elif written is not None:
+    else:
         _write_report(report)
-        click.echo(f"\n{report.rows:,} rows x {len(training_set.columns)} columns in {report.seconds:.1f} s: {written}")
+        click.echo(f"\n{report.rows:,} rows x {columns} columns in {report.seconds:.1f} s: {written}")
     for warning in report.warnings:
         context.console.warn(warning)
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from sqlglot import exp
 
 from featurelayer.durations import microseconds
 from featurelayer.model import DType, Kind
+from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
 from featurelayer.sql.plan import (
     EVENT,
     EVENT_MICROS,
@@ -51,44 +52,6 @@ _UNITS = (
     ("MICROSECOND", 1),
 )
 VALID_TO = f"{RESERVED}valid_to"
-
-
-def col(name: str, table: str | None = None) -> exp.Column:
-    """A quoted column."""
-    return exp.column(name, table=table, quoted=True)
-
-
-def table(name: str, alias: str | None = None) -> exp.Table:
-    """A quoted table of this script."""
-    return exp.Table(
-        this=exp.to_identifier(name, quoted=True),
-        alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)) if alias else None,
-    )
-
-
-def named(expression: exp.Expression, name: str) -> exp.Alias:
-    """`expression AS "name"`."""
-    return exp.Alias(this=expression, alias=exp.to_identifier(name, quoted=True))
-
-
-def key_alias(position: int) -> str:
-    """The name of a key part inside the script."""
-    return f"{RESERVED}k{position}"
-
-
-def not_null(expression: exp.Expression) -> exp.Is:
-    """`expression IS NOT NULL`."""
-    return exp.Is(this=expression, expression=exp.Not(this=exp.Null()))
-
-
-def both(*conditions: exp.Expression) -> exp.Expression:
-    """All conditions at once."""
-    return cast("exp.Expression", exp.and_(*conditions))
-
-
-def call(name: str, *arguments: exp.Expression) -> exp.Expression:
-    """A function by its name."""
-    return cast("exp.Expression", exp.func(name, *arguments))
 
 
 class Dialect:

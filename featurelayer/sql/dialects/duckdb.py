@@ -18,19 +18,8 @@ from typing import Any
 from sqlglot import exp
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.dialects.base import (
-    LABELS,
-    RANK,
-    VALID_TO,
-    Dialect,
-    both,
-    call,
-    col,
-    key_alias,
-    named,
-    not_null,
-    table,
-)
+from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
+from featurelayer.sql.dialects.base import LABELS, RANK, VALID_TO, Dialect
 from featurelayer.sql.plan import (
     EVENT,
     ID,

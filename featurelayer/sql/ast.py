@@ -1,0 +1,47 @@
+"""The few pieces of SQL that every statement is made of: always quoted, never text glued to text."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from sqlglot import exp
+
+from featurelayer.sql.plan import RESERVED
+
+
+def col(name: str, table: str | None = None) -> exp.Column:
+    """A quoted column."""
+    return exp.column(name, table=table, quoted=True)
+
+
+def table(name: str, alias: str | None = None) -> exp.Table:
+    """A quoted table of this script."""
+    return exp.Table(
+        this=exp.to_identifier(name, quoted=True),
+        alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)) if alias else None,
+    )
+
+
+def named(expression: exp.Expression, name: str) -> exp.Alias:
+    """`expression AS "name"`."""
+    return exp.Alias(this=expression, alias=exp.to_identifier(name, quoted=True))
+
+
+def key_alias(position: int) -> str:
+    """The name of a key part inside the script."""
+    return f"{RESERVED}k{position}"
+
+
+def not_null(expression: exp.Expression) -> exp.Is:
+    """`expression IS NOT NULL`."""
+    return exp.Is(this=expression, expression=exp.Not(this=exp.Null()))
+
+
+def both(*conditions: exp.Expression) -> exp.Expression:
+    """All conditions at once."""
+    return cast("exp.Expression", exp.and_(*conditions))
+
+
+def call(name: str, *arguments: exp.Expression) -> exp.Expression:
+    """A function by its name."""
+    return cast("exp.Expression", exp.func(name, *arguments))

@@ -1,0 +1,20 @@
+"""Use case: labels in, the same labels with point-in-time correct features out."""
+
+from featurelayer.training.build import Progress, Request, build_training_set, plan_request, run_checks, run_step
+from featurelayer.training.report import FeatureReport, Report, ViewReport
+from featurelayer.training.result import Provenance, TrainingSet, lock_path_of
+
+__all__ = [
+    "FeatureReport",
+    "Progress",
+    "Provenance",
+    "Report",
+    "Request",
+    "TrainingSet",
+    "ViewReport",
+    "build_training_set",
+    "lock_path_of",
+    "plan_request",
+    "run_checks",
+    "run_step",
+]

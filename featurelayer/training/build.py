@@ -1,0 +1,172 @@
+"""Labels to training set: plan, check, run the script in the warehouse, count what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from featurelayer import __version__
+from featurelayer.errors import LabelError, PlanError, Problem, WarehouseError
+from featurelayer.model import FeatureService, FeatureView
+from featurelayer.sql.compiler import compile_plan
+from featurelayer.sql.plan import Check, Column, Mode, Plan, Script, Step
+from featurelayer.sql.planner import plan_training_set
+from featurelayer.training.report import Report, ViewReport, feature_reports, view_report
+from featurelayer.training.result import Provenance, TrainingSet
+from featurelayer.warehouse.base import Source, Warehouse
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many steps are done, and how many there are."""
+
+# From this share of rows on that stay anyway, cutting a view to the labels' keys costs more than it saves.
+_NOT_WORTH_NARROWING = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be joined to what.
+
+    `views` are the registry's by id; `label_timestamp` and `keys` (label column by request key) say where the labels'
+    columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
+    """
+
+    service: FeatureService
+    views: Mapping[str, FeatureView]
+    labels: Source
+    labels_name: str
+    provenance: Provenance
+    label_timestamp: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = Mode.KNOWN_AT
+
+
+def describe_views(
+    warehouse: Warehouse, service: FeatureService, views: Mapping[str, FeatureView]
+) -> dict[str, tuple[Column, ...]]:
+    """Return the real columns of every relation a service reads; all that are missing are reported at once."""
+    columns: dict[str, tuple[Column, ...]] = {}
+    problems = []
+    for name in dict.fromkeys(join.view for join in service.views):
+        view = views[name]
+        try:
+            found = warehouse.describe(view.relation_name)
+        except WarehouseError:
+            problems.append(
+                Problem(
+                    what=f"{name}: {view.relation_name} is not built in the warehouse",
+                    where=view.yaml_path,
+                    fix=f"dbt build -s {view.name}",
+                )
+            )
+            continue
+        columns[name] = tuple(Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds) for c in found)
+    if problems:
+        raise PlanError(problems)
+    return columns
+
+
+def plan_request(warehouse: Warehouse, request: Request) -> Plan:
+    """Return the plan of a request, checked against what the warehouse really has.
+
+    Raises:
+        LabelError: the labels can't be used.
+        PlanError: the views can't be joined as annotated.
+    """
+    labels = request.labels
+    return plan_training_set(
+        request.service,
+        request.views,
+        describe_views(warehouse, request.service, request.views),
+        source=labels.sql,
+        label_columns=[Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds) for c in labels.columns],
+        from_text=labels.from_text,
+        label_timestamp=request.label_timestamp,
+        keys=request.keys,
+        mode=request.mode,
+        provenance=f"featurelayer {__version__}, manifest {request.provenance.manifest_sha256[:12]}",
+    )
+
+
+def build_training_set(warehouse: Warehouse, request: Request, *, progress: Progress | None = None) -> TrainingSet:
+    """Join a service's features to labels, each as of its own time, and return the set, still in the warehouse.
+
+    The set takes the connection over and closes it.
+
+    Raises:
+        LabelError: the labels can't be used; nothing was written.
+        PlanError: the views can't be joined as annotated; nothing was written.
+        WarehouseError: the engine failed.
+    """
+    started = datetime.now(UTC)
+    plan = plan_request(warehouse, request)
+    script = compile_plan(plan, warehouse.dialect)
+    step_names = ["checks", *(step.name for step in script.steps)]
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(step_names[done], done, len(step_names))
+
+    tell(0)
+    run_checks(warehouse, script.checks)
+    tell(1)
+    run_step(warehouse, script.steps[0])
+    (rows,) = warehouse.rows(script.count.sql)[0]
+    plan = _with_reach(warehouse, plan, script)
+    script = compile_plan(plan, warehouse.dialect)
+    views: list[ViewReport] = []
+    nulls: dict[str, int] = {}
+    for done, step in enumerate(script.steps[1:], start=2):
+        tell(done)
+        run_step(warehouse, step)
+        assert step.report is not None, "every view of a training set is counted"
+        counts, values = view_report(warehouse, step.report, rows)
+        views.append(counts)
+        nulls |= values
+    report = Report(
+        rows=rows,
+        mode=str(request.mode),
+        seconds=round((datetime.now(UTC) - started).total_seconds(), 3),
+        views=tuple(views),
+        features=tuple(feature_reports(plan, views, nulls, rows)),
+    )
+    return TrainingSet(
+        warehouse=warehouse,
+        script=script,
+        report=report,
+        service=request.service,
+        provenance=request.provenance,
+        labels=request.labels_name,
+    )
+
+
+def run_step(warehouse: Warehouse, step: Step) -> None:
+    """Run the statements of one step."""
+    for statement in step.statements:
+        warehouse.execute(statement.sql)
+
+
+def _with_reach(warehouse: Warehouse, plan: Plan, script: Script) -> Plan:
+    """Skip the cut to the labels' keys where most rows would stay: then it costs a quarter of the match for nothing."""
+    joins = []
+    for join, step in zip(plan.joins, script.steps[1:], strict=True):
+        share = warehouse.rows(step.reach.sql)[0][0] if step.reach is not None else None
+        joins.append(join if share is None else replace(join, narrow=share < _NOT_WORTH_NARROWING))
+    return replace(plan, joins=tuple(joins))
+
+
+def run_checks(warehouse: Warehouse, checks: Sequence[Check]) -> None:
+    """Run the queries that must return nothing and raise with all that returned something."""
+    problems: dict[bool, list[Problem]] = {True: [], False: []}
+    for check in checks:
+        found = warehouse.rows(check.sql)
+        if found:
+            if check.about_labels:
+                examples = ", ".join(f"{value!r} in row {row}" for value, row in found)
+            else:
+                examples = ", ".join(repr(row[0]) if len(row) == 1 else repr(row) for row in found)
+            problems[check.about_labels].append(Problem(what=check.message.format(rows=examples), fix=check.fix))
+    if problems[True]:
+        raise LabelError([*problems[True], *problems[False]])
+    if problems[False]:
+        raise PlanError(problems[False])

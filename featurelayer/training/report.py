@@ -1,0 +1,128 @@
+"""What a build reports: per view what the labels found, per feature how much of it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from featurelayer.errors import WarehouseError
+from featurelayer.sql.plan import JoinReport, Plan, Statement
+from featurelayer.warehouse.base import Warehouse
+
+_PERCENTILES = ("min", "p50", "p90", "p99", "max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewReport:
+    """What the labels found in one joined view. Counts are label rows, `unusable_rows` rows of the view.
+
+    `matched` + `missing` + `expired` are all labels. `ties` are labels whose row only its content chose;
+    `unusable_rows` have no event or available time and are never visible. `age` is label time minus event time.
+    """
+
+    name: str
+    view: str
+    matched: int
+    missing: int
+    expired: int
+    ties: int
+    unusable_rows: int
+    age: Mapping[str, timedelta] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureReport:
+    """Shares of label rows, between 0 and 1: NULL in the winning row, missing, expired, replaced by the default."""
+
+    name: str
+    null: float
+    missing: float
+    expired: float
+    default: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a build did."""
+
+    rows: int
+    mode: str
+    seconds: float
+    views: tuple[ViewReport, ...]
+    features: tuple[FeatureReport, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should look at."""
+        found = []
+        for view in self.views:
+            if view.ties:
+                found.append(
+                    f"{view.name}: for {view.ties:,} labels several rows of {view.view} share the newest event time "
+                    "and only their content chose one; declare created_timestamp or tie_breaker"
+                )
+            if view.unusable_rows:
+                found.append(
+                    f"{view.name}: {view.unusable_rows:,} rows of {view.view} have no event or available time "
+                    "and are never seen"
+                )
+            if self.rows and not view.matched:
+                found.append(f"{view.name}: no label found a row in {view.view}")
+        return tuple(found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values; ages are seconds."""
+        report = asdict(self)
+        for view in report["views"]:
+            view["age"] = {name: age.total_seconds() for name, age in view["age"].items()} if view["age"] else None
+        report["warnings"] = list(self.warnings)
+        return report
+
+
+def view_report(warehouse: Warehouse, queries: JoinReport, labels: int) -> tuple[ViewReport, dict[str, int]]:
+    """Run a join's counting queries; also return how many winning rows hold a NULL, by feature."""
+    join = queries.join
+
+    def count(statement: Statement | None) -> int:
+        return int(warehouse.rows(statement.sql)[0][0]) if statement is not None else 0
+
+    matched, distinct, *values = warehouse.rows(queries.matched.sql)[0]
+    if matched != distinct:
+        raise WarehouseError(
+            f"{join.view}: {matched - distinct:,} labels got more than one row; nothing was kept\n"
+            f"  fix  {join.relation} changed while the build ran: run it again"
+        )
+    expired = count(queries.expired)
+    ages = warehouse.rows(queries.ages.sql)[0][0] if queries.ages is not None and matched else None
+    report = ViewReport(
+        name=join.name,
+        view=join.view,
+        matched=matched,
+        missing=labels - matched - expired,
+        expired=expired,
+        ties=count(queries.ties),
+        unusable_rows=count(queries.unusable),
+        age={name: timedelta(microseconds=age) for name, age in zip(_PERCENTILES, ages, strict=True)} if ages else None,
+    )
+    return report, {feature.name: matched - value for feature, value in zip(join.features, values, strict=True)}
+
+
+def feature_reports(
+    plan: Plan, views: Sequence[ViewReport], nulls: Mapping[str, int], labels: int
+) -> Iterator[FeatureReport]:
+    """Yield the shares of every feature, in the order of the columns."""
+
+    def share(count: int) -> float:
+        return count / labels if labels else 0.0
+
+    for join, view in zip(plan.joins, views, strict=True):
+        for feature in join.features:
+            yield FeatureReport(
+                name=feature.name,
+                null=share(nulls[feature.name]),
+                missing=share(view.missing),
+                expired=share(view.expired),
+                default=share(view.missing + view.expired) if feature.has_default else 0.0,
+            )

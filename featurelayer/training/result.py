@@ -1,0 +1,260 @@
+"""A finished training set: rows that leave the warehouse in any form, and the lock that says what they were."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from featurelayer import __version__
+from featurelayer.errors import WarehouseError
+from featurelayer.model import FeatureService
+from featurelayer.sql.plan import Script
+from featurelayer.training.report import Report
+from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.digest import TableDigest
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the definitions came from, for the lock."""
+
+    project: str
+    manifest_sha256: str
+    dbt_version: str
+    dbt_invocation_id: str
+    service_fingerprint: str
+
+
+class TrainingSet:
+    """Label rows with their features: exactly the labels, once each, in their order.
+
+    The joins are done; the rows are still in the warehouse and leave it when asked for, as often as wanted.
+    Use it as a context manager or call `close()` to give the connection back.
+    """
+
+    def __init__(
+        self,
+        *,
+        warehouse: Warehouse,
+        script: Script,
+        report: Report,
+        service: FeatureService,
+        provenance: Provenance,
+        labels: str,
+    ) -> None:
+        self._warehouse = warehouse
+        self._script = script
+        self._service = service
+        self._provenance = provenance
+        self._labels = labels
+        self._checksums: dict[str, str] | None = None
+        self.report = report
+
+    def __enter__(self) -> TrainingSet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<TrainingSet {self._service.name}: {self.report.rows:,} rows x {len(self.columns)} columns>"
+
+    def __len__(self) -> int:
+        return self.report.rows
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All column names: the labels' own, then the features."""
+        return self._script.columns
+
+    @property
+    def sql(self) -> str:
+        """The SQL that was run, ready to be pasted into the warehouse."""
+        return str(self._script)
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """Return the rows as a stream of Arrow batches, never more than one in memory."""
+        import pyarrow as pa
+
+        reader = self._warehouse.arrow(self._script.query.sql)
+        fields = [field.with_name(name) for field, name in zip(reader.schema, self.columns, strict=True)]
+        schema = pa.schema(fields)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            digest = TableDigest(self.columns)
+            for batch in reader:
+                digest.update(batch)
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            self._finish(digest)
+
+        return pa.RecordBatchReader.from_batches(schema, batches())
+
+    def to_arrow(self) -> pa.Table:
+        """Return the rows as an Arrow table."""
+        return self.to_reader().read_all()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the rows as a pandas frame with a plain index."""
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> polars.DataFrame:
+        """Return the rows as a polars frame."""
+        import polars
+
+        frame = polars.from_arrow(self.to_arrow())
+        assert isinstance(frame, polars.DataFrame)
+        return frame
+
+    def to_parquet(self, path: str | Path, *, lock: str | Path | None = None) -> Path:
+        """Write the rows to a parquet file and the lock beside it; both appear whole or not at all."""
+        return self._to_file(Path(path), "parquet", lock)
+
+    def to_csv(self, path: str | Path, *, lock: str | Path | None = None) -> Path:
+        """Write the rows to a CSV file and the lock beside it; both appear whole or not at all."""
+        return self._to_file(Path(path), "csv", lock)
+
+    def to_table(self, name: str) -> int:
+        """Write the rows to a table of the warehouse (`table` or `schema.table`) and return their number.
+
+        Raises:
+            WarehouseError: the table exists and was not made by featurelayer, or the connection only reads.
+        """
+        rows = self._warehouse.write_table(self._script.query.sql, name)
+        self._same_rows(rows)
+        return rows
+
+    @cached_property
+    def lock(self) -> dict[str, Any]:
+        """What went in and what came out, for a rebuild to compare with: SQL, and hashes of manifest and columns."""
+        if self._checksums is None:
+            for _ in self.to_reader():
+                pass
+        assert self._checksums is not None
+        features = set(self._service.columns)
+        labels = {name: digest for name, digest in self._checksums.items() if name not in features}
+        return {
+            "format": 1,
+            "featurelayer_version": __version__,
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "engine": self._warehouse.engine,
+            "service": {
+                "name": self._service.name,
+                "fingerprint": self._provenance.service_fingerprint,
+                "features": list(self._service.columns),
+            },
+            "labels": {
+                "source": self._labels,
+                "rows": self.report.rows,
+                "columns": list(labels),
+                "sha256": hashlib.sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest(),
+            },
+            "mode": self.report.mode,
+            "project": self._provenance.project,
+            "manifest_sha256": self._provenance.manifest_sha256,
+            "dbt_version": self._provenance.dbt_version,
+            "dbt_invocation_id": self._provenance.dbt_invocation_id,
+            "sql_sha256": hashlib.sha256(self.sql.encode()).hexdigest(),
+            "sql": self.sql,
+            "columns": dict(self._checksums),
+            "report": self.report.to_dict(),
+        }
+
+    def write_lock(self, path: str | Path) -> Path:
+        """Write the lock as JSON, whole or not at all."""
+        path = Path(path)
+        with _appears_whole(path) as temporary:
+            temporary.write_text(json.dumps(self.lock, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return path
+
+    def close(self) -> None:
+        """Drop what the build left in the session and close the connection."""
+        self._warehouse.drop(self._script.temporary)
+        self._warehouse.close()
+
+    def _to_file(self, path: Path, kind: Literal["parquet", "csv"], lock: str | Path | None) -> Path:
+        with _appears_whole(path) as temporary:
+            if len({name.casefold() for name in self.columns}) < len(self.columns):
+                self._stream_to_file(temporary, kind)
+            else:
+                self._same_rows(self._warehouse.write_file(self._script.query.sql, temporary, kind))
+                if kind == "parquet" and self._checksums is None:
+                    self._digest_file(temporary)
+            lock_path = Path(lock) if lock else lock_path_of(path)
+            with _appears_whole(lock_path) as temporary_lock:
+                temporary_lock.write_text(json.dumps(self.lock, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return path
+
+    def _stream_to_file(self, path: Path, kind: Literal["parquet", "csv"]) -> None:
+        """Write from here: an engine that folds case would rename a column that differs from another in case alone."""
+        import pyarrow.csv as csv
+        import pyarrow.parquet as pq
+
+        reader = self.to_reader()
+        writer = pq.ParquetWriter(path, reader.schema) if kind == "parquet" else csv.CSVWriter(path, reader.schema)
+        with writer:
+            for batch in reader:
+                writer.write_batch(batch)
+
+    def _digest_file(self, path: Path) -> None:
+        """Checksum what was written, not what was meant to be."""
+        import pyarrow.parquet as pq
+
+        digest = TableDigest(self.columns)
+        with pq.ParquetFile(path) as file:
+            # By row group: three times as fast as batches, and no more in memory than DuckDB writes at once.
+            for group in range(file.num_row_groups):
+                for batch in file.read_row_group(group).to_batches():
+                    digest.update(batch)
+        self._finish(digest)
+
+    def _finish(self, digest: TableDigest) -> None:
+        self._same_rows(digest.rows)
+        self._checksums = digest.finish()
+
+    def _same_rows(self, rows: int) -> None:
+        """Rule 6, checked on every run."""
+        if rows != self.report.rows:
+            raise WarehouseError(
+                f"{self.report.rows:,} labels went in and {rows:,} rows came out; nothing was kept\n"
+                "  fix  the labels or a view changed while the build ran: run it again"
+            )
+
+
+def lock_path_of(output: Path) -> Path:
+    """Return where the lock of an output file lies: `train.parquet` has `train.lock.json`."""
+    return output.with_suffix(".lock.json")
+
+
+@contextlib.contextmanager
+def _appears_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; it takes the real name only if nothing failed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
