@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -159,14 +160,15 @@ def _write_comparison(comparison: Comparison) -> None:
 
 
 def _write_next(home: Path, console: Console) -> None:
+    program = "featurelayer" if shutil.which("featurelayer") else f"{shlex.quote(sys.executable)} -m featurelayer"
     lookup = "--key tailnum=N14228 --key carrier=UA --key origin=EWR --key hour=7 --now 2013-12-01T12:00:00"
     commands = (
         f"cd {shlex.quote(str(home / 'dbt_project'))}",
-        "featurelayer list services",
-        "featurelayer show plane_legs",
-        "featurelayer build-training-set --service late_arrival --labels late_arrival_labels --show-sql",
-        f"featurelayer lookup --service late_arrival {lookup}",
-        "featurelayer init --help    # and the same for a dbt project of your own",
+        f"{program} list services",
+        f"{program} show plane_legs",
+        f"{program} build-training-set --service late_arrival --labels late_arrival_labels --show-sql",
+        f"{program} lookup --service late_arrival {lookup}",
+        f"{program} init --help    # and the same for a dbt project of your own",
     )
     if not console.quiet:
         click.echo("Next:\n" + "\n".join(f"  {line}" for line in commands))
