@@ -77,6 +77,7 @@ _NEEDED = (
 )
 
 _DBT = "from dbt.cli.main import cli; cli()"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NODE_DONE = re.compile(r"(\d+) of (\d+) (?!START)\w+ ")
 _DBT_SUMMARY = re.compile(r"Done\. ((?:[A-Z-]+=\d+ ?)+)")
 
@@ -280,7 +281,7 @@ def _run_dbt(folder: Path, command: str, progress: Progress | None) -> str:
     assert process.stdout is not None
     with process:
         for line in process.stdout:
-            said.append(line)
+            said.append(_COLOUR.sub("", line))
             node = _NODE_DONE.search(line)
             if node and progress is not None:
                 progress(f"dbt {command}", int(node[1]), int(node[2]))
