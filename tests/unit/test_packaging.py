@@ -116,3 +116,8 @@ def test_every_top_level_module_has_a_layer() -> None:
     modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
     packages = {path.parent.name for path in package.glob("*/__init__.py")}
     assert sorted(layers) == sorted(modules | packages)
+
+
+def test_a_checkout_in_which_dbt_has_run_still_packs_the_macros() -> None:
+    """`dbt deps` links dbt_packages/featurelayer to macros/; hatchling must not go there first."""
+    assert PROJECT["tool"]["hatch"]["build"]["skip-excluded-dirs"] is True
