@@ -97,20 +97,22 @@ def export_view(
     as_of: datetime,
     version: int | None = None,
     full: bool = False,
+    rewind: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ViewExport:
     """Bring the store's values of `view` to `snapshot`, the view at the time `as_of`.
 
     Each batch has the view's join key columns and features by name, `__fl_event_time` and `__fl_valid_to` (int64
     microseconds or NULL), one row per key. `version` orders runs, in microseconds; it is `as_of` unless an older time
-    is exported on purpose: then give the present time and `full=True`, which lets rows with an older event time win.
+    is exported on purpose: then give the present time and `rewind=True`, which lets rows with an older event time win.
+    `full` does so too, and writes unchanged rows again.
     `progress` is told the number of rows done since it was last told.
 
     Raises:
         CodecError: a feature can't be stored, or a value does not fit its declared type.
         PlanError: columns are missing from the snapshot, or a key is in it twice.
     """
-    run = _Run(store, view, as_of=as_of, version=version, full=full)
+    run = _Run(store, view, as_of=as_of, version=version, full=full, rewind=rewind)
     try:
         for batch in snapshot:
             done = run.take(batch)
@@ -125,10 +127,10 @@ class _Run:
     """One export of one view under way."""
 
     def __init__(
-        self, store: OnlineStore, view: FeatureView, *, as_of: datetime, version: int | None, full: bool
+        self, store: OnlineStore, view: FeatureView, *, as_of: datetime, version: int | None, full: bool, rewind: bool
     ) -> None:
         self._started = time.monotonic()
-        self._store, self._view, self._full = store, view, full
+        self._store, self._view, self._full, self._rewind = store, view, full, full or rewind
         self._sk = view_sk(view)
         self._as_of_time, self._as_of = as_of, to_microseconds(as_of)
         self._version = self._as_of if version is None else version
@@ -182,7 +184,7 @@ class _Run:
         if self._superseded:
             self._written = _added(self._written, Written(refused=len(items)))
         elif items:
-            self._written = _added(self._written, self._store.write(items, full=self._full))
+            self._written = _added(self._written, self._store.write(items, rewind=self._rewind, rewrite=self._full))
 
     def _items(self, batch: pa.RecordBatch) -> list[Item]:
         """Return an item for every row that has a whole key."""
@@ -222,7 +224,7 @@ class _Run:
         total = Written()
         gone = (self._tombstone(pk) for pk in self._gone())
         while batch := list(islice(gone, _ROWS_PER_WRITE)):
-            total = _added(total, self._store.write(batch, full=True))
+            total = _added(total, self._store.write(batch, rewind=True))
         return total
 
     def _gone(self) -> Iterator[str]:

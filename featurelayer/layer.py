@@ -345,7 +345,8 @@ class FeatureLayer:
                             reader,
                             as_of=at,
                             version=version,
-                            full=full or as_of is not None,
+                            full=full,
+                            rewind=as_of is not None,
                             progress=report,
                         )
                     )

@@ -62,13 +62,14 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
             and self.deleted == other.deleted
         )
 
-    def replaces(self, other: Item, *, full: bool = False) -> bool:
+    def replaces(self, other: Item, *, rewind: bool = False) -> bool:
         """Whether this item may take the place of `other`: the newer-wins rule.
 
-        The greater `(event_time, version)` wins. Where either side has no event time, and for a full export or a
-        rollback, the greater version alone decides. Equals never replace each other, so writing twice is writing once.
+        The greater `(event_time, version)` wins. Where either side has no event time, and for a write that may go back
+        in time (`rewind`), the greater version alone decides. Equals never replace each other, so writing twice is
+        writing once.
         """
-        if full or self.event_time is None or other.event_time is None:
+        if rewind or self.event_time is None or other.event_time is None:
             return self.version > other.version
         return (self.event_time, self.version) > (other.event_time, other.version)
 
@@ -122,8 +123,11 @@ class OnlineStore(Protocol):
             StoreNotFound: there is no such store.
         """
 
-    def write(self, items: Sequence[Item], *, full: bool = False) -> Written:
-        """Put every item that `Item.replaces` what is there and differs from it; each key at most once per call."""
+    def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
+        """Put every item that `Item.replaces` what is there and differs from it; each key at most once per call.
+
+        `rewind` lets a newer version bring back older events, `rewrite` puts what has not changed, too.
+        """
 
     def live(self, sk: str) -> Iterator[LiveKey]:
         """Yield the entities that a view has values for (no tombstones). Reads the view's whole content."""
@@ -177,22 +181,22 @@ class ReadBudget:
         return seconds
 
 
-def sort_out(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, full: bool) -> Sorted:
+def sort_out(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind: bool, rewrite: bool) -> Sorted:
     """Return what a `write` is to put, given what is stored: the same in every store.
 
     An unchanged value of a newer run is to be renewed where that costs little: its version then holds against a run
-    between the two that wakes up late. A full export puts every older version anew.
+    between the two that wakes up late. `rewrite` puts every older version anew.
     """
     put: list[Item] = []
     renew: list[Item] = []
     unchanged = refused = 0
     for item in items:
         there = stored.get(item.key)
-        if there is not None and item.same_content(there) and not (full and item.version > there.version):
+        if there is not None and item.same_content(there) and not (rewrite and item.version > there.version):
             unchanged += 1
             if item.version > there.version:
                 renew.append(item)
-        elif there is not None and not item.replaces(there, full=full):
+        elif there is not None and not item.replaces(there, rewind=rewind):
             refused += 1
         else:
             put.append(item)

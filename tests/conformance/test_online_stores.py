@@ -103,7 +103,7 @@ def test_more_keys_than_any_call_may_have(store):
 
 
 NEWER_WINS = [
-    # what is there, what comes, full, wins
+    # what is there, what comes, rewind, wins
     ((100, 1), (101, 1), False, True),
     ((100, 1), (100, 2), False, True),
     ((100, 2), (101, 1), False, True),  # an older run that saw a newer event
@@ -120,12 +120,12 @@ NEWER_WINS = [
 ]
 
 
-@pytest.mark.parametrize(("there", "comes", "full", "wins"), NEWER_WINS)
-def test_newer_wins(store, there, comes, full, wins):
+@pytest.mark.parametrize(("there", "comes", "rewind", "wins"), NEWER_WINS)
+def test_newer_wins(store, there, comes, rewind, wins):
     old = row(e=there[0], v=there[1], f='["old"]')
     new = row(e=comes[0], v=comes[1], f='["new"]')
     store.write([old])
-    counts = store.write([new], full=full)
+    counts = store.write([new], rewind=rewind)
     assert (counts.written, counts.refused, counts.unchanged) == ((1, 0, 0) if wins else (0, 1, 0))
     assert stored(store, old) == (new if wins else old)
 
@@ -150,8 +150,8 @@ def test_writing_twice_is_writing_once(store):
 
 def test_a_full_write_renews_what_is_unchanged(store):
     store.write([row(v=1)])
-    assert store.write([row(v=2)], full=True).written == 1
-    assert store.write([row(v=2)], full=True).unchanged == 1
+    assert store.write([row(v=2)], rewind=True, rewrite=True).written == 1
+    assert store.write([row(v=2)], rewind=True, rewrite=True).unchanged == 1
     assert stored(store, row()).version == 2
 
 

@@ -177,7 +177,8 @@ def test_microseconds_are_exact_and_zones_are_instants(moment, hours):
 
 WRITE = st.fixed_dictionaries({
     "key": st.integers(0, 2), "version": st.integers(1, 6), "event_time": st.none() | st.integers(1, 4),
-    "value": st.integers(0, 2), "deleted": st.booleans(), "full": st.booleans(),
+    "value": st.integers(0, 2), "deleted": st.booleans(), "rewind": st.booleans(),
+    "rewrite": st.booleans(),
 })  # fmt: skip
 
 
@@ -201,7 +202,7 @@ def model(writes) -> dict[str, tuple]:
                 state[pk] = (max(version, write["version"]), content)
                 continue
             old, new = (there[2], version), (time, write["version"])
-            if write["full"] or None in (old[0], new[0]):
+            if write["rewind"] or None in (old[0], new[0]):
                 old, new = old[1:], new[1:]
             if new <= old:
                 continue
@@ -215,7 +216,8 @@ def test_any_order_of_writes_ends_as_the_model_says_in_memory_and_in_sqlite(writ
     memory = MemoryStore()
     sqlite = SqliteStore(tmp_path_factory.mktemp("online") / "online.db")
     for write in writes:
-        assert memory.write([item_of(write)], full=write["full"]) == sqlite.write([item_of(write)], full=write["full"])
+        how = {name: write[name] for name in ("rewind", "rewrite")}
+        assert memory.write([item_of(write)], **how) == sqlite.write([item_of(write)], **how)
     sqlite.write([])
     keys = [(f"a[{key}]", "v@0") for key in range(3)]
     found = memory.read(keys)
@@ -227,11 +229,12 @@ def test_any_order_of_writes_ends_as_the_model_says_in_memory_and_in_sqlite(writ
     sqlite.close()
 
 
-A, B = ({"key": 0, "event_time": 1, "deleted": False, "full": False, "value": value} for value in (1, 2))
+A, B = ({"key": 0, "event_time": 1, "deleted": False, "rewind": False, "rewrite": False,
+         "value": value} for value in (1, 2))
 
 
 @example(writes=[A | {"version": 1}, A | {"version": 3}, B | {"version": 2}], seed=random.Random(1))
-@given(writes=st.lists(WRITE.filter(lambda write: not write["full"] and not write["deleted"]), max_size=12),
+@given(writes=st.lists(WRITE.filter(lambda write: not write["rewind"] and not write["deleted"]), max_size=12),
        seed=st.randoms())  # fmt: skip
 @settings(max_examples=examples(100), deadline=None)
 def test_exports_with_event_times_end_alike_in_every_order(writes, seed):

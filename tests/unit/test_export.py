@@ -267,9 +267,9 @@ class Ordered(MemoryStore):
         super().__init__()
         self.log: list[str] = []
 
-    def write(self, items, *, full: bool = False) -> Written:
+    def write(self, items, **how: bool) -> Written:
         self.log += [item.pk for item in items]
-        return super().write(items, full=full)
+        return super().write(items, **how)
 
 
 def test_the_schema_comes_first_and_the_commit_last():
@@ -330,3 +330,12 @@ def test_encoding_is_quick():
     done = export_view(MemoryStore(), WIDE, batches, as_of=T)
     assert done.written == 20_000
     assert (time.process_time() - started) / done.rows < 50e-6
+
+
+def test_a_rewind_brings_older_events_back_and_writes_nothing_twice():
+    store = MemoryStore()
+    export(store, [("N1", T, 1.0, 1), ("N2", T - HOUR, 2.0, 2)])
+    older = [("N1", T - 2 * HOUR, 0.5, 0), ("N2", T - HOUR, 2.0, 2)]
+    assert counts(export(store, older, as_of=T, version=micros(T + HOUR))) == (0, 1, 1, 0)
+    assert counts(export(store, older, as_of=T - HOUR, version=micros(T + 2 * HOUR), rewind=True)) == (1, 1, 0, 0)
+    assert counts(export(store, older, as_of=T - HOUR, version=micros(T + 3 * HOUR), rewind=True)) == (0, 2, 0, 0)

@@ -94,7 +94,7 @@ class DynamoDBStore:
         """Return the items that exist, by one call per hundred keys, in parallel."""
         return self._read(self._clients.serving, keys, consistent=consistent, budget=ReadBudget(deadline))
 
-    def write(self, items: Sequence[Item], *, full: bool = False) -> Written:
+    def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
         """Put what replaces what is there and differs from it; each item under its own condition.
 
         Raises:
@@ -103,8 +103,8 @@ class DynamoDBStore:
         _check_sizes(items)
         client = self._clients.exporting
         stored = self._read(client, [item.key for item in items], consistent=True, budget=ReadBudget(None))
-        work = sort_out(items, stored, full=full)
-        outcomes = self._parallel([(self._put, client, item, full) for item in work.put], ReadBudget(None))
+        work = sort_out(items, stored, rewind=rewind, rewrite=rewrite)
+        outcomes = self._parallel([(self._put, client, item, rewind) for item in work.put], ReadBudget(None))
         put = [item for item, won in zip(work.put, outcomes, strict=True) if won]
         return Written(
             written=len(put),
@@ -209,9 +209,9 @@ class DynamoDBStore:
                 count = len(pending["Keys"])
                 raise StoreThrottled(f"DynamoDB left {count} items of '{self.table}' unread; slow down and try again")
 
-    def _put(self, client: Any, item: Item, full: bool) -> bool:
+    def _put(self, client: Any, item: Item, rewind: bool) -> bool:
         """Put one item under its condition; False if somebody newer won."""
-        by_event_time = item.event_time is not None and not full
+        by_event_time = item.event_time is not None and not rewind
         names, values = {"#v": "_v"}, {":v": {"N": str(item.version)}}
         if by_event_time:
             names["#e"], values[":e"] = "_e", {"N": str(item.event_time)}

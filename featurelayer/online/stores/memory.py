@@ -37,10 +37,10 @@ class MemoryStore:
         with self._lock:
             return {key: self._items[key] for key in keys if key in self._items}
 
-    def write(self, items: Sequence[Item], *, full: bool = False) -> Written:
+    def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
         """Put what replaces what is there and differs from it."""
         with self._lock:
-            work = sort_out(items, self._items, full=full)
+            work = sort_out(items, self._items, rewind=rewind, rewrite=rewrite)
             self._items.update((item.key, item) for item in work.put + work.renew)
         size = sum(item.size for item in work.put)
         return Written(written=len(work.put), unchanged=work.unchanged, refused=work.refused, bytes=size)

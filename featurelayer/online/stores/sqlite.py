@@ -90,14 +90,15 @@ class SqliteStore:
         with self._errors():
             return _read(self._reader(), keys)
 
-    def write(self, items: Sequence[Item], *, full: bool = False) -> Written:
+    def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
         """Put what replaces what is there and differs from it, in one transaction. Creates the file if need be."""
         with self._errors():
             connection = self._writer()
             connection.execute("BEGIN IMMEDIATE")
             try:
-                work = sort_out(items, _read(connection, [item.key for item in items]), full=full)
-                connection.executemany(_PUT, [(*_row(item), full) for item in work.put + work.renew])
+                stored = _read(connection, [item.key for item in items])
+                work = sort_out(items, stored, rewind=rewind, rewrite=rewrite)
+                connection.executemany(_PUT, [(*_row(item), rewind) for item in work.put + work.renew])
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
