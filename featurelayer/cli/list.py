@@ -11,7 +11,14 @@ from featurelayer.cli.options import Context, project_options
 
 @click.command()
 @click.argument("kind", type=click.Choice(["entities", "views", "features", "services"]), default="features")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How the list looks.",
+)
 @project_options
 def command(context: Context, kind: str, output_format: str) -> None:
     """List the features of the project, or its entities, views or services.

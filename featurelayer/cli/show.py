@@ -15,7 +15,14 @@ _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 @click.command()
 @click.argument("name")
-@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How the description looks.",
+)
 @project_options
 def command(context: Context, name: str, output_format: str) -> None:
     """Show one view, feature (view.feature), entity or service.

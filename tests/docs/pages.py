@@ -61,7 +61,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def run(page: Path, folder: Path, environment: Mapping[str, str] | None = None) -> Path:
-    """Do what the page says, starting in `folder`; return the folder it ends in. Fails where it shows something else."""
+    """Do what the page says, starting in `folder`; return where it ends. Fails where it shows what is not so."""
     printed: str | None = None
     for block in blocks(page):
         place = f"{page.name}, line {block.line}"
