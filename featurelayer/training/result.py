@@ -133,9 +133,8 @@ class TrainingSet:
         Raises:
             WarehouseError: the table exists and was not made by featurelayer, or the connection only reads.
         """
-        rows = self._warehouse.write_table(self._script.query.sql, name)
-        self._same_rows(rows)
-        return rows
+        self._warehouse.write_table(self._script.query.sql, name, rows=self.report.rows)
+        return self.report.rows
 
     @cached_property
     def lock(self) -> dict[str, Any]:

@@ -67,8 +67,8 @@ class Warehouse(Protocol):
     def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
         """Write a query's rows to a file in their order and return how many there were."""
 
-    def write_table(self, query: str, name: str) -> int:
-        """Create or replace one of our own tables from a query, at once or not at all; return its rows."""
+    def write_table(self, query: str, name: str, *, rows: int) -> None:
+        """Create or replace one of our own tables from a query that must return `rows` rows, or change nothing."""
 
     def now(self) -> datetime:
         """Return the engine's own time (aware), the start of the running transaction if there is one."""

@@ -170,7 +170,7 @@ class DuckDBWarehouse:
         (count,) = self.rows(copy)[0]
         return int(count)
 
-    def write_table(self, query: str, name: str) -> int:
+    def write_table(self, query: str, name: str, *, rows: int) -> None:
         table = self.quote(name)
         self._refuse_foreign(name)
         self.execute("BEGIN")
@@ -178,11 +178,12 @@ class DuckDBWarehouse:
             self.execute(f"CREATE OR REPLACE TABLE {table} AS\n{query}")
             self.execute(f"COMMENT ON TABLE {table} IS {_text(_MARK)}")
             (count,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
+            if count != rows:
+                raise WarehouseError(f"{rows:,} rows were expected in {name} and {count:,} came; nothing was kept")
             self.execute("COMMIT")
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
-        return int(count)
 
     def _refuse_foreign(self, name: str) -> None:
         """Replace only a table that an earlier build made."""

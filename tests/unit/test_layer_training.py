@@ -397,6 +397,13 @@ def test_more_or_fewer_rows_than_labels_is_never_kept(legs: FeatureLayer, tmp_pa
         with pytest.raises(WarehouseError, match="4 labels went in and 7 rows came out"):
             training_set.to_parquet(tmp_path / "o.parquet")
     assert not (tmp_path / "o.parquet").exists()
+    with legs.build_training_set("late", LABELS, writable=True) as training_set:
+        training_set.to_table("training")
+        training_set._warehouse.execute('INSERT INTO "legs__rows" SELECT * FROM "legs__rows"')
+        with pytest.raises(WarehouseError, match="4 rows were expected in training and 7 came; nothing was kept"):
+            training_set.to_table("training")
+    with duckdb.connect(str(legs.project.root / "db.duckdb")) as connection:
+        assert connection.execute("SELECT count(*) FROM training").fetchone() == (4,)
 
 
 def test_the_lock_says_what_went_in_and_out(legs: FeatureLayer, tmp_path: Path) -> None:
