@@ -119,7 +119,8 @@ def _tell(context: Context, report: Report, columns: int, written: str, *, as_js
         write_json(report.to_dict() | {"output": written})
     else:
         _write_report(report)
-        click.echo(f"\n{report.rows:,} rows x {columns} columns in {report.seconds:.1f} s: {written}")
+        rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
+        click.echo(f"\n{rows} x {columns} columns in {report.seconds:.1f} s: {written}")
     for warning in report.warnings:
         context.console.warn(warning)
 

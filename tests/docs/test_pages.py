@@ -87,6 +87,54 @@ def test_the_rows_that_the_contract_says_win_do(page: Path, heading: str, mode: 
     assert ["" if amount is None else str(amount) for amount in amounts] == [row[column] for row in rows]
 
 
+PAGE = """
+```sh
+mkdir inner && cd inner
+```
+
+`a.txt`
+
+<!-- file: a.txt -->
+```csv
+one
+two
+three
+```
+
+<!-- not run: it would fail -->
+```sh
+exit 1
+```
+
+```python
+print(open("a.txt").read() + "took 1.5 s")
+```
+
+```text
+one
+...
+three
+took 0.1 s
+```
+"""
+
+
+def test_a_page_is_run_from_top_to_bottom(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(PAGE)
+    assert run(tmp_path / "page.md", tmp_path) == tmp_path / "inner"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("...\nthree\n", "three\n"), ("took 0.1 s", "took 1 s"), ("<!-- not run: it would fail -->\n", "")],
+)
+def test_a_page_that_is_wrong_fails(right: str, wrong: str, tmp_path: Path) -> None:
+    assert right in PAGE
+    (tmp_path / "page.md").write_text(PAGE.replace(right, wrong))
+    with pytest.raises(AssertionError, match=r"page\.md, line \d+"):
+        run(tmp_path / "page.md", tmp_path)
+
+
 def test_no_command_or_snippet_is_left_out_without_a_reason() -> None:
     skipped = {block.value for page in [README, *DOCS] for block in blocks(page) if block.order == "not run"}
     assert skipped <= {"the demo has tests of its own", "installs packages", "takes minutes and 3 GB", "takes a minute"}
