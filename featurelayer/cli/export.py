@@ -43,6 +43,10 @@ def command(context: Context, names: tuple[str, ...], as_of: str | None, full: b
     ]
     write_table(["view", "rows", "written", "unchanged", "refused", "removed", "seconds"], table)
     click.echo(f"\nas of {report.as_of.isoformat()}, services {', '.join(report.services) or 'none'}: {report.store}")
+    if not report.services:
+        context.console.note(
+            "Nothing can be looked up yet: that takes a service, an exposure of type ml whose views are all online."
+        )
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -237,3 +237,18 @@ def test_the_command_works_from_the_shell(tmp_path):
     assert result.returncode == 1
     assert result.stdout == ""
     assert result.stderr.startswith("Error: there is no dbt_project.yml\n")
+
+
+@pytest.mark.parametrize(("services", "said"), [((), True), (("late",), False)])
+def test_an_export_that_nobody_can_look_up_says_so(services, said, tmp_path, monkeypatch, capsys):
+    from datetime import UTC, datetime
+
+    from featurelayer.layer import ExportReport, FeatureLayer
+
+    (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
+    report = ExportReport(as_of=datetime(2026, 1, 1, tzinfo=UTC), store="memory://x", views=(), services=services)
+    monkeypatch.setattr(FeatureLayer, "export", lambda *_args, **_more: report)
+    assert main(["export", "--project-dir", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert ("Nothing can be looked up yet" in captured.err) is said
+    assert f"services {', '.join(services) or 'none'}: memory://x" in captured.out
