@@ -170,7 +170,8 @@ def key_names(join_key: JoinKey, entities: Mapping[str, Entity]) -> list[str]:
 def _check_prefixes(joins: Iterable[_Join], problems: list[Problem]) -> None:
     first: dict[str, _Join] = {}
     for join in joins:
-        other = first.setdefault(join.prefix, join)
+        # Engines fold case: `Home` and `home` would be one table to them.
+        other = first.setdefault(join.prefix.casefold(), join)
         if other is not join:
             what = f"two joins ({other.view.id} and {join.view.id}) would both name their columns '{join.prefix}__...'"
             fix = "Give each its own `role`."

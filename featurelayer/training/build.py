@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from featurelayer import __version__
-from featurelayer.errors import LabelError, PlanError, Problem, WarehouseError
+from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_plan
 from featurelayer.sql.plan import Check, Column, Mode, Plan, Script, Step
@@ -51,14 +51,13 @@ def describe_views(
         view = views[name]
         try:
             found = warehouse.describe(view.relation_name)
-        except WarehouseError:
-            problems.append(
-                Problem(
-                    what=f"{name}: {view.relation_name} is not built in the warehouse",
-                    where=view.yaml_path,
-                    fix=f"dbt build -s {view.name}",
-                )
+        except WarehouseError as error:
+            what = (
+                f"{view.relation_name} is not built in the warehouse"
+                if isinstance(error, RelationNotBuilt)
+                else f"{view.relation_name} can't be read: {error}"
             )
+            problems.append(Problem(what=f"{name}: {what}", where=view.yaml_path, fix=f"dbt build -s {view.name}"))
             continue
         columns[name] = tuple(Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds) for c in found)
     if problems:
@@ -165,7 +164,7 @@ def run_checks(warehouse: Warehouse, checks: Sequence[Check]) -> None:
                 examples = ", ".join(f"{value!r} in row {row}" for value, row in found)
             else:
                 examples = ", ".join(repr(row[0]) if len(row) == 1 else repr(row) for row in found)
-            problems[check.about_labels].append(Problem(what=check.message.format(rows=examples), fix=check.fix))
+            problems[check.about_labels].append(Problem(what=check.message.replace("{rows}", examples), fix=check.fix))
     if problems[True]:
         raise LabelError([*problems[True], *problems[False]])
     if problems[False]:

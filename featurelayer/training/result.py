@@ -180,8 +180,7 @@ class TrainingSet:
         return path
 
     def close(self) -> None:
-        """Drop what the build left in the session and close the connection."""
-        self._warehouse.drop(self._script.temporary)
+        """Close the connection; the temporary tables of the build end with it."""
         self._warehouse.close()
 
     def _to_file(self, path: Path, kind: Literal["parquet", "csv"], lock: str | Path | None) -> Path:
@@ -241,16 +240,23 @@ def lock_path_of(output: Path) -> Path:
 @contextlib.contextmanager
 def _appears_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; it takes the real name only if nothing failed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        raise WarehouseError(
+            f"{path} can't be written: {error.strerror or error}; nothing was kept\n"
+            "  fix  choose a place that exists, may be written to and has room"
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 from sqlglot import exp
-from sqlglot.errors import ParseError
+from sqlglot.errors import SqlglotError
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import DType, Kind
@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 
 _MARK = "featurelayer training set"
 _SIZES = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
+# What our SQL means may not depend on a profile: order, ties and the equality of keys hang on these.
+_PINNED = {
+    "enable_progress_bar": "false",
+    "timezone": "'UTC'",
+    "preserve_insertion_order": "true",
+    "default_order": "'asc'",
+    "default_null_order": "'nulls_last'",
+    "default_collation": "''",
+    "python_enable_replacements": "false",
+}
+_OURS = {*_PINNED, "temp_directory", "null_order"}
+# The rest is found in the file, but quotes and comments are what a CSV says they are and no row is skipped.
+_CSV = """header = true, skip = 0, quote = '"', escape = '"', comment = '', hive_partitioning = false"""
 _PLAIN = {
     "BOOLEAN": Kind.BOOL,
     "VARCHAR": Kind.TEXT,
@@ -48,10 +61,15 @@ def connect(connection: Mapping[str, Any], *, root: Path, writable: bool = False
         )
     try:
         database = duckdb.connect(file, read_only=not writable and not remote)
-    except duckdb.IOException as error:
+    except duckdb.Error as error:
+        fix = (
+            "close the other connection of this process first: it is open for writing and this one only reads, "
+            "or the other way round"
+            if isinstance(error, duckdb.ConnectionException)
+            else "wait until dbt or the other process that writes to it has finished"
+        )
         raise WarehouseError(
-            f"the DuckDB database {path} can't be opened: {_first_line(error)}\n"
-            "  fix  wait until dbt or the other process that writes to it has finished"
+            f"the DuckDB database {path} can't be opened: {_first_line(error)}\n  fix  {fix}"
         ) from error
     warehouse = DuckDBWarehouse(database)
     warehouse.configure(connection, root)
@@ -67,8 +85,8 @@ class DuckDBWarehouse:
         self._connection = connection
         self._spill = tempfile.TemporaryDirectory(prefix="featurelayer-")
         self._sources = 0
-        for setting in ("enable_progress_bar = false", "TimeZone = 'UTC'", "preserve_insertion_order = true"):
-            connection.execute(f"SET {setting}")
+        for setting, value in _PINNED.items():
+            connection.execute(f"SET {setting} = {value}")
         connection.execute(f"SET temp_directory = {_text(self._spill.name)}")
 
     @property
@@ -81,7 +99,7 @@ class DuckDBWarehouse:
             name = extension if isinstance(extension, str) else extension.get("name", "")
             self.execute(f"LOAD {_name(name)}")
         for name, value in (connection.get("settings") or {}).items():
-            if name.lower() not in ("timezone", "temp_directory", "enable_progress_bar"):
+            if name.lower() not in _OURS:
                 self.execute(f"SET {_name(name)} = {_text(str(value))}")
         for database in connection.get("attach") or ():
             path = str(database["path"])
@@ -95,18 +113,24 @@ class DuckDBWarehouse:
     def quote(self, relation: str) -> str:
         try:
             table = exp.to_table(relation, dialect="duckdb")
-        except ParseError:
+        except SqlglotError:
+            table = None
+        if table is None or not isinstance(table.this, exp.Identifier):
             table = exp.Table(this=exp.to_identifier(relation, quoted=True))
         return table.sql(dialect="duckdb", identify=True)
 
     def describe(self, relation: str) -> tuple[ColumnInfo, ...]:
         table = self.quote(relation)
         try:
+            # The catalog first: a SELECT would take the name of a file for a relation too.
+            self._connection.execute("FROM pragma_table_info(?)", [table])
             found = self._connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()  # noqa: S608 (quoted by sqlglot)
-        except (duckdb.CatalogException, duckdb.BinderException) as error:
+        except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
             raise RelationNotBuilt(
                 f"{relation} is not in the warehouse: {_first_line(error)}\n  fix  build it: dbt build", sql=table
             ) from error
+        except duckdb.Error as error:
+            raise _failed(error, table) from error
         return tuple(_column(name, kind) for name, kind, *_ in found)
 
     def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
@@ -117,9 +141,9 @@ class DuckDBWarehouse:
             source, from_text = _name(name), False
         elif labels.suffix.lower() == ".csv":
             from_text = not csv_types
-            source = f"read_csv({_text(str(labels))}, header = true, all_varchar = {str(from_text).lower()})"
+            source = f"read_csv({_text(str(labels))}, {_CSV}, all_varchar = {str(from_text).lower()})"
         else:
-            source, from_text = f"read_parquet({_text(str(labels))})", False
+            source, from_text = f"read_parquet({_text(str(labels))}, hive_partitioning = false)", False
         try:
             described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608 (escaped)
         except duckdb.Error as error:

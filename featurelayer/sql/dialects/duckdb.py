@@ -335,10 +335,12 @@ class DuckDB(Dialect):
             return JoinReport(join=join, matched=matched, expired=None, unusable=None, ties=None, ages=None)
         age = call("EPOCH_US", exp.Sub(this=col(TIME, "m"), expression=self.utc_event("m", join)))
         quantiles = exp.Array(expressions=[exp.Literal.number(q) for q in ("0", "0.5", "0.9", "0.99", "1")])
+        # Timestamps may be infinite and match as such, but have no distance.
+        finite = [call("ISFINITE", time) for time in (col(TIME, "m"), self.utc_event("m", join))]
         ages = (
             exp.select(call("QUANTILE_DISC", age, quantiles))
             .from_(table(match, "m"))
-            .where(both(*(self.fresh(join, self.utc_event("m", join), col(TIME, "m")) or [exp.true()])))
+            .where(both(*finite, *self.fresh(join, self.utc_event("m", join), col(TIME, "m"))))
         )
         unusable = (
             exp.select(exp.Count(this=exp.Star()))

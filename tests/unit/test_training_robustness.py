@@ -1,0 +1,179 @@
+"""What a profile, a path, a name or an infinite time may not do to a training set."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from featurelayer.errors import FeatureLayerError, LabelError, MetadataError, PlanError, WarehouseError
+from featurelayer.layer import FeatureLayer
+from tests.unit import dbt_projects as made
+from tests.unit.warehouses import LEGS, layer
+
+TIMES = [datetime(2024, 1, 1, 10, 30), datetime(2024, 1, 1, 12), datetime(2024, 1, 1, 11), datetime(2024, 1, 1, 8)]
+LABELS = pa.table({"tailnum": ["N1", "N1", "N2", "N9"], "at": TIMES, "y": [1, 0, 1, 0]})
+EXPECTED = [5.0, None, -3.5, None]
+
+
+@pytest.fixture
+def legs(tmp_path: Path) -> FeatureLayer:
+    return layer(tmp_path / "project")
+
+
+def values(found: FeatureLayer, labels: Any, **options: Any) -> list[Any]:
+    with found.build_training_set("late", labels, **options) as training_set:
+        return training_set.to_arrow()["legs__arr_delay"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "default_order: desc",
+        "default_null_order: nulls_first",
+        "null_order: nulls_first",
+        "default_collation: NOCASE",
+        "preserve_insertion_order: false",
+        "TimeZone: Asia/Tokyo",
+    ],
+)
+def test_no_setting_of_a_profile_changes_a_result(tmp_path: Path, setting: str) -> None:
+    node = made.model(created_timestamp="seen_at", columns={"seen_at": made.column("timestamp")})
+    found = layer(
+        tmp_path,
+        node,
+        sql="CREATE TABLE legs AS FROM (VALUES "
+        "('N1', TIMESTAMP '2024-01-01 10:00', 5.0::DOUBLE, TIMESTAMP '2024-01-02'), "
+        "('N1', '2024-01-01 10:00', 6.0, NULL), ('N2', '2024-01-01 10:00', 7.0, NULL)) "
+        "t(tailnum, landed_at, arr_delay, seen_at)",
+    )
+    (tmp_path / "profiles.yml").write_text(
+        "shop: {target: dev, outputs: {dev: {type: duckdb, path: db.duckdb, settings: {" + setting + "}}}}\n"
+    )
+    found = FeatureLayer(tmp_path, profiles_dir=tmp_path)
+    labels = pa.table({"tailnum": ["N2", "n1", "N1", "N1"], "at": [TIMES[0], TIMES[0], TIMES[0], TIMES[3]]})
+    assert values(found, labels) == [7.0, None, 5.0, None]
+
+
+@pytest.mark.parametrize("name", ["year=2024/l.parquet", "year=2024/l.csv", "o'b [1]*.parquet", 'ключ "x";--.csv'])
+def test_a_path_is_only_a_path(legs: FeatureLayer, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".csv":
+        LABELS.to_pandas().to_csv(path, index=False)
+    else:
+        pq.write_table(LABELS, path, row_group_size=1)
+    with legs.build_training_set("late", path) as training_set:
+        assert training_set.columns == ("tailnum", "at", "y", "legs__arr_delay")
+        assert training_set.to_arrow()["legs__arr_delay"].to_pylist() == EXPECTED
+
+
+def test_no_row_of_a_csv_is_lost_or_rewritten(legs: FeatureLayer, tmp_path: Path) -> None:
+    """Quotes that first appear far down, quotes of another kind, and what looks like a comment."""
+    path = tmp_path / "l.csv"
+    plain = "N1,2024-01-01 10:30:00,'a'\n" * 25_000
+    path.write_text(f'tailnum,at,n\n#1,2024-01-01 10:30:00,#\n{plain}N1,2024-01-01 10:30:00,"b,\nc ""d"""\n')
+    with legs.build_training_set("late", path) as training_set:
+        notes = training_set.to_arrow()["n"].to_pylist()
+    assert notes == ["#", *["'a'"] * 25_000, 'b,\nc "d"']
+
+
+def test_a_csv_whose_first_rows_are_ragged_is_refused(legs: FeatureLayer, tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("tailnum,at,n\nN1,2024-01-01 10:30:00\n" + "N1,2024-01-01 10:30:00,x\n" * 3)
+    with pytest.raises(FeatureLayerError):
+        values(legs, path)
+
+
+@pytest.mark.parametrize(
+    "name", ["table", "self", "", "it's", '"', "read_text('/etc/hostname')", "duckdb_settings()", "labels.json"]
+)
+def test_only_relations_are_relations(
+    legs: FeatureLayer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Not variables of ours, not functions, not files that the engine would read with types of its own guess."""
+    (tmp_path / "labels.json").write_text('{"tailnum": "N1", "at": "2024-01-01"}')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LabelError, match="there are no labels"):
+        values(legs, name)
+
+
+def test_names_with_braces_are_said_as_they_are(legs: FeatureLayer, tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("tailnum,a{t}\nN1,nope\n")
+    with pytest.raises(LabelError, match=r"label column 'a\{t\}' must be a timestamp; it holds 'nope' in row 1"):
+        values(legs, path, label_timestamp="a{t}")
+
+
+@pytest.mark.parametrize("ttl", [{}, {"ttl": "1 hour"}])
+def test_infinite_times_match_as_the_ends_of_time(tmp_path: Path, ttl: dict[str, str]) -> None:
+    found = layer(tmp_path, made.model(**ttl), sql=LEGS + "; INSERT INTO legs VALUES ('N9', '-infinity', 1.0)")
+    with duckdb.connect() as connection:
+        labels = connection.sql(
+            "SELECT 'N1' AS tailnum, 'infinity'::TIMESTAMP AS \"at\" UNION ALL SELECT 'N9', '-infinity'::TIMESTAMP "
+            "UNION ALL SELECT 'N2', '-infinity'::TIMESTAMP UNION ALL SELECT 'N2', '2024-01-01 11:00'::TIMESTAMP"
+        )
+        labels.write_parquet(str(tmp_path / "l.parquet"))
+    with found.build_training_set("late", tmp_path / "l.parquet") as training_set:
+        assert training_set.to_arrow()["legs__arr_delay"].to_pylist() == [None, 1.0, None, -3.5]
+        age = training_set.report.views[0].age
+    assert age is not None
+    assert age["max"].total_seconds() == 0
+
+
+def test_roles_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
+    lines = (
+        {"view": "legs", "features": ["arr_delay"], "role": "home", "keys": {"tailnum": "a"}},
+        {"view": "legs", "features": ["dep_delay"], "role": "Home", "keys": {"tailnum": "b"}},
+    )
+    with pytest.raises((MetadataError, PlanError), match="two joins"):
+        layer(
+            tmp_path,
+            made.model(columns={"dep_delay": made.column("double")}),
+            exposures=(made.exposure(*lines, label_timestamp="at"),),
+        ).build_training_set("late", LABELS)
+
+
+# --- one connection after the other, and at once ------------------------------------------------------------------
+
+
+def test_two_sets_at_once(legs: FeatureLayer) -> None:
+    with legs.build_training_set("late", LABELS) as one:
+        with legs.build_training_set("late", LABELS.slice(0, 2)) as two:
+            assert (one.to_arrow().num_rows, two.to_arrow().num_rows) == (4, 2)
+        assert one.to_arrow()["legs__arr_delay"].to_pylist() == EXPECTED
+
+
+def test_one_that_writes_and_one_that_reads_is_said_plainly(legs: FeatureLayer) -> None:
+    with (
+        duckdb.connect(str(legs.project.root / "db.duckdb")),
+        pytest.raises(WarehouseError, match="close the other connection of this process"),
+    ):
+        legs.build_training_set("late", LABELS)
+
+
+def test_a_set_closes_twice_and_with_a_reader_open(legs: FeatureLayer) -> None:
+    many = pa.table({"tailnum": ["N1"] * 300_000, "at": pa.array([TIMES[0]] * 300_000)})
+    training_set = legs.build_training_set("late", many)
+    reader = training_set.to_reader()
+    assert reader.read_next_batch().num_rows > 0
+    training_set.close()
+    training_set.close()
+    with pytest.raises(WarehouseError):
+        training_set.to_arrow()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a path of POSIX")
+def test_a_place_that_cannot_be_written_to_is_said_and_left_alone(legs: FeatureLayer, tmp_path: Path) -> None:
+    (tmp_path / "o.parquet").mkdir()
+    with legs.build_training_set("late", LABELS) as training_set:
+        for path in (tmp_path / "o.parquet", tmp_path / "project" / "profiles.yml" / "o.parquet"):
+            with pytest.raises(WarehouseError, match="can't be written"):
+                training_set.to_parquet(path)
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
