@@ -40,7 +40,7 @@ def encoded(dtype: str, value) -> str:
     ("uuid", "00000000-0000-0000-0000-00000000000A", '["00000000-0000-0000-0000-00000000000a"]'),
     ("bytes", b"\x00\xff", '["AP8="]'),
     ("date", date(1, 1, 1), '["0001-01-01"]'),
-    ("timestamp", datetime(1970, 1, 1, 0, 0, 1, 1), "[1000001]"),  # noqa: DTZ001
+    ("timestamp", datetime(1970, 1, 1, 0, 0, 1, 1), "[1000001]"),
     ("timestamptz", datetime(1970, 1, 1, 2, tzinfo=LATER), "[0]"),
     ("array<float64>", [1.0, None, NAN], '[[1.0,null,"NaN"]]'),
     ("array<array<int64>>", [[1], None, []], "[[[1],null,[]]]"),
@@ -101,7 +101,7 @@ def test_long_columns_are_checked_as_a_whole():
     ("float64", 0, 0.0), ("float64", "NaN", NAN), ("decimal(10,2)", 0.1, Decimal("0.10")), ("text", "none", "none"),
     ("decimal(10,2)", "1.5", Decimal("1.50")), ("date", "2026-01-01", date(2026, 1, 1)),
     ("timestamptz", "2026-01-01T00:00:00Z", datetime(2026, 1, 1, tzinfo=UTC)),
-    ("timestamp", date(2026, 1, 1), datetime(2026, 1, 1)),  # noqa: DTZ001
+    ("timestamp", date(2026, 1, 1), datetime(2026, 1, 1)),
     ("array<float32>", [0, 0.5], [0.0, 0.5]), ("bytes", "x", b"x"), ("int64", None, None),
 ])  # fmt: skip
 def test_defaults_may_be_written_as_yaml_writes_them(dtype, yaml, value):
