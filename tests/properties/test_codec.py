@@ -229,8 +229,9 @@ def test_any_order_of_writes_ends_as_the_model_says_in_memory_and_in_sqlite(writ
     sqlite.close()
 
 
-A, B = ({"key": 0, "event_time": 1, "deleted": False, "rewind": False, "rewrite": False,
-         "value": value} for value in (1, 2))
+A, B = (
+    {"key": 0, "event_time": 1, "deleted": False, "rewind": False, "rewrite": False, "value": value} for value in (1, 2)
+)
 
 
 @example(writes=[A | {"version": 1}, A | {"version": 3}, B | {"version": 2}], seed=random.Random(1))
