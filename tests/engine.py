@@ -11,7 +11,7 @@ import pyarrow as pa
 from featurelayer.model import DType, Feature, FeatureService, FeatureView, JoinKey, Key, Kind, ServiceView
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.dialects.duckdb import DuckDB
-from featurelayer.sql.plan import Column, Mode, Plan
+from featurelayer.sql.plan import Column, Mode, Plan, Script
 from featurelayer.sql.planner import plan_snapshot, plan_training_set
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 
@@ -61,6 +61,11 @@ class Engine:
     def __init__(self, *, zone: str = "UTC", threads: int = 2) -> None:
         self.connection = duckdb.connect(config={"threads": threads})
         self.warehouse = DuckDBWarehouse(self.connection)
+        self.to_zone(zone)
+        self._compiled: dict[str, tuple[Plan, Script]] = {}
+
+    def to_zone(self, zone: str) -> None:
+        """Give the session another time zone, which must not matter."""
         self.connection.execute(f"SET TimeZone = '{zone}'")
 
     def load(self, view: FeatureView, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -99,7 +104,7 @@ class Engine:
 
     def run(self, plan: Plan, form: str = "native") -> list[dict[str, Any]]:
         """Return the rows of a plan."""
-        script = FORMS[form].compile(plan)
+        script = self._script(plan, form)
         for check in script.checks:
             assert self.warehouse.rows(check.sql) == [], check.message
         for step in script.steps:
@@ -108,6 +113,13 @@ class Engine:
         found = self.warehouse.arrow(script.query.sql).read_all()
         columns = [column.to_pylist() for column in found.columns]
         return [dict(zip(script.columns, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    def _script(self, plan: Plan, form: str) -> Script:
+        """The plan's SQL; running one plan again costs no second compilation, which is most of a small run."""
+        known = self._compiled.get(form)
+        if known is None or known[0] is not plan:
+            self._compiled[form] = known = (plan, FORMS[form].compile(plan))
+        return known[1]
 
     def close(self) -> None:
         self.warehouse.close()

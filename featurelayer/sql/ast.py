@@ -39,7 +39,7 @@ def not_null(expression: exp.Expression) -> exp.Is:
 
 def both(*conditions: exp.Expression) -> exp.Expression:
     """All conditions at once."""
-    return cast("exp.Expression", exp.and_(*conditions))
+    return cast("exp.Expression", exp.and_(*conditions, copy=False))
 
 
 def call(name: str, *arguments: exp.Expression) -> exp.Expression:

@@ -459,6 +459,18 @@ def test_ties_that_only_content_broke_are_warned_about(tmp_path: Path) -> None:
         assert "declare created_timestamp or tie_breaker" in training_set.report.warnings[0]
 
 
+def test_ties_that_a_declared_column_broke_are_no_warning(tmp_path: Path) -> None:
+    found = layer(
+        tmp_path,
+        made.model(tie_breaker=["arr_delay"]),
+        sql=LEGS + "; INSERT INTO legs VALUES ('N2', TIMESTAMP '2024-01-01 11:00', 8.0)",
+    )
+    with found.build_training_set("late", LABELS) as training_set:
+        assert values(training_set.to_arrow()) == [5.0, None, 8.0, None]
+        assert training_set.report.views[0].ties == 0
+        assert training_set.report.warnings == ()
+
+
 def test_types_come_out_as_they_are_in_the_warehouse(tmp_path: Path) -> None:
     columns = {
         "big": made.column("bigint"),

@@ -86,6 +86,11 @@ def test_a_restatement_replaces_its_event_from_when_it_is_available(engine: Engi
     assert found(engine, form, rows, at(NOON, NOON + HOUR), available_at="a") == [1, 2]
 
 
+def test_a_row_that_never_became_available_wins_no_tie(engine: Engine, form: str) -> None:
+    rows = [{"k": "a", "e": NOON, "a": NOON, "c": NOON, "x": 1}, {"k": "a", "e": NOON, "c": NOON + HOUR, "x": 2}]
+    assert found(engine, form, rows, at(NOON + HOUR), available_at="a", created_timestamp="c") == [1]
+
+
 def test_delay(engine: Engine, form: str) -> None:
     rows = [{"k": "a", "e": NOON, "x": 1}]
     assert found(engine, form, rows, at(NOON + HOUR - MICROSECOND, NOON + HOUR), delay=HOUR) == [None, 1]
@@ -101,6 +106,16 @@ def test_ties_go_to_the_created_time_then_to_the_content(engine: Engine, form: s
     assert found(engine, form, rows, at(NOON), tie_breaker=("x",)) == [99]
     for order in (rows, rows[::-1]):
         assert found(engine, form, order, at(NOON)) == [1]  # the content starts with c, and the greatest c wins
+
+
+def test_zeros_of_either_sign_are_told_apart(engine: Engine, form: str) -> None:
+    view = make_view("v", {"k": "text"}, {"e": "timestamp", "x": "float64"}, ["x"], event_time="e")
+    rows = [{"k": "a", "e": NOON, "x": 0.0}, {"k": "a", "e": NOON, "x": -0.0}]
+    labels = pa.table({"k": ["a"], "t": [NOON]})
+    for order in (rows, rows[::-1]):
+        engine.load(view, order)
+        (row,) = engine.run(engine.plan(labels, make_service((view, None, None)), {"v": view}), form)
+        assert str(row["v__x"]) == "0.0"
 
 
 def test_a_null_in_the_newest_row_stays_null(engine: Engine, form: str) -> None:

@@ -63,7 +63,8 @@ class Dialect:
 
     def sql(self, expression: exp.Expression) -> str:
         """Return the text of an expression in this dialect."""
-        return expression.sql(dialect=self.name, pretty=True, identify=True)
+        # No expression is used after it is text, so it need not be copied first: a third of the time of a compilation.
+        return expression.sql(dialect=self.name, pretty=True, identify=True, copy=False)
 
     # --- types and times -----------------------------------------------------------------------------------------
 
@@ -373,7 +374,7 @@ class Dialect:
         query = self.final(plan, rank=True)
         for join in plan.joins:
             for name, cte in self.view_ctes(plan, join):
-                query = query.with_(exp.to_identifier(name, quoted=True), as_=cte)
+                query = query.with_(exp.to_identifier(name, quoted=True), as_=cte, copy=False)
         return self.script(plan, (labels,), Statement(sql=self.sql(query)), (LABELS,))
 
     def script(self, plan: Plan, steps: Sequence[Step], query: Statement, temporary: Sequence[str]) -> Script:
