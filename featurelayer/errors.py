@@ -188,7 +188,12 @@ class MissingDependency(FeatureLayerError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` for the closest known name, or an empty string."""
-    known = tuple(known)
+    found = closest(name, known)
+    return f" (did you mean '{found}'?)" if found else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like `name`, or an empty string if none is much like it."""
     by_fold = {candidate.casefold(): candidate for candidate in known}
     close = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
-    return f" (did you mean '{by_fold[close[0]]}'?)" if close else ""
+    return by_fold[close[0]] if close else ""

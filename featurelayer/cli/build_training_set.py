@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     "--csv-types", is_flag=True, help="Guess the types of a CSV's other columns instead of leaving them text."
 )
 @click.option(
-    "--lock", type=click.Path(path_type=Path, dir_okay=False), help="Where the lock goes [default: beside the output]."
+    "--lock",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the lock goes [default: beside the file; none for a table].",
 )
 @click.option(
     "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from featurelayer.durations import parse_duration
-from featurelayer.errors import Problem, did_you_mean
+from featurelayer.errors import Problem, closest, did_you_mean
 
 _Block = TypeVar("_Block", bound="Block")
 
@@ -271,13 +271,32 @@ _NATIVE = {
 def check(
     contract: type[_Block], block: Any, *, file: str, resource: str, path: str, problems: list[Problem]
 ) -> _Block | None:
-    """Return the block as its contract reads it, or None after adding what is wrong to `problems`."""
+    """Return the block as its contract reads it, after adding what is wrong to `problems`; None if it can't be read.
+
+    A block whose only mistakes are unknown keys is read as it was meant, so that what else is wrong is found, too.
+    """
     try:
         return contract.model_validate(block)
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
         problems += [_problem(contract, mistake, file=file, resource=resource, path=path) for mistake in mistakes]
+    try:
+        return contract.model_validate(as_meant(contract, block))
+    except ValidationError:
         return None
+
+
+def as_meant(contract: type[Block], block: Any) -> Any:
+    """Return the block with every unknown key under the name that was meant, or left out if none is close."""
+    if not isinstance(block, dict):
+        return block
+    known = [name for name, field in contract.model_fields.items() if not field.exclude]
+    # What is dbt's own is not a misspelling of ours, however much alike: `timestamp` is not `created_timestamp`.
+    names = {
+        key: "entity" if key == "entities" else "" if key in _NATIVE else closest(str(key), known) for key in block
+    }
+    meant = {names[key]: value for key, value in block.items() if key not in known and names[key]}
+    return meant | {key: value for key, value in block.items() if key in known}
 
 
 def place(file: str, resource: str, path: str) -> str:

@@ -10,7 +10,7 @@ from featurelayer.dbt.artifacts import Column, Node
 from featurelayer.dbt.defaults import coerce
 from featurelayer.dbt.dtypes import UNKNOWN, dtype_of
 from featurelayer.dbt.joinkeys import join_keys
-from featurelayer.dbt.metadata import ColumnBlock, DeprecatedBlock, FreshnessBlock, ViewBlock, check, place
+from featurelayer.dbt.metadata import ColumnBlock, DeprecatedBlock, FreshnessBlock, ViewBlock, as_meant, check, place
 from featurelayer.errors import Problem, did_you_mean
 from featurelayer.model import (
     Deprecation,
@@ -119,6 +119,7 @@ class ViewReader:
         checked = self._check(ViewBlock, own, AT)
         if self._check(ViewBlock, shared, f"config.meta.{DEFAULTS}") is None or checked is None:
             return None
+        own, shared = as_meant(ViewBlock, own), as_meant(ViewBlock, shared)
         said = {key for key, value in own.items() if value is not False}
         excluded = {key for group in _ALTERNATIVES if group & said for key in group}
         return ViewBlock.model_validate({key: value for key, value in shared.items() if key not in excluded} | own)

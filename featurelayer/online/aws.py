@@ -150,7 +150,8 @@ def aws_errors(table: str) -> Iterator[None]:
         fix = "add ?region=... to the store's address, or set AWS_REGION"
         raise OnlineStoreError(f"no AWS region is set\n  fix  {fix}") from error
     except (HTTPClientError, ConnectionError) as error:
-        raise StoreUnavailable(f"DynamoDB could not be reached for table '{table}': {error}") from error
+        fix = "check the network, and the region or endpoint_url of the store's address"
+        raise StoreUnavailable(f"DynamoDB could not be reached for table '{table}': {error}\n  fix  {fix}") from error
     except (BotoCoreError, ValueError) as error:
         raise OnlineStoreError(f"DynamoDB can't be used for table '{table}': {error}") from error
 

@@ -88,7 +88,8 @@ class FeatureClient:
         """Return the features of one request: `lookup("late_arrival", {"tailnum": "N14228", "origin": "EWR"})`.
 
         `service` may be pinned, `late_arrival@<fingerprint>`. A key that is None, or that nothing is stored for, gives
-        missing features and no error. `now` decides age and expiry (a naive time is UTC). `consistent` reads what was
+        missing features and no error. `now` decides age and expiry (a naive time is UTC) and hides later events; the
+        store keeps the newest row alone, so what came before it can't be looked up. `consistent` reads what was
         last written, at twice the price on DynamoDB.
 
         Raises:
@@ -126,7 +127,10 @@ class FeatureClient:
         self._learn_schemas(items, until)
         source_times = {sk: self._commits[sk].value for sk in plan.watched}
         stale = plan.stale_views(source_times, moment)
-        return [plan.vector(row, items, self._codecs, stale, moment) for row in keys]
+        # At a time that was asked for, later events have not happened. By its own clock a reader may be a little behind
+        # the warehouse, and a value that is there has happened.
+        horizon = moment if now is not None else None
+        return [plan.vector(row, items, self._codecs, stale, moment, horizon) for row in keys]
 
     def service(self, name: str) -> ServiceDefinition:
         """Return the definition that lookups of `name` follow: request keys, views, features.

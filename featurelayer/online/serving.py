@@ -69,14 +69,17 @@ class ServingPlan:
         codecs: Codecs,
         stale: frozenset[str],
         now: int,
+        horizon: int | None,
     ) -> FeatureVector:
-        """Return the vector of one request from the items found for it."""
+        """Return the vector of one request from the items found for it; rows after `horizon` are not there yet."""
         values: list[Any] = []
         statuses: list[Status] = []
         event_times: list[int | None] = []
         for view, key in zip(self.views, keys, strict=True):
             item = items.get(key) if key is not None else None
-            view_values, view_statuses, event_time = view.serve(item, codecs, stale=view.sk in stale, now=now)
+            view_values, view_statuses, event_time = view.serve(
+                item, codecs, stale=view.sk in stale, now=now, horizon=horizon
+            )
             values += view_values
             statuses += view_statuses
             event_times += [event_time if status is not Status.MISSING else None for status in view_statuses]
@@ -137,12 +140,14 @@ class _ViewPlan:
         return join_key(self._prefix, parts, where=f"key '{self._parts[0][0]}'"), self.sk
 
     def serve(
-        self, item: Item | None, codecs: Codecs, *, stale: bool, now: int
+        self, item: Item | None, codecs: Codecs, *, stale: bool, now: int, horizon: int | None
     ) -> tuple[list[Any], list[Status], int | None]:
         """Return the values and statuses of the view's features, and the event time of the row."""
         if item is None or item.deleted:
             return self._fresh_defaults(), [Status.MISSING] * self._size, None
         event_time = item.event_time
+        if horizon is not None and event_time is not None and event_time > horizon:
+            return self._fresh_defaults(), [Status.MISSING] * self._size, None
         if self.ttl is not None and event_time is not None and event_time < now - self.ttl:
             return self._fresh_defaults(), [Status.EXPIRED] * self._size, event_time
         if item.valid_to is not None and item.valid_to <= now:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from featurelayer.durations import format_age
 from featurelayer.online.codec import from_microseconds
 
 
@@ -86,7 +87,7 @@ class FeatureVector(Mapping[str, Any]):
         width = max(map(len, self._index), default=0)
         lines = [f"FeatureVector({self.service})"]
         for column, feature in self.features.items():
-            age = f"  {feature.age} old" if feature.age is not None else ""
+            age = f"  {format_age(feature.age)} old" if feature.age is not None else ""
             lines.append(f"  {column:<{width}}  {feature.value!r}  {feature.status}{age}")
         return "\n".join(lines)
 

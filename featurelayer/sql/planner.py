@@ -226,7 +226,8 @@ def _label_keys(
                 Problem(
                     what=f"label column '{column.name}' is {column.dtype}, the key {key.name} is {key.dtype}",
                     where=f"service {service.name}",
-                    fix="cast the column; keys are never cast silently, because '007' is not 7",
+                    fix="cast the column; keys are never cast silently, because '007' is not 7"
+                    + (" (in pandas: astype('Int64'))" if column.dtype.kind is Kind.FLOAT else ""),
                 )
             )
         found[key.name] = column

@@ -84,8 +84,8 @@ def test_a_vector_is_a_mapping_in_training_order():
     one = vector.features[DELAY]
     assert (one.value, one.status, one.event_time, one.age) == (1.5, Status.PRESENT, T, timedelta(minutes=90))
     assert repr(vector).splitlines()[1:] == [
-        "  plane_legs__arr_delay  1.5  present  1:30:00 old",
-        "  plane_legs__legs       2  present  1:30:00 old",
+        "  plane_legs__arr_delay  1.5  present  1 h 30 min old",
+        "  plane_legs__legs       2  present  1 h 30 min old",
         "  planes__seats          150  present",
     ]
     assert repr(vector).startswith("FeatureVector(late_arrival@")
@@ -106,13 +106,33 @@ def test_nothing_asked_is_nothing_answered():
 
 
 @pytest.mark.parametrize(("age", "status", "value"), [
-    (DAY, Status.PRESENT, 1.5), (DAY + MICROSECOND, Status.EXPIRED, 0.0), (-HOUR, Status.PRESENT, 1.5),
+    (DAY, Status.PRESENT, 1.5), (DAY + MICROSECOND, Status.EXPIRED, 0.0), (0 * HOUR, Status.PRESENT, 1.5),
 ])  # fmt: skip
 def test_a_value_exactly_as_old_as_its_ttl_is_still_valid(age, status, value):
     vector = FeatureClient(filled()).lookup("late_arrival", {"tailnum": "N1"}, now=T + age)
     assert vector.features[DELAY].status is status
     assert vector[DELAY] == value
     assert vector.features[DELAY].age == age
+
+
+def test_at_a_time_that_is_asked_for_later_events_have_not_happened():
+    vector = FeatureClient(filled()).lookup("late_arrival", {"tailnum": "N1"}, now=T - MICROSECOND)
+    assert (vector.features[DELAY].status, vector[DELAY], vector.features[DELAY].age) == (Status.MISSING, 0.0, None)
+
+
+def test_a_reader_whose_clock_is_behind_serves_what_is_there(monkeypatch):
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return T - MICROSECOND
+
+    monkeypatch.setattr("featurelayer.online.client.datetime", Behind)
+    vector = FeatureClient(filled()).lookup("late_arrival", {"tailnum": "N1"})
+    assert (vector.features[DELAY].status, vector[DELAY], vector.features[DELAY].age) == (
+        Status.PRESENT,
+        1.5,
+        -MICROSECOND,
+    )
 
 
 def test_a_default_replaces_missing_and_expired_and_never_a_null():

@@ -685,3 +685,16 @@ def test_every_problem_of_the_project_is_in_one_error(tmp_path):
     said = "\n".join(each.what for each in found)
     for part in ("'soon'", "entity 'plan'", "'nope'", "1000 is outside", "3 is neither", "unknown key 'onlin'"):
         assert part in said
+
+
+def test_an_unknown_key_hides_no_other_mistake(tmp_path):
+    node = model(ttll="1 day", entity="plan", columns={"speed": column("double", unti="mph", range=[2, 1])})
+    node["config"]["event_time"] = "landet_at"
+    found = [problem.what for problem in problems(tmp_path, node)]
+    for part in ("'ttll'", "'landet_at'", "entity 'plan'", "[2, 1]", "'unti'"):
+        assert sum(part in what for what in found) == 1, (part, found)
+
+
+def test_a_key_column_with_an_unknown_key_is_still_the_key(tmp_path):
+    node = model(columns={"tailnum": column("varchar", join_key="plane", unti="x")})
+    assert [problem.what for problem in problems(tmp_path, node)] == ["legs: unknown key 'unti' (did you mean 'unit'?)"]
