@@ -101,6 +101,10 @@ class DuckDBWarehouse:
         for name, value in (connection.get("settings") or {}).items():
             if name.lower() not in _OURS:
                 self.execute(f"SET {_name(name)} = {_text(str(value))}")
+        # dbt is called in the project, we may be called from anywhere: views over files are looked for there too.
+        searched = str((connection.get("settings") or {}).get("file_search_path", "")).split(",")
+        folders = ",".join(str((root / part.strip()).resolve()) for part in (*searched, "."))
+        self.execute(f"SET file_search_path = {_text(folders)}")
         for database in connection.get("attach") or ():
             path = str(database["path"])
             where = path if "://" in path or path.startswith("md:") else str((root / path).resolve())

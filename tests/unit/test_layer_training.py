@@ -333,6 +333,26 @@ def test_a_relation_that_is_not_what_the_annotations_say(tmp_path: Path) -> None
     assert "'landed_at' is a DATE and neither delay nor available_at is said" in message
 
 
+def test_a_view_over_a_file_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    with duckdb.connect() as connection:
+        connection.execute(LEGS + f"; COPY legs TO '{tmp_path}/data/legs.parquet'")
+    monkeypatch.chdir(tmp_path)
+    found = layer(tmp_path, sql="CREATE VIEW legs AS FROM read_parquet('data/legs.parquet')")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with found.build_training_set("late", LABELS) as training_set:
+        assert values(training_set.to_arrow()) == EXPECTED
+    (tmp_path / "data").rename(tmp_path / "files")
+    (tmp_path / "files" / "data").mkdir()
+    (tmp_path / "files" / "legs.parquet").rename(tmp_path / "files" / "data" / "legs.parquet")
+    (tmp_path / "profiles.yml").write_text(
+        "shop: {target: dev, outputs: {dev: {type: duckdb, path: db.duckdb, settings: {file_search_path: ./files}}}}"
+    )
+    with FeatureLayer(tmp_path, profiles_dir=tmp_path).build_training_set("late", LABELS) as training_set:
+        assert values(training_set.to_arrow()) == EXPECTED
+
+
 def test_a_static_view_must_be_unique(tmp_path: Path) -> None:
     node = made.model(static=True, drop=("landed_at",), config={"event_time": None})
     found = layer(
