@@ -29,7 +29,6 @@ Messages say what is wrong, where, and how to fix it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -194,6 +193,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def closest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is most like `name`, or an empty string if none is much like it."""
+    import difflib  # only a mistake needs it, and every serving process imports this module
+
     by_fold = {candidate.casefold(): candidate for candidate in known}
     close = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
     return by_fold[close[0]] if close else ""
