@@ -418,15 +418,20 @@ def _as_labels(labels: Any) -> Path | str | pa.Table:
         return labels
     if isinstance(labels, pa.Table):
         return labels
-    if hasattr(labels, "to_records") and hasattr(labels, "iloc"):
-        try:
+    try:
+        if hasattr(labels, "to_records") and hasattr(labels, "iloc"):
             return pa.Table.from_pandas(labels, preserve_index=False)
-        except pa.ArrowException as error:
-            raise LabelError(
-                [Problem(what=f"the frame can't be converted: {error}", fix="give each column one type")]
-            ) from error
-    if hasattr(labels, "__arrow_c_stream__"):
-        return pa.table(labels)
+        if hasattr(labels, "__arrow_c_stream__"):
+            return pa.table(labels)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise LabelError(
+            [
+                Problem(
+                    what=f"the frame can't be converted: {error}",
+                    fix="give each column one type that Arrow has, and a name of its own",
+                )
+            ]
+        ) from error
     raise LabelError(
         [
             Problem(

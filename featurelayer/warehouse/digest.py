@@ -92,6 +92,8 @@ def _plain(array: pa.Array) -> pa.Array:
         array = array.cast(pa.large_string())
     if pa.types.is_binary_view(array.type):
         array = array.cast(pa.large_binary())
+    if pa.types.is_timestamp(array.type) and array.type.unit == "s":
+        array = array.cast(pa.timestamp("ms", array.type.tz))  # parquet has no seconds
     if pa.types.is_map(array.type):
         entries = pa.struct([array.type.key_field, array.type.item_field])
         array = array.cast(pa.list_(entries))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,6 +36,8 @@ _PINNED = {
 _OURS = {*_PINNED, "temp_directory", "null_order"}
 # The rest is found in the file, but quotes and comments are what a CSV says they are and no row is skipped.
 _CSV = """header = true, skip = 0, quote = '"', escape = '"', comment = '', hive_partitioning = false"""
+# DuckDB's own parquet makes a HUGEINT (any sum of integers) a DOUBLE, and these others something else than Arrow does.
+_CHANGED_BY_PARQUET = re.compile(r"HUGEINT|UUID|TIMESTAMP_S\b|\bBIT\b")
 _PLAIN = {
     "BOOLEAN": Kind.BOOL,
     "VARCHAR": Kind.TEXT,
@@ -141,7 +144,6 @@ class DuckDBWarehouse:
         if not isinstance(labels, Path):
             self._sources += 1
             name = f"__fl_frame_{self._sources}"
-            self._connection.register(name, labels)
             source, from_text = _name(name), False
         elif labels.suffix.lower() == ".csv":
             from_text = not csv_types
@@ -149,6 +151,8 @@ class DuckDBWarehouse:
         else:
             source, from_text = f"read_parquet({_text(str(labels))}, hive_partitioning = false)", False
         try:
+            if not isinstance(labels, Path):
+                self._connection.register(name, labels)
             described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608 (escaped)
         except duckdb.Error as error:
             raise LabelError(
@@ -172,34 +176,46 @@ class DuckDBWarehouse:
         return Source(sql=source, columns=columns, from_text=from_text)
 
     def execute(self, sql: str) -> None:
-        try:
+        with _said(sql):
             self._connection.execute(sql)
-        except duckdb.Error as error:
-            raise _failed(error, sql) from error
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        try:
+        with _said(sql):
             return self._connection.execute(sql).fetchall()
-        except duckdb.Error as error:
-            raise _failed(error, sql) from error
 
     def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:
-        try:
+        with _said(sql):
             # A cursor would be another session, without the temporary tables; so one stream at a time.
             return self._connection.sql(sql).to_arrow_reader(batch_rows)
-        except duckdb.Error as error:
-            raise _failed(error, sql) from error
 
     # --- writing -------------------------------------------------------------------------------------------------
 
     def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
+        if kind == "parquet" and any(_CHANGED_BY_PARQUET.search(row[1]) for row in self.rows(f"DESCRIBE {query}")):
+            return self._stream_to_parquet(query, path)
         options = "FORMAT parquet" if kind == "parquet" else "FORMAT csv, HEADER true"
         copy = f"COPY (\n{query}\n) TO {_text(str(path))} ({options})"
         (count,) = self.rows(copy)[0]
         return int(count)
 
+    def _stream_to_parquet(self, query: str, path: Path) -> int:
+        import pyarrow.parquet as pq
+
+        rows = 0
+        with self.arrow(query) as reader, pq.ParquetWriter(path, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+                rows += batch.num_rows
+        return rows
+
     def write_table(self, query: str, name: str, *, rows: int) -> None:
-        table = self.quote(name)
+        found = exp.to_table(self.quote(name), dialect="duckdb")
+        if not found.db:
+            # In full, or the name could mean one of the build's temporary tables.
+            database, schema = self.rows("SELECT current_database(), current_schema()")[0]
+            found.set("catalog", exp.to_identifier(database, quoted=True))
+            found.set("db", exp.to_identifier(schema, quoted=True))
+        table = found.sql(dialect="duckdb", identify=True)
         self._refuse_foreign(name)
         self.execute("BEGIN")
         try:
@@ -257,6 +273,19 @@ def _name(name: str) -> str:
 
 def _text(value: str) -> str:
     return exp.Literal.string(value).sql(dialect="duckdb")
+
+
+@contextmanager
+def _said(sql: str) -> Iterator[None]:
+    """Let failures be ours, and Ctrl-C be Ctrl-C: DuckDB makes a RuntimeError of it."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _failed(error, sql) from error
+    except RuntimeError as error:
+        if "interrupted" in str(error).lower():
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _first_line(error: Exception) -> str:

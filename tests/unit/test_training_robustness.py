@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from featurelayer.errors import FeatureLayerError, LabelError, MetadataError, PlanError, WarehouseError
 from featurelayer.layer import FeatureLayer
+from featurelayer.warehouse.duckdb import _said
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import LEGS, layer
 
@@ -140,6 +144,53 @@ def test_roles_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
         ).build_training_set("late", LABELS)
 
 
+# --- types that an engine, a frame or a file would change -----------------------------------------------------------
+
+
+def test_no_type_is_changed_on_the_way_out(tmp_path: Path) -> None:
+    """A sum of integers is a HUGEINT, which DuckDB's own parquet writer would round to a DOUBLE."""
+    columns = {"total": made.column("hugeint"), "one": made.column("uuid"), "seconds": made.column("timestamp")}
+    found = layer(
+        tmp_path,
+        made.model(columns=columns),
+        exposures=(made.exposure("legs.*", label_timestamp="at"),),
+        sql="CREATE TABLE legs AS SELECT 'N1' AS tailnum, TIMESTAMP '2024-01-01' AS landed_at, "
+        "1.0::DOUBLE AS arr_delay, sum(9007199254740993) AS total, "
+        "'550e8400-e29b-41d4-a716-446655440000'::UUID AS one, "
+        "TIMESTAMP_S '2024-01-01 00:00:01' AS seconds",
+    )
+    with found.build_training_set("late", LABELS) as training_set:
+        streamed, columns_of_stream = training_set.to_arrow(), training_set.lock["columns"]
+    with found.build_training_set("late", LABELS) as training_set:
+        written = pq.read_table(training_set.to_parquet(tmp_path / "o.parquet"))
+        assert training_set.lock["columns"] == columns_of_stream
+    assert written.to_pylist() == streamed.to_pylist()
+    assert written["legs__total"][0].as_py() == 9007199254740993
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pd.DataFrame([["N1", TIMES[0], 1, 2]], columns=["tailnum", "at", "a", "a"]),
+        pd.DataFrame({"tailnum": ["N1"], "at": TIMES[:1], "p": pd.arrays.SparseArray([1])}),
+        pd.DataFrame(),
+        pl.DataFrame({"tailnum": ["N1"], "at": TIMES[:1], "x": pl.Series([1], dtype=pl.Int128)}),
+        pa.table({"tailnum": ["N1"], "at": TIMES[:1], "x": pa.array([Decimal(1)], pa.decimal256(40, 2))}),
+    ],
+    ids=["twins", "sparse", "nothing", "int128", "decimal256"],
+)
+def test_frames_that_cannot_be_read_are_said_to_be(legs: FeatureLayer, labels: Any) -> None:
+    with pytest.raises(LabelError, match=r"can't be (converted|read)"):
+        values(legs, labels)
+
+
+def test_a_table_may_be_named_like_one_of_the_builds_own(legs: FeatureLayer) -> None:
+    with legs.build_training_set("late", LABELS, writable=True) as training_set:
+        for _ in range(2):
+            assert training_set.to_table("legs__rows") == 4
+        assert training_set.to_arrow()["legs__arr_delay"].to_pylist() == EXPECTED
+
+
 # --- one connection after the other, and at once ------------------------------------------------------------------
 
 
@@ -177,3 +228,11 @@ def test_a_place_that_cannot_be_written_to_is_said_and_left_alone(legs: FeatureL
             with pytest.raises(WarehouseError, match="can't be written"):
                 training_set.to_parquet(path)
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_the_keyboard_stops_a_query_as_it_stops_anything() -> None:
+    """DuckDB turns Ctrl-C into a RuntimeError, which the command line would call a bug."""
+    with pytest.raises(KeyboardInterrupt), _said("SELECT 1"):
+        raise RuntimeError("Query interrupted")
+    with pytest.raises(RuntimeError, match="something else"), _said("SELECT 1"):
+        raise RuntimeError("something else")
