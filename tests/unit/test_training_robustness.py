@@ -236,3 +236,18 @@ def test_the_keyboard_stops_a_query_as_it_stops_anything() -> None:
         raise RuntimeError("Query interrupted")
     with pytest.raises(RuntimeError, match="something else"), _said("SELECT 1"):
         raise RuntimeError("something else")
+
+
+def test_the_report_counts_rows_older_than_any_label_reaches(tmp_path: Path) -> None:
+    """Rows that the match never looks at, as all labels are too late for them, have expired and are not missing."""
+    node = made.model(ttl="1 hour", available_at="seen", columns={"seen": made.column("timestamp")})
+    sql = LEGS + "; ALTER TABLE legs ADD COLUMN seen TIMESTAMP; UPDATE legs SET seen = landed_at WHERE arr_delay <> 9"
+    found = layer(tmp_path, node, sql=sql)
+    three = datetime(2024, 1, 1, 15)
+    labels = pa.table({"tailnum": ["N1", "N2", "N9", "N2"], "at": [three, three, three, TIMES[2]]})
+    with found.build_training_set("late", labels.slice(0, 3)) as training_set:
+        (view,) = training_set.report.views
+    assert (view.matched, view.expired, view.missing, view.unusable_rows) == (0, 2, 1, 2)
+    with found.build_training_set("late", labels) as training_set:
+        (view,) = training_set.report.views
+    assert (view.matched, view.expired, view.missing) == (1, 2, 1)
