@@ -318,6 +318,15 @@ def _asof_join(
 ) -> AsofJoin:
     """Turn a view's annotations into the facts of one join, checked against the relation's real columns."""
     seen: dict[str, Column] = {}
+    problems.extend(
+        Problem(
+            what=f"{view.id}: the name '{name}' starts with {RESERVED}, which the script's own columns do",
+            where=view.yaml_path,
+            fix="rename it",
+        )
+        for name in (join.prefix, *join.features)
+        if name.casefold().startswith(RESERVED)
+    )
 
     def column(name: str, role: str) -> Column:
         real = seen.get(name) or match_column(name, relation)

@@ -131,8 +131,14 @@ class TrainingSet:
         """Write the rows to a table of the warehouse (`table` or `schema.table`) and return their number.
 
         Raises:
-            WarehouseError: the table exists and was not made by featurelayer, or the connection only reads.
+            WarehouseError: the table exists and was not made by featurelayer, the connection only reads, or two columns
+                differ in case alone.
         """
+        if not self._folds_apart():
+            raise WarehouseError(
+                f"{name} can't be a table: two of the labels' columns differ in case alone\n"
+                "  fix  rename one, or write a file"
+            )
         self._warehouse.write_table(self._script.query.sql, name, rows=self.report.rows)
         return self.report.rows
 
@@ -183,9 +189,13 @@ class TrainingSet:
         """Close the connection; the temporary tables of the build end with it."""
         self._warehouse.close()
 
+    def _folds_apart(self) -> bool:
+        """Whether an engine that ignores case can tell all columns apart."""
+        return len({name.casefold() for name in self.columns}) == len(self.columns)
+
     def _to_file(self, path: Path, kind: Literal["parquet", "csv"], lock: str | Path | None) -> Path:
         with _appears_whole(path) as temporary:
-            if len({name.casefold() for name in self.columns}) < len(self.columns):
+            if not self._folds_apart():
                 self._stream_to_file(temporary, kind)
             else:
                 self._same_rows(self._warehouse.write_file(self._script.query.sql, temporary, kind))

@@ -199,6 +199,21 @@ def test_duplicates_stay_and_order_is_kept(engine: Engine, form: str, count: int
     assert found(engine, form, rows, at(*times)) == expected
 
 
+def test_names_of_our_own_are_refused(engine: Engine) -> None:
+    view = make_view("v", {"k": "text"}, {"e": "timestamp", "__fl_id": "int64"}, ["__fl_id"], event_time="e")
+    engine.load(view, [])
+    labels = pa.table({"k": ["a"], "t": [NOON]})
+    with pytest.raises(PlanError) as caught:
+        engine.plan(labels, make_service((view, "__fl_labels", None)), {"v": view})
+    assert [problem.what.split("'")[1] for problem in caught.value.problems] == ["__fl_labels", "__fl_id"]
+
+
+def test_ties_are_ordered_the_same_in_any_session(engine: Engine, form: str) -> None:
+    engine.connection.execute("SET default_null_order = 'nulls_first'")
+    rows = [{"k": "a", "e": NOON, "x": None}, {"k": "a", "e": NOON, "x": 1}]
+    assert found(engine, form, rows, at(NOON)) == [1]
+
+
 def test_an_empty_view_and_no_labels(engine: Engine, form: str) -> None:
     assert found(engine, form, [], at(NOON, NOON)) == [None, None]
     empty = pa.table({"k": pa.array([], pa.string()), "t": pa.array([], pa.timestamp("us"))})

@@ -78,6 +78,15 @@ def test_a_path_is_only_a_path(legs: FeatureLayer, tmp_path: Path, name: str) ->
         assert training_set.to_arrow()["legs__arr_delay"].to_pylist() == EXPECTED
 
 
+def test_a_table_needs_columns_that_differ_in_more_than_case(legs: FeatureLayer) -> None:
+    labels = LABELS.append_column("Y", LABELS["y"])
+    with (
+        legs.build_training_set("late", labels, writable=True) as training_set,
+        pytest.raises(WarehouseError, match="two of the labels' columns differ in case alone"),
+    ):
+        training_set.to_table("training")
+
+
 def test_no_row_of_a_csv_is_lost_or_rewritten(legs: FeatureLayer, tmp_path: Path) -> None:
     """Quotes that first appear far down, quotes of another kind, and what looks like a comment."""
     path = tmp_path / "l.csv"
@@ -251,3 +260,15 @@ def test_the_report_counts_rows_older_than_any_label_reaches(tmp_path: Path) -> 
     with found.build_training_set("late", labels) as training_set:
         (view,) = training_set.report.views
     assert (view.matched, view.expired, view.missing) == (1, 2, 1)
+
+
+def test_an_enum_is_ordered_by_its_text_where_content_breaks_a_tie(tmp_path: Path) -> None:
+    found = layer(
+        tmp_path,
+        made.model(columns={"mood": made.column("varchar")}, drop=("arr_delay",)),
+        exposures=(made.exposure("legs.*", label_timestamp="at"),),
+        sql="CREATE TYPE mood AS ENUM ('z', 'a'); CREATE TABLE legs AS SELECT 'N1' AS tailnum, "
+        "TIMESTAMP '2024-01-01' AS landed_at, unnest(['a', 'z'])::mood AS mood",
+    )
+    with found.build_training_set("late", LABELS.slice(0, 1)) as training_set:
+        assert training_set.to_arrow()["legs__mood"].to_pylist() == ["z"]

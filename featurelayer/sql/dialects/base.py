@@ -6,16 +6,18 @@ Per view, one CTE after the other:
 2. `<view>__match`: a running maximum of the event time down that list; at a label it is the winner's event time.
 3. `<view>__rows`: the rows of that event time, ranked by the tie-break.
 
-and one left join of the rows ranked first. Engines with a better form override `steps` and `final`.
+and one left join of the rows ranked first. Engines with a better form override `compile`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 
 from featurelayer.durations import microseconds
 from featurelayer.model import DType, Kind
@@ -64,7 +66,14 @@ class Dialect:
     def sql(self, expression: exp.Expression) -> str:
         """Return the text of an expression in this dialect."""
         # No expression is used after it is text, so it need not be copied first: a third of the time of a compilation.
-        return expression.sql(dialect=self.name, pretty=True, identify=True, copy=False)
+        return expression.sql(dialect=self._writer, pretty=True, identify=True, copy=False)
+
+    @cached_property
+    def _writer(self) -> SqlglotDialect:
+        """The engine as sqlglot knows it, but for the order of NULLs: said always, because a session can change it."""
+        writer = SqlglotDialect.get_or_raise(self.name)
+        writer.NULL_ORDERING = "nulls_are_large"
+        return writer
 
     # --- types and times -----------------------------------------------------------------------------------------
 

@@ -68,6 +68,9 @@ class DuckDB(Dialect):
 
     def comparable(self, column: Column, alias: str) -> list[exp.Expression]:
         values = super().comparable(column, alias)
+        if column.dtype.kind is Kind.TEXT:
+            # An ENUM would be ordered by its declaration.
+            return [exp.cast(col(column.name, alias), self.type(column.dtype))]
         if column.dtype.kind is Kind.FLOAT:
             # 0.0 and -0.0 are equal and not the same; their text tells them apart.
             values.append(exp.cast(col(column.name, alias), exp.DataType.build("VARCHAR", dialect=self.name)))

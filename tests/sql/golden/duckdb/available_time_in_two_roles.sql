@@ -100,12 +100,12 @@ SELECT
   "m"."__fl_id",
   ROW_NUMBER() OVER (
     PARTITION BY "m"."__fl_id"
-    ORDER BY "f"."known_at" DESC, "f"."wind" DESC, CAST("f"."wind" AS TEXT) DESC
+    ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS TEXT) DESC NULLS LAST
   ) AS "__fl_rank",
-  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC) AS "__fl_level",
+  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC NULLS LAST) AS "__fl_level",
   DENSE_RANK() OVER (
     PARTITION BY "m"."__fl_id"
-    ORDER BY "f"."known_at" DESC, "f"."wind" DESC, CAST("f"."wind" AS TEXT) DESC
+    ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS TEXT) DESC NULLS LAST
   ) AS "__fl_content",
   "f"."wind" AS "wind"
 FROM "origin_now__match" AS "m"
@@ -217,12 +217,12 @@ SELECT
   "m"."__fl_id",
   ROW_NUMBER() OVER (
     PARTITION BY "m"."__fl_id"
-    ORDER BY "f"."known_at" DESC, "f"."wind" DESC, CAST("f"."wind" AS TEXT) DESC
+    ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS TEXT) DESC NULLS LAST
   ) AS "__fl_rank",
-  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC) AS "__fl_level",
+  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC NULLS LAST) AS "__fl_level",
   DENSE_RANK() OVER (
     PARTITION BY "m"."__fl_id"
-    ORDER BY "f"."known_at" DESC, "f"."wind" DESC, CAST("f"."wind" AS TEXT) DESC
+    ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS TEXT) DESC NULLS LAST
   ) AS "__fl_content",
   "f"."wind" AS "wind"
 FROM "dest_now__match" AS "m"

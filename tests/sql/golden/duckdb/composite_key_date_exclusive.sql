@@ -87,9 +87,9 @@ HAVING
 CREATE OR REPLACE TEMPORARY TABLE "hourly__ranked" AS
 SELECT
   "m"."__fl_id",
-  ROW_NUMBER() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC) AS "__fl_rank",
+  ROW_NUMBER() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_rank",
   DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY 1) AS "__fl_level",
-  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC) AS "__fl_content",
+  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_content",
   "f"."n" AS "n"
 FROM "hourly__match" AS "m"
 INNER JOIN "hourly__tied" AS "t"

@@ -83,12 +83,12 @@ SELECT
   "m"."__fl_id",
   ROW_NUMBER() OVER (
     PARTITION BY "m"."__fl_id"
-    ORDER BY "f"."flight_id" DESC, "f"."arr_delay" DESC, CAST("f"."arr_delay" AS TEXT) DESC
+    ORDER BY "f"."flight_id" DESC NULLS LAST, "f"."arr_delay" DESC NULLS LAST, CAST("f"."arr_delay" AS TEXT) DESC NULLS LAST
   ) AS "__fl_rank",
-  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."flight_id" DESC) AS "__fl_level",
+  DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."flight_id" DESC NULLS LAST) AS "__fl_level",
   DENSE_RANK() OVER (
     PARTITION BY "m"."__fl_id"
-    ORDER BY "f"."flight_id" DESC, "f"."arr_delay" DESC, CAST("f"."arr_delay" AS TEXT) DESC
+    ORDER BY "f"."flight_id" DESC NULLS LAST, "f"."arr_delay" DESC NULLS LAST, CAST("f"."arr_delay" AS TEXT) DESC NULLS LAST
   ) AS "__fl_content",
   "f"."arr_delay" AS "arr_delay"
 FROM "plane_legs__match" AS "m"

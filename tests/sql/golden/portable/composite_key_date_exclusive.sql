@@ -61,7 +61,7 @@ WITH "hourly__timeline" AS (
 ), "hourly__rows" AS (
   SELECT
     "m"."__fl_id",
-    ROW_NUMBER() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC) AS "__fl_rank",
+    ROW_NUMBER() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_rank",
     "m"."__fl_event",
     "f"."n" AS "n"
   FROM "hourly__match" AS "m"

@@ -58,7 +58,7 @@ WITH "plane_legs__timeline" AS (
     "m"."__fl_id",
     ROW_NUMBER() OVER (
       PARTITION BY "m"."__fl_id"
-      ORDER BY "f"."flight_id" DESC, "f"."arr_delay" DESC, CAST("f"."arr_delay" AS TEXT) DESC
+      ORDER BY "f"."flight_id" DESC NULLS LAST, "f"."arr_delay" DESC NULLS LAST, CAST("f"."arr_delay" AS TEXT) DESC NULLS LAST
     ) AS "__fl_rank",
     "m"."__fl_event",
     "f"."arr_delay" AS "arr_delay"

@@ -64,7 +64,7 @@ WITH "weather__timeline" AS (
     "m"."__fl_id",
     ROW_NUMBER() OVER (
       PARTITION BY "m"."__fl_id"
-      ORDER BY "f"."known_at" DESC, "f"."wind" DESC, CAST("f"."wind" AS TEXT) DESC
+      ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS TEXT) DESC NULLS LAST
     ) AS "__fl_rank",
     "m"."__fl_event",
     "f"."wind" AS "wind"
