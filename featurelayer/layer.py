@@ -37,15 +37,12 @@ from featurelayer.training import (
     run_checks,
     run_step,
 )
+from featurelayer.training.labels import as_labels, labels_name
 from featurelayer.warehouse import Warehouse, connect
 from featurelayer.warehouse.base import Source
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from featurelayer.export import ViewExport
-
-_FILES = (".parquet", ".csv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,11 +202,11 @@ class FeatureLayer:
     ) -> Request:
         found = self._service(service, features, label_timestamp)
         views = {join.view: self.registry.views[join.view] for join in found.views}
-        frame = _as_labels(labels)
+        frame = as_labels(labels)
         if isinstance(frame, str):
             source, name = self._relation_labels(warehouse, frame)
         else:
-            source, name = warehouse.attach(frame, csv_types=csv_types), _labels_name(frame)
+            source, name = warehouse.attach(frame, csv_types=csv_types), labels_name(frame)
         return Request(
             service=found,
             views=views,
@@ -401,49 +398,6 @@ def _mode(name: str) -> Mode:
         return Mode(name)
     except ValueError:
         raise UnknownNameError("mode", name, [str(mode) for mode in Mode]) from None
-
-
-def _as_labels(labels: Any) -> Path | str | pa.Table:
-    """A path, a relation's name, or any frame as an Arrow table (without copying where the frame allows)."""
-    import pyarrow as pa
-
-    if isinstance(labels, Path) or (isinstance(labels, str) and labels.lower().endswith(_FILES)):
-        path = Path(labels)
-        if path.suffix.lower() not in _FILES:
-            raise LabelError([Problem(what=f"labels can't be read from {path}", fix="give a .parquet or a .csv file")])
-        if not path.is_file():
-            raise LabelError([Problem(what=f"there is no file {path}", where="labels", fix="correct the path")])
-        return path
-    if isinstance(labels, str):
-        return labels
-    if isinstance(labels, pa.Table):
-        return labels
-    try:
-        if hasattr(labels, "to_records") and hasattr(labels, "iloc"):
-            return pa.Table.from_pandas(labels, preserve_index=False)
-        if hasattr(labels, "__arrow_c_stream__"):
-            return pa.table(labels)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise LabelError(
-            [
-                Problem(
-                    what=f"the frame can't be converted: {error}",
-                    fix="give each column one type that Arrow has, and a name of its own",
-                )
-            ]
-        ) from error
-    raise LabelError(
-        [
-            Problem(
-                what=f"labels can't be a {type(labels).__name__}",
-                fix="give a pandas, polars or Arrow table, a path, or the name of a dbt model or relation",
-            )
-        ]
-    )
-
-
-def _labels_name(labels: Path | pa.Table) -> str:
-    return labels.name if isinstance(labels, Path) else "a frame in memory"
 
 
 def _store_url(settings: Mapping[str, Any], root: Path) -> str:

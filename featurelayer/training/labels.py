@@ -1,0 +1,61 @@
+"""Labels in the forms people have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featurelayer.errors import LabelError, Problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_FILES = (".parquet", ".csv")
+
+
+def as_labels(labels: Any) -> Path | str | pa.Table:
+    """Return labels as a path, a relation's name, or an Arrow table (without copying where a frame allows).
+
+    Raises:
+        LabelError: they are none of these, or the file does not exist.
+    """
+    import pyarrow as pa
+
+    if isinstance(labels, Path) or (isinstance(labels, str) and labels.lower().endswith(_FILES)):
+        path = Path(labels)
+        if path.suffix.lower() not in _FILES:
+            raise LabelError([Problem(what=f"labels can't be read from {path}", fix="give a .parquet or a .csv file")])
+        if not path.is_file():
+            raise LabelError([Problem(what=f"there is no file {path}", where="labels", fix="correct the path")])
+        return path
+    if isinstance(labels, str):
+        return labels
+    if isinstance(labels, pa.Table):
+        return labels
+    try:
+        if hasattr(labels, "to_records") and hasattr(labels, "iloc"):
+            return pa.Table.from_pandas(labels, preserve_index=False)
+        if hasattr(labels, "__arrow_c_stream__"):
+            return pa.table(labels)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise LabelError(
+            [
+                Problem(
+                    what=f"the frame can't be converted: {error}",
+                    fix="give each column one type that Arrow has, and a name of its own",
+                )
+            ]
+        ) from error
+    raise LabelError(
+        [
+            Problem(
+                what=f"labels can't be a {type(labels).__name__}",
+                fix="give a pandas, polars or Arrow table, a path, or the name of a dbt model or relation",
+            )
+        ]
+    )
+
+
+def labels_name(labels: Path | pa.Table) -> str:
+    """Return what a lock calls labels that are not in the warehouse."""
+    return labels.name if isinstance(labels, Path) else "a frame in memory"
