@@ -194,7 +194,7 @@ class TrainingSet:
         return len({name.casefold() for name in self.columns}) == len(self.columns)
 
     def _to_file(self, path: Path, kind: Literal["parquet", "csv"], lock: str | Path | None) -> Path:
-        with _appears_whole(path) as temporary:
+        with _appears_whole(path) as temporary, _typed_errors(path):
             if not self._folds_apart():
                 self._stream_to_file(temporary, kind)
             else:
@@ -245,6 +245,19 @@ class TrainingSet:
 def lock_path_of(output: Path) -> Path:
     """Return where the lock of an output file lies: `train.parquet` has `train.lock.json`."""
     return output.with_suffix(".lock.json")
+
+
+@contextlib.contextmanager
+def _typed_errors(path: Path) -> Iterator[None]:
+    """Say which output failed where Arrow has no place for a type."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise WarehouseError(
+            f"{path.name} can't hold these columns: {error}\n  fix  cast the column that it names, or leave it out"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -36,8 +36,9 @@ _PINNED = {
 _OURS = {*_PINNED, "temp_directory", "null_order"}
 # The rest is found in the file, but quotes and comments are what a CSV says they are and no row is skipped.
 _CSV = """header = true, skip = 0, quote = '"', escape = '"', comment = '', hive_partitioning = false"""
-# DuckDB's own parquet makes a HUGEINT (any sum of integers) a DOUBLE, and these others something else than Arrow does.
-_CHANGED_BY_PARQUET = re.compile(r"HUGEINT|UUID|TIMESTAMP_S\b|\bBIT\b")
+# DuckDB's own parquet makes a HUGEINT (any sum of integers) a DOUBLE, these others something else than Arrow does, and
+# of arrays of a fixed length a file that Arrow can't read as soon as one of them is NULL.
+_CHANGED_BY_PARQUET = re.compile(r"HUGEINT|UUID|TIMESTAMP_S\b|\bBIT\b|INTERVAL|\[\d+\]")
 _PLAIN = {
     "BOOLEAN": Kind.BOOL,
     "VARCHAR": Kind.TEXT,

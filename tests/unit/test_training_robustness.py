@@ -272,3 +272,31 @@ def test_an_enum_is_ordered_by_its_text_where_content_breaks_a_tie(tmp_path: Pat
     )
     with found.build_training_set("late", LABELS.slice(0, 1)) as training_set:
         assert training_set.to_arrow()["legs__mood"].to_pylist() == ["z"]
+
+
+def test_embeddings_of_a_fixed_length_are_missing_where_no_row_is(tmp_path: Path) -> None:
+    found = layer(
+        tmp_path,
+        made.model(columns={"embedding": made.column("float[3]")}, drop=("arr_delay",)),
+        exposures=(made.exposure("legs.*", label_timestamp="at"),),
+        sql="CREATE TABLE legs AS SELECT 'N1' AS tailnum, TIMESTAMP '2024-01-01' AS landed_at, "
+        "[0.5, 1.5, -2.5]::FLOAT[3] AS embedding",
+    )
+    with found.build_training_set("late", LABELS) as training_set:
+        streamed = training_set.lock["columns"]
+        rows = [training_set.to_arrow(), pq.read_table(training_set.to_parquet(tmp_path / "o.parquet"))]
+    for table in rows:
+        assert table["legs__embedding"].to_pylist() == [[0.5, 1.5, -2.5]] * 2 + [None] * 2
+    with found.build_training_set("late", LABELS) as training_set:
+        training_set.to_parquet(tmp_path / "o.parquet")
+        assert training_set.lock["columns"] == streamed
+
+
+def test_a_type_that_parquet_lacks_is_an_error_that_names_the_file(legs: FeatureLayer, tmp_path: Path) -> None:
+    spans = pa.array([(0, 1, 0), None, (0, 2, 0), (1, 0, 0)], pa.month_day_nano_interval())
+    with (
+        legs.build_training_set("late", LABELS.append_column("span", spans)) as training_set,
+        pytest.raises(WarehouseError, match=r"(?s)o\.parquet can't hold these columns: .*fix  cast the column"),
+    ):
+        training_set.to_parquet(tmp_path / "o.parquet")
+    assert list(tmp_path.glob("*.parquet*")) == []
