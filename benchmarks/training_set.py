@@ -203,7 +203,9 @@ def main() -> None:
         if options.child == "polars":
             import polars  # noqa: F401
         if options.child == "featurelayer":
-            import featurelayer.training  # noqa: F401
+            import featurelayer.sql.dialects.duckdb
+            import featurelayer.training
+            import featurelayer.warehouse.duckdb  # noqa: F401
         started = time.perf_counter()
         RUNNERS[options.child](options.folder, options.views, options.features)
         print(json.dumps([time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
