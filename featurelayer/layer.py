@@ -25,7 +25,7 @@ from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store, service_definition
 from featurelayer.registry import Registry
 from featurelayer.sql.compiler import compile_plan
-from featurelayer.sql.plan import Column, Mode
+from featurelayer.sql.plan import Mode
 from featurelayer.sql.planner import plan_snapshot
 from featurelayer.training import (
     Progress,
@@ -320,10 +320,7 @@ class FeatureLayer:
             version = (now - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
             plans = []
             for view in wanted:
-                columns = tuple(
-                    Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds)
-                    for c in warehouse.describe(view.relation_name)
-                )
+                columns = warehouse.describe(view.relation_name)
                 script = compile_plan(plan_snapshot(view, columns, as_of=at), warehouse.dialect)
                 run_checks(warehouse, script.checks)
                 plans.append((view, script))

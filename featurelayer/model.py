@@ -174,6 +174,15 @@ def _parse_fields(text: str) -> list[tuple[str, DType]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column as an engine has it. `nanoseconds` marks timestamps with more precision than microseconds."""
+
+    name: str
+    dtype: DType
+    nanoseconds: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """Who answers for something."""
 

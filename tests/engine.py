@@ -8,10 +8,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from featurelayer.model import DType, Feature, FeatureService, FeatureView, JoinKey, Key, Kind, ServiceView
+from featurelayer.model import Column, DType, Feature, FeatureService, FeatureView, JoinKey, Key, Kind, ServiceView
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.dialects.duckdb import DuckDB
-from featurelayer.sql.plan import Column, Mode, Plan, Script
+from featurelayer.sql.plan import Mode, Plan, Script
 from featurelayer.sql.planner import plan_snapshot, plan_training_set
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 
@@ -76,8 +76,7 @@ class Engine:
         self.connection.unregister("__load")
 
     def columns(self, view: FeatureView) -> tuple[Column, ...]:
-        found = self.warehouse.describe(view.relation_name)
-        return tuple(Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds) for c in found)
+        return self.warehouse.describe(view.relation_name)
 
     def plan(
         self,
@@ -94,7 +93,7 @@ class Engine:
             views,
             {name: self.columns(view) for name, view in views.items()},
             source=source.sql,
-            label_columns=[Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds) for c in source.columns],
+            label_columns=source.columns,
             mode=Mode(mode),
             **options,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.options import Context, pairs_given, project_options
 from featurelayer.cli.output import write_json
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def command(
     request: dict[str, Any] = {
         "features": [name.strip() for name in features.split(",")] if features else (),
         "label_timestamp": label_timestamp,
-        "keys": dict(_pair(key) for key in keys),
+        "keys": pairs_given("--key REQUEST_KEY=LABEL_COLUMN", keys),
         "mode": mode,
         "csv_types": csv_types,
     }
@@ -95,13 +95,6 @@ def command(
         if show_sql:
             sys.stdout.write(training_set.sql)
         _tell(context, training_set.report, len(training_set.columns), written, as_json=output_format == "json")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, separator, column = text.partition("=")
-    if not separator or not key or not column:
-        raise click.UsageError(f"--key takes REQUEST_KEY=LABEL_COLUMN, not '{text}'.")
-    return key, column
 
 
 def _write(training_set: TrainingSet, output: Path | None, as_table: str | None, lock: Path | None) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import click
 
-from featurelayer.cli.options import Context, names_given, project_options
+from featurelayer.cli.options import Context, moment_given, names_given, project_options
 from featurelayer.cli.output import write_json, write_table
 
 
@@ -29,7 +27,7 @@ def command(context: Context, names: tuple[str, ...], as_of: str | None, full: b
 
     layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
     with rows(context.console) as progress:
-        report = layer.export(names_given(names), as_of=_moment(as_of), full=full, progress=progress)
+        report = layer.export(names_given(names), as_of=moment_given("--as-of", as_of), full=full, progress=progress)
     if output_format == "json":
         write_json(report.to_dict())
         return
@@ -47,12 +45,3 @@ def command(context: Context, names: tuple[str, ...], as_of: str | None, full: b
         context.console.note(
             "Nothing can be looked up yet: that takes a service, an exposure of type ml whose views are all online."
         )
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(f"--as-of takes a time such as 2013-12-01T06:00:00, not '{text}'.") from None

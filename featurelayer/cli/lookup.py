@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.options import Context, moment_given, pairs_given, project_options
 from featurelayer.cli.output import write_json, write_table
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def command(context: Context, service: str, keys: tuple[str, ...], now: str | No
     """Print a request's features with value, status and age."""
     from featurelayer.layer import FeatureLayer
 
-    texts, at = dict(_pair(key) for key in keys), _moment(now)
+    texts, at = pairs_given("--key KEY=VALUE", keys), moment_given("--now", now)
     with FeatureLayer.of_project(context.project, warn=context.console.warn).client() as client:
         vector = client.lookup(service, _typed(client.service(service), texts), now=at)
     if output_format == "json":
@@ -66,22 +65,6 @@ def _typed(service: ServiceDefinition, texts: dict[str, str]) -> dict[str, Any]:
         name: key_from_text(types[names[name]], text, where=f"--key {name}") if names[name] in types else text
         for name, text in texts.items()
     }
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise click.UsageError(f"--key takes KEY=VALUE, not '{text}'.")
-    return key, value
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(f"--now takes a time such as 2013-12-01T06:00:00, not '{text}'.") from None
 
 
 def _json(feature: Any) -> dict[str, Any]:

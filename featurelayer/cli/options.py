@@ -6,6 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -126,3 +127,35 @@ def names_given(values: Sequence[str]) -> list[str]:
     for value in values:
         names += sys.stdin.read().split() if value == "-" else [value]
     return list(dict.fromkeys(names))
+
+
+def pairs_given(form: str, values: Sequence[str]) -> dict[str, str]:
+    """Return the values of an option that takes `name=value`; `form` is the option as the help shows it.
+
+    Raises:
+        click.UsageError: one has no name or no `=`, or a name is given twice.
+    """
+    option, _, shape = form.partition(" ")
+    pairs: dict[str, str] = {}
+    for value in values:
+        name, separator, rest = value.partition("=")
+        if not separator or not name:
+            raise click.UsageError(f"{option} takes {shape}, not '{value}'.")
+        if name in pairs:
+            raise click.UsageError(f"{option} names '{name}' twice.")
+        pairs[name] = rest
+    return pairs
+
+
+def moment_given(option: str, text: str | None) -> datetime | None:
+    """Return the time that an option says in ISO 8601, or None.
+
+    Raises:
+        click.UsageError: the text is no time.
+    """
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"{option} takes a time such as 2013-12-01T06:00:00, not '{text}'.") from None

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from featurelayer.model import DType
+from featurelayer.model import Column, DType
 
 RESERVED = "__fl_"
 """Columns of our own start with this; features may not."""
@@ -24,15 +24,6 @@ class Mode(StrEnum):
 
     KNOWN_AT = "known_at"
     EVENT_TIME = "event_time"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column as the engine has it. `nanoseconds` marks timestamps with more precision than the contract's."""
-
-    name: str
-    dtype: DType
-    nanoseconds: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,11 +55,10 @@ from itertools import chain
 from typing import TypeVar
 
 from featurelayer.errors import LabelError, PlanError, Problem, did_you_mean
-from featurelayer.model import DType, FeatureService, FeatureView, Kind, ServiceView
+from featurelayer.model import Column, DType, FeatureService, FeatureView, Kind, ServiceView
 from featurelayer.sql.plan import (
     RESERVED,
     AsofJoin,
-    Column,
     Entities,
     FeatureColumn,
     LabelColumn,

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from featurelayer import __version__
 from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
-from featurelayer.model import FeatureService, FeatureView
+from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_plan
-from featurelayer.sql.plan import Check, Column, Mode, Plan, Script, Step
+from featurelayer.sql.plan import Check, Mode, Plan, Script, Step
 from featurelayer.sql.planner import plan_training_set
 from featurelayer.training.report import Report, ViewReport, feature_reports, view_report
 from featurelayer.training.result import Provenance, TrainingSet
@@ -50,7 +50,7 @@ def describe_views(
     for name in dict.fromkeys(join.view for join in service.views):
         view = views[name]
         try:
-            found = warehouse.describe(view.relation_name)
+            columns[name] = warehouse.describe(view.relation_name)
         except WarehouseError as error:
             what = (
                 f"{view.relation_name} is not built in the warehouse"
@@ -58,8 +58,6 @@ def describe_views(
                 else f"{view.relation_name} can't be read: {error}"
             )
             problems.append(Problem(what=f"{name}: {what}", where=view.yaml_path, fix=f"dbt build -s {view.name}"))
-            continue
-        columns[name] = tuple(Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds) for c in found)
     if problems:
         raise PlanError(problems)
     return columns
@@ -78,7 +76,7 @@ def plan_request(warehouse: Warehouse, request: Request) -> Plan:
         request.views,
         describe_views(warehouse, request.service, request.views),
         source=labels.sql,
-        label_columns=[Column(name=c.name, dtype=c.dtype, nanoseconds=c.nanoseconds) for c in labels.columns],
+        label_columns=labels.columns,
         from_text=labels.from_text,
         label_timestamp=request.label_timestamp,
         keys=request.keys,

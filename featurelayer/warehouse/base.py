@@ -8,19 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from featurelayer.model import DType
+from featurelayer.model import Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnInfo:
-    """A column of a relation as the engine reports it."""
-
-    name: str
-    dtype: DType
-    nanoseconds: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +22,7 @@ class Source:
     """
 
     sql: str
-    columns: tuple[ColumnInfo, ...]
+    columns: tuple[Column, ...]
     from_text: bool = False
 
 
@@ -46,7 +37,7 @@ class Warehouse(Protocol):
     def engine(self) -> str:
         """The engine's name and version, for records."""
 
-    def describe(self, relation: str) -> tuple[ColumnInfo, ...]:
+    def describe(self, relation: str) -> tuple[Column, ...]:
         """Return the columns of a relation named as dbt names it, or raise RelationNotBuilt."""
 
     def quote(self, relation: str) -> str:

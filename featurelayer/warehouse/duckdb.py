@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,8 +16,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
-from featurelayer.model import DType, Kind
-from featurelayer.warehouse.base import ColumnInfo, Source
+from featurelayer.model import Column, DType, Kind
+from featurelayer.warehouse.base import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -127,7 +128,7 @@ class DuckDBWarehouse:
             table = exp.Table(this=exp.to_identifier(relation, quoted=True))
         return table.sql(dialect="duckdb", identify=True)
 
-    def describe(self, relation: str) -> tuple[ColumnInfo, ...]:
+    def describe(self, relation: str) -> tuple[Column, ...]:
         table = self.quote(relation)
         try:
             # The catalog first: a SELECT would take the name of a file for a relation too.
@@ -264,8 +265,8 @@ class DuckDBWarehouse:
         self._spill.cleanup()
 
 
-def _renamed(column: ColumnInfo, name: str) -> ColumnInfo:
-    return ColumnInfo(name=name, dtype=column.dtype, nanoseconds=column.nanoseconds)
+def _renamed(column: Column, name: str) -> Column:
+    return replace(column, name=name)
 
 
 def _name(name: str) -> str:
@@ -301,8 +302,8 @@ def _failed(error: duckdb.Error, sql: str) -> WarehouseError:
     return WarehouseError(f"DuckDB: {_first_line(error)}{fix}", sql=sql)
 
 
-def _column(name: str, text: str) -> ColumnInfo:
-    return ColumnInfo(name=name, dtype=_dtype(text), nanoseconds=text in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"))
+def _column(name: str, text: str) -> Column:
+    return Column(name=name, dtype=_dtype(text), nanoseconds=text in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"))
 
 
 def _dtype(text: str) -> DType:

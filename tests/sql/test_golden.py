@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import sqlglot
 
-from featurelayer.model import FeatureView
-from featurelayer.sql.plan import Column, Plan
+from featurelayer.model import Column, FeatureView
+from featurelayer.sql.plan import Plan
 from featurelayer.sql.planner import plan_snapshot, plan_training_set
 from tests.engine import FORMS, make_service, make_view
 

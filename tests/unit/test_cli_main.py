@@ -252,3 +252,8 @@ def test_an_export_that_nobody_can_look_up_says_so(services, said, tmp_path, mon
     captured = capsys.readouterr()
     assert ("Nothing can be looked up yet" in captured.err) is said
     assert f"services {', '.join(services) or 'none'}: memory://x" in captured.out
+
+
+def test_a_key_that_is_given_twice_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lookup", "--service", "s", "--key", "a=1", "--key", "a=2"]) == 2
+    assert "--key names 'a' twice" in capsys.readouterr().err

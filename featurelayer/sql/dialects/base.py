@@ -20,7 +20,7 @@ from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 
 from featurelayer.durations import microseconds
-from featurelayer.model import DType, Kind
+from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
 from featurelayer.sql.plan import (
     EVENT,
@@ -31,7 +31,6 @@ from featurelayer.sql.plan import (
     VALID_TO_MICROS,
     AsofJoin,
     Check,
-    Column,
     Entities,
     LabelColumn,
     Labels,
@@ -60,7 +59,6 @@ class Dialect:
     """An engine's SQL. Subclasses set `name` (sqlglot's) and override what the engine does differently or better."""
 
     name = ""
-    # Integer and float types by width; engines without unsigned or small types override.
     text_type = "TEXT"
 
     def sql(self, expression: exp.Expression) -> str:

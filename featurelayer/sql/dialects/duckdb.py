@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from featurelayer.model import DType, Kind
+from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
 from featurelayer.sql.dialects.base import LABELS, RANK, VALID_TO, Dialect
 from featurelayer.sql.plan import (
@@ -27,7 +27,6 @@ from featurelayer.sql.plan import (
     TIME,
     AsofJoin,
     Check,
-    Column,
     Entities,
     JoinReport,
     Labels,
