@@ -54,10 +54,9 @@ def model(manifest: dict[str, Any], name: str) -> dict[str, Any]:
 pytestmark = pytest.mark.slow
 
 
-def test_the_build_is_green_and_quick(demo_project: Path) -> None:
+def test_the_build_is_green(demo_project: Path) -> None:
     results = json.loads((demo_project / "target/run_results.json").read_text())
     assert {result["status"] for result in results["results"]} <= {"success", "pass", "no-op"}
-    assert results["elapsed_time"] < 120
 
 
 def test_the_annotated_models_are_the_views(manifest: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -577,50 +576,23 @@ def test_the_public_names_are_exact_and_sorted():
     assert all(hasattr(online, name) for name in online.__all__)
 
 
-MEASURE = """
-import sys, time
-import boto3
-started = time.process_time()
-import featurelayer.online
-print(time.process_time() - started)
+LOADED = """
+import sys, featurelayer.online, featurelayer.online.stores.dynamodb
 heavy = {"sqlglot", "click", "jinja2", "pydantic", "dbt", "duckdb", "pyarrow", "pandas", "numpy", "rich", "yaml"}
 print(*sorted(heavy & set(sys.modules)))
 """
 
 
-def test_importing_costs_little_and_brings_nothing_heavy(tmp_path):
-    """At most 20 ms over boto3, from compiled modules as in an installed package: the best of three runs."""
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    runs = [
-        subprocess.run([sys.executable, "-c", MEASURE], env=environment, capture_output=True, text=True, check=True)
-        for _ in range(4)
-    ]
-    seconds = [float(run.stdout.splitlines()[0]) for run in runs[1:]]
-    assert {run.stdout.splitlines()[1] for run in runs} == {""}
-    assert min(seconds) <= 0.020, seconds
+def test_importing_brings_nothing_heavy():
+    """What it costs over boto3 is measured by benchmarks/import_time.py; a clock has no place in a test."""
+    run = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
 
 
 def test_boto3_is_imported_only_for_dynamodb():
     code = "import sys, featurelayer.online as o; o.open_store('memory://x'); print('boto3' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
-
-
-def test_a_hundred_lookups_are_quick(tmp_path):
-    """A coarse guard: 100 requests of 20 features each, far below what a person would notice."""
-    wide = view("wide", *(feature(f"f{n}", "float64") for n in range(20)))
-    store = SqliteStore(tmp_path / "online.db")
-    publish_services(store, [service_of(wide, name="s")], {"wide": wide}, V)
-    columns = {f"f{n}": pa.array([float(n)] * 100) for n in range(20)}
-    names = [f"N{n}" for n in range(100)]
-    export_view(store, wide, [batch({"tailnum": pa.array(names), **columns}, [T] * 100)], as_of=T)
-    with FeatureClient(store) as client:
-        requests = [{"tailnum": name} for name in names]
-        client.lookup_many("s", requests)
-        started = time.process_time()
-        client.lookup_many("s", requests)
-        assert time.process_time() - started < 0.1
 
 
 def test_writers_that_start_together_on_a_new_file_all_succeed(tmp_path):

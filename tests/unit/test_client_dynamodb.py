@@ -154,8 +154,8 @@ def test_unprocessed_keys_are_asked_for_again(server, store):
 def test_keys_that_stay_unprocessed_are_an_error_and_never_missing(server, store):
     server.answer = lambda _, request: (200, {"Responses": {}, "UnprocessedKeys": request["RequestItems"]})
     with pytest.raises(DeadlineExceeded):
-        store.read([("a[1]", "v@0")], deadline=time.monotonic() + 1)
-    assert len(server.requests) > 2
+        store.read([("a[1]", "v@0")], deadline=time.monotonic() + 2)
+    assert len(server.requests) >= 2
 
 
 def test_a_server_that_hangs_does_not_outlast_the_deadline(server, store):
