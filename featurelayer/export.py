@@ -34,11 +34,12 @@ from featurelayer.online.definitions import (
     view_sk,
 )
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix
+from featurelayer.sql.plan import EVENT_MICROS as EVENT_TIME
+from featurelayer.sql.plan import VALID_TO_MICROS as VALID_TO
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EVENT_TIME, VALID_TO = "__fl_event_time", "__fl_valid_to"
 _ROWS_PER_WRITE = 2_000
 # Garbage is collected so long after a value expired or was removed that no run of before can still be awake.
 _GRACE_SECONDS = microseconds(timedelta(days=14)) // 1_000_000

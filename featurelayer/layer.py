@@ -33,6 +33,7 @@ from featurelayer.training import (
     Request,
     TrainingSet,
     build_training_set,
+    describe_views,
     plan_request,
     run_checks,
     run_step,
@@ -171,7 +172,10 @@ class FeatureLayer:
         mode: str = "known_at",
         csv_types: bool = False,
     ) -> str:
-        """Return the SQL that `build_training_set` would run, without running it; arguments and errors are the same."""
+        """Return the SQL of `build_training_set` without running it; arguments and errors are the same.
+
+        A build may leave out the cut to the labels' keys where a sample of the view says that it keeps most rows.
+        """
         with closing(self._connect()) as warehouse:
             request = self._request(
                 warehouse,
@@ -303,9 +307,9 @@ class FeatureLayer:
         services = [
             s for s in self.registry.services.values() if all(self.registry.views[v.view].online for v in s.views)
         ]
-        url = self.store_url if store is None else repr(store)
+        url = self.store_url if store is None else ""
         warehouse = self._connect()
-        with closing(warehouse), _opened(store, self.store_url if store is None else "") as target:
+        with closing(warehouse), _opened(store, url) as target:
             now = warehouse.now()
             at = now if as_of is None else as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
             if at > now:
@@ -318,10 +322,10 @@ class FeatureLayer:
                 )
             # A snapshot of the past is a new write of old values: it takes today's version, or it would never be read.
             version = (now - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+            columns = describe_views(warehouse, wanted)
             plans = []
             for view in wanted:
-                columns = warehouse.describe(view.relation_name)
-                script = compile_plan(plan_snapshot(view, columns, as_of=at), warehouse.dialect)
+                script = compile_plan(plan_snapshot(view, columns[view.id], as_of=at), warehouse.dialect)
                 run_checks(warehouse, script.checks)
                 plans.append((view, script))
             publish_services(target, services, self.registry.views, version)
@@ -347,7 +351,9 @@ class FeatureLayer:
                 finally:
                     reader.close()
                 warehouse.drop(script.temporary)
-        return ExportReport(as_of=at, store=url, views=tuple(done), services=tuple(s.name for s in services))
+        return ExportReport(
+            as_of=at, store=url or repr(store), views=tuple(done), services=tuple(s.name for s in services)
+        )
 
     def _online_views(self, names: Sequence[str]) -> list[FeatureView]:
         if names:

@@ -119,10 +119,6 @@ class DType:
         return self.kind in _KEY_KINDS
 
     @property
-    def is_integer(self) -> bool:
-        return self.kind in (Kind.INT, Kind.UINT)
-
-    @property
     def is_numeric(self) -> bool:
         return self.kind in (Kind.INT, Kind.UINT, Kind.FLOAT, Kind.DECIMAL)
 

@@ -1,6 +1,14 @@
 """Use case: labels in, the same labels with point-in-time correct features out."""
 
-from featurelayer.training.build import Progress, Request, build_training_set, plan_request, run_checks, run_step
+from featurelayer.training.build import (
+    Progress,
+    Request,
+    build_training_set,
+    describe_views,
+    plan_request,
+    run_checks,
+    run_step,
+)
 from featurelayer.training.report import FeatureReport, Report, ViewReport
 from featurelayer.training.result import Provenance, TrainingSet, lock_path_of
 
@@ -13,6 +21,7 @@ __all__ = [
     "TrainingSet",
     "ViewReport",
     "build_training_set",
+    "describe_views",
     "lock_path_of",
     "plan_request",
     "run_checks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ _NOT_WORTH_NARROWING = 0.5
 class Request:
     """What is to be joined to what.
 
-    `views` are the registry's by id; `label_timestamp` and `keys` (label column by request key) say where the labels'
+    `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say where the labels'
     columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
     """
 
@@ -41,23 +41,20 @@ class Request:
     mode: Mode = Mode.KNOWN_AT
 
 
-def describe_views(
-    warehouse: Warehouse, service: FeatureService, views: Mapping[str, FeatureView]
-) -> dict[str, tuple[Column, ...]]:
-    """Return the real columns of every relation a service reads; all that are missing are reported at once."""
+def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[str, tuple[Column, ...]]:
+    """Return the real columns of every view's relation by view id; all that are missing are reported at once."""
     columns: dict[str, tuple[Column, ...]] = {}
     problems = []
-    for name in dict.fromkeys(join.view for join in service.views):
-        view = views[name]
+    for view in views:
         try:
-            columns[name] = warehouse.describe(view.relation_name)
+            columns[view.id] = warehouse.describe(view.relation_name)
         except WarehouseError as error:
             what = (
                 f"{view.relation_name} is not built in the warehouse"
                 if isinstance(error, RelationNotBuilt)
                 else f"{view.relation_name} can't be read: {error}"
             )
-            problems.append(Problem(what=f"{name}: {what}", where=view.yaml_path, fix=f"dbt build -s {view.name}"))
+            problems.append(Problem(what=f"{view.id}: {what}", where=view.yaml_path, fix=f"dbt build -s {view.name}"))
     if problems:
         raise PlanError(problems)
     return columns
@@ -74,7 +71,7 @@ def plan_request(warehouse: Warehouse, request: Request) -> Plan:
     return plan_training_set(
         request.service,
         request.views,
-        describe_views(warehouse, request.service, request.views),
+        describe_views(warehouse, request.views.values()),
         source=labels.sql,
         label_columns=labels.columns,
         from_text=labels.from_text,

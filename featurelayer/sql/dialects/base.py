@@ -369,15 +369,7 @@ class Dialect:
 
     def compile(self, plan: Plan) -> Script:
         """Return the script of a plan."""
-        labels = Step(
-            name="labels",
-            statements=(
-                Statement(
-                    sql=self.create(LABELS, self.spine(plan)),
-                    comment="The spine: every row numbered in its order, its time in UTC (rules 6 and 8).",
-                ),
-            ),
-        )
+        labels = Step(name="labels", statements=(self.spine_statement(plan),))
         query = self.final(plan, rank=True)
         for join in plan.joins:
             for name, cte in self.view_ctes(plan, join):
@@ -418,6 +410,13 @@ class Dialect:
             )
         )
 
+    def spine_statement(self, plan: Plan) -> Statement:
+        """Make the spine."""
+        return Statement(
+            sql=self.create(LABELS, self.spine(plan)),
+            comment="The spine: every row numbered in its order, its time in UTC (rules 6 and 8).",
+        )
+
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[tuple[str, exp.Query]]:
         """The CTEs of one view; the last is the ranked rows."""
         if join.event is None:
@@ -440,7 +439,12 @@ class Dialect:
         )
 
     def label_keys(self, join: AsofJoin, alias: str) -> list[exp.Alias]:
+        """The labels' keys under the script's names."""
         return [named(col(label, alias), key_alias(position)) for position, (_, label) in enumerate(join.keys)]
+
+    def view_keys(self, join: AsofJoin, alias: str) -> list[exp.Alias]:
+        """The view's keys under the script's names."""
+        return [named(col(key.name, alias), key_alias(position)) for position, (key, _) in enumerate(join.keys)]
 
     def label_known(self, join: AsofJoin, alias: str) -> exp.Expression:
         return both(not_null(col(TIME, alias)), *(not_null(col(label, alias)) for _, label in join.keys))
@@ -452,7 +456,7 @@ class Dialect:
         )
         return (
             exp.select(
-                *(named(col(key.name, "f"), key_alias(position)) for position, (key, _) in enumerate(join.keys)),
+                *self.view_keys(join, "f"),
                 named(self.effective(join, "f"), AT),
                 named(self.event(join, "f"), EVENT),
                 named(exp.Literal.number(0), IS_LABEL),

@@ -124,12 +124,7 @@ class DuckDB(Dialect):
 
     def compile(self, plan: Plan) -> Script:
         timed = any(join.event is not None for join in plan.joins)
-        statements = [
-            Statement(
-                sql=self.create(LABELS, self.spine(plan)),
-                comment="The spine: every row numbered in its order, its time in UTC (rules 6 and 8).",
-            )
-        ]
+        statements = [self.spine_statement(plan)]
         if timed:
             statements += [self._set_variable(FIRST, exp.Min), self._set_variable(LAST, exp.Max)]
         steps = [Step(name="labels", statements=tuple(statements))]
@@ -215,7 +210,7 @@ class DuckDB(Dialect):
         first, last = call("GETVARIABLE", exp.Literal.string(FIRST)), call("GETVARIABLE", exp.Literal.string(LAST))
         reach = [self.usable(join, "f"), exp.LTE(this=self.event(join, "f"), expression=last)]
         reach += self.fresh(join, self.event(join, "f"), first)
-        projections = [named(col(key.name, "f"), key_alias(position)) for position, (key, _) in enumerate(join.keys)]
+        projections = self.view_keys(join, "f")
         if join.available is None:
             projections.append(named(col(join.event.name, "f"), EVENT))
         else:
@@ -378,9 +373,8 @@ class DuckDB(Dialect):
         first = call("GETVARIABLE", exp.Literal.string(FIRST))
         assert join.ttl is not None
         before = exp.LT(this=self.event(join, "f"), expression=self.shift(first, -join.ttl))
-        keys = [named(col(key.name, "f"), key_alias(position)) for position, (key, _) in enumerate(join.keys)]
         older = (
-            exp.select(*keys, named(exp.Min(this=self.effective(join, "f")), f"{RESERVED}at"))
+            exp.select(*self.view_keys(join, "f"), named(exp.Min(this=self.effective(join, "f")), f"{RESERVED}at"))
             .from_(self.relation(join, "f"))
             .where(both(self.usable(join, "f"), before))
             .group_by(*(col(key.name, "f") for key, _ in join.keys))
