@@ -27,8 +27,8 @@ _NOT_WORTH_NARROWING = 0.5
 class Request:
     """What is to be joined to what.
 
-    `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say where the labels'
-    columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
+    `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say
+    where the labels' columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
     """
 
     service: FeatureService

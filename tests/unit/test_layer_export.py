@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from featurelayer.errors import PlanError
-from featurelayer.online import MemoryStore
+from featurelayer.online import FeatureClient, MemoryStore
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -20,7 +20,8 @@ def test_every_relation_that_is_not_built_is_named_at_once(tmp_path: Path) -> No
     with pytest.raises(PlanError) as caught:
         found.export(store=store)
     assert [problem.fix for problem in caught.value.problems] == ["dbt build -s legs", "dbt build -s more"]
-    assert store.names("#services") == []
+    with FeatureClient(store) as client:
+        assert client.services() == []
 
 
 def test_a_view_that_is_not_online_and_a_time_to_come_are_refused(tmp_path: Path) -> None:
