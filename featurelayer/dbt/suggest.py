@@ -13,7 +13,7 @@ from typing import Any
 
 from featurelayer.dbt.artifacts import Node, catalog_types, read_models
 from featurelayer.dbt.dtypes import UNKNOWN, dtype_of
-from featurelayer.dbt.project import CONFIG_FILE, Project, read_yaml
+from featurelayer.dbt.project import CONFIG_FILE, PROJECT_FILE, Project, read_yaml
 from featurelayer.errors import ConfigError, Problem, UnknownNameError
 from featurelayer.model import DType, Kind
 
@@ -72,7 +72,7 @@ def has_package(root: Path) -> bool:
     """Return whether the project's packages name ours already."""
     path = _packages_file(root)
     packages = read_yaml(path).get("packages") if path.exists() else None
-    return isinstance(packages, list) and any(_is_ours(package) for package in packages)
+    return isinstance(packages, list) and any(_is_ours(package, root) for package in packages)
 
 
 def _packages_file(root: Path) -> Path:
@@ -288,9 +288,12 @@ def _scalar(text: str) -> str:
     )
 
 
-def _is_ours(package: Any) -> bool:
+def _is_ours(package: Any, root: Path) -> bool:
     if not isinstance(package, dict):
         return False
+    here = root / str(package["local"]) / PROJECT_FILE if package.get("local") else None
+    if here is not None and here.is_file():
+        return read_yaml(here).get("name") == "featurelayer"
     source = str(package.get("git") or package.get("local") or package.get("package") or "")
     return "featurelayer" in source or (package.get("subdirectory") == "macros" and "feature" in source)
 

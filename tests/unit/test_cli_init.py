@@ -110,6 +110,20 @@ def test_a_package_that_is_there_already_is_not_copied(shop, capsys):
     assert not (root / "featurelayer_package").exists()
 
 
+def test_a_local_package_is_known_by_its_name_and_not_by_its_folder(shop, capsys):
+    root = shop()
+    (root.parent / "macros").mkdir()
+    (root.parent / "macros" / "dbt_project.yml").write_text("name: featurelayer\n")
+    text = "packages:\n  - local: ../macros\n"
+    (root / "packages.yml").write_text(text)
+    assert run(capsys)[0] == 0
+    assert (root / "packages.yml").read_text() == text
+    assert not (root / "featurelayer_package").exists()
+    (root.parent / "macros" / "dbt_project.yml").write_text("name: another\n")
+    assert run(capsys)[0] == 0
+    assert "featurelayer_package" in (root / "packages.yml").read_text()
+
+
 PACKAGES = [
     "packages:\n  - package: dbt-labs/dbt_utils\n    version: 1.1.1  # pinned\n\n# the end\n",
     'packages:\n- package: a/b\n  version: [">=1", "<2"]',
