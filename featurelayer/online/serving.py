@@ -7,7 +7,8 @@ expired and never a NULL of the winning row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from featurelayer.errors import PlanError, Problem, StaleFeature, StoredSchemaMismatch, did_you_mean
@@ -15,9 +16,12 @@ from featurelayer.online.base import Item, ItemKey
 from featurelayer.online.codec import RowCodec, decode_value, dtype_of
 from featurelayer.online.definitions import JoinedView, ServiceDefinition
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix
-from featurelayer.online.vector import FeatureVector, Status
+from featurelayer.online.vector import FeatureVector, Part, Status
 
 Codecs = Mapping[str, RowCodec]
+
+# The values of a view's features, and how they came about.
+_Served = tuple[Sequence[Any], Part]
 
 
 class ServingPlan:
@@ -31,21 +35,32 @@ class ServingPlan:
         self.views = tuple(_ViewPlan(view) for view in definition.views)
         self.watched = tuple(dict.fromkeys(view.sk for view in definition.views if view.error_after is not None))
         self._index = {column: position for position, column in enumerate(definition.columns)}
-        self._request_names = tuple(key.name for key in definition.request_keys)
+        self._request_names = dict.fromkeys(key.name for key in definition.request_keys).keys()
         self._aliases = definition.aliases
 
-    def item_keys(self, requests: Sequence[Mapping[str, Any]]) -> list[list[ItemKey | None]]:
+    def item_keys(self, requests: Sequence[Mapping[str, Any]]) -> list[tuple[ItemKey | None, ...]]:
         """Return, per request, the item key of each view; None where a part of the key is None.
 
         Raises:
             PlanError: request keys are missing or unknown; lists all of them.
             CodecError: a value is not of its key's type.
         """
-        named = [self._named(request) for request in requests]
-        problems = [problem for position, request in enumerate(named) for problem in self._problems(request, position)]
-        if problems:
-            raise PlanError(problems)
-        return [[view.item_key(request) for view in self.views] for request in named]
+        names = self._request_names
+        if any(request.keys() != names for request in requests):
+            requests = [self._named(request) for request in requests]
+            problems = [
+                problem for position, request in enumerate(requests) for problem in self._problems(request, position)
+            ]
+            if problems:
+                raise PlanError(problems)
+        texts: dict[_KeySpec, list[str | None]] = {}  # views of one entity share the text of its key
+        columns = []
+        for view in self.views:
+            pks = texts.get(view.key)
+            if pks is None:
+                pks = texts[view.key] = view.key.texts(requests)
+            columns.append([(pk, view.sk) if pk is not None else None for pk in pks])
+        return list(zip(*columns, strict=True)) if columns else [()] * len(requests)
 
     def stale_views(self, source_times: Mapping[str, int | None], now: int) -> frozenset[str]:
         """Return the `sk` of the views whose newest committed source time is older than their freshness allows.
@@ -73,19 +88,13 @@ class ServingPlan:
     ) -> FeatureVector:
         """Return the vector of one request from the items found for it; rows after `horizon` are not there yet."""
         values: list[Any] = []
-        statuses: list[Status] = []
-        event_times: list[int | None] = []
+        parts: list[Part] = []
         for view, key in zip(self.views, keys, strict=True):
             item = items.get(key) if key is not None else None
-            view_values, view_statuses, event_time = view.serve(
-                item, codecs, stale=view.sk in stale, now=now, horizon=horizon
-            )
+            view_values, part = view.serve(item, codecs, stale=view.sk in stale, now=now, horizon=horizon)
             values += view_values
-            statuses += view_statuses
-            event_times += [event_time if status is not Status.MISSING else None for status in view_statuses]
-        return FeatureVector(
-            service=self.label, index=self._index, values=values, statuses=statuses, event_times=event_times, now=now
-        )
+            parts.append(part)
+        return FeatureVector(service=self.label, index=self._index, values=values, parts=parts, now=now)
 
     def _named(self, request: Mapping[str, Any]) -> dict[str, Any]:
         named: dict[str, Any] = {}
@@ -113,76 +122,91 @@ class ServingPlan:
         return unknown + missing
 
 
+class _KeySpec:
+    """Which request keys make an entity's key, and of which types."""
+
+    __slots__ = ("_identity", "_parts", "_prefix")
+
+    def __init__(self, view: JoinedView) -> None:
+        self._prefix = key_prefix(view.entities)
+        self._parts = tuple((key.request, dtype_of(key.dtype)) for key in view.keys)
+        self._identity = (self._prefix, self._parts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _KeySpec) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._prefix)
+
+    def texts(self, requests: Sequence[Mapping[str, Any]]) -> list[str | None]:
+        """Return each request's key as text, None where a part is None."""
+        columns = [
+            encode_key_column(dtype, [request[name] for request in requests], where=f"key '{name}'")
+            for name, dtype in self._parts
+        ]
+        where = f"key '{self._parts[0][0]}'"
+        return [
+            join_key(self._prefix, parts, where=where) if None not in parts else None
+            for parts in zip(*columns, strict=True)
+        ]
+
+
 class _ViewPlan:
     __slots__ = (
-        "_defaults", "_dtypes", "_names", "_on_stale", "_parts", "_prefix", "_projections", "_size", "sk", "ttl",
+        "_absent", "_defaults", "_dtypes", "_names", "_on_stale", "_present", "_projections", "_size", "key", "sk",
+        "ttl",
     )  # fmt: skip
 
     def __init__(self, view: JoinedView) -> None:
         self.sk, self.ttl, self._on_stale = view.sk, view.ttl, view.on_stale
-        self._prefix = key_prefix(view.entities)
-        self._parts = tuple((key.request, dtype_of(key.dtype)) for key in view.keys)
+        self.key = _KeySpec(view)
         self._names = tuple(feature.name for feature in view.features)
         self._dtypes = tuple(dtype_of(feature.dtype) for feature in view.features)
         self._defaults = [
             decode_value(dtype, feature.default) for dtype, feature in zip(self._dtypes, view.features, strict=True)
         ]
         self._size = len(self._names)
-        self._projections: dict[str, tuple[int | None, ...]] = {}
+        self._absent = Part(self._size, Status.MISSING, None)
+        self._projections: dict[str, _Projection] = {}
 
-    def item_key(self, request: Mapping[str, Any]) -> ItemKey | None:
-        parts = []
-        for name, dtype in self._parts:
-            value = request[name]
-            if value is None:
-                return None
-            parts += encode_key_column(dtype, [value], where=f"key '{name}'")
-        return join_key(self._prefix, parts, where=f"key '{self._parts[0][0]}'"), self.sk
-
-    def serve(
-        self, item: Item | None, codecs: Codecs, *, stale: bool, now: int, horizon: int | None
-    ) -> tuple[list[Any], list[Status], int | None]:
-        """Return the values and statuses of the view's features, and the event time of the row."""
+    def serve(self, item: Item | None, codecs: Codecs, *, stale: bool, now: int, horizon: int | None) -> _Served:
+        """Return the values of the view's features, and how they came about."""
         if item is None or item.deleted:
-            return self._fresh_defaults(), [Status.MISSING] * self._size, None
+            return self._fresh_defaults(), self._absent
         event_time = item.event_time
-        if horizon is not None and event_time is not None and event_time > horizon:
-            return self._fresh_defaults(), [Status.MISSING] * self._size, None
-        if self.ttl is not None and event_time is not None and event_time < now - self.ttl:
-            return self._fresh_defaults(), [Status.EXPIRED] * self._size, event_time
+        if event_time is not None:
+            if horizon is not None and event_time > horizon:
+                return self._fresh_defaults(), self._absent
+            if self.ttl is not None and event_time < now - self.ttl:
+                return self._fresh_defaults(), Part(self._size, Status.EXPIRED, event_time)
         if item.valid_to is not None and item.valid_to <= now:
-            return [None] * self._size, [Status.NULL] * self._size, event_time
-        values, statuses = self._project(codecs[item.schema].decode(item.f), item, codecs)
+            return [None] * self._size, Part(self._size, Status.NULL, event_time)
+        values, statuses = self._project(item, codecs)
         if stale:
-            self._apply_staleness(values, statuses)
-        return values, statuses, event_time
+            values, statuses = self._staleness(values, statuses)
+        return values, Part(self._size, statuses, event_time)
 
     def _fresh_defaults(self) -> list[Any]:
         """Return the defaults; arrays as copies, because the caller may change what it got."""
         return [list(default) if isinstance(default, list) else default for default in self._defaults]
 
-    def _project(self, row: list[Any], item: Item, codecs: Codecs) -> tuple[list[Any], list[Status]]:
+    def _project(self, item: Item, codecs: Codecs) -> tuple[Sequence[Any], Status | Sequence[Status]]:
         """Pick the service's features out of a row by name: it may follow an older or newer schema than ours."""
-        projection = self._projections.get(item.schema)
-        if projection is None:
-            projection = self._projections[item.schema] = self._projection(codecs[item.schema])
-        if len(row) != len(codecs[item.schema].names):
+        codec = codecs[item.schema]
+        row = codec.decode(item.f)
+        if len(row) != len(codec.names):
             raise StoredSchemaMismatch(
                 f"item {item.pk} of {item.sk} holds {len(row)} values, its schema {item.schema} has "
-                f"{len(codecs[item.schema].names)}\n  fix  export the view again with --full"
+                f"{len(codec.names)}\n  fix  export the view again with --full"
             )
-        values, statuses = [], []
-        for position, default in zip(projection, self._fresh_defaults(), strict=True):
-            if position is None:
-                values.append(default)
-                statuses.append(Status.MISSING)
-                continue
-            value = row[position]
-            values.append(value)
-            statuses.append(Status.PRESENT if value is not None else Status.NULL)
-        return values, statuses
+        projection = self._projections.get(item.schema)
+        if projection is None:
+            projection = self._projections[item.schema] = _Projection(self._positions(codec), len(codec.names))
+        if projection.absent:
+            row += self._fresh_defaults()
+        return projection.pick(row), projection.statuses
 
-    def _projection(self, codec: RowCodec) -> tuple[int | None, ...]:
+    def _positions(self, codec: RowCodec) -> tuple[int | None, ...]:
         """Return where each feature is in a row; None where it is not, or is of another kind of type by now."""
         known = {name: position for position, name in enumerate(codec.names)}
         positions = (known.get(name) for name in self._names)
@@ -191,12 +215,42 @@ class _ViewPlan:
             for position, dtype in zip(positions, self._dtypes, strict=True)
         )
 
-    def _apply_staleness(self, values: list[Any], statuses: list[Status]) -> None:
-        for position, status in enumerate(statuses):
-            if status is Status.PRESENT:
-                statuses[position] = Status.STALE
-                if self._on_stale != "serve":
-                    values[position] = self._fresh_defaults()[position] if self._on_stale == "default" else None
+    def _staleness(
+        self, values: Sequence[Any], statuses: Status | Sequence[Status]
+    ) -> tuple[Sequence[Any], Sequence[Status]]:
+        """Apply `on_stale` to what is stored and not NULL."""
+        part = Part(self._size, statuses, None)
+        told = [status for _, status, _ in part.each(values)]
+        stale = [Status.STALE if status is Status.PRESENT else status for status in told]
+        if self._on_stale == "serve":
+            return values, stale
+        instead = self._fresh_defaults() if self._on_stale == "default" else [None] * self._size
+        rows = zip(values, instead, stale, strict=True)
+        return [other if status is Status.STALE else value for value, other, status in rows], stale
+
+
+class _Projection:
+    """Where the features are in a row that is followed by the defaults."""
+
+    __slots__ = ("absent", "pick", "statuses")
+
+    def __init__(self, positions: Sequence[int | None], width: int) -> None:
+        self.absent = None in positions
+        places = [width + number if place is None else place for number, place in enumerate(positions)]
+        self.pick: Callable[[list[Any]], Sequence[Any]]
+        if places == list(range(width)):
+            self.pick = _whole
+        elif len(places) == 1:
+            self.pick = itemgetter(slice(places[0], places[0] + 1))
+        else:
+            self.pick = itemgetter(*places)
+        self.statuses: Status | Sequence[Status] = Status.PRESENT
+        if self.absent:
+            self.statuses = [Status.MISSING if place is None else Status.PRESENT for place in positions]
+
+
+def _whole(row: list[Any]) -> Sequence[Any]:
+    return row
 
 
 def _same_kind(stored: Any, wanted: Any) -> bool:

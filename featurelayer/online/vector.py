@@ -33,6 +33,26 @@ class FeatureValue(msgspec.Struct, frozen=True, kw_only=True):
     age: timedelta | None
 
 
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """How the features of one view, `size` of them in a row, came to their values.
+
+    `statuses` is one for all, or one per feature. PRESENT for all means NULL for those that are None: it is told apart
+    only when somebody asks.
+    """
+
+    size: int
+    statuses: Status | Sequence[Status]
+    event_time: int | None
+
+    def each(self, values: Sequence[Any]) -> Iterator[tuple[Any, Status, int | None]]:
+        """Yield value, status and event time of each feature."""
+        for position, value in enumerate(values):
+            status = self.statuses if isinstance(self.statuses, Status) else self.statuses[position]
+            if status is Status.PRESENT and value is None:
+                status = Status.NULL
+            yield value, status, None if status is Status.MISSING else self.event_time
+
+
 class FeatureVector(Mapping[str, Any]):
     """The features of one request, by column name and in training order.
 
@@ -40,22 +60,13 @@ class FeatureVector(Mapping[str, Any]):
     `vector.features[...]`: `.status`, `.event_time`, `.age`.
     """
 
-    __slots__ = ("_event_times", "_features", "_index", "_now", "_statuses", "_values", "service")
+    __slots__ = ("_features", "_index", "_now", "_parts", "_values", "service")
 
     def __init__(
-        self,
-        *,
-        service: str,
-        index: Mapping[str, int],
-        values: Sequence[Any],
-        statuses: Sequence[Status],
-        event_times: Sequence[int | None],
-        now: int,
+        self, *, service: str, index: Mapping[str, int], values: Sequence[Any], parts: Sequence[Part], now: int
     ) -> None:
         self.service = service
-        self._index = index
-        self._values, self._statuses, self._event_times = values, statuses, event_times
-        self._now = now
+        self._index, self._values, self._parts, self._now = index, values, parts, now
         self._features: Mapping[str, FeatureValue] | None = None
 
     def __getitem__(self, column: str) -> Any:
@@ -71,8 +82,8 @@ class FeatureVector(Mapping[str, Any]):
     def features(self) -> Mapping[str, FeatureValue]:
         """Each column's value with its status, event time and age."""
         if self._features is None:
-            rows = zip(self._index, self._values, self._statuses, self._event_times, strict=True)
-            self._features = MappingProxyType({column: self._feature(*row) for column, *row in rows})
+            rows = zip(self._index, self._each(), strict=True)
+            self._features = MappingProxyType({column: self._feature(*row) for column, row in rows})
         return self._features
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,6 +101,12 @@ class FeatureVector(Mapping[str, Any]):
             age = f"  {format_age(feature.age)} old" if feature.age is not None else ""
             lines.append(f"  {column:<{width}}  {feature.value!r}  {feature.status}{age}")
         return "\n".join(lines)
+
+    def _each(self) -> Iterator[tuple[Any, Status, int | None]]:
+        start = 0
+        for part in self._parts:
+            yield from part.each(self._values[start : start + part.size])
+            start += part.size
 
     def _feature(self, value: Any, status: Status, event_time: int | None) -> FeatureValue:
         if event_time is None:
