@@ -42,6 +42,11 @@ def both(*conditions: exp.Expression) -> exp.Expression:
     return cast("exp.Expression", exp.and_(*conditions, copy=False))
 
 
+def either(*conditions: exp.Expression) -> exp.Expression:
+    """At least one condition."""
+    return cast("exp.Expression", exp.paren(exp.or_(*conditions, copy=False), copy=False))
+
+
 def call(name: str, *arguments: exp.Expression) -> exp.Expression:
     """A function by its name."""
     return cast("exp.Expression", exp.func(name, *arguments))

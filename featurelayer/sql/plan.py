@@ -14,16 +14,30 @@ RESERVED = "__fl_"
 
 ID = "__fl_id"
 TIME = "__fl_time"
+SEEN = "__fl_seen"
 EVENT = "__fl_event"
 EVENT_MICROS = "__fl_event_time"
 VALID_TO_MICROS = "__fl_valid_to"
 
 
 class Mode(StrEnum):
-    """Which rows a label may see. `event_time` ignores available times: it only measures what a leak would give."""
+    """Which rows a label may see.
+
+    `known_at` is the contract. `event_time` ignores available times: it only measures what a leak would give.
+    `as_served` shows a label what the newest export that had finished by then had seen.
+    """
 
     KNOWN_AT = "known_at"
     EVENT_TIME = "event_time"
+    AS_SERVED = "as_served"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """Where the exports to one online store are recorded: a relation of the warehouse (featurelayer/ledger.py)."""
+
+    relation: str
+    store: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +85,8 @@ class AsofJoin:
 
     `keys` pairs the view's columns with the spine's aliases. `available` is None when `delay` says it or when the mode
     ignores it. `order` are the columns that break ties before the content does. `event` is None for a static view.
-    `narrow` cuts the view to the labels' keys before the match: a choice of speed, never of result.
+    `ledger` says that a label sees the view as of the export that was being served. `narrow` cuts the view to the
+    labels' keys before the match: a choice of speed, never of result.
     """
 
     name: str
@@ -87,6 +102,7 @@ class AsofJoin:
     valid_to: Column | None = None
     order: tuple[Column, ...] = ()
     content: tuple[Column, ...] = ()
+    ledger: Ledger | None = None
     narrow: bool = True
 
     @property

@@ -42,6 +42,10 @@ move a label to the other side of an event.
 
 *Labels* come out as they went in: every row once, in order, every column untouched, features after them.
 
+*As served.* In the mode `as_served` a label sees, per view, what the newest export that had finished by *t* had seen:
+the rules above at the export's time T in place of *t*. Only expiry and the end of a row are still taken at *t*, because
+a lookup takes them at its own time. Before the first export there is nothing, for static views too.
+
 A snapshot for the online store is the same join with the view's own keys as the spine and one time T for all. Its rows
 are not cut off by the TTL: expiry goes on after the export, so readers decide it.
 """
@@ -49,7 +53,8 @@ are not cut off by the TTL: expiry goes on after the export, so readers decide i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import TypeVar
@@ -63,6 +68,7 @@ from featurelayer.sql.plan import (
     FeatureColumn,
     LabelColumn,
     Labels,
+    Ledger,
     Mode,
     Plan,
 )
@@ -81,6 +87,7 @@ def plan_training_set(
     label_timestamp: str | None = None,
     keys: Mapping[str, str] | None = None,
     mode: Mode = Mode.KNOWN_AT,
+    ledger: Ledger | None = None,
     provenance: str = "",
 ) -> Plan:
     """Return the plan that joins a service's views to labels, or raise with everything that stands in the way.
@@ -95,6 +102,7 @@ def plan_training_set(
         label_timestamp: the label column with the time; the service's own by default.
         keys: label column by request key, where they differ.
         mode: which rows a label may see.
+        ledger: where exports are recorded; mode `as_served` needs it and no other uses it.
         provenance: comment lines for the script's header.
 
     Raises:
@@ -103,7 +111,8 @@ def plan_training_set(
     """
     problems: list[Problem] = []
     time_name = label_timestamp or service.label_timestamp
-    timed = any(not views[join.view].static for join in service.views)
+    served = mode is Mode.AS_SERVED
+    timed = served or any(not views[join.view].static for join in service.views)
     columns = _safe_aliases(label_columns)
     key_columns = _label_keys(service, columns, keys or {}, from_text, problems)
     time = _label_time(time_name, columns, from_text, timed, problems)
@@ -117,7 +126,10 @@ def plan_training_set(
     for join in used:
         pairs = [(view_column, key_columns[request].alias) for view_column, request in join.keys]
         view = views[join.view]
-        joins.append(_asof_join(view, relations[view.id], join, pairs, mode, problems))
+        asof = _asof_join(view, relations[view.id], join, pairs, mode, problems)
+        joins.append(replace(asof, ledger=ledger) if served else asof)
+    if served:
+        problems += _never_served([views[join.view] for join in used], ledger)
     if problems:
         raise PlanError(problems)
     return Plan(
@@ -160,6 +172,22 @@ def plan_snapshot(view: FeatureView, relation: Sequence[Column], *, as_of: datet
         joins=(asof,),
         provenance=provenance,
     )
+
+
+def _never_served(views: Sequence[FeatureView], ledger: Ledger | None) -> Iterator[Problem]:
+    """Say what mode `as_served` can't know."""
+    if ledger is None:
+        yield Problem(
+            what="no export has been recorded in this warehouse, so it can't be told what was being served",
+            fix="run featurelayer export, or use the mode known_at",
+        )
+    for view in dict.fromkeys(views):
+        if not view.online:
+            yield Problem(
+                what=f"{view.id} is never exported, so it can't be told what was being served",
+                where=view.yaml_path,
+                fix="add online: true to its featurelayer block, or use the mode known_at",
+            )
 
 
 def match_column(name: str, columns: Iterable[NamedT]) -> NamedT | None:
@@ -402,8 +430,8 @@ def _asof_join(
         keys=tuple(pairs),
         features=tuple(features),
         event=event,
-        available=available if mode is Mode.KNOWN_AT else None,
-        delay=view.delay or timedelta(0) if mode is Mode.KNOWN_AT else timedelta(0),
+        available=available if mode is not Mode.EVENT_TIME else None,
+        delay=view.delay or timedelta(0) if mode is not Mode.EVENT_TIME else timedelta(0),
         exclusive=view.bound == "exclusive",
         ttl=None if snapshot else view.ttl,
         valid_to=time_column(view.valid_to, "valid_to") if view.valid_to else None,

@@ -27,6 +27,7 @@ from featurelayer.sql.plan import (
     EVENT_MICROS,
     ID,
     RESERVED,
+    SEEN,
     TIME,
     VALID_TO_MICROS,
     AsofJoin,
@@ -39,6 +40,7 @@ from featurelayer.sql.plan import (
     Statement,
     Step,
 )
+from featurelayer.sql.served import served_labels
 
 LABELS = f"{RESERVED}labels"
 RANK = f"{RESERVED}rank"
@@ -213,6 +215,27 @@ class Dialect:
         relation = exp.to_table(join.relation, dialect=self.name)
         relation.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
         return relation
+
+    # --- what a label may see ------------------------------------------------------------------------------------
+
+    def labels_of(self, join: AsofJoin, alias: str) -> exp.Table:
+        """The labels as a join sees them: all, or with a ledger those that an export had reached."""
+        return table(LABELS if join.ledger is None else self.labels_name(join), alias)
+
+    def labels_name(self, join: AsofJoin) -> str:
+        """The table or CTE of the labels that an export of the view had reached."""
+        return f"{join.name}__labels"
+
+    def served_labels(self, join: AsofJoin) -> exp.Select:
+        """The labels that an export of the view had reached, with the time of the snapshot that was being served."""
+        assert join.ledger is not None
+        ledger = exp.to_table(join.ledger.relation, dialect=self.name)
+        columns = dict.fromkeys((ID, TIME, *(label for _, label in join.keys)))
+        return served_labels(LABELS, columns, ledger, join.ledger.store, join.view)
+
+    def seen(self, join: AsofJoin, alias: str) -> exp.Column:
+        """The time up to which a label sees the view: its own, or that of the export that was being served."""
+        return col(TIME if join.ledger is None else SEEN, alias)
 
     # --- shared by all forms -------------------------------------------------------------------------------------
 
@@ -419,10 +442,14 @@ class Dialect:
 
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[tuple[str, exp.Query]]:
         """The CTEs of one view; the last is the ranked rows."""
+        served: list[tuple[str, exp.Query]] = (
+            [] if join.ledger is None else [(self.labels_name(join), self.served_labels(join))]
+        )
         if join.event is None:
-            return [(self.rows_name(join), self.static_rows(plan, join, rank=True))]
+            return [*served, (self.rows_name(join), self.static_rows(plan, join, rank=True))]
         timeline, match = f"{join.name}__timeline", f"{join.name}__match"
         return [
+            *served,
             (timeline, exp.union(self._moments(join), self._label_moments(join), distinct=False)),
             (match, self._running_maximum(join, timeline)),
             (self.rows_name(join), self._ranked_rows(plan, join, match)),
@@ -434,7 +461,7 @@ class Dialect:
         extra = [named(exp.Literal.number(1), RANK)] if rank else []
         return (
             exp.select(col(ID, "l"), *extra, *self.feature_values(plan, join, "f", col(TIME, "l")))
-            .from_(table(LABELS, "l"))
+            .from_(self.labels_of(join, "l"))
             .join(self.relation(join, "f"), on=both(*on), join_type="inner")
         )
 
@@ -470,12 +497,12 @@ class Dialect:
         return (
             exp.select(
                 *self.label_keys(join, "l"),
-                named(col(TIME, "l"), AT),
+                named(self.seen(join, "l"), AT),
                 named(exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP")), EVENT),
                 named(exp.Literal.number(1), IS_LABEL),
                 col(ID, "l"),
             )
-            .from_(table(LABELS, "l"))
+            .from_(self.labels_of(join, "l"))
             .where(self.label_known(join, "l"))
         )
 
@@ -499,16 +526,14 @@ class Dialect:
         rank = exp.Window(
             this=exp.RowNumber(), partition_by=[col(ID, "m")], order=exp.Order(expressions=self.tie_order(join, "f"))
         )
+        # Values expire and end at the label's own time, whatever the time up to which it sees the view.
+        at = col(AT, "m") if join.ledger is None else col(TIME, "l")
         wanted: list[exp.Expression] = [exp.EQ(this=col(IS_LABEL, "m"), expression=exp.Literal.number(1))]
-        wanted += self.fresh(join, col(EVENT, "m"), col(AT, "m"))
-        return (
-            exp.select(
-                col(ID, "m"),
-                named(rank, RANK),
-                col(EVENT, "m"),
-                *self.feature_values(plan, join, "f", col(AT, "m")),
-            )
-            .from_(table(match, "m"))
-            .join(self.relation(join, "f"), on=both(*on), join_type="inner")
-            .where(both(*wanted))
-        )
+        wanted += self.fresh(join, col(EVENT, "m"), at)
+        select = exp.select(
+            col(ID, "m"), named(rank, RANK), col(EVENT, "m"), *self.feature_values(plan, join, "f", at)
+        ).from_(table(match, "m"))
+        if join.ledger is not None:
+            same = exp.EQ(this=col(ID, "l"), expression=col(ID, "m"))
+            select = select.join(table(LABELS, "l"), on=same, join_type="inner")
+        return select.join(self.relation(join, "f"), on=both(*on), join_type="inner").where(both(*wanted))

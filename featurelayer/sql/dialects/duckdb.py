@@ -132,6 +132,8 @@ class DuckDB(Dialect):
         temporary = [LABELS]
         for join in plan.joins:
             temporary += [self.rows_name(join)]
+            if join.ledger is not None:
+                temporary += [self.labels_name(join)]
             if join.event is not None:
                 temporary += [f"{join.name}__match", f"{join.name}__tied", f"{join.name}__ranked"]
         comment = "Every label once, in its order, with the features of its rows."
@@ -153,14 +155,16 @@ class DuckDB(Dialect):
         return Statement(sql=f"SET VARIABLE {name} = (\n{bound}\n)")
 
     def _view_step(self, plan: Plan, join: AsofJoin) -> Step:
+        served = () if join.ledger is None else (self._served(join),)
         if join.event is None:
             rows = Statement(
                 sql=self.create(self.rows_name(join), self.static_rows(plan, join, rank=False)),
                 comment=f"{join.name}: static, joined on its keys alone (rule 9).",
             )
-            return Step(name=join.name, statements=(rows,), report=self._report(plan, join))
+            return Step(name=join.name, statements=(*served, rows), report=self._report(plan, join))
         match = f"{join.name}__match"
         statements = (
+            *served,
             Statement(sql=self.create(match, self._match(join)), comment=self._match_comment(join)),
             Statement(
                 sql=self.create(self.rows_name(join), self._fetch(plan, join, match)),
@@ -172,6 +176,12 @@ class DuckDB(Dialect):
         )
         return Step(name=join.name, statements=statements, report=self._report(plan, join), reach=self._reach(join))
 
+    def _served(self, join: AsofJoin) -> Statement:
+        return Statement(
+            sql=self.create(self.labels_name(join), self.served_labels(join)),
+            comment=f"{join.name}: the labels by the export that was being served at their time.",
+        )
+
     def _match_comment(self, join: AsofJoin) -> str:
         bound = "before" if join.exclusive else "at or before"
         both_clocks = " among the rows available by then" if join.available else ""
@@ -180,21 +190,24 @@ class DuckDB(Dialect):
     def _match(self, join: AsofJoin) -> exp.Select:
         """Label id, time, keys and the winner's event time, raw as the view has it."""
         assert join.event is not None
+        times = dict.fromkeys((TIME, self.seen(join, "l").name))
         labels = (
-            exp.select(col(ID, "l"), col(TIME, "l"), *self.label_keys(join, "l"))
-            .from_(table(LABELS, "l"))
+            exp.select(col(ID, "l"), *(col(time, "l") for time in times), *self.label_keys(join, "l"))
+            .from_(self.labels_of(join, "l"))
             .where(self.label_known(join, "l"))
         )
         keys = [key_alias(position) for position in range(len(join.keys))]
         on: list[exp.Expression] = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
         if join.available is None:
             # Both clocks in step: shift the label instead of ten million rows.
-            moment, at = self.utc_event("f", join), self.shift(col(TIME, "l"), -join.wait)
+            moment, at = self.utc_event("f", join), self.shift(self.seen(join, "l"), -join.wait)
         else:
-            moment, at = col(f"{RESERVED}at", "f"), col(TIME, "l")
+            moment, at = col(f"{RESERVED}at", "f"), self.seen(join, "l")
         on.append(exp.GTE(this=at, expression=moment))
         asof = exp.Join(this=self._moments_in_reach(join).subquery("f"), method="ASOF", on=both(*on))
-        select = exp.select(col(ID, "l"), col(TIME, "l"), *(col(key, "f") for key in keys), col(EVENT, "f"))
+        select = exp.select(
+            col(ID, "l"), *(col(time, "l") for time in times), *(col(key, "f") for key in keys), col(EVENT, "f")
+        )
         select = select.from_(labels.subquery("l"))
         select.append("joins", asof)
         return select
@@ -250,7 +263,7 @@ class DuckDB(Dialect):
             # Restatements of one event: those that came later than the label are not there yet.
             where += [
                 not_null(col(join.available.name, "f")),
-                exp.LTE(this=self.effective(join, "f"), expression=col(TIME, "m")),
+                exp.LTE(this=self.effective(join, "f"), expression=self.seen(join, "m")),
             ]
         return both(*on), where
 
@@ -383,11 +396,11 @@ class DuckDB(Dialect):
             exp.EQ(this=col(alias, "l"), expression=col(key_alias(position), "f"))
             for position, (_, alias) in enumerate(join.keys)
         ]
-        on.append(exp.GTE(this=col(TIME, "l"), expression=col(f"{RESERVED}at", "f")))
+        on.append(exp.GTE(this=self.seen(join, "l"), expression=col(f"{RESERVED}at", "f")))
         unmatched = exp.Not(this=exp.In(this=col(ID, "l"), query=exp.select(col(ID)).from_(table(match)).subquery()))
         beyond = (
             exp.select(exp.Count(this=exp.Star()))
-            .from_(table(LABELS, "l"))
+            .from_(self.labels_of(join, "l"))
             .join(older.subquery("f"), on=both(*on), join_type="inner")
             .where(unmatched)
         )
