@@ -1,6 +1,11 @@
 """Shared fixtures and the hypothesis profile of the whole suite."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from tests.servers import dynamodb_local
 
 settings.register_profile(
     "featurelayer",
@@ -10,3 +15,35 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
 settings.load_profile("featurelayer")
+
+
+@pytest.fixture(scope="session")
+def aws_credentials() -> Iterator[None]:
+    """Credentials that no real account has, for boto3's own search; one test may still take them away."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.delenv("AWS_PROFILE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint(aws_credentials: None) -> Iterator[str]:
+    """The address of moto's server: one per process, with the tables of all its tests."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local_endpoint(aws_credentials: None) -> Iterator[str]:
+    """The address of DynamoDB Local: one per process that asks for it. Skips where it can't or must not run."""
+    if reason := dynamodb_local.why_not():
+        pytest.skip(reason)
+    with dynamodb_local.running() as endpoint:
+        yield endpoint
