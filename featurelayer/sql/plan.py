@@ -53,11 +53,15 @@ class LabelColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """The label rows of a training set: a FROM item in the engine's SQL, its columns, and which one is the time."""
+    """The label rows of a training set: a FROM item in the engine's SQL, its columns, and which one is the time.
+
+    `row` keeps one of them alone, counted from 0.
+    """
 
     source: str
     columns: tuple[LabelColumn, ...]
     time: LabelColumn | None
+    row: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

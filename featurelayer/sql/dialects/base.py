@@ -190,7 +190,11 @@ class Dialect:
             # The timestamp is a label column like any other: it comes out as it went in.
             plain = column is labels.time or column.cast is None
             projections.append(named(col(column.alias) if plain else self.cast_text(column), column.alias))
-        return exp.select(*projections).from_(self.label_source(labels))
+        spine = exp.select(*projections).from_(self.label_source(labels))
+        if labels.row is None:
+            return spine
+        only = exp.EQ(this=col(ID), expression=exp.Literal.number(labels.row))
+        return exp.select(exp.Star()).from_(spine.subquery("labels")).where(only)
 
     def label_source(self, labels: Labels) -> exp.Expression:
         """The labels as a FROM item; its columns are renamed by position if a name is not safe inside the script."""
@@ -252,18 +256,19 @@ class Dialect:
         """The features of a row; NULL if the row had ended by then (rule 4). Snapshots carry the times instead."""
         if isinstance(plan.spine, Entities):
             return [named(col(feature.source, row), feature.source) for feature in join.features] + (
-                [named(self._valid_to(join, row), VALID_TO)] if join.valid_to else []
+                [named(self.valid_until(join, row), VALID_TO)] if join.valid_to else []
             )
         values = []
         for feature in join.features:
             value: exp.Expression = col(feature.source, row)
             if join.valid_to is not None:
-                ended = exp.LTE(this=self._valid_to(join, row), expression=at.copy())
+                ended = exp.LTE(this=self.valid_until(join, row), expression=at.copy())
                 value = exp.Case().when(ended, exp.Null()).else_(value)
             values.append(named(value, feature.source))
         return values
 
-    def _valid_to(self, join: AsofJoin, row: str) -> exp.Expression:
+    def valid_until(self, join: AsofJoin, row: str) -> exp.Expression:
+        """From when on a row no longer holds, as naive UTC."""
         assert join.valid_to is not None
         return self.utc(col(join.valid_to.name, row), join.valid_to.dtype, nanoseconds=join.valid_to.nanoseconds)
 
@@ -282,11 +287,14 @@ class Dialect:
             return [exp.cast(value, self.type(DType(kind=Kind.TEXT)))]
         return [value]
 
-    def tie_order(self, join: AsofJoin, alias: str) -> list[exp.Ordered]:
-        """created, available, declared tie-breakers, then the content in declared column order."""
+    def tie_columns(self, join: AsofJoin) -> tuple[Column, ...]:
+        """What breaks ties: created, available, declared tie-breakers, then the content in declared column order."""
         equal = {join.event, *(key for key, _ in join.keys)}
-        rest = [column for column in join.content if column not in join.order and column not in equal]
-        return self.greatest_first((*join.order, *rest), alias)
+        return (*join.order, *(column for column in join.content if column not in join.order and column not in equal))
+
+    def tie_order(self, join: AsofJoin, alias: str) -> list[exp.Ordered]:
+        """Rule 3 among the rows of one event time."""
+        return self.greatest_first(self.tie_columns(join), alias)
 
     def micros(self, expression: exp.Expression) -> exp.Expression:
         """A naive UTC timestamp as whole microseconds since 1970."""
