@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,16 @@ class _Manifest(msgspec.Struct):
     disabled: dict[str, msgspec.Raw] | None = None
 
 
+class _Checksum(msgspec.Struct):
+    name: str | None = None
+    checksum: str | None = None
+
+
+class _Lineage(msgspec.Struct):
+    checksum: _Checksum | None = None
+    depends_on: DependsOn | None = None
+
+
 class _Catalog(msgspec.Struct):
     nodes: dict[str, msgspec.Raw] = {}
 
@@ -162,6 +172,33 @@ def read_models(target_path: Path) -> dict[str, Node]:
         if unique_id.startswith(("model.", "snapshot."))
     ]
     return {node.name: node for node in sorted(nodes, key=lambda node: str(node.version) == str(node.latest_version))}
+
+
+def sql_checksums(target_path: Path, unique_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return per node dbt's checksums of its file and of the files of all that it is built from, its own first.
+
+    A node whose file dbt has no checksum of (a source, a large seed) is left out.
+
+    Raises:
+        ArtifactError: as `read_manifest`.
+    """
+    raw, path, _ = _read(target_path)
+    lineage: dict[str, _Lineage] = {}
+    found: dict[str, dict[str, str]] = {}
+    for unique_id in unique_ids:
+        reached = [unique_id]
+        for node in reached:  # grows while it is walked
+            if node not in lineage:
+                lineage[node] = _decode(raw.nodes[node], _Lineage, path, node) if node in raw.nodes else _Lineage()
+            parents = lineage[node].depends_on
+            reached += [parent for parent in (parents.nodes if parents else ()) if parent not in reached]
+        checksums = {node: lineage[node].checksum for node in reached}
+        found[unique_id] = {
+            node: checksum.checksum
+            for node, checksum in checksums.items()
+            if checksum and checksum.checksum and checksum.name != "path"
+        }
+    return found
 
 
 def read_manifest(target_path: Path) -> Manifest:

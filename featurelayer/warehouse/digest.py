@@ -41,15 +41,15 @@ class ColumnDigest:
         self._hashes.setdefault(path, hashlib.sha256()).update(data)
 
     def _add(self, array: pa.Array, path: str) -> None:
-        array = _plain(array)
+        array = plain(array)
         kind = array.type
         self._write(f"{path}.valid", _values(pc.cast(pc.is_valid(array), pa.uint8())))
-        if any(test(kind) for test in _BINARY):
+        if is_text(kind):
             array = pc.fill_null(array, "" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else b"")
             lengths = pc.cast(pc.binary_length(array), pa.int64())
             self._write(f"{path}.length", _values(lengths))
             self._write(path, _bytes(pc.cast(array, pa.large_binary())))
-        elif any(test(kind) for test in _LISTS):
+        elif is_list(kind):
             self._write(f"{path}.length", _values(pc.fill_null(pc.cast(pc.list_value_length(array), pa.int64()), 0)))
             self._add(pc.list_flatten(array), f"{path}[]")
         elif pa.types.is_struct(kind):
@@ -82,8 +82,18 @@ class TableDigest:
         return {name: column.hexdigest() for name, column in zip(self.names, self._columns, strict=True)}
 
 
-def _plain(array: pa.Array) -> pa.Array:
-    """Drop encodings that say how values are kept, not what they are."""
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of a type are text or bytes of any length."""
+    return any(test(kind) for test in _BINARY)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values of a type are lists, of a fixed length or not."""
+    return any(test(kind) for test in _LISTS)
+
+
+def plain(array: pa.Array) -> pa.Array:
+    """Return an array without the encodings that say how values are kept, not what they are."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_dictionary(array.type):

@@ -2,11 +2,12 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from featurelayer.dbt import load_project, load_registry
-from featurelayer.dbt.artifacts import read_manifest, read_models
+from featurelayer.dbt.artifacts import read_manifest, read_models, sql_checksums
 from featurelayer.errors import ManifestNotFound, ManifestUnreadable, UnsupportedManifest
 from tests.unit.dbt_projects import column, manifest, model, project
 
@@ -169,3 +170,30 @@ def test_the_models_of_a_project_are_found_annotated_or_not(tmp_path):
     )
     project(tmp_path, document)
     assert sorted(read_models(tmp_path / "target")) == ["legs", "plain"]
+
+
+def test_checksums_of_a_view_and_of_what_it_is_built_from(tmp_path):
+    def node(name, checksum, *parents, **more):
+        return model(name, node={"checksum": checksum, "depends_on": {"nodes": list(parents)}, **more})
+
+    sha = {"name": "sha256", "checksum": "abc"}
+    nodes = [
+        node("legs", {"name": "sha256", "checksum": "own"}, "model.shop.stg", "source.shop.raw"),
+        node("stg", sha, "seed.shop.codes", "model.shop.base", "model.shop.base"),
+        node("base", None),
+        node("codes", {"name": "path", "checksum": "seeds/codes.csv"}, kind="seed"),
+        node("other", sha, "model.shop.base"),
+    ]
+    found = project(tmp_path, manifest(*nodes))
+    assert sql_checksums(found.target_path, ["model.shop.legs", "model.shop.gone"]) == {
+        "model.shop.legs": {"model.shop.legs": "own", "model.shop.stg": "abc"},
+        "model.shop.gone": {},
+    }
+
+
+@pytest.mark.parametrize("name", ["dbt_1_11", "dbt_1_12", "dbt_2_0"])
+def test_every_dbt_writes_checksums(tmp_path, name):
+    text = (Path(__file__).parents[1] / "fixtures" / "manifests" / f"{name}.json").read_text()
+    found = project(tmp_path, text)
+    (view,) = sql_checksums(found.target_path, ["model.shop.customer_orders.v1"]).values()
+    assert list(view) == ["model.shop.customer_orders.v1", "model.shop.stg_orders"]
