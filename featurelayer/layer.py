@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
+from uuid import uuid4
 
 from featurelayer.dbt import Project, load_project, load_registry
 from featurelayer.errors import (
@@ -17,15 +19,18 @@ from featurelayer.errors import (
     LabelError,
     PlanError,
     Problem,
+    RelationNotBuilt,
     UnknownNameError,
     WarehouseError,
     did_you_mean,
 )
+from featurelayer.ledger import LedgerRow, ledger_relation, record_finish, record_start
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store, service_definition
+from featurelayer.online.definitions import view_schema
 from featurelayer.registry import Registry
 from featurelayer.sql.compiler import compile_plan
-from featurelayer.sql.plan import Mode
+from featurelayer.sql.plan import Ledger, Mode, Script
 from featurelayer.sql.planner import plan_snapshot
 from featurelayer.training import (
     Progress,
@@ -130,7 +135,8 @@ class FeatureLayer:
             features: `view.feature` or `view.*`, instead of a service.
             label_timestamp: the label column with the time, if not the one the service names.
             keys: label column by request key, where they differ.
-            mode: `known_at` (the contract), or `event_time` to measure what ignoring available times would give.
+            mode: `known_at` (the contract); `as_served`, what the newest export that had finished by then had seen; or
+                `event_time`, to measure what ignoring available times would give.
             csv_types: let the engine guess the types of a CSV's other columns instead of leaving them text.
             writable: open the warehouse for writing, as `to_table` needs.
             progress: called before each step with its name, its number and the number of steps.
@@ -189,8 +195,8 @@ class FeatureLayer:
             )
             return str(compile_plan(plan_request(warehouse, request), warehouse.dialect))
 
-    def _connect(self, *, writable: bool = False) -> Warehouse:
-        return connect(self.project.connection, root=self.project.root, writable=writable)
+    def _connect(self, *, writable: bool = False, wait: timedelta = timedelta(0)) -> Warehouse:
+        return connect(self.project.connection, root=self.project.root, writable=writable, wait=wait)
 
     def _request(
         self,
@@ -220,7 +226,17 @@ class FeatureLayer:
             label_timestamp=label_timestamp,
             keys=keys or {},
             mode=_mode(mode),
+            ledger=self._known_ledger(warehouse) if mode == Mode.AS_SERVED else None,
         )
+
+    def _known_ledger(self, warehouse: Warehouse) -> Ledger | None:
+        """The export ledger, if the warehouse has one."""
+        ledger = self._ledger
+        try:
+            warehouse.describe(ledger.relation)
+        except RelationNotBuilt:
+            return None
+        return ledger
 
     def _service(self, name: str | None, features: Sequence[str], label_timestamp: str | None) -> FeatureService:
         if (name is None) == (not features):
@@ -286,6 +302,7 @@ class FeatureLayer:
         as_of: datetime | None = None,
         full: bool = False,
         store: OnlineStore | None = None,
+        lock_timeout: timedelta = timedelta(seconds=60),
         progress: Callable[[str, int], None] | None = None,
     ) -> ExportReport:
         """Write the newest row of every entity, as of one time, to the online store: changed rows only.
@@ -295,6 +312,7 @@ class FeatureLayer:
             as_of: the time of the snapshot (naive means UTC); the warehouse's own time by default.
             full: write every row again, also where the store holds a newer event.
             store: a store other than the target's.
+            lock_timeout: how long to wait for a DuckDB file that another process holds, when the ledger is written.
             progress: called with a view's name and the number of rows that were done since it was last told.
 
         Raises:
@@ -308,52 +326,100 @@ class FeatureLayer:
             s for s in self.registry.services.values() if all(self.registry.views[v.view].online for v in s.views)
         ]
         url = self.store_url if store is None else ""
-        warehouse = self._connect()
-        with closing(warehouse), _opened(store, url) as target:
-            now = warehouse.now()
-            at = now if as_of is None else as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
-            if at > now:
-                raise PlanError(
-                    [
-                        Problem(
-                            what=f"the snapshot's time {at.isoformat()} is in the future", fix="export without --as-of"
-                        )
-                    ]
-                )
-            # A snapshot of the past is a new write of old values: it takes today's version, or it would never be read.
+        with closing(self._connect()) as warehouse:
+            self._snapshots(warehouse, wanted, as_of)
+        with (
+            _opened(store, url) as target,
+            self._recorded(wanted, store, lock_timeout) as record,
+            closing(self._connect()) as warehouse,
+        ):
+            now, started = warehouse.now(), time.monotonic()
+            at, scripts = self._snapshots(warehouse, wanted, as_of)
+            # A snapshot of the past is a new write of old values: with an older version it would never be read.
             version = (now - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-            columns = describe_views(warehouse, wanted)
-            plans = []
-            for view in wanted:
-                script = compile_plan(plan_snapshot(view, columns[view.id], as_of=at), warehouse.dialect)
-                run_checks(warehouse, script.checks)
-                plans.append((view, script))
             publish_services(target, services, self.registry.views, version)
             done = []
-            for view, script in plans:
+            for view, script in zip(wanted, scripts, strict=True):
                 for step in script.steps:
                     run_step(warehouse, step)
                 report = _progress_of(progress, view.id)
-                reader = warehouse.arrow(script.query.sql)
-                try:
-                    done.append(
-                        export_view(
-                            target,
-                            view,
-                            reader,
-                            as_of=at,
-                            version=version,
-                            full=full,
-                            rewind=as_of is not None,
-                            progress=report,
-                        )
+                with warehouse.arrow(script.query.sql) as reader:
+                    exported = export_view(
+                        target,
+                        view,
+                        reader,
+                        as_of=at,
+                        version=version,
+                        full=full,
+                        rewind=as_of is not None,
+                        progress=report,
                     )
-                finally:
-                    reader.close()
+                done.append(exported)
+                record(exported, version, now + timedelta(seconds=time.monotonic() - started))
                 warehouse.drop(script.temporary)
         return ExportReport(
             as_of=at, store=url or repr(store), views=tuple(done), services=tuple(s.name for s in services)
         )
+
+    def _snapshots(
+        self, warehouse: Warehouse, views: Sequence[FeatureView], as_of: datetime | None
+    ) -> tuple[datetime, list[Script]]:
+        """Return the snapshots' time and the script of each view, checked against the warehouse."""
+        now = warehouse.now()
+        at = now if as_of is None else as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
+        if at > now:
+            raise PlanError(
+                [Problem(what=f"the snapshot's time {at.isoformat()} is in the future", fix="export without --as-of")]
+            )
+        columns = describe_views(warehouse, views)
+        scripts = [compile_plan(plan_snapshot(view, columns[view.id], as_of=at), warehouse.dialect) for view in views]
+        for script in scripts:
+            run_checks(warehouse, script.checks)
+        return at, scripts
+
+    # --- the export ledger ---------------------------------------------------------------------------------------
+
+    @property
+    def _ledger(self) -> Ledger:
+        """The exports of this target."""
+        schema = str(self.project.connection.get("schema") or "main")
+        return Ledger(relation=ledger_relation(schema), store=_store_name(self.project.config.online_store))
+
+    @contextmanager
+    def _recorded(
+        self, views: Sequence[FeatureView], store: OnlineStore | None, lock_timeout: timedelta
+    ) -> Iterator[Callable[[ViewExport, int, datetime], None]]:
+        """Record an export: that it begins before anything is written, and what committed when it ends, also badly.
+
+        Readers and writers exclude each other on a DuckDB file, so the ledger is open only while it is written.
+        """
+        ledger = self._ledger
+        name = ledger.store if store is None else repr(store)
+        with closing(self._connect(writable=True, wait=lock_timeout)) as warehouse:
+            started = warehouse.now()
+            begun = {
+                view.id: LedgerRow(
+                    run=uuid4().hex,
+                    store=name,
+                    view=view.id,
+                    definition=view_schema(view).fingerprint,
+                    dbt_invocation_id=self.registry.invocation_id,
+                    started_at=started,
+                )
+                for view in views
+            }
+            record_start(warehouse, ledger.relation, begun.values())
+        finished: list[LedgerRow] = []
+
+        def record(done: ViewExport, version: int, at: datetime) -> None:
+            finished.append(_finished(begun[done.view], done, version, at))
+
+        try:
+            yield record
+        finally:
+            if finished:
+                with closing(self._connect(writable=True, wait=lock_timeout)) as warehouse:
+                    record_finish(warehouse, ledger.relation, finished)
 
     def _online_views(self, names: Sequence[str]) -> list[FeatureView]:
         if names:
@@ -396,11 +462,33 @@ def _opened(store: OnlineStore | None, url: str) -> Iterator[OnlineStore]:
         own.close()
 
 
+def _finished(row: LedgerRow, done: ViewExport, version: int, at: datetime) -> LedgerRow:
+    """A run that a newer one had overtaken never served anything, so it has no end."""
+    return replace(
+        row,
+        version=version,
+        as_of=done.as_of,
+        finished_at=None if done.superseded else at,
+        entities=done.rows - done.null_keys,
+        written=done.written,
+        unchanged=done.unchanged,
+        refused=done.refused,
+        tombstones=done.tombstones,
+        bytes=done.bytes,
+    )
+
+
 def _mode(name: str) -> Mode:
     try:
         return Mode(name)
     except ValueError:
         raise UnknownNameError("mode", name, [str(mode) for mode in Mode]) from None
+
+
+def _store_name(settings: Mapping[str, Any]) -> str:
+    """Return what the ledger calls a store: the same on every machine that has the same featurelayer.yml."""
+    place = settings.get("path") or settings.get("table") or settings.get("name") or ""
+    return f"{settings['type']}:{place}" + (f"@{settings['region']}" if settings.get("region") else "")
 
 
 def _store_url(settings: Mapping[str, Any], root: Path) -> str:

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 @click.option("--as-table", metavar="NAME", help="Write a table of the warehouse.")
 @click.option(
     "--mode",
-    type=click.Choice(["known_at", "event_time"]),
+    type=click.Choice(["known_at", "event_time", "as_served"]),
     default="known_at",
     show_default=True,
-    help="event_time ignores when rows became available: only to measure the leak.",
+    help="as_served: what the newest export had seen. event_time: only to measure the leak.",
 )
 @click.option("--show-sql", is_flag=True, help="Print the SQL; without an output nothing is run.")
 @click.option(

@@ -17,17 +17,40 @@ from featurelayer.cli.output import write_json, write_table
 )
 @click.option("--full", is_flag=True, help="Write every row again, also over newer events.")
 @click.option(
+    "--lock-timeout",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a DuckDB file that another process holds.",
+)
+@click.option(
     "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."
 )
 @project_options
-def command(context: Context, names: tuple[str, ...], as_of: str | None, full: bool, output_format: str) -> None:
+def command(
+    context: Context,
+    names: tuple[str, ...],
+    as_of: str | None,
+    full: bool,
+    lock_timeout: float,
+    output_format: str,
+) -> None:
     """Export views and print what was written."""
+    from datetime import timedelta
+
     from featurelayer.cli.progress import rows
     from featurelayer.layer import FeatureLayer
 
     layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
     with rows(context.console) as progress:
-        report = layer.export(names_given(names), as_of=moment_given("--as-of", as_of), full=full, progress=progress)
+        report = layer.export(
+            names_given(names),
+            as_of=moment_given("--as-of", as_of),
+            full=full,
+            lock_timeout=timedelta(seconds=lock_timeout),
+            progress=progress,
+        )
     if output_format == "json":
         write_json(report.to_dict())
         return

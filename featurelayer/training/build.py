@@ -10,7 +10,7 @@ from featurelayer import __version__
 from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_plan
-from featurelayer.sql.plan import Check, Mode, Plan, Script, Step
+from featurelayer.sql.plan import Check, Ledger, Mode, Plan, Script, Step
 from featurelayer.sql.planner import plan_training_set
 from featurelayer.training.report import Report, ViewReport, feature_reports, view_report
 from featurelayer.training.result import Provenance, TrainingSet
@@ -29,6 +29,7 @@ class Request:
 
     `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say
     where the labels' columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
+    `ledger` is where exports are recorded, if any were.
     """
 
     service: FeatureService
@@ -39,6 +40,7 @@ class Request:
     label_timestamp: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     mode: Mode = Mode.KNOWN_AT
+    ledger: Ledger | None = None
 
 
 def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[str, tuple[Column, ...]]:
@@ -78,6 +80,7 @@ def plan_request(warehouse: Warehouse, request: Request) -> Plan:
         label_timestamp=request.label_timestamp,
         keys=request.keys,
         mode=request.mode,
+        ledger=request.ledger,
         provenance=f"featurelayer {__version__}, manifest {request.provenance.manifest_sha256[:12]}",
     )
 

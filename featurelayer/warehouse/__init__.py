@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,16 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(own | {point.name for point in entry_points(group=_GROUP)}))
 
 
-def connect(connection: Mapping[str, Any], *, root: Path, writable: bool = False) -> Warehouse:
+def connect(
+    connection: Mapping[str, Any], *, root: Path, writable: bool = False, wait: timedelta = timedelta(0)
+) -> Warehouse:
     """Connect with a target of profiles.yml, with the credentials that dbt has there.
 
     Args:
         connection: the target's rendered output.
         root: the folder that relative paths in it start from.
         writable: whether something is to be written; a DuckDB file is opened read-only otherwise.
+        wait: how long to try while another process holds a DuckDB file.
 
     Raises:
         ConfigError: the adapter type is not supported.
@@ -49,5 +53,5 @@ def connect(connection: Mapping[str, Any], *, root: Path, writable: bool = False
         )
     plugin = next(iter(entry_points(group=_GROUP, name=kind)), None)
     module = plugin.load() if plugin else importlib.import_module(f"{__name__}.{kind}")
-    warehouse: Warehouse = module.connect(connection, root=root, writable=writable)
+    warehouse: Warehouse = module.connect(connection, root=root, writable=writable, wait=wait)
     return warehouse

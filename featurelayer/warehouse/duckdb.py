@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,7 +53,9 @@ _PLAIN = {
 }
 
 
-def connect(connection: Mapping[str, Any], *, root: Path, writable: bool = False) -> DuckDBWarehouse:
+def connect(
+    connection: Mapping[str, Any], *, root: Path, writable: bool = False, wait: timedelta = timedelta(0)
+) -> DuckDBWarehouse:
     """Open the database that a dbt-duckdb target names, with its settings and attached databases."""
     path = str(connection.get("path") or ":memory:")
     remote = path == ":memory:" or "://" in path or path.startswith("md:")
@@ -65,7 +68,7 @@ def connect(connection: Mapping[str, Any], *, root: Path, writable: bool = False
             "  fix  build the features first: dbt build"
         )
     try:
-        database = duckdb.connect(file, read_only=not writable and not remote)
+        database = _opened(file, read_only=not writable and not remote, wait=wait)
     except duckdb.Error as error:
         fix = (
             "close the other connection of this process first: it is open for writing and this one only reads, "
@@ -79,6 +82,18 @@ def connect(connection: Mapping[str, Any], *, root: Path, writable: bool = False
     warehouse = DuckDBWarehouse(database)
     warehouse.configure(connection, root)
     return warehouse
+
+
+def _opened(file: str, *, read_only: bool, wait: timedelta) -> duckdb.DuckDBPyConnection:
+    """Open a file, waiting while another process holds it; one writer excludes everybody else."""
+    until = time.monotonic() + wait.total_seconds()
+    while True:
+        try:
+            return duckdb.connect(file, read_only=read_only)
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower() or time.monotonic() >= until:
+                raise
+            time.sleep(0.1)
 
 
 class DuckDBWarehouse:

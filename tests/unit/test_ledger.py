@@ -1,0 +1,129 @@
+"""The export ledger: what an export leaves behind, and the training set that joins what was being served."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from featurelayer.errors import PlanError, WarehouseError
+from featurelayer.layer import FeatureLayer
+from featurelayer.online import MemoryStore
+from tests.unit import dbt_projects as made
+from tests.unit.warehouses import layer
+
+YML = "online_store: {dev: {type: sqlite, path: online.db}}\nentities: {plane: {keys: {tailnum: varchar}}}\n"
+
+
+def ledger(root: Path) -> list[dict[str, Any]]:
+    with duckdb.connect(str(root / "db.duckdb"), read_only=True) as connection:
+        return connection.sql("FROM main.featurelayer_exports ORDER BY started_at, view").to_arrow_table().to_pylist()
+
+
+def online(root: Path, **more: Any) -> FeatureLayer:
+    layer(root, made.model(**{"online": True, "ttl": "400 weeks"} | more))
+    (root / "featurelayer.yml").write_text(YML)
+    return FeatureLayer(root, profiles_dir=root)
+
+
+def add(root: Path, tail: str, landed: datetime, delay: float) -> None:
+    with duckdb.connect(str(root / "db.duckdb")) as connection:
+        connection.execute("INSERT INTO legs VALUES (?, ?, ?)", [tail, landed, delay])
+
+
+def labels(*times: datetime, tail: str = "N1") -> pa.Table:
+    return pa.table({"tailnum": [tail] * len(times), "at": pa.array(times, pa.timestamp("us", "UTC"))})
+
+
+def test_an_export_is_recorded_when_it_begins_and_when_it_has_committed(tmp_path: Path) -> None:
+    found = online(tmp_path)
+    report = found.export()
+    (row,) = ledger(tmp_path)
+    assert (row["store"], row["view"]) == ("sqlite:online.db", "legs")
+    assert row["as_of"] == report.as_of.replace(tzinfo=None)
+    assert row["started_at"] <= row["as_of"] <= row["finished_at"]
+    assert (row["entities"], row["written"], row["unchanged"], row["tombstones"]) == (3, 3, 0, 0)
+    found.export()
+    assert [(row["written"], row["unchanged"]) for row in ledger(tmp_path)] == [(3, 0), (0, 3)]
+    versions = [row["version"] for row in ledger(tmp_path)]
+    assert versions == sorted(versions)
+
+
+class BrokenStore(MemoryStore):
+    """A store that dies at the first value."""
+
+    def write(self, items: Any, **options: Any) -> Any:
+        if any(item.sk.startswith("legs@") for item in items):
+            raise ConnectionError("gone")
+        return super().write(items, **options)
+
+
+def test_an_export_that_dies_has_no_end(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError):
+        online(tmp_path).export(store=BrokenStore())
+    (row,) = ledger(tmp_path)
+    assert row["finished_at"] is None
+    assert row["version"] is None
+
+
+def test_as_served_follows_arrivals_from_export_to_export(tmp_path: Path) -> None:
+    columns = {"loaded_at": made.column("timestamp")}
+    sql = "CREATE TABLE legs (tailnum VARCHAR, landed_at TIMESTAMP, arr_delay DOUBLE, loaded_at TIMESTAMP)"
+    layer(tmp_path, made.model(online=True, available_at="loaded_at", ttl="400 weeks", columns=columns), sql=sql)
+    (tmp_path / "featurelayer.yml").write_text(YML)
+    found = FeatureLayer(tmp_path, profiles_dir=tmp_path)
+    moments, seen = [], []
+
+    def look() -> None:
+        moments.append(datetime.now(UTC))
+        with found.client() as client:
+            seen.append(client.lookup("late", {"tailnum": "N1"}, now=moments[-1])["legs__arr_delay"])
+
+    moments.append(datetime.now(UTC))
+    seen.append(None)  # before the first export there is nothing to look up
+    for step in range(3):
+        with duckdb.connect(str(tmp_path / "db.duckdb")) as connection:
+            now = datetime.now(UTC).replace(tzinfo=None)
+            connection.execute("INSERT INTO legs VALUES ('N1', ?, ?, ?)", [now, float(step), now])
+        if step:
+            look()
+        found.export()
+        look()
+    assert seen == [None, 0.0, 0.0, 1.0, 1.0, 2.0]
+    with found.build_training_set("late", labels(*moments), mode="as_served") as training_set:
+        assert training_set.to_arrow()["legs__arr_delay"].to_pylist() == seen
+        assert training_set.lock["mode"] == "as_served"
+
+
+def test_as_served_needs_an_export_and_views_that_are_exported(tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as caught:
+        online(tmp_path, online=False).build_training_set("late", labels(datetime.now(UTC)), mode="as_served")
+    assert [problem.what for problem in caught.value.problems] == [
+        "no export has been recorded in this warehouse, so it can't be told what was being served",
+        "legs is never exported, so it can't be told what was being served",
+    ]
+
+
+HOLD = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('held', flush=True); time.sleep(60)"
+
+
+def test_a_file_that_somebody_holds_is_waited_for_and_its_holder_named(tmp_path: Path) -> None:
+    found, store = online(tmp_path), MemoryStore()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "db.duckdb")], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(WarehouseError, match=f"PID {holder.pid}"):
+            found.export(store=store, lock_timeout=timedelta(seconds=0.2))
+        holder.kill()
+    assert not list(store.live("legs@1"))
+    time.sleep(0.1)
+    assert found.export(store=store).views[0].written == 3
