@@ -11,6 +11,7 @@
     ├── PlanError                      an impossible request; holds all reasons found
     │   └── UnsupportedByDialect       the engine lacks a capability
     ├── LabelError                     the label rows can't be used; holds all reasons found
+    ├── LockError                      a training set's lock can't be used
     ├── WarehouseError                 carries the SQL that failed
     │   └── RelationNotBuilt           the model exists in dbt, not in the warehouse
     ├── OnlineStoreError               `.retryable` says whether trying again can help
@@ -120,6 +121,10 @@ class UnsupportedByDialect(PlanError):
 
 class LabelError(ProblemsError):
     """The label rows can't be used as they are."""
+
+
+class LockError(ProblemsError):
+    """The lock of a training set can't be read, was edited, or is none."""
 
 
 class WarehouseError(FeatureLayerError):

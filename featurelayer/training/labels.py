@@ -56,6 +56,21 @@ def as_labels(labels: Any) -> Path | str | pa.Table:
     )
 
 
+def recorded_path(path: Path | pa.Table, project: Path) -> str | None:
+    """Return where a lock says that labels are: a path from here or from the project, never one of this machine alone.
+
+    A file elsewhere is known by its name; a frame is nowhere.
+    """
+    if not isinstance(path, Path):
+        return None
+    if not path.is_absolute():
+        return path.as_posix()
+    for folder in (Path.cwd(), project):
+        if path.resolve().is_relative_to(folder.resolve()):
+            return path.resolve().relative_to(folder.resolve()).as_posix()
+    return path.name
+
+
 def labels_name(labels: Path | pa.Table) -> str:
     """Return what a lock calls labels that are not in the warehouse."""
     return labels.name if isinstance(labels, Path) else "a frame in memory"

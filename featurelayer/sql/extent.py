@@ -1,0 +1,67 @@
+"""How much of a relation there is and how new it is: what a lock keeps, so that it can be told later what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlglot import exp
+
+from featurelayer.model import Column
+from featurelayer.sql.ast import both, col, either, table
+from featurelayer.sql.dialects import dialect
+from featurelayer.sql.dialects.base import LABELS, Dialect
+from featurelayer.sql.plan import TIME
+
+
+def last_label(engine: str) -> str:
+    """Return a query of the newest label time in a script that has run, as text."""
+    writer = dialect(engine)
+    newest = exp.Max(this=col(TIME))
+    return writer.sql(exp.select(_text(newest)).from_(table(LABELS)))
+
+
+def extent(engine: str, relation: str, times: Sequence[Column], *, last: str | None) -> str:
+    """Return a query of one row: how many rows there are, how many at or before `last`, the newest of each time as text.
+
+    The first of `times` is the event time; with none, or without `last`, no rows are at or before it.
+    """
+    writer = dialect(engine)
+    reached: exp.Expression = exp.Literal.number(0)
+    if times and last is not None:
+        reached = _count_if(exp.LTE(this=_utc(writer, times[0]), expression=_moment(last)))
+    newest = [_text(exp.Max(this=_utc(writer, time))) for time in times]
+    return writer.sql(exp.select(exp.Count(this=exp.Star()), reached, *newest).from_(_relation(engine, relation)))
+
+
+def late_rows(
+    engine: str, relation: str, event: Column, arrivals: Sequence[Column], *, since: datetime, last: str
+) -> str:
+    """Return a query that counts the rows which arrived after `since` with an event at or before `last`."""
+    writer = dialect(engine)
+    after = either(*(exp.GT(this=_utc(writer, time), expression=writer.moment(since)) for time in arrivals))
+    reached = exp.LTE(this=_utc(writer, event), expression=_moment(last))
+    return writer.sql(
+        exp.select(exp.Count(this=exp.Star())).from_(_relation(engine, relation)).where(both(reached, after))
+    )
+
+
+def _relation(engine: str, relation: str) -> exp.Table:
+    return exp.to_table(relation, dialect=engine)
+
+
+def _utc(writer: Dialect, column: Column) -> exp.Expression:
+    return writer.utc(col(column.name), column.dtype, nanoseconds=column.nanoseconds)
+
+
+def _moment(text: str) -> exp.Expression:
+    return exp.cast(exp.Literal.string(text), exp.DataType.build("TIMESTAMP"))
+
+
+def _text(expression: exp.Expression) -> exp.Expression:
+    return exp.cast(expression, exp.DataType.build("TEXT"))
+
+
+def _count_if(condition: exp.Expression) -> exp.Expression:
+    case = exp.Case().when(condition, exp.Literal.number(1)).else_(exp.Null())
+    return exp.Count(this=case)

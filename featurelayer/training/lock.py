@@ -1,0 +1,303 @@
+"""The lock of a training set: what it was made of, written so that the set can be made again and compared.
+
+It says the request, the definition of every view that was joined and how much each relation held then, beside the
+checksums of what came out. No path in it leads out of the project, so it can be committed beside the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from featurelayer.durations import format_duration
+from featurelayer.errors import LockError, Problem
+from featurelayer.model import Column, Feature, FeatureService, FeatureView
+from featurelayer.online.definitions import fingerprint
+from featurelayer.sql.extent import extent, last_label
+from featurelayer.sql.plan import AsofJoin, Plan
+from featurelayer.sql.planner import match_column
+from featurelayer.warehouse.base import Warehouse
+
+FORMAT = 1
+
+
+class LockedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for. `labels` is a path or the name of a relation; None were a frame in memory."""
+
+    service: str | None = None
+    features: tuple[str, ...] = ()
+    labels: str | None = None
+    label_timestamp: str | None = None
+    keys: dict[str, str] = {}
+    csv_types: bool = False
+    mode: str = "known_at"
+
+
+class LockedColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """A feature column: the view's feature, and the type that it had in the warehouse."""
+
+    feature: str
+    type: str
+
+
+class LockedJoin(msgspec.Struct, frozen=True, kw_only=True):
+    """A view as it was joined: request key by the view's column, and the columns that came of it."""
+
+    name: str
+    view: str
+    keys: dict[str, str]
+    columns: dict[str, LockedColumn]
+
+
+class LockedView(msgspec.Struct, frozen=True, kw_only=True):
+    """A view when the set was built: its definition, and how much its relation held. Times are UTC as text."""
+
+    unique_id: str
+    relation: str
+    fingerprint: str
+    definition: dict[str, Any]
+    sql_checksum: str | None
+    upstream_checksums: dict[str, str]
+    rows: int
+    rows_until_last_label: int
+    newest_event: str | None
+    newest_available: str | None
+    newest_created: str | None
+
+
+class LockedService(msgspec.Struct, frozen=True, kw_only=True):
+    """The service that was joined, nameless if features were named instead."""
+
+    name: str
+    fingerprint: str
+    features: tuple[str, ...]
+    request_keys: dict[str, str]
+
+
+class LockedLabels(msgspec.Struct, frozen=True, kw_only=True):
+    """The labels: where they came from, their columns, the one with the time and the newest of those times."""
+
+    source: str
+    rows: int
+    columns: tuple[str, ...]
+    timestamp: str | None
+    newest: str | None
+
+
+class LockedOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """The file beside the lock. A CSV has no types, so it is known by the sha256 of its bytes."""
+
+    file: str
+    sha256: str | None = None
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True):
+    """A lock that was read. `path` is where, if it was a file."""
+
+    featurelayer_version: str
+    created_at: str
+    built_at: datetime
+    engine: str
+    request: LockedRequest
+    service: LockedService
+    labels: LockedLabels
+    joins: tuple[LockedJoin, ...]
+    views: dict[str, LockedView]
+    columns: dict[str, str]
+    report: dict[str, Any]
+    output: LockedOutput | None = None
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.path.name if self.path else "the lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a build writes into its lock beside the result."""
+
+    built_at: datetime
+    request: LockedRequest
+    request_keys: Mapping[str, str]
+    timestamp: str | None
+    newest_label: str | None
+    joins: tuple[LockedJoin, ...]
+    views: Mapping[str, LockedView]
+
+
+def take_record(
+    warehouse: Warehouse,
+    plan: Plan,
+    *,
+    asked: LockedRequest,
+    service: FeatureService,
+    views: Mapping[str, FeatureView],
+    checksums: Mapping[str, Mapping[str, str]],
+    built_at: datetime,
+) -> Record:
+    """Return the record of a build whose labels are loaded; one small query per view counts its rows.
+
+    `checksums` are dbt's, per view by unique id, the view's own first; `built_at` is the warehouse's time.
+    """
+    last = _last_label(warehouse, plan)
+    joins = {join.name: join for join in plan.joins}
+    measured = {join.view: join for join in plan.joins}
+    return Record(
+        built_at=built_at,
+        request=asked,
+        request_keys={key.name: str(key.dtype) for key in service.request_keys},
+        timestamp=asked.label_timestamp or service.label_timestamp,
+        newest_label=last,
+        joins=tuple(
+            LockedJoin(
+                name=joined.prefix,
+                view=joined.view,
+                keys=dict(joined.keys),
+                columns={
+                    column.name: LockedColumn(feature=feature, type=str(column.dtype))
+                    for feature, column in zip(joined.features, joins[joined.prefix].features, strict=True)
+                },
+            )
+            for joined in service.views
+            if joined.features
+        ),
+        views={
+            name: locked_view(warehouse, views[name], join, checksums.get(views[name].unique_id, {}), last)
+            for name, join in measured.items()
+        },
+    )
+
+
+def _last_label(warehouse: Warehouse, plan: Plan) -> str | None:
+    if getattr(plan.spine, "time", None) is None:
+        return None
+    (found,) = warehouse.rows(last_label(warehouse.dialect))[0]
+    return None if found is None else str(found)
+
+
+def locked_view(
+    warehouse: Warehouse, view: FeatureView, join: AsofJoin, checksums: Mapping[str, str], last: str | None
+) -> LockedView:
+    """Return what a lock says of a view: its definition now, and how much its relation holds."""
+    clocks = clocks_of(view, join)
+    rows, reached, *newest = warehouse.rows(
+        extent(warehouse.dialect, view.relation_name, tuple(clocks.values()), last=last)
+    )[0]
+    times = dict(zip(clocks, newest, strict=True))
+    definition = definition_of(view)
+    return LockedView(
+        unique_id=view.unique_id,
+        relation=view.relation_name,
+        fingerprint=fingerprint(definition),
+        definition=definition,
+        sql_checksum=checksums.get(view.unique_id),
+        upstream_checksums={node: checksum for node, checksum in checksums.items() if node != view.unique_id},
+        rows=rows,
+        rows_until_last_label=reached,
+        newest_event=times.get("event_time"),
+        newest_available=times.get("available_at"),
+        newest_created=times.get("created_timestamp"),
+    )
+
+
+def clocks_of(view: FeatureView, join: AsofJoin) -> dict[str, Column]:
+    """Return the view's columns that are times, by what they are to it; the event time is first. Static: none."""
+    if join.event is None:
+        return {}
+    found = {"event_time": join.event}
+    for role, name in (("available_at", view.available_at), ("created_timestamp", view.created_timestamp)):
+        column = match_column(name, join.order) if name else None
+        if column is not None and column.dtype.is_time:
+            found[role] = column
+    return found
+
+
+def definition_of(view: FeatureView) -> dict[str, Any]:
+    """Return what decides which row of a view a label gets and what its values are, as JSON values."""
+    return {
+        "keys": {key.column: f"{key.entity}.{key.key} {key.dtype}" for key in view.join_keys},
+        "static": view.static,
+        "event_time": view.event_time,
+        "available_at": view.available_at,
+        "delay": None if view.delay is None else format_duration(view.delay),
+        "ttl": None if view.ttl is None else format_duration(view.ttl),
+        "bound": view.bound,
+        "valid_to": view.valid_to,
+        "created_timestamp": view.created_timestamp,
+        "tie_breaker": list(view.tie_breaker),
+        "features": {feature.name: _feature(feature) for feature in view.features},
+    }
+
+
+def _feature(feature: Feature) -> dict[str, Any]:
+    default = {"default": _json(feature.default)} if feature.has_default else {}
+    return {"type": str(feature.dtype), **default}
+
+
+def _json(value: Any) -> Any:
+    plain = value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
+    return value if plain else str(value)
+
+
+# --- writing and reading --------------------------------------------------------------------------------------------
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a lock's content with a checksum of all of it, which tells later that nobody edited it."""
+    bare = {name: value for name, value in content.items() if name != "seal"}
+    text = json.dumps(bare, sort_keys=True, ensure_ascii=False)
+    return {**bare, "seal": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def read_lock(source: str | Path | Mapping[str, Any]) -> Lock:
+    """Return a lock from its file, or from the mapping that `TrainingSet.lock` is.
+
+    Raises:
+        LockError: it can't be read, is not a lock, was edited, or is of a format that this version does not know.
+    """
+    if isinstance(source, Mapping):
+        return _lock(json.loads(json.dumps(source)), None)
+    path = Path(source)
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise _refused("there is no such lock", path, "name the .lock.json that lies beside a training set") from None
+    except OSError as error:
+        raise _refused(f"the lock can't be read: {error.strerror or error}", path, "check the file") from error
+    except ValueError as error:
+        raise _refused(f"the lock is not JSON: {error}", path, "restore it, or build the training set again") from error
+    return _lock(document, path)
+
+
+def _lock(document: Any, path: Path | None) -> Lock:
+    again = "build the training set again: featurelayer build-training-set"
+    if not isinstance(document, dict) or not {"format", "columns", "sql_sha256"} <= document.keys():
+        raise _refused(
+            "this is not the lock of a training set", path, "name the .lock.json that lies beside a training set"
+        )
+    if document["format"] != FORMAT:
+        what = f"the lock has format {document['format']}, this version of featurelayer reads {FORMAT}"
+        raise _refused(what, path, "install the featurelayer that wrote it, or a newer one")
+    if "seal" not in document:
+        raise _refused("the lock is of an earlier featurelayer and does not say what a rebuild needs", path, again)
+    if sealed(document)["seal"] != document["seal"]:
+        raise _refused("the lock was changed after it was written, so it proves nothing", path, f"restore it, or {again}")
+    try:
+        lock = msgspec.convert({**document, "path": None}, Lock)
+    except msgspec.ValidationError as error:
+        raise _refused(f"the lock has an unexpected shape: {error}", path, again) from error
+    return msgspec.structs.replace(lock, path=path)
+
+
+def _refused(what: str, path: Path | None, fix: str) -> LockError:
+    return LockError([Problem(what=what, where=str(path) if path else "", fix=fix)])
