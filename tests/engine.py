@@ -20,6 +20,7 @@ class Portable(DuckDB):
     """The portable form in DuckDB's words."""
 
     compile = Dialect.compile
+    spine_step = Dialect.spine_step
 
 
 FORMS = {"native": DuckDB(), "portable": Portable()}

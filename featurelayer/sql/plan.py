@@ -165,22 +165,32 @@ class JoinReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """The statements of one view, run together and shown as one step of the progress bar.
-
-    `reach` estimates from a sample which share of the view's rows has a key that the labels have.
-    """
+    """The statements of one view, run together and shown as one step of the progress bar."""
 
     name: str
     statements: tuple[Statement, ...]
     report: JoinReport | None = None
-    reach: Statement | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What comes before the script: checks that must return nothing, the spine, and what is asked of it.
+
+    `count` counts the spine's rows. `reaches` estimate, join by join, which share of the view's rows has a key that
+    the labels have; None where that is not worth asking.
+    """
+
+    checks: tuple[Check, ...]
+    spine: Step
+    count: Statement
+    reaches: tuple[Statement | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
     """A compiled plan: checks, then the steps, then the query that returns the rows, in label order.
 
-    The first step makes the spine, `count` its rows; then one step per view. `temporary` is what the steps leave.
+    The first step makes the spine; then one step per view. `temporary` is what the steps leave.
     """
 
     title: str
@@ -189,7 +199,6 @@ class Script:
     checks: tuple[Check, ...]
     steps: tuple[Step, ...]
     query: Statement
-    count: Statement
     columns: tuple[str, ...]
     temporary: tuple[str, ...]
 

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import msgspec
+
 from featurelayer import __version__
 from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, FeatureService, FeatureView
-from featurelayer.sql.compiler import compile_plan
-from featurelayer.sql.plan import Check, Ledger, Mode, Plan, Script, Step
+from featurelayer.sql.compiler import compile_opening, compile_plan
+from featurelayer.sql.plan import Check, Ledger, Mode, Plan, Statement, Step
 from featurelayer.sql.planner import plan_training_set
+from featurelayer.training.lock import LockedRequest, Record, take_record
 from featurelayer.training.report import Report, ViewReport, feature_reports, view_report
 from featurelayer.training.result import Provenance, TrainingSet
 from featurelayer.warehouse.base import Source, Warehouse
@@ -29,7 +32,7 @@ class Request:
 
     `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say
     where the labels' columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
-    `ledger` is where exports are recorded, if any were.
+    `ledger` is where exports are recorded, if any were. `asked` is the request as the lock says it.
     """
 
     service: FeatureService
@@ -41,6 +44,7 @@ class Request:
     keys: Mapping[str, str] = field(default_factory=dict)
     mode: Mode = Mode.KNOWN_AT
     ledger: Ledger | None = None
+    asked: LockedRequest = field(default_factory=LockedRequest)
 
 
 def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[str, tuple[Column, ...]]:
@@ -95,22 +99,22 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
         PlanError: the views can't be joined as annotated; nothing was written.
         WarehouseError: the engine failed.
     """
-    started = datetime.now(UTC)
+    started, built_at = datetime.now(UTC), warehouse.now()
     plan = plan_request(warehouse, request)
-    script = compile_plan(plan, warehouse.dialect)
-    step_names = ["checks", *(step.name for step in script.steps)]
+    opening = compile_opening(plan, warehouse.dialect)
+    step_names = ["checks", opening.spine.name, *(join.name for join in plan.joins)]
 
     def tell(done: int) -> None:
         if progress is not None:
             progress(step_names[done], done, len(step_names))
 
     tell(0)
-    run_checks(warehouse, script.checks)
+    run_checks(warehouse, opening.checks)
     tell(1)
-    run_step(warehouse, script.steps[0])
-    (rows,) = warehouse.rows(script.count.sql)[0]
-    plan = _with_reach(warehouse, plan, script)
-    script = compile_plan(plan, warehouse.dialect)
+    run_step(warehouse, opening.spine)
+    (rows,) = warehouse.rows(opening.count.sql)[0]
+    record = _record(warehouse, request, plan, built_at)
+    script = compile_plan(_narrowed(warehouse, plan, opening.reaches), warehouse.dialect)
     views: list[ViewReport] = []
     nulls: dict[str, int] = {}
     for done, step in enumerate(script.steps[1:], start=2):
@@ -134,6 +138,23 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
         service=request.service,
         provenance=request.provenance,
         labels=request.labels_name,
+        record=record,
+    )
+
+
+def _record(warehouse: Warehouse, request: Request, plan: Plan, built_at: datetime) -> Record:
+    """What the lock will say beside the result."""
+    asked = msgspec.structs.replace(
+        request.asked, label_timestamp=request.label_timestamp, keys=dict(request.keys), mode=str(request.mode)
+    )
+    return take_record(
+        warehouse,
+        plan,
+        asked=asked,
+        service=request.service,
+        views=request.views,
+        checksums=request.provenance.sql_checksums,
+        built_at=built_at,
     )
 
 
@@ -143,11 +164,11 @@ def run_step(warehouse: Warehouse, step: Step) -> None:
         warehouse.execute(statement.sql)
 
 
-def _with_reach(warehouse: Warehouse, plan: Plan, script: Script) -> Plan:
+def _narrowed(warehouse: Warehouse, plan: Plan, reaches: Sequence[Statement | None]) -> Plan:
     """Skip the cut to the labels' keys where most rows would stay: then it costs a quarter of the match for nothing."""
     joins = []
-    for join, step in zip(plan.joins, script.steps[1:], strict=True):
-        share = warehouse.rows(step.reach.sql)[0][0] if step.reach is not None else None
+    for join, reach in zip(plan.joins, reaches, strict=True):
+        share = warehouse.rows(reach.sql)[0][0] if reach is not None else None
         joins.append(join if share is None else replace(join, narrow=share < _NOT_WORTH_NARROWING))
     return replace(plan, joins=tuple(joins))
 
@@ -159,7 +180,8 @@ def run_checks(warehouse: Warehouse, checks: Sequence[Check]) -> None:
         found = warehouse.rows(check.sql)
         if found:
             if check.about_labels:
-                examples = ", ".join(f"{value!r} in row {row}" for value, row in found)
+                places = ", ".join(f"{value!r} in row {row}" for value, row in found)
+                examples = f"{places} (rows are counted from 0)"
             else:
                 examples = ", ".join(repr(row[0]) if len(row) == 1 else repr(row) for row in found)
             problems[check.about_labels].append(Problem(what=check.message.replace("{rows}", examples), fix=check.fix))

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from featurelayer.errors import WarehouseError
 from featurelayer.sql.plan import JoinReport, Plan, Statement
 from featurelayer.warehouse.base import Warehouse
 
@@ -88,12 +87,7 @@ def view_report(warehouse: Warehouse, queries: JoinReport, labels: int) -> tuple
     def count(statement: Statement | None) -> int:
         return int(warehouse.rows(statement.sql)[0][0]) if statement is not None else 0
 
-    matched, distinct, *values = warehouse.rows(queries.matched.sql)[0]
-    if matched != distinct:
-        raise WarehouseError(
-            f"{join.view}: {matched - distinct:,} labels got more than one row; nothing was kept\n"
-            f"  fix  {join.relation} changed while the build ran: run it again"
-        )
+    matched, *values = warehouse.rows(queries.matched.sql)[0]
     expired = count(queries.expired)
     ages = warehouse.rows(queries.ages.sql)[0][0] if queries.ages is not None and matched else None
     report = ViewReport(

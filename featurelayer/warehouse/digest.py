@@ -6,10 +6,10 @@ lengths too, so that `["a", "bc"]` is not `["ab", "c"]`. What lies under a NULL 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -45,12 +45,12 @@ class ColumnDigest:
         kind = array.type
         self._write(f"{path}.valid", _values(pc.cast(pc.is_valid(array), pa.uint8())))
         if is_text(kind):
-            array = pc.fill_null(array, "" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else b"")
+            array = _filled(array)
             lengths = pc.cast(pc.binary_length(array), pa.int64())
             self._write(f"{path}.length", _values(lengths))
             self._write(path, _bytes(pc.cast(array, pa.large_binary())))
         elif is_list(kind):
-            self._write(f"{path}.length", _values(pc.fill_null(pc.cast(pc.list_value_length(array), pa.int64()), 0)))
+            self._write(f"{path}.length", _values(_filled(pc.cast(pc.list_value_length(array), pa.int64()))))
             self._add(pc.list_flatten(array), f"{path}[]")
         elif pa.types.is_struct(kind):
             for position, child in enumerate(array.flatten()):
@@ -113,21 +113,21 @@ def plain(array: pa.Array) -> pa.Array:
 def _fixed(array: pa.Array) -> Any:
     """The values of a fixed-width array, zero where they are NULL."""
     kind = array.type
-    if pa.types.is_boolean(kind):
-        return _values(pc.fill_null(pc.cast(array, pa.uint8()), 0))
-    if array.null_count:
-        array = pc.fill_null(array, _zero(kind))
-    return _values(array)
+    return _values(_filled(pc.cast(array, pa.uint8()) if pa.types.is_boolean(kind) else array))
 
 
+def _filled(array: pa.Array) -> pa.Array:
+    """The values with zero, or nothing at all, in place of NULL."""
+    return pc.coalesce(array, _zero(array.type)) if array.null_count else array
+
+
+@functools.cache
 def _zero(kind: pa.DataType) -> pa.Scalar:
-    if pa.types.is_decimal(kind):
-        return pa.scalar(Decimal(0), kind)
-    if pa.types.is_fixed_size_binary(kind):
-        return pa.scalar(bytes(kind.byte_width), kind)
-    if pa.types.is_temporal(kind):
-        return pa.scalar(0, pa.int32() if kind.bit_width == 32 else pa.int64()).cast(kind)
-    return pa.scalar(0, kind)
+    """The value of a type that has no bit set; made of memory, because `pa.scalar` imports pandas, a quarter second."""
+    width = 16 if any(test(kind) for test in _BINARY) else kind.bit_width // 8
+    zeros = pa.py_buffer(bytes(width))
+    buffers = [None, zeros, pa.py_buffer(b"")] if any(test(kind) for test in _BINARY) else [None, zeros]
+    return pa.Array.from_buffers(kind, 1, buffers)[0]
 
 
 def _values(array: pa.Array) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from featurelayer.errors import PlanError
+from tests.engine import FORMS as DIALECTS
 from tests.engine import Engine, make_service, make_view
 
 NOON = datetime(2024, 3, 10, 12)
@@ -225,10 +227,26 @@ def test_only_future_rows(engine: Engine, form: str) -> None:
 
 
 def test_the_cut_to_the_labels_keys_changes_nothing(engine: Engine) -> None:
-    from dataclasses import replace
 
     view = make_view("v", {"k": "text"}, {"e": "timestamp", "x": "int64"}, ["x"], event_time="e")
     engine.load(view, [{"k": key, "e": NOON, "x": n} for n, key in enumerate("abcdef")])
     plan = engine.plan(pa.table({"k": ["b", "e"], "t": [NOON, NOON]}), make_service((view, None, None)), {"v": view})
     wide = replace(plan, joins=tuple(replace(join, narrow=False) for join in plan.joins))
     assert engine.run(plan) == engine.run(wide)
+
+
+def test_views_of_the_same_rows_keys_and_times_are_matched_once(engine: Engine, form: str) -> None:
+    columns = {"e": "timestamp", "x": "int64", "y": "int64"}
+    one, other, late = (
+        make_view("v", {"k": "text"}, columns, [feature], event_time="e", ttl=ttl)
+        for feature, ttl in (("x", HOUR), ("y", HOUR), ("x", 2 * HOUR))
+    )
+    engine.load(one, [{"k": "a", "e": NOON, "x": 1, "y": 2}, {"k": "a", "e": NOON, "x": 1, "y": 3}])
+    views = {f"v{number}": replace(view, name=f"v{number}") for number, view in enumerate((one, other, late))}
+    service = make_service(*((view, None, None) for view in views.values()))
+    labels = pa.table({"k": ["a", "a", "a"], "t": [NOON, NOON + HOUR, NOON + 2 * HOUR]})
+    plan = engine.plan(labels, service, views)
+    assert [list(row.values())[2:] for row in engine.run(plan, form)] == [[1, 3, 1], [1, 3, 1], [None, None, 1]]
+    if form == "native":
+        assert "v1__match" not in DIALECTS["native"].compile(plan).temporary
+        assert "v2__match" in DIALECTS["native"].compile(plan).temporary

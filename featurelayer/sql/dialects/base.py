@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect as SqlglotDialect
@@ -55,6 +55,16 @@ _UNITS = (
     ("MICROSECOND", 1),
 )
 VALID_TO = f"{RESERVED}valid_to"
+SPINE_COMMENT = "The spine: every row numbered in its order, its time in UTC (rules 6 and 8)."
+
+
+class Cte(NamedTuple):
+    """A named part of a statement, with the rule that it applies; `reused` if it must be computed once for all."""
+
+    name: str
+    query: exp.Query
+    comment: str = ""
+    reused: bool = False
 
 
 class Dialect:
@@ -400,12 +410,54 @@ class Dialect:
 
     def compile(self, plan: Plan) -> Script:
         """Return the script of a plan."""
-        labels = Step(name="labels", statements=(self.spine_statement(plan),))
         query = self.final(plan, rank=True)
         for join in plan.joins:
             for name, cte in self.view_ctes(plan, join):
                 query = query.with_(exp.to_identifier(name, quoted=True), as_=cte, copy=False)
-        return self.script(plan, (labels,), Statement(sql=self.sql(query)), (LABELS,))
+        return self.script(plan, (self.spine_step(plan),), Statement(sql=self.sql(query)), (LABELS,))
+
+    def statement(self, plan: Plan, *, ordered: bool = False) -> str:
+        """Return the plan of a training set as one query, for a place that takes no script.
+
+        A table has no order, so its rows are put into the labels' order only if `ordered`.
+        """
+        query = self.final(plan, rank=True)
+        if not ordered:
+            query.set("order", None)
+        # Every view reads the spine, and the numbers of its rows must be the same each time.
+        spine = Cte(LABELS, self.spine(plan), comment=SPINE_COMMENT, reused=True)
+        for cte in (spine, *(cte for join in plan.joins for cte in self.statement_ctes(plan, join))):
+            if cte.comment:
+                cte.query.add_comments([f" {cte.comment} "])
+            name = exp.to_identifier(cte.name, quoted=True)
+            query = query.with_(name, as_=cte.query, materialized=cte.reused or None, copy=False)
+        return self.sql(query)
+
+    def statement_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
+        """The CTEs of one view in a statement; the last is the rows, of which those that count have rank 1."""
+        ctes = [Cte(name, query) for name, query in self.view_ctes(plan, join)]
+        return ctes if join.event is not None else [*ctes[:-1], self.only_rows(plan, join)]
+
+    def only_rows(self, plan: Plan, join: AsofJoin) -> Cte:
+        """The rows of a static view. No check ran before them, so the query itself fails where a key has two."""
+        several = exp.GT(
+            this=exp.Window(this=exp.Count(this=exp.Star()), partition_by=[col(ID, "l")]),
+            expression=exp.Literal.number(1),
+        )
+        names = ", ".join(key.name for key, _ in join.keys)
+        message: exp.Expression = exp.Literal.string(
+            f"{join.view}: a static view must have one row per key, and this one has several for {names} ="
+        )
+        for key, _ in join.keys:
+            value = exp.cast(col(key.name, "f"), self.type(DType(kind=Kind.TEXT)))
+            message = exp.DPipe(this=exp.DPipe(this=message, expression=exp.Literal.string(" ")), expression=value)
+        rank = exp.Case().when(several, self.fail(message)).else_(exp.Literal.number(1))
+        rows = self.static_rows(plan, join, rank=False).select(named(rank, RANK))
+        return Cte(self.rows_name(join), rows, comment=f"{join.name}: static, joined on its keys alone (rule 9).")
+
+    def fail(self, message: exp.Expression) -> exp.Expression:
+        """An expression that ends the query with this message when it is evaluated."""
+        return exp.cast(message, exp.DataType.build("INT"))
 
     def script(self, plan: Plan, steps: Sequence[Step], query: Statement, temporary: Sequence[str]) -> Script:
         columns = (
@@ -425,7 +477,6 @@ class Dialect:
             checks=self.checks(plan),
             steps=tuple(steps),
             query=query,
-            count=Statement(sql=self.sql(exp.select(exp.Count(this=exp.Star())).from_(table(LABELS)))),
             columns=columns,
             temporary=tuple(temporary),
         )
@@ -441,11 +492,23 @@ class Dialect:
             )
         )
 
+    def spine_step(self, plan: Plan) -> Step:
+        """Make the spine, and what else the views' statements need."""
+        return Step(name="labels", statements=(self.spine_statement(plan),))
+
+    def reach(self, join: AsofJoin) -> Statement | None:  # noqa: ARG002 (engines that can sample override)
+        """Which share of the view's rows has a key that the labels have, about, from a sample; None: don't ask."""
+        return None
+
+    def count(self) -> Statement:
+        """How many rows the spine has."""
+        return Statement(sql=self.sql(exp.select(exp.Count(this=exp.Star())).from_(table(LABELS))))
+
     def spine_statement(self, plan: Plan) -> Statement:
         """Make the spine."""
         return Statement(
             sql=self.create(LABELS, self.spine(plan)),
-            comment="The spine: every row numbered in its order, its time in UTC (rules 6 and 8).",
+            comment=SPINE_COMMENT,
         )
 
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[tuple[str, exp.Query]]:

@@ -19,7 +19,7 @@ from sqlglot import exp
 
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
-from featurelayer.sql.dialects.base import LABELS, RANK, VALID_TO, Dialect
+from featurelayer.sql.dialects.base import LABELS, RANK, VALID_TO, Cte, Dialect
 from featurelayer.sql.plan import (
     EVENT,
     ID,
@@ -109,7 +109,7 @@ class DuckDB(Dialect):
 
     def _label_check(self, labels: Labels, column: str, bad: exp.Expression, message: str, fix: str) -> Check:
         row, value = f"{RESERVED}row", f"{RESERVED}value"
-        numbered = exp.select(exp.Star(), named(exp.Window(this=exp.RowNumber()), row))
+        numbered = exp.select(exp.Star(), named(self.row_number(), row))
         numbered = numbered.from_(self.label_source(labels))
         select = (
             exp.select(named(col(column), value), col(row))
@@ -123,22 +123,25 @@ class DuckDB(Dialect):
     # --- the script ----------------------------------------------------------------------------------------------
 
     def compile(self, plan: Plan) -> Script:
-        timed = any(join.event is not None for join in plan.joins)
-        statements = [self.spine_statement(plan)]
-        if timed:
-            statements += [self._set_variable(FIRST, exp.Min), self._set_variable(LAST, exp.Max)]
-        steps = [Step(name="labels", statements=tuple(statements))]
-        steps += [self._view_step(plan, join) for join in plan.joins]
+        steps = [self.spine_step(plan), *(self._view_step(plan, join) for join in plan.joins)]
         temporary = [LABELS]
         for join in plan.joins:
             temporary += [self.rows_name(join)]
             if join.ledger is not None:
                 temporary += [self.labels_name(join)]
             if join.event is not None:
-                temporary += [f"{join.name}__match", f"{join.name}__tied", f"{join.name}__ranked"]
+                temporary += [f"{join.name}__tied", f"{join.name}__ranked"]
+                if join is self._matched_by(plan, join):
+                    temporary += [self.match_name(join)]
         comment = "Every label once, in its order, with the features of its rows."
         query = Statement(sql=self.sql(self.final(plan, rank=False)), comment=comment)
         return self.script(plan, steps, query, temporary)
+
+    def spine_step(self, plan: Plan) -> Step:
+        statements = [self.spine_statement(plan)]
+        if any(join.event is not None for join in plan.joins):
+            statements += [self._set_variable(FIRST, exp.Min), self._set_variable(LAST, exp.Max)]
+        return Step(name="labels", statements=tuple(statements))
 
     def create(self, name: str, query: exp.Query) -> str:
         create = exp.Create(
@@ -154,6 +157,14 @@ class DuckDB(Dialect):
         bound = self.sql(exp.select(aggregate(this=col(TIME))).from_(table(LABELS)))
         return Statement(sql=f"SET VARIABLE {name} = (\n{bound}\n)")
 
+    def match_name(self, join: AsofJoin) -> str:
+        """The table or CTE that holds the winner's event time for each label."""
+        return f"{join.name}__match"
+
+    def _matched_by(self, plan: Plan, join: AsofJoin) -> AsofJoin:
+        """The first join that has the same labels find the same moments: what it matched serves this one too."""
+        return next(other for other in plan.joins if _moments(other) == _moments(join))
+
     def _view_step(self, plan: Plan, join: AsofJoin) -> Step:
         served = () if join.ledger is None else (self._served(join),)
         if join.event is None:
@@ -162,19 +173,22 @@ class DuckDB(Dialect):
                 comment=f"{join.name}: static, joined on its keys alone (rule 9).",
             )
             return Step(name=join.name, statements=(*served, rows), report=self._report(plan, join))
-        match = f"{join.name}__match"
+        first = self._matched_by(plan, join)
+        match = self.match_name(first)
+        matched = Statement(sql=self.create(match, self._match(join)), comment=self._match_comment(join))
         statements = (
             *served,
-            Statement(sql=self.create(match, self._match(join)), comment=self._match_comment(join)),
+            *((matched,) if first is join else ()),
             Statement(
                 sql=self.create(self.rows_name(join), self._fetch(plan, join, match)),
-                comment=f"{join.name}: fetch the rows of that event time"
+                comment=("" if first is join else f"{join.name}: the same rows, keys and times as {first.name}.\n")
+                + f"{join.name}: fetch the rows of that event time"
                 + (" that were available by then" if join.available else "")
                 + (", unless expired (rule 2)." if join.ttl else "."),
             ),
             *self._resolve(plan, join, match),
         )
-        return Step(name=join.name, statements=statements, report=self._report(plan, join), reach=self._reach(join))
+        return Step(name=join.name, statements=statements, report=self._report(plan, join))
 
     def _served(self, join: AsofJoin) -> Statement:
         return Statement(
@@ -187,7 +201,13 @@ class DuckDB(Dialect):
         both_clocks = " among the rows available by then" if join.available else ""
         return f"{join.name}: match the newest event time {bound} each label{both_clocks} (rule 1)."
 
-    def _match(self, join: AsofJoin) -> exp.Select:
+    def _fetch_comment(self, join: AsofJoin) -> str:
+        available = " that were available by then" if join.available else ""
+        return f"{join.name}: fetch the rows of that event time{available}" + (
+            ", unless expired (rule 2)." if join.ttl else "."
+        )
+
+    def _match(self, join: AsofJoin, *, cut: bool = True) -> exp.Select:
         """Label id, time, keys and the winner's event time, raw as the view has it."""
         assert join.event is not None
         times = dict.fromkeys((TIME, self.seen(join, "l").name))
@@ -204,7 +224,7 @@ class DuckDB(Dialect):
         else:
             moment, at = col(f"{RESERVED}at", "f"), self.seen(join, "l")
         on.append(exp.GTE(this=at, expression=moment))
-        asof = exp.Join(this=self._moments_in_reach(join).subquery("f"), method="ASOF", on=both(*on))
+        asof = exp.Join(this=self._moments_in_reach(join, cut=cut).subquery("f"), method="ASOF", on=both(*on))
         select = exp.select(
             col(ID, "l"), *(col(time, "l") for time in times), *(col(key, "f") for key in keys), col(EVENT, "f")
         )
@@ -217,12 +237,14 @@ class DuckDB(Dialect):
         assert join.event is not None
         return self.utc(col(EVENT, alias), join.event.dtype, nanoseconds=join.event.nanoseconds)
 
-    def _moments_in_reach(self, join: AsofJoin) -> exp.Select:
-        """The view's keys and times, cut to what the labels can see."""
+    def _moments_in_reach(self, join: AsofJoin, *, cut: bool) -> exp.Select:
+        """The view's keys and times; `cut` to the range of times that the labels can see."""
         assert join.event is not None
-        first, last = call("GETVARIABLE", exp.Literal.string(FIRST)), call("GETVARIABLE", exp.Literal.string(LAST))
-        reach = [self.usable(join, "f"), exp.LTE(this=self.event(join, "f"), expression=last)]
-        reach += self.fresh(join, self.event(join, "f"), first)
+        reach = [self.usable(join, "f")]
+        if cut:
+            first, last = call("GETVARIABLE", exp.Literal.string(FIRST)), call("GETVARIABLE", exp.Literal.string(LAST))
+            reach += [exp.LTE(this=self.event(join, "f"), expression=last)]
+            reach += self.fresh(join, self.event(join, "f"), first)
         projections = self.view_keys(join, "f")
         if join.available is None:
             projections.append(named(col(join.event.name, "f"), EVENT))
@@ -242,8 +264,9 @@ class DuckDB(Dialect):
         on = [exp.EQ(this=col(key.name, "f"), expression=col(alias, "k")) for key, alias in join.keys]
         return select.join(table(LABELS, "k"), on=both(*on), join_type="semi")
 
-    def _reach(self, join: AsofJoin) -> Statement:
-        """Which share of the view's rows the labels' keys reach, from a sample of its row groups."""
+    def reach(self, join: AsofJoin) -> Statement | None:
+        if join.event is None:
+            return None
         sample = exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(1))
         relation = self.relation(join, "f")
         relation.set("sample", sample)
@@ -281,12 +304,6 @@ class DuckDB(Dialect):
     def _resolve(self, plan: Plan, join: AsofJoin, match: str) -> tuple[Statement, ...]:
         """Rule 3, for the labels that got more than one row; with none, every statement here is a no-op."""
         rows, tied, ranked = self.rows_name(join), f"{join.name}__tied", f"{join.name}__ranked"
-        several = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1))
-        find = exp.select(col(ID)).from_(table(rows)).group_by(col(ID)).having(several)
-        on, where = self._rows_of_match(join)
-        rank = exp.Window(
-            this=exp.RowNumber(), partition_by=[col(ID, "m")], order=exp.Order(expressions=self.tie_order(join, "f"))
-        )
         declared = self.greatest_first(join.order, "f") or [exp.Ordered(this=exp.Literal.number(1))]
         level = exp.Window(this=call("DENSE_RANK"), partition_by=[col(ID, "m")], order=exp.Order(expressions=declared))
         content = exp.Window(
@@ -294,20 +311,9 @@ class DuckDB(Dialect):
             partition_by=[col(ID, "m")],
             order=exp.Order(expressions=self.tie_order(join, "f")),
         )
-        select = (
-            exp.select(
-                col(ID, "m"),
-                named(rank, RANK),
-                named(level, f"{RESERVED}level"),
-                named(content, f"{RESERVED}content"),
-                *self._event_columns(plan, join),
-                *self.feature_values(plan, join, "f", col(TIME, "m")),
-            )
-            .from_(table(match, "m"))
-            .join(table(tied, "t"), on=exp.EQ(this=col(ID, "t"), expression=col(ID, "m")), join_type="inner")
-            .join(self.relation(join, "f"), on=on, join_type="inner")
+        select = self._ranked(
+            plan, join, match, tied, named(level, f"{RESERVED}level"), named(content, f"{RESERVED}content")
         )
-        select = select.where(both(*where)) if where else select
         names = [ID] + ([EVENT] if isinstance(plan.spine, Entities) else [])
         names += list(dict.fromkeys(feature.source for feature in join.features))
         names += [VALID_TO] if isinstance(plan.spine, Entities) and join.valid_to else []
@@ -325,11 +331,67 @@ class DuckDB(Dialect):
             expression=winners,
         )
         return (
-            Statement(sql=self.create(tied, find), comment=f"{join.name}: resolve ties, where there are any (rule 3)."),
+            Statement(
+                sql=self.create(tied, self._several(rows)),
+                comment=self._tie_comment(join),
+            ),
             Statement(sql=self.create(ranked, select)),
             Statement(sql=self.sql(losers)),
             Statement(sql=self.sql(insert)),
         )
+
+    def _tie_comment(self, join: AsofJoin) -> str:
+        return f"{join.name}: resolve ties, where there are any (rule 3)."
+
+    def _several(self, rows: str) -> exp.Select:
+        """The labels that got more than one row."""
+        several = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1))
+        return exp.select(col(ID)).from_(table(rows)).group_by(col(ID)).having(several)
+
+    def _ranked(self, plan: Plan, join: AsofJoin, match: str, tied: str, *more: exp.Expression) -> exp.Select:
+        """The rows of those labels, best first."""
+        on, where = self._rows_of_match(join)
+        rank = exp.Window(
+            this=exp.RowNumber(), partition_by=[col(ID, "m")], order=exp.Order(expressions=self.tie_order(join, "f"))
+        )
+        select = (
+            exp.select(
+                col(ID, "m"),
+                named(rank, RANK),
+                *more,
+                *self._event_columns(plan, join),
+                *self.feature_values(plan, join, "f", col(TIME, "m")),
+            )
+            .from_(table(match, "m"))
+            .join(table(tied, "t"), on=exp.EQ(this=col(ID, "t"), expression=col(ID, "m")), join_type="inner")
+            .join(self.relation(join, "f"), on=on, join_type="inner")
+        )
+        return select.where(both(*where)) if where else select
+
+    # --- the statement -------------------------------------------------------------------------------------------
+
+    def statement_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
+        """Match, fetch and resolve as in the script, but for the cut to the labels' times, which needs variables."""
+        served = [] if join.ledger is None else [Cte(self.labels_name(join), self.served_labels(join), reused=True)]
+        if join.event is None:
+            return [*served, self.only_rows(plan, join)]
+        match, fetched, tied = (f"{join.name}__{part}" for part in ("match", "fetched", "tied"))
+        values = dict.fromkeys(feature.source for feature in join.features)
+        rank = named(exp.Literal.number(1), RANK)
+        alone = exp.select(col(ID, "r"), rank, *(col(value, "r") for value in values)).from_(table(fetched, "r"))
+        tie = exp.EQ(this=col(ID, "t"), expression=col(ID, "r"))
+        alone = alone.join(table(tied, "t"), on=tie, join_type="anti")
+        rows = exp.union(alone, self._ranked(plan, join, match, tied), distinct=False, copy=False)
+        return [
+            *served,
+            Cte(match, self._match(join, cut=False), comment=self._match_comment(join), reused=True),
+            Cte(fetched, self._fetch(plan, join, match), comment=self._fetch_comment(join), reused=True),
+            Cte(tied, self._several(fetched), comment=self._tie_comment(join), reused=True),
+            Cte(self.rows_name(join), rows),
+        ]
+
+    def fail(self, message: exp.Expression) -> exp.Expression:
+        return call("ERROR", message)
 
     # --- the report ----------------------------------------------------------------------------------------------
 
@@ -337,8 +399,8 @@ class DuckDB(Dialect):
         """Counts for the report of a training set; a snapshot is counted by its export."""
         if isinstance(plan.spine, Entities):
             return None
-        rows, match = self.rows_name(join), f"{join.name}__match"
-        counts: list[Any] = [exp.Count(this=exp.Star()), exp.Count(this=exp.Distinct(expressions=[col(ID)]))]
+        rows, match = self.rows_name(join), self.match_name(self._matched_by(plan, join))
+        counts: list[Any] = [exp.Count(this=exp.Star())]
         counts += [exp.Count(this=col(feature.source)) for feature in join.features]
         matched = Statement(sql=self.sql(exp.select(*counts).from_(table(rows))))
         if join.event is None:
@@ -372,15 +434,14 @@ class DuckDB(Dialect):
         return JoinReport(
             join=join,
             matched=matched,
-            expired=self._expired(join) if join.ttl is not None else None,
+            expired=self._expired(join, match) if join.ttl is not None else None,
             unusable=Statement(sql=self.sql(unusable)),
             ties=Statement(sql=self.sql(ties)),
             ages=Statement(sql=self.sql(ages)),
         )
 
-    def _expired(self, join: AsofJoin) -> Statement:
+    def _expired(self, join: AsofJoin, match: str) -> Statement:
         """Labels whose newest visible row is too old: matched by one, or with rows only before the match's reach."""
-        match = f"{join.name}__match"
         stale = exp.Not(this=exp.paren(both(*self.fresh(join, self.utc_event("m", join), col(TIME, "m")))))
         matched = exp.select(exp.Count(this=exp.Star())).from_(table(match, "m")).where(stale)
         first = call("GETVARIABLE", exp.Literal.string(FIRST))
@@ -406,6 +467,12 @@ class DuckDB(Dialect):
         )
         total = exp.Add(this=matched.subquery(), expression=beyond.subquery())
         return Statement(sql=self.sql(exp.select(total)))
+
+
+def _moments(join: AsofJoin) -> tuple[object, ...]:
+    """What the match of a join depends on."""
+    served = (join.ledger, join.view) if join.ledger is not None else None
+    return (join.relation, join.keys, join.event, join.available, join.wait, join.ttl, served)
 
 
 DIALECT = DuckDB()
