@@ -225,8 +225,8 @@ def test_text_where_numbers_belong(tmp_path: Path) -> None:
     assert "'007' is not 7" in message
     path = write_csv(tmp_path / "l.csv", "tailnum,at", "7,2024-01-01", "seven,2024-01-01", "8,someday")
     message = failure(found, path)
-    assert "label column 'tailnum' must be int32; it holds 'seven' in row 2" in message
-    assert "label column 'at' must be a timestamp; it holds 'someday' in row 3" in message
+    assert "label column 'tailnum' must be int32; it holds 'seven' in row 1" in message
+    assert "label column 'at' must be a timestamp; it holds 'someday' in row 2" in message
     path = write_csv(tmp_path / "l.csv", "tailnum,at", "7,2024-01-01")
     with found.build_training_set("late", path) as training_set:
         assert training_set.to_arrow().to_pylist() == [{"tailnum": 7, "at": "2024-01-01", "legs__arr_delay": 1.5}]
@@ -252,8 +252,8 @@ def test_values_finer_than_a_microsecond_are_refused(legs: FeatureLayer, tmp_pat
         labels = labels.to_pandas()
     message = failure(legs, labels)
     assert "label column 'at' has values finer than a microsecond" in message
-    assert "in row 2" in message
-    assert "in row 1" not in message
+    assert "in row 1 (rows are counted from 0)" in message
+    assert "in row 0" not in message
 
 
 def test_whole_microseconds_in_a_nanosecond_type_are_fine(legs: FeatureLayer) -> None:

@@ -1,0 +1,85 @@
+"""How an explanation of one label looks to a person: per view the candidates, which won, and why the others did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurelayer.cli.output import write_table
+
+if TYPE_CHECKING:
+    from featurelayer.training.explain import Candidate, Explanation, ViewExplanation
+
+
+def write_explanation(explanation: Explanation) -> None:
+    """Write an explanation to stdout."""
+    from featurelayer.training.explain import moment_text
+
+    others = "of 1 label" if explanation.labels == 1 else f"of {explanation.labels:,} labels"
+    at = "" if explanation.time is None else f", time {moment_text(explanation.time)} UTC"
+    click.echo(f"row {explanation.row} {others} (rows are counted from 0){at}, mode {explanation.mode}")
+    for view in explanation.views:
+        click.echo()
+        _write_view(view)
+
+
+def _write_view(view: ViewExplanation) -> None:
+    for line in _heading(view):
+        click.echo(line)
+    if view.candidates:
+        click.echo()
+        _write_candidates(view)
+    click.echo()
+    write_table(
+        ["feature", "value", "from"],
+        [[feature.name, _text(feature.value), feature.origin] for feature in view.features],
+    )
+
+
+def _heading(view: ViewExplanation) -> Iterator[str]:
+    from featurelayer.training.explain import moment_text
+
+    role = "" if view.name == view.view else f" ({view.view})"
+    yield f"{view.name}{role}: {view.result}"
+    yield f"  key    {', '.join(f'{column} = {_text(value)}' for column, value in view.keys.items())}"
+    yield f"  rules  {view.rules}"
+    if view.served_until is not None:
+        yield f"  served from the export of {moment_text(view.served_until)}"
+
+
+def _write_candidates(view: ViewExplanation) -> None:
+    """One line per candidate; what every one of them lacks has no column."""
+    first = view.candidates[0]
+    timed = any(candidate.event_time is not None for candidate in view.candidates)
+    named = list(dict.fromkeys((*first.order, *first.values)))
+    heads = [*(("event time", "visible from") if timed else ()), "verdict", *named]
+    write_table(heads, [_cells(candidate, named, timed=timed) for candidate in view.candidates])
+    left_out = [
+        f"{count:,} {which}"
+        for count, which in ((view.newer_left_out, "newer"), (view.older_left_out, "older"))
+        if count
+    ]
+    if left_out:
+        click.echo(f"not shown: {' and '.join(left_out)} of {view.rows:,} rows with this key")
+
+
+def _cells(candidate: Candidate, named: Sequence[str], *, timed: bool) -> list[str]:
+    from featurelayer.training.explain import moment_text
+
+    times = [candidate.event_time, candidate.visible_from] if timed else []
+    values = {**candidate.order, **candidate.values}
+    return [
+        *("NULL" if time is None else moment_text(time) for time in times),
+        candidate.verdict,
+        *(_text(values[name]) for name in named),
+    ]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return " ".join(str(value).split()) if isinstance(value, str) else str(value)
