@@ -112,11 +112,16 @@ class OnlineStore(Protocol):
     """What a store can do. A new one is a module `featurelayer/online/stores/<scheme>.py` with `connect(url)`."""
 
     def read(
-        self, keys: Collection[ItemKey], *, consistent: bool = False, deadline: float | None = None
+        self,
+        keys: Collection[ItemKey],
+        *,
+        consistent: bool = False,
+        deadline: float | None = None,
+        usage: Usage | None = None,
     ) -> dict[ItemKey, Item]:
         """Return the items that exist, tombstones included, in one call where the store's limits allow.
 
-        `deadline` is a reading of `time.monotonic()`.
+        `deadline` is a reading of `time.monotonic()`; `usage` is told what the read took.
 
         Raises:
             DeadlineExceeded: not every item was read in time. Never a silent gap.
@@ -162,10 +167,10 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
 class ReadBudget:
     """The time left for a read. Shared by the threads of one call."""
 
-    __slots__ = ("_until",)
+    __slots__ = ("until",)
 
     def __init__(self, until: float | None) -> None:
-        self._until = until
+        self.until = until
 
     def left(self) -> float | None:
         """Return the seconds left, or None for no limit.
@@ -173,12 +178,37 @@ class ReadBudget:
         Raises:
             DeadlineExceeded: none are left.
         """
-        if self._until is None:
+        if self.until is None:
             return None
-        seconds = self._until - monotonic()
+        seconds = self.until - monotonic()
         if seconds <= 0:
             raise deadline_exceeded()
         return seconds
+
+
+class Usage:
+    """What reads took: calls to the store, bytes of their answers, attempts beyond the first. Threads may share it."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[int, int]] = []
+
+    def add(self, *, bytes: int, retries: int = 0) -> None:
+        """Count one call."""
+        self._calls.append((bytes, retries))
+
+    @property
+    def calls(self) -> int:
+        return len(self._calls)
+
+    @property
+    def bytes(self) -> int:
+        return sum(size for size, _ in self._calls)
+
+    @property
+    def retries(self) -> int:
+        return sum(retries for _, retries in self._calls)
 
 
 def sort_out(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind: bool, rewrite: bool) -> Sorted:

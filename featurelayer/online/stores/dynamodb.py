@@ -1,9 +1,10 @@
 """A store in one DynamoDB table: the one for production.
 
-Reads are BatchGetItem, a hundred keys a call, further calls in parallel; what DynamoDB leaves unprocessed is asked for
-again until the deadline. Writes are conditional PutItem calls in parallel; a batch is first read consistently, so that
-equal rows cost a read (1 unit) and no write (5 times the price), and rows that would be refused are not sent. Unlike
-the other stores this one leaves the version of an equal row as it is: renewing it would cost as much as writing it.
+Reads are one call per hundred keys, further calls in parallel (see `featurelayer.online.reader`); what DynamoDB leaves
+unprocessed is asked for again until the deadline. Writes are conditional PutItem calls in parallel; a batch is first
+read consistently, so that equal rows cost a read (1 unit) and no write (5 times the price), and rows that would be
+refused are not sent. Unlike the other stores this one leaves the version of an equal row as it is: renewing it would
+cost as much as writing it.
 
 `live` scans the table (4 KB of it per unit, consistent): correct with nothing but the table, about $0.30 and minutes
 for 10 million rows of 1 KB.
@@ -11,35 +12,31 @@ for 10 million rows of 1 KB.
 
 from __future__ import annotations
 
-import random
 import re
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from featurelayer.errors import CodecError, ConfigError, OnlineStoreError, Problem, StoreThrottled
-from featurelayer.online.aws import Clients, aws_errors, batch_get, error_code
+from featurelayer.errors import CodecError, ConfigError, OnlineStoreError, Problem
+from featurelayer.online.aws import Clients, aws_errors, error_code, unreadable
 from featurelayer.online.base import (
     Item,
     ItemKey,
     LiveKey,
     ReadBudget,
     StoreUrl,
+    Usage,
     Written,
-    deadline_exceeded,
     foreign_store,
     sort_out,
 )
+from featurelayer.online.reader import TableReader, in_parallel
+from featurelayer.online.transport import TRANSPORTS
 
-_KEYS_PER_CALL = 100
 _ITEM_LIMIT = 400 * 1024
 _PK_LIMIT = 2048
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-_BACKOFF, _LONGEST_BACKOFF, _PATIENCE = 0.02, 1.0, 60.0
 _KEY_SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
 _ATTRIBUTES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
 
@@ -49,18 +46,29 @@ _BY_EVENT_TIME = "attribute_not_exists(pk) OR #e < :e OR ((#e = :e OR attribute_
 
 
 def connect(url: StoreUrl) -> DynamoDBStore:
-    """Return the store that `dynamodb://table?region=...&endpoint_url=...&timeout=...` names."""
-    options = url.only("region", "endpoint_url", "timeout")
-    try:
-        timeout = float(options.get("timeout") or 0.4)
-    except ValueError:
-        problem = Problem(what=f"timeout={options['timeout']} is no number of seconds", where=url.text)
-        raise ConfigError([problem]) from None
+    """Return the store that `dynamodb://table?region=...` names; it takes what `DynamoDBStore` takes."""
+    options = url.only("region", "endpoint_url", "timeout", "threads", "transport")
+    numbers, problems = {}, []
+    for name, kind, default, noun in (("timeout", float, 0.4, "seconds"), ("threads", int, 16, "threads")):
+        try:
+            numbers[name] = kind(options.get(name) or default)
+            if not 0 < numbers[name] < 10_000:
+                raise ValueError
+        except ValueError:
+            problems.append(Problem(what=f"{name}={options[name]} is no number of {noun}", where=url.text))
+    transport = options.get("transport") or TRANSPORTS[0]
+    if transport not in TRANSPORTS:
+        fix = f"transports are {' and '.join(TRANSPORTS)}"
+        problems.append(Problem(what=f"there is no transport '{transport}'", where=url.text, fix=fix))
+    if problems:
+        raise ConfigError(problems)
     return DynamoDBStore(
         url.location,
         region=options.get("region") or None,
         endpoint_url=options.get("endpoint_url") or None,
-        timeout=timeout,
+        timeout=numbers["timeout"],
+        threads=int(numbers["threads"]),
+        transport=transport,
     )
 
 
@@ -68,7 +76,8 @@ class DynamoDBStore:
     """An `OnlineStore` in the table `table`. Safe to share between threads and to use after a fork.
 
     `timeout` is how long, in seconds, one of the two attempts of a serving call may take to connect and to answer;
-    `threads` bounds the calls under way at once. Credentials are boto3's own.
+    `threads` bounds the calls that one read has under way at once, and the connections that are kept. `transport` says
+    how lookups are sent: `boto3`, or `lean` (see `featurelayer.online.lean`). Credentials are boto3's own.
     """
 
     def __init__(
@@ -79,20 +88,29 @@ class DynamoDBStore:
         endpoint_url: str | None = None,
         timeout: float = 0.4,
         threads: int = 16,
+        transport: str = "boto3",
     ) -> None:
         if not _TABLE_NAME.fullmatch(table):
             raise ConfigError([Problem(what=f"'{table}' is no name of a DynamoDB table",
                                        fix="use 3 to 255 letters, digits, '_', '-' and '.'")])  # fmt: skip
         self.table = table
-        self._clients = Clients(table, region=region, endpoint_url=endpoint_url, timeout=timeout, threads=threads)
-        # Two attempts, each with connecting, and the longest wait between them in botocore's standard mode.
-        self._longest_call = 4 * timeout + 1.0
+        self._clients = Clients(
+            table, region=region, endpoint_url=endpoint_url, timeout=timeout, threads=threads, transport=transport
+        )
+        self._reader = TableReader(table, lambda: self._clients.pool)
 
     def read(
-        self, keys: Collection[ItemKey], *, consistent: bool = False, deadline: float | None = None
+        self,
+        keys: Collection[ItemKey],
+        *,
+        consistent: bool = False,
+        deadline: float | None = None,
+        usage: Usage | None = None,
     ) -> dict[ItemKey, Item]:
         """Return the items that exist, by one call per hundred keys, in parallel."""
-        return self._read(self._clients.serving, keys, consistent=consistent, budget=ReadBudget(deadline))
+        return self._reader.read(
+            self._clients.transport(), keys, consistent=consistent, budget=ReadBudget(deadline), usage=usage or Usage()
+        )
 
     def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
         """Put what replaces what is there and differs from it; each item under its own condition.
@@ -102,9 +120,16 @@ class DynamoDBStore:
         """
         _check_sizes(items)
         client = self._clients.exporting
-        stored = self._read(client, [item.key for item in items], consistent=True, budget=ReadBudget(None))
+        stored = self._reader.read(
+            self._clients.transport(exporting=True),
+            [item.key for item in items],
+            consistent=True,
+            budget=ReadBudget(None),
+            usage=Usage(),
+        )
         work = sort_out(items, stored, rewind=rewind, rewrite=rewrite)
-        outcomes = self._parallel([(self._put, client, item, rewind) for item in work.put], ReadBudget(None))
+        calls = [(self._put, client, item, rewind) for item in work.put]
+        outcomes = in_parallel(self._clients.pool, calls, ReadBudget(None))
         put = [item for item, won in zip(work.put, outcomes, strict=True) if won]
         return Written(
             written=len(put),
@@ -127,12 +152,7 @@ class DynamoDBStore:
 
     def names(self, pk: str) -> list[str]:
         """Return every `sk` under one `pk`."""
-        request = {
-            "KeyConditionExpression": "pk = :pk",
-            "ProjectionExpression": "sk",
-            "ExpressionAttributeValues": {":pk": {"S": pk}},
-        }
-        return sorted(raw["sk"]["S"] for raw in self._pages(self._clients.serving.query, request))
+        return self._reader.names(self._clients.transport(), pk)
 
     def create_table(self, *, tags: Mapping[str, str] | None = None) -> bool:
         """Create the table (on-demand, TTL on the attribute `ttl`) and wait for it; False if it was there already.
@@ -173,42 +193,6 @@ class DynamoDBStore:
             return False
         return True
 
-    def _read(
-        self, client: Any, keys: Collection[ItemKey], *, consistent: bool, budget: ReadBudget
-    ) -> dict[ItemKey, Item]:
-        unique = list(dict.fromkeys(keys))
-        chunks = [unique[start : start + _KEYS_PER_CALL] for start in range(0, len(unique), _KEYS_PER_CALL)]
-        left = budget.left()
-        if len(chunks) == 1 and (left is None or left >= self._longest_call):
-            return self._batch_get(client, chunks[0], consistent, budget)
-        # boto3 knows no deadline: where a call could take longer, it runs in a thread that can be left behind.
-        found: dict[ItemKey, Item] = {}
-        for part in self._parallel([(self._batch_get, client, chunk, consistent, budget) for chunk in chunks], budget):
-            found |= part
-        return found
-
-    def _batch_get(
-        self, client: Any, keys: Sequence[ItemKey], consistent: bool, budget: ReadBudget
-    ) -> dict[ItemKey, Item]:
-        found: dict[ItemKey, Item] = {}
-        pending: dict[str, Any] = {"Keys": [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in keys]}
-        if consistent:
-            pending["ConsistentRead"] = True
-        waits = _backoff(budget)
-        while True:
-            with aws_errors(self.table):
-                answer = batch_get(client, {self.table: pending})
-            for raw in answer.get("Responses", {}).get(self.table, ()):
-                item = _from_wire(raw)
-                found[item.key] = item
-            unprocessed = answer.get("UnprocessedKeys", {}).get(self.table)
-            if not unprocessed or not unprocessed["Keys"]:
-                return found
-            pending = unprocessed
-            if not next(waits, False):
-                count = len(pending["Keys"])
-                raise StoreThrottled(f"DynamoDB left {count} items of '{self.table}' unread; slow down and try again")
-
     def _put(self, client: Any, item: Item, rewind: bool) -> bool:
         """Put one item under its condition; False if somebody newer won."""
         by_event_time = item.event_time is not None and not rewind
@@ -233,38 +217,17 @@ class DynamoDBStore:
             return there is not None and _from_wire(there) == item
         return True
 
-    def _parallel(self, calls: Sequence[tuple[Any, ...]], budget: ReadBudget) -> list[Any]:
-        """Return the results of calls run by the pool, in order; the first failure stops the rest."""
-        futures: list[Future[Any]] = [self._clients.pool.submit(*call) for call in calls]
-        try:
-            return [future.result(timeout=budget.left()) for future in futures]
-        except FutureTimeout:
-            raise deadline_exceeded() from None
-        finally:
-            for future in futures:
-                future.cancel()
-
     def _pages(self, operation: Any, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         start: dict[str, Any] = {}
         while True:
             with aws_errors(self.table):
                 page = operation(TableName=self.table, **request, **start)
+            if "Items" not in page:
+                raise unreadable(self.table)
             yield from page["Items"]
             if not page.get("LastEvaluatedKey"):
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-
-
-def _backoff(budget: ReadBudget) -> Iterator[bool]:
-    """Wait longer each time, with jitter; end when patience does. The deadline ends it by an error."""
-    until = time.monotonic() + _PATIENCE
-    longest = _BACKOFF
-    while time.monotonic() < until:
-        left = budget.left()
-        wait = random.uniform(0, longest)  # noqa: S311 (jitter, no secret)
-        time.sleep(wait if left is None else min(wait, left))
-        yield True
-        longest = min(2 * longest, _LONGEST_BACKOFF)
 
 
 def _check_sizes(items: Sequence[Item]) -> None:

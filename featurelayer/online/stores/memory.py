@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
 
-from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUrl, Written, sort_out
+from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUrl, Usage, Written, sort_out
 
 _shared: dict[str, MemoryStore] = {}
 _shared_lock = Lock()
@@ -31,11 +31,15 @@ class MemoryStore:
         *,
         consistent: bool = False,  # noqa: ARG002 (the interface's)
         deadline: float | None = None,
+        usage: Usage | None = None,
     ) -> dict[ItemKey, Item]:
         """Return the items that exist; memory is always consistent."""
         ReadBudget(deadline).left()
         with self._lock:
-            return {key: self._items[key] for key in keys if key in self._items}
+            found = {key: self._items[key] for key in keys if key in self._items}
+        if usage is not None:
+            usage.add(bytes=sum(item.size for item in found.values()))
+        return found
 
     def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
         """Put what replaces what is there and differs from it."""

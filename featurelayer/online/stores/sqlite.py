@@ -16,7 +16,17 @@ from urllib.parse import quote
 import msgspec
 
 from featurelayer.errors import ConfigError, OnlineStoreError, Problem, StoreNotFound, StoreUnavailable
-from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUrl, Written, foreign_store, sort_out
+from featurelayer.online.base import (
+    Item,
+    ItemKey,
+    LiveKey,
+    ReadBudget,
+    StoreUrl,
+    Usage,
+    Written,
+    foreign_store,
+    sort_out,
+)
 
 _APPLICATION_ID = 0x666C6179  # "flay": tells our files from anybody's SQLite database
 _LAYOUT = 1
@@ -82,13 +92,17 @@ class SqliteStore:
         *,
         consistent: bool = False,  # noqa: ARG002 (the interface's; a file always is)
         deadline: float | None = None,
+        usage: Usage | None = None,
     ) -> dict[ItemKey, Item]:
         """Return the items that exist, by one statement."""
         ReadBudget(deadline).left()
         if not keys:
             return {}
         with self._errors():
-            return _read(self._reader(), keys)
+            found = _read(self._reader(), keys)
+        if usage is not None:
+            usage.add(bytes=sum(item.size for item in found.values()))
+        return found
 
     def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
         """Put what replaces what is there and differs from it, in one transaction. Creates the file if need be."""

@@ -1,0 +1,157 @@
+"""DynamoDB without boto3's client in between: requests signed here, sent over sockets kept here.
+
+Credentials, region and endpoint are botocore's own, so whatever renews them there does so here. What boto3 would do for
+a serving call is done as well: two attempts with jitter, throttles and server errors retried, timeouts, a clock that is
+wrong corrected by the server's. Opt-in (`?transport=lean`), because it is younger than boto3, goes through no proxy and
+knows POST to `/` alone.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import ssl
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+from zlib import crc32
+
+import msgspec
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
+
+from featurelayer.errors import ConfigError, OnlineStoreError, Problem
+from featurelayer.online.aws import aws_errors, no_credentials, store_error, unreachable
+from featurelayer.online.base import ReadBudget, Usage, deadline_exceeded
+from featurelayer.online.http import ConnectionPool, HttpError, Response
+from featurelayer.online.sigv4 import signed_headers
+
+_ATTEMPTS = 2
+_LONGEST_WAIT = 0.05
+_WRONG_CLOCK = frozenset(
+    {"InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired", "SignatureDoesNotMatch"}
+)
+_TOLERATED = timedelta(seconds=30)
+
+
+class LeanTransport:
+    """A `Transport` on sockets of its own. A call ends within its budget; only resolving a name may take longer."""
+
+    holds_deadlines = True
+
+    def __init__(
+        self, table: str, *, endpoint_url: str, region: str, credentials: Any, timeout: float, idle: int
+    ) -> None:
+        if credentials is None:
+            raise no_credentials(table)
+        url = urlsplit(endpoint_url)
+        problems = _problems(endpoint_url)
+        if problems:
+            raise ConfigError(problems)
+        self._table, self._region, self._credentials, self._timeout = table, region, credentials, timeout
+        secure = url.scheme == "https"
+        host, port = url.hostname or "", url.port or (443 if secure else 80)
+        name = f"[{host}]" if ":" in host else host
+        self._host = name if port == (443 if secure else 80) else f"{name}:{port}"
+        tls = ssl.create_default_context(cafile=get_cert_path(True)) if secure else None  # 20 ms: once
+        self._connections = ConnectionPool(host, port, tls=tls, idle=idle)
+        self._behind = timedelta(0)  # how much this machine's clock is behind the server's
+
+    def call(self, operation: str, body: bytes, budget: ReadBudget, usage: Usage) -> bytes:
+        """Return the body of the answer, after at most two attempts."""
+        size = retries = 0
+        corrected = False
+        try:
+            while True:
+                budget.left()
+                try:
+                    answer = self._attempt(operation, body, budget)
+                    size = len(answer.body)
+                    if answer.status == 200:
+                        _check_sum(answer)
+                        return answer.body
+                    error = _error(answer, self._table)
+                    if not corrected and error.code in _WRONG_CLOCK and self._set_clock(answer):
+                        corrected = True
+                        continue
+                except (OSError, HttpError) as failure:
+                    budget.left()
+                    error = unreachable(self._table, str(failure) or type(failure).__name__)
+                    error.__cause__ = failure
+                if not error.retryable or retries + 1 >= _ATTEMPTS:
+                    raise error
+                retries += 1
+                self._wait(budget)
+        finally:
+            usage.add(bytes=size, retries=retries + corrected)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._connections.close()
+
+    def _attempt(self, operation: str, body: bytes, budget: ReadBudget) -> Response:
+        with aws_errors(self._table):
+            keys = self._credentials.get_frozen_credentials()
+        headers = signed_headers(
+            host=self._host,
+            region=self._region,
+            target=f"DynamoDB_20120810.{operation}",
+            body=body,
+            at=datetime.now(UTC) + self._behind,
+            access_key=keys.access_key,
+            secret_key=keys.secret_key,
+            token=keys.token,
+        )
+        return self._connections.post(
+            headers, body, timeout=self._timeout, until=math.inf if budget.until is None else budget.until
+        )
+
+    def _set_clock(self, answer: Response) -> bool:
+        """Take over the server's time; False if the clock is not what is wrong."""
+        try:
+            server = parsedate_to_datetime(answer.headers.get("date", ""))
+        except ValueError:
+            return False
+        behind = server - datetime.now(UTC)
+        if abs(behind - self._behind) <= _TOLERATED:
+            return False
+        self._behind = behind
+        return True
+
+    def _wait(self, budget: ReadBudget) -> None:
+        wait = random.uniform(0, _LONGEST_WAIT)  # noqa: S311 (jitter, no secret)
+        left = budget.left()
+        if left is not None and left <= wait:
+            raise deadline_exceeded()
+        time.sleep(wait)
+
+
+def _problems(endpoint_url: str) -> list[Problem]:
+    url = urlsplit(endpoint_url)
+    problems = []
+    if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.query:
+        problems.append("needs an endpoint_url like https://host:port, without a path")
+    if get_environ_proxies(endpoint_url):
+        problems.append("goes through no proxy, but the environment names one for this endpoint")
+    fix = "leave transport=lean out, or add the host to NO_PROXY if no proxy is needed"
+    return [Problem(what=f"the lean transport {what}", where=endpoint_url, fix=fix) for what in problems]
+
+
+def _check_sum(answer: Response) -> None:
+    told = answer.headers.get("x-amz-crc32")
+    if told is not None and told != str(crc32(answer.body)):
+        raise HttpError("the answer's checksum is wrong")
+
+
+def _error(answer: Response, table: str) -> OnlineStoreError:
+    try:
+        content = msgspec.json.decode(answer.body)
+    except msgspec.DecodeError:
+        content = None
+    if not isinstance(content, dict):
+        content = {}
+    code = str(content.get("__type") or content.get("code") or answer.status).rpartition("#")[2]
+    message = str(content.get("message") or content.get("Message") or "")
+    return store_error(code, message, answer.status, table)

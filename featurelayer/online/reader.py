@@ -1,0 +1,244 @@
+"""Reading a DynamoDB table: which call, in which parts, and again until everything is read or the time is up.
+
+A hundred keys are one BatchGetItem, which costs half a read unit per item of up to 4 KB, found or not. The views of
+one entity lie side by side under its partition key, so one Query reads them for half a unit per 4 KB of all of them
+together; but it reads, and bills, whatever else lies between. So the rule: several keys that share their partition key
+and nothing else are one Query, unless the last such Query for the same views cost more than BatchGetItem would have;
+then BatchGetItem for the next hundred reads of these views, and a Query again to see whether that has changed.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from featurelayer.errors import StoreThrottled, StoreUnavailable
+from featurelayer.online.base import Item, ItemKey, ReadBudget, Usage, deadline_exceeded, foreign_store
+from featurelayer.online.transport import Transport
+
+_KEYS_PER_CALL = 100
+_UNIT = 4096
+_QUERY_AGAIN = 100
+_BACKOFF, _LONGEST_BACKOFF, _PATIENCE = 0.02, 1.0, 60.0
+
+_json = msgspec.json.Encoder().encode
+
+
+class _Text(msgspec.Struct, frozen=True, gc=False):
+    S: str
+
+
+class _Number(msgspec.Struct, frozen=True, gc=False):
+    N: int
+
+
+_RENAMED = {"version": "_v", "as_of": "_t", "event_time": "_e", "valid_to": "_u", "schema": "_s", "deleted": "_d"}
+
+
+class _Stored(msgspec.Struct, frozen=True, rename=_RENAMED, gc=False):
+    """An item as DynamoDB's JSON has it."""
+
+    pk: _Text
+    sk: _Text
+    f: _Text
+    version: _Number
+    as_of: _Number
+    event_time: _Number | None = None
+    valid_to: _Number | None = None
+    schema: _Text | None = None
+    ttl: _Number | None = None
+    deleted: Any = None
+
+    def item(self) -> Item:
+        return Item(
+            pk=self.pk.S,
+            sk=self.sk.S,
+            version=self.version.N,
+            f=self.f.S,
+            schema=self.schema.S if self.schema is not None else "",
+            as_of=self.as_of.N,
+            event_time=self.event_time.N if self.event_time is not None else None,
+            valid_to=self.valid_to.N if self.valid_to is not None else None,
+            ttl=self.ttl.N if self.ttl is not None else None,
+            deleted=self.deleted is not None,
+        )
+
+
+class _Batch(msgspec.Struct):
+    responses: dict[str, list[_Stored]] = msgspec.field(name="Responses", default_factory=dict)
+    unprocessed: dict[str, dict[str, Any]] = msgspec.field(name="UnprocessedKeys", default_factory=dict)
+
+
+class _Name(msgspec.Struct):
+    sk: _Text
+
+
+class _Names(msgspec.Struct):
+    items: list[_Name] = msgspec.field(name="Items", default_factory=list)
+    last: Any = msgspec.field(name="LastEvaluatedKey", default=None)
+
+
+class _Page(msgspec.Struct):
+    items: list[_Stored] = msgspec.field(name="Items", default_factory=list)
+    last: Any = msgspec.field(name="LastEvaluatedKey", default=None)
+
+
+# Not strict: DynamoDB's numbers are text.
+_read_batch = msgspec.json.Decoder(_Batch, strict=False).decode
+_read_page = msgspec.json.Decoder(_Page, strict=False).decode
+_read_names = msgspec.json.Decoder(_Names).decode
+
+
+class TableReader:
+    """Reads items of one table. Safe to share between threads."""
+
+    def __init__(self, table: str, pool: Callable[[], ThreadPoolExecutor]) -> None:
+        self._table, self._pool = table, pool
+        # Reads of these views to go before a Query is tried again.
+        self._dear: dict[tuple[str, ...], int] = {}
+
+    def read(
+        self, transport: Transport, keys: Collection[ItemKey], *, consistent: bool, budget: ReadBudget, usage: Usage
+    ) -> dict[ItemKey, Item]:
+        """Return the items that exist.
+
+        Raises:
+            DeadlineExceeded: the budget was spent before every item was read.
+            StoreThrottled: DynamoDB left items unread for longer than patience lasts.
+        """
+        unique = list(dict.fromkeys(keys))
+        if len(unique) <= _KEYS_PER_CALL and (transport.holds_deadlines or budget.left() is None):
+            return self._chunk(transport, unique, consistent, budget, usage) if unique else {}
+        chunks = [unique[start : start + _KEYS_PER_CALL] for start in range(0, len(unique), _KEYS_PER_CALL)]
+        calls = [(self._chunk, transport, chunk, consistent, budget, usage) for chunk in chunks]
+        found: dict[ItemKey, Item] = {}
+        for part in in_parallel(self._pool(), calls, budget):
+            found |= part
+        return found
+
+    def names(self, transport: Transport, pk: str) -> list[str]:
+        """Return every `sk` under one `pk`, sorted."""
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :pk",
+            "ProjectionExpression": "sk",
+            "ExpressionAttributeValues": {":pk": {"S": pk}},
+        }
+        found: list[str] = []
+        while True:
+            answer = transport.call("Query", _json(request), ReadBudget(None), Usage())
+            with _understood(self._table):
+                page = _read_names(answer)
+            found += [name.sk.S for name in page.items]
+            if page.last is None:
+                return sorted(found)
+            request["ExclusiveStartKey"] = page.last
+
+    def _chunk(
+        self, transport: Transport, keys: Sequence[ItemKey], consistent: bool, budget: ReadBudget, usage: Usage
+    ) -> dict[ItemKey, Item]:
+        pk, views = keys[0][0], tuple(sorted(sk for _, sk in keys))
+        if len(keys) > 1 and all(key[0] == pk for key in keys) and self._may_query(views):
+            found = self._query(transport, pk, views, consistent, budget, usage)
+            if found is not None:
+                return found
+        return self._batch_get(transport, keys, consistent, budget, usage)
+
+    def _may_query(self, views: tuple[str, ...]) -> bool:
+        wait = self._dear.get(views, 0)
+        if wait > 0:
+            self._dear[views] = wait - 1
+        return wait == 0
+
+    def _query(
+        self, transport: Transport, pk: str, views: tuple[str, ...], consistent: bool, budget: ReadBudget, usage: Usage
+    ) -> dict[ItemKey, Item] | None:
+        """Return the items of one partition by one Query; None if that would take more than one page."""
+        body = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
+            "ExpressionAttributeValues": {":pk": {"S": pk}, ":first": {"S": views[0]}, ":last": {"S": views[-1]}},
+            "ConsistentRead": consistent,
+        }
+        answer = transport.call("Query", _json(body), budget, usage)
+        with _understood(self._table):
+            page = _read_page(answer)
+        wanted = frozenset(views)
+        items = [stored.item() for stored in page.items]
+        found = {item.key: item for item in items if item.sk in wanted}
+        if page.last is not None or _query_units(items) > _batch_units(found.values(), len(views)):
+            self._dear[views] = _QUERY_AGAIN
+        return found if page.last is None else None
+
+    def _batch_get(
+        self, transport: Transport, keys: Sequence[ItemKey], consistent: bool, budget: ReadBudget, usage: Usage
+    ) -> dict[ItemKey, Item]:
+        found: dict[ItemKey, Item] = {}
+        pending: dict[str, Any] = {"Keys": [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in keys]}
+        if consistent:
+            pending["ConsistentRead"] = True
+        waits: Iterator[bool] | None = None
+        while True:
+            answer = transport.call("BatchGetItem", _json({"RequestItems": {self._table: pending}}), budget, usage)
+            with _understood(self._table):
+                batch = _read_batch(answer)
+            for stored in batch.responses.get(self._table, ()):
+                found[stored.pk.S, stored.sk.S] = stored.item()
+            pending = batch.unprocessed.get(self._table, {})
+            if not pending.get("Keys"):
+                return found
+            waits = waits or _backoff(budget)
+            if not next(waits, False):
+                count = len(pending["Keys"])
+                raise StoreThrottled(f"DynamoDB left {count} items of '{self._table}' unread; slow down and try again")
+
+
+def in_parallel(pool: ThreadPoolExecutor, calls: Sequence[tuple[Any, ...]], budget: ReadBudget) -> list[Any]:
+    """Return the results of calls run by the pool, in order; the first failure stops the rest."""
+    futures: list[Future[Any]] = [pool.submit(*call) for call in calls]
+    try:
+        return [future.result(timeout=budget.left()) for future in futures]
+    except FutureTimeout:
+        raise deadline_exceeded() from None
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _query_units(items: Iterable[Item]) -> int:
+    """Return what a Query was billed, in half read units."""
+    return max(1, -(-sum(item.size for item in items) // _UNIT))
+
+
+def _batch_units(found: Collection[Item], asked: int) -> int:
+    """Return what BatchGetItem would have been billed for the same, in half read units."""
+    return asked - len(found) + sum(max(1, -(-item.size // _UNIT)) for item in found)
+
+
+def _backoff(budget: ReadBudget) -> Iterator[bool]:
+    """Wait longer each time, with jitter; end when patience does. The deadline ends it by an error."""
+    until = time.monotonic() + _PATIENCE
+    longest = _BACKOFF
+    while time.monotonic() < until:
+        left = budget.left()
+        wait = random.uniform(0, longest)  # noqa: S311 (jitter, no secret)
+        time.sleep(wait if left is None else min(wait, left))
+        yield True
+        longest = min(2 * longest, _LONGEST_BACKOFF)
+
+
+@contextmanager
+def _understood(table: str) -> Iterator[None]:
+    try:
+        yield
+    except msgspec.ValidationError as error:
+        raise foreign_store(f"the table '{table}'", f"its items are not ours ({error}); use another table") from error
+    except msgspec.DecodeError as error:
+        raise StoreUnavailable(f"DynamoDB's answer for table '{table}' is not JSON: {error}") from error
