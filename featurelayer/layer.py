@@ -43,7 +43,9 @@ from featurelayer.training import (
     run_checks,
     run_step,
 )
-from featurelayer.training.labels import as_labels, labels_name
+from featurelayer.training.explain import Explanation, explain_row
+from featurelayer.training.labels import as_labels, labels_name, recorded_path
+from featurelayer.training.lock import LockedRequest
 from featurelayer.warehouse import Warehouse, connect
 from featurelayer.warehouse.base import Source
 
@@ -131,7 +133,7 @@ class FeatureLayer:
         Args:
             service: a feature service of the project; or say `features`.
             labels: a pandas, polars or Arrow table, the path of a parquet or CSV file, or the name of a dbt model or
-                relation of the warehouse.
+                relation of the warehouse; by default the dbt model that the service names.
             features: `view.feature` or `view.*`, instead of a service.
             label_timestamp: the label column with the time, if not the one the service names.
             keys: label column by request key, where they differ.
@@ -195,6 +197,47 @@ class FeatureLayer:
             )
             return str(compile_plan(plan_request(warehouse, request), warehouse.dialect))
 
+    def explain_row(
+        self,
+        service: str | None,
+        labels: Any,
+        row: int,
+        *,
+        features: Sequence[str] = (),
+        label_timestamp: str | None = None,
+        keys: Mapping[str, str] | None = None,
+        mode: str = "known_at",
+        csv_types: bool = False,
+    ) -> Explanation:
+        """Return why one label gets its values: per view the rows with its key, which won, and why not the others.
+
+        Args:
+            service: as in `build_training_set`, like all that follows here but `row`; None if `features` are said.
+            labels: all of them, not the row alone.
+            row: which label, counted from 0.
+            features: `view.feature` or `view.*`, instead of a service.
+            label_timestamp: the label column with the time.
+            keys: label column by request key.
+            mode: which rows a label may see.
+            csv_types: let the engine guess the types of a CSV's other columns.
+
+        Raises:
+            LabelError: there is no such row; and, like the others, as in `build_training_set`.
+            UnknownNameError, PlanError, WarehouseError: as in `build_training_set`.
+        """
+        with closing(self._connect()) as warehouse:
+            request = self._request(
+                warehouse,
+                service,
+                labels,
+                features,
+                label_timestamp=label_timestamp,
+                keys=keys,
+                mode=mode,
+                csv_types=csv_types,
+            )
+            return explain_row(warehouse, request, row)
+
     def _connect(self, *, writable: bool = False, wait: timedelta = timedelta(0)) -> Warehouse:
         return connect(self.project.connection, root=self.project.root, writable=writable, wait=wait)
 
@@ -212,7 +255,7 @@ class FeatureLayer:
     ) -> Request:
         found = self._service(service, features, label_timestamp)
         views = {join.view: self.registry.views[join.view] for join in found.views}
-        frame = as_labels(labels)
+        frame = as_labels(_given_labels(found, labels))
         if isinstance(frame, str):
             source, name = self._relation_labels(warehouse, frame)
         else:
@@ -222,11 +265,17 @@ class FeatureLayer:
             views=views,
             labels=source,
             labels_name=name,
-            provenance=self._provenance(service_definition(found, views).fingerprint if found.name else ""),
+            provenance=self._provenance(found, views),
             label_timestamp=label_timestamp,
             keys=keys or {},
             mode=_mode(mode),
             ledger=self._known_ledger(warehouse) if mode == Mode.AS_SERVED else None,
+            asked=LockedRequest(
+                service=service,
+                features=tuple(features),
+                labels=frame if isinstance(frame, str) else recorded_path(frame, self.project.root),
+                csv_types=csv_types,
+            ),
         )
 
     def _known_ledger(self, warehouse: Warehouse) -> Ledger | None:
@@ -254,9 +303,9 @@ class FeatureLayer:
 
     def _relation_labels(self, warehouse: Warehouse, name: str) -> tuple[Source, str]:
         """Labels that are in the warehouse: a dbt model by name, else a relation as SQL writes it."""
-        from featurelayer.dbt.artifacts import read_models
+        from featurelayer.dbt.artifacts import read_referable
 
-        models = read_models(self.project.target_path)
+        models = read_referable(self.project.target_path)
         relation = models[name].relation_name if name in models else None
         try:
             columns = warehouse.describe(relation or name)
@@ -275,13 +324,16 @@ class FeatureLayer:
             raise LabelError([Problem(what=what, fix=fix)]) from error
         return Source(sql=warehouse.quote(relation or name), columns=columns), relation or name
 
-    def _provenance(self, fingerprint: str) -> Provenance:
+    def _provenance(self, service: FeatureService, views: Mapping[str, FeatureView]) -> Provenance:
+        from featurelayer.dbt.artifacts import sql_checksums
+
         return Provenance(
             project=self.registry.project,
             manifest_sha256=self.registry.manifest_hash,
             dbt_version=self.registry.dbt_version,
             dbt_invocation_id=self.registry.invocation_id,
-            service_fingerprint=fingerprint,
+            service_fingerprint=service_definition(service, views).fingerprint if service.name else "",
+            sql_checksums=sql_checksums(self.project.target_path, [view.unique_id for view in views.values()]),
         )
 
     # --- online --------------------------------------------------------------------------------------------------
@@ -476,6 +528,14 @@ def _finished(row: LedgerRow, done: ViewExport, version: int, at: datetime) -> L
         tombstones=done.tombstones,
         bytes=done.bytes,
     )
+
+
+def _given_labels(service: FeatureService, labels: Any) -> Any:
+    """The labels that were given, else those that the service names."""
+    if labels is None and service.labels is None:
+        fix = "pass them, or name their dbt model as `labels` in the exposure's featurelayer block"
+        raise LabelError([Problem(what="it is not said where the labels are", where=service.yaml_path, fix=fix)])
+    return service.labels if labels is None else labels
 
 
 def _mode(name: str) -> Mode:

@@ -55,13 +55,15 @@ class LabelColumn:
 class Labels:
     """The label rows of a training set: a FROM item in the engine's SQL, its columns, and which one is the time.
 
-    `row` keeps one of them alone, counted from 0.
+    `row` keeps one of them alone, counted from 0. `ordered` says that the source delivers its rows in one order always,
+    as files and frames do and relations do not.
     """
 
     source: str
     columns: tuple[LabelColumn, ...]
     time: LabelColumn | None
     row: int | None = None
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +155,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinReport:
-    """Queries that count what happened in one join, by what they return."""
+    """Queries that count what happened in one join, by what they return; `tied` are the ids that `ties` counts."""
 
     join: AsofJoin
     matched: Statement
@@ -161,6 +163,7 @@ class JoinReport:
     unusable: Statement | None
     ties: Statement | None
     ages: Statement | None
+    tied: Statement | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +193,8 @@ class Opening:
 class Script:
     """A compiled plan: checks, then the steps, then the query that returns the rows, in label order.
 
-    The first step makes the spine; then one step per view. `temporary` is what the steps leave.
+    The first step makes the spine; then one step per view. `temporary` is what the steps leave. `labels` returns the
+    label columns as they came, in order: what the query must give back untouched.
     """
 
     title: str
@@ -199,6 +203,7 @@ class Script:
     checks: tuple[Check, ...]
     steps: tuple[Step, ...]
     query: Statement
+    labels: Statement | None
     columns: tuple[str, ...]
     temporary: tuple[str, ...]
 

@@ -7,17 +7,20 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from featurelayer import __version__
 from featurelayer.errors import WarehouseError
 from featurelayer.model import FeatureService
 from featurelayer.sql.plan import Script
+from featurelayer.training.lock import FORMAT, LockedOutput, Record, sealed
 from featurelayer.training.report import Report
 from featurelayer.warehouse.base import Warehouse
 from featurelayer.warehouse.digest import TableDigest
@@ -30,13 +33,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where the definitions came from, for the lock."""
+    """Where the definitions came from, for the lock.
+
+    `sql_checksums` are dbt's, of each view's file and of all that it is built from, by unique id.
+    """
 
     project: str
     manifest_sha256: str
     dbt_version: str
     dbt_invocation_id: str
     service_fingerprint: str
+    sql_checksums: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class TrainingSet:
@@ -55,12 +62,14 @@ class TrainingSet:
         service: FeatureService,
         provenance: Provenance,
         labels: str,
+        record: Record,
     ) -> None:
         self._warehouse = warehouse
         self._script = script
         self._service = service
         self._provenance = provenance
         self._labels = labels
+        self._record = record
         self._checksums: dict[str, str] | None = None
         self.report = report
 
@@ -85,6 +94,11 @@ class TrainingSet:
     def sql(self) -> str:
         """The SQL that was run, ready to be pasted into the warehouse."""
         return str(self._script)
+
+    @property
+    def script(self) -> Script:
+        """The statements that were run, one by one."""
+        return self._script
 
     def to_reader(self) -> pa.RecordBatchReader:
         """Return the rows as a stream of Arrow batches, never more than one in memory."""
@@ -139,8 +153,9 @@ class TrainingSet:
                 f"{name} can't be a table: two of the labels' columns differ in case alone\n"
                 "  fix  rename one, or write a file"
             )
-        self._warehouse.write_table(self._script.query.sql, name, rows=self.report.rows)
-        return self.report.rows
+        rows, labels = self.report.rows, tuple(self._label_checksums)
+        self._warehouse.write_table(self._script.query.sql, name, rows=rows, labels=labels, same=self._same_labels_in)
+        return rows
 
     @cached_property
     def lock(self) -> dict[str, Any]:
@@ -149,23 +164,32 @@ class TrainingSet:
             for _ in self.to_reader():
                 pass
         assert self._checksums is not None
+        return sealed(self._lock_content(self._checksums))
+
+    def _lock_content(self, checksums: Mapping[str, str]) -> dict[str, Any]:
         features = set(self._service.columns)
-        labels = {name: digest for name, digest in self._checksums.items() if name not in features}
+        labels = {name: digest for name, digest in checksums.items() if name not in features}
+        record = self._record
         return {
-            "format": 1,
+            "format": FORMAT,
             "featurelayer_version": __version__,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "built_at": record.built_at.isoformat(timespec="microseconds"),
             "engine": self._warehouse.engine,
+            "request": msgspec.to_builtins(record.request),
             "service": {
                 "name": self._service.name,
                 "fingerprint": self._provenance.service_fingerprint,
                 "features": list(self._service.columns),
+                "request_keys": dict(record.request_keys),
             },
             "labels": {
                 "source": self._labels,
                 "rows": self.report.rows,
                 "columns": list(labels),
                 "sha256": hashlib.sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest(),
+                "timestamp": record.timestamp,
+                "newest": record.newest_label,
             },
             "mode": self.report.mode,
             "project": self._provenance.project,
@@ -174,7 +198,9 @@ class TrainingSet:
             "dbt_invocation_id": self._provenance.dbt_invocation_id,
             "sql_sha256": hashlib.sha256(self.sql.encode()).hexdigest(),
             "sql": self.sql,
-            "columns": dict(self._checksums),
+            "joins": msgspec.to_builtins(record.joins),
+            "views": msgspec.to_builtins(record.views),
+            "columns": dict(checksums),
             "report": self.report.to_dict(),
         }
 
@@ -182,7 +208,7 @@ class TrainingSet:
         """Write the lock as JSON, whole or not at all."""
         path = Path(path)
         with _appears_whole(path) as temporary:
-            temporary.write_text(json.dumps(self.lock, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            _write_json(temporary, self.lock)
         return path
 
     def close(self) -> None:
@@ -203,7 +229,10 @@ class TrainingSet:
                     self._digest_file(temporary)
             lock_path = Path(lock) if lock else lock_path_of(path)
             with _appears_whole(lock_path) as temporary_lock:
-                temporary_lock.write_text(json.dumps(self.lock, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+                output = LockedOutput(
+                    file=_beside(path, lock_path), sha256=_sha256(temporary) if kind == "csv" else None
+                )
+                _write_json(temporary_lock, sealed({**self.lock, "output": msgspec.to_builtins(output)}))
         return path
 
     def _stream_to_file(self, path: Path, kind: Literal["parquet", "csv"]) -> None:
@@ -231,7 +260,35 @@ class TrainingSet:
 
     def _finish(self, digest: TableDigest) -> None:
         self._same_rows(digest.rows)
-        self._checksums = digest.finish()
+        checksums = digest.finish()
+        self._same_labels(checksums)
+        self._checksums = checksums
+
+    @cached_property
+    def _label_checksums(self) -> dict[str, str]:
+        """The checksums of the label columns as they came, by name."""
+        assert self._script.labels is not None, "a training set has labels"
+        with self._warehouse.arrow(self._script.labels.sql) as reader:
+            return self._digest(reader)
+
+    def _digest(self, labels: pa.RecordBatchReader) -> dict[str, str]:
+        """Checksum label columns, which are the first of all."""
+        digest = TableDigest(self.columns[: len(labels.schema)])
+        for batch in labels:
+            digest.update(batch)
+        return digest.finish()
+
+    def _same_labels_in(self, written: pa.RecordBatchReader) -> None:
+        self._same_labels(self._digest(written))
+
+    def _same_labels(self, checksums: Mapping[str, str]) -> None:
+        """Rule 6, checked on every run: every label column is what went in, byte for byte and in the labels' order."""
+        changed = [name for name, checksum in self._label_checksums.items() if checksums[name] != checksum]
+        if changed:
+            raise WarehouseError(
+                f"label column {', '.join(changed)} came out with other values or in another order; nothing was kept\n"
+                "  fix  the labels changed while the build ran: run it again"
+            )
 
     def _same_rows(self, rows: int) -> None:
         """Rule 6, checked on every run."""
@@ -245,6 +302,22 @@ class TrainingSet:
 def lock_path_of(output: Path) -> Path:
     """Return where the lock of an output file lies: `train.parquet` has `train.lock.json`."""
     return output.with_suffix(".lock.json")
+
+
+def _beside(output: Path, lock: Path) -> str:
+    """Return how an output is found from its lock; a lock that lies elsewhere knows the file's name alone."""
+    folder = lock.parent.resolve()
+    output = output.resolve()
+    return output.relative_to(folder).as_posix() if output.is_relative_to(folder) else output.name
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -70,6 +70,9 @@ class DuckDB(Dialect):
         if column.dtype.kind is Kind.TEXT:
             # An ENUM would be ordered by its declaration.
             return [exp.cast(col(column.name, alias), self.type(column.dtype))]
+        if column.dtype.kind in (Kind.ARRAY, Kind.STRUCT, Kind.MAP):
+            # DuckDB's own text quotes some of the text inside, JSON all of it, as every other engine's does.
+            return [exp.cast(call("TO_JSON", col(column.name, alias)), self.type(DType(kind=Kind.TEXT)))]
         if column.dtype.kind is Kind.FLOAT:
             # 0.0 and -0.0 are equal and not the same; their text tells them apart.
             values.append(exp.cast(col(column.name, alias), exp.DataType.build("VARCHAR", dialect=self.name)))
@@ -421,22 +424,20 @@ class DuckDB(Dialect):
                 exp.Not(this=exp.paren(both(*(not_null(col(c.name, "f")) for c in (join.event, join.available) if c))))
             )
         )
-        ties = (
-            exp.select(exp.Count(this=exp.Distinct(expressions=[col(ID)])))
-            .from_(table(f"{join.name}__ranked"))
-            .where(
-                both(
-                    exp.EQ(this=col(f"{RESERVED}level"), expression=exp.Literal.number(1)),
-                    exp.GT(this=col(f"{RESERVED}content"), expression=exp.Literal.number(1)),
-                )
-            )
+        undeclared = both(
+            exp.EQ(this=col(f"{RESERVED}level"), expression=exp.Literal.number(1)),
+            exp.GT(this=col(f"{RESERVED}content"), expression=exp.Literal.number(1)),
         )
+        ranked = table(f"{join.name}__ranked")
+        ties = exp.select(exp.Count(this=exp.Distinct(expressions=[col(ID)]))).from_(ranked).where(undeclared)
+        tied = exp.select(col(ID)).distinct().from_(ranked.copy()).where(undeclared.copy()).order_by(col(ID))
         return JoinReport(
             join=join,
             matched=matched,
             expired=self._expired(join, match) if join.ttl is not None else None,
             unusable=Statement(sql=self.sql(unusable)),
             ties=Statement(sql=self.sql(ties)),
+            tied=Statement(sql=self.sql(tied)),
             ages=Statement(sql=self.sql(ages)),
         )
 
