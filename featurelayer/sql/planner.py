@@ -84,6 +84,7 @@ def plan_training_set(
     source: str,
     label_columns: Sequence[Column],
     from_text: bool = False,
+    ordered: bool = False,
     label_timestamp: str | None = None,
     keys: Mapping[str, str] | None = None,
     mode: Mode = Mode.KNOWN_AT,
@@ -99,6 +100,7 @@ def plan_training_set(
         source: the labels as a FROM item in the engine's SQL.
         label_columns: the labels' columns in order.
         from_text: the labels come from a CSV: keys and the timestamp are cast, all else stays text.
+        ordered: the source delivers its rows in one order always.
         label_timestamp: the label column with the time; the service's own by default.
         keys: label column by request key, where they differ.
         mode: which rows a label may see.
@@ -138,6 +140,7 @@ def plan_training_set(
             source=source,
             columns=tuple(casts.get(column.name, column) for column in columns),
             time=time if timed else None,
+            ordered=ordered,
         ),
         joins=tuple(joins),
         mode=mode,

@@ -81,6 +81,7 @@ def plan_request(warehouse: Warehouse, request: Request) -> Plan:
         source=labels.sql,
         label_columns=labels.columns,
         from_text=labels.from_text,
+        ordered=labels.ordered,
         label_timestamp=request.label_timestamp,
         keys=request.keys,
         mode=request.mode,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class Source:
     """Rows brought from outside: a FROM item in the engine's SQL and its columns in order.
 
-    `from_text` says that every column is text because the file does not say types (CSV).
+    `from_text` says that every column is text because the file does not say types (CSV); `ordered` that the rows come
+    in one order always.
     """
 
     sql: str
     columns: tuple[Column, ...]
     from_text: bool = False
+    ordered: bool = False
 
 
 class Warehouse(Protocol):
@@ -58,8 +60,13 @@ class Warehouse(Protocol):
     def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
         """Write a query's rows to a file in their order and return how many there were."""
 
-    def write_table(self, query: str, name: str, *, rows: int) -> None:
-        """Create or replace one of our own tables from a query that must return `rows` rows, or change nothing."""
+    def write_table(
+        self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
+    ) -> None:
+        """Create or replace one of our own tables from a query, or change nothing.
+
+        The table must have `rows` rows, and `same` must not raise when it is given the table's `labels` columns.
+        """
 
     def now(self) -> datetime:
         """Return the engine's own time (aware), the start of the running transaction if there is one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -190,7 +190,7 @@ class DuckDBWarehouse:
             # DuckDB renames columns that differ in case alone; the file knows their names.
             names = pq.read_schema(labels).names
             columns = tuple(_renamed(column, name) for column, name in zip(columns, names, strict=True))
-        return Source(sql=source, columns=columns, from_text=from_text)
+        return Source(sql=source, columns=columns, from_text=from_text, ordered=True)
 
     def execute(self, sql: str) -> None:
         with _said(sql):
@@ -225,7 +225,9 @@ class DuckDBWarehouse:
                 rows += batch.num_rows
         return rows
 
-    def write_table(self, query: str, name: str, *, rows: int) -> None:
+    def write_table(
+        self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
+    ) -> None:
         found = exp.to_table(self.quote(name), dialect="duckdb")
         if not found.db:
             # In full, or the name could mean one of the build's temporary tables.
@@ -241,6 +243,9 @@ class DuckDBWarehouse:
             (count,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
             if count != rows:
                 raise WarehouseError(f"{rows:,} rows were expected in {name} and {count:,} came; nothing was kept")
+            columns = ", ".join(_name(label) for label in labels)
+            with self.arrow(f"SELECT {columns} FROM {table}") as written:  # noqa: S608 (quoted by sqlglot)
+                same(written)
             self.execute("COMMIT")
         except BaseException:
             self._connection.execute("ROLLBACK")

@@ -300,3 +300,24 @@ def test_a_type_that_parquet_lacks_is_an_error_that_names_the_file(legs: Feature
     ):
         training_set.to_parquet(tmp_path / "o.parquet")
     assert list(tmp_path.glob("*.parquet*")) == []
+
+
+@pytest.mark.parametrize("change", ["order", "value"])
+@pytest.mark.parametrize("form", ["to_parquet", "to_csv", "to_arrow", "to_table"])
+def test_labels_that_come_out_otherwise_than_they_went_in_are_never_kept(
+    legs: FeatureLayer, tmp_path: Path, change: str, form: str
+) -> None:
+    """The same number of rows, but not the same: here because somebody wrote the file anew meanwhile."""
+    path, out = tmp_path / "labels.parquet", tmp_path / f"train.{form.removeprefix('to_')}"
+    pq.write_table(LABELS, path)
+    with legs.build_training_set("late", path, writable=True) as training_set:
+        changed = LABELS.take([1, 0, 2, 3]) if change == "order" else LABELS.set_column(2, "y", pa.array([1, 0, 1, 1]))
+        pq.write_table(changed, path)
+        columns = "at, y" if change == "order" else "y"
+        arguments = {"to_arrow": (), "to_table": ("train",)}.get(form, (out,))
+        with pytest.raises(WarehouseError, match=f"label column {columns} came out with other values or in another"):
+            getattr(training_set, form)(*arguments)
+    assert not out.exists()
+    assert not list(tmp_path.glob("*.lock.json"))
+    with duckdb.connect(str(tmp_path / "project" / "db.duckdb")) as connection:
+        assert connection.execute("SHOW TABLES").fetchall() == [("legs",)]

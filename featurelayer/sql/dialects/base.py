@@ -196,15 +196,26 @@ class Dialect:
             time = labels.time
             value = self.utc(self.cast_text(time), time.cast or time.dtype, nanoseconds=time.nanoseconds)
             projections.append(named(value, TIME))
-        for column in labels.columns:
-            # The timestamp is a label column like any other: it comes out as it went in.
-            plain = column is labels.time or column.cast is None
-            projections.append(named(col(column.alias) if plain else self.cast_text(column), column.alias))
+        projections += self._label_columns(labels)
         spine = exp.select(*projections).from_(self.label_source(labels))
         if labels.row is None:
             return spine
         only = exp.EQ(this=col(ID), expression=exp.Literal.number(labels.row))
         return exp.select(exp.Star()).from_(spine.subquery("labels")).where(only)
+
+    def _label_columns(self, labels: Labels) -> list[exp.Alias]:
+        """The label columns as they come out; the timestamp is one like any other, as it went in."""
+        return [
+            named(col(column.alias) if column is labels.time else self.cast_text(column), column.alias)
+            for column in labels.columns
+        ]
+
+    def _label_values(self, labels: Labels) -> Statement:
+        """The label columns in order: as the source delivers them, or as they were numbered if it has no order."""
+        if labels.ordered and labels.row is None:
+            return Statement(sql=self.sql(exp.select(*self._label_columns(labels)).from_(self.label_source(labels))))
+        columns = [col(column.alias) for column in labels.columns]
+        return Statement(sql=self.sql(exp.select(*columns).from_(table(LABELS)).order_by(col(ID))))
 
     def label_source(self, labels: Labels) -> exp.Expression:
         """The labels as a FROM item; its columns are renamed by position if a name is not safe inside the script."""
@@ -477,6 +488,7 @@ class Dialect:
             checks=self.checks(plan),
             steps=tuple(steps),
             query=query,
+            labels=self._label_values(plan.spine) if isinstance(plan.spine, Labels) else None,
             columns=columns,
             temporary=tuple(temporary),
         )
