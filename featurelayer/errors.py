@@ -10,6 +10,7 @@
     ├── UnknownNameError               a view, feature, entity or service that does not exist
     ├── PlanError                      an impossible request; holds all reasons found
     │   └── UnsupportedByDialect       the engine lacks a capability
+    ├── OutdatedModel                  a generated dbt model is not what it would be now; holds all of them
     ├── LabelError                     the label rows can't be used; holds all reasons found
     ├── LockError                      a training set's lock can't be used
     ├── WarehouseError                 carries the SQL that failed
@@ -117,6 +118,10 @@ class PlanError(ProblemsError):
 
 class UnsupportedByDialect(PlanError):
     """The engine lacks a capability that the request needs."""
+
+
+class OutdatedModel(ProblemsError):
+    """A generated dbt model in the project is missing, stale, left over, or not ours to write."""
 
 
 class LabelError(ProblemsError):

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -25,7 +25,7 @@ from featurelayer.errors import (
     did_you_mean,
 )
 from featurelayer.ledger import LedgerRow, ledger_relation, record_finish, record_start
-from featurelayer.model import FeatureService, FeatureView
+from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store, service_definition
 from featurelayer.online.definitions import view_schema
 from featurelayer.registry import Registry
@@ -50,6 +50,7 @@ from featurelayer.warehouse import Warehouse, connect
 from featurelayer.warehouse.base import Source
 
 if TYPE_CHECKING:
+    from featurelayer.dbt_model import DbtModel
     from featurelayer.export import ViewExport
 
 
@@ -237,6 +238,50 @@ class FeatureLayer:
                 csv_types=csv_types,
             )
             return explain_row(warehouse, request, row)
+
+    def dbt_models(
+        self,
+        service: str | None = None,
+        labels: str | None = None,
+        *,
+        label_timestamp: str | None = None,
+        keys: Mapping[str, str] | None = None,
+        mode: str = "known_at",
+        folder: str | None = None,
+    ) -> tuple[DbtModel, ...]:
+        """Return training sets as dbt models: what their files should hold, and what they do; nothing is written.
+
+        Args:
+            service: a feature service; by default all that name their `labels`, and all whose file was written before.
+            labels: the dbt model of the labels; the one that the service names by default.
+            label_timestamp: the label column with the time, if not the one the service names.
+            keys: label column by request key, where they differ.
+            mode: `known_at` or `event_time`.
+            folder: where the file goes, from the project's folder on; `featurelayer` in the first of its model-paths
+                by default.
+
+        Raises:
+            UnknownNameError, PlanError: as `build_training_set`, and where a file could not be a model of the project.
+        """
+        from featurelayer.dbt_model import ModelRequest, training_set_models
+
+        request = None
+        if service is not None:
+            request = ModelRequest(
+                service=service,
+                labels=labels,
+                label_timestamp=label_timestamp,
+                keys=keys,
+                mode=_mode(mode),
+                folder=PurePosixPath(folder) if folder else None,
+            )
+        return training_set_models(
+            self.project, self.registry, request, describe=self._describe, warn=self._warn or (lambda _message: None)
+        )
+
+    def _describe(self, relation: str) -> Sequence[Column]:
+        with closing(self._connect()) as warehouse:
+            return warehouse.describe(relation)
 
     def _connect(self, *, writable: bool = False, wait: timedelta = timedelta(0)) -> Warehouse:
         return connect(self.project.connection, root=self.project.root, writable=writable, wait=wait)

@@ -347,7 +347,8 @@ class FeatureService:
     """The features one model needs, in order: an exposure of `type: ml`.
 
     `request_keys` are the label columns a training set must bring and a lookup must name, with their types.
-    `aliases` are further names accepted for a request key (an entity's own name).
+    `aliases` are further names accepted for a request key (an entity's own name). `labels` is the dbt model of the
+    labels, `model` or `model.v2`, if the service names one.
     """
 
     name: str
@@ -356,6 +357,7 @@ class FeatureService:
     request_keys: tuple[Key, ...]
     aliases: Mapping[str, str] = field(default_factory=_empty, hash=False)
     label_timestamp: str | None = None
+    labels: str | None = None
     description: str = ""
     owner: Owner = field(default_factory=Owner)
     tags: tuple[str, ...] = ()

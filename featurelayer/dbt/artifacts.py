@@ -171,7 +171,26 @@ def read_models(target_path: Path) -> dict[str, Node]:
         for unique_id, node in raw.nodes.items()
         if unique_id.startswith(("model.", "snapshot."))
     ]
-    return {node.name: node for node in sorted(nodes, key=lambda node: str(node.version) == str(node.latest_version))}
+    return {node.name: node for node in sorted(nodes, key=_is_latest)}
+
+
+def _is_latest(node: Node) -> bool:
+    return str(node.version) == str(node.latest_version)
+
+
+def read_referable(target_path: Path) -> dict[str, Node]:
+    """Return all that a model can `ref`, by name, versions by `name.v2` too; a bare name means the latest.
+
+    Raises:
+        ArtifactError: as `read_manifest`.
+    """
+    raw, path, _ = _read(target_path)
+    nodes: list[Node] = [
+        _decode(node, Node, path, unique_id) for unique_id, node in raw.nodes.items() if unique_id.startswith(_KINDS)
+    ]
+    nodes.sort(key=lambda node: (node.package_name == raw.metadata.project_name, _is_latest(node)))
+    versions = {f"{node.name}.v{node.version}": node for node in nodes if node.version is not None}
+    return versions | {node.name: node for node in nodes}
 
 
 def sql_checksums(target_path: Path, unique_ids: Iterable[str]) -> dict[str, dict[str, str]]:

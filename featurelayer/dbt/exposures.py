@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from featurelayer.dbt.artifacts import Exposure, Manifest
 from featurelayer.dbt.metadata import ServiceBlock, ServiceLine, check, place
-from featurelayer.errors import Problem
+from featurelayer.errors import Problem, did_you_mean
 from featurelayer.model import Entity, FeatureService, FeatureView, Owner
 from featurelayer.services import ALL, ServiceEntry, assemble, find_view, malformed_reference, split_reference
 
@@ -36,6 +36,7 @@ class ServiceReader:
             return None
         entries = [entry for index, line in enumerate(block.features) for entry in self._entries(line, index)]
         self._check_depends_on(entries)
+        self._check_labels(block.labels)
         assembly = assemble(entries, views=self.views, entities=self.entities, label_timestamp=block.label_timestamp)
         self.problems.extend(assembly.problems)
         if len(self.problems) > before:
@@ -48,6 +49,7 @@ class ServiceReader:
             request_keys=assembly.request_keys,
             aliases=assembly.aliases,
             label_timestamp=block.label_timestamp,
+            labels=block.labels,
             description=(exposure.description or "").strip(),
             owner=owner_of(exposure.owner),
             tags=tuple(sorted(exposure.tags)),
@@ -120,6 +122,17 @@ class ServiceReader:
                 fix = f"Add `- ref('{view.name}'{version})` to depends_on, as a line of its own."
                 what = f"it uses feature view '{view.id}', which its depends_on lacks"
                 self._say(what, "depends_on", fix, "FL108")
+
+    def _check_labels(self, labels: str | None) -> None:
+        known = _names(self.manifest.unique_ids)
+        if labels is None or labels in known:
+            return
+        if labels in _names(self.manifest.disabled):
+            what, fix = f"its labels' model '{labels}' is disabled in dbt", "Enable it, or name another."
+        else:
+            what = f"there is no dbt model '{labels}' for its labels{did_you_mean(labels, known)}"
+            fix = "Name a model, seed or snapshot of the project."
+        self._say(what, f"{_AT}.labels", fix, "FL302")
 
     def _say(self, what: str, path: str, fix: str, code: str) -> None:
         where = place(self.exposure.original_file_path, self.exposure.name, path)

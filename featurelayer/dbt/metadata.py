@@ -229,6 +229,7 @@ class ServiceBlock(Block):
     label_timestamp: _Name | None = Field(
         default=None, description="The label column that says when the prediction is made."
     )
+    labels: _Name | None = Field(default=None, description="The dbt model that holds the labels, or model.v2.")
     features: list[Annotated[ServiceLine, BeforeValidator(_service_line), WithJsonSchema(_LINE_SCHEMA)]] = Field(
         min_length=1, description="The features, in the order of the model's columns."
     )

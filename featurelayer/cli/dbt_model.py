@@ -1,0 +1,97 @@
+"""Write training sets as dbt models, and check that they are current."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from featurelayer.cli.options import Context, pairs_given, project_options
+from featurelayer.cli.output import write_table
+
+if TYPE_CHECKING:
+    from featurelayer.dbt_model import DbtModel
+
+_DIFF_LINES = 30
+
+
+@click.command()
+@click.argument("action", type=click.Choice(["write", "check"]))
+@click.option("--service", help="The feature service [default: all that name their `labels`, and all written before].")
+@click.option("--labels", metavar="MODEL", help="The dbt model of the labels [default: the service's `labels`].")
+@click.option("--label-timestamp", metavar="COLUMN", help="The label column with the time [default: the service's].")
+@click.option("--key", "keys", multiple=True, metavar="KEY=COLUMN", help="The label column of a request key.")
+@click.option(
+    "--mode",
+    type=click.Choice(["known_at", "event_time"]),
+    default="known_at",
+    show_default=True,
+    help="event_time ignores when rows became available: only to measure the leak.",
+)
+@click.option(
+    "--path",
+    "folder",
+    metavar="FOLDER",
+    help="Where the file goes [default: featurelayer/ in the first of model-paths].",
+)
+@project_options
+def command(
+    context: Context,
+    action: str,
+    service: str | None,
+    labels: str | None,
+    label_timestamp: str | None,
+    keys: tuple[str, ...],
+    mode: str,
+    folder: str | None,
+) -> None:
+    """Write a training set as a dbt model, or check that the one in the project is current.
+
+    `dbt build` then builds it after its labels and views, with the rows of build-training-set. `check` ends with 1 and
+    prints the difference if a file is stale, missing or left over. Neither needs a warehouse where the labels' model
+    declares its columns.
+    """
+    if service is None and (labels or label_timestamp or keys or folder or mode != "known_at"):
+        raise click.UsageError("Say which service with --service.")
+    from featurelayer.layer import FeatureLayer
+
+    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    models = layer.dbt_models(
+        service,
+        labels,
+        label_timestamp=label_timestamp,
+        keys=pairs_given("--key REQUEST_KEY=LABEL_COLUMN", keys),
+        mode=mode,
+        folder=folder,
+    )
+    if action == "write":
+        _write(context, models)
+    else:
+        _check(models)
+
+
+def _write(context: Context, models: tuple[DbtModel, ...]) -> None:
+    from featurelayer.dbt_model import State, write_models
+
+    written = write_models(context.project.root, models)
+    kept = [model for model in models if model.state is not State.ORPHANED]
+    write_table(["FILE", ""], [[str(model.path), "written" if model in written else "unchanged"] for model in kept])
+    for model in models:
+        if model.state is State.ORPHANED:
+            context.console.warn(str(model.problem()))
+
+
+def _check(models: tuple[DbtModel, ...]) -> None:
+    from featurelayer.errors import OutdatedModel
+
+    write_table(["FILE", ""], [[str(model.path), str(model.state)] for model in models])
+    for model in models:
+        lines = list(model.diff())
+        more = len(lines) - _DIFF_LINES
+        click.echo(
+            "".join(f"{line}\n" for line in lines[:_DIFF_LINES]) + (f"... {more} lines more\n" if more > 0 else ""),
+            nl=False,
+        )
+    problems = [problem for model in models if (problem := model.problem())]
+    if problems:
+        raise OutdatedModel(problems)
