@@ -9,18 +9,28 @@
 Needs boto3 (for DynamoDB) and msgspec, nothing else. `MemoryStore` stands in for a real store in your tests.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from featurelayer.online.base import Item, LiveKey, OnlineStore, StoreUrl, Written, open_store
 from featurelayer.online.client import FeatureClient
 from featurelayer.online.definitions import ServiceDefinition, service_definition
+from featurelayer.online.metrics import LookupMetrics
 from featurelayer.online.stores.memory import MemoryStore
 from featurelayer.online.vector import FeatureValue, FeatureVector, Status
 
+if TYPE_CHECKING:
+    from featurelayer.online.aio import AsyncFeatureClient
+
 __all__ = [
+    "AsyncFeatureClient",
     "FeatureClient",
     "FeatureValue",
     "FeatureVector",
     "Item",
     "LiveKey",
+    "LookupMetrics",
     "MemoryStore",
     "OnlineStore",
     "ServiceDefinition",
@@ -30,3 +40,13 @@ __all__ = [
     "open_store",
     "service_definition",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the client for asyncio when it is first used: asyncio costs as much to import as all of this."""
+    if name != "AsyncFeatureClient":
+        raise AttributeError(f"module 'featurelayer.online' has no attribute '{name}'")
+    from featurelayer.online.aio import AsyncFeatureClient
+
+    globals()[name] = AsyncFeatureClient
+    return AsyncFeatureClient

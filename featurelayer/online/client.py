@@ -8,16 +8,16 @@ only at the first lookup (the definition and the schemas are read) and when the 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from featurelayer.errors import ConfigError, Problem, StoredSchemaMismatch, UnknownNameError
+from featurelayer.errors import StoredSchemaMismatch, UnknownNameError
 from featurelayer.online.base import Item, ItemKey, OnlineStore, open_store
+from featurelayer.online.cache import ItemCache
 from featurelayer.online.codec import RowCodec, to_microseconds
 from featurelayer.online.definitions import (
     SCHEMAS,
@@ -28,35 +28,57 @@ from featurelayer.online.definitions import (
     commit_key,
     service_key,
 )
+from featurelayer.online.metrics import OnLookup, Trace
+from featurelayer.online.pins import Pin, pins_of, read_lock
 from featurelayer.online.serving import ServingPlan
 from featurelayer.online.vector import FeatureVector
 
 T = TypeVar("T")
 
-_DEADLINE = timedelta(seconds=3)
-_REFRESH = timedelta(seconds=10)
+DEADLINE = 3.0
+REFRESH = timedelta(seconds=10)
+CACHE_ITEMS = 10_000
 
 
 class FeatureClient:
-    """Looks features up in an online store. Safe to share between threads; close it, or use it in a `with`.
+    """Looks features up in an online store. Safe to share between threads and to use after a fork; close it at the end.
 
     `pins` maps a service to the fingerprint it must be served with; `refresh` is how old the client's copy of a
-    service's pointer and of a view's freshness may be.
+    service's pointer and of a view's freshness may be. `cache` keeps up to `cache_items` items in the process for that
+    long; it is off unless given. `on_lookup` is called with the `LookupMetrics` of every lookup.
     """
 
     def __init__(
-        self, store: OnlineStore, *, pins: Mapping[str, str] | None = None, refresh: timedelta = _REFRESH
+        self,
+        store: OnlineStore,
+        *,
+        pins: Mapping[str, str] | None = None,
+        refresh: timedelta = REFRESH,
+        cache: timedelta | None = None,
+        cache_items: int = CACHE_ITEMS,
+        on_lookup: OnLookup | None = None,
     ) -> None:
         self.store = store
-        self._pins = dict(pins or {})
+        self._pins = pins_of(pins or {})
         self._refresh = refresh.total_seconds()
+        self._cache = ItemCache(seconds=cache.total_seconds(), size=cache_items) if cache else None
+        self._on_lookup = on_lookup
         # Each value is replaced whole, so threads see the old or the new and need no lock.
         self._plans: dict[str, _Known[ServingPlan]] = {}
-        self._commits: dict[str, _Known[int | None]] = {}
+        self._commits: dict[str, _Known[ViewCommit | None]] = {}
         self._codecs: dict[str, RowCodec] = {}
 
     @classmethod
-    def connect(cls, url: str, *, lock: str | Path | None = None, refresh: timedelta = _REFRESH) -> Self:
+    def connect(
+        cls,
+        url: str,
+        *,
+        lock: str | Path | None = None,
+        refresh: timedelta = REFRESH,
+        cache: timedelta | None = None,
+        cache_items: int = CACHE_ITEMS,
+        on_lookup: OnLookup | None = None,
+    ) -> Self:
         """Return a client of the store at `url` (see `open_store`).
 
         `lock` is the lock file of a training set: its service is served with exactly the features, order and types the
@@ -66,14 +88,15 @@ class FeatureClient:
             ConfigError: the address or the lock file is not understood.
             StoredSchemaMismatch: the store does not hold the service as the lock file has it.
         """
-        pins = dict([_locked_service(Path(lock))]) if lock is not None else {}
-        client = cls(open_store(url), pins=pins, refresh=refresh)
-        try:
-            for name in pins:
-                client.service(name)
-        except BaseException:
-            client.close()
-            raise
+        pin = read_lock(lock) if lock is not None else None
+        client = cls(open_store(url), refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup)
+        if pin is not None:
+            client._pins[pin.service] = pin
+            try:
+                client.service(pin.service)
+            except BaseException:
+                client.close()
+                raise
         return client
 
     def lookup(
@@ -83,21 +106,23 @@ class FeatureClient:
         *,
         now: datetime | None = None,
         consistent: bool = False,
-        deadline: timedelta | None = _DEADLINE,
+        deadline: float | timedelta | None = DEADLINE,
     ) -> FeatureVector:
         """Return the features of one request: `lookup("late_arrival", {"tailnum": "N14228", "origin": "EWR"})`.
 
         `service` may be pinned, `late_arrival@<fingerprint>`. A key that is None, or that nothing is stored for, gives
         missing features and no error. `now` decides age and expiry (a naive time is UTC) and hides later events; the
         store keeps the newest row alone, so what came before it can't be looked up. `consistent` reads what was
-        last written, at twice the price on DynamoDB.
+        last written, past the cache, at twice the price on DynamoDB. `deadline` is seconds, or a timedelta.
 
         Raises:
             UnknownNameError: there is no such service in the store.
             PlanError: request keys are missing or unknown; all of them are listed.
             CodecError: a key's value is not of the key's type.
             StaleFeature: a view is stale and says `on_stale: raise`.
+            StoredSchemaMismatch: a pinned service is not, or no longer, what the store can serve.
             DeadlineExceeded: not everything was read within `deadline`; nothing is silently left out.
+            OnlineStoreError: the store failed: StoreThrottled, StoreUnavailable, StoreNotFound, or access was denied.
         """
         return self.lookup_many(service, [request], now=now, consistent=consistent, deadline=deadline)[0]
 
@@ -108,24 +133,47 @@ class FeatureClient:
         *,
         now: datetime | None = None,
         consistent: bool = False,
-        deadline: timedelta | None = _DEADLINE,
+        deadline: float | timedelta | None = DEADLINE,
     ) -> list[FeatureVector]:
         """Return one vector per request, in their order, from one call to the store; raises as `lookup` does."""
-        until = monotonic() + deadline.total_seconds() if deadline is not None else None
+        return self._lookup_until(service, requests, now, consistent, deadline_at(deadline))
+
+    def _lookup_until(
+        self,
+        service: str,
+        requests: Sequence[Mapping[str, Any]],
+        now: datetime | None,
+        consistent: bool,
+        until: float | None,
+    ) -> list[FeatureVector]:
+        if self._on_lookup is None:
+            return self._answer(service, requests, now, _Reading(self.store, consistent, until, None))
+        trace, failure = Trace(), None
+        try:
+            return self._answer(service, requests, now, _Reading(self.store, consistent, until, trace))
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            trace.report(self._on_lookup, service, len(requests), failure)
+
+    def _answer(
+        self, service: str, requests: Sequence[Mapping[str, Any]], now: datetime | None, reading: _Reading
+    ) -> list[FeatureVector]:
         moment = to_microseconds(now if now is not None else datetime.now(UTC))
         name = self._pinned(service)
-        plan = self._plan(name, until).value
+        plan = self._plan(name, reading).value
         while True:
             keys = plan.item_keys(requests)
-            wanted = {key for row in keys for key in row if key is not None}
             due = self._due(name, plan)
-            items = self.store.read(wanted | due, consistent=consistent, deadline=until)
+            items = reading.items({key for row in keys for key in row if key is not None}, due, self._cache)
             newer = self._learn(name, plan, due, items)
             if newer is plan:
                 break
             plan = newer
-        self._learn_schemas(items, until)
-        source_times = {sk: self._commits[sk].value for sk in plan.watched}
+        self._learn_schemas({item.schema for item in items.values() if item.schema}, reading)
+        commits = {sk: self._commits[sk].value for sk in plan.watched}
+        source_times = {sk: commit.source_time if commit is not None else None for sk, commit in commits.items()}
         stale = plan.stale_views(source_times, moment)
         # At a time that was asked for, later events have not happened. By its own clock a reader may be a little behind
         # the warehouse, and a value that is there has happened.
@@ -137,9 +185,9 @@ class FeatureClient:
 
         Raises:
             UnknownNameError: there is no such service in the store.
-            StoredSchemaMismatch: the store lacks the pinned fingerprint.
+            StoredSchemaMismatch: the store lacks the pinned fingerprint, or its values no longer fit it.
         """
-        return self._plan(self._pinned(name), None).value.definition
+        return self._plan(self._pinned(name), _Reading(self.store, False, None, None)).value.definition
 
     def services(self) -> list[str]:
         """Return the names of the services that the store can serve, sorted."""
@@ -163,19 +211,39 @@ class FeatureClient:
         pin = self._pins.get(name)
         if pin is None:
             return service
-        if fingerprint and fingerprint != pin:
-            raise StoredSchemaMismatch(f"service {service} was asked for, but this client is pinned to {name}@{pin}")
-        return f"{name}@{pin}"
+        if fingerprint and fingerprint != pin.fingerprint:
+            raise StoredSchemaMismatch(
+                f"service {service} was asked for, but this client is pinned to {name}@{pin.fingerprint}"
+            )
+        return f"{name}@{pin.fingerprint}"
 
-    def _plan(self, name: str, until: float | None) -> _Known[ServingPlan]:
+    def _plan(self, name: str, reading: _Reading) -> _Known[ServingPlan]:
         known = self._plans.get(name)
         if known is None:
             key = service_key(name)
-            item = self.store.read([key], deadline=until).get(key)
+            item = reading.now([key]).get(key)
             if item is None:
                 raise self._unknown_service(name)
-            known = self._plans[name] = _Known(ServingPlan(ServiceDefinition.from_item(item)), item.version)
+            known = _Known(ServingPlan(ServiceDefinition.from_item(item)), item.version)
+            plain, _, fingerprint = name.partition("@")
+            if fingerprint:
+                pin = self._pins.get(plain) or Pin(service=plain, fingerprint=fingerprint)
+                self._check_pinned(pin, known.value, reading)
+            self._plans[name] = known
         return known
+
+    def _check_pinned(self, pin: Pin, plan: ServingPlan, reading: _Reading) -> None:
+        """Hold what is stored by now to what is pinned: the definition, and what its views' exports hold."""
+        pin.check(plan.definition)
+        commits = reading.now([commit_key(view.sk) for view in plan.views])
+        schemas = {sk.removesuffix("#commit"): ViewCommit.from_item(item).schema for (_, sk), item in commits.items()}
+        self._learn_schemas(set(schemas.values()), reading)
+        problems = plan.mismatches({sk: self._codecs[schema] for sk, schema in schemas.items()})
+        if problems:
+            raise StoredSchemaMismatch(
+                "\n".join(problems) + f"\n  at   {plan.label}, as a training set had it\n"
+                "  fix  train again with the current definition, or give the changed view a new version"
+            )
 
     def _unknown_service(self, name: str) -> Exception:
         stored = self.store.names(SERVICES)
@@ -214,18 +282,17 @@ class FeatureClient:
         self._plans[name] = _Known(known.value, max(item.version, known.version))
         return self._plans[name].value
 
-    def _newer_commit(self, sk: str, item: Item | None) -> _Known[int | None]:
+    def _newer_commit(self, sk: str, item: Item | None) -> _Known[ViewCommit | None]:
         known = self._commits.get(sk)
         if item is not None and (known is None or item.version >= known.version):
-            return _Known(ViewCommit.from_item(item).source_time, item.version)
+            return _Known(ViewCommit.from_item(item), item.version)
         return _Known(known.value, known.version) if known is not None else _Known(None, 0)
 
-    def _learn_schemas(self, items: Mapping[ItemKey, Item], until: float | None) -> None:
-        named = {item.schema for item in items.values() if item.schema}
+    def _learn_schemas(self, named: set[str], reading: _Reading) -> None:
         unknown = named - self._codecs.keys()
         if not unknown:
             return
-        found = self.store.read([(SCHEMAS, schema) for schema in sorted(unknown)], consistent=True, deadline=until)
+        found = reading.now([(SCHEMAS, schema) for schema in sorted(unknown)], consistent=True)
         lacking = sorted(schema for schema in unknown if (SCHEMAS, schema) not in found)
         if lacking:
             raise StoredSchemaMismatch(
@@ -246,20 +313,38 @@ class _Known(Generic[T]):
         self.read_at = monotonic()
 
 
-def _locked_service(path: Path) -> tuple[str, str]:
-    """Return the service and fingerprint that a training set's lock file names."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _bad_lock(path, "there is no such lock file") from None
-    except (ValueError, OSError) as error:
-        raise _bad_lock(path, f"the lock file can't be read: {error}") from error
-    service = content.get("service") if isinstance(content, dict) else None
-    if not isinstance(service, dict) or not all(isinstance(service.get(key), str) for key in ("name", "fingerprint")):
-        raise _bad_lock(path, "the lock file names no service and fingerprint")
-    return service["name"], service["fingerprint"]
+class _Reading:
+    """How one lookup reads: consistently or not, until when, and counted or not."""
+
+    __slots__ = ("_consistent", "_store", "_trace", "_until")
+
+    def __init__(self, store: OnlineStore, consistent: bool, until: float | None, trace: Trace | None) -> None:
+        self._store, self._consistent, self._until, self._trace = store, consistent, until, trace
+
+    def now(self, keys: Collection[ItemKey], *, consistent: bool = False) -> dict[ItemKey, Item]:
+        """Return what the store has for the keys."""
+        usage = self._trace.usage if self._trace is not None else None
+        return self._store.read(keys, consistent=consistent, deadline=self._until, usage=usage)
+
+    def items(self, wanted: set[ItemKey], due: set[ItemKey], cache: ItemCache | None) -> dict[ItemKey, Item]:
+        """Return the wanted items, as far as may be from the cache, and what else is due."""
+        if self._trace is not None:
+            self._trace.items = len(wanted)
+        if cache is None:
+            return self.now(wanted | due, consistent=self._consistent)
+        known, unknown = cache.find(wanted) if not self._consistent else ({}, wanted)
+        if self._trace is not None:
+            self._trace.cached = len(wanted) - len(unknown)
+        if unknown or due:
+            began = monotonic()
+            read = self.now(unknown | due, consistent=self._consistent)
+            cache.keep(unknown, read, began)
+            known |= read
+        return known
 
 
-def _bad_lock(path: Path, what: str) -> ConfigError:
-    fix = "give the .lock.json that `featurelayer build-training-set --service ...` wrote beside the training set"
-    return ConfigError([Problem(what=what, where=str(path), fix=fix)])
+def deadline_at(deadline: float | timedelta | None) -> float | None:
+    """Return the reading of `time.monotonic()` at which a deadline (seconds from now) is over."""
+    if deadline is None:
+        return None
+    return monotonic() + (deadline.total_seconds() if isinstance(deadline, timedelta) else deadline)

@@ -77,6 +77,13 @@ class ServingPlan:
             ))  # fmt: skip
         return frozenset(view.sk for view in stale)
 
+    def mismatches(self, stored: Mapping[str, RowCodec]) -> list[str]:
+        """Return what the newest exports, by `sk`, no longer hold or hold in another type."""
+        return [
+            problem for view in self.views if view.sk in stored
+            for problem in view.mismatches(stored[view.sk])
+        ]  # fmt: skip
+
     def vector(
         self,
         keys: Sequence[ItemKey | None],
@@ -205,6 +212,17 @@ class _ViewPlan:
         if projection.absent:
             row += self._fresh_defaults()
         return projection.pick(row), projection.statuses
+
+    def mismatches(self, codec: RowCodec) -> list[str]:
+        """Return which features a schema lacks, or has in a type of another kind."""
+        types = dict(zip(codec.names, codec.dtypes, strict=True))
+        problems = []
+        for name, dtype in zip(self._names, self._dtypes, strict=True):
+            if name not in types:
+                problems.append(f"{self.sk}: feature '{name}' is no longer exported")
+            elif not _same_kind(types[name], dtype):
+                problems.append(f"{self.sk}: feature '{name}' was {dtype} and is {types[name]} by now")
+        return problems
 
     def _positions(self, codec: RowCodec) -> tuple[int | None, ...]:
         """Return where each feature is in a row; None where it is not, or is of another kind of type by now."""

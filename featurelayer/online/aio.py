@@ -1,0 +1,160 @@
+"""The lookup client for asyncio: the same client, run by threads of its own.
+
+Threads and not asyncio's own sockets: every store and both transports then work alike, a store needs one
+implementation, and a lookup is short. What it costs is a hop to a thread and back per lookup, and as many lookups are
+under way at once as there are threads; the rest wait, inside their deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from featurelayer.online.base import OnlineStore, deadline_exceeded
+from featurelayer.online.client import CACHE_ITEMS, DEADLINE, REFRESH, FeatureClient, deadline_at
+from featurelayer.online.definitions import ServiceDefinition
+from featurelayer.online.forks import renew_after_fork
+from featurelayer.online.metrics import OnLookup
+from featurelayer.online.vector import FeatureVector
+
+T = TypeVar("T")
+
+CONCURRENCY = 32
+
+
+class AsyncFeatureClient:
+    """`FeatureClient` for asyncio: the same names, arguments, results and errors, to be awaited.
+
+    `concurrency` bounds the lookups that are under way at once. A lookup that is cancelled is left behind in its
+    thread, which its deadline ends. `on_lookup` is called in these threads.
+    """
+
+    def __init__(
+        self,
+        store: OnlineStore,
+        *,
+        pins: Mapping[str, str] | None = None,
+        refresh: timedelta = REFRESH,
+        cache: timedelta | None = None,
+        cache_items: int = CACHE_ITEMS,
+        on_lookup: OnLookup | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> None:
+        self._start(
+            FeatureClient(store, pins=pins, refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup),
+            concurrency,
+        )
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        lock: str | Path | None = None,
+        refresh: timedelta = REFRESH,
+        cache: timedelta | None = None,
+        cache_items: int = CACHE_ITEMS,
+        on_lookup: OnLookup | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> Self:
+        """Return a client of the store at `url`, as `FeatureClient.connect` does; it may be awaited, and need not be.
+
+        Opening a store reads nothing. With a `lock` the service is read here and now, which is for a process's start.
+        """
+        client = cls.__new__(cls)
+        client._start(
+            FeatureClient.connect(
+                url, lock=lock, refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup
+            ),
+            concurrency,
+        )
+        return client
+
+    def _start(self, client: FeatureClient, concurrency: int) -> None:
+        self._client, self._concurrency = client, concurrency
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Start without threads."""
+        self._lock = Lock()
+        self._threads: ThreadPoolExecutor | None = None
+
+    @property
+    def store(self) -> OnlineStore:
+        return self._client.store
+
+    async def lookup(
+        self,
+        service: str,
+        request: Mapping[str, Any],
+        *,
+        now: datetime | None = None,
+        consistent: bool = False,
+        deadline: float | timedelta | None = DEADLINE,
+    ) -> FeatureVector:
+        """Return the features of one request, as `FeatureClient.lookup` does, with the same errors."""
+        return (await self.lookup_many(service, [request], now=now, consistent=consistent, deadline=deadline))[0]
+
+    async def lookup_many(
+        self,
+        service: str,
+        requests: Sequence[Mapping[str, Any]],
+        *,
+        now: datetime | None = None,
+        consistent: bool = False,
+        deadline: float | timedelta | None = DEADLINE,
+    ) -> list[FeatureVector]:
+        """Return one vector per request, in their order, from one call to the store."""
+        until = deadline_at(deadline)
+        run = self._run(self._client._lookup_until, service, requests, now, consistent, until)
+        try:
+            async with asyncio.timeout(None if until is None else until - monotonic()) as limit:
+                return await run
+        except TimeoutError:
+            if limit.expired():
+                raise deadline_exceeded() from None
+            raise
+
+    async def service(self, name: str) -> ServiceDefinition:
+        """Return the definition that lookups of `name` follow."""
+        return await self._run(self._client.service, name)
+
+    async def services(self) -> list[str]:
+        """Return the names of the services that the store can serve, sorted."""
+        return await self._run(self._client.services)
+
+    async def close(self) -> None:
+        """Release the store's connections and the threads."""
+        await self._run(self._client.close)
+        with self._lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Let `await AsyncFeatureClient.connect(...)` be written, too."""
+        return self
+        yield
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="featurelayer-lookup")
+            threads = self._threads
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)

@@ -1,0 +1,63 @@
+"""What a lookup took, for whoever counts: handed to the client's `on_lookup`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+import msgspec
+
+from featurelayer.online.base import Usage
+
+
+class LookupMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """One `lookup` or `lookup_many`, whether it succeeded or not.
+
+    `items` were needed (entities times views, each once), `cached` of them came from the process's own cache; `calls`
+    went to the store and brought `bytes`, `retries` of them were attempts beyond the first. `error` is the name of the
+    exception, if there was one.
+    """
+
+    service: str
+    requests: int
+    items: int
+    cached: int
+    calls: int
+    bytes: int
+    retries: int
+    milliseconds: float
+    error: str | None
+
+
+OnLookup = Callable[[LookupMetrics], object]
+
+
+class Trace:
+    """Counts along one lookup."""
+
+    __slots__ = ("_started", "cached", "items", "usage")
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.items = self.cached = 0
+        self._started = perf_counter()
+
+    def report(self, hook: OnLookup, service: str, requests: int, error: BaseException | None) -> None:
+        """Tell the hook. Whatever it raises is logged and goes no further: counting must not break serving."""
+        metrics = LookupMetrics(
+            service=service,
+            requests=requests,
+            items=self.items,
+            cached=self.cached,
+            calls=self.usage.calls,
+            bytes=self.usage.bytes,
+            retries=self.usage.retries,
+            milliseconds=(perf_counter() - self._started) * 1000,
+            error=type(error).__name__ if error is not None else None,
+        )
+        try:
+            hook(metrics)
+        except Exception:  # noqa: BLE001 (whatever it is)
+            import logging
+
+            logging.getLogger(__name__).warning("on_lookup failed", exc_info=True)
