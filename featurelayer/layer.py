@@ -44,14 +44,17 @@ from featurelayer.training import (
     run_step,
 )
 from featurelayer.training.explain import Explanation, explain_row
-from featurelayer.training.labels import as_labels, labels_name, recorded_path
-from featurelayer.training.lock import LockedRequest
+from featurelayer.training.labels import as_labels, labels_name, locked_labels, recorded_path
+from featurelayer.training.lock import LockedRequest, read_lock
 from featurelayer.warehouse import Warehouse, connect
 from featurelayer.warehouse.base import Source
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from featurelayer.dbt_model import DbtModel
     from featurelayer.export import ViewExport
+    from featurelayer.training.reasons import Reproduction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +128,7 @@ class FeatureLayer:
         label_timestamp: str | None = None,
         keys: Mapping[str, str] | None = None,
         mode: str = "known_at",
+        compare_modes: bool = False,
         csv_types: bool = False,
         writable: bool = False,
         progress: Progress | None = None,
@@ -140,6 +144,7 @@ class FeatureLayer:
             keys: label column by request key, where they differ.
             mode: `known_at` (the contract); `as_served`, what the newest export that had finished by then had seen; or
                 `event_time`, to measure what ignoring available times would give.
+            compare_modes: also build the other modes and report, per feature, the share of cells that differ.
             csv_types: let the engine guess the types of a CSV's other columns instead of leaving them text.
             writable: open the warehouse for writing, as `to_table` needs.
             progress: called before each step with its name, its number and the number of steps.
@@ -165,6 +170,8 @@ class FeatureLayer:
                 mode=mode,
                 csv_types=csv_types,
             )
+            if compare_modes:
+                request = replace(request, compare_modes=True, ledger=self._known_ledger(warehouse))
             return build_training_set(warehouse, request, progress=progress)
         except BaseException:
             warehouse.close()
@@ -239,6 +246,44 @@ class FeatureLayer:
             )
             return explain_row(warehouse, request, row)
 
+    def reproduce(
+        self, lock: str | Path | Mapping[str, Any], labels: Any = None, *, progress: Progress | None = None
+    ) -> Reproduction:
+        """Make a training set again and say whether it is identical, or which columns differ, in how many rows and why.
+
+        The old output is read if it still lies beside the lock; nothing is written.
+
+        Args:
+            lock: the path of a `.lock.json`, or what `TrainingSet.lock` was.
+            labels: the labels of that build, as in `build_training_set`, if they are not where the lock says.
+            progress: called before each step with its name, its number and the number of steps.
+
+        Raises:
+            LockError: it is no lock, was edited, or is of another version.
+            LabelError: the labels are gone, or not those of the build.
+            WarehouseError: the engine failed.
+        """
+        from featurelayer.training.reproduce import reproduce
+
+        locked = read_lock(lock)
+        given = as_labels(locked_labels(locked, self.project.root) if labels is None else labels)
+        asked, none = locked.request, FeatureService(name="", views=(), request_keys=())
+        known = {name: self.registry.views[name] for name in locked.views if name in self.registry.views}
+        with closing(self._connect()) as warehouse:
+            source, name = self._label_source(warehouse, given, csv_types=asked.csv_types)
+            base = Request(
+                service=none,
+                views={},
+                labels=source,
+                labels_name=name,
+                provenance=self._provenance(none, known),
+                label_timestamp=locked.labels.timestamp,
+                keys=asked.keys,
+                mode=_mode(asked.mode),
+                ledger=self._known_ledger(warehouse) if asked.mode == Mode.AS_SERVED else None,
+            )
+            return reproduce(warehouse, locked, self.registry, base, progress=progress)
+
     def dbt_models(
         self,
         service: str | None = None,
@@ -301,10 +346,7 @@ class FeatureLayer:
         found = self._service(service, features, label_timestamp)
         views = {join.view: self.registry.views[join.view] for join in found.views}
         frame = as_labels(_given_labels(found, labels))
-        if isinstance(frame, str):
-            source, name = self._relation_labels(warehouse, frame)
-        else:
-            source, name = warehouse.attach(frame, csv_types=csv_types), labels_name(frame)
+        source, name = self._label_source(warehouse, frame, csv_types=csv_types)
         return Request(
             service=found,
             views=views,
@@ -325,10 +367,10 @@ class FeatureLayer:
 
     def _known_ledger(self, warehouse: Warehouse) -> Ledger | None:
         """The export ledger, if the warehouse has one."""
-        ledger = self._ledger
         try:
+            ledger = self._ledger
             warehouse.describe(ledger.relation)
-        except RelationNotBuilt:
+        except (ConfigError, RelationNotBuilt):
             return None
         return ledger
 
@@ -345,6 +387,14 @@ class FeatureLayer:
         if name is not None:
             return self.registry.service(name)
         return replace(self.registry.adhoc_service(features, label_timestamp), name="")
+
+    def _label_source(
+        self, warehouse: Warehouse, labels: Path | str | pa.Table, *, csv_types: bool
+    ) -> tuple[Source, str]:
+        """Labels as rows of the warehouse's SQL, and what the lock calls them."""
+        if isinstance(labels, str):
+            return self._relation_labels(warehouse, labels)
+        return warehouse.attach(labels, csv_types=csv_types), labels_name(labels)
 
     def _relation_labels(self, warehouse: Warehouse, name: str) -> tuple[Source, str]:
         """Labels that are in the warehouse: a dbt model by name, else a relation as SQL writes it."""

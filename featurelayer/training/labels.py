@@ -10,6 +10,8 @@ from featurelayer.errors import LabelError, Problem
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from featurelayer.training.lock import Lock
+
 _FILES = (".parquet", ".csv")
 
 
@@ -69,6 +71,26 @@ def recorded_path(path: Path | pa.Table, project: Path) -> str | None:
         if path.resolve().is_relative_to(folder.resolve()):
             return path.resolve().relative_to(folder.resolve()).as_posix()
     return path.name
+
+
+def locked_labels(lock: Lock, project: Path) -> Path | str:
+    """Return the labels that a lock names: a file from here, from the lock or from the project, or a relation.
+
+    Raises:
+        LabelError: they were a frame in memory, or the file is in none of these places.
+    """
+    fix = "name the labels of that build with --labels"
+    said = lock.request.labels
+    if said is None:
+        what = f"the labels of {lock.name} were a frame in memory, which it does not hold"
+        raise LabelError([Problem(what=what, fix=fix)])
+    if not said.lower().endswith(_FILES):
+        return said
+    folders = [Path(), *([lock.path.parent] if lock.path else []), project]
+    found = next((folder / said for folder in folders if (folder / said).is_file()), None)
+    if found is None:
+        raise LabelError([Problem(what=f"the labels of {lock.name} are gone: there is no file {said}", fix=fix)])
+    return found
 
 
 def labels_name(labels: Path | pa.Table) -> str:

@@ -291,7 +291,9 @@ def _lock(document: Any, path: Path | None) -> Lock:
     if "seal" not in document:
         raise _refused("the lock is of an earlier featurelayer and does not say what a rebuild needs", path, again)
     if sealed(document)["seal"] != document["seal"]:
-        raise _refused("the lock was changed after it was written, so it proves nothing", path, f"restore it, or {again}")
+        raise _refused(
+            "the lock was changed after it was written, so it proves nothing", path, f"restore it, or {again}"
+        )
     try:
         lock = msgspec.convert({**document, "path": None}, Lock)
     except msgspec.ValidationError as error:

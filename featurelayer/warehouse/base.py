@@ -60,6 +60,9 @@ class Warehouse(Protocol):
     def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
         """Write a query's rows to a file in their order and return how many there were."""
 
+    def as_text(self, query: str, columns: Sequence[str]) -> str:
+        """Return the query with these columns as the text that `write_file` puts into a CSV."""
+
     def write_table(
         self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
     ) -> None:

@@ -225,6 +225,10 @@ class DuckDBWarehouse:
                 rows += batch.num_rows
         return rows
 
+    def as_text(self, query: str, columns: Sequence[str]) -> str:
+        texts = ", ".join(f"CAST({_name(column)} AS VARCHAR) AS {_name(column)}" for column in columns)
+        return f"SELECT * REPLACE ({texts}) FROM (\n{query}\n)"  # noqa: S608 (names are quoted, the query is ours)
+
     def write_table(
         self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
     ) -> None:

@@ -1,0 +1,71 @@
+"""Make a training set again from its lock and say whether it is identical, or what differs and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.output import write_json, write_table
+
+if TYPE_CHECKING:
+    from featurelayer.training.reasons import ColumnDifference, Reproduction
+
+
+@click.command(help=__doc__)
+@click.argument("lock", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH.lock.json")
+@click.option(
+    "--labels", metavar="PATH|RELATION", help="The labels of that build [default: where the lock says they were]."
+)
+@click.option(
+    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the findings look."
+)
+@project_options
+def command(context: Context, lock: Path, labels: str | None, output_format: str) -> int:
+    """Reproduce a training set; 1 if it is not identical."""
+    from featurelayer.cli.progress import steps
+    from featurelayer.layer import FeatureLayer
+
+    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    with steps(context.console) as progress:
+        found = layer.reproduce(lock, labels, progress=progress)
+    if output_format == "json":
+        write_json(found.to_dict())
+    else:
+        _write(found)
+    return 0 if found.identical else 1
+
+
+def _write(found: Reproduction) -> None:
+    if found.differences:
+        table = [
+            [column.name, _count(column, found.rows), ", ".join(map(str, column.examples))]
+            for column in found.differences
+        ]
+        write_table(["column", "rows that differ", "first of them, from 0"], table)
+        click.echo()
+    for reason in found.reasons:
+        click.echo(f"request: {reason}")
+    for join in found.joins:
+        for reason in join.reasons:
+            click.echo(f"{join.name}: {reason}")
+    for note in found.notes:
+        click.echo(f"without effect: {note}")
+    if found.joins or found.reasons or found.notes:
+        click.echo()
+    click.echo(_verdict(found))
+
+
+def _count(column: ColumnDifference, rows: int) -> str:
+    return f"unknown: {column.unknown}" if column.rows is None else f"{column.rows:,} of {rows:,}"
+
+
+def _verdict(found: Reproduction) -> str:
+    size = f"{found.rows:,} rows x {found.columns} columns"
+    if found.identical:
+        return f"identical to {found.lock}: {size}"
+    if not found.differences:
+        return f"the columns of {found.lock} are identical ({size}), but the request gives others now"
+    return f"{len(found.differences)} of {found.columns} columns differ from {found.lock}"

@@ -1,0 +1,199 @@
+"""Two outputs side by side: which rows differ, and what is known of the rows of the view that they got.
+
+Both are read as streams, so only counts, a few row numbers and the ids of tied labels are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import reduce
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from featurelayer.training.lock import Lock
+from featurelayer.warehouse.compare import differing, side_by_side
+from featurelayer.warehouse.digest import TableDigest
+
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldOutput:
+    """The file that the lock was written beside, still as it was then. A CSV is read as text."""
+
+    path: Path
+    is_text: bool
+
+    @contextmanager
+    def batches(self, columns: Sequence[str]) -> Iterator[Iterator[pa.RecordBatch]]:
+        """Give these columns as a stream."""
+        if self.is_text:
+            with _open_csv(self.path, columns) as reader:
+                yield (batch for batch in reader)
+            return
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.path, memory_map=True) as file:
+            yield file.iter_batches(columns=list(columns))
+
+
+@dataclass(slots=True, kw_only=True)
+class ColumnTally:
+    """How many rows of a column differ, and the numbers of the first of them, counted from 0."""
+
+    rows: int = 0
+    examples: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class JoinTally:
+    """Labels by what is known of the row that they get now. All but `late_anywhere` are among those that differ.
+
+    `late` rows arrived after the build, `missing` labels find no row, `tied` ones got theirs by its content alone, and
+    `unexplained` is none of these. `late_anywhere` are all labels whose row arrived after the build.
+    """
+
+    differing: int = 0
+    late: int = 0
+    missing: int = 0
+    tied: int = 0
+    unexplained: int = 0
+    late_anywhere: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A join with columns that differ, and the columns beside them that tell of its row.
+
+    `present` is never NULL where there is a row; `tied` are the ids of labels that only content gave a row, ascending.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    present: str | None
+    arrivals: tuple[str, ...]
+    tied: pa.Int64Array
+    tally: JoinTally = field(default_factory=JoinTally)
+
+
+def old_output(lock: Lock) -> OldOutput | str:
+    """Return the output beside a lock, if it still is what the lock says, else why there is nothing to compare with."""
+    if lock.path is None or lock.output is None:
+        return "the lock names no file"
+    path = lock.path.parent / lock.output.file
+    if not path.is_file():
+        return f"{path.name} is gone"
+    changed = f"{path.name} is no longer the file that the lock describes"
+    if lock.output.sha256 is not None:
+        with path.open("rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == lock.output.sha256
+        return OldOutput(path=path, is_text=True) if same else changed
+    return OldOutput(path=path, is_text=False) if _parquet_checksums(path) == lock.columns else changed
+
+
+def tally(
+    old: Iterable[pa.RecordBatch] | None,
+    new: Iterable[pa.RecordBatch],
+    watched: Sequence[Watched],
+    since: datetime,
+) -> dict[str, ColumnTally]:
+    """Count what differs, into the tallies of `watched` and by column; without `old` only what arrived is known."""
+    columns = {name: ColumnTally() for join in watched for name in join.columns}
+    pairs = side_by_side(old, new) if old is not None else ((None, batch) for batch in new)
+    start = 0
+    for before, now in pairs:
+        for join in watched:
+            late = _arrived_after(join, now, since)
+            join.tally.late_anywhere += _count(late)
+            if before is not None:
+                masks = {name: differing(before.column(name), now.column(name)) for name in join.columns}
+                for name, mask in masks.items():
+                    _add(columns[name], mask, start)
+                _explain(join, reduce(pc.or_, masks.values()), late, now, start)
+        start += now.num_rows
+    return columns if old is not None else {}
+
+
+def _explain(join: Watched, different: pa.BooleanArray, late: pa.BooleanArray, now: pa.RecordBatch, start: int) -> None:
+    rows = pa.array(range(start, start + now.num_rows), pa.int64())
+    nearby = join.tied.slice(_position(join.tied, start), now.num_rows)
+    tied = pc.is_in(rows, value_set=nearby)
+    missing = pc.is_null(now.column(join.present)) if join.present else _none(now.num_rows)
+    known = pc.or_(pc.or_(late, tied), missing)
+    join.tally.differing += _count(different)
+    join.tally.late += _count(pc.and_(different, late))
+    join.tally.missing += _count(pc.and_(different, missing))
+    join.tally.tied += _count(pc.and_(different, tied))
+    join.tally.unexplained += _count(pc.and_not(different, known))
+
+
+def _position(ids: pa.Int64Array, start: int) -> int:
+    """Where the ids from `start` on begin; they ascend."""
+    low, high = 0, len(ids)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if ids[middle].as_py() < start else (low, middle)
+    return low
+
+
+def _add(column: ColumnTally, mask: pa.BooleanArray, start: int) -> None:
+    count = _count(mask)
+    if count and len(column.examples) < _EXAMPLES:
+        first = pc.indices_nonzero(mask).slice(0, _EXAMPLES - len(column.examples))
+        column.examples += [start + row for row in first.to_pylist()]
+    column.rows += count
+
+
+def _arrived_after(join: Watched, batch: pa.RecordBatch, since: datetime) -> pa.BooleanArray:
+    naive = pa.timestamp("us")
+    moment = pa.scalar(since.astimezone(UTC).replace(tzinfo=None), naive)
+    found = _none(batch.num_rows)
+    for name in join.arrivals:
+        times = pc.cast(batch.column(name), naive, safe=False)
+        found = pc.or_(found, pc.fill_null(pc.greater(times, moment), False))
+    return found
+
+
+def _none(rows: int) -> pa.BooleanArray:
+    return pa.repeat(pa.scalar(False), rows)
+
+
+def _count(mask: pa.BooleanArray) -> int:
+    return int(mask.true_count)
+
+
+def _parquet_checksums(path: Path) -> dict[str, str] | None:
+    """The checksums of a parquet file's columns, or None if it is none."""
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            digest = TableDigest(file.schema_arrow.names)
+            for batch in file.iter_batches():
+                digest.update(batch)
+            return digest.finish()
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def _open_csv(path: Path, columns: Sequence[str]) -> pa.csv.CSVStreamingReader:
+    """Read a CSV as it was written: every value as text, an empty one as NULL, a quoted empty one as no text."""
+    from pyarrow import csv
+
+    return csv.open_csv(
+        path,
+        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string()),
+            include_columns=list(columns),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )

@@ -1,0 +1,264 @@
+"""A training set made again from its lock, and column by column whether it is the same, and if not, why.
+
+The joins are those of the lock, the definitions those of today, each with its times as further columns: they tell of
+the row that a label gets now when it arrived. What can't be joined any more is left out and reported, the rest is
+compared. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from featurelayer.errors import LabelError, PlanError, Problem
+from featurelayer.registry import Registry
+from featurelayer.sql.compiler import compile_opening
+from featurelayer.sql.extent import late_rows
+from featurelayer.sql.plan import Mode
+from featurelayer.training.build import Progress, Request, build_training_set, plan_request, run_checks
+from featurelayer.training.differences import ColumnTally, OldOutput, Watched, old_output, tally
+from featurelayer.training.lock import Lock, LockedJoin, read_lock
+from featurelayer.training.reasons import (
+    Cause,
+    ColumnDifference,
+    Facts,
+    JoinDifference,
+    Reason,
+    Reproduction,
+    definition_changes,
+    reasons_of,
+)
+from featurelayer.training.result import TrainingSet
+from featurelayer.training.survey import Surveyed, request_changes, request_of, survey
+from featurelayer.warehouse.base import Warehouse
+
+
+def reproduce(
+    warehouse: Warehouse, lock: Lock, registry: Registry, base: Request, *, progress: Progress | None = None
+) -> Reproduction:
+    """Make a training set again and compare it with its lock.
+
+    `base` is the request with the labels, but without service and views: those follow from the lock.
+
+    Raises:
+        LabelError: the labels are not those of the lock.
+        WarehouseError: the engine failed.
+    """
+    joins, request = _joinable(warehouse, survey(warehouse, lock, registry, base), lock, base)
+    with build_training_set(warehouse, request, progress=progress) as rebuilt:
+        now = read_lock(rebuilt.lock)
+        _same_labels(lock, now)
+        changed = {
+            join.locked.name: tuple(
+                name
+                for name in join.locked.columns
+                if name not in join.lost and now.columns.get(name) != lock.columns[name]
+            )
+            for join in joins
+        }
+        compared = _compare(warehouse, rebuilt, lock, [join for join in joins if changed[join.locked.name]], changed)
+        differences: list[ColumnDifference] = []
+        explained: list[JoinDifference] = []
+        for join in joins:
+            found = tuple(_differences(join, changed[join.locked.name], compared))
+            if found:
+                reasons = _reasons(warehouse, join, lock, now, compared, changed=bool(changed[join.locked.name]))
+                explained.append(JoinDifference(name=join.locked.name, view=join.locked.view, reasons=reasons))
+            differences += found
+    return Reproduction(
+        lock=lock.name,
+        rows=lock.labels.rows,
+        columns=len(lock.columns),
+        differences=tuple(differences),
+        joins=tuple(explained),
+        reasons=tuple(request_changes(lock, registry)),
+        notes=tuple(_notes(joins, lock, now, {join.name for join in explained})),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """What the rows told. `unknown` says why there were no old rows to compare with."""
+
+    columns: Mapping[str, ColumnTally]
+    watched: Mapping[str, Watched]
+    unknown: str
+
+
+def _joinable(
+    warehouse: Warehouse, joins: Sequence[Surveyed], lock: Lock, base: Request
+) -> tuple[list[Surveyed], Request]:
+    """Ask every join alone whether it can be made; leave out what can't, with the planner's reasons."""
+    checked = []
+    for join in joins:
+        cause = Cause.GONE if base.mode is Mode.AS_SERVED and base.ledger is None else Cause.DEFINITION
+        try:
+            if join.view is not None:
+                plan = plan_request(warehouse, request_of([join], lock, base))
+                cause = Cause.IN_PLACE
+                run_checks(warehouse, compile_opening(plan, warehouse.dialect).checks)
+            checked.append(join)
+        except PlanError as error:
+            reasons = tuple(Reason(cause=cause, evidence=problem.what) for problem in error.problems)
+            checked.append(join.without_all(reasons))
+    return checked, request_of([join for join in checked if join.view is not None], lock, base)
+
+
+def _same_labels(lock: Lock, now: Lock) -> None:
+    """Refuse labels that are not those of the lock: whatever came of them could not be compared."""
+    problems = []
+    if now.labels.rows != lock.labels.rows:
+        problems.append(f"{lock.labels.rows:,} rows at the build, {now.labels.rows:,} now")
+    then, there = lock.labels.columns, now.labels.columns
+    gone, added = [name for name in then if name not in there], [name for name in there if name not in then]
+    problems += [f"there is no column '{name}' any more" for name in gone]
+    problems += [f"column '{name}' is new" for name in added]
+    if not gone and not added and then != there:
+        problems.append(f"the columns were in the order {', '.join(then)}, now {', '.join(there)}")
+    if now.labels.rows == lock.labels.rows:
+        other = [name for name in then if name in there and now.columns[name] != lock.columns[name]]
+        if other:
+            problems.append(f"other values, or another order of rows, in {', '.join(other)}")
+    if problems:
+        what = f"the labels {now.labels.source} are not those of {lock.name}: {'; '.join(problems)}"
+        raise LabelError([Problem(what=what, fix="name the labels of that build with --labels")])
+
+
+def _compare(
+    warehouse: Warehouse,
+    rebuilt: TrainingSet,
+    lock: Lock,
+    joins: Sequence[Surveyed],
+    changed: Mapping[str, tuple[str, ...]],
+) -> _Compared:
+    """Read the rebuilt rows, beside the old ones if they are still there."""
+    if not joins:
+        return _Compared(columns={}, watched={}, unknown="")
+    old = old_output(lock)
+    if (
+        isinstance(old, OldOutput)
+        and old.is_text
+        and len({n.casefold() for n in rebuilt.columns}) < len(rebuilt.columns)
+    ):
+        old = f"{old.path.name} has columns that differ in case alone"
+    ids = _tied_labels(warehouse, rebuilt)
+    watched = {
+        join.locked.name: Watched(
+            name=join.locked.name,
+            columns=changed[join.locked.name],
+            present=join.present,
+            arrivals=tuple(join.arrivals),
+            tied=ids.get(join.locked.name, pa.array([], pa.int64())),
+        )
+        for join in joins
+    }
+    names = [name for join in watched.values() for name in join.columns]
+    query = rebuilt.script.query.sql
+    if isinstance(old, OldOutput) and old.is_text:
+        query = warehouse.as_text(query, names)
+    source = old.batches(names) if isinstance(old, OldOutput) else nullcontext(None)
+    with source as before, warehouse.arrow(query) as reader:
+        batches = (pa.RecordBatch.from_arrays(batch.columns, names=list(rebuilt.columns)) for batch in reader)
+        columns = tally(before, batches, tuple(watched.values()), lock.built_at)
+    return _Compared(columns=columns, watched=watched, unknown="" if isinstance(old, OldOutput) else old)
+
+
+def _tied_labels(warehouse: Warehouse, rebuilt: TrainingSet) -> dict[str, pa.Int64Array]:
+    """The ids of the labels that only content gave a row, by join."""
+    found = {}
+    for step in rebuilt.script.steps:
+        if step.report is not None and step.report.tied is not None:
+            ids = warehouse.arrow(step.report.tied.sql).read_all().column(0).cast(pa.int64())
+            found[step.report.join.name] = pa.concat_arrays([*ids.chunks, pa.array([], pa.int64())])
+    return found
+
+
+def _differences(join: Surveyed, changed: Sequence[str], compared: _Compared) -> Iterator[ColumnDifference]:
+    for name in join.locked.columns:
+        if name in join.lost:
+            yield ColumnDifference(name=name, join=join.locked.name, rows=None, unknown="it can't be made again")
+        elif name in changed:
+            found = compared.columns.get(name)
+            yield ColumnDifference(
+                name=name,
+                join=join.locked.name,
+                rows=found.rows if found else None,
+                examples=tuple(found.examples) if found else (),
+                unknown=compared.unknown,
+            )
+
+
+def _reasons(
+    warehouse: Warehouse, join: Surveyed, lock: Lock, now: Lock, compared: _Compared, *, changed: bool
+) -> tuple[Reason, ...]:
+    """Why columns are lost, why the others differ, and that the software is another."""
+    found = list(dict.fromkeys(reason for reasons in join.lost.values() for reason in reasons))
+    if changed:
+        watched = compared.watched[join.locked.name]
+        found += reasons_of(
+            Facts(
+                join=join.locked,
+                rebuilt=_named(now.joins, join.locked.name),
+                then=lock.views[join.locked.view],
+                now=now.views[join.locked.view],
+                before=_report(lock, join.locked.name),
+                after=_report(now, join.locked.name),
+                tally=watched.tally,
+                are_known=not compared.unknown,
+                built_at=lock.built_at,
+                late=_count_late(warehouse, join, lock),
+                arrivals=tuple(join.arrivals.values()),
+            ),
+            tuple(_software(lock, now)),
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def _count_late(warehouse: Warehouse, join: Surveyed, lock: Lock) -> int | None:
+    """How many rows of the view arrived after the build that a label could see by their event time."""
+    if join.view is None or join.event is None or not join.clocks or lock.labels.newest is None:
+        return None
+    query = late_rows(
+        warehouse.dialect,
+        join.view.relation_name,
+        join.event,
+        join.clocks,
+        since=lock.built_at,
+        last=lock.labels.newest,
+    )
+    return int(warehouse.rows(query)[0][0])
+
+
+def _software(lock: Lock, now: Lock) -> Iterator[Reason]:
+    if now.engine != lock.engine:
+        yield Reason(cause=Cause.ENGINE, evidence=f"it was {lock.engine}, is {now.engine}")
+    if now.featurelayer_version != lock.featurelayer_version:
+        evidence = f"it was {lock.featurelayer_version}, is {now.featurelayer_version}"
+        yield Reason(cause=Cause.VERSION, evidence=evidence)
+
+
+def _notes(joins: Sequence[Surveyed], lock: Lock, now: Lock, explained: set[str]) -> Iterator[str]:
+    """Say what has changed and made no difference."""
+    for join in joins:
+        name = join.locked.name
+        if name not in explained and join.locked.view in now.views:
+            rebuilt = _named(now.joins, name)
+            for change in definition_changes(
+                join.locked, rebuilt, lock.views[join.locked.view], now.views[join.locked.view]
+            ):
+                yield f"{name}: {change}"
+    if not explained:
+        yield from map(str, _software(lock, now))
+
+
+def _named(joins: Sequence[LockedJoin], name: str) -> LockedJoin:
+    return next(join for join in joins if join.name == name)
+
+
+def _report(lock: Lock, name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(view for view in lock.report["views"] if view["name"] == name)
+    return found
