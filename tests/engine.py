@@ -20,6 +20,7 @@ class Portable(DuckDB):
     """The portable form in DuckDB's words."""
 
     compile = Dialect.compile
+    query = Dialect.query
     spine_step = Dialect.spine_step
 
 

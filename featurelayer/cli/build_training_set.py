@@ -13,13 +13,16 @@ from featurelayer.cli.output import write_json
 
 if TYPE_CHECKING:
     from featurelayer.training import Report, TrainingSet
+    from featurelayer.training.explain import Explanation
 
 
 @click.command(help=__doc__)
 @click.option("--service", help="The feature service to join.")
 @click.option("--features", help="Features instead of a service: view.feature,view.*")
 @click.option(
-    "--labels", required=True, metavar="PATH|RELATION", help="A .parquet or .csv file, a dbt model, or a relation."
+    "--labels",
+    metavar="PATH|RELATION",
+    help="A .parquet or .csv file, a dbt model, or a relation [default: the service's `labels`].",
 )
 @click.option("--label-timestamp", metavar="COLUMN", help="The label column with the time [default: the service's].")
 @click.option("--key", "keys", multiple=True, metavar="KEY=COLUMN", help="The label column of a request key.")
@@ -36,6 +39,16 @@ if TYPE_CHECKING:
 )
 @click.option("--show-sql", is_flag=True, help="Print the SQL; without an output nothing is run.")
 @click.option(
+    "--explain-row",
+    "row",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Print why the label in row N, counted from 0, gets its values; without an output nothing is written.",
+)
+@click.option(
+    "--compare-modes", is_flag=True, help="Report for each feature the share of cells that differ between the modes."
+)
+@click.option(
     "--csv-types", is_flag=True, help="Guess the types of a CSV's other columns instead of leaving them text."
 )
 @click.option(
@@ -51,13 +64,15 @@ def command(
     context: Context,
     service: str | None,
     features: str | None,
-    labels: str,
+    labels: str | None,
     label_timestamp: str | None,
     keys: tuple[str, ...],
     output: Path | None,
     as_table: str | None,
     mode: str,
+    compare_modes: bool,
     show_sql: bool,
+    row: int | None,
     csv_types: bool,
     lock: Path | None,
     output_format: str,
@@ -65,10 +80,16 @@ def command(
     """Join features to labels and write the set, its lock and its report."""
     if (service is None) == (features is None):
         raise click.UsageError("Say either --service or --features.")
+    if labels is None and features is not None:
+        raise click.UsageError("Say where the labels are: --labels PATH|RELATION.")
     if output is not None and as_table is not None:
         raise click.UsageError("Say either --output or --as-table.")
-    if output is None and as_table is None and not show_sql:
-        raise click.UsageError("Say where it goes: --output PATH.parquet, --as-table NAME, or --show-sql.")
+    writes = output is not None or as_table is not None
+    if not writes and not show_sql and row is None and not compare_modes:
+        raise click.UsageError(
+            "Say where it goes: --output PATH.parquet or --as-table NAME; "
+            "or --show-sql, --explain-row N or --compare-modes."
+        )
     if output is not None and output.suffix.lower() not in (".parquet", ".csv"):
         raise click.UsageError(f"--output must end in .parquet or .csv, not '{output.name}'.")
     from featurelayer.cli.progress import steps
@@ -82,19 +103,30 @@ def command(
         "mode": mode,
         "csv_types": csv_types,
     }
-    if output is None and as_table is None:
-        sys.stdout.write(layer.training_set_sql(service, labels, **request))
+    # First, so that nothing is written if there is no such row.
+    explanation = layer.explain_row(service, labels, row, **request) if row is not None else None
+    as_json = output_format == "json"
+    if not writes and not compare_modes:
+        if show_sql:
+            sys.stdout.write(layer.training_set_sql(service, labels, **request))
+        if explanation is not None:
+            _explain(explanation, as_json=as_json)
         return
     with (
         steps(context.console) as progress,
         layer.build_training_set(
-            service, labels, **request, writable=as_table is not None, progress=progress
+            service,
+            labels,
+            **request,
+            compare_modes=compare_modes,
+            writable=as_table is not None,
+            progress=progress,
         ) as training_set,
     ):
-        written = _write(training_set, output, as_table, lock)
+        written = _write(training_set, output, as_table, lock) if writes else None
         if show_sql:
             sys.stdout.write(training_set.sql)
-        _tell(context, training_set.report, len(training_set.columns), written, as_json=output_format == "json")
+        _tell(context, training_set, written, explanation, as_json=as_json)
 
 
 def _write(training_set: TrainingSet, output: Path | None, as_table: str | None, lock: Path | None) -> str:
@@ -109,15 +141,32 @@ def _write(training_set: TrainingSet, output: Path | None, as_table: str | None,
     return as_table
 
 
-def _tell(context: Context, report: Report, columns: int, written: str, *, as_json: bool) -> None:
+def _tell(
+    context: Context, training_set: TrainingSet, written: str | None, explanation: Explanation | None, *, as_json: bool
+) -> None:
+    report = training_set.report
     if as_json:
-        write_json(report.to_dict() | {"output": written})
+        explained = {} if explanation is None else {"explanation": explanation.to_dict()}
+        write_json(report.to_dict() | {"output": written} | explained)
     else:
         _write_report(report)
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
-        click.echo(f"\n{rows} x {columns} columns in {report.seconds:.1f} s: {written}")
+        place = written or "nothing was written"
+        click.echo(f"\n{rows} x {len(training_set.columns)} columns in {report.seconds:.1f} s: {place}")
+        if explanation is not None:
+            click.echo()
+            _explain(explanation, as_json=False)
     for warning in report.warnings:
         context.console.warn(warning)
+
+
+def _explain(explanation: Explanation, *, as_json: bool) -> None:
+    from featurelayer.cli.explain import write_explanation
+
+    if as_json:
+        write_json(explanation.to_dict())
+    else:
+        write_explanation(explanation)
 
 
 def _write_report(report: Report) -> None:
@@ -142,3 +191,13 @@ def _write_report(report: Report) -> None:
         ["feature", "null", "missing", "expired", "default"],
         [[f.name, share(f.null), share(f.missing), share(f.expired), share(f.default)] for f in report.features],
     )
+    if report.modes is not None:
+        click.echo("\nCells that differ between the modes:\n")
+        pairs = report.modes.pairs
+        write_table(
+            ["feature", *(f"{pair.one} / {pair.other}" for pair in pairs)],
+            [[f.name, *(f"{pair.shares[f.name]:.2%}" for pair in pairs)] for f in report.features],
+        )
+        click.echo()
+        for pair in pairs:
+            click.echo(f"{pair.one} / {pair.other}: {pair.meaning}")

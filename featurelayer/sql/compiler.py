@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from featurelayer.sql.dialects import dialect
-from featurelayer.sql.plan import Opening, Plan, Script
+from featurelayer.sql.plan import Opening, Plan, Script, Statement
 
 
 def compile_plan(plan: Plan, engine: str) -> Script:
@@ -30,6 +32,21 @@ def compile_opening(plan: Plan, engine: str) -> Opening:
         count=writer.count(),
         reaches=tuple(writer.reach(join) for join in plan.joins),
     )
+
+
+def compile_kept(plan: Plan, engine: str, name: str) -> Script:
+    """Return the script of `plan` with a last step that keeps the query's rows in the temporary table `name`."""
+    return dialect(engine).kept(plan, name)
+
+
+def compile_reached(plan: Plan, engine: str) -> Statement:
+    """Return a query that counts, view by view, the labels that an export had reached, once the spine is there."""
+    return dialect(engine).reached(plan)
+
+
+def compile_comparison(engine: str, one: str, other: str, features: Sequence[str]) -> Statement:
+    """Return a query that counts, feature by feature, where the rows of two tables that were kept by id differ."""
+    return dialect(engine).differences(one, other, features)
 
 
 def compile_statement(plan: Plan, engine: str) -> str:

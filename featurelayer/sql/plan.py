@@ -119,13 +119,17 @@ class AsofJoin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A spine and the views joined to it. A plan over `Entities` is a snapshot, over `Labels` a training set."""
+    """A spine and the views joined to it. A plan over `Entities` is a snapshot, over `Labels` a training set.
+
+    `by_id` asks for the labels' row numbers in place of their columns.
+    """
 
     title: str
     spine: Labels | Entities
     joins: tuple[AsofJoin, ...]
     mode: Mode = Mode.KNOWN_AT
     provenance: str = ""
+    by_id: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from featurelayer.sql.compiler import compile_opening, compile_plan
 from featurelayer.sql.plan import Check, Ledger, Mode, Plan, Statement, Step
 from featurelayer.sql.planner import plan_training_set
 from featurelayer.training.lock import LockedRequest, Record, take_record
+from featurelayer.training.modes import compare_modes
 from featurelayer.training.report import Report, ViewReport, feature_reports, view_report
 from featurelayer.training.result import Provenance, TrainingSet
 from featurelayer.warehouse.base import Source, Warehouse
@@ -32,7 +33,7 @@ class Request:
 
     `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say
     where the labels' columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
-    `ledger` is where exports are recorded, if any were. `asked` is the request as the lock says it.
+    `ledger` is where exports are recorded, if any were; `compare_modes` asks how far the modes lie apart. `asked` is the request as the lock says it.
     """
 
     service: FeatureService
@@ -44,6 +45,7 @@ class Request:
     keys: Mapping[str, str] = field(default_factory=dict)
     mode: Mode = Mode.KNOWN_AT
     ledger: Ledger | None = None
+    compare_modes: bool = False
     asked: LockedRequest = field(default_factory=LockedRequest)
 
 
@@ -103,7 +105,7 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
     started, built_at = datetime.now(UTC), warehouse.now()
     plan = plan_request(warehouse, request)
     opening = compile_opening(plan, warehouse.dialect)
-    step_names = ["checks", opening.spine.name, *(join.name for join in plan.joins)]
+    step_names = ["checks", "modes", opening.spine.name, *(join.name for join in plan.joins)]
 
     def tell(done: int) -> None:
         if progress is not None:
@@ -111,14 +113,18 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
 
     tell(0)
     run_checks(warehouse, opening.checks)
-    tell(1)
+    modes = None
+    if request.compare_modes:
+        tell(1)
+        modes = compare_modes(warehouse, _plans(warehouse, request))
+    tell(2)
     run_step(warehouse, opening.spine)
     (rows,) = warehouse.rows(opening.count.sql)[0]
     record = _record(warehouse, request, plan, built_at)
     script = compile_plan(_narrowed(warehouse, plan, opening.reaches), warehouse.dialect)
     views: list[ViewReport] = []
     nulls: dict[str, int] = {}
-    for done, step in enumerate(script.steps[1:], start=2):
+    for done, step in enumerate(script.steps[1:], start=3):
         tell(done)
         run_step(warehouse, step)
         assert step.report is not None, "every view of a training set is counted"
@@ -131,6 +137,7 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
         seconds=round((datetime.now(UTC) - started).total_seconds(), 3),
         views=tuple(views),
         features=tuple(feature_reports(plan, views, nulls, rows)),
+        modes=modes,
     )
     return TrainingSet(
         warehouse=warehouse,
@@ -141,6 +148,17 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
         labels=request.labels_name,
         record=record,
     )
+
+
+def _plans(warehouse: Warehouse, request: Request) -> dict[Mode, Plan | PlanError]:
+    """The plan of every mode, or why there is none."""
+    plans: dict[Mode, Plan | PlanError] = {}
+    for mode in Mode:
+        try:
+            plans[mode] = plan_request(warehouse, replace(request, mode=mode))
+        except PlanError as error:
+            plans[mode] = error
+    return plans
 
 
 def _record(warehouse: Warehouse, request: Request, plan: Plan, built_at: datetime) -> Record:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from featurelayer.sql.plan import JoinReport, Plan, Statement
+from featurelayer.training.modes import ModesCompared
 from featurelayer.warehouse.base import Warehouse
 
 _PERCENTILES = ("min", "p50", "p90", "p99", "max")
@@ -51,6 +52,7 @@ class Report:
     seconds: float
     views: tuple[ViewReport, ...]
     features: tuple[FeatureReport, ...]
+    modes: ModesCompared | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -69,13 +71,14 @@ class Report:
                 )
             if self.rows and not view.matched:
                 found.append(f"{view.name}: no label found a row in {view.view}")
-        return tuple(found)
+        return (*found, *(self.modes.unavailable if self.modes is not None else ()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values; ages are seconds."""
         report = asdict(self)
         for view in report["views"]:
             view["age"] = {name: age.total_seconds() for name, age in view["age"].items()} if view["age"] else None
+        report["modes"] = [pair.to_dict() for pair in self.modes.pairs] if self.modes is not None else None
         report["warnings"] = list(self.warnings)
         return report
 

@@ -12,6 +12,7 @@ and one left join of the rows ranked first. Engines with a better form override 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -327,7 +328,9 @@ class Dialect:
         if isinstance(plan.spine, Entities):
             select = self._final_snapshot(plan, select)
         else:
-            projections = [named(col(column.alias, LABELS), column.name) for column in plan.spine.columns]
+            labels = [] if plan.by_id else plan.spine.columns
+            projections = [named(col(column.alias, LABELS), column.name) for column in labels]
+            projections += [named(col(ID, LABELS), ID)] if plan.by_id else []
             for join in plan.joins:
                 projections += [self._with_default(join, feature.source, feature) for feature in join.features]
             select = select.select(*projections)
@@ -421,11 +424,16 @@ class Dialect:
 
     def compile(self, plan: Plan) -> Script:
         """Return the script of a plan."""
+        query = Statement(sql=self.sql(self.query(plan)))
+        return self.script(plan, (self.spine_step(plan),), query, (LABELS,))
+
+    def query(self, plan: Plan) -> exp.Select:
+        """The query of the rows, after the steps of the script."""
         query = self.final(plan, rank=True)
         for join in plan.joins:
             for name, cte in self.view_ctes(plan, join):
                 query = query.with_(exp.to_identifier(name, quoted=True), as_=cte, copy=False)
-        return self.script(plan, (self.spine_step(plan),), Statement(sql=self.sql(query)), (LABELS,))
+        return query
 
     def statement(self, plan: Plan, *, ordered: bool = False) -> str:
         """Return the plan of a training set as one query, for a place that takes no script.
@@ -469,6 +477,35 @@ class Dialect:
     def fail(self, message: exp.Expression) -> exp.Expression:
         """An expression that ends the query with this message when it is evaluated."""
         return exp.cast(message, exp.DataType.build("INT"))
+
+    def kept(self, plan: Plan, name: str) -> Script:
+        """Return the script of a plan with one step more, which keeps the query's rows in a temporary table."""
+        script = self.compile(plan)
+        keep = Step(name=name, statements=(Statement(sql=self.create(name, self.query(plan))),))
+        return replace(script, steps=(*script.steps, keep))
+
+    def reached(self, plan: Plan) -> Statement:
+        """Count, view by view, the labels that an export had reached; the spine must be there."""
+        counts = [
+            exp.select(exp.Count(this=exp.Star())).from_(self.served_labels(join).subquery("l")).subquery()
+            for join in plan.joins
+        ]
+        return Statement(sql=self.sql(exp.select(*counts)))
+
+    def differences(self, one: str, other: str, features: Sequence[str]) -> Statement:
+        """Count the rows of two kept tables and, feature by feature, those that differ; NULL if there are none."""
+        counts: list[exp.Expression] = [exp.Count(this=exp.Star())]
+        counts += [
+            exp.Sum(
+                this=exp.Case()
+                .when(exp.NullSafeNEQ(this=col(name, "a"), expression=col(name, "b")), exp.Literal.number(1))
+                .else_(exp.Literal.number(0))
+            )
+            for name in features
+        ]
+        same = exp.EQ(this=col(ID, "a"), expression=col(ID, "b"))
+        joined = exp.select(*counts).from_(table(one, "a")).join(table(other, "b"), on=same, join_type="inner")
+        return Statement(sql=self.sql(joined))
 
     def script(self, plan: Plan, steps: Sequence[Step], query: Statement, temporary: Sequence[str]) -> Script:
         columns = (

@@ -137,8 +137,11 @@ class DuckDB(Dialect):
                 if join is self._matched_by(plan, join):
                     temporary += [self.match_name(join)]
         comment = "Every label once, in its order, with the features of its rows."
-        query = Statement(sql=self.sql(self.final(plan, rank=False)), comment=comment)
+        query = Statement(sql=self.sql(self.query(plan)), comment=comment)
         return self.script(plan, steps, query, temporary)
+
+    def query(self, plan: Plan) -> exp.Select:
+        return self.final(plan, rank=False)
 
     def spine_step(self, plan: Plan) -> Step:
         statements = [self.spine_statement(plan)]
@@ -185,9 +188,7 @@ class DuckDB(Dialect):
             Statement(
                 sql=self.create(self.rows_name(join), self._fetch(plan, join, match)),
                 comment=("" if first is join else f"{join.name}: the same rows, keys and times as {first.name}.\n")
-                + f"{join.name}: fetch the rows of that event time"
-                + (" that were available by then" if join.available else "")
-                + (", unless expired (rule 2)." if join.ttl else "."),
+                + self._fetch_comment(join),
             ),
             *self._resolve(plan, join, match),
         )
@@ -378,7 +379,9 @@ class DuckDB(Dialect):
         served = [] if join.ledger is None else [Cte(self.labels_name(join), self.served_labels(join), reused=True)]
         if join.event is None:
             return [*served, self.only_rows(plan, join)]
-        match, fetched, tied = (f"{join.name}__{part}" for part in ("match", "fetched", "tied"))
+        first = self._matched_by(plan, join)
+        match, fetched, tied = self.match_name(first), f"{join.name}__fetched", f"{join.name}__tied"
+        matched = Cte(match, self._match(join, cut=False), comment=self._match_comment(join), reused=True)
         values = dict.fromkeys(feature.source for feature in join.features)
         rank = named(exp.Literal.number(1), RANK)
         alone = exp.select(col(ID, "r"), rank, *(col(value, "r") for value in values)).from_(table(fetched, "r"))
@@ -387,7 +390,7 @@ class DuckDB(Dialect):
         rows = exp.union(alone, self._ranked(plan, join, match, tied), distinct=False, copy=False)
         return [
             *served,
-            Cte(match, self._match(join, cut=False), comment=self._match_comment(join), reused=True),
+            *((matched,) if first is join else ()),
             Cte(fetched, self._fetch(plan, join, match), comment=self._fetch_comment(join), reused=True),
             Cte(tied, self._several(fetched), comment=self._tie_comment(join), reused=True),
             Cte(self.rows_name(join), rows),
