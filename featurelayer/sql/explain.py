@@ -68,8 +68,8 @@ def explain_join(dialect: Dialect, plan: Plan, join: AsofJoin, *, most: int) -> 
         join=join,
         label=dialect.sql(queries.label()),
         counts=dialect.sql(queries.counts()),
-        newer=dialect.sql(queries.newer(columns).limit(most)),
-        older=dialect.sql(queries.older(columns).limit(most)),
+        newer=dialect.sql(queries.newer(columns).limit(most, copy=False)),
+        older=dialect.sql(queries.older(columns).limit(most, copy=False)),
         columns=columns,
         ties=tuple(column.name for column in dialect.tie_columns(join)),
     )
@@ -90,7 +90,7 @@ class _Queries:
         if spine.time is not None:
             times = (col(TIME, "l"), self._seen())
         keys = (named(col(alias, "l"), key_alias(place)) for place, (_, alias) in enumerate(self.join.keys))
-        select = exp.select(named(times[0], TIME), named(times[1], SEEN), *keys).from_(table(LABELS, "l"))
+        select = exp.select(named(times[0], TIME), named(times[1], SEEN), *keys).from_(table(LABELS, "l"), copy=False)
         return self._with_served(self._beside_served(select))
 
     def counts(self) -> exp.Select:
@@ -100,22 +100,23 @@ class _Queries:
     def newer(self, columns: tuple[str, ...]) -> exp.Select:
         nearest = [exp.Ordered(this=self._event("f"))] if self.join.event is not None else []
         found = self._candidates(self._projections(columns))
-        found = found.where(exp.EQ(this=self._newer(), expression=exp.Literal.number(1)))
-        return found.order_by(*nearest, *self.dialect.tie_order(self.join, "f"))
+        found = found.where(exp.EQ(this=self._newer(), expression=exp.Literal.number(1)), copy=False)
+        return found.order_by(*nearest, *self.dialect.tie_order(self.join, "f"), copy=False)
 
     def older(self, columns: tuple[str, ...]) -> exp.Select:
         found = self._candidates(self._projections(columns))
-        found = found.where(exp.EQ(this=self._newer(), expression=exp.Literal.number(0)))
-        return found.order_by(_greatest(_flag(self._tied())), *self._order())
+        found = found.where(exp.EQ(this=self._newer(), expression=exp.Literal.number(0)), copy=False)
+        return found.order_by(_greatest(_flag(self._tied())), *self._order(), copy=False)
 
     # --- what is read --------------------------------------------------------------------------------------------
 
     def _candidates(self, projections: list[exp.Expression]) -> exp.Select:
         """All rows with the label's key, beside the winner."""
         select = self._of_the_label(exp.select(*projections))
-        select = select.join(table(_WINNER, "w"), on=exp.true(), join_type="left")
+        select = select.join(table(_WINNER, "w"), on=exp.true(), join_type="left", copy=False)
         # What was served comes first, because the winner is found with it.
-        return self._with_served(select).with_(exp.to_identifier(_WINNER, quoted=True), as_=self._winner())
+        name = exp.to_identifier(_WINNER, quoted=True)
+        return self._with_served(select).with_(name, as_=self._winner(), copy=False)
 
     def _winner(self) -> exp.Select:
         """Rule 3: of the visible rows the one that comes first."""
@@ -123,25 +124,27 @@ class _Queries:
         needed = (*(key for key, _ in self.join.keys), *event, *self.dialect.tie_columns(self.join))
         names = dict.fromkeys(column.name for column in needed)
         select = self._of_the_label(exp.select(*(named(col(name, "f"), name) for name in names)))
-        return select.where(self._visible()).order_by(*self._order()).limit(1)
+        select = select.where(self._visible(), copy=False).order_by(*self._order(), copy=False)
+        return select.limit(1, copy=False)
 
     def _of_the_label(self, select: exp.Select) -> exp.Select:
         same_key = (exp.EQ(this=col(alias, "l"), expression=col(key.name, "f")) for key, alias in self.join.keys)
-        select = select.from_(table(LABELS, "l"))
-        select = select.join(self.dialect.relation(self.join, "f"), on=both(*same_key), join_type="inner")
+        select = select.from_(table(LABELS, "l"), copy=False)
+        rows = self.dialect.relation(self.join, "f")
+        select = select.join(rows, on=both(*same_key), join_type="inner", copy=False)
         return self._beside_served(select)
 
     def _beside_served(self, select: exp.Select) -> exp.Select:
         if self.join.ledger is None:
             return select
         same = exp.EQ(this=col(ID, "s"), expression=col(ID, "l"))
-        return select.join(self.dialect.labels_of(self.join, "s"), on=same, join_type="left")
+        return select.join(self.dialect.labels_of(self.join, "s"), on=same, join_type="left", copy=False)
 
     def _with_served(self, select: exp.Select) -> exp.Select:
         if self.join.ledger is None:
             return select
         name = exp.to_identifier(self.dialect.labels_name(self.join), quoted=True)
-        return select.with_(name, as_=self.dialect.served_labels(self.join))
+        return select.with_(name, as_=self.dialect.served_labels(self.join), copy=False)
 
     # --- what is said of a row -----------------------------------------------------------------------------------
 
@@ -203,7 +206,7 @@ class _Queries:
         for place, column in enumerate(self.dialect.tie_columns(self.join)):
             sides = zip(self.dialect.comparable(column, "f"), self.dialect.comparable(column, "w"), strict=True)
             differs = [exp.NullSafeNEQ(this=mine, expression=other) for mine, other in sides]
-            case = case.when(either(*differs), exp.Literal.number(place))
+            case = case.when(either(*differs), exp.Literal.number(place), copy=False)
         return case if case.args["ifs"] else exp.Null()
 
     def _event(self, alias: str) -> exp.Expression:
