@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from featurelayer.model import DType, Feature, FeatureView, ServiceView
 from featurelayer.sql.plan import Mode, Plan
-from featurelayer.sql.planner import plan_training_set
 from featurelayer.testing import Case, DuckDBEngine, make_table, oracle
 from featurelayer.testing.making import plain, rows_of
 from featurelayer.testing.strategies import worlds
@@ -51,19 +50,10 @@ def identified(case: Case) -> Case:
 
 def planned(engine: DuckDBEngine, case: Case) -> Plan:
     engine.use_zone(case.zone)
-    views = {view.id: engine.placed(view) for view in case.views}
     for view in case.views:
         engine.load(view, case.rows[view.id])
-    source = engine.warehouse.attach(case.labels)
-    return plan_training_set(
-        case.service,
-        views,
-        {name: engine.warehouse.describe(view.relation_name) for name, view in views.items()},
-        source=source.sql,
-        label_columns=source.columns,
-        mode=Mode(case.mode),
-        ledger=engine.ledger(case.exports) if case.mode == "as_served" else None,
-    )
+    views = {view.id: view for view in case.views}
+    return engine.plan(case.labels, case.service, views, mode=case.mode, exports=case.exports)
 
 
 @pytest.mark.parametrize("mode", list(Mode))

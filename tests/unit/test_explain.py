@@ -1,0 +1,243 @@
+"""What a person is told of one label: the verdicts' words, the command's text and JSON, and the errors."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from featurelayer.sql.ast import col
+from featurelayer.sql.dialects.duckdb import DuckDB
+from featurelayer.sql.plan import AsofJoin, Plan, Script
+from featurelayer.testing import DuckDBEngine, make_service, make_table, make_view
+from featurelayer.training.explain import Outcome, ViewExplanation, explain_plan
+
+NOON = datetime(2024, 3, 10, 12)
+HOUR = timedelta(hours=1)
+MICROSECOND = timedelta(microseconds=1)
+COLUMNS = {"e": "timestamp", "a": "timestamp", "c": "int64", "until": "timestamp", "x": "float64", "y": "text"}
+
+
+@pytest.fixture(params=["native", "portable"])
+def engine(request: pytest.FixtureRequest) -> Any:
+    found = DuckDBEngine(request.param)
+    yield found
+    found.close()
+
+
+def explained(
+    engine: DuckDBEngine,
+    *rows: dict[str, Any],
+    key: str | None = "a",
+    at: datetime | None = NOON,
+    most: int = 20,
+    mode: str = "known_at",
+    exports: Any = None,
+    **annotations: Any,
+) -> ViewExplanation:
+    """What the view `v`, with the features x and y, has for one label: of the key a, at noon, unless said otherwise."""
+    annotations = {"event_time": "e", "online": True} | annotations
+    view = make_view("v", {"k": "text"}, COLUMNS, ["x", "y"], **annotations)
+    engine.load(view, make_table(view.columns, [{"k": "a"} | row for row in rows]))
+    schema = pa.schema([("k", pa.string()), ("t", pa.timestamp("us"))])
+    labels = pa.table({"k": [key], "t": [at]}, schema=schema)
+    service = make_service((view, None, None))
+    plan = engine.plan(labels, service, {"v": view}, mode=mode, exports={"v": exports or ()})
+    return explain_plan(engine.warehouse, plan, 0, engine.dialect, most=most).views[0]
+
+
+def verdicts(found: ViewExplanation) -> list[str]:
+    return [candidate.verdict for candidate in found.candidates]
+
+
+def values(found: ViewExplanation) -> list[tuple[Any, str]]:
+    return [(feature.value, feature.origin) for feature in found.features]
+
+
+# --- the verdicts ----------------------------------------------------------------------------------------------------
+
+
+def test_every_row_of_the_key_is_listed_newest_first_with_its_verdict(engine: DuckDBEngine) -> None:
+    found = explained(
+        engine,
+        {"e": NOON + HOUR, "x": 3.0},
+        {"e": NOON - HOUR, "x": 1.0},
+        {"e": None, "x": 0.0},
+        {"e": NOON, "x": 2.0, "y": None},
+        {"k": "b", "e": NOON, "x": 9.0},
+    )
+    assert verdicts(found) == [
+        "after the label's time by 1 h",
+        "won",
+        "older than the winner by 1 h",
+        "its event time e is NULL",
+    ]
+    assert [candidate.values["x"] for candidate in found.candidates] == [3.0, 2.0, 1.0, 0.0]
+    assert found.rows == 4
+    assert found.keys == {"k": "a"}
+    assert found.result == "the row of 2024-03-10 12:00:00 won"
+    assert found.winner is not None
+    assert found.winner.event_time == found.winner.visible_from == NOON.replace(tzinfo=UTC)
+    assert values(found) == [(2.0, "winner"), (None, "NULL in the winner")]
+
+
+def test_times_of_arrival(engine: DuckDBEngine) -> None:
+    rows = [{"e": NOON, "a": NOON + 2 * HOUR}, {"e": NOON - HOUR, "a": None}, {"e": NOON - 2 * HOUR, "a": NOON}]
+    found = explained(engine, *rows, available_at="a")
+    assert verdicts(found) == ["not available until 2024-03-10 14:00:00", "its available time a is NULL", "won"]
+    assert [candidate.visible_from for candidate in found.candidates] == [
+        (NOON + 2 * HOUR).replace(tzinfo=UTC),
+        None,
+        NOON.replace(tzinfo=UTC),
+    ]
+    assert found.rules == "visible from e and a on; ties: greatest a"
+    found = explained(engine, *rows, delay=HOUR + MICROSECOND)
+    assert verdicts(found)[:2] == [
+        "not available until 2024-03-10 13:00:00.000001",
+        "not available until 2024-03-10 12:00:00.000001",
+    ]
+    assert found.rules == "visible from e + 3600000001 microseconds"
+
+
+def test_an_exclusive_bound(engine: DuckDBEngine) -> None:
+    found = explained(engine, {"e": NOON}, {"e": NOON - MICROSECOND}, bound="exclusive")
+    assert verdicts(found) == ["at the label's time, which bound: exclusive leaves out", "won"]
+    assert found.rules == "visible from e; bound: exclusive"
+
+
+def test_ties(engine: DuckDBEngine) -> None:
+    rows = [
+        {"e": NOON, "c": 1, "y": "b"},
+        {"e": NOON, "c": 2, "y": "a"},
+        {"e": NOON, "c": 2, "y": "b", "x": -0.0},
+        {"e": NOON, "c": 2, "y": "b", "x": 0.0},
+        {"e": NOON, "c": 2, "y": "b", "x": 0.0},
+    ]
+    found = explained(engine, *rows, tie_breaker=("c",))
+    assert verdicts(found) == [
+        "won",
+        "the same as the winner in every column",
+        "lost the tie on its content (column x)",
+        "lost the tie on its content (column x)",
+        "lost the tie on c",
+    ]
+    assert found.candidates[-1].order == {"c": 1}
+
+
+def test_a_winner_may_have_expired_or_ended(engine: DuckDBEngine) -> None:
+    found = explained(engine, {"e": NOON - HOUR - MICROSECOND, "x": 1.0}, ttl=HOUR, defaults={"y": "none"})
+    assert verdicts(found) == ["won but expired: older than the ttl of 1 hour by 1 microsecond"]
+    assert values(found) == [(None, "expired"), ("none", "default, as it is expired")]
+    assert found.winner is not None
+    assert found.winner.outcome is Outcome.EXPIRED
+    found = explained(engine, {"e": NOON - HOUR, "until": NOON, "x": 1.0}, valid_to="until")
+    assert verdicts(found) == ["won but ended at 2024-03-10 12:00:00"]
+    assert values(found) == [(None, "ended"), (None, "ended")]
+    assert found.result == "the row of 2024-03-10 11:00:00 won but ended at 2024-03-10 12:00:00"
+
+
+def test_what_was_being_served(engine: DuckDBEngine) -> None:
+    rows = [{"e": NOON, "x": 3.0}, {"e": NOON - HOUR, "x": 2.0}, {"e": NOON - 2 * HOUR, "x": 1.0}]
+    exports = [(NOON - HOUR / 2, NOON - 2 * HOUR), (NOON + HOUR, NOON)]
+    found = explained(engine, *rows, mode="as_served", exports=exports)
+    unseen = "not in the export of 2024-03-10 10:00:00 that was being served"
+    assert verdicts(found) == [unseen, unseen, "won"]
+    assert found.served_until == (NOON - 2 * HOUR).replace(tzinfo=UTC)
+    found = explained(engine, rows[0], mode="as_served", exports=exports, at=NOON - HOUR)
+    assert verdicts(found) == ["after the label's time by 1 h"]
+    assert found.result == "no export of the view had finished by the label's time"
+    found = explained(engine, rows[2], mode="as_served", exports=exports, at=NOON - HOUR)
+    assert verdicts(found) == ["no export had finished by the label's time"]
+
+
+@pytest.mark.parametrize(
+    ("label", "result"),
+    [
+        ({"key": None}, "the label's key is NULL (k)"),
+        ({"key": "z"}, "no row with this key"),
+        ({"at": None}, "the label's time is NULL"),
+        ({"at": NOON - HOUR}, "no row could be seen at the label's time"),
+    ],
+)
+def test_why_there_is_no_winner(engine: DuckDBEngine, label: dict[str, Any], result: str) -> None:
+    found = explained(engine, {"e": NOON, "x": 1.0}, {"k": None, "e": NOON}, defaults={"x": -1.0}, **label)
+    assert found.result == result
+    assert found.winner is None
+    assert values(found) == [(-1.0, "default, as it is missing"), (None, "missing")]
+    assert found.rows == len(found.candidates) == ("at" in label)
+
+
+def test_a_static_view(engine: DuckDBEngine) -> None:
+    found = explained(engine, {"x": 1.0}, event_time=None, static=True, at=None)
+    assert verdicts(found) == ["won"]
+    assert found.result == "won: the row with this key"
+    assert found.rules == "static: joined on its keys alone"
+    assert explained(engine, event_time=None, static=True).result == "no row with this key"
+
+
+def test_the_nearest_rows_are_shown_and_the_others_counted(engine: DuckDBEngine) -> None:
+    rows = [{"e": NOON + place * HOUR, "x": float(place)} for place in range(-50, 100)]
+    found = explained(engine, *rows, most=5)
+    assert [candidate.values["x"] for candidate in found.candidates] == [2.0, 1.0, 0.0, -1.0, -2.0]
+    assert (found.rows, found.newer_left_out, found.older_left_out) == (150, 97, 48)
+    found = explained(engine, *rows, most=5, at=NOON - 50 * HOUR)
+    assert [candidate.values["x"] for candidate in found.candidates] == [-46.0, -47.0, -48.0, -49.0, -50.0]
+    assert (found.newer_left_out, found.older_left_out) == (145, 0)
+    found = explained(engine, *rows, most=5, at=NOON + 99 * HOUR)
+    assert [candidate.values["x"] for candidate in found.candidates] == [99.0, 98.0, 97.0, 96.0, 95.0]
+
+
+def test_the_winner_is_shown_before_a_crowd_of_restatements(engine: DuckDBEngine) -> None:
+    late = [{"e": NOON, "a": NOON + place * HOUR, "x": float(place)} for place in range(1, 30)]
+    found = explained(engine, *late, {"e": NOON, "a": NOON, "x": 0.0}, available_at="a", most=3)
+    assert verdicts(found)[0] == "won"
+    assert (found.newer_left_out, found.older_left_out) == (0, 27)
+
+
+def test_a_column_may_have_the_name_of_a_fact(engine: DuckDBEngine) -> None:
+    names = ["event_time", "visible", "tied", "valid_to", "ended", "rows", "newer"]
+    view = make_view("v", {"k": "text"}, {"e": "timestamp"} | dict.fromkeys(names, "text"), names, event_time="e")
+    row = {name: f"my {name}" for name in names}
+    engine.load(view, make_table(view.columns, [row | {"k": "a", "e": NOON}]))
+    labels = pa.table({"k": ["a"], "t": pa.array([NOON], pa.timestamp("us"))})
+    plan = engine.plan(labels, make_service((view, None, None)), {"v": view})
+    (found,) = explain_plan(engine.warehouse, plan, 0, engine.dialect).views
+    assert {feature.name: feature.value for feature in found.features} == {f"v__{name}": row[name] for name in names}
+
+
+@pytest.mark.parametrize("time", ["infinity", "290000-01-01", "-infinity"])
+def test_times_that_python_lacks(engine: DuckDBEngine, time: str) -> None:
+    view = make_view("v", {"k": "text"}, {"e": "timestamp", "x": "timestamp"}, ["x"], event_time="e")
+    engine.load(view, make_table(view.columns, []))
+    engine.warehouse.execute(f"INSERT INTO {engine.relation('v')} VALUES ('a', '{time}', '{time}')")
+    labels = pa.table({"k": ["a"], "t": pa.array([NOON], pa.timestamp("us"))})
+    plan = engine.plan(labels, make_service((view, None, None)), {"v": view})
+    (found,) = explain_plan(engine.warehouse, plan, 0, engine.dialect).views
+    when, verdict = (
+        ("before the year 1", "won") if time == "-infinity" else ("after the year 9999", "after the label's time")
+    )
+    assert [(c.event_time, c.values["x"], c.verdict) for c in found.candidates] == [(when, when, verdict)]
+
+
+class OldestWins(DuckDB):
+    """A join that is wrong."""
+
+    def tie_order(self, join: AsofJoin, alias: str) -> list[Any]:
+        return [col(join.content[0].name, alias)]
+
+
+class Careless(DuckDB):
+    """A join that is wrong, explained by one that is right."""
+
+    def compile(self, plan: Plan) -> Script:
+        return OldestWins().compile(plan)
+
+
+def test_an_explanation_never_disagrees_with_the_join() -> None:
+    engine = DuckDBEngine(Careless())
+    rows = [{"e": NOON, "c": place, "x": float(place)} for place in range(3)]
+    with pytest.raises(RuntimeError, match="the join and its explanation disagree on v__x"):
+        explained(engine, *rows, tie_breaker=("c",))
+    engine.close()
