@@ -121,6 +121,10 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
         """What messages call it."""
         return self.path.name if self.path else "the lock"
 
+    def without_time(self) -> Lock:
+        """The lock as if no label column was the time."""
+        return msgspec.structs.replace(self, labels=msgspec.structs.replace(self.labels, timestamp=None))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:

@@ -197,63 +197,63 @@ def _reach(facts: Facts) -> str:
 
 
 def _late_rows(facts: Facts) -> Iterator[Reason]:
-    added = _added(facts)
+    added, tally = _added(facts), facts.tally
     if facts.late:
         columns = " or ".join(facts.arrivals)
         evidence = f"{_rows(facts.late)}{_reach(facts)} came after the build ({columns} after {_moment(facts)})"
         if facts.are_known:
-            evidence += (
-                f"; {facts.tally.late:,} of the {_labels(facts.tally.differing)} that differ now get one of them"
-            )
+            evidence += f"; {tally.late:,} of the {_labels(tally.differing)} that differ now get one of them"
         else:
-            evidence += f"; {_labels(facts.tally.late_anywhere)} now get one of them"
+            evidence += f"; {_do(tally.late_anywhere, 'now get')} one of them"
         yield Reason(cause=Cause.LATE, evidence=evidence)
     elif added > 0:
+        columns = " and ".join(facts.arrivals)
         known = (
-            f", though by {' and '.join(facts.arrivals)} none came after the build"
-            if facts.arrivals
-            else "; no column says when rows came"
+            f", though none came after it by {columns}"
+            if columns
+            else "; no column says when rows come, so which labels get them is not known"
         )
-        yield Reason(
-            cause=Cause.LATE, evidence=f"there are {_rows(added)} more{_reach(facts)} than at the build{known}"
-        )
+        yield Reason(cause=Cause.LATE, evidence=f"{_rows(added, 'more ')}{_reach(facts)} than at the build{known}")
 
 
 def _gone(facts: Facts, *, changed: bool) -> Iterator[Reason]:
     added = _added(facts)
-    missing = facts.tally.missing if facts.are_known else facts.after["missing"] - facts.before["missing"]
-    if added < 0:
-        evidence = f"{_rows(-added)}{_reach(facts)} fewer than at the build"
-        if missing > 0:
-            evidence += f"; {_labels(missing)} that had a row find none"
-        yield Reason(cause=Cause.GONE, evidence=evidence)
-    elif missing > 0 and facts.after["missing"] > facts.before["missing"] and not changed:
-        yield Reason(cause=Cause.GONE, evidence=f"{_labels(missing)} that had a row find none")
+    missing = facts.after["missing"] - facts.before["missing"]
+    lost = max(facts.tally.missing if facts.are_known else missing, 0)
+    said = [f"{_rows(-added, 'fewer ')}{_reach(facts)} than at the build"] if added < 0 else []
+    if lost and (said or (missing > 0 and not changed)):
+        said.append(f"{_do(lost, 'find')} no row any more")
+    if said:
+        yield Reason(cause=Cause.GONE, evidence="; ".join(said))
 
 
 def _ties(facts: Facts) -> Iterator[Reason]:
     then, now = facts.before["ties"], facts.after["ties"]
+    chose = "only content chose among rows of one event time"
     fix = "declare created_timestamp or tie_breaker"
     if facts.are_known and facts.tally.tied:
         count = f"{facts.tally.tied:,} of the {_labels(facts.tally.differing)} that differ"
-        yield Reason(cause=Cause.TIE, evidence=f"for {count} only content chose among rows of one event time; {fix}")
-    elif (then != now) or (now and not facts.are_known):
-        evidence = f"only content chose among rows of one event time for {_labels(then)} at the build, for {now:,} now"
-        yield Reason(cause=Cause.TIE, evidence=f"{evidence}; {fix}")
+        yield Reason(cause=Cause.TIE, evidence=f"for {count} {chose}; {fix}")
+    elif then != now or (now and not facts.are_known):
+        yield Reason(cause=Cause.TIE, evidence=f"{chose} for {_labels(then)} at the build, for {now:,} now; {fix}")
 
 
 def _in_place(facts: Facts) -> str:
     if not facts.are_known:
         return f"{_rows(facts.now.rows)}, {facts.then.rows:,} at the build; nothing else tells why values differ"
-    return f"{_labels(facts.tally.unexplained)} get another value, and nothing else tells why"
+    return f"{_do(facts.tally.unexplained, 'get')} another value, and nothing else tells why"
 
 
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+def _rows(count: int, more: str = "") -> str:
+    return f"1 {more}row" if count == 1 else f"{count:,} {more}rows"
 
 
 def _labels(count: int) -> str:
     return "1 label" if count == 1 else f"{count:,} labels"
+
+
+def _do(count: int, verb: str) -> str:
+    return f"{_labels(count)} {verb}{'s' if count == 1 else ''}"
 
 
 def _moment(facts: Facts) -> str:

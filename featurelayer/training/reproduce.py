@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -105,7 +105,11 @@ def _joinable(
         except PlanError as error:
             reasons = tuple(Reason(cause=cause, evidence=problem.what) for problem in error.problems)
             checked.append(join.without_all(reasons))
-    return checked, request_of([join for join in checked if join.view is not None], lock, base)
+    left = [join for join in checked if join.view is not None]
+    if not left:
+        # The labels alone are compared; they are the same in every mode and at any time.
+        base, lock = replace(base, mode=Mode.KNOWN_AT, label_timestamp=None), lock.without_time()
+    return checked, request_of(left, lock, base)
 
 
 def _same_labels(lock: Lock, now: Lock) -> None:
