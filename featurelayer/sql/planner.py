@@ -122,7 +122,7 @@ def plan_training_set(
     if problems:
         raise LabelError(problems)
 
-    casts = {column.name: column for column in (*key_columns.values(), *([time] if time else []))}
+    casts = {column.name: column for column in (*key_columns.values(), *([time] if time and timed else []))}
     used = _pruned(service)
     joins = []
     for join in used:

@@ -353,6 +353,16 @@ def test_a_view_over_a_file_is_found_from_anywhere(tmp_path: Path, monkeypatch: 
         assert values(training_set.to_arrow()) == EXPECTED
 
 
+def test_a_time_that_static_views_do_not_need_comes_out_as_it_went_in(tmp_path: Path) -> None:
+    node = made.model(static=True, drop=("landed_at",), config={"event_time": None})
+    found = layer(tmp_path, node, sql="CREATE TABLE legs AS SELECT 'N1' AS tailnum, 1::DOUBLE AS arr_delay")
+    path = write_csv(tmp_path / "l.csv", "tailnum,at", "N1,2024-01-01T10:30:00Z")
+    with found.build_training_set("late", path) as training_set:
+        assert training_set.to_arrow().to_pylist() == [
+            {"tailnum": "N1", "at": "2024-01-01T10:30:00Z", "legs__arr_delay": 1.0}
+        ]
+
+
 def test_a_static_view_must_be_unique(tmp_path: Path) -> None:
     node = made.model(static=True, drop=("landed_at",), config={"event_time": None})
     found = layer(
