@@ -1,4 +1,4 @@
-"""boto3 at arm's length: clients with every setting explicit, bodies written and read once, errors of ours.
+"""boto3 at arm's length: clients with every setting explicit, and errors of ours.
 
 Imported only by the DynamoDB store, so that nobody else pays for boto3.
 """
@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 import boto3
-import msgspec
+import botocore
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -25,13 +25,8 @@ from botocore.exceptions import (
 )
 
 from featurelayer.errors import OnlineStoreError, StoreNotFound, StoreThrottled, StoreUnavailable
-from featurelayer.online.base import ReadBudget, Usage
 from featurelayer.online.forks import renew_after_fork
 from featurelayer.online.transport import Transport
-
-# The reads whose bodies we write and read ourselves, with what botocore is given to find the endpoint by.
-_STAND_INS: dict[str, dict[str, Any]] = {"BatchGetItem": {"RequestItems": {}}, "Query": {}}
-_json = msgspec.json.Encoder().encode
 
 # The store's own code -> what we raise, and what to do about it.
 _CODES: dict[str, tuple[type[OnlineStoreError], str]] = {
@@ -131,9 +126,11 @@ class Clients:
         return known
 
     def _new_transport(self, client: Any, *, exporting: bool) -> Transport:
+        from featurelayer.online.boto import BotoTransport
+        from featurelayer.online.lean import LeanTransport
+
         if exporting or not self._lean:
             return BotoTransport(client, self._table)
-        from featurelayer.online.lean import LeanTransport
 
         with aws_errors(self._table):
             return LeanTransport(
@@ -154,70 +151,16 @@ class Clients:
             max_pool_connections=max(self._threads, 10),
             tcp_keepalive=True,
             parameter_validation=False,
+            # botocore's own takes a tenth of a lookup to put together, anew for each.
+            user_agent=f"featurelayer Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
+            # Only the store's own address names another server: a forgotten AWS_ENDPOINT_URL must not get the features.
+            ignore_configured_endpoint_urls=True,
         )
         with aws_errors(self._table):
             # One session for both clients: it keeps the description of the service, which is slow to load.
             self._session = self._session or boto3.session.Session(region_name=self._region)
             client = self._session.client("dynamodb", endpoint_url=self._endpoint_url, config=config)
-        for operation in _STAND_INS:
-            client.meta.events.register(f"provide-client-params.dynamodb.{operation}", _take_body)
-            client.meta.events.register(f"before-call.dynamodb.{operation}", _give_body)
-            client.meta.events.register(f"before-parse.dynamodb.{operation}", _keep_body)
         return client
-
-
-def _take_body(params: dict[str, Any], context: dict[str, Any], **_: Any) -> dict[str, Any] | None:
-    """Put a body that is ready aside, so that botocore has nothing to write."""
-    if "FeatureLayerBody" not in params:
-        return None
-    context["FeatureLayerBody"] = params["FeatureLayerBody"]
-    return {name: value for name, value in params.items() if name != "FeatureLayerBody"}
-
-
-def _give_body(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-    if "FeatureLayerBody" in context:
-        params["body"] = context["FeatureLayerBody"]
-
-
-def _keep_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Keep botocore from parsing a good answer, which takes most of a lookup's time; errors it parses as ever."""
-    if response_dict["status_code"] == 200:
-        customized_response_dict["FeatureLayerBody"] = response_dict["body"]
-        response_dict["body"] = b"{}"
-
-
-class BotoTransport:
-    """A `Transport` on a boto3 client: its credentials, retries, proxies, mocks and errors all work."""
-
-    # Its timeouts are for each piece that arrives, so an answer that drips may take any time.
-    holds_deadlines = False
-
-    def __init__(self, client: Any, table: str) -> None:
-        self._table = table
-        self._operations = {"BatchGetItem": client.batch_get_item, "Query": client.query}
-
-    def call(self, operation: str, body: bytes, budget: ReadBudget, usage: Usage) -> bytes:
-        """Return the body of the answer; `budget` only stops a call that has not begun."""
-        budget.left()
-        retries = 0
-        answer = b""
-        try:
-            with aws_errors(self._table):
-                response = self._operations[operation](FeatureLayerBody=body, **_STAND_INS[operation])
-            retries = response.pop("ResponseMetadata", {}).get("RetryAttempts", 0)
-            # Without the hook (a botocore that has no such event) the parsed answer has the same shape.
-            answer = response["FeatureLayerBody"] if "FeatureLayerBody" in response else _json(response)
-        except OnlineStoreError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError):
-                retries = cause.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
-            raise
-        finally:
-            usage.add(bytes=len(answer), retries=retries)
-        return answer
-
-    def close(self) -> None:
-        """Leave the client to its owner."""
 
 
 @contextmanager
@@ -226,7 +169,8 @@ def aws_errors(table: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _client_error(error, table) from error
+        # AWS repeats the signed request, its session token included, when a signature is wrong.
+        raise _client_error(error, table) from (None if "Signature" in error_code(error) else error)
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise no_credentials(table) from error
     except NoRegionError as error:
@@ -249,7 +193,11 @@ def _client_error(error: ClientError, table: str) -> OnlineStoreError:
 
 
 def store_error(code: str, message: str, status: int, table: str) -> OnlineStoreError:
-    """Return our error for DynamoDB's code, message and HTTP status."""
+    """Return our error for DynamoDB's code, message and HTTP status.
+
+    Of the message only the first line is kept: the rest may repeat what was signed, a session token included.
+    """
+    message = message.partition("\n")[0]
     if code == "ValidationException":
         # Names and sizes are checked before anything is sent; what is left to be invalid is the table's own key.
         return StoreNotFound(

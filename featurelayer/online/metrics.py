@@ -57,7 +57,7 @@ class Trace:
         )
         try:
             hook(metrics)
-        except Exception:  # noqa: BLE001 (whatever it is)
+        except Exception:
             import logging
 
             logging.getLogger(__name__).warning("on_lookup failed", exc_info=True)

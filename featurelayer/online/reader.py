@@ -21,6 +21,7 @@ import msgspec
 
 from featurelayer.errors import StoreThrottled, StoreUnavailable
 from featurelayer.online.base import Item, ItemKey, ReadBudget, Usage, deadline_exceeded, foreign_store
+from featurelayer.online.tables import is_too_long
 from featurelayer.online.transport import Transport
 
 _KEYS_PER_CALL = 100
@@ -113,8 +114,10 @@ class TableReader:
             DeadlineExceeded: the budget was spent before every item was read.
             StoreThrottled: DynamoDB left items unread for longer than patience lasts.
         """
-        unique = list(dict.fromkeys(keys))
-        if len(unique) <= _KEYS_PER_CALL and (transport.holds_deadlines or budget.left() is None):
+        # Nothing can be stored under a key that is too long, and asking for it would fail the whole call.
+        unique = [key for key in dict.fromkeys(keys) if not is_too_long(key)]
+        left = budget.left()
+        if len(unique) <= _KEYS_PER_CALL and (left is None or left >= transport.longest):
             return self._chunk(transport, unique, consistent, budget, usage) if unique else {}
         chunks = [unique[start : start + _KEYS_PER_CALL] for start in range(0, len(unique), _KEYS_PER_CALL)]
         calls = [(self._chunk, transport, chunk, consistent, budget, usage) for chunk in chunks]

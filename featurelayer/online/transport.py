@@ -1,4 +1,4 @@
-"""What carries a read to DynamoDB and its answer back; there are two: on boto3 (`aws`) and on sockets (`lean`)."""
+"""What carries a read to DynamoDB and its answer back; there are two: on boto3 (`boto`) and on sockets (`lean`)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ TRANSPORTS = ("boto3", "lean")
 class Transport(Protocol):
     """Sends the JSON of a request as it is and returns the JSON of the answer. Safe to share between threads."""
 
-    holds_deadlines: bool
-    """Whether a call ends with its budget. If not, a caller in a hurry runs it in a thread that can be left behind."""
+    longest: float
+    """With at least so many seconds left a call ends in time. With fewer, it runs where it can be left behind."""
 
     def call(self, operation: str, body: bytes, budget: ReadBudget, usage: Usage) -> bytes:
         """Return the body of the answer to `operation`, after retries; `usage` is told of each call.

@@ -298,11 +298,10 @@ def test_an_item_on_the_wire(server, store):
 def test_without_the_hook_the_answer_is_the_same(server, store):
     """An older botocore has no such event; nothing may depend on it."""
     store.write(items(3))
-    client = store._clients.serving
-    from featurelayer.online.aws import _keep_body
+    from featurelayer.online.boto import keep_body
 
     with_hook = store.read([item.key for item in items(3)])
-    client.meta.events.unregister("before-parse.dynamodb.BatchGetItem", _keep_body)
+    store._clients.serving.meta.events.unregister("before-parse.dynamodb.BatchGetItem", keep_body)
     assert store.read([item.key for item in items(3)]) == with_hook == {item.key: item for item in items(3)}
 
 
