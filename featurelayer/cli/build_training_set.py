@@ -109,6 +109,8 @@ def command(
     if not writes and not compare_modes:
         if show_sql:
             sys.stdout.write(layer.training_set_sql(service, labels, **request))
+        if show_sql and explanation is not None:
+            click.echo()
         if explanation is not None:
             _explain(explanation, as_json=as_json)
         return

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from featurelayer.cli import main
+from featurelayer.errors import LabelError
+from featurelayer.layer import FeatureLayer
 from featurelayer.sql.ast import col
 from featurelayer.sql.dialects.duckdb import DuckDB
 from featurelayer.sql.plan import AsofJoin, Plan, Script
 from featurelayer.testing import DuckDBEngine, make_service, make_table, make_view
-from featurelayer.training.explain import Outcome, ViewExplanation, explain_plan
+from featurelayer.training.explain import Explanation, Outcome, ViewExplanation, explain_plan
+from tests.unit import dbt_projects as made
+from tests.unit.warehouses import layer
 
 NOON = datetime(2024, 3, 10, 12)
 HOUR = timedelta(hours=1)
@@ -241,3 +248,142 @@ def test_an_explanation_never_disagrees_with_the_join() -> None:
     with pytest.raises(RuntimeError, match="the join and its explanation disagree on v__x"):
         explained(engine, *rows, tie_breaker=("c",))
     engine.close()
+
+
+# --- the layer and the command ---------------------------------------------------------------------------------------
+
+CSV = "tailnum,at,y\nN1,2024-01-01 10:30,1\nN1,2024-01-01 12:00,0\n,2024-01-01 12:00,0\n"
+TEXT = """\
+row 1 of 3 labels (rows are counted from 0), time 2024-01-01 12:00:00 UTC, mode known_at
+
+legs: the row of 2024-01-01 12:00:00 won
+  key    tailnum = N1
+  rules  visible from landed_at
+
+event time           visible from         verdict                       arr_delay
+2024-01-01 12:00:00  2024-01-01 12:00:00  won                           NULL
+2024-01-01 10:00:00  2024-01-01 10:00:00  older than the winner by 2 h  5.0
+
+feature          value  from
+legs__arr_delay  NULL   NULL in the winner
+"""
+
+
+@pytest.fixture
+def legs(tmp_path: Path) -> FeatureLayer:
+    found = layer(tmp_path / "project")
+    (found.project.root / "labels.csv").write_text(CSV)
+    return found
+
+
+def run(legs: FeatureLayer, *arguments: str) -> int:
+    root = str(legs.project.root)
+    labels = str(legs.project.root / "labels.csv")
+    options = ["--project-dir", root, "--profiles-dir", root, "--service", "late", "--labels", labels]
+    return main(["build-training-set", *options, *arguments])
+
+
+def test_the_command_explains_and_writes_nothing(legs: FeatureLayer, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(legs.project.root.rglob("*"))
+    assert run(legs, "--explain-row", "1") == 0
+    assert capsys.readouterr() == (TEXT, "")
+    assert sorted(legs.project.root.rglob("*")) == before
+
+
+def test_the_explanation_comes_after_the_report(
+    legs: FeatureLayer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "set.parquet"
+    assert run(legs, "--explain-row", "1", "--output", str(output)) == 0
+    assert capsys.readouterr().out.endswith(f"s: {output}\n\n{TEXT}")
+    assert run(legs, "--explain-row", "1", "--output", str(output), "--format", "json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["rows"] == 3
+    assert report["explanation"]["row"] == 1
+    assert run(legs, "--explain-row", "1", "--as-table", "explained") == 0
+    assert capsys.readouterr().out.endswith(f"s: explained\n\n{TEXT}")
+    assert run(legs, "--explain-row", "1", "--show-sql") == 0
+    assert capsys.readouterr().out.endswith(f";\n\n{TEXT}")
+
+
+def test_an_explanation_is_json(legs: FeatureLayer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(legs, "--explain-row", "1", "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    (view,) = found.pop("views")
+    assert found == {"row": 1, "labels": 3, "mode": "known_at", "time": "2024-01-01T12:00:00+00:00"}
+    assert view["candidates"][1] == {
+        "event_time": "2024-01-01T10:00:00+00:00",
+        "visible_from": "2024-01-01T10:00:00+00:00",
+        "order": {},
+        "values": {"arr_delay": 5.0},
+        "outcome": "older",
+        "verdict": "older than the winner by 2 h",
+    }
+    assert view["features"] == [{"name": "legs__arr_delay", "value": None, "origin": "NULL in the winner"}]
+
+
+def test_a_row_that_is_not_there_writes_nothing(
+    legs: FeatureLayer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(legs, "--explain-row", "3", "--output", str(tmp_path / "set.parquet")) == 1
+    out, said = capsys.readouterr()
+    assert out == ""
+    assert said == (
+        "Error: there is no label in row 3 (rows are counted from 0): there are 3 labels\n"
+        "  fix  choose a row from 0 to 2\n"
+    )
+    assert not (tmp_path / "set.parquet").exists()
+    with pytest.raises(LabelError, match="no label in row -1"):
+        legs.explain_row("late", legs.project.root / "labels.csv", -1)
+    empty = pa.table({"tailnum": pa.array([], pa.string()), "at": pa.array([], pa.timestamp("us"))})
+    with pytest.raises(LabelError, match=r"there are 0 labels$"):
+        legs.explain_row("late", empty, 0)
+    assert run(legs, "--explain-row", "first") == 2
+
+
+def test_the_layer_explains_any_labels(legs: FeatureLayer) -> None:
+    labels = pa.table({"plane": ["N1", "N2"], "when": pa.array([NOON, NOON])})
+    options = {"features": ["legs.*"], "keys": {"tailnum": "plane"}, "label_timestamp": "when"}
+    found = legs.explain_row(None, labels, 1, **options)
+    assert isinstance(found, Explanation)
+    assert [view.keys for view in found.views] == [{"tailnum": "N2"}]
+    with legs.build_training_set(labels=labels, **options) as built:
+        assert [found.views[0].features[0].value] == built.to_arrow()["legs__arr_delay"].to_pylist()[1:]
+
+
+def test_values_of_every_type_are_json(tmp_path: Path) -> None:
+    """`to_dict` can always be written; what JSON has no word for is text."""
+    columns = {
+        "f": "'nan'::DOUBLE",
+        "d": "1.50::DECIMAL(9, 2)",
+        "b": "'a'::BLOB",
+        "g": "DATE '2024-01-01'",
+        "z": "TIMESTAMPTZ '2024-01-01 00:00+01'",
+        "l": "[1, NULL]",
+        "s": "{'n': 'é'}",
+        "t": "TIME '10:00'",
+    }
+    types = {"f": "double", "d": "decimal(9,2)", "b": "blob", "g": "date", "z": "timestamptz", "l": "integer[]"}
+    declared = {name: made.column(types.get(name, "varchar")) for name in columns}
+    made_of = ", ".join(f"{value} AS {name}" for name, value in columns.items())
+    found = layer(
+        tmp_path,
+        made.model(columns=declared),
+        exposures=(made.exposure("legs.*", label_timestamp="at"),),
+        sql=f"CREATE TABLE legs AS SELECT 'N1' AS tailnum, TIMESTAMP '2024-01-01' AS landed_at, "
+        f"0.5::DOUBLE AS arr_delay, {made_of}",
+    )
+    labels = pa.table({"tailnum": ["N1"], "at": pa.array([NOON])})
+    explanation = found.explain_row("late", labels, 0).to_dict()
+    assert json.loads(json.dumps(explanation, allow_nan=False)) == explanation
+    assert {feature["name"]: feature["value"] for feature in explanation["views"][0]["features"]} == {
+        "legs__arr_delay": 0.5,
+        "legs__f": "nan",
+        "legs__d": "1.50",
+        "legs__b": "61",
+        "legs__g": "2024-01-01",
+        "legs__z": "2023-12-31T23:00:00+00:00",
+        "legs__l": [1, None],
+        "legs__s": {"n": "é"},
+        "legs__t": "10:00:00",
+    }
