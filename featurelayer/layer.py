@@ -28,6 +28,8 @@ from featurelayer.ledger import LedgerRow, ledger_relation, record_finish, recor
 from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store, service_definition
 from featurelayer.online.definitions import view_schema
+from featurelayer.online.provision import Provisioned
+from featurelayer.online.tables import SETTINGS as TABLE_SETTINGS
 from featurelayer.registry import Registry
 from featurelayer.sql.compiler import compile_plan
 from featurelayer.sql.plan import Ledger, Mode, Script
@@ -54,6 +56,9 @@ if TYPE_CHECKING:
 
     from featurelayer.dbt_model import DbtModel
     from featurelayer.export import ViewExport
+    from featurelayer.online.provision import Creation
+    from featurelayer.online.status import StoreStatus
+    from featurelayer.online.tables import TableSettings
     from featurelayer.training.reasons import Reproduction
 
 
@@ -438,6 +443,38 @@ class FeatureLayer:
         """The address of this target's online store, from featurelayer.yml."""
         return _store_url(self.project.config.online_store, self.project.root)
 
+    @property
+    def table_settings(self) -> TableSettings:
+        """The tags and protections of this target's table, from featurelayer.yml."""
+        from featurelayer.online.tables import read_settings
+
+        where = f"{self.project.config.path} -> online_store.{self.project.target}"
+        return read_settings(self.project.config.online_store, where)
+
+    def create_store(self, *, tell: Callable[[str], None] | None = None) -> Creation:
+        """Make this target's online store, or look whether the one that is there will do; safe to repeat.
+
+        Raises:
+            StoreNotFound: something else is at its address; the message says what differs.
+        """
+        settings = self.table_settings
+        with closing(open_store(self.store_url)) as store:
+            if not isinstance(store, Provisioned):
+                raise PlanError([Problem(what=f"{store!r} can't be made from here", fix="make it with its own tools")])
+            return store.create(settings, tell)
+
+    def store_status(self, *, now: datetime | None = None) -> StoreStatus:
+        """Return what this target's online store is and holds: its own facts, and the newest export of each view.
+
+        Raises:
+            StoreNotFound: there is no such store.
+        """
+        from featurelayer.online.status import store_status
+
+        views = [view for view in self.registry.views.values() if view.online]
+        with closing(open_store(self.store_url)) as store:
+            return store_status(store, views, now or datetime.now(UTC))
+
     def client(self, **options: Any) -> FeatureClient:
         """Return a lookup client of this target's online store."""
         return FeatureClient.connect(self.store_url, **options)
@@ -598,15 +635,22 @@ def _progress_of(progress: Callable[[str, int], None] | None, view: str) -> Call
 
 @contextmanager
 def _opened(store: OnlineStore | None, url: str) -> Iterator[OnlineStore]:
-    """A store that was given stays open; one that we open is closed."""
+    """A store to export to, checked; one that was given stays open, one that we open is closed."""
     if store is not None:
+        _check(store)
         yield store
         return
     own = open_store(url)
     try:
+        _check(own)
         yield own
     finally:
         own.close()
+
+
+def _check(store: OnlineStore) -> None:
+    if isinstance(store, Provisioned):
+        store.check()
 
 
 def _finished(row: LedgerRow, done: ViewExport, version: int, at: datetime) -> LedgerRow:
@@ -650,7 +694,9 @@ def _store_url(settings: Mapping[str, Any], root: Path) -> str:
     """Return the address that the settings of featurelayer.yml mean; a file's path starts from the project."""
     kind = settings["type"]
     options = {
-        name: str(value) for name, value in settings.items() if name not in ("type", "path", "table", "name") and value
+        name: str(value)
+        for name, value in settings.items()
+        if name not in ("type", "path", "table", "name", *TABLE_SETTINGS) and value
     }
     if kind == "sqlite":
         location = quote(str((root / str(settings.get("path") or ".featurelayer/online.db")).resolve()))

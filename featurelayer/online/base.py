@@ -152,13 +152,18 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
     location: str
     options: dict[str, str]
 
+    @property
+    def shown(self) -> str:
+        """The address for messages: without its options and whatever precedes an `@`, which may be secret."""
+        return shown_url(self.text)
+
     def only(self, *known: str) -> dict[str, str]:
         """Return the options, or report all those that the store does not have."""
         unknown = [name for name in self.options if name not in known]
         if unknown:
             allowed = f"options of {self.scheme}: {', '.join(known)}" if known else f"{self.scheme} takes no options"
             raise ConfigError(
-                Problem(what=f"unknown option '{name}'{did_you_mean(name, known)}", where=self.text, fix=allowed)
+                Problem(what=f"unknown option '{name}'{did_you_mean(name, known)}", where=self.shown, fix=allowed)
                 for name in unknown
             )
         return self.options
@@ -253,7 +258,7 @@ def parse_url(url: str) -> StoreUrl:
     scheme, separator, rest = url.partition("://")
     if not separator or not scheme:
         raise ConfigError([Problem(
-            what=f"'{url}' is not the address of an online store",
+            what=f"'{shown_url(url)}' is not the address of an online store",
             fix="write sqlite:///path/to/file.db, dynamodb://table?region=... or memory://name",
         )])  # fmt: skip
     location, _, query = rest.partition("?")
@@ -290,8 +295,14 @@ def _connector(url: StoreUrl) -> Callable[[StoreUrl], OnlineStore]:
     schemes = sorted({*known, *found})
     raise ConfigError([Problem(
         what=f"there is no online store '{url.scheme}'{did_you_mean(url.scheme, schemes)}",
-        where=url.text, fix=f"known are {', '.join(schemes)}",
+        where=url.shown, fix=f"known are {', '.join(schemes)}",
     )])  # fmt: skip
+
+
+def shown_url(url: str) -> str:
+    """Return the part of an address that no credentials can be in."""
+    scheme, separator, rest = url.partition("?")[0].rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def deadline_exceeded() -> DeadlineExceeded:
@@ -299,9 +310,9 @@ def deadline_exceeded() -> DeadlineExceeded:
     return DeadlineExceeded("the lookup's deadline passed before every item was read; allow it more time")
 
 
-def foreign_store(what: str, fix: str) -> StoreNotFound:
+def foreign_store(what: str, fix: str, why: str = "") -> StoreNotFound:
     """Return the error for something that exists at the address but was not made by featurelayer."""
-    return StoreNotFound(f"{what} is not a featurelayer store\n  fix  {fix}")
+    return StoreNotFound(f"{what} is not a featurelayer store{why and ': '}{why}\n  fix  {fix}")
 
 
 def _bytes(text: str) -> int:

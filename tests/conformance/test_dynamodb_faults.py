@@ -58,7 +58,7 @@ def store(request: pytest.FixtureRequest, proxy: FaultProxy) -> Iterator[DynamoD
     opened = DynamoDBStore(
         f"faults-{uuid.uuid4().hex}", region="eu-west-1", endpoint_url=proxy.url, timeout=5, transport=request.param
     )
-    opened.create_table()
+    opened.create()
     proxy.calls.clear()
     yield opened
     proxy.closing.set()

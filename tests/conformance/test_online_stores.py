@@ -17,6 +17,7 @@ from featurelayer.errors import DeadlineExceeded, StoreNotFound
 from featurelayer.export import export_view, publish_services
 from featurelayer.online import FeatureClient, Item, OnlineStore, Status, Written, open_store
 from featurelayer.online.base import LiveKey, store_schemes
+from featurelayer.online.provision import Provisioned
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES, legs_batch, planes_batch
 
 T = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -36,11 +37,6 @@ def dynamodb_address(endpoint: str) -> str:
     return f"dynamodb://features-{uuid.uuid4().hex}?region=eu-west-1&endpoint_url={endpoint}&timeout=20"
 
 
-@pytest.fixture(params=SERVERS["dynamodb"])
-def dynamodb_url(request: pytest.FixtureRequest) -> str:
-    return dynamodb_address(request.getfixturevalue(request.param))
-
-
 @pytest.fixture(params=FLAVOURS)
 def store_url(request: pytest.FixtureRequest, tmp_path) -> str:
     scheme, server = request.param
@@ -50,8 +46,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path) -> str:
 @pytest.fixture
 def store(store_url: str) -> Iterator[OnlineStore]:
     opened = open_store(store_url)
-    if hasattr(opened, "create_table"):
-        opened.create_table()
+    opened.create()
     yield opened
     opened.close()
 
@@ -210,6 +205,22 @@ def test_a_store_that_was_never_made_is_empty_or_says_how_to_make_it(store_url):
     assert "featurelayer" in advice
 
 
+def test_making_a_store_again_keeps_what_is_in_it(store):
+    store.write([row()])
+    assert store.create().created is False
+    store.check()
+    assert stored(store, row()) == row()
+
+
+def test_a_store_says_what_it_is(store):
+    assert isinstance(store, Provisioned)
+    store.write([row()])
+    facts = store.describe()
+    assert facts["type"] == type(store).__name__.removesuffix("Store").lower()
+    assert (facts["items"], facts.get("problems", [])) == (1, [])
+    assert isinstance(facts["bytes"], int)  # moto says 0
+
+
 def test_a_closed_store_opens_again(store):
     store.write([row()])
     store.close()
@@ -253,41 +264,3 @@ def test_a_view_goes_in_by_export_and_comes_out_by_lookup(store):
     late = export_view(store, PLANE_LEGS, [legs], as_of=T - timedelta(minutes=1))
     assert (late.written, late.refused, late.superseded) == (0, 4, True)
     assert client.lookup("late_arrival", {"tailnum": "N1"}, now=later)["plane_legs__arr_delay"] == 20.0
-
-
-def test_a_dynamodb_table_is_made_once_with_expiry_of_garbage(dynamodb_url):
-    store = open_store(dynamodb_url)
-    assert store.create_table(tags={"team": "flight-ops"}) is True
-    assert store.create_table() is False
-    client = store._clients.exporting
-    assert client.describe_time_to_live(TableName=store.table)["TimeToLiveDescription"] == {
-        "TimeToLiveStatus": "ENABLED", "AttributeName": "ttl",
-    }  # fmt: skip
-    table = client.describe_table(TableName=store.table)["Table"]
-    assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
-    if ":ddblocal:" not in table["TableArn"]:  # DynamoDB Local takes tags and keeps none
-        tags = client.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"]
-        assert {tag["Key"]: tag["Value"] for tag in tags} == {"created-by": "featurelayer", "team": "flight-ops"}
-    store.close()
-
-
-def test_an_export_never_makes_a_dynamodb_table(dynamodb_url):
-    store = open_store(dynamodb_url)
-    with pytest.raises(StoreNotFound, match="featurelayer online create"):
-        store.write([row()])
-    assert store.table not in store._clients.exporting.list_tables()["TableNames"]
-    store.close()
-
-
-def test_a_dynamodb_table_of_somebody_else_is_refused(dynamodb_url):
-    store = open_store(dynamodb_url)
-    store._clients.exporting.create_table(
-        TableName=store.table, BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-    )  # fmt: skip
-    names = lambda: store.names("#service")  # noqa: E731
-    for use in (lambda: store.read([row().key]), lambda: store.write([row()]), names, store.create_table):
-        with pytest.raises(StoreNotFound, match="not a featurelayer store"):
-            use()
-    store.close()

@@ -140,7 +140,7 @@ def test_the_commands_on_dynamodb(
         with pytest.raises(StoreNotFound, match="features-dev"):
             layer.export(["airport_weather"], as_of=MOMENTS[2])
         store = open_store(layer.store_url)
-        store.create_table()
+        store.create()
         store.close()
         views = ["airport_weather", "carrier_punctuality_7d"]
         assert (

@@ -12,14 +12,13 @@ for 10 million rows of 1 KB.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from featurelayer.errors import CodecError, ConfigError, OnlineStoreError, Problem
-from featurelayer.online.aws import Clients, aws_errors, error_code, unreadable
+from featurelayer.online.aws import Clients, aws_errors, unreadable
 from featurelayer.online.base import (
     Item,
     ItemKey,
@@ -28,17 +27,14 @@ from featurelayer.online.base import (
     StoreUrl,
     Usage,
     Written,
-    foreign_store,
     sort_out,
 )
+from featurelayer.online.provision import Creation, TableCalls, Tell
 from featurelayer.online.reader import TableReader, in_parallel
+from featurelayer.online.tables import PK_LIMIT, SK_LIMIT, TableSettings, check_endpoint, check_name, is_too_long
 from featurelayer.online.transport import TRANSPORTS
 
 _ITEM_LIMIT = 400 * 1024
-_PK_LIMIT = 2048
-_TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-_KEY_SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
-_ATTRIBUTES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
 
 # Item.replaces, where the row is: with event times on both sides (event time, version) decides, else version alone.
 _BY_VERSION = "attribute_not_exists(pk) OR #v < :v"
@@ -55,11 +51,11 @@ def connect(url: StoreUrl) -> DynamoDBStore:
             if not 0 < numbers[name] < 10_000:
                 raise ValueError
         except ValueError:
-            problems.append(Problem(what=f"{name}={options[name]} is no number of {noun}", where=url.text))
+            problems.append(Problem(what=f"{name}={options[name]} is no number of {noun}", where=url.shown))
     transport = options.get("transport") or TRANSPORTS[0]
     if transport not in TRANSPORTS:
         fix = f"transports are {' and '.join(TRANSPORTS)}"
-        problems.append(Problem(what=f"there is no transport '{transport}'", where=url.text, fix=fix))
+        problems.append(Problem(what=f"there is no transport '{transport}'", where=url.shown, fix=fix))
     if problems:
         raise ConfigError(problems)
     return DynamoDBStore(
@@ -90,9 +86,8 @@ class DynamoDBStore:
         threads: int = 16,
         transport: str = "boto3",
     ) -> None:
-        if not _TABLE_NAME.fullmatch(table):
-            raise ConfigError([Problem(what=f"'{table}' is no name of a DynamoDB table",
-                                       fix="use 3 to 255 letters, digits, '_', '-' and '.'")])  # fmt: skip
+        check_name(table)
+        check_endpoint(endpoint_url)
         self.table = table
         self._clients = Clients(
             table, region=region, endpoint_url=endpoint_url, timeout=timeout, threads=threads, transport=transport
@@ -154,44 +149,28 @@ class DynamoDBStore:
         """Return every `sk` under one `pk`."""
         return self._reader.names(self._clients.transport(), pk)
 
-    def create_table(self, *, tags: Mapping[str, str] | None = None) -> bool:
-        """Create the table (on-demand, TTL on the attribute `ttl`) and wait for it; False if it was there already.
+    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:
+        """Create the table (on demand, TTL on the attribute `ttl`) and wait for it, or complete one of ours.
 
         Raises:
-            StoreNotFound: a table of that name exists and is not a featurelayer store.
+            StoreNotFound: a table of that name exists and is not a featurelayer store; says what differs.
         """
-        client = self._clients.exporting
-        with aws_errors(self.table):
-            created = self._create(client, dict(tags or {}))
-            client.get_waiter("table_exists").wait(TableName=self.table, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
-            description = client.describe_table(TableName=self.table)["Table"]
-            if description["KeySchema"] != _KEY_SCHEMA or description["AttributeDefinitions"] != _ATTRIBUTES:
-                fix = "its key must be pk and sk, both text; use another name"
-                raise foreign_store(f"the table '{self.table}'", fix)
-            ttl = client.describe_time_to_live(TableName=self.table)["TimeToLiveDescription"]
-            if ttl["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
-                specification = {"Enabled": True, "AttributeName": "ttl"}
-                client.update_time_to_live(TableName=self.table, TimeToLiveSpecification=specification)
-        return created
+        return self._calls().create(settings or TableSettings(), tell or (lambda _text: None))
+
+    def check(self) -> None:
+        """Raise StoreNotFound unless the table exists and is one of ours."""
+        self._calls().check()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what DynamoDB tells of the table; its counts are up to six hours old."""
+        return self._calls().describe()
 
     def close(self) -> None:
         """Close connections and stop the threads."""
         self._clients.close()
 
-    def _create(self, client: Any, tags: dict[str, str]) -> bool:
-        try:
-            client.create_table(
-                TableName=self.table,
-                KeySchema=_KEY_SCHEMA,
-                AttributeDefinitions=_ATTRIBUTES,
-                BillingMode="PAY_PER_REQUEST",
-                Tags=[{"Key": key, "Value": value} for key, value in {"created-by": "featurelayer", **tags}.items()],
-            )
-        except ClientError as error:
-            if error_code(error) != "ResourceInUseException":
-                raise
-            return False
-        return True
+    def _calls(self) -> TableCalls:
+        return TableCalls(self._clients.exporting, self.table, lambda: aws_errors(self.table))
 
     def _put(self, client: Any, item: Item, rewind: bool) -> bool:
         """Put one item under its condition; False if somebody newer won."""
@@ -236,8 +215,9 @@ def _check_sizes(items: Sequence[Item]) -> None:
         for item in items if len(item.f) * 4 > _ITEM_LIMIT and item.size > _ITEM_LIMIT
     ]  # fmt: skip
     problems += [
-        f"{item.pk[:80]}... of view {item.sk}: the key has more than the {_PK_LIMIT} bytes that DynamoDB allows"
-        for item in items if len(item.pk) * 4 > _PK_LIMIT and len(item.pk.encode()) > _PK_LIMIT
+        f"{item.pk[:80]}... of view {item.sk[:80]}: the key has more than the {PK_LIMIT} bytes that DynamoDB allows, "
+        f"or the view's name more than {SK_LIMIT}"
+        for item in items if is_too_long(item.key)
     ]  # fmt: skip
     if problems:
         shown = problems[:10] + ([f"... and {len(problems) - 10} more"] if len(problems) > 10 else [])

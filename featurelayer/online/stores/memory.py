@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUrl, Usage, Written, sort_out
+
+if TYPE_CHECKING:
+    from featurelayer.online.provision import Creation, Tell
+    from featurelayer.online.tables import TableSettings
 
 _shared: dict[str, MemoryStore] = {}
 _shared_lock = Lock()
@@ -60,6 +65,21 @@ class MemoryStore:
         """Return every `sk` under one `pk`."""
         with self._lock:
             return sorted(sk for stored, sk in self._items if stored == pk)
+
+    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:  # noqa: ARG002
+        """Do nothing: memory is there."""
+        from featurelayer.online.provision import Creation
+
+        return Creation(created=False)
+
+    def check(self) -> None:
+        """Do nothing: whoever has the store may write."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the store's facts."""
+        with self._lock:
+            size = sum(item.size for item in self._items.values())
+            return {"type": "memory", "items": len(self._items), "bytes": size}
 
     def close(self) -> None:
         """Keep the content: a shared store outlives its clients."""

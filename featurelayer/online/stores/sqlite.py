@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
@@ -27,6 +28,10 @@ from featurelayer.online.base import (
     foreign_store,
     sort_out,
 )
+
+if TYPE_CHECKING:
+    from featurelayer.online.provision import Creation, Tell
+    from featurelayer.online.tables import TableSettings
 
 _APPLICATION_ID = 0x666C6179  # "flay": tells our files from anybody's SQLite database
 _LAYOUT = 1
@@ -138,6 +143,30 @@ class SqliteStore:
         with self._errors():
             return [sk for (sk,) in self._reader().execute(_NAMES, (pk,))]
 
+    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:  # noqa: ARG002
+        """Make the file, if it is not there; the settings are DynamoDB's."""
+        from featurelayer.online.provision import Creation
+
+        created = not self.path.is_file()
+        with self._errors():
+            self._writer()
+        return Creation(created=created)
+
+    def check(self) -> None:
+        """Raise StoreNotFound if the file is somebody else's; one that is missing is made by the first write."""
+        if self.path.is_file() and self.path.stat().st_size:
+            with self._errors():
+                self._reader()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the file's facts."""
+        with self._errors():
+            connection = self._reader()
+            (items,) = connection.execute("SELECT count(*) FROM items").fetchone()
+            (layout,) = connection.execute("PRAGMA user_version").fetchone()
+        size = sum(path.stat().st_size for path in (self.path, self._log()) if path.is_file())
+        return {"type": "sqlite", "path": str(self.path), "layout": layout, "items": items, "bytes": size}
+
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._opening:
@@ -145,6 +174,9 @@ class SqliteStore:
                 connection.close()
             self._open.clear()
             self._local = threading.local()
+
+    def _log(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-wal")
 
     def _reader(self) -> sqlite3.Connection:
         return self._connection("reader", self._open_reader)
@@ -165,7 +197,8 @@ class SqliteStore:
 
     def _open_reader(self) -> sqlite3.Connection:
         if not self.path.is_file():
-            raise StoreNotFound(f"there is no online store at {self.path}\n  fix  run `featurelayer export` first")
+            fix = "run `featurelayer export`, or `featurelayer online create` for an empty one"
+            raise StoreNotFound(f"there is no online store at {self.path}\n  fix  {fix}")
         address = f"file:{quote(str(self.path.resolve()))}?mode=ro"
         connection = sqlite3.connect(
             address, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS

@@ -1,0 +1,127 @@
+"""Make the online store and say what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurelayer.cli.options import Context, console_of, project_options
+from featurelayer.cli.output import write_json, write_table
+
+if TYPE_CHECKING:
+    from featurelayer.online.status import StoreStatus, ViewStatus
+
+
+@click.group(help=__doc__)
+def command() -> None:
+    """Hold the commands below."""
+
+
+@command.command()
+@click.option(
+    "--template",
+    type=click.Choice(["cloudformation", "terraform"]),
+    help="Print the DynamoDB table as code instead; nothing is created.",
+)
+@project_options
+def create(context: Context, template: str | None) -> None:
+    """Make this target's online store; safe to repeat.
+
+    On DynamoDB: a table on demand, with TTL switched on and the tags of featurelayer.yml. A table of another shape, or
+    one that is not tagged as ours, is left alone and reported. On SQLite: the file.
+    """
+    from featurelayer.layer import FeatureLayer
+
+    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    if template is not None:
+        click.echo(_template(layer, template), nl=False)
+        return
+    done = layer.create_store(tell=context.console.note)
+    for difference in done.differs:
+        context.console.warn(f"{difference}; change it where the store is managed")
+    click.echo(f"{'created' if done.created else 'already there'}: {layer.store_url}")
+
+
+@command.command()
+@click.option(
+    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the status looks."
+)
+@project_options
+def status(context: Context, output_format: str) -> int:
+    """Print what the online store is, and the newest export of each view.
+
+    Ends with 1 if the store is not one of ours. A stale view is only shown.
+    """
+    from featurelayer.layer import FeatureLayer
+
+    found = FeatureLayer.of_project(context.project, warn=context.console.warn).store_status()
+    if output_format == "json":
+        write_json(found.to_dict())
+    else:
+        _print(found)
+    for problem in found.problems:
+        console_of(click.get_current_context()).error(f"this is not a featurelayer store: {problem}")
+    return 1 if found.problems else 0
+
+
+def _template(layer: Any, kind: str) -> str:
+    from featurelayer.errors import PlanError, Problem
+    from featurelayer.online.tables import cloudformation, terraform
+
+    store = layer.project.config.online_store
+    if store["type"] != "dynamodb" or not store.get("table"):
+        what = f"the online store of target '{layer.project.target}' is no DynamoDB table, but {store['type']}"
+        raise PlanError([Problem(what=what, fix="choose another target with -t")])
+    if kind == "terraform":
+        return terraform(str(store["table"]), layer.table_settings)
+    import yaml
+
+    document = cloudformation(str(store["table"]), layer.table_settings)
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _print(found: StoreStatus) -> None:
+    facts = dict(_facts(found.store))
+    width = max(len(name) for name in facts)
+    for name, text in facts.items():
+        click.echo(f"{name.ljust(width)}  {text}")
+    if found.views:
+        click.echo()
+        headings = ["view", "rows", "as of", "source time", "age", "freshness", "run"]
+        write_table(headings, [_row(view) for view in found.views])
+
+
+def _facts(store: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the facts as text; what the role may not see, or the server does not have, is unknown."""
+    for name, value in store.items():
+        if name == "problems":
+            continue
+        if name == "ttl" and value:
+            text = " on ".join(part for part in (value["status"], value["attribute"]) if part)
+        elif isinstance(value, dict):
+            text = ", ".join(f"{key}={each}" for key, each in value.items())
+        elif isinstance(value, bool):
+            text = "on" if value else "off"
+        elif isinstance(value, int):
+            text = f"{value:,}"
+        else:
+            text = "unknown" if value is None else str(value)
+        yield name.replace("_", " "), text
+
+
+def _row(view: ViewStatus) -> list[str]:
+    from datetime import timedelta
+
+    from featurelayer.durations import format_age
+
+    return [
+        view.view,
+        f"{view.rows:,}" if view.rows is not None else "",
+        view.as_of.isoformat() if view.as_of else "",
+        view.source_time.isoformat() if view.source_time else "",
+        format_age(timedelta(seconds=view.age_seconds)) if view.age_seconds is not None else "",
+        view.freshness,
+        str(view.run) if view.run is not None else "",
+    ]

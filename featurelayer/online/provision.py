@@ -1,0 +1,235 @@
+"""Making, checking and describing a store: what `featurelayer online` and the start of an export need.
+
+Here are the calls to DynamoDB; what the table has to be like is in `featurelayer.online.tables`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from featurelayer.errors import OnlineStoreError, StoreNotFound
+from featurelayer.online.base import foreign_store
+from featurelayer.online.tables import (
+    OUR_TAG,
+    TableSettings,
+    differences,
+    is_enabled,
+    recovery_request,
+    table_request,
+    ttl_request,
+)
+
+Tell = Callable[[str], None]
+
+_POLL_SECONDS, _PATIENCE_SECONDS = 1.0, 600.0
+_USABLE = ("ACTIVE", "UPDATING")
+
+
+class Creation(msgspec.Struct, frozen=True, kw_only=True):
+    """What `create` did: whether the store is new, and what an existing one has that was not asked for."""
+
+    created: bool
+    differs: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Provisioned(Protocol):
+    """A store that can be made, checked and described; all of ours can."""
+
+    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:
+        """Make the store, or complete one of ours; safe to repeat. `tell` hears of what takes long.
+
+        Raises:
+            StoreNotFound: something else is at its address; says what differs.
+        """
+
+    def check(self) -> None:
+        """Raise StoreNotFound unless an export may write here."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the store's own facts as JSON values; under `problems` what keeps it from being one of ours.
+
+        Raises:
+            StoreNotFound: there is no such store.
+        """
+
+
+class TableCalls:
+    """The control calls of one table, by a boto3 client; `errors` raises ours for botocore's."""
+
+    def __init__(self, client: Any, table: str, errors: Callable[[], Any]) -> None:
+        self._client, self._table, self._errors = client, table, errors
+
+    def create(self, settings: TableSettings, tell: Tell) -> Creation:
+        """Create the table and wait for it, or look whether the one that is there will do; switch TTL on."""
+        with self._calls():
+            found = self._described()
+            created = found is None and self._created(settings, tell)
+            description = self._active(tell)
+            ttl = self._ttl()
+            if not created:
+                self._refuse(description, differences(description, self._tags(description), ttl))
+            # These two can't be said to CreateTable, so a run that was stopped in between is completed here.
+            if not is_enabled(ttl):
+                tell("switching TTL on")
+                self._client.update_time_to_live(TableName=self._table, TimeToLiveSpecification=ttl_request())
+            if settings.point_in_time_recovery and self._recovery() != "ENABLED":
+                tell("switching point-in-time recovery on")
+                self._recover(settings)
+            return Creation(created=created, differs=() if created else tuple(self._differs(description, settings)))
+
+    def check(self) -> None:
+        """Raise unless the table is there and ours."""
+        with self._calls():
+            description = self._client.describe_table(TableName=self._table)["Table"]
+            self._refuse(description, differences(description, self._tags(description), None))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the table's facts. What the role may not see, or the server does not have, is None."""
+        with self._calls():
+            description = self._client.describe_table(TableName=self._table)["Table"]
+            tags = self._seen(lambda: self._tags(description))
+            ttl = self._seen(self._ttl)
+            recovery = self._seen(self._recovery)
+        billing = description.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+        types = {each["AttributeName"]: each["AttributeType"] for each in description["AttributeDefinitions"]}
+        return {
+            "type": "dynamodb",
+            "table": self._table,
+            "arn": description.get("TableArn"),
+            "state": description["TableStatus"],
+            "key": {each["AttributeName"]: types[each["AttributeName"]] for each in description["KeySchema"]},
+            "billing": billing,
+            "ttl": {"status": ttl["TimeToLiveStatus"], "attribute": ttl.get("AttributeName")} if ttl else None,
+            "point_in_time_recovery": recovery,
+            "deletion_protection": description.get("DeletionProtectionEnabled"),
+            "tags": tags,
+            "items": description.get("ItemCount"),
+            "bytes": description.get("TableSizeBytes"),
+            "problems": differences(description, tags, ttl),
+        }
+
+    def _created(self, settings: TableSettings, tell: Tell) -> bool:
+        tell(f"creating the table {self._table}")
+        try:
+            with self._errors():
+                self._client.create_table(**table_request(self._table, settings))
+        except OnlineStoreError as error:
+            if error.code != "ResourceInUseException":  # somebody was faster
+                raise
+            return False
+        return True
+
+    def _described(self) -> dict[str, Any] | None:
+        try:
+            with self._errors():
+                description: dict[str, Any] = self._client.describe_table(TableName=self._table)["Table"]
+        except StoreNotFound as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+            return None
+        return description
+
+    def _active(self, tell: Tell) -> dict[str, Any]:
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            description = self._described()
+            # Right after CreateTable, DescribeTable may not know the table yet.
+            state = description["TableStatus"] if description else "CREATING"
+            if description and state in _USABLE:
+                return description
+            if state != "CREATING" or time.monotonic() > until:
+                raise OnlineStoreError(
+                    f"the table '{self._table}' is {state}\n  fix  wait, and run `featurelayer online create` again",
+                    code=state,
+                )
+            tell(f"waiting for the table {self._table}: {state}")
+            time.sleep(_POLL_SECONDS)
+
+    def _recover(self, settings: TableSettings) -> None:
+        """Switch backups on; a new table may refuse that for a while."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                with self._errors():
+                    self._client.update_continuous_backups(
+                        TableName=self._table, PointInTimeRecoverySpecification=recovery_request(settings)
+                    )
+            except OnlineStoreError as error:
+                if error.code != "ContinuousBackupsUnavailableException" or time.monotonic() > until:
+                    raise
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+
+    def _ttl(self) -> dict[str, Any]:
+        answer = self._client.describe_time_to_live(TableName=self._table)
+        ttl: dict[str, Any] = answer["TimeToLiveDescription"]
+        return ttl
+
+    def _recovery(self) -> str:
+        answer = self._client.describe_continuous_backups(TableName=self._table)
+        description = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+        return str(description.get("PointInTimeRecoveryStatus", "DISABLED"))
+
+    def _tags(self, description: Mapping[str, Any]) -> dict[str, str] | None:
+        """Return the tags; None where the server keeps none, as DynamoDB Local does."""
+        tags: dict[str, str] = {}
+        more: dict[str, Any] = {}
+        while True:
+            try:
+                with self._errors():
+                    page = self._client.list_tags_of_resource(ResourceArn=description["TableArn"], **more)
+            except OnlineStoreError as error:
+                if error.code != "UnknownOperationException":
+                    raise
+                return None
+            tags |= {tag["Key"]: tag["Value"] for tag in page.get("Tags", ())}
+            if not page.get("NextToken"):
+                return tags
+            more = {"NextToken": page["NextToken"]}
+
+    def _differs(self, description: Mapping[str, Any], settings: TableSettings) -> Iterator[str]:
+        protected = bool(description.get("DeletionProtectionEnabled"))
+        if protected != settings.deletion_protection:
+            yield f"deletion protection is {_on(protected)}, not {_on(settings.deletion_protection)}"
+        tags = self._tags(description)
+        for name, text in settings.all_tags.items() if tags is not None else ():
+            if (tags or {}).get(name) != text:
+                yield f"the tag {name} is {(tags or {}).get(name, 'not there')}, not {text}"
+
+    def _refuse(self, description: Mapping[str, Any], found: list[str]) -> None:
+        if found:
+            tag = f"--resource-arn {description['TableArn']} --tags Key={OUR_TAG[0]},Value={OUR_TAG[1]}"
+            fix = "use another name" + (f", or `aws dynamodb tag-resource {tag}`" if found[0].startswith("it ") else "")
+            raise foreign_store(f"the table '{self._table}'", fix, "; ".join(found))
+
+    def _seen(self, call: Callable[[], Any]) -> Any:
+        try:
+            with self._errors():
+                return call()
+        except OnlineStoreError as error:
+            if error.code not in ("AccessDeniedException", "UnknownOperationException"):
+                raise
+            return None
+
+    @contextmanager
+    def _calls(self) -> Iterator[None]:
+        """What is invalid here is the request, not the table's key as in a read."""
+        try:
+            with self._errors():
+                yield
+        except StoreNotFound as error:
+            if error.code != "ValidationException":
+                raise
+            cause = getattr(error.__cause__, "response", {}).get("Error", {}).get("Message", "")
+            raise OnlineStoreError(f"DynamoDB, table '{self._table}': {cause}", code=error.code) from error
+
+
+def _on(flag: bool) -> str:
+    return "on" if flag else "off"
