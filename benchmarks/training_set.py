@@ -300,6 +300,7 @@ SCENARIOS = {
     ),
 }  # fmt: skip
 DEFAULT = ("views", "small")
+UNITS = ("seconds", "CPU", "peak MB")
 
 
 def same_rows(world: World) -> str:
@@ -326,12 +327,11 @@ def python_of(contender: str) -> str:
     return str(python)
 
 
-def measure(contender: str, world: World) -> tuple[float, float]:
-    """Run one contender in its own process; seconds of work (imports are not counted) and peak MB."""
+def measure(contender: str, world: World) -> tuple[float, ...]:
+    """Run one contender in its own process; seconds of work (imports are not counted), of CPU, and peak MB."""
     command = [python_of(contender), __file__, "--child", contender, json.dumps(asdict(world))]
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    seconds, memory = json.loads(found.stdout.splitlines()[-1])
-    return seconds, memory
+    return tuple(json.loads(found.stdout.splitlines()[-1]))
 
 
 def child(contender: str, world: World) -> None:
@@ -349,27 +349,38 @@ def child(contender: str, world: World) -> None:
         import featurelayer.training
         import featurelayer.warehouse.digest
         import featurelayer.warehouse.duckdb  # noqa: F401
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     RUNNERS[contender](world)
-    print(json.dumps([time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    print(json.dumps([time.perf_counter() - started, time.process_time() - busy, peak()]))
+
+
+def peak() -> float:
+    """This process's greatest resident memory in MB; `ru_maxrss` would count its parent's before it was started."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024
 
 
 def run(name: str, scenario: Scenario, rounds: int) -> None:
     """Run a scenario and print its table."""
     for _, _, world in scenario.runs:
         generate(world)
-    runs: dict[str, list[tuple[float, float]]] = {label: [] for label, _, _ in scenario.runs}
+    runs: dict[str, list[tuple[float, ...]]] = {label: [] for label, _, _ in scenario.runs}
     for _ in range(rounds):
         for label, contender, world in scenario.runs:
             runs[label].append(measure(contender, world))
     world = scenario.runs[0][2]
     print(f"\n{name}: {world.labels:,} labels x {world.rows:,} rows x {world.views} views x {world.features} features")
-    print(f"{'':20}{'seconds':>10}{'peak MB':>10}{'time x':>10}{'memory x':>10}")
-    base = [statistics.median(values) for values in zip(*runs[scenario.runs[0][0]], strict=True)]
-    for label, found in runs.items():
-        seconds, memory = (statistics.median(values) for values in zip(*found, strict=True))
-        print(f"{label:20}{seconds:10.2f}{memory:10.0f}{base[0] / seconds:10.2f}{base[1] / memory:10.2f}")
-    print(f"time x, memory x: {scenario.runs[0][0]} over that line; wanted: {scenario.claim}", end="")
+    print(f"{'':20}" + "".join(f"{head:>10}" for head in (*UNITS, "time x", "CPU x", "memory x")))
+    medians = {
+        label: [statistics.median(values) for values in zip(*found, strict=True)] for label, found in runs.items()
+    }
+    base = medians[scenario.runs[0][0]]
+    for label, found in medians.items():
+        ratios = "".join(f"{one / other:10.2f}" for one, other in zip(base, found, strict=True))
+        print(f"{label:20}{found[0]:10.2f}{found[1]:10.2f}{found[2]:10.0f}{ratios}")
+    print(f"x: {scenario.runs[0][0]} over that line; wanted: {scenario.claim}", end="")
     print(f"; featurelayer and by hand: {same_rows(world)}" if "by hand" in runs else "", flush=True)
 
 
