@@ -22,8 +22,10 @@ def table(name: str, alias: str | None = None) -> exp.Table:
     )
 
 
-def named(expression: exp.Expression, name: str) -> exp.Alias:
-    """`expression AS "name"`."""
+def named(expression: exp.Expression, name: str) -> exp.Expression:
+    """`expression AS "name"`; a column that has the name already stays as it is."""
+    if isinstance(expression, exp.Column) and expression.name == name:
+        return expression
     return exp.Alias(this=expression, alias=exp.to_identifier(name, quoted=True))
 
 
@@ -38,8 +40,9 @@ def not_null(expression: exp.Expression) -> exp.Is:
 
 
 def both(*conditions: exp.Expression) -> exp.Expression:
-    """All conditions at once."""
-    return cast("exp.Expression", exp.and_(*conditions, copy=False))
+    """All conditions at once, side by side: no brackets where one is itself made of several."""
+    parts = [part for condition in conditions for part in _parts(condition)]
+    return cast("exp.Expression", exp.and_(*parts, copy=False))
 
 
 def either(*conditions: exp.Expression) -> exp.Expression:
@@ -50,3 +53,10 @@ def either(*conditions: exp.Expression) -> exp.Expression:
 def call(name: str, *arguments: exp.Expression) -> exp.Expression:
     """A function by its name."""
     return cast("exp.Expression", exp.func(name, *arguments))
+
+
+def _parts(condition: exp.Expression) -> list[exp.Expression]:
+    if not isinstance(condition, exp.And):
+        return [condition]
+    left, right = (cast("exp.Expression", side) for side in (condition.this, condition.expression))
+    return [*_parts(left), *_parts(right)]

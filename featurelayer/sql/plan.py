@@ -198,7 +198,8 @@ class Script:
     """A compiled plan: checks, then the steps, then the query that returns the rows, in label order.
 
     The first step makes the spine; then one step per view. `temporary` is what the steps leave. `labels` returns the
-    label columns as they came, in order: what the query must give back untouched.
+    label columns as they came, in order: what the query must give back untouched. `session` comes first where the
+    script is pasted into a session that is not ours.
     """
 
     title: str
@@ -210,9 +211,11 @@ class Script:
     labels: Statement | None
     columns: tuple[str, ...]
     temporary: tuple[str, ...]
+    session: tuple[Statement, ...] = ()
 
     def __str__(self) -> str:
         """The whole script as text that can be pasted into the warehouse."""
-        header = "".join(f"-- {line}\n" for line in (self.title, *self.provenance.splitlines()))
+        how = "Paste it whole: the last statement returns the rows, what the others create is temporary."
+        header = "".join(f"-- {line}\n" for line in (self.title, *self.provenance.splitlines(), how))
         statements = [statement for step in self.steps for statement in step.statements]
-        return header + "\n" + "\n".join(str(statement) for statement in (*statements, self.query))
+        return header + "\n" + "\n".join(str(statement) for statement in (*self.session, *statements, self.query))

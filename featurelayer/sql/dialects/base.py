@@ -69,10 +69,14 @@ class Cte(NamedTuple):
 
 
 class Dialect:
-    """An engine's SQL. Subclasses set `name` (sqlglot's) and override what the engine does differently or better."""
+    """An engine's SQL. Subclasses set `name` (sqlglot's) and override what the engine does differently or better.
+
+    `session` is what a warehouse of ours says when it connects and another session has to say before a script.
+    """
 
     name = ""
     text_type = "TEXT"
+    session: tuple[Statement, ...] = ()
 
     def sql(self, expression: exp.Expression) -> str:
         """Return the text of an expression in this dialect."""
@@ -204,7 +208,7 @@ class Dialect:
         only = exp.EQ(this=col(ID), expression=exp.Literal.number(labels.row))
         return exp.select(exp.Star()).from_(spine.subquery("labels")).where(only)
 
-    def _label_columns(self, labels: Labels) -> list[exp.Alias]:
+    def _label_columns(self, labels: Labels) -> list[exp.Expression]:
         """The label columns as they come out; the timestamp is one like any other, as it went in."""
         return [
             named(col(column.alias) if column is labels.time else self.cast_text(column), column.alias)
@@ -274,7 +278,7 @@ class Dialect:
             )
         )
 
-    def feature_values(self, plan: Plan, join: AsofJoin, row: str, at: exp.Expression) -> list[exp.Alias]:
+    def feature_values(self, plan: Plan, join: AsofJoin, row: str, at: exp.Expression) -> list[exp.Expression]:
         """The features of a row; NULL if the row had ended by then (rule 4). Snapshots carry the times instead."""
         if isinstance(plan.spine, Entities):
             return [named(col(feature.source, row), feature.source) for feature in join.features] + (
@@ -358,7 +362,7 @@ class Dialect:
             *(named(col(feature.source, join.name), feature.name) for feature in join.features),
         )
 
-    def _with_default(self, join: AsofJoin, source: str, feature: Any) -> exp.Alias:
+    def _with_default(self, join: AsofJoin, source: str, feature: Any) -> exp.Expression:
         value: exp.Expression = col(source, join.name)
         if feature.has_default:
             missing = exp.Is(this=col(ID, join.name), expression=exp.Null())
@@ -522,6 +526,7 @@ class Dialect:
             title=plan.title,
             dialect=self.name,
             provenance=plan.provenance,
+            session=self.session,
             checks=self.checks(plan),
             steps=tuple(steps),
             query=query,
@@ -585,11 +590,11 @@ class Dialect:
             .join(self.relation(join, "f"), on=both(*on), join_type="inner")
         )
 
-    def label_keys(self, join: AsofJoin, alias: str) -> list[exp.Alias]:
+    def label_keys(self, join: AsofJoin, alias: str) -> list[exp.Expression]:
         """The labels' keys under the script's names."""
         return [named(col(label, alias), key_alias(position)) for position, (_, label) in enumerate(join.keys)]
 
-    def view_keys(self, join: AsofJoin, alias: str) -> list[exp.Alias]:
+    def view_keys(self, join: AsofJoin, alias: str) -> list[exp.Expression]:
         """The view's keys under the script's names."""
         return [named(col(key.name, alias), key_alias(position)) for position, (key, _) in enumerate(join.keys)]
 

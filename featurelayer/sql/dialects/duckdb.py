@@ -37,6 +37,7 @@ from featurelayer.sql.plan import (
 )
 
 FIRST, LAST = f"{RESERVED}first", f"{RESERVED}last"
+LEVEL, CONTENT = f"{RESERVED}level", f"{RESERVED}content"
 TIED = f"{RESERVED}tied"
 
 
@@ -45,6 +46,7 @@ class DuckDB(Dialect):
 
     name = "duckdb"
     text_type = "VARCHAR"
+    session = (Statement(sql="SET TimeZone = 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
 
     def type_text(self, dtype: DType) -> str:
         match dtype.kind:
@@ -146,7 +148,8 @@ class DuckDB(Dialect):
     def spine_step(self, plan: Plan) -> Step:
         statements = [self.spine_statement(plan)]
         if any(join.event is not None for join in plan.joins):
-            statements += [self._set_variable(FIRST, exp.Min), self._set_variable(LAST, exp.Max)]
+            why = "The range of the labels' times: rows that no label can see are not read."
+            statements += [self._set_variable(FIRST, exp.Min, why), self._set_variable(LAST, exp.Max)]
         return Step(name="labels", statements=tuple(statements))
 
     def create(self, name: str, query: exp.Query) -> str:
@@ -159,9 +162,9 @@ class DuckDB(Dialect):
         )
         return self.sql(create)
 
-    def _set_variable(self, name: str, aggregate: type[exp.AggFunc]) -> Statement:
-        bound = self.sql(exp.select(aggregate(this=col(TIME))).from_(table(LABELS)))
-        return Statement(sql=f"SET VARIABLE {name} = (\n{bound}\n)")
+    def _set_variable(self, name: str, aggregate: type[exp.AggFunc], comment: str = "") -> Statement:
+        bound = exp.select(aggregate(this=col(TIME))).from_(table(LABELS)).subquery()
+        return Statement(sql=f"SET VARIABLE {name} = {self.sql(bound)}", comment=comment)
 
     def match_name(self, join: AsofJoin) -> str:
         """The table or CTE that holds the winner's event time for each label."""
@@ -302,7 +305,7 @@ class DuckDB(Dialect):
         select = select.from_(table(match, "m")).join(self.relation(join, "f"), on=on, join_type="inner")
         return select.where(both(*where)) if where else select
 
-    def _event_columns(self, plan: Plan, join: AsofJoin) -> list[exp.Alias]:
+    def _event_columns(self, plan: Plan, join: AsofJoin) -> list[exp.Expression]:
         return [named(self.utc_event("m", join), EVENT)] if isinstance(plan.spine, Entities) else []
 
     def _resolve(self, plan: Plan, join: AsofJoin, match: str) -> tuple[Statement, ...]:
@@ -315,9 +318,7 @@ class DuckDB(Dialect):
             partition_by=[col(ID, "m")],
             order=exp.Order(expressions=self.tie_order(join, "f")),
         )
-        select = self._ranked(
-            plan, join, match, tied, named(level, f"{RESERVED}level"), named(content, f"{RESERVED}content")
-        )
+        select = self._ranked(plan, join, match, tied, named(level, LEVEL), named(content, CONTENT))
         names = [ID] + ([EVENT] if isinstance(plan.spine, Entities) else [])
         names += list(dict.fromkeys(feature.source for feature in join.features))
         names += [VALID_TO] if isinstance(plan.spine, Entities) and join.valid_to else []
@@ -335,17 +336,21 @@ class DuckDB(Dialect):
             expression=winners,
         )
         return (
-            Statement(
-                sql=self.create(tied, self._several(rows)),
-                comment=self._tie_comment(join),
-            ),
-            Statement(sql=self.create(ranked, select)),
-            Statement(sql=self.sql(losers)),
+            Statement(sql=self.create(tied, self._several(rows)), comment=self._tie_comment(join)),
+            Statement(sql=self.create(ranked, select), comment=self._rank_comment(join)),
+            Statement(sql=self.sql(losers), comment=f"{join.name}: of the tied rows the first alone stays."),
             Statement(sql=self.sql(insert)),
         )
 
     def _tie_comment(self, join: AsofJoin) -> str:
         return f"{join.name}: resolve ties, where there are any (rule 3)."
+
+    def _rank_comment(self, join: AsofJoin) -> str:
+        declared = "".join(f"{column.name}, then " for column in join.order)
+        return (
+            f"{join.name}: rank the tied rows by {declared}the content; the greatest comes first, NULL last.\n"
+            f"{LEVEL} and {CONTENT} tell the report which ties the content alone has broken."
+        )
 
     def _several(self, rows: str) -> exp.Select:
         """The labels that got more than one row."""
@@ -428,8 +433,8 @@ class DuckDB(Dialect):
             )
         )
         undeclared = both(
-            exp.EQ(this=col(f"{RESERVED}level"), expression=exp.Literal.number(1)),
-            exp.GT(this=col(f"{RESERVED}content"), expression=exp.Literal.number(1)),
+            exp.EQ(this=col(LEVEL), expression=exp.Literal.number(1)),
+            exp.GT(this=col(CONTENT), expression=exp.Literal.number(1)),
         )
         ranked = table(f"{join.name}__ranked")
         ties = exp.select(exp.Count(this=exp.Distinct(expressions=[col(ID)]))).from_(ranked).where(undeclared)

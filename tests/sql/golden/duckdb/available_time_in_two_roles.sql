@@ -1,27 +1,32 @@
 -- training set of service, mode known_at
+-- Paste it whole: the last statement returns the rows, what the others create is temporary.
+
+-- Times without a zone are UTC (rule 8).
+SET TimeZone = 'UTC';
 
 -- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
 CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
 SELECT
   ROW_NUMBER() OVER () - 1 AS "__fl_id",
   "predicted_at" AT TIME ZONE 'UTC' AS "__fl_time",
-  "tailnum" AS "tailnum",
-  "origin" AS "origin",
-  "dest" AS "dest",
-  "hour" AS "hour",
-  "predicted_at" AS "predicted_at"
+  "tailnum",
+  "origin",
+  "dest",
+  "hour",
+  "predicted_at"
 FROM READ_PARQUET('labels.parquet');
 
+-- The range of the labels' times: rows that no label can see are not read.
 SET VARIABLE __fl_first = (
-SELECT
-  MIN("__fl_time")
-FROM "__fl_labels"
+  SELECT
+    MIN("__fl_time")
+  FROM "__fl_labels"
 );
 
 SET VARIABLE __fl_last = (
-SELECT
-  MAX("__fl_time")
-FROM "__fl_labels"
+  SELECT
+    MAX("__fl_time")
+  FROM "__fl_labels"
 );
 
 -- origin_now: match the newest event time at or before each label among the rows available by then (rule 1).
@@ -60,9 +65,9 @@ ASOF JOIN (
   SEMI JOIN "__fl_labels" AS "k"
     ON "f"."airport" = "k"."origin"
   WHERE
-    (
-      "f"."airport" IS NOT NULL AND "f"."at" IS NOT NULL AND "f"."known_at" IS NOT NULL
-    )
+    "f"."airport" IS NOT NULL
+    AND "f"."at" IS NOT NULL
+    AND "f"."known_at" IS NOT NULL
     AND "f"."at" AT TIME ZONE 'UTC' <= GETVARIABLE('__fl_last')
     AND "f"."at" AT TIME ZONE 'UTC' >= GETVARIABLE('__fl_first') - INTERVAL '3' HOUR
 ) AS "f"
@@ -72,7 +77,7 @@ ASOF JOIN (
 CREATE OR REPLACE TEMPORARY TABLE "origin_now__rows" AS
 SELECT
   "m"."__fl_id",
-  "f"."wind" AS "wind"
+  "f"."wind"
 FROM "origin_now__match" AS "m"
 INNER JOIN "memory"."main"."weather" AS "f"
   ON "m"."__fl_k0" = "f"."airport" AND "m"."__fl_event" = "f"."at"
@@ -95,6 +100,8 @@ GROUP BY
 HAVING
   COUNT(*) > 1;
 
+-- origin_now: rank the tied rows by known_at, then the content; the greatest comes first, NULL last.
+-- __fl_level and __fl_content tell the report which ties the content alone has broken.
 CREATE OR REPLACE TEMPORARY TABLE "origin_now__ranked" AS
 SELECT
   "m"."__fl_id",
@@ -107,7 +114,7 @@ SELECT
     PARTITION BY "m"."__fl_id"
     ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS TEXT) DESC NULLS LAST
   ) AS "__fl_content",
-  "f"."wind" AS "wind"
+  "f"."wind"
 FROM "origin_now__match" AS "m"
 INNER JOIN "origin_now__tied" AS "t"
   ON "t"."__fl_id" = "m"."__fl_id"
@@ -122,6 +129,7 @@ WHERE
     ELSE "f"."at" AT TIME ZONE 'UTC'
   END <= "m"."__fl_time";
 
+-- origin_now: of the tied rows the first alone stays.
 DELETE FROM "origin_now__rows"
 WHERE
   "__fl_id" IN (
@@ -177,9 +185,9 @@ ASOF JOIN (
   SEMI JOIN "__fl_labels" AS "k"
     ON "f"."airport" = "k"."dest"
   WHERE
-    (
-      "f"."airport" IS NOT NULL AND "f"."at" IS NOT NULL AND "f"."known_at" IS NOT NULL
-    )
+    "f"."airport" IS NOT NULL
+    AND "f"."at" IS NOT NULL
+    AND "f"."known_at" IS NOT NULL
     AND "f"."at" AT TIME ZONE 'UTC' <= GETVARIABLE('__fl_last')
     AND "f"."at" AT TIME ZONE 'UTC' >= GETVARIABLE('__fl_first') - INTERVAL '3' HOUR
 ) AS "f"
@@ -189,7 +197,7 @@ ASOF JOIN (
 CREATE OR REPLACE TEMPORARY TABLE "dest_now__rows" AS
 SELECT
   "m"."__fl_id",
-  "f"."wind" AS "wind"
+  "f"."wind"
 FROM "dest_now__match" AS "m"
 INNER JOIN "memory"."main"."weather" AS "f"
   ON "m"."__fl_k0" = "f"."airport" AND "m"."__fl_event" = "f"."at"
@@ -212,6 +220,8 @@ GROUP BY
 HAVING
   COUNT(*) > 1;
 
+-- dest_now: rank the tied rows by known_at, then the content; the greatest comes first, NULL last.
+-- __fl_level and __fl_content tell the report which ties the content alone has broken.
 CREATE OR REPLACE TEMPORARY TABLE "dest_now__ranked" AS
 SELECT
   "m"."__fl_id",
@@ -224,7 +234,7 @@ SELECT
     PARTITION BY "m"."__fl_id"
     ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS TEXT) DESC NULLS LAST
   ) AS "__fl_content",
-  "f"."wind" AS "wind"
+  "f"."wind"
 FROM "dest_now__match" AS "m"
 INNER JOIN "dest_now__tied" AS "t"
   ON "t"."__fl_id" = "m"."__fl_id"
@@ -239,6 +249,7 @@ WHERE
     ELSE "f"."at" AT TIME ZONE 'UTC'
   END <= "m"."__fl_time";
 
+-- dest_now: of the tied rows the first alone stays.
 DELETE FROM "dest_now__rows"
 WHERE
   "__fl_id" IN (
@@ -260,11 +271,11 @@ WHERE
 
 -- Every label once, in its order, with the features of its rows.
 SELECT
-  "__fl_labels"."tailnum" AS "tailnum",
-  "__fl_labels"."origin" AS "origin",
-  "__fl_labels"."dest" AS "dest",
-  "__fl_labels"."hour" AS "hour",
-  "__fl_labels"."predicted_at" AS "predicted_at",
+  "__fl_labels"."tailnum",
+  "__fl_labels"."origin",
+  "__fl_labels"."dest",
+  "__fl_labels"."hour",
+  "__fl_labels"."predicted_at",
   "origin_now"."wind" AS "origin_now__wind",
   "dest_now"."wind" AS "dest_now__wind"
 FROM "__fl_labels"

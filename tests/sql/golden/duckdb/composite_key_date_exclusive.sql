@@ -1,27 +1,32 @@
 -- training set of service, mode known_at
+-- Paste it whole: the last statement returns the rows, what the others create is temporary.
+
+-- Times without a zone are UTC (rule 8).
+SET TimeZone = 'UTC';
 
 -- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
 CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
 SELECT
   ROW_NUMBER() OVER () - 1 AS "__fl_id",
   "predicted_at" AT TIME ZONE 'UTC' AS "__fl_time",
-  "tailnum" AS "tailnum",
-  "origin" AS "origin",
-  "dest" AS "dest",
-  "hour" AS "hour",
-  "predicted_at" AS "predicted_at"
+  "tailnum",
+  "origin",
+  "dest",
+  "hour",
+  "predicted_at"
 FROM READ_PARQUET('labels.parquet');
 
+-- The range of the labels' times: rows that no label can see are not read.
 SET VARIABLE __fl_first = (
-SELECT
-  MIN("__fl_time")
-FROM "__fl_labels"
+  SELECT
+    MIN("__fl_time")
+  FROM "__fl_labels"
 );
 
 SET VARIABLE __fl_last = (
-SELECT
-  MAX("__fl_time")
-FROM "__fl_labels"
+  SELECT
+    MAX("__fl_time")
+  FROM "__fl_labels"
 );
 
 -- hourly: match the newest event time before each label (rule 1).
@@ -53,9 +58,9 @@ ASOF JOIN (
   SEMI JOIN "__fl_labels" AS "k"
     ON "f"."airport" = "k"."origin" AND "f"."hour" = "k"."hour"
   WHERE
-    (
-      "f"."airport" IS NOT NULL AND "f"."hour" IS NOT NULL AND "f"."day" IS NOT NULL
-    )
+    "f"."airport" IS NOT NULL
+    AND "f"."hour" IS NOT NULL
+    AND "f"."day" IS NOT NULL
     AND CAST("f"."day" AS TIMESTAMP) <= GETVARIABLE('__fl_last')
 ) AS "f"
   ON "l"."__fl_k0" = "f"."__fl_k0"
@@ -66,12 +71,11 @@ ASOF JOIN (
 CREATE OR REPLACE TEMPORARY TABLE "hourly__rows" AS
 SELECT
   "m"."__fl_id",
-  "f"."n" AS "n"
+  "f"."n"
 FROM "hourly__match" AS "m"
 INNER JOIN "memory"."main"."hourly" AS "f"
-  ON (
-    "m"."__fl_k0" = "f"."airport" AND "m"."__fl_k1" = "f"."hour"
-  )
+  ON "m"."__fl_k0" = "f"."airport"
+  AND "m"."__fl_k1" = "f"."hour"
   AND "m"."__fl_event" = "f"."day";
 
 -- hourly: resolve ties, where there are any (rule 3).
@@ -84,22 +88,24 @@ GROUP BY
 HAVING
   COUNT(*) > 1;
 
+-- hourly: rank the tied rows by the content; the greatest comes first, NULL last.
+-- __fl_level and __fl_content tell the report which ties the content alone has broken.
 CREATE OR REPLACE TEMPORARY TABLE "hourly__ranked" AS
 SELECT
   "m"."__fl_id",
   ROW_NUMBER() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_rank",
   DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY 1) AS "__fl_level",
   DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_content",
-  "f"."n" AS "n"
+  "f"."n"
 FROM "hourly__match" AS "m"
 INNER JOIN "hourly__tied" AS "t"
   ON "t"."__fl_id" = "m"."__fl_id"
 INNER JOIN "memory"."main"."hourly" AS "f"
-  ON (
-    "m"."__fl_k0" = "f"."airport" AND "m"."__fl_k1" = "f"."hour"
-  )
+  ON "m"."__fl_k0" = "f"."airport"
+  AND "m"."__fl_k1" = "f"."hour"
   AND "m"."__fl_event" = "f"."day";
 
+-- hourly: of the tied rows the first alone stays.
 DELETE FROM "hourly__rows"
 WHERE
   "__fl_id" IN (
@@ -121,11 +127,11 @@ WHERE
 
 -- Every label once, in its order, with the features of its rows.
 SELECT
-  "__fl_labels"."tailnum" AS "tailnum",
-  "__fl_labels"."origin" AS "origin",
-  "__fl_labels"."dest" AS "dest",
-  "__fl_labels"."hour" AS "hour",
-  "__fl_labels"."predicted_at" AS "predicted_at",
+  "__fl_labels"."tailnum",
+  "__fl_labels"."origin",
+  "__fl_labels"."dest",
+  "__fl_labels"."hour",
+  "__fl_labels"."predicted_at",
   "hourly"."n" AS "hourly__n"
 FROM "__fl_labels"
 LEFT JOIN "hourly__rows" AS "hourly"

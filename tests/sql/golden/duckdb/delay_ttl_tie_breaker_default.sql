@@ -1,27 +1,32 @@
 -- training set of service, mode known_at
+-- Paste it whole: the last statement returns the rows, what the others create is temporary.
+
+-- Times without a zone are UTC (rule 8).
+SET TimeZone = 'UTC';
 
 -- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
 CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
 SELECT
   ROW_NUMBER() OVER () - 1 AS "__fl_id",
   "predicted_at" AT TIME ZONE 'UTC' AS "__fl_time",
-  "tailnum" AS "tailnum",
-  "origin" AS "origin",
-  "dest" AS "dest",
-  "hour" AS "hour",
-  "predicted_at" AS "predicted_at"
+  "tailnum",
+  "origin",
+  "dest",
+  "hour",
+  "predicted_at"
 FROM READ_PARQUET('labels.parquet');
 
+-- The range of the labels' times: rows that no label can see are not read.
 SET VARIABLE __fl_first = (
-SELECT
-  MIN("__fl_time")
-FROM "__fl_labels"
+  SELECT
+    MIN("__fl_time")
+  FROM "__fl_labels"
 );
 
 SET VARIABLE __fl_last = (
-SELECT
-  MAX("__fl_time")
-FROM "__fl_labels"
+  SELECT
+    MAX("__fl_time")
+  FROM "__fl_labels"
 );
 
 -- plane_legs: match the newest event time at or before each label (rule 1).
@@ -48,9 +53,8 @@ ASOF JOIN (
   SEMI JOIN "__fl_labels" AS "k"
     ON "f"."tailnum" = "k"."tailnum"
   WHERE
-    (
-      "f"."tailnum" IS NOT NULL AND "f"."landed_at" IS NOT NULL
-    )
+    "f"."tailnum" IS NOT NULL
+    AND "f"."landed_at" IS NOT NULL
     AND "f"."landed_at" <= GETVARIABLE('__fl_last')
     AND "f"."landed_at" >= GETVARIABLE('__fl_first') - INTERVAL '1' DAY
 ) AS "f"
@@ -61,7 +65,7 @@ ASOF JOIN (
 CREATE OR REPLACE TEMPORARY TABLE "plane_legs__rows" AS
 SELECT
   "m"."__fl_id",
-  "f"."arr_delay" AS "arr_delay"
+  "f"."arr_delay"
 FROM "plane_legs__match" AS "m"
 INNER JOIN "memory"."main"."plane_legs" AS "f"
   ON "m"."__fl_k0" = "f"."tailnum" AND "m"."__fl_event" = "f"."landed_at"
@@ -78,6 +82,8 @@ GROUP BY
 HAVING
   COUNT(*) > 1;
 
+-- plane_legs: rank the tied rows by flight_id, then the content; the greatest comes first, NULL last.
+-- __fl_level and __fl_content tell the report which ties the content alone has broken.
 CREATE OR REPLACE TEMPORARY TABLE "plane_legs__ranked" AS
 SELECT
   "m"."__fl_id",
@@ -90,7 +96,7 @@ SELECT
     PARTITION BY "m"."__fl_id"
     ORDER BY "f"."flight_id" DESC NULLS LAST, "f"."arr_delay" DESC NULLS LAST, CAST("f"."arr_delay" AS TEXT) DESC NULLS LAST
   ) AS "__fl_content",
-  "f"."arr_delay" AS "arr_delay"
+  "f"."arr_delay"
 FROM "plane_legs__match" AS "m"
 INNER JOIN "plane_legs__tied" AS "t"
   ON "t"."__fl_id" = "m"."__fl_id"
@@ -99,6 +105,7 @@ INNER JOIN "memory"."main"."plane_legs" AS "f"
 WHERE
   "m"."__fl_event" >= "m"."__fl_time" - INTERVAL '1' DAY;
 
+-- plane_legs: of the tied rows the first alone stays.
 DELETE FROM "plane_legs__rows"
 WHERE
   "__fl_id" IN (
@@ -120,11 +127,11 @@ WHERE
 
 -- Every label once, in its order, with the features of its rows.
 SELECT
-  "__fl_labels"."tailnum" AS "tailnum",
-  "__fl_labels"."origin" AS "origin",
-  "__fl_labels"."dest" AS "dest",
-  "__fl_labels"."hour" AS "hour",
-  "__fl_labels"."predicted_at" AS "predicted_at",
+  "__fl_labels"."tailnum",
+  "__fl_labels"."origin",
+  "__fl_labels"."dest",
+  "__fl_labels"."hour",
+  "__fl_labels"."predicted_at",
   CASE
     WHEN "plane_legs"."__fl_id" IS NULL
     THEN CAST('0' AS DOUBLE)

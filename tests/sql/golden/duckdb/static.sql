@@ -1,32 +1,36 @@
 -- training set of service, mode known_at
+-- Paste it whole: the last statement returns the rows, what the others create is temporary.
+
+-- Times without a zone are UTC (rule 8).
+SET TimeZone = 'UTC';
 
 -- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
 CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
 SELECT
   ROW_NUMBER() OVER () - 1 AS "__fl_id",
-  "tailnum" AS "tailnum",
-  "origin" AS "origin",
-  "dest" AS "dest",
-  "hour" AS "hour",
-  "predicted_at" AS "predicted_at"
+  "tailnum",
+  "origin",
+  "dest",
+  "hour",
+  "predicted_at"
 FROM READ_PARQUET('labels.parquet');
 
 -- facts: static, joined on its keys alone (rule 9).
 CREATE OR REPLACE TEMPORARY TABLE "facts__rows" AS
 SELECT
   "l"."__fl_id",
-  "f"."seats" AS "seats"
+  "f"."seats"
 FROM "__fl_labels" AS "l"
 INNER JOIN "memory"."main"."facts" AS "f"
   ON "l"."tailnum" = "f"."tailnum";
 
 -- Every label once, in its order, with the features of its rows.
 SELECT
-  "__fl_labels"."tailnum" AS "tailnum",
-  "__fl_labels"."origin" AS "origin",
-  "__fl_labels"."dest" AS "dest",
-  "__fl_labels"."hour" AS "hour",
-  "__fl_labels"."predicted_at" AS "predicted_at",
+  "__fl_labels"."tailnum",
+  "__fl_labels"."origin",
+  "__fl_labels"."dest",
+  "__fl_labels"."hour",
+  "__fl_labels"."predicted_at",
   "facts"."seats" AS "facts__seats"
 FROM "__fl_labels"
 LEFT JOIN "facts__rows" AS "facts"

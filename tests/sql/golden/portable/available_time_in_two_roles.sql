@@ -1,15 +1,19 @@
 -- training set of service, mode known_at
+-- Paste it whole: the last statement returns the rows, what the others create is temporary.
+
+-- Times without a zone are UTC (rule 8).
+SET TimeZone = 'UTC';
 
 -- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
 CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
 SELECT
   ROW_NUMBER() OVER () - 1 AS "__fl_id",
   "predicted_at" AT TIME ZONE 'UTC' AS "__fl_time",
-  "tailnum" AS "tailnum",
-  "origin" AS "origin",
-  "dest" AS "dest",
-  "hour" AS "hour",
-  "predicted_at" AS "predicted_at"
+  "tailnum",
+  "origin",
+  "dest",
+  "hour",
+  "predicted_at"
 FROM READ_PARQUET('labels.parquet');
 
 WITH "origin_now__timeline" AS (
@@ -25,9 +29,9 @@ WITH "origin_now__timeline" AS (
     CAST(NULL AS BIGINT) AS "__fl_id"
   FROM "memory"."main"."weather" AS "f"
   WHERE
-    (
-      "f"."airport" IS NOT NULL AND "f"."at" IS NOT NULL AND "f"."known_at" IS NOT NULL
-    )
+    "f"."airport" IS NOT NULL
+    AND "f"."at" IS NOT NULL
+    AND "f"."known_at" IS NOT NULL
     AND EXISTS(
       SELECT
         1
@@ -65,7 +69,7 @@ WITH "origin_now__timeline" AS (
       ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS TEXT) DESC NULLS LAST
     ) AS "__fl_rank",
     "m"."__fl_event",
-    "f"."wind" AS "wind"
+    "f"."wind"
   FROM "origin_now__match" AS "m"
   INNER JOIN "memory"."main"."weather" AS "f"
     ON "m"."__fl_k0" = "f"."airport"
@@ -91,9 +95,9 @@ WITH "origin_now__timeline" AS (
     CAST(NULL AS BIGINT) AS "__fl_id"
   FROM "memory"."main"."weather" AS "f"
   WHERE
-    (
-      "f"."airport" IS NOT NULL AND "f"."at" IS NOT NULL AND "f"."known_at" IS NOT NULL
-    )
+    "f"."airport" IS NOT NULL
+    AND "f"."at" IS NOT NULL
+    AND "f"."known_at" IS NOT NULL
     AND EXISTS(
       SELECT
         1
@@ -131,7 +135,7 @@ WITH "origin_now__timeline" AS (
       ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS TEXT) DESC NULLS LAST
     ) AS "__fl_rank",
     "m"."__fl_event",
-    "f"."wind" AS "wind"
+    "f"."wind"
   FROM "dest_now__match" AS "m"
   INNER JOIN "memory"."main"."weather" AS "f"
     ON "m"."__fl_k0" = "f"."airport"
@@ -146,11 +150,11 @@ WITH "origin_now__timeline" AS (
     "m"."__fl_is_label" = 1 AND "m"."__fl_event" >= "m"."__fl_at" - INTERVAL '3' HOUR
 )
 SELECT
-  "__fl_labels"."tailnum" AS "tailnum",
-  "__fl_labels"."origin" AS "origin",
-  "__fl_labels"."dest" AS "dest",
-  "__fl_labels"."hour" AS "hour",
-  "__fl_labels"."predicted_at" AS "predicted_at",
+  "__fl_labels"."tailnum",
+  "__fl_labels"."origin",
+  "__fl_labels"."dest",
+  "__fl_labels"."hour",
+  "__fl_labels"."predicted_at",
   "origin_now"."wind" AS "origin_now__wind",
   "dest_now"."wind" AS "dest_now__wind"
 FROM "__fl_labels"

@@ -1,15 +1,19 @@
 -- training set of service, mode known_at
+-- Paste it whole: the last statement returns the rows, what the others create is temporary.
+
+-- Times without a zone are UTC (rule 8).
+SET TimeZone = 'UTC';
 
 -- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
 CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
 SELECT
   ROW_NUMBER() OVER () - 1 AS "__fl_id",
   "predicted_at" AT TIME ZONE 'UTC' AS "__fl_time",
-  "tailnum" AS "tailnum",
-  "origin" AS "origin",
-  "dest" AS "dest",
-  "hour" AS "hour",
-  "predicted_at" AS "predicted_at"
+  "tailnum",
+  "origin",
+  "dest",
+  "hour",
+  "predicted_at"
 FROM READ_PARQUET('labels.parquet');
 
 WITH "hourly__timeline" AS (
@@ -22,9 +26,9 @@ WITH "hourly__timeline" AS (
     CAST(NULL AS BIGINT) AS "__fl_id"
   FROM "memory"."main"."hourly" AS "f"
   WHERE
-    (
-      "f"."airport" IS NOT NULL AND "f"."hour" IS NOT NULL AND "f"."day" IS NOT NULL
-    )
+    "f"."airport" IS NOT NULL
+    AND "f"."hour" IS NOT NULL
+    AND "f"."day" IS NOT NULL
     AND EXISTS(
       SELECT
         1
@@ -63,22 +67,21 @@ WITH "hourly__timeline" AS (
     "m"."__fl_id",
     ROW_NUMBER() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_rank",
     "m"."__fl_event",
-    "f"."n" AS "n"
+    "f"."n"
   FROM "hourly__match" AS "m"
   INNER JOIN "memory"."main"."hourly" AS "f"
-    ON (
-      "m"."__fl_k0" = "f"."airport" AND "m"."__fl_k1" = "f"."hour"
-    )
+    ON "m"."__fl_k0" = "f"."airport"
+    AND "m"."__fl_k1" = "f"."hour"
     AND CAST("f"."day" AS TIMESTAMP) = "m"."__fl_event"
   WHERE
     "m"."__fl_is_label" = 1
 )
 SELECT
-  "__fl_labels"."tailnum" AS "tailnum",
-  "__fl_labels"."origin" AS "origin",
-  "__fl_labels"."dest" AS "dest",
-  "__fl_labels"."hour" AS "hour",
-  "__fl_labels"."predicted_at" AS "predicted_at",
+  "__fl_labels"."tailnum",
+  "__fl_labels"."origin",
+  "__fl_labels"."dest",
+  "__fl_labels"."hour",
+  "__fl_labels"."predicted_at",
   "hourly"."n" AS "hourly__n"
 FROM "__fl_labels"
 LEFT JOIN "hourly__rows" AS "hourly"

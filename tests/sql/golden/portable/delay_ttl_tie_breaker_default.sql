@@ -1,15 +1,19 @@
 -- training set of service, mode known_at
+-- Paste it whole: the last statement returns the rows, what the others create is temporary.
+
+-- Times without a zone are UTC (rule 8).
+SET TimeZone = 'UTC';
 
 -- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
 CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
 SELECT
   ROW_NUMBER() OVER () - 1 AS "__fl_id",
   "predicted_at" AT TIME ZONE 'UTC' AS "__fl_time",
-  "tailnum" AS "tailnum",
-  "origin" AS "origin",
-  "dest" AS "dest",
-  "hour" AS "hour",
-  "predicted_at" AS "predicted_at"
+  "tailnum",
+  "origin",
+  "dest",
+  "hour",
+  "predicted_at"
 FROM READ_PARQUET('labels.parquet');
 
 WITH "plane_legs__timeline" AS (
@@ -21,9 +25,8 @@ WITH "plane_legs__timeline" AS (
     CAST(NULL AS BIGINT) AS "__fl_id"
   FROM "memory"."main"."plane_legs" AS "f"
   WHERE
-    (
-      "f"."tailnum" IS NOT NULL AND "f"."landed_at" IS NOT NULL
-    )
+    "f"."tailnum" IS NOT NULL
+    AND "f"."landed_at" IS NOT NULL
     AND EXISTS(
       SELECT
         1
@@ -61,7 +64,7 @@ WITH "plane_legs__timeline" AS (
       ORDER BY "f"."flight_id" DESC NULLS LAST, "f"."arr_delay" DESC NULLS LAST, CAST("f"."arr_delay" AS TEXT) DESC NULLS LAST
     ) AS "__fl_rank",
     "m"."__fl_event",
-    "f"."arr_delay" AS "arr_delay"
+    "f"."arr_delay"
   FROM "plane_legs__match" AS "m"
   INNER JOIN "memory"."main"."plane_legs" AS "f"
     ON "m"."__fl_k0" = "f"."tailnum" AND "f"."landed_at" = "m"."__fl_event"
@@ -69,11 +72,11 @@ WITH "plane_legs__timeline" AS (
     "m"."__fl_is_label" = 1 AND "m"."__fl_event" >= "m"."__fl_at" - INTERVAL '1' DAY
 )
 SELECT
-  "__fl_labels"."tailnum" AS "tailnum",
-  "__fl_labels"."origin" AS "origin",
-  "__fl_labels"."dest" AS "dest",
-  "__fl_labels"."hour" AS "hour",
-  "__fl_labels"."predicted_at" AS "predicted_at",
+  "__fl_labels"."tailnum",
+  "__fl_labels"."origin",
+  "__fl_labels"."dest",
+  "__fl_labels"."hour",
+  "__fl_labels"."predicted_at",
   CASE
     WHEN "plane_legs"."__fl_id" IS NULL
     THEN CAST('0' AS DOUBLE)

@@ -1,4 +1,8 @@
 -- snapshot of weather at 2013-12-01T12:00:00+00:00
+-- Paste it whole: the last statement returns the rows, what the others create is temporary.
+
+-- Times without a zone are UTC (rule 8).
+SET TimeZone = 'UTC';
 
 -- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
 CREATE OR REPLACE TEMPORARY TABLE "__fl_labels" AS
@@ -27,9 +31,9 @@ WITH "weather__timeline" AS (
     CAST(NULL AS BIGINT) AS "__fl_id"
   FROM "memory"."main"."weather" AS "f"
   WHERE
-    (
-      "f"."airport" IS NOT NULL AND "f"."at" IS NOT NULL AND "f"."known_at" IS NOT NULL
-    )
+    "f"."airport" IS NOT NULL
+    AND "f"."at" IS NOT NULL
+    AND "f"."known_at" IS NOT NULL
     AND EXISTS(
       SELECT
         1
@@ -39,7 +43,7 @@ WITH "weather__timeline" AS (
     )
   UNION ALL
   SELECT
-    "l"."__fl_k0" AS "__fl_k0",
+    "l"."__fl_k0",
     "l"."__fl_time" AS "__fl_at",
     CAST(NULL AS TIMESTAMP) AS "__fl_event",
     1 AS "__fl_is_label",
@@ -67,7 +71,7 @@ WITH "weather__timeline" AS (
       ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS TEXT) DESC NULLS LAST
     ) AS "__fl_rank",
     "m"."__fl_event",
-    "f"."wind" AS "wind"
+    "f"."wind"
   FROM "weather__match" AS "m"
   INNER JOIN "memory"."main"."weather" AS "f"
     ON "m"."__fl_k0" = "f"."airport"
@@ -85,7 +89,7 @@ SELECT
   "__fl_labels"."__fl_k0" AS "airport",
   EPOCH_US("weather"."__fl_event") AS "__fl_event_time",
   CAST(NULL AS BIGINT) AS "__fl_valid_to",
-  "weather"."wind" AS "wind"
+  "weather"."wind"
 FROM "__fl_labels"
 INNER JOIN "weather__rows" AS "weather"
   ON "weather"."__fl_id" = "__fl_labels"."__fl_id" AND "weather"."__fl_rank" = 1
