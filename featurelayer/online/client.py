@@ -166,7 +166,7 @@ class FeatureClient:
         while True:
             keys = plan.item_keys(requests)
             due = self._due(name, plan)
-            items = reading.items({key for row in keys for key in row if key is not None}, due, self._cache)
+            items = reading.items({key for column in keys for key in column if key is not None}, due, self._cache)
             newer = self._learn(name, plan, due, items)
             if newer is plan:
                 break
@@ -178,7 +178,7 @@ class FeatureClient:
         # At a time that was asked for, later events have not happened. By its own clock a reader may be a little behind
         # the warehouse, and a value that is there has happened.
         horizon = moment if now is not None else None
-        return [plan.vector(row, items, self._codecs, stale, moment, horizon) for row in keys]
+        return plan.vectors(keys, items, self._codecs, stale, moment, horizon)
 
     def service(self, name: str) -> ServiceDefinition:
         """Return the definition that lookups of `name` follow: request keys, views, features.

@@ -96,12 +96,20 @@ class RowCodec:
 
     def decode(self, text: str) -> Column:
         """Return the values of one row, exactly as they were encoded."""
+        return list(self.row(text))
+
+    def row(self, text: str) -> Sequence[Any]:
+        """Return the same in whatever sequence is at hand."""
         try:
-            values: Column = list(self._parse(text))
-            decoders = self._python
+            parsed: Sequence[Any] = self._parse(text)
         except msgspec.ValidationError:  # NaN and infinities, or not as many values as the schema has
-            values = _parse(text)
-            decoders = self._decoders if len(values) == len(self.names) else ()
+            parsed = _parse(text)
+            decoders = self._decoders if len(parsed) == len(self.names) else ()
+        else:
+            decoders = self._python
+        if not decoders:
+            return parsed
+        values = list(parsed)
         for position, decode in decoders:
             value = values[position]
             if value is not None:

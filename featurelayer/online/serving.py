@@ -38,8 +38,8 @@ class ServingPlan:
         self._request_names = dict.fromkeys(key.name for key in definition.request_keys).keys()
         self._aliases = definition.aliases
 
-    def item_keys(self, requests: Sequence[Mapping[str, Any]]) -> list[tuple[ItemKey | None, ...]]:
-        """Return, per request, the item key of each view; None where a part of the key is None.
+    def item_keys(self, requests: Sequence[Mapping[str, Any]]) -> list[list[ItemKey | None]]:
+        """Return, per view, the item key of each request; None where a part of the key is None.
 
         Raises:
             PlanError: request keys are missing or unknown; lists all of them.
@@ -60,7 +60,7 @@ class ServingPlan:
             if pks is None:
                 pks = texts[view.key] = view.key.texts(requests)
             columns.append([(pk, view.sk) if pk is not None else None for pk in pks])
-        return list(zip(*columns, strict=True)) if columns else [()] * len(requests)
+        return columns
 
     def stale_views(self, source_times: Mapping[str, int | None], now: int) -> frozenset[str]:
         """Return the `sk` of the views whose newest committed source time is older than their freshness allows.
@@ -84,24 +84,30 @@ class ServingPlan:
             for problem in view.mismatches(stored[view.sk])
         ]  # fmt: skip
 
-    def vector(
+    def vectors(
         self,
-        keys: Sequence[ItemKey | None],
+        keys: Sequence[Sequence[ItemKey | None]],
         items: Mapping[ItemKey, Item],
         codecs: Codecs,
         stale: frozenset[str],
         now: int,
         horizon: int | None,
-    ) -> FeatureVector:
-        """Return the vector of one request from the items found for it; rows after `horizon` are not there yet."""
-        values: list[Any] = []
-        parts: list[Part] = []
-        for view, key in zip(self.views, keys, strict=True):
-            item = items.get(key) if key is not None else None
-            view_values, part = view.serve(item, codecs, stale=view.sk in stale, now=now, horizon=horizon)
-            values += view_values
-            parts.append(part)
-        return FeatureVector(service=self.label, index=self._index, values=values, parts=parts, now=now)
+    ) -> list[FeatureVector]:
+        """Return the requests' vectors from what was found for the keys; rows after `horizon` are not there yet."""
+        served = [
+            view.serve(column, items, codecs, stale=view.sk in stale, now=now, horizon=horizon)
+            for view, column in zip(self.views, keys, strict=True)
+        ]
+        label, index = self.label, self._index
+        if len(served) == 1:
+            return [FeatureVector(label, index, values, (part,), now) for values, part in served[0]]
+        vectors = []
+        for row in zip(*served, strict=True):
+            joined: list[Any] = []
+            for values, _ in row:
+                joined += values
+            vectors.append(FeatureVector(label, index, joined, [part for _, part in row], now))
+        return vectors
 
     def _named(self, request: Mapping[str, Any]) -> dict[str, Any]:
         named: dict[str, Any] = {}
@@ -176,22 +182,40 @@ class _ViewPlan:
         self._absent = Part(self._size, Status.MISSING, None)
         self._projections: dict[str, _Projection] = {}
 
-    def serve(self, item: Item | None, codecs: Codecs, *, stale: bool, now: int, horizon: int | None) -> _Served:
-        """Return the values of the view's features, and how they came about."""
-        if item is None or item.deleted:
-            return self._fresh_defaults(), self._absent
-        event_time = item.event_time
-        if event_time is not None:
-            if horizon is not None and event_time > horizon:
-                return self._fresh_defaults(), self._absent
-            if self.ttl is not None and event_time < now - self.ttl:
-                return self._fresh_defaults(), Part(self._size, Status.EXPIRED, event_time)
-        if item.valid_to is not None and item.valid_to <= now:
-            return [None] * self._size, Part(self._size, Status.NULL, event_time)
-        values, statuses = self._project(item, codecs)
-        if stale:
-            values, statuses = self._staleness(values, statuses)
-        return values, Part(self._size, statuses, event_time)
+    def serve(
+        self,
+        keys: Sequence[ItemKey | None],
+        items: Mapping[ItemKey, Item],
+        codecs: Codecs,
+        *,
+        stale: bool,
+        now: int,
+        horizon: int | None,
+    ) -> list[_Served]:
+        """Return, per key, the values of the view's features and how they came about."""
+        served: list[_Served] = []
+        size, oldest = self._size, now - self.ttl if self.ttl is not None else None
+        for key in keys:
+            item = items.get(key) if key is not None else None
+            if item is None or item.deleted:
+                served.append((self._fresh_defaults(), self._absent))
+                continue
+            event_time = item.event_time
+            if event_time is not None:
+                if horizon is not None and event_time > horizon:
+                    served.append((self._fresh_defaults(), self._absent))
+                    continue
+                if oldest is not None and event_time < oldest:
+                    served.append((self._fresh_defaults(), Part(size, Status.EXPIRED, event_time)))
+                    continue
+            if item.valid_to is not None and item.valid_to <= now:
+                served.append(([None] * size, Part(size, Status.NULL, event_time)))
+                continue
+            values, statuses = self._project(item, codecs)
+            if stale:
+                values, statuses = self._staleness(values, statuses)
+            served.append((values, Part(size, statuses, event_time)))
+        return served
 
     def _fresh_defaults(self) -> list[Any]:
         """Return the defaults; arrays as copies, because the caller may change what it got."""
@@ -200,7 +224,7 @@ class _ViewPlan:
     def _project(self, item: Item, codecs: Codecs) -> tuple[Sequence[Any], Status | Sequence[Status]]:
         """Pick the service's features out of a row by name: it may follow an older or newer schema than ours."""
         codec = codecs[item.schema]
-        row = codec.decode(item.f)
+        row = codec.row(item.f)
         if len(row) != len(codec.names):
             raise StoredSchemaMismatch(
                 f"item {item.pk} of {item.sk} holds {len(row)} values, its schema {item.schema} has "
@@ -210,8 +234,8 @@ class _ViewPlan:
         if projection is None:
             projection = self._projections[item.schema] = _Projection(self._positions(codec), len(codec.names))
         if projection.absent:
-            row += self._fresh_defaults()
-        return projection.pick(row), projection.statuses
+            row = [*row, *self._fresh_defaults()]
+        return projection.pick(row) if projection.pick is not None else row, projection.statuses
 
     def mismatches(self, codec: RowCodec) -> list[str]:
         """Return which features a schema lacks, or has in a type of another kind."""
@@ -255,9 +279,9 @@ class _Projection:
     def __init__(self, positions: Sequence[int | None], width: int) -> None:
         self.absent = None in positions
         places = [width + number if place is None else place for number, place in enumerate(positions)]
-        self.pick: Callable[[list[Any]], Sequence[Any]]
+        self.pick: Callable[[Sequence[Any]], Sequence[Any]] | None = None  # the whole row, as it is
         if places == list(range(width)):
-            self.pick = _whole
+            pass
         elif len(places) == 1:
             self.pick = itemgetter(slice(places[0], places[0] + 1))
         else:
@@ -265,10 +289,6 @@ class _Projection:
         self.statuses: Status | Sequence[Status] = Status.PRESENT
         if self.absent:
             self.statuses = [Status.MISSING if place is None else Status.PRESENT for place in positions]
-
-
-def _whole(row: list[Any]) -> Sequence[Any]:
-    return row
 
 
 def _same_kind(stored: Any, wanted: Any) -> bool:

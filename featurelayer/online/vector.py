@@ -62,11 +62,11 @@ class FeatureVector(Mapping[str, Any]):
 
     __slots__ = ("_features", "_index", "_now", "_parts", "_values", "service")
 
+    # Positional, because a lookup makes many.
     def __init__(
-        self, *, service: str, index: Mapping[str, int], values: Sequence[Any], parts: Sequence[Part], now: int
+        self, service: str, index: Mapping[str, int], values: Sequence[Any], parts: Sequence[Part], now: int, /
     ) -> None:
-        self.service = service
-        self._index, self._values, self._parts, self._now = index, values, parts, now
+        self.service, self._index, self._values, self._parts, self._now = service, index, values, parts, now
         self._features: Mapping[str, FeatureValue] | None = None
 
     def __getitem__(self, column: str) -> Any:
