@@ -75,7 +75,7 @@ def _write(context: Context, models: tuple[DbtModel, ...]) -> None:
 
     written = write_models(context.project.root, models)
     kept = [model for model in models if model.state is not State.ORPHANED]
-    write_table(["FILE", ""], [[str(model.path), "written" if model in written else "unchanged"] for model in kept])
+    write_table(["FILE", "STATE"], [[str(model.path), "written" if model in written else "unchanged"] for model in kept])
     for model in models:
         if model.state is State.ORPHANED:
             context.console.warn(str(model.problem()))
@@ -84,7 +84,7 @@ def _write(context: Context, models: tuple[DbtModel, ...]) -> None:
 def _check(models: tuple[DbtModel, ...]) -> None:
     from featurelayer.errors import OutdatedModel
 
-    write_table(["FILE", ""], [[str(model.path), str(model.state)] for model in models])
+    write_table(["FILE", "STATE"], [[str(model.path), str(model.state)] for model in models])
     for model in models:
         lines = list(model.diff())
         more = len(lines) - _DIFF_LINES
