@@ -75,7 +75,9 @@ def _write(context: Context, models: tuple[DbtModel, ...]) -> None:
 
     written = write_models(context.project.root, models)
     kept = [model for model in models if model.state is not State.ORPHANED]
-    write_table(["FILE", "STATE"], [[str(model.path), "written" if model in written else "unchanged"] for model in kept])
+    write_table(
+        ["FILE", "STATE"], [[str(model.path), "written" if model in written else "unchanged"] for model in kept]
+    )
     for model in models:
         if model.state is State.ORPHANED:
             context.console.warn(str(model.problem()))
