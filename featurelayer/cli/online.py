@@ -33,6 +33,7 @@ def create(context: Context, template: str | None) -> None:
     one that is not tagged as ours, is left alone and reported. On SQLite: the file.
     """
     from featurelayer.layer import FeatureLayer
+    from featurelayer.online.base import shown_url
 
     layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
     if template is not None:
@@ -41,7 +42,7 @@ def create(context: Context, template: str | None) -> None:
     done = layer.create_store(tell=context.console.note)
     for difference in done.differs:
         context.console.warn(f"{difference}; change it where the store is managed")
-    click.echo(f"{'created' if done.created else 'already there'}: {layer.store_url}")
+    click.echo(f"{'created' if done.created else 'already there'}: {shown_url(layer.store_url)}")
 
 
 @command.command()

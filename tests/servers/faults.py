@@ -27,6 +27,7 @@ class Refuse:
 
     code: str
     status: int = 400
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, operation: str, request: dict[str, Any], fault: Fault | None) -> None:
         match fault:
-            case Refuse(code, status):
-                body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": f"it says {code}"})
-                return self._send(status, {}, body.encode())
+            case Refuse(code, status, message):
+                body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message or f"it says {code}"}
+                return self._send(status, {}, json.dumps(body).encode())
             case Drop(applied):
                 if applied:
                     self._forward(request)

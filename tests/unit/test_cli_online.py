@@ -73,7 +73,7 @@ def test_a_table_is_made_with_the_settings_of_the_file(project, moto_endpoint, c
     found = project(**settings)
     assert run(found, "create") == 0
     said = capsys.readouterr()
-    assert said.out == f"created: {found.store_url}\n"
+    assert said.out == f"created: dynamodb://{settings['table']}\n"
     assert "switching point-in-time recovery on" in said.err
     assert "team" not in found.store_url
     assert run(found, "status", "--format", "json") == 0
