@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -88,8 +88,15 @@ def plan_request(warehouse: Warehouse, request: Request) -> Plan:
         keys=request.keys,
         mode=request.mode,
         ledger=request.ledger,
-        provenance=f"featurelayer {__version__}, manifest {request.provenance.manifest_sha256[:12]}",
+        provenance="\n".join(_provenance(request)),
     )
+
+
+def _provenance(request: Request) -> Iterator[str]:
+    """Yield what the head of the script says beside its title."""
+    yield f"featurelayer {__version__}, manifest {request.provenance.manifest_sha256[:12]}"
+    if request.labels.frame:
+        yield f"{request.labels.sql} stands for the labels, a frame in memory: elsewhere, register them by that name."
 
 
 def build_training_set(warehouse: Warehouse, request: Request, *, progress: Progress | None = None) -> TrainingSet:

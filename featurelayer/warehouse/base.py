@@ -19,13 +19,14 @@ class Source:
     """Rows brought from outside: a FROM item in the engine's SQL and its columns in order.
 
     `from_text` says that every column is text because the file does not say types (CSV); `ordered` that the rows come
-    in one order always.
+    in one order always; `frame` that they are in memory, so that `sql` is a name which this connection alone knows.
     """
 
     sql: str
     columns: tuple[Column, ...]
     from_text: bool = False
     ordered: bool = False
+    frame: bool = False
 
 
 class Warehouse(Protocol):

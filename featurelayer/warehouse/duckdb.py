@@ -190,7 +190,8 @@ class DuckDBWarehouse:
             # DuckDB renames columns that differ in case alone; the file knows their names.
             names = pq.read_schema(labels).names
             columns = tuple(_renamed(column, name) for column, name in zip(columns, names, strict=True))
-        return Source(sql=source, columns=columns, from_text=from_text, ordered=True)
+        frame = not isinstance(labels, Path)
+        return Source(sql=source, columns=columns, from_text=from_text, ordered=True, frame=frame)
 
     def execute(self, sql: str) -> None:
         with _said(sql):
