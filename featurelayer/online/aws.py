@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 import boto3
-import botocore
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -77,6 +77,7 @@ class Clients:
         self._transports: dict[bool, Transport] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._session: Any = None
+        self._core: Any = None
 
     @property
     def serving(self) -> Any:
@@ -138,6 +139,7 @@ class Clients:
                 endpoint_url=client.meta.endpoint_url,
                 region=client.meta.region_name,
                 credentials=self._session.get_credentials(),
+                ca_bundle=self._core.get_config_variable("ca_bundle"),
                 timeout=self._timeout,
                 idle=self._threads,
             )
@@ -158,7 +160,9 @@ class Clients:
         )
         with aws_errors(self._table):
             # One session for both clients: it keeps the description of the service, which is slow to load.
-            self._session = self._session or boto3.session.Session(region_name=self._region)
+            if self._session is None:
+                self._core = botocore.session.get_session()
+                self._session = boto3.session.Session(region_name=self._region, botocore_session=self._core)
             client = self._session.client("dynamodb", endpoint_url=self._endpoint_url, config=config)
         return client
 

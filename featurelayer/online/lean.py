@@ -42,7 +42,15 @@ class LeanTransport:
     longest = 0.0
 
     def __init__(
-        self, table: str, *, endpoint_url: str, region: str, credentials: Any, timeout: float, idle: int
+        self,
+        table: str,
+        *,
+        endpoint_url: str,
+        region: str,
+        credentials: Any,
+        timeout: float,
+        idle: int,
+        ca_bundle: str | None = None,
     ) -> None:
         if credentials is None:
             raise no_credentials(table)
@@ -55,7 +63,7 @@ class LeanTransport:
         host, port = url.hostname or "", url.port or (443 if secure else 80)
         name = f"[{host}]" if ":" in host else host
         self._host = name if port == (443 if secure else 80) else f"{name}:{port}"
-        tls = ssl.create_default_context(cafile=get_cert_path(True)) if secure else None  # 20 ms: once
+        tls = ssl.create_default_context(cafile=ca_bundle or get_cert_path(True)) if secure else None  # 20 ms: once
         self._connections = ConnectionPool(host, port, tls=tls, idle=idle)
         self._behind = timedelta(0)  # how much this machine's clock is behind the server's
 

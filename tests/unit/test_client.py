@@ -39,12 +39,18 @@ from tests.online_cases import (
     service_of,
     view,
 )
+from tests.surfaces import SURFACES
 
 T = datetime(2026, 11, 1, 12, tzinfo=UTC)
 V = int(T.timestamp() * 1e6)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 DELAY, LEGS = "plane_legs__arr_delay", "plane_legs__legs"
+
+
+@pytest.fixture(autouse=True, params=SURFACES)
+def surface(request, monkeypatch):
+    monkeypatch.setattr(request.module, "FeatureClient", SURFACES[request.param])
 
 
 class Counting(MemoryStore):
@@ -510,7 +516,7 @@ def test_the_parts_of_an_address():
 
 def test_a_lookup_never_creates_a_file(tmp_path):
     path = tmp_path / "online.db"
-    with pytest.raises(StoreNotFound, match="run `featurelayer export` first"):
+    with pytest.raises(StoreNotFound, match="run `featurelayer export`"):
         FeatureClient.connect(f"sqlite:///{path}").lookup("late_arrival", {"tailnum": "N1"})
     assert not path.exists()
 

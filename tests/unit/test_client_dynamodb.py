@@ -1,4 +1,4 @@
-"""DynamoDB when it misbehaves: a scripted server on loopback answers instead of it."""
+"""DynamoDB when it misbehaves, over both transports: a scripted server on loopback answers instead of it."""
 
 import json
 import threading
@@ -72,6 +72,11 @@ class Server:
             item = request["Item"]
             self.items[item["pk"]["S"], item["sk"]["S"]] = item
             return 200, {}
+        if operation == "Query":
+            values = request["ExpressionAttributeValues"]
+            pk, first, last = (values[name]["S"] for name in (":pk", ":first", ":last"))
+            found = [item for key, item in sorted(self.items.items()) if key[0] == pk and first <= key[1] <= last]
+            return 200, {"Items": found, "Count": len(found)}
         assert operation == "BatchGetItem"
         keys = [(key["pk"]["S"], key["sk"]["S"]) for key in request["RequestItems"][TABLE]["Keys"]]
         found = [self.items[key] for key in keys if key in self.items]
@@ -94,9 +99,14 @@ def server(monkeypatch) -> Iterator[Server]:
     running.close()
 
 
+@pytest.fixture(params=["boto3", "lean"])
+def transport(request) -> str:
+    return request.param
+
+
 @pytest.fixture
-def store(server) -> Iterator[DynamoDBStore]:
-    opened = DynamoDBStore(TABLE, region="eu-west-1", endpoint_url=server.url, timeout=5)
+def store(server, transport) -> Iterator[DynamoDBStore]:
+    opened = DynamoDBStore(TABLE, region="eu-west-1", endpoint_url=server.url, timeout=5, transport=transport)
     yield opened
     opened.close()
 
@@ -122,6 +132,63 @@ def test_a_warm_lookup_of_all_views_is_one_http_request(server, store):
     assert "ConsistentRead" not in request["RequestItems"][TABLE]
     client.lookup_many("late_arrival", requests, consistent=True)
     assert server.requests[-1][1]["RequestItems"][TABLE]["ConsistentRead"] is True
+
+
+def test_the_views_of_one_entity_are_one_query(server, store):
+    publish_services(store, [SERVICE], {"plane_legs": PLANE_LEGS, "planes": STATIC_PLANES}, 1)
+    client = FeatureClient(store)
+    client.lookup("late_arrival", {"tailnum": "N1"})
+    server.requests.clear()
+    client.lookup("late_arrival", {"tailnum": "N1"}, consistent=True)
+    ((operation, request),) = server.requests
+    assert operation == "Query"
+    assert request["ConsistentRead"] is True
+    assert request["ExpressionAttributeValues"] == {
+        ":pk": {"S": 'plane["N1"]'}, ":first": {"S": "plane_legs@0"}, ":last": {"S": "planes@0"},
+    }  # fmt: skip
+
+
+def wide(sk: str, size: int, pk: str = "a[1]") -> Item:
+    return Item(pk=pk, sk=sk, version=1, event_time=1, f=f'["{"x" * size}"]')
+
+
+def test_a_query_that_reads_too_much_is_not_repeated_for_a_while(server, store):
+    """What lies between the two views costs more than the Query saves."""
+    store.write([wide("a@0", 100), wide("b@0", 9000), wide("c@0", 100), wide("z@0", 9000)])
+    keys = [("a[1]", "a@0"), ("a[1]", "c@0")]
+    server.requests.clear()
+    for _ in range(102):
+        assert store.read(keys) == {(pk, sk): wide(sk, 100) for pk, sk in keys}
+    assert [operation for operation, _ in server.requests] == ["Query", *["BatchGetItem"] * 100, "Query"]
+    server.requests.clear()
+    assert store.read([("a[1]", "a@0"), ("a[1]", "b@0")]).keys() == {("a[1]", "a@0"), ("a[1]", "b@0")}
+    assert [operation for operation, _ in server.requests] == ["Query"]
+
+
+def test_a_query_that_stops_at_its_page_leaves_nothing_out(server, store):
+    store.write([wide("a@0", 10), wide("c@0", 10)])
+
+    def paged(operation: str, request: dict) -> tuple[int, dict]:
+        status, body = server.store(operation, request)
+        return status, {"Items": body["Items"][:1], "LastEvaluatedKey": {}} if operation == "Query" else body
+
+    server.answer = paged
+    keys = [("a[1]", "a@0"), ("a[1]", "c@0")]
+    assert store.read(keys).keys() == set(keys)
+
+
+def test_a_single_item_and_several_entities_are_batches(server, store):
+    server.requests.clear()
+    store.read([("a[1]", "a@0")])
+    store.read([("a[1]", "a@0"), ("a[2]", "b@0")])
+    assert [operation for operation, _ in server.requests] == ["BatchGetItem"] * 2
+
+
+def test_items_of_somebody_else_are_an_error(server, store):
+    foreign = {"pk": {"S": "a[1]"}, "sk": {"S": "v@0"}, "amount": {"N": "1"}}
+    server.answer = lambda *_: (200, {"Responses": {TABLE: [foreign]}})
+    with pytest.raises(StoreNotFound, match="not a featurelayer store"):
+        store.read([("a[1]", "v@0")])
 
 
 def test_more_than_a_hundred_items_are_read_in_parallel(server, store):
@@ -168,11 +235,12 @@ def test_a_server_that_hangs_does_not_outlast_the_deadline(server, store):
     released.set()
 
 
-def test_a_slow_answer_is_tried_twice_and_then_unavailable(server):
+def test_a_slow_answer_is_tried_twice_and_then_unavailable(server, transport):
     released = threading.Event()
     server.answer = lambda *_: (released.wait(10), (200, {}))[1]
+    store = DynamoDBStore(TABLE, region="eu-west-1", endpoint_url=server.url, timeout=0.1, transport=transport)
     with pytest.raises(StoreUnavailable, match="could not be reached") as caught:
-        DynamoDBStore(TABLE, region="eu-west-1", endpoint_url=server.url, timeout=0.1).read([("a[1]", "v@0")])
+        store.read([("a[1]", "v@0")])
     released.set()
     assert caught.value.retryable
     assert len(server.requests) == 2
@@ -208,23 +276,25 @@ def test_a_failed_first_attempt_is_repaired_silently(server, store):
     assert list(store.read([("a[0]", "v@0")])) == [("a[0]", "v@0")]
 
 
-def test_nobody_listens(server):
-    store = DynamoDBStore(TABLE, region="eu-west-1", endpoint_url="http://127.0.0.1:9", timeout=0.2)
+def test_nobody_listens(server, transport):
+    store = DynamoDBStore(
+        TABLE, region="eu-west-1", endpoint_url="http://127.0.0.1:9", timeout=0.2, transport=transport
+    )
     with pytest.raises(StoreUnavailable, match="could not be reached"):
         store.read([("a[1]", "v@0")])
 
 
-def test_no_region_and_no_credentials(server, monkeypatch, tmp_path):
+def test_no_region_and_no_credentials(server, monkeypatch, tmp_path, transport):
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     with pytest.raises(OnlineStoreError, match="no AWS region"):
-        DynamoDBStore(TABLE, endpoint_url=server.url).read([("a[1]", "v@0")])
+        DynamoDBStore(TABLE, endpoint_url=server.url, transport=transport).read([("a[1]", "v@0")])
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(OnlineStoreError, match="no AWS credentials"):
-        DynamoDBStore(TABLE, region="eu-west-1", endpoint_url=server.url).read([("a[1]", "v@0")])
+        DynamoDBStore(TABLE, region="eu-west-1", endpoint_url=server.url, transport=transport).read([("a[1]", "v@0")])
 
 
 def test_an_item_that_is_too_large_is_named_before_anything_is_sent(server, store):
