@@ -42,6 +42,7 @@ from featurelayer.sql.plan import (
     Step,
 )
 from featurelayer.sql.served import served_labels
+from featurelayer.sql.writer import writer
 
 LABELS = f"{RESERVED}labels"
 RANK = f"{RESERVED}rank"
@@ -85,10 +86,7 @@ class Dialect:
 
     @cached_property
     def _writer(self) -> SqlglotDialect:
-        """The engine as sqlglot knows it, but for the order of NULLs: said always, because a session can change it."""
-        writer = SqlglotDialect.get_or_raise(self.name)
-        writer.NULL_ORDERING = "nulls_are_large"
-        return writer
+        return writer(self.name)
 
     # --- types and times -----------------------------------------------------------------------------------------
 
