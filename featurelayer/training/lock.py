@@ -1,7 +1,7 @@
 """The lock of a training set: what it was made of, written so that the set can be made again and compared.
 
 It says the request, the definition of every view that was joined and how much each relation held then, beside the
-checksums of what came out. No path in it leads out of the project, so it can be committed beside the code.
+checksums of what came out. Paths are relative, so it can be committed beside the code.
 """
 
 from __future__ import annotations

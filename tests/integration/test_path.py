@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from featurelayer import FeatureLayer
 from featurelayer.cli import main
 from featurelayer.errors import StoreNotFound
 from featurelayer.online import FeatureClient, MemoryStore, Status
-from tests.properties.test_asof import plain
+from featurelayer.testing.making import plain
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +77,27 @@ def test_the_training_set_is_exactly_the_labels(layer: FeatureLayer, tmp_path: P
     assert matched["plane_facts"] > 0.8
     with layer.build_training_set("late_arrival", "late_arrival_labels") as again:
         assert again.lock["columns"] == lock["columns"]
+
+
+def test_a_training_set_is_made_again(demo_project: Path, tmp_path: Path) -> None:
+    """From its lock alone; and what a view without its delay would have given is found and counted."""
+    layer = FeatureLayer(demo_project, profiles_dir=demo_project)
+    with layer.build_training_set("late_arrival", "late_arrival_labels") as training_set:
+        training_set.to_parquet(tmp_path / "train.parquet")
+        lock = training_set.lock
+    found = layer.reproduce(tmp_path / "train.lock.json")
+    assert found.identical
+    assert (found.rows, found.columns) == (327_346, len(lock["columns"]))
+    assert all(view["sql_checksum"] for view in lock["views"].values())
+    assert lock["views"]["plane_legs"]["upstream_checksums"]
+    leaky = dataclasses.replace(layer.registry.view("plane_legs"), delay=None)
+    views = {**layer.registry.views, "plane_legs": leaky}
+    changed = FeatureLayer.of_project(layer.project)
+    changed.registry = dataclasses.replace(layer.registry, views=views)
+    found = changed.reproduce(tmp_path / "train.lock.json")
+    assert {column.join for column in found.differences} == {"plane_legs"}
+    assert all(column.rows for column in found.differences)
+    assert {str(reason.cause) for join in found.joins for reason in join.reasons} == {"definition changed"}
 
 
 def test_no_training_row_holds_an_event_after_its_time(layer: FeatureLayer) -> None:
