@@ -1,0 +1,450 @@
+"""The lean transport: signed as botocore signs, and sockets that behave when the other end does not."""
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import botocore.auth
+import pytest
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials, RefreshableCredentials
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from featurelayer.errors import ConfigError, DeadlineExceeded, OnlineStoreError, StoreUnavailable
+from featurelayer.online.base import ReadBudget, Usage
+from featurelayer.online.http import BODY_LIMIT, ConnectionPool, HttpError
+from featurelayer.online.lean import LeanTransport
+from featurelayer.online.sigv4 import signed_headers
+from featurelayer.online.stores.dynamodb import DynamoDBStore
+from tests.profiles import examples
+
+# --- signatures ------------------------------------------------------------------------------------------------------
+
+printable = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
+hosts = st.from_regex(r"[a-z][a-z0-9-]{0,20}(\.[a-z]{2,8}){0,3}", fullmatch=True)
+
+
+@given(
+    host=hosts, port=st.sampled_from(["", ":8000"]), region=st.from_regex(r"[a-z]{2}-[a-z]{4,9}-[1-9]", fullmatch=True),
+    operation=st.sampled_from(["BatchGetItem", "Query"]), body=st.binary(max_size=300),
+    at=st.datetimes(datetime(2015, 1, 1), datetime(2099, 1, 1)), access=printable, secret=printable,
+    token=st.none() | printable,
+)  # fmt: skip
+@settings(max_examples=examples(300))
+def test_the_signature_is_botocores(host, port, region, operation, body, at, access, secret, token):
+    target = f"DynamoDB_20120810.{operation}"
+    ours = signed_headers(host=f"{host}{port}", region=region, target=target, body=body, at=at.replace(tzinfo=UTC),
+                          access_key=access, secret_key=secret, token=token)  # fmt: skip
+    request = AWSRequest("POST", f"https://{host}{port}/", data=body,
+                         headers={"Content-Type": ours["content-type"], "X-Amz-Target": target})  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.auth, "get_current_datetime", lambda *_, **__: at)
+        botocore.auth.SigV4Auth(Credentials(access, secret, token), "dynamodb", region).add_auth(request)
+    assert ours["authorization"] == request.headers["Authorization"]
+    assert ours["x-amz-date"] == request.headers["X-Amz-Date"]
+    assert ours.get("x-amz-security-token") == request.headers.get("X-Amz-Security-Token")
+
+
+# --- a server that does what a test says -----------------------------------------------------------------------------
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+Answer = bytes | Callable[[socket.socket], None] | None
+
+
+class Peer:
+    """Accepts connections; each request gets the next answer of the connection's script, then the connection closes.
+
+    Bytes are sent, a function is called with the socket, and None closes at once.
+    """
+
+    def __init__(self, *scripts: list[Answer], tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._scripts, self._tls = list(scripts), tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            script = self._scripts[min(self.connections, len(self._scripts) - 1)]
+            self.connections += 1
+            thread = threading.Thread(target=self._serve, args=(connection, list(script)), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _serve(self, connection: socket.socket, script: list[Answer]) -> None:
+        try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            with connection, connection.makefile("rb") as lines:
+                for answer in script:
+                    head = b""
+                    while (line := lines.readline()) not in (b"\r\n", b""):
+                        head += line
+                    if not head:
+                        return
+                    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+                    self.requests.append(head + lines.read(length))
+                    if answer is None:
+                        return
+                    if callable(answer):
+                        answer(connection)
+                    else:
+                        connection.sendall(answer)
+        except OSError:
+            pass  # the client has given up
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(5)
+
+
+@contextmanager
+def peer(*scripts: list[Answer], **options) -> Iterator[Peer]:
+    running = Peer(*scripts, **options)
+    yield running
+    running.close()
+
+
+def pool_of(server: Peer, **options) -> ConnectionPool:
+    return ConnectionPool("127.0.0.1", server.port, tls=None, idle=options.pop("idle", 4))
+
+
+def post(pool: ConnectionPool, *, timeout: float = 5, **options):
+    return pool.post({"host": "x"}, b"{}", timeout=timeout, **options)
+
+
+# --- connections -----------------------------------------------------------------------------------------------------
+
+
+def test_connections_are_kept_and_the_last_used_is_used_next():
+    with peer([OK] * 3) as server:
+        pool = pool_of(server)
+        assert [post(pool).body for _ in range(3)] == [b"{}"] * 3
+        assert server.connections == 1
+        assert server.requests[0] == b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n{}"
+        pool.close()
+
+
+def test_a_connection_that_was_closed_while_idle_is_seen_and_replaced():
+    with peer([OK], [OK]) as server:
+        pool = pool_of(server)
+        post(pool)
+        kept = pool._idle[0]
+        deadline = time.monotonic() + 5
+        while kept.is_usable() and time.monotonic() < deadline:  # the peer's goodbye is on its way
+            time.sleep(0.005)
+        assert post(pool).status == 200
+        assert (server.connections, len(server.requests)) == (2, 2)
+        pool.close()
+
+
+def test_a_kept_connection_that_breaks_before_it_answers_is_replaced_once():
+    with peer([OK, None], [OK]) as server:
+        pool = pool_of(server)
+        post(pool)
+        assert post(pool).status == 200
+        assert len(server.requests) == 3
+        pool.close()
+    with peer([None]) as server, pytest.raises((HttpError, ConnectionError)):  # a fresh one is not replaced
+        post(pool_of(server))
+
+
+def test_a_kept_connection_that_breaks_within_its_answer_is_an_error():
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"
+    with peer([OK, half], [OK]) as server:
+        pool = pool_of(server)
+        post(pool)
+        with pytest.raises(HttpError, match="before the answer was complete"):
+            post(pool)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("answer", [
+    b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+    b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    OK + b"HTTP/1.1 200 OK",
+])  # fmt: skip
+def test_a_connection_that_is_not_good_for_more_is_not_kept(answer):
+    with peer([answer], [OK]) as server:
+        pool = pool_of(server)
+        assert post(pool).body == b"{}"
+        assert not pool._idle
+        assert post(pool).body == b"{}"
+        pool.close()
+
+
+def test_no_more_connections_are_kept_than_said():
+    barrier = threading.Barrier(3, timeout=10)
+
+    def together(connection: socket.socket) -> None:
+        barrier.wait()
+        connection.sendall(OK)
+
+    with peer([together]) as server:
+        pool = pool_of(server, idle=2)
+        threads = [threading.Thread(target=post, args=(pool,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert server.connections == 3
+        assert len(pool._idle) == 2
+        pool.close()
+
+
+CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\n{"a"\r\n3\r\n:1}\r\n0\r\nX-Trailer: 1\r\n\r\n'
+
+
+@pytest.mark.parametrize(("answer", "body"), [
+    (CHUNKED, b'{"a":1}'), (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"{}"),
+    (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", b""),
+])  # fmt: skip
+def test_answers_of_every_form_are_read_however_they_are_cut(answer, body):
+    def cut(connection: socket.socket) -> None:
+        for position in range(len(answer)):
+            connection.sendall(answer[position : position + 1])
+
+    with peer([answer, cut, answer]) as server:
+        pool = pool_of(server)
+        assert [post(pool).body for _ in range(3)] == [body] * 3
+        assert server.connections == 1
+        pool.close()
+
+
+@pytest.mark.parametrize("answer", [
+    b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 2x0 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\n{}", b"HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n{}" % (BODY_LIMIT + 1),
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n{}\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n{}\r\n" % (BODY_LIMIT + 1),
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}xx",
+    b"HTTP/1.1 200 OK\r\nx: " + b"x" * 70_000,
+])  # fmt: skip
+def test_what_is_no_answer_is_an_error_and_its_connection_is_closed(answer):
+    with peer([answer]) as server:
+        pool = pool_of(server)
+        with pytest.raises(HttpError):
+            post(pool)
+        assert not pool._idle
+
+
+def test_an_answer_that_drips_does_not_outlast_the_timeout_nor_the_end():
+    stop = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000:
+            if stop.wait(0.02):
+                return
+            connection.sendall(bytes([byte]))
+
+    with peer([drip]) as server:
+        for options in ({"timeout": 0.2}, {"timeout": 5, "until": time.monotonic() + 0.5}):
+            started = time.monotonic()
+            with pytest.raises(TimeoutError):
+                post(pool_of(server), **options)
+            assert time.monotonic() - started < 4  # it would take 20 seconds
+        stop.set()
+
+
+# --- the transport ---------------------------------------------------------------------------------------------------
+
+
+def transport_to(port: int, *, scheme: str = "http", credentials=None, timeout: float = 5, **options) -> LeanTransport:
+    return LeanTransport(
+        "features", endpoint_url=f"{scheme}://{options.pop('host', '127.0.0.1')}:{port}", region="eu-west-1",
+        credentials=credentials or Credentials("key", "very-secret", "token"), timeout=timeout, idle=4, **options,
+    )  # fmt: skip
+
+
+def http(status: int, body: dict | bytes, **headers: str) -> bytes:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} X\r\n{lines}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def refusal(code: str, status: int = 400, **headers: str) -> bytes:
+    return http(status, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "it says so"}, **headers)
+
+
+def call(transport: LeanTransport, until: float | None = None) -> tuple[bytes, Usage]:
+    usage = Usage()
+    return transport.call("BatchGetItem", b"{}", ReadBudget(until), usage), usage
+
+
+def test_a_session_token_is_sent_and_nothing_asks_for_compression():
+    with peer([OK]) as server:
+        transport = transport_to(server.port)
+        call(transport)
+        head = server.requests[0].decode().lower()
+        assert "\r\nx-amz-security-token: token\r\n" in head
+        assert f"\r\nhost: 127.0.0.1:{server.port}\r\n" in head
+        assert "accept-encoding" not in head
+        assert "very-secret" not in head
+        transport.close()
+
+
+def test_credentials_are_renewed_as_botocore_renews_them():
+    made = iter(range(10))
+
+    def fresh() -> dict[str, str]:
+        expiry = datetime.now(UTC) + timedelta(seconds=1)
+        return {"access_key": f"key{next(made)}", "secret_key": "s", "token": "t", "expiry_time": expiry.isoformat()}
+
+    credentials = RefreshableCredentials.create_from_metadata(fresh(), fresh, "test")
+    with peer([OK] * 3) as server:
+        transport = transport_to(server.port, credentials=credentials)
+        for _ in range(3):
+            call(transport)
+        used = [request.decode().partition("Credential=")[2].partition("/")[0] for request in server.requests]
+        assert used == ["key1", "key2", "key3"]  # each is about to expire
+        transport.close()
+
+
+def test_a_wrong_clock_is_set_right_by_the_servers_and_stays_so():
+    server_time = datetime.now(UTC) + timedelta(hours=2)
+    skewed = refusal("InvalidSignatureException", Date=format_datetime(server_time, usegmt=True))
+    with peer([skewed, OK, OK]) as server:
+        transport = transport_to(server.port)
+        assert call(transport)[1].retries == 1
+        call(transport)
+        signed = [request.decode().partition("x-amz-date: ")[2][:16] for request in server.requests]
+        times = [datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) for text in signed]
+        assert abs(times[0] - server_time) > timedelta(hours=1)
+        assert all(abs(moment - server_time) < timedelta(minutes=1) for moment in times[1:])
+        transport.close()
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Date": "yesterday"}, {"Date": format_datetime(datetime.now(UTC), usegmt=True)}]
+)
+def test_a_wrong_key_is_not_mistaken_for_a_wrong_clock(headers):
+    with peer([refusal("InvalidSignatureException", **headers)] * 2) as server:
+        transport = transport_to(server.port)
+        with pytest.raises(OnlineStoreError, match="check the AWS credentials") as caught:
+            call(transport)
+        assert len(server.requests) == 1
+        assert "very-secret" not in str(caught.value)
+        transport.close()
+
+
+def test_a_wrong_clock_is_corrected_once():
+    dates = [format_datetime(datetime.now(UTC) + timedelta(hours=hours), usegmt=True) for hours in (2, 4, 6)]
+    later = [refusal("RequestTimeTooSkewed", Date=date) for date in dates]
+    with peer(later) as server:
+        transport = transport_to(server.port)
+        with pytest.raises(OnlineStoreError):
+            call(transport)
+        assert len(server.requests) == 2
+        transport.close()
+
+
+@pytest.mark.parametrize("first", [
+    http(200, b"{}", x_amz_crc32="1"), http(503, b"<html>"), http(500, b"[]"), refusal("ThrottlingException"),
+    b"garbage\r\n\r\n", http(200, b'{"half":')[:-4],
+])  # fmt: skip
+def test_one_bad_answer_is_repaired(first):
+    with peer([first], [OK]) as server:
+        transport = transport_to(server.port)
+        assert call(transport)[0] == b"{}"
+        transport.close()
+
+
+def test_a_retry_that_the_deadline_has_no_time_for_is_not_made(monkeypatch):
+    monkeypatch.setattr("featurelayer.online.lean.random.uniform", lambda *_: 60.0)
+    with peer([refusal("ThrottlingException")] * 2, [OK]) as server:
+        transport = transport_to(server.port)
+        with pytest.raises(DeadlineExceeded):
+            call(transport, time.monotonic() + 30)
+        assert len(server.requests) == 1
+        transport.close()
+
+
+@pytest.mark.parametrize("endpoint", ["http://host/path", "ftp://host", "http://host?x=1"])
+def test_an_endpoint_it_can_not_reach_is_refused_at_once(endpoint):
+    with pytest.raises(ConfigError, match="without a path"):
+        LeanTransport("t", endpoint_url=endpoint, region="r", credentials=Credentials("a", "b"), timeout=1, idle=1)
+
+
+def test_a_proxy_is_refused_and_not_passed_by(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:password@proxy:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(ConfigError, match="no proxy") as caught:
+        transport_to(443, scheme="https", host="dynamodb.eu-west-1.amazonaws.com")
+    assert "password" not in str(caught.value)
+    monkeypatch.setenv("NO_PROXY", "amazonaws.com")
+    transport_to(443, scheme="https", host="dynamodb.eu-west-1.amazonaws.com").close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for localhost that signs itself, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_tls_is_verified_by_name_and_authority_and_kept(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with peer([OK] * 3, tls=context) as server:
+        transport = transport_to(server.port, scheme="https", host="localhost", ca_bundle=str(certificate[0]))
+        for _ in range(3):
+            assert call(transport)[0] == b"{}"
+        assert server.connections == 1
+        transport.close()
+        for host, bundle in (("localhost", None), ("127.0.0.1", str(certificate[0]))):
+            stranger = transport_to(server.port, scheme="https", host=host, ca_bundle=bundle)
+            with pytest.raises(StoreUnavailable, match="certificate verify failed"):
+                call(stranger)
+
+
+@pytest.mark.parametrize("transport", ["boto3", "lean"])
+def test_a_child_process_does_not_use_its_parents_connection(transport, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    empty = http(200, {"Responses": {"features": []}})
+    with peer([empty] * 4) as server:
+        store = DynamoDBStore("features", region="eu-west-1", endpoint_url=f"http://127.0.0.1:{server.port}",
+                              timeout=5, transport=transport)  # fmt: skip
+        store.read([("a[1]", "v@0")])
+        store._clients._lock.acquire()  # as if another thread were just making a client
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python's general advice against forks beside threads
+            child = os.fork()
+        if child == 0:
+            ended = 2
+            try:
+                ended = int(store.read([("a[1]", "v@0")]) != {})
+            finally:
+                os._exit(ended)
+        store._clients._lock.release()
+        assert os.waitpid(child, 0)[1] == 0
+        assert server.connections == 2
+        store.read([("a[1]", "v@0")])
+        assert server.connections == 2
+        store.close()
