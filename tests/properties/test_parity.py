@@ -18,20 +18,21 @@ from hypothesis import strategies as st
 from featurelayer.export import export_view, publish_services
 from featurelayer.model import DType
 from featurelayer.online import FeatureClient, MemoryStore, Status
-from tests.engine import FORMS, Engine, make_service, make_view, table
+from featurelayer.testing import DuckDBEngine, make_service, make_table, make_view
+from featurelayer.testing.making import plain
+from featurelayer.testing.strategies import moments, rows, views
 from tests.profiles import examples
-from tests.properties.test_asof import moments, plain, worlds
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    found = Engine()
+def engine() -> Iterator[DuckDBEngine]:
+    found = DuckDBEngine()
     yield found
     found.close()
 
 
-def snapshot(engine: Engine, plan: Any) -> pa.Table:
-    script = FORMS["native"].compile(plan)
+def snapshot(engine: DuckDBEngine, plan: Any) -> pa.Table:
+    script = engine.compile(plan)
     for step in script.steps:
         for statement in step.statements:
             engine.warehouse.execute(statement.sql)
@@ -40,8 +41,9 @@ def snapshot(engine: Engine, plan: Any) -> pa.Table:
 
 @given(data=st.data())
 @settings(max_examples=examples(120))
-def test_lookup_equals_training(engine: Engine, data: st.DataObject) -> None:
-    view, rows = data.draw(worlds())
+def test_lookup_equals_training(engine: DuckDBEngine, data: st.DataObject) -> None:
+    view = data.draw(views(dates=False, nested=False))
+    drawn = data.draw(st.lists(rows(view), max_size=14))
     facts = make_view(
         "facts",
         {"k": "text"},
@@ -57,10 +59,10 @@ def test_lookup_equals_training(engine: Engine, data: st.DataObject) -> None:
         ).items()
     ]
     at = data.draw(moments)
-    views = {"v": view, "facts": facts}
+    both = {"v": view, "facts": facts}
     service = make_service((view, None, None), (view, "away", {"k": "other"}), (facts, None, None))
-    engine.load(view, rows)
-    engine.load(facts, fact_rows)
+    engine.load(view, make_table(view.columns, drawn))
+    engine.load(facts, make_table(facts.columns, fact_rows))
     ids: tuple[Any, ...] = ("a", "ab", "b", "", "unknown", None)
     requests = [
         {"k": k, "other": other, **({"n": n} if len(view.join_keys) > 1 else {})}
@@ -70,12 +72,12 @@ def test_lookup_equals_training(engine: Engine, data: st.DataObject) -> None:
     ]
 
     label_types = [(key.name, key.dtype) for key in service.request_keys]
-    labels = table([*label_types, ("t", DType.parse("timestamp"))], [{**request, "t": at} for request in requests])
-    trained = engine.run(engine.plan(labels, service, views))
+    labels = make_table([*label_types, ("t", DType.parse("timestamp"))], [{**request, "t": at} for request in requests])
+    trained = engine.run(engine.plan(labels, service, both))
 
     store, instant = MemoryStore(), at.replace(tzinfo=UTC)
-    publish_services(store, [service], views, 1)
-    for each in views.values():
+    publish_services(store, [service], both, 1)
+    for each in both.values():
         export_view(store, each, snapshot(engine, engine.snapshot_plan(each, instant)).to_batches(), as_of=instant)
     with FeatureClient(store) as client:
         served = client.lookup_many("service", requests, now=instant)
@@ -87,23 +89,26 @@ def test_lookup_equals_training(engine: Engine, data: st.DataObject) -> None:
 
 @given(data=st.data())
 @settings(max_examples=examples(60))
-def test_values_expire_and_end_between_exports_as_in_training(engine: Engine, data: st.DataObject) -> None:
+def test_values_expire_and_end_between_exports_as_in_training(engine: DuckDBEngine, data: st.DataObject) -> None:
     """No new rows after T: a lookup later than the export still equals training at that later time."""
-    view, rows = data.draw(worlds())
+    view = data.draw(views(dates=False, nested=False))
+    drawn = data.draw(st.lists(rows(view), max_size=14))
     at = data.draw(moments)
     visible = [
-        row for row in rows if row["e"] is None or row["e"].replace(tzinfo=None) <= at - timedelta(microseconds=4)
+        row for row in drawn if row["e"] is None or row["e"].replace(tzinfo=None) <= at - timedelta(microseconds=4)
     ]
     visible = [
         {**row, "a": row["e"] and row["e"].replace(tzinfo=UTC if str(view.dtype("a")) == "timestamptz" else None)}
         for row in visible
     ]
     later = at + timedelta(microseconds=data.draw(st.integers(0, 5)))
-    engine.load(view, visible)
+    engine.load(view, make_table(view.columns, visible))
     service = make_service((view, None, None))
     requests = [{"k": k, **({"n": n} if len(view.join_keys) > 1 else {})} for k in ("a", "ab", "b", "") for n in (1, 2)]
     label_types = [(key.name, key.dtype) for key in service.request_keys]
-    labels = table([*label_types, ("t", DType.parse("timestamp"))], [{**request, "t": later} for request in requests])
+    labels = make_table(
+        [*label_types, ("t", DType.parse("timestamp"))], [{**request, "t": later} for request in requests]
+    )
     trained = engine.run(engine.plan(labels, service, {"v": view}))
     store, instant = MemoryStore(), at.replace(tzinfo=UTC)
     publish_services(store, [service], {"v": view}, 1)

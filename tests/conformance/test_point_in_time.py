@@ -1,0 +1,104 @@
+"""Every named case of the kit, on both forms of the SQL: no session zone, thread count or row order may matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from featurelayer.testing import ABILITIES, ZONES, Case, DuckDBEngine, OracleEngine, abilities, applies, cases, check
+from featurelayer.testing.duckdb import FORMS
+from featurelayer.testing.making import make_service, make_view
+
+CASES = cases()
+
+
+@pytest.fixture(
+    scope="module", params=[(form, threads) for form in FORMS for threads in (1, 2)], ids=lambda p: f"{p[0]}-{p[1]}"
+)
+def engine(request: pytest.FixtureRequest) -> Iterator[DuckDBEngine]:
+    form, threads = request.param
+    found = DuckDBEngine(form, threads=threads)
+    assert found.warehouse.rows("SELECT current_setting('threads')") == [(threads,)]
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_case_in_every_zone_and_row_order(engine: DuckDBEngine, case: Case) -> None:
+    orders = (case, case.reordered(), case.reordered(seed=1))
+    for zone, ordered in zip(ZONES, orders, strict=True):
+        assert check(engine, replace(ordered, zone=zone)) == [], zone
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_oracle_agrees_with_what_is_written_by_hand(case: Case) -> None:
+    engine = OracleEngine()
+    if applies(engine, case):
+        assert case.features is not None
+        assert check(engine, case) == []
+    else:
+        assert case.error is not None
+        assert case.messages
+
+
+def test_cases_have_names_of_their_own_and_say_why() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert [case.name for case in CASES if not case.why.endswith((".", "?"))] == []
+
+
+def test_what_a_case_needs_is_an_ability_that_is_described() -> None:
+    assert set().union(*(abilities(case) for case in CASES)) == ABILITIES.keys()
+
+
+KEYS, EVENTS, TIES = 50, 1000, 5
+
+
+@pytest.fixture(scope="module")
+def crowd() -> tuple[Case, list[int | None]]:
+    """So many rows that two threads share them, five at each moment, and what each of 3000 labels must get."""
+    start = datetime(2024, 1, 1)
+    view = make_view("v", {"k": "int64"}, {"e": "timestamp", "x": "int64"}, ["x"], event_time="e", online=True)
+    spread = [(n * 7919) % (KEYS * EVENTS * TIES) for n in range(KEYS * EVENTS * TIES)]
+    rows = pa.table(
+        {
+            "k": [n % KEYS for n in spread],
+            "e": pa.array([start + timedelta(seconds=n // KEYS % EVENTS) for n in spread], pa.timestamp("us")),
+            "x": spread,
+        }
+    )
+    asked = [(n * 13 % (KEYS + 1), n * 17 % (EVENTS + 10) - 5) for n in range(3000)]
+    labels = pa.table(
+        {
+            "k": [key for key, _ in asked],
+            "t": pa.array([start + timedelta(seconds=second) for _, second in asked], pa.timestamp("us")),
+        }
+    )
+    newest: dict[tuple[int, int], int] = {}
+    for n in spread:
+        moment = (n % KEYS, n // KEYS % EVENTS)
+        newest[moment] = max(n, newest.get(moment, -1))
+    right = [newest.get((key, min(second, EVENTS - 1))) for key, second in asked]
+    service = make_service((view, None, None))
+    return (
+        Case(
+            name="crowd",
+            why="",
+            views=(view,),
+            rows={"v": rows},
+            labels=labels,
+            service=service,
+            features={"v__x": right},
+        ),
+        right,
+    )
+
+
+def test_threads_that_share_the_rows_agree(engine: DuckDBEngine, crowd: tuple[Case, list[int | None]]) -> None:
+    case, right = crowd
+    assert 0 < right.count(None) < 100
+    assert check(engine, case) == []
+    assert check(engine, case.reordered(seed=2)) == []
