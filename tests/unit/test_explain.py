@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from featurelayer.sql.dialects.duckdb import DuckDB
 from featurelayer.sql.plan import AsofJoin, Plan, Script
 from featurelayer.testing import DuckDBEngine, make_service, make_table, make_view
 from featurelayer.training.explain import Explanation, Outcome, ViewExplanation, explain_plan
+from tests.docs.pages import REPOSITORY, tables
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -55,7 +57,18 @@ def explained(
     return explain_plan(engine.warehouse, plan, 0, engine.dialect, most=most).views[0]
 
 
+VERDICTS = [
+    phrase
+    for row in next(tables(REPOSITORY / "docs" / "contract.md", "Why a label got its values"))
+    for phrase in re.findall("`([^`]+)`", row["verdict"])
+]
+
+
 def verdicts(found: ViewExplanation) -> list[str]:
+    """The verdicts, each of which the contract's page has to explain."""
+    for candidate in found.candidates:
+        said = re.sub(r" (e|a) is NULL", " is NULL", candidate.verdict)
+        assert any(said.startswith(phrase) for phrase in VERDICTS), said
     return [candidate.verdict for candidate in found.candidates]
 
 
