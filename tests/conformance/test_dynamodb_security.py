@@ -123,6 +123,7 @@ def test_neither_an_error_nor_its_traceback_nor_our_log_has_credentials(secrets,
     f"dynamodb://features?transport=none&token={SECRET}", f"sqlite:///a.db?key={SECRET}",
     f"dynamodb:features?k={SECRET}",
     f"dynamodb://features?region=eu-west-1&endpoint_url=host?{SECRET}",
+    f"dynamo://me:{SECRET}@features", f"sqlite://me:{SECRET}@host/a.db?mode=ro",
 ])  # fmt: skip
 def test_a_secret_in_an_address_is_refused_and_not_repeated(address):
     with pytest.raises(FeatureLayerError) as caught:

@@ -42,14 +42,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[Mapping[str, str]]:
-    """The environment of somebody whose AWS is moto's server."""
+    """The environment of somebody whose DynamoDB is moto's server."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     secrets = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
-    yield {"AWS_ENDPOINT_URL": f"http://{host}:{port}", **secrets}
+    yield {"DYNAMODB_ENDPOINT": f"http://{host}:{port}", **secrets}
     server.stop()
 
 

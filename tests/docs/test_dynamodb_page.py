@@ -1,0 +1,91 @@
+"""The IAM policies of docs/dynamodb.md are exactly what each role's calls need, as recorded on the wire."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from featurelayer.errors import UnknownNameError
+from featurelayer.layer import FeatureLayer
+from featurelayer.online import FeatureClient
+from tests.docs.pages import REPOSITORY, blocks
+from tests.servers.faults import FaultProxy
+from tests.unit import dbt_projects as made
+from tests.unit.warehouses import LEGS, layer
+
+PAGE = REPOSITORY / "docs" / "dynamodb.md"
+# CreateTable with tags is allowed by two actions; every other operation by one of its own name.
+ACTIONS = {"CreateTable": {"CreateTable", "TagResource"}}
+
+
+def policies() -> dict[str, dict]:
+    found = [json.loads(block.text) for block in blocks(PAGE) if block.language == "json"]
+    return {
+        statement["Sid"].removeprefix("FeatureLayer"): statement for each in found for statement in each["Statement"]
+    }
+
+
+def allowed(role: str) -> set[str]:
+    return {action.removeprefix("dynamodb:") for action in policies()[role]["Action"]}
+
+
+@pytest.fixture
+def proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
+    with FaultProxy(moto_endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+def project(tmp_path: Path, proxy: FaultProxy) -> FeatureLayer:
+    views = [made.model(name=name, online=True, ttl="1 day") for name in ("legs", "more")]
+    both = tuple(each["unique_id"] for each in views)
+    exposures = (made.exposure("legs.arr_delay", "more.arr_delay", label_timestamp="at", depends_on=both),)
+    layer(tmp_path, *views, exposures=exposures, sql=f"{LEGS}; CREATE TABLE more AS FROM legs")
+    entry = {"type": "dynamodb", "table": f"iam-{uuid.uuid4().hex}", "region": "eu-west-1", "timeout": 20,
+             "endpoint_url": proxy.url, "point_in_time_recovery": True, "tags": {"team": "growth"}}  # fmt: skip
+    stores = {"online_store": {"dev": entry, "lean": {**entry, "transport": "lean"}}}
+    (tmp_path / "featurelayer.yml").write_text(yaml.safe_dump({"entities": made.ENTITIES, **stores}))
+    return FeatureLayer(tmp_path, profiles_dir=tmp_path)
+
+
+def needed(proxy: FaultProxy) -> set[str]:
+    """Return the actions of all calls since this was last asked."""
+    operations = {call.operation for call in proxy.calls}
+    proxy.calls.clear()
+    return {action for operation in operations for action in ACTIONS.get(operation, {operation})}
+
+
+def test_each_role_is_allowed_what_it_does_and_nothing_else(project, proxy):
+    at = datetime(2024, 1, 1, 13, tzinfo=UTC)
+    project.create_store()
+    project.create_store()
+    operator, exporter = needed(proxy), set()
+    for views, full in ((["legs"], False), ([], False), ([], True)):
+        project.export(views, as_of=at, full=full)
+        exporter |= needed(proxy)
+        project.store_status()
+        operator |= needed(proxy)
+    assert exporter == allowed("Exporter")
+    assert operator == allowed("Operator")
+
+    for transport in ("", "&transport=lean"):
+        with FeatureClient.connect(project.store_url + transport) as client:
+            assert client.services() == ["late"]
+            client.lookup("late", {"tailnum": "N1"}, now=at)
+            client.lookup_many("late", [{"tailnum": f"N{number}"} for number in range(60)], consistent=True)
+            with pytest.raises(UnknownNameError):
+                client.lookup("lat", {"tailnum": "N1"})
+    assert needed(proxy) == allowed("Reader")
+
+
+def test_the_policies_are_for_one_table_and_name_actions_alone():
+    assert set(policies()) == {"Reader", "Exporter", "Operator"}
+    for statement in policies().values():
+        assert statement["Resource"] == "arn:aws:dynamodb:eu-west-1:123456789012:table/features-prod"
+        assert statement["Effect"] == "Allow"
+        assert statement["Action"] == sorted(statement["Action"])
+        assert all(action.startswith("dynamodb:") and "*" not in action for action in statement["Action"])
