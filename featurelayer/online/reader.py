@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,6 +28,8 @@ _KEYS_PER_CALL = 100
 _UNIT = 4096
 _QUERY_AGAIN = 100
 _BACKOFF, _LONGEST_BACKOFF, _PATIENCE = 0.02, 1.0, 60.0
+
+T = TypeVar("T")
 
 _json = msgspec.json.Encoder().encode
 
@@ -72,8 +74,9 @@ class _Stored(msgspec.Struct, frozen=True, rename=_RENAMED, gc=False):
         )
 
 
+# An answer without its list is no answer, and must not read as "nothing is there"; hence None.
 class _Batch(msgspec.Struct):
-    responses: dict[str, list[_Stored]] = msgspec.field(name="Responses", default_factory=dict)
+    responses: dict[str, list[_Stored]] | None = msgspec.field(name="Responses", default=None)
     unprocessed: dict[str, dict[str, Any]] = msgspec.field(name="UnprocessedKeys", default_factory=dict)
 
 
@@ -82,12 +85,12 @@ class _Name(msgspec.Struct):
 
 
 class _Names(msgspec.Struct):
-    items: list[_Name] = msgspec.field(name="Items", default_factory=list)
+    items: list[_Name] | None = msgspec.field(name="Items", default=None)
     last: Any = msgspec.field(name="LastEvaluatedKey", default=None)
 
 
 class _Page(msgspec.Struct):
-    items: list[_Stored] = msgspec.field(name="Items", default_factory=list)
+    items: list[_Stored] | None = msgspec.field(name="Items", default=None)
     last: Any = msgspec.field(name="LastEvaluatedKey", default=None)
 
 
@@ -139,7 +142,7 @@ class TableReader:
             answer = transport.call("Query", _json(request), ReadBudget(None), Usage())
             with _understood(self._table):
                 page = _read_names(answer)
-            found += [name.sk.S for name in page.items]
+            found += [name.sk.S for name in self._there(page.items)]
             if page.last is None:
                 return sorted(found)
             request["ExclusiveStartKey"] = page.last
@@ -153,6 +156,11 @@ class TableReader:
             if found is not None:
                 return found
         return self._batch_get(transport, keys, consistent, budget, usage)
+
+    def _there(self, content: T | None) -> T:
+        if content is None:
+            raise StoreUnavailable(f"DynamoDB's answer for table '{self._table}' is empty\n  fix  try again")
+        return content
 
     def _may_query(self, views: tuple[str, ...]) -> bool:
         wait = self._dear.get(views, 0)
@@ -174,7 +182,7 @@ class TableReader:
         with _understood(self._table):
             page = _read_page(answer)
         wanted = frozenset(views)
-        items = [stored.item() for stored in page.items]
+        items = [stored.item() for stored in self._there(page.items)]
         found = {item.key: item for item in items if item.sk in wanted}
         if page.last is not None or _query_units(items) > _batch_units(found.values(), len(views)):
             self._dear[views] = _QUERY_AGAIN
@@ -192,7 +200,7 @@ class TableReader:
             answer = transport.call("BatchGetItem", _json({"RequestItems": {self._table: pending}}), budget, usage)
             with _understood(self._table):
                 batch = _read_batch(answer)
-            for stored in batch.responses.get(self._table, ()):
+            for stored in self._there(batch.responses).get(self._table, ()):
                 found[stored.pk.S, stored.sk.S] = stored.item()
             pending = batch.unprocessed.get(self._table, {})
             if not pending.get("Keys"):

@@ -28,6 +28,7 @@ from tests.servers.faults import (
     Fault,
     FaultProxy,
     Garble,
+    Hollow,
     Partial,
     Refuse,
     Truncate,
@@ -124,6 +125,20 @@ def test_a_long_deadline_holds_against_an_answer_that_drips(store, proxy):
     proxy.always(Dribble(600, 0.2))
     with pytest.raises(DeadlineExceeded):
         store.read(keys(2), deadline=time.monotonic() + 3)
+
+
+def test_an_answer_without_content_is_not_taken_for_nothing_there(store, proxy):
+    alone, views = Item(pk="a", sk="v@0", version=1), [Item(pk="b", sk=f"v@{number}", version=1) for number in (0, 1)]
+    store.write([alone, *views])
+    proxy.always(Hollow())
+    for use in (
+        lambda: store.read([alone.key]),
+        lambda: store.read([item.key for item in views]),  # one Query
+        lambda: store.names("a"),
+        lambda: list(store.live("v@0")),
+    ):
+        with pytest.raises(StoreUnavailable):
+            use()
 
 
 def test_chunks_fail_one_by_one_and_none_is_left_out(store, proxy):

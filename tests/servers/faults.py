@@ -76,7 +76,12 @@ class Garble:
     """The body arrives whole with a byte changed, under the checksum of the right one."""
 
 
-Fault = Refuse | Wait | Drop | Partial | FailStatements | Dribble | Truncate | Garble
+@dataclass(frozen=True, slots=True)
+class Hollow:
+    """The answer says 200 and `{}`, as something between us and DynamoDB might."""
+
+
+Fault = Refuse | Wait | Drop | Partial | FailStatements | Dribble | Truncate | Garble | Hollow
 THROTTLES = (Refuse("ProvisionedThroughputExceededException"), Refuse("ThrottlingException"))
 TRANSIENT: tuple[Fault, ...] = (
     *THROTTLES, Refuse("InternalServerError", 500), Refuse("ServiceUnavailable", 503), Drop(applied=False),
@@ -187,6 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._send(200, {}, json.dumps(self._partial(operation, request, keep)).encode())
             case FailStatements(code):
                 return self._send(200, {}, json.dumps(self._statements(request, code)).encode())
+            case Hollow():
+                return self._send(200, {}, b"{}")
             case Wait(seconds):
                 self.proxy.closing.wait(seconds)
         status, headers, body = self._forward(request)
