@@ -1,6 +1,6 @@
 """What a lookup costs the process that serves: CPU per call, and latency over one round trip.
 
-    python benchmarks/lookup.py [--rounds 7] [--json]
+    python benchmarks/lookup.py [--rounds 15] [--json]
 
 A stub in a process of its own answers BatchGetItem and Query like a DynamoDB whose work is free: answers are canned
 after the first time. Compared within one run, rounds interleaved, medians printed: `boto3.resource("dynamodb")` with
@@ -195,7 +195,7 @@ def ours(url: str, views: int, features: int, keys: int, transport: str) -> Call
     """A lookup, and its values."""
     from featurelayer.online import FeatureClient
 
-    address = f"dynamodb://{table(views, features)}?region={REGION}&endpoint_url={url}&transport={transport}&timeout=5"
+    address = f"dynamodb://{table(views, features)}?region={REGION}&endpoint_url={url}&transport={transport}"
     client = FeatureClient.connect(address, refresh=timedelta(hours=1))
     requests = [{"customer_id": key} for key in range(keys)]
     first = client.lookup_many("bench", requests)
@@ -252,7 +252,7 @@ PLAIN, BOTO3, LEAN, TRIP = "boto3 resource, native", "featurelayer, boto3", "fea
 
 def measure_cpu(rounds: int) -> list[dict]:
     results = []
-    for features, keys, times in ((50, 100, 20), (50, 1, 200), (10, 1, 200)):
+    for features, keys, times in ((50, 100, 10), (50, 1, 100), (10, 1, 100)):
         with stub() as url:
             fill(url, views=1, features=features, keys=keys)
             calls = {PLAIN: plain(url, 1, features, keys), BOTO3: ours(url, 1, features, keys, "boto3"),
@@ -277,7 +277,7 @@ def measure_latency(times: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -286,7 +286,7 @@ def main() -> None:
         return
     os.environ |= {"AWS_ACCESS_KEY_ID": "stub", "AWS_SECRET_ACCESS_KEY": "stub", "AWS_EC2_METADATA_DISABLED": "true"}
     os.environ.pop("AWS_PROFILE", None)
-    results, latency = measure_cpu(arguments.rounds), measure_latency(100 * arguments.rounds // 2)
+    results, latency = measure_cpu(arguments.rounds), measure_latency(30 * arguments.rounds)
     if arguments.json:
         print(json.dumps({"cpu": results, "latency": latency}))
         return
