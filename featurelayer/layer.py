@@ -696,7 +696,7 @@ def _store_url(settings: Mapping[str, Any], root: Path) -> str:
     options = {
         name: str(value)
         for name, value in settings.items()
-        if name not in ("type", "path", "table", "name", *TABLE_SETTINGS) and value
+        if name not in ("type", "path", "table", "name", *(TABLE_SETTINGS if kind == "dynamodb" else ())) and value
     }
     if kind == "sqlite":
         location = quote(str((root / str(settings.get("path") or ".featurelayer/online.db")).resolve()))

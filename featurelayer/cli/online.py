@@ -51,8 +51,9 @@ def create(context: Context, template: str | None) -> None:
 )
 @project_options
 def status(context: Context, output_format: str) -> int:
-    """Print what the online store is, and the newest export of each view.
+    """Print what the online store is and holds.
 
+    That is its own facts and, per view, the newest export, its age, and whether it is as fresh as the view demands.
     Ends with 1 if the store is not one of ours. A stale view is only shown.
     """
     from featurelayer.layer import FeatureLayer

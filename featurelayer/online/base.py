@@ -157,13 +157,22 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
         """The address for messages: without its options and whatever precedes an `@`, which may be secret."""
         return shown_url(self.text)
 
-    def only(self, *known: str) -> dict[str, str]:
-        """Return the options, or report all those that the store does not have."""
+    def only(self, *known: str, configured: Collection[str] = ()) -> dict[str, str]:
+        """Return the options, or report all those that the store does not have.
+
+        `configured` are what an entry of featurelayer.yml may say besides.
+        """
         unknown = [name for name in self.options if name not in known]
         if unknown:
             allowed = f"options of {self.scheme}: {', '.join(known)}" if known else f"{self.scheme} takes no options"
+            if configured:
+                allowed += f"; in featurelayer.yml also {', '.join(configured)}"
             raise ConfigError(
-                Problem(what=f"unknown option '{name}'{did_you_mean(name, known)}", where=self.shown, fix=allowed)
+                Problem(
+                    what=f"unknown option '{name}'{did_you_mean(name, [*known, *configured])}",
+                    where=self.shown,
+                    fix=allowed,
+                )
                 for name in unknown
             )
         return self.options

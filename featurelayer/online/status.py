@@ -48,8 +48,10 @@ class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as JSON values."""
-        content: dict[str, Any] = msgspec.to_builtins(self)
-        return content
+        views = [msgspec.structs.asdict(view) for view in self.views]
+        for view in views:
+            view |= {name: value.isoformat() for name, value in view.items() if isinstance(value, datetime)}
+        return {"store": self.store, "views": views}
 
 
 def store_status(store: OnlineStore, views: Iterable[FeatureView], now: datetime) -> StoreStatus:

@@ -189,6 +189,15 @@ def test_status_is_a_table_or_json(project, capsys):
     assert datetime.fromisoformat(legs["source_time"]) == datetime(2024, 1, 1, 12, tzinfo=UTC)
 
 
+def test_a_setting_that_the_store_does_not_have_is_refused(project):
+    with pytest.raises(
+        ConfigError, match=r"(?s)'deletion_protecton' \(did you mean 'deletion_protection'\?\).*also tags"
+    ):
+        project(**dynamodb("http://127.0.0.1:9", deletion_protecton="no")).create_store()
+    with pytest.raises(ConfigError, match="unknown option 'tags'"):
+        project(type="sqlite", path="a.db", tags={"team": "growth"}).create_store()
+
+
 def test_an_address_that_is_none_is_refused_before_any_call(project):
     with pytest.raises(ConfigError, match="no name of a DynamoDB table"):
         project(type="dynamodb", table="a b", region="eu-west-1").create_store()

@@ -31,7 +31,15 @@ from featurelayer.online.base import (
 )
 from featurelayer.online.provision import Creation, TableCalls, Tell
 from featurelayer.online.reader import TableReader, in_parallel
-from featurelayer.online.tables import PK_LIMIT, SK_LIMIT, TableSettings, check_endpoint, check_name, is_too_long
+from featurelayer.online.tables import (
+    PK_LIMIT,
+    SETTINGS,
+    SK_LIMIT,
+    TableSettings,
+    check_endpoint,
+    check_name,
+    is_too_long,
+)
 from featurelayer.online.transport import TRANSPORTS
 
 _ITEM_LIMIT = 400 * 1024
@@ -43,7 +51,7 @@ _BY_EVENT_TIME = "attribute_not_exists(pk) OR #e < :e OR ((#e = :e OR attribute_
 
 def connect(url: StoreUrl) -> DynamoDBStore:
     """Return the store that `dynamodb://table?region=...` names; it takes what `DynamoDBStore` takes."""
-    options = url.only("region", "endpoint_url", "timeout", "threads", "transport")
+    options = url.only("region", "endpoint_url", "timeout", "threads", "transport", configured=SETTINGS)
     numbers, problems = {}, []
     for name, kind, default, noun in (("timeout", float, 0.4, "seconds"), ("threads", int, 16, "threads")):
         try:
