@@ -233,7 +233,7 @@ def _ties(facts: Facts) -> Iterator[Reason]:
     fix = "declare created_timestamp or tie_breaker"
     if facts.are_known and facts.tally.tied:
         count = f"{facts.tally.tied:,} of the {_labels(facts.tally.differing)} that differ"
-        yield Reason(cause=Cause.TIE, evidence=f"for {count} {chose}; {fix}")
+        yield Reason(cause=Cause.TIE, evidence=f"for {count}, {chose}; {fix}")
     elif then != now or (now and not facts.are_known):
         yield Reason(cause=Cause.TIE, evidence=f"{chose} for {_labels(then)} at the build, for {now:,} now; {fix}")
 

@@ -367,7 +367,7 @@ def test_ties(shop: Shop) -> None:
     found = shop.reproduce()
     assert rows(found) == {"legs__arr_delay": (1, (2,))}
     assert causes(found) == ["tie"]
-    assert "for 1 of the 1 label that differ only content chose" in evidence(found)
+    assert "for 1 of the 1 label that differ, only content chose" in evidence(found)
     shop.output.unlink()
     found = shop.reproduce()
     assert causes(found) == ["tie"]
