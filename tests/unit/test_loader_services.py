@@ -243,3 +243,33 @@ def test_a_service_has_features(tmp_path, block, what):
 def test_two_services_of_one_name_are_an_error(tmp_path):
     twice = exposure("legs.*"), exposure("legs.*", node={"unique_id": "exposure.other.late"})
     assert "two feature services are named 'late'" in problem(tmp_path, model(), exposures=twice).what
+
+
+def test_a_service_may_name_the_model_of_its_labels(tmp_path):
+    labels = {"unique_id": "seed.shop.cases", "name": "cases", "resource_type": "seed"}
+    assert service(tmp_path, "legs.arr_delay", label_timestamp="at").labels is None
+    for name in ("cases", "legs", "weather"):
+        found = service(tmp_path, "legs.arr_delay", nodes=(model(), weather(), labels), labels=name)
+        assert found.labels == name
+
+
+@pytest.mark.parametrize(
+    ("disabled", "what"),
+    [
+        ({}, "there is no dbt model 'casse' for its labels (did you mean 'cases'?)"),
+        ({"model.shop.casse": []}, "its labels' model 'casse' is disabled in dbt"),
+    ],
+)
+def test_labels_that_dbt_does_not_have(tmp_path, disabled, what):
+    nodes = (model(), {"unique_id": "model.shop.cases", "name": "cases", "resource_type": "model"})
+    found = mistake(
+        tmp_path,
+        "legs.arr_delay",
+        nodes=nodes,
+        depends_on=("model.shop.legs",),
+        labels="casse",
+        disabled=disabled,
+    )
+    assert found.what == f"late: {what}"
+    assert found.where == f"{SERVICE} -> {AT}.labels"
+    assert found.code == "FL302"
