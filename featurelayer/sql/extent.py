@@ -24,7 +24,7 @@ def last_label(engine: str) -> str:
 def extent(engine: str, relation: str, times: Sequence[Column], *, last: str | None) -> str:
     """Return a query of one row: how many rows there are, how many at or before `last`, the newest of each time.
 
-    Times are UTC as text. The first of `times` is the event time; with none, or without `last`, no rows are at or before it.
+    Times are UTC as text. The first of `times` is the event time; with none, or without `last`, no rows are before it.
     """
     writer = dialect(engine)
     reached: exp.Expression = exp.Literal.number(0)

@@ -33,8 +33,8 @@ class Request:
 
     `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say
     where the labels' columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
-    `ledger` is where exports are recorded, if any were; `compare_modes` asks how far the modes lie apart. `asked` is the
-    request as the lock says it.
+    `ledger` is where exports are recorded, if any were; `compare_modes` asks how far the modes lie apart. `asked` is
+    the request as the lock says it.
     """
 
     service: FeatureService
