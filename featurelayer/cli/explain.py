@@ -46,7 +46,7 @@ def _heading(view: ViewExplanation) -> Iterator[str]:
     yield f"  key    {', '.join(f'{column} = {_text(value)}' for column, value in view.keys.items())}"
     yield f"  rules  {view.rules}"
     if view.served_until is not None:
-        yield f"  served from the export of {moment_text(view.served_until)}"
+        yield f"  served the export of {moment_text(view.served_until)}"
 
 
 def _write_candidates(view: ViewExplanation) -> None:

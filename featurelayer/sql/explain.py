@@ -1,7 +1,8 @@
 """The queries that show one label's candidates: what the join says of its rows, said of each row by itself.
 
 They are put to a spine of one label. Every condition is the dialect's own, the one that its joins are made of, so that
-an explanation can't follow other rules than the join.
+an explanation can't follow other rules than the join. A key may have millions of rows: which of them are near is found
+by their event time alone, and only those are read whole and compared with the winner.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from sqlglot import exp
 
 from featurelayer.sql.ast import both, col, either, key_alias, named, not_null, table
 from featurelayer.sql.dialects.base import LABELS, Dialect
-from featurelayer.sql.plan import ID, RESERVED, SEEN, TIME, AsofJoin, Labels, Plan
+from featurelayer.sql.plan import EVENT, ID, RESERVED, SEEN, TIME, AsofJoin, Labels, Plan
 
 FACTS = (
     "event_time",
@@ -33,7 +34,7 @@ FACTS = (
 `visible` that it was at or before the time up to which the label sees the view. `tied` rows are visible and have the
 winner's event time; `decided_by` is the position, among the columns that break ties, of the first that differs.
 """
-_WINNER = f"{RESERVED}winner"
+_NEWEST, _WINNER, _NEAREST = (f"{RESERVED}{name}" for name in ("newest", "winner", "nearest"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +63,14 @@ def count_labels(dialect: Dialect, labels: Labels) -> str:
 
 def explain_join(dialect: Dialect, plan: Plan, join: AsofJoin, *, most: int) -> JoinQueries:
     """Return the queries that explain a join of a training set, with at most `most` rows on each side."""
-    queries = _Queries(dialect, plan, join)
+    queries = _Queries(dialect, plan, join, most)
     columns = tuple(dict.fromkeys((*(column.name for column in join.order), *(f.source for f in join.features))))
     return JoinQueries(
         join=join,
         label=dialect.sql(queries.label()),
         counts=dialect.sql(queries.counts()),
-        newer=dialect.sql(queries.newer(columns).limit(most, copy=False)),
-        older=dialect.sql(queries.older(columns).limit(most, copy=False)),
+        newer=dialect.sql(queries.nearest(columns, newer=True)),
+        older=dialect.sql(queries.nearest(columns, newer=False)),
         columns=columns,
         ties=tuple(column.name for column in dialect.tie_columns(join)),
     )
@@ -82,6 +83,7 @@ class _Queries:
     dialect: Dialect
     plan: Plan
     join: AsofJoin
+    most: int
 
     def label(self) -> exp.Select:
         spine = self.plan.spine
@@ -95,37 +97,69 @@ class _Queries:
 
     def counts(self) -> exp.Select:
         newer = exp.Coalesce(this=exp.Sum(this=self._newer()), expressions=[exp.Literal.number(0)])
-        return self._candidates([named(exp.Count(this=exp.Star()), "rows"), named(newer, "newer")])
+        counted = self._of_the_label(exp.select(named(exp.Count(this=exp.Star()), "rows"), named(newer, "newer")))
+        return self._with_newest(self._with_served(counted))
 
-    def newer(self, columns: tuple[str, ...]) -> exp.Select:
-        nearest = [exp.Ordered(this=self._event("f"))] if self.join.event is not None else []
-        found = self._candidates(self._projections(columns))
-        found = found.where(exp.EQ(this=self._newer(), expression=exp.Literal.number(1)), copy=False)
-        return found.order_by(*nearest, *self.dialect.tie_order(self.join, "f"), copy=False)
-
-    def older(self, columns: tuple[str, ...]) -> exp.Select:
-        found = self._candidates(self._projections(columns))
-        found = found.where(exp.EQ(this=self._newer(), expression=exp.Literal.number(0)), copy=False)
-        return found.order_by(_greatest(_flag(self._tied())), *self._order(), copy=False)
+    def nearest(self, columns: tuple[str, ...], *, newer: bool) -> exp.Select:
+        """The nearest rows on one side, beside the winner; the winner is the first of those that are not newer."""
+        found = self._of_the_label(exp.select(*self._projections(columns)))
+        found = found.join(table(_WINNER, "w"), on=exp.true(), join_type="left", copy=False)
+        found = found.where(self._on_side(newer=newer), copy=False)
+        first = [] if newer else [_greatest(_flag(self._tied()))]
+        order = [*first, *self._by_distance(newer=newer), *self.dialect.tie_order(self.join, "f")]
+        found = self._with_newest(self._with_served(found.order_by(*order, copy=False).limit(self.most, copy=False)))
+        found = found.with_(exp.to_identifier(_WINNER, quoted=True), as_=self._winner(), copy=False)
+        if self.join.event is None:
+            return found
+        nearest = exp.to_identifier(_NEAREST, quoted=True)
+        found = found.with_(nearest, as_=self._nearest_times(newer=newer), copy=False)
+        return found.where(self._near(newer=newer), copy=False)
 
     # --- what is read --------------------------------------------------------------------------------------------
 
-    def _candidates(self, projections: list[exp.Expression]) -> exp.Select:
-        """All rows with the label's key, beside the winner."""
-        select = self._of_the_label(exp.select(*projections))
-        select = select.join(table(_WINNER, "w"), on=exp.true(), join_type="left", copy=False)
-        # What was served comes first, because the winner is found with it.
-        name = exp.to_identifier(_WINNER, quoted=True)
-        return self._with_served(select).with_(name, as_=self._winner(), copy=False)
+    def _nearest_times(self, *, newer: bool) -> exp.Select:
+        """The event times of the nearest rows on one side."""
+        times = self._of_the_label(exp.select(named(self._event("f"), EVENT)))
+        times = times.where(self._on_side(newer=newer), copy=False)
+        return times.order_by(*self._by_distance(newer=newer), copy=False).limit(self.most, copy=False)
+
+    def _near(self, *, newer: bool) -> exp.Expression:
+        """Whether a row is no farther than those; NULL is farther than any, and near only if there is room."""
+        farthest, inside = (exp.Max, exp.LTE) if newer else (exp.Min, exp.GTE)
+        bound = exp.select(farthest(this=col(EVENT))).from_(table(_NEAREST)).subquery()
+        near = inside(this=self._event("f"), expression=bound)
+        if newer:
+            return near
+        known = exp.select(exp.Count(this=col(EVENT))).from_(table(_NEAREST)).subquery()
+        return either(near, exp.LT(this=known, expression=exp.Literal.number(self.most)))
+
+    def _by_distance(self, *, newer: bool) -> list[exp.Ordered]:
+        if self.join.event is None:
+            return []
+        return [exp.Ordered(this=self._event("f")) if newer else _greatest(self._event("f"))]
+
+    def _on_side(self, *, newer: bool) -> exp.Expression:
+        return exp.EQ(this=self._newer(), expression=exp.Literal.number(int(newer)))
+
+    def _with_newest(self, select: exp.Select) -> exp.Select:
+        """Rule 3, first part: the newest event time that is visible."""
+        if self.join.event is None:
+            return select
+        newest = self._of_the_label(exp.select(named(exp.Max(this=self._event("f")), EVENT)))
+        newest = newest.where(self._visible(), copy=False)
+        return select.with_(exp.to_identifier(_NEWEST, quoted=True), as_=newest, copy=False)
+
+    def _newest_event(self) -> exp.Expression:
+        return exp.select(col(EVENT)).from_(table(_NEWEST)).subquery()
 
     def _winner(self) -> exp.Select:
-        """Rule 3: of the visible rows the one that comes first."""
+        """Rule 3: of the visible rows of the newest event time the one that comes first."""
         event = [self.join.event] if self.join.event is not None else []
         needed = (*(key for key, _ in self.join.keys), *event, *self.dialect.tie_columns(self.join))
         names = dict.fromkeys(column.name for column in needed)
         select = self._of_the_label(exp.select(*(named(col(name, "f"), name) for name in names)))
-        select = select.where(self._visible(), copy=False).order_by(*self._order(), copy=False)
-        return select.limit(1, copy=False)
+        select = select.where(self._tied(), copy=False)
+        return select.order_by(*self.dialect.tie_order(self.join, "f"), copy=False).limit(1, copy=False)
 
     def _of_the_label(self, select: exp.Select) -> exp.Select:
         same_key = (exp.EQ(this=col(alias, "l"), expression=col(key.name, "f")) for key, alias in self.join.keys)
@@ -191,13 +225,13 @@ class _Queries:
     def _tied(self) -> exp.Expression:
         if self.join.event is None:
             return self._visible()
-        return both(self._visible(), exp.EQ(this=self._event("f"), expression=self._event("w")))
+        return both(self._visible(), exp.EQ(this=self._event("f"), expression=self._newest_event()))
 
     def _newer(self) -> exp.Expression:
         """1 for rows after the winner, or after the label if there is no winner."""
         if self.join.event is None:
             return exp.Literal.number(0)
-        middle = exp.Coalesce(this=self._event("w"), expressions=[col(TIME, "l")])
+        middle = exp.Coalesce(this=self._newest_event(), expressions=[col(TIME, "l")])
         return _flag(exp.GT(this=self._event("f"), expression=middle))
 
     def _decided_by(self) -> exp.Expression:
@@ -214,11 +248,6 @@ class _Queries:
 
     def _seen(self) -> exp.Expression:
         return self.dialect.seen(self.join, "l" if self.join.ledger is None else "s")
-
-    def _order(self) -> list[exp.Ordered]:
-        """Rule 3, greatest first."""
-        event = [_greatest(self._event("f"))] if self.join.event is not None else []
-        return [*event, *self.dialect.tie_order(self.join, "f")]
 
 
 def _flag(condition: exp.Expression) -> exp.Case:
