@@ -11,6 +11,7 @@ from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUr
 if TYPE_CHECKING:
     from featurelayer.online.provision import Creation, Tell
     from featurelayer.online.tables import TableSettings
+from featurelayer.online.forks import renew_after_fork
 
 _shared: dict[str, MemoryStore] = {}
 _shared_lock = Lock()
@@ -28,6 +29,11 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._items: dict[ItemKey, Item] = {}
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Take a new lock: a thread that does not exist here may hold the old one."""
         self._lock = Lock()
 
     def read(

@@ -5,7 +5,6 @@ WAL: readers never wait for an export and always see whole transactions. Only wr
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -32,6 +31,7 @@ from featurelayer.online.base import (
 if TYPE_CHECKING:
     from featurelayer.online.provision import Creation, Tell
     from featurelayer.online.tables import TableSettings
+from featurelayer.online.forks import renew_after_fork
 
 _APPLICATION_ID = 0x666C6179  # "flay": tells our files from anybody's SQLite database
 _LAYOUT = 1
@@ -87,8 +87,16 @@ class SqliteStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
+        self._inherited: list[sqlite3.Connection] = []
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave a parent's connections alone: SQLite's must neither be used nor closed in a child."""
+        self._inherited += self._open
+        self._open = []
+        self._local = threading.local()
         self._opening = threading.Lock()
 
     def read(
@@ -185,14 +193,12 @@ class SqliteStore:
         return self._connection("writer", self._open_writer)
 
     def _connection(self, role: str, opener: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
-        # A forked child must not use its parent's connections, so they are kept by process as well.
-        name = f"{role}{os.getpid()}"
-        connection: sqlite3.Connection | None = getattr(self._local, name, None)
+        connection: sqlite3.Connection | None = getattr(self._local, role, None)
         if connection is None:
             connection = opener()
             with self._opening:
                 self._open.append(connection)
-            setattr(self._local, name, connection)
+            setattr(self._local, role, connection)
         return connection
 
     def _open_reader(self) -> sqlite3.Connection:
