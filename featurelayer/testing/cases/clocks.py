@@ -62,7 +62,7 @@ def mixes() -> list[Case]:
         ),
         one_view(
             "aware event, naive valid_to",
-            "And the end of a row of a third.",
+            "The end of a row may be of another type than its event time.",
             rows=[{"e": aware, "until": NOON + HOUR, "x": 1}],
             columns={"e": "timestamptz", "until": "timestamp", **TYPED},
             labels=at(stamps([NOON + HOUR - MICROSECOND, NOON + HOUR], "Asia/Tokyo")),
@@ -117,7 +117,7 @@ def daylight() -> list[Case]:
         ),
         one_view(
             "a delay of a day over daylight saving time",
-            "The same for a delay.",
+            "A delay of a day is 24 hours as well, on a day that has 25.",
             rows=[{"e": (AUTUMN - 12 * HOUR).replace(tzinfo=UTC), "x": 1}],
             columns={"e": "timestamptz", **TYPED},
             labels=at(stamps([AUTUMN + 12 * HOUR - MICROSECOND, AUTUMN + 12 * HOUR], "America/New_York")),
@@ -146,7 +146,7 @@ def dates() -> list[Case]:
         ),
         one_view(
             "DATE label, aware event",
-            "The same against instants.",
+            "A DATE label against instants is its midnight in UTC, too.",
             rows=[{"e": midnight.replace(tzinfo=UTC), "x": 1}],
             columns={"e": "timestamptz", **TYPED},
             labels=at(pa.array([date(2024, 3, 9), day])),
@@ -232,7 +232,7 @@ def fine() -> list[Case]:
         ),
         one_view(
             "aware nanosecond labels",
-            "With a zone, too.",
+            "Nanosecond types with a zone are accepted in the same way.",
             rows=[{"e": NOON, "x": 1}, {"e": micro, "x": 2}],
             columns={"e": "timestamp", **TYPED},
             labels=at(whole.cast(pa.timestamp("ns", "Asia/Tokyo"))),

@@ -54,7 +54,7 @@ def keys() -> list[Case]:
         ),
         one_view(
             "all label times NULL",
-            "There is not even a range of times.",
+            "Labels have no range of times then, which a filter by it must survive.",
             rows=[{"e": NOON, "x": 1}],
             labels=[None, None],
             expected=[None, None],
@@ -279,7 +279,14 @@ def spines() -> list[Case]:
             labels=[],
             expected=[],
         ),
-        one_view("empty labels and empty view", "Nothing and nothing.", rows=[], labels=[], expected=[], ttl=HOUR),
+        one_view(
+            "empty labels and empty view",
+            "No labels against no rows is no rows, and no error.",
+            rows=[],
+            labels=[],
+            expected=[],
+            ttl=HOUR,
+        ),
         *(many(count) for count in (1, 64, 65, 3000)),
         one_view(
             "3000 labels of one moment",
@@ -310,7 +317,7 @@ def spines() -> list[Case]:
         ),
         one_view(
             "nested label columns untouched",
-            "Lists pass through too.",
+            "Columns of lists pass through as well.",
             rows=[{"e": NOON, "x": 1}],
             labels=pa.table(
                 {"k": ["a", "a"], "t": [NOON] * 2, "tags": pa.array([["b", None], []], pa.list_(pa.string()))}

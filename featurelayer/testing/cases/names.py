@@ -120,13 +120,23 @@ def feature_names() -> list[Case]:
         ),
         features(
             "features in Unicode",
-            "As for labels.",
+            "Names that labels may have, features may have.",
             *("größe", "日付", "a b", "a.b", "it's", 'sa"id', "😀", "{rows}", "a;--", "%s"),
         ),
         features(
             "features with underscores", "v__a__b has one prefix only, the first.", "_", "__a", "a__b", "v__a", "a_"
         ),
-        features("features named like table aliases", "As for labels.", "l", "f", "m", "t", "k0", "rank", "labels"),
+        features(
+            "features named like table aliases",
+            "Names that labels may have, features may have.",
+            "l",
+            "f",
+            "m",
+            "t",
+            "k0",
+            "rank",
+            "labels",
+        ),
         one_view(
             "key and event time as features",
             "The view's own key and time may be features, too.",
@@ -147,8 +157,8 @@ def view_names() -> list[Case]:
     upper = make_view("v", {"k": "text"}, CLOCKS, ["x"], event_time="e", online=True)
     return [
         named("view with a reserved word", "The names of CTEs and temporary tables come from views.", "select"),
-        named("view in Unicode", "And are quoted.", "größe 日付"),
-        named("view with quotes", "Whatever they contain.", 'it\'s "v"'),
+        named("view in Unicode", "Blanks and letters of any script make a view's name, too.", "größe 日付"),
+        named("view with quotes", "Quotes in a view's name are part of it.", 'it\'s "v"'),
         named("view named like our internals", "labels and entities are words of the script.", "labels"),
         several_views(
             "roles named like the view's tables",

@@ -57,7 +57,7 @@ def labels() -> list[Case]:
         ),
         refuse(
             "integer label key, text view key",
-            "Nor the other way.",
+            "Nor is 7 '7': no key becomes text either.",
             pa.table({"k": [7], "t": [NOON]}),
             "label column 'k' is int64, the key k is text",
         ),
@@ -95,7 +95,7 @@ def labels() -> list[Case]:
         ),
         refuse(
             "label time that is text",
-            "Nor is a date's notation.",
+            "The notation of a date is not guessed.",
             pa.table({"k": ["a"], "t": ["2024-03-09 12:00"]}),
             "label column 't' is text, not a timestamp",
         ),
@@ -172,7 +172,7 @@ def views() -> list[Case]:
         ),
         refuse(
             "available time that is a number",
-            "The other times, too.",
+            "What is true of the event time is true of the other times.",
             pa.table({"k": ["a"], "e": [NOON], "a": [1_709_985_600], "x": [1]}),
             "v: available_at 'a' is int64 in",
             columns={"e": "timestamp", "a": "timestamp", "x": "int64"},

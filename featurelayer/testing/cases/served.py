@@ -103,7 +103,7 @@ def runs() -> list[Case]:
         ),
         served(
             "NULL label time, as served",
-            "No time, no export.",
+            "A label without a time had no export to be served from.",
             [(NOON, NOON)],
             [None, NOON],
             [7, 0],
@@ -118,7 +118,7 @@ def rules() -> list[Case]:
     return [
         served(
             "rows are seen at the time of the snapshot",
-            "At equal times, too; an event after the snapshot is not there, though the label is later.",
+            "What happened at the snapshot's very time is in it, an event after it is not, though the label is later.",
             one,
             [NOON + 2 * HOUR],
             [1],
@@ -144,7 +144,7 @@ def rules() -> list[Case]:
         ),
         served(
             "delay, as served",
-            "Nor what had not waited.",
+            "What had not waited for the delay was not exported either.",
             [(NOON + HOUR, NOON), (NOON + 4 * HOUR, NOON + HOUR)],
             [NOON + 2 * HOUR, NOON + 4 * HOUR],
             [0, 1],

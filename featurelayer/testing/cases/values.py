@@ -38,12 +38,12 @@ def cases() -> list[Case]:
     big = Decimal("12345678901234567890.1234567890")
     return [
         kept("integers", "Integers beyond 2^53 are no floats.", "int64", [2**53 + 1, 2**63 - 1, -(2**63), 0, None]),
-        kept("small integers", "Nor are small ones.", "int8", [127, -128, 0]),
-        kept("unsigned integers", "Up to 2^64 - 1.", "uint64", [2**64 - 1, 2**53 + 1, 0]),
+        kept("small integers", "The edges of a narrow type are kept.", "int8", [127, -128, 0]),
+        kept("unsigned integers", "Unsigned integers reach 2^64 - 1.", "uint64", [2**64 - 1, 2**53 + 1, 0]),
         kept("decimals", "All digits are kept.", "decimal(38,10)", [big, -big, Decimal("0.0000000001"), None]),
         kept(
             "floats",
-            "Shortest and smallest, too.",
+            "The smallest and the largest are kept, and 0.1 is no rounder.",
             "float64",
             [0.1, 5e-324, 1.7976931348623157e308, -1.5, 2.0**53 + 2, None],
         ),
@@ -68,10 +68,15 @@ def cases() -> list[Case]:
         ),
         kept("bytes", "Bytes that are no text.", "bytes", [b"", b"\x00\xff", b"abc", None]),
         kept("booleans", "False is not NULL.", "bool", [True, False, None]),
-        kept("dates", "Far from now as well.", "date", [date(1, 1, 1), date(9999, 12, 31), date(1970, 1, 1), None]),
+        kept(
+            "dates",
+            "The first and the last day there is are kept.",
+            "date",
+            [date(1, 1, 1), date(9999, 12, 31), date(1970, 1, 1), None],
+        ),
         kept(
             "timestamps",
-            "To the microsecond.",
+            "All times are kept to the microsecond.",
             "timestamp",
             [datetime(1, 1, 1), datetime(2024, 3, 10, 2, 30, 0, 1), None],
         ),

@@ -249,7 +249,7 @@ def modes() -> list[Case]:
         ),
         one_view(
             "event_time ignores the delay",
-            "And does not wait.",
+            "Nor does it wait for the delay.",
             rows=[{"e": NOON, "x": 1}],
             labels=[NOON - MICROSECOND, NOON],
             expected=[None, 1],
@@ -258,7 +258,7 @@ def modes() -> list[Case]:
         ),
         one_view(
             "event_time keeps bound and TTL",
-            "All other rules hold.",
+            "The mode lifts the available time and the delay alone; all other rules hold.",
             rows=[{"e": NOON, "a": NOON + 5 * HOUR, "x": 1}],
             labels=[NOON, NOON + MICROSECOND, NOON + HOUR, NOON + HOUR + MICROSECOND],
             expected=[None, 1, 1, None],
