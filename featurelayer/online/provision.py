@@ -78,7 +78,7 @@ class TableCalls:
             if not is_enabled(ttl):
                 tell("switching TTL on")
                 self._client.update_time_to_live(TableName=self._table, TimeToLiveSpecification=ttl_request())
-            if settings.point_in_time_recovery and self._recovery() != "ENABLED":
+            if settings.point_in_time_recovery and self._seen(self._recovery) != "ENABLED":
                 tell("switching point-in-time recovery on")
                 self._recover(settings)
             return Creation(created=created, differs=() if created else tuple(self._differs(description, settings)))
@@ -161,6 +161,11 @@ class TableCalls:
                         TableName=self._table, PointInTimeRecoverySpecification=recovery_request(settings)
                     )
             except OnlineStoreError as error:
+                if error.code == "UnknownOperationException":
+                    what = "this server has no point-in-time recovery; the rest of the table is made"
+                    raise OnlineStoreError(
+                        f"{what}\n  fix  leave point_in_time_recovery out of the store's entry", code=error.code
+                    ) from error
                 if error.code != "ContinuousBackupsUnavailableException" or time.monotonic() > until:
                     raise
                 time.sleep(_POLL_SECONDS)

@@ -112,8 +112,9 @@ def test_recovery_that_a_new_table_refuses_is_asked_for_again(tagged, moto, monk
 
 def test_recovery_on_a_server_without_it_is_an_error_that_says_so(proxy, store):
     proxy.always(Refuse("UnknownOperationException"), operation="UpdateContinuousBackups")
-    with pytest.raises(OnlineStoreError, match="UnknownOperationException"):
+    with pytest.raises(OnlineStoreError, match="this server has no point-in-time recovery"):
         store.create(TableSettings(point_in_time_recovery=True))
+    store.check()
 
 
 def test_two_at_once_make_one_table(store, proxy):
