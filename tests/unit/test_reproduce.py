@@ -130,8 +130,9 @@ def test_as_served(shop: Shop) -> None:
     shop.change(sql="UPDATE legs SET arr_delay = 1 WHERE tailnum = 'N2'")
     assert rows(shop.reproduce(labels)) == {"legs__arr_delay": (1, (1,))}
     with duckdb.connect(str(shop.root / "db.duckdb")) as connection:
-        (ledger,) = connection.execute("SELECT table_name FROM duckdb_tables() WHERE table_name <> 'legs'").fetchall()
-        connection.execute(f"DROP TABLE {ledger[0]}")
+        for schema, table in connection.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall():
+            if table != "legs":
+                connection.execute(f'DROP TABLE "{schema}"."{table}"')
     found = shop.reproduce(labels)
     assert causes(found) == ["source gone"]
     assert "no export has been recorded" in evidence(found)
