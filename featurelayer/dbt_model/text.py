@@ -159,7 +159,8 @@ def _label_columns(labels: Node, adapter: str, describe: Describe, warn: Warn) -
         if labels.resource_type == "model" and not (labels.config.get("contract") or {}).get("enforced"):
             warn(
                 f"{labels.name} has no enforced contract: a column that its YAML does not declare is left out\n"
-                f"  at   {labels.file}\n  fix  Declare every column; contract: {{enforced: true}} makes dbt hold the model to them."
+                f"  at   {labels.file}\n"
+                "  fix  Declare every column; contract: {enforced: true} makes dbt hold the model to them."
             )
         return [_column(column, adapter) for column in declared]
     try:
