@@ -8,6 +8,7 @@ Every contender reads the same labels and rows, writes the same parquet file and
 alternate, so that a change of the machine's speed meets all. Printed are medians, peak memory and ratios of one run.
 
 - `featurelayer`: `build_training_set(...).to_parquet(...)`, with checks, tie resolution, report, and lock.
+- `dbt model`: the one query that `featurelayer dbt-model` writes, and nothing else.
 - `by hand`: match-resolve-fetch SQL for DuckDB as an expert would write it for this data, and nothing else.
 - `polars`: `join_asof` view by view.
 - `feast`: `get_historical_features` of its DuckDB store, in a virtual environment that is made for it.
@@ -27,6 +28,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from featurelayer.training import Request
+    from featurelayer.warehouse import Warehouse
 
 DATA = Path(__file__).parent / "data"
 TTL = timedelta(days=90)
@@ -105,10 +111,10 @@ def generate(world: World) -> None:
         duckdb.connect().execute(f"COPY ({kept}) TO '{world.label_file}'")
 
 
-def featurelayer(world: World) -> None:
-    """The product's own path."""
+def request(world: World) -> tuple[Warehouse, Request]:
+    """What the product is asked for."""
     from featurelayer.model import DType, Feature, FeatureService, FeatureView, JoinKey, Key, ServiceView
-    from featurelayer.training import Provenance, Request, build_training_set
+    from featurelayer.training import Provenance, Request
     from featurelayer.warehouse.duckdb import connect
 
     integer, real, when = DType.parse("int64"), DType.parse("float64"), DType.parse("timestamp")
@@ -140,9 +146,26 @@ def featurelayer(world: World) -> None:
     settings = {"threads": 2} | ({"memory_limit": world.memory_limit} if world.memory_limit else {})
     warehouse = connect({"type": "duckdb", "path": "views.duckdb", "settings": settings}, root=world.folder)
     labels = warehouse.attach(world.label_file)
-    request = Request(service=service, views=found, labels=labels, labels_name="labels", provenance=provenance)
-    with build_training_set(warehouse, request) as training_set:
+    return warehouse, Request(service=service, views=found, labels=labels, labels_name="labels", provenance=provenance)
+
+
+def featurelayer(world: World) -> None:
+    """The product's own path."""
+    from featurelayer.training import build_training_set
+
+    with build_training_set(*request(world)) as training_set:
         training_set.to_parquet(world.folder / "out-featurelayer.parquet")
+
+
+def dbt_model(world: World) -> None:
+    """The same set as one query, as `featurelayer dbt-model` writes it."""
+    from featurelayer.sql.compiler import compile_statement
+    from featurelayer.training import plan_request
+
+    warehouse, wanted = request(world)
+    query = compile_statement(plan_request(warehouse, wanted), warehouse.dialect)
+    warehouse.execute(f"COPY ({query}) TO '{world.folder}/out-dbt_model.parquet' (FORMAT parquet)")
+    warehouse.close()
 
 
 def by_hand(world: World) -> None:
@@ -243,7 +266,7 @@ def feast(world: World) -> None:
 
 
 RUNNERS: dict[str, Callable[[World], None]] = {
-    "featurelayer": featurelayer, "by hand": by_hand, "polars": polars, "feast": feast,
+    "featurelayer": featurelayer, "dbt model": dbt_model, "by hand": by_hand, "polars": polars, "feast": feast,
 }  # fmt: skip
 
 
@@ -290,6 +313,13 @@ SCENARIOS = {
             fifty_million=World(labels=50_000_000, memory_limit="2GB"), one_million=replace(PLAIN, memory_limit="2GB")
         ),
         claim="peak at most 2,800 MB",
+    ),
+    "dbt-model": Scenario(
+        runs=(
+            *peers(replace(PLAIN, views=3), "dbt model"),
+            ("dbt model in 2 GB", "dbt model", replace(PLAIN, views=3, memory_limit="2GB")),
+        ),
+        claim="at least 0.5",
     ),
     "feast": Scenario(
         runs=peers(World(labels=100_000, rows=1_000_000, views=3), "feast"), claim="at most 1/12, 100 rows per key"
@@ -344,7 +374,7 @@ def child(contender: str, world: World) -> None:
         import feast.infra.offline_stores.duckdb  # noqa: F401
     else:
         import duckdb  # noqa: F401
-    if contender == "featurelayer":
+    if contender in ("featurelayer", "dbt model"):
         import featurelayer.sql.dialects.duckdb
         import featurelayer.training
         import featurelayer.warehouse.digest
