@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     import pandas
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    from featurelayer.layer import ExportReport, FeatureLayer
+    from featurelayer.exporting import ExportReport
+    from featurelayer.layer import FeatureLayer
     from featurelayer.online import FeatureVector
     from featurelayer.training import Progress, Report
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
-from uuid import uuid4
 
 from featurelayer.dbt import Project, load_project, load_registry
 from featurelayer.errors import (
@@ -24,26 +22,20 @@ from featurelayer.errors import (
     WarehouseError,
     did_you_mean,
 )
-from featurelayer.ledger import LedgerRow, ledger_relation, record_finish, record_start
 from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store, service_definition
-from featurelayer.online.definitions import view_schema
 from featurelayer.online.provision import Provisioned
 from featurelayer.online.tables import SETTINGS as TABLE_SETTINGS
 from featurelayer.registry import Registry
 from featurelayer.sql.compiler import compile_plan
-from featurelayer.sql.plan import Ledger, Mode, Script
-from featurelayer.sql.planner import plan_snapshot
+from featurelayer.sql.plan import Ledger, Mode
 from featurelayer.training import (
     Progress,
     Provenance,
     Request,
     TrainingSet,
     build_training_set,
-    describe_views,
     plan_request,
-    run_checks,
-    run_step,
 )
 from featurelayer.training.explain import Explanation, explain_row
 from featurelayer.training.labels import as_labels, labels_name, locked_labels, recorded_path
@@ -55,30 +47,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from featurelayer.dbt_model import DbtModel
-    from featurelayer.export import ViewExport
+    from featurelayer.export import Tables
+    from featurelayer.exporting import ExportReport
     from featurelayer.online.provision import Creation
     from featurelayer.online.status import StoreStatus
     from featurelayer.online.tables import TableSettings
     from featurelayer.training.reasons import Reproduction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportReport:
-    """What an export did, view by view, and the time its snapshot was taken at."""
-
-    as_of: datetime
-    store: str
-    views: tuple[ViewExport, ...]
-    services: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        return {
-            "as_of": self.as_of.isoformat(),
-            "store": self.store,
-            "services": list(self.services),
-            "views": [view.to_dict() for view in self.views],
-        }
 
 
 class FeatureLayer:
@@ -373,11 +347,11 @@ class FeatureLayer:
     def _known_ledger(self, warehouse: Warehouse) -> Ledger | None:
         """The export ledger, if the warehouse has one."""
         try:
-            ledger = self._ledger
-            warehouse.describe(ledger.relation)
+            tables = self._export_tables()
+            warehouse.describe(tables.ledger)
         except (ConfigError, RelationNotBuilt):
             return None
-        return ledger
+        return Ledger(relation=tables.ledger, store=tables.store)
 
     def _service(self, name: str | None, features: Sequence[str], label_timestamp: str | None) -> FeatureService:
         if (name is None) == (not features):
@@ -503,107 +477,31 @@ class FeatureLayer:
             PlanError: nothing to export, or a view that is not `online: true`.
             WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
         """
-        from featurelayer.export import export_view, publish_services
+        from featurelayer.exporting import ExportRequest, export_views
 
-        wanted = self._online_views(views)
-        services = [
-            s for s in self.registry.services.values() if all(self.registry.views[v.view].online for v in s.views)
-        ]
-        url = self.store_url if store is None else ""
-        with closing(self._connect()) as warehouse:
-            self._snapshots(warehouse, wanted, as_of)
-        with (
-            _opened(store, url) as target,
-            self._recorded(wanted, store, lock_timeout) as record,
-            closing(self._connect()) as warehouse,
-        ):
-            now, started = warehouse.now(), time.monotonic()
-            at, scripts = self._snapshots(warehouse, wanted, as_of)
-            # A snapshot of the past is a new write of old values: with an older version it would never be read.
-            version = (now - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-            publish_services(target, services, self.registry.views, version)
-            done = []
-            for view, script in zip(wanted, scripts, strict=True):
-                for step in script.steps:
-                    run_step(warehouse, step)
-                report = _progress_of(progress, view.id)
-                with warehouse.arrow(script.query.sql) as reader:
-                    exported = export_view(
-                        target,
-                        view,
-                        reader,
-                        as_of=at,
-                        version=version,
-                        full=full,
-                        rewind=as_of is not None,
-                        progress=report,
-                    )
-                done.append(exported)
-                record(exported, version, now + timedelta(seconds=time.monotonic() - started))
-                warehouse.drop(script.temporary)
-        return ExportReport(
-            as_of=at, store=url or repr(store), views=tuple(done), services=tuple(s.name for s in services)
+        registry, url = self.registry, self.store_url if store is None else ""
+        request = ExportRequest(
+            views=self._online_views(views),
+            services=[s for s in registry.services.values() if all(registry.views[v.view].online for v in s.views)],
+            known_views=registry.views,
+            invocation_id=registry.invocation_id,
+            as_of=as_of,
+            full=full,
         )
 
-    def _snapshots(
-        self, warehouse: Warehouse, views: Sequence[FeatureView], as_of: datetime | None
-    ) -> tuple[datetime, list[Script]]:
-        """Return the snapshots' time and the script of each view, checked against the warehouse."""
-        now = warehouse.now()
-        at = now if as_of is None else as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
-        if at > now:
-            raise PlanError(
-                [Problem(what=f"the snapshot's time {at.isoformat()} is in the future", fix="export without --as-of")]
-            )
-        columns = describe_views(warehouse, views)
-        scripts = [compile_plan(plan_snapshot(view, columns[view.id], as_of=at), warehouse.dialect) for view in views]
-        for script in scripts:
-            run_checks(warehouse, script.checks)
-        return at, scripts
+        def opener(*, writable: bool) -> Warehouse:
+            return self._connect(writable=writable, wait=lock_timeout)
 
-    # --- the export ledger ---------------------------------------------------------------------------------------
+        with _opened(store, url) as target:
+            tables = self._export_tables(repr(store) if store is not None else None)
+            return export_views(request, opener, target, tables, shown=url or repr(store), progress=progress)
 
-    @property
-    def _ledger(self) -> Ledger:
-        """The exports of this target."""
+    def _export_tables(self, store: str | None = None) -> Tables:
+        """Where the warehouse of this target remembers exports."""
+        from featurelayer.export import Tables
+
         schema = str(self.project.connection.get("schema") or "main")
-        return Ledger(relation=ledger_relation(schema), store=_store_name(self.project.config.online_store))
-
-    @contextmanager
-    def _recorded(
-        self, views: Sequence[FeatureView], store: OnlineStore | None, lock_timeout: timedelta
-    ) -> Iterator[Callable[[ViewExport, int, datetime], None]]:
-        """Record an export: that it begins before anything is written, and what committed when it ends, also badly.
-
-        Readers and writers exclude each other on a DuckDB file, so the ledger is open only while it is written.
-        """
-        ledger = self._ledger
-        name = ledger.store if store is None else repr(store)
-        with closing(self._connect(writable=True, wait=lock_timeout)) as warehouse:
-            started = warehouse.now()
-            begun = {
-                view.id: LedgerRow(
-                    run=uuid4().hex,
-                    store=name,
-                    view=view.id,
-                    definition=view_schema(view).fingerprint,
-                    dbt_invocation_id=self.registry.invocation_id,
-                    started_at=started,
-                )
-                for view in views
-            }
-            record_start(warehouse, ledger.relation, begun.values())
-        finished: list[LedgerRow] = []
-
-        def record(done: ViewExport, version: int, at: datetime) -> None:
-            finished.append(_finished(begun[done.view], done, version, at))
-
-        try:
-            yield record
-        finally:
-            if finished:
-                with closing(self._connect(writable=True, wait=lock_timeout)) as warehouse:
-                    record_finish(warehouse, ledger.relation, finished)
+        return Tables.of_schema(schema, store or _store_name(self.project.config.online_store))
 
     def _online_views(self, names: Sequence[str]) -> list[FeatureView]:
         if names:
@@ -629,10 +527,6 @@ class FeatureLayer:
         return views
 
 
-def _progress_of(progress: Callable[[str, int], None] | None, view: str) -> Callable[[int], None] | None:
-    return None if progress is None else lambda rows: progress(view, rows)
-
-
 @contextmanager
 def _opened(store: OnlineStore | None, url: str) -> Iterator[OnlineStore]:
     """A store to export to, checked; one that was given stays open, one that we open is closed."""
@@ -651,22 +545,6 @@ def _opened(store: OnlineStore | None, url: str) -> Iterator[OnlineStore]:
 def _check(store: OnlineStore) -> None:
     if isinstance(store, Provisioned):
         store.check()
-
-
-def _finished(row: LedgerRow, done: ViewExport, version: int, at: datetime) -> LedgerRow:
-    """A run that a newer one had overtaken never served anything, so it has no end."""
-    return replace(
-        row,
-        version=version,
-        as_of=done.as_of,
-        finished_at=None if done.superseded else at,
-        entities=done.rows - done.null_keys,
-        written=done.written,
-        unchanged=done.unchanged,
-        refused=done.refused,
-        tombstones=done.tombstones,
-        bytes=done.bytes,
-    )
 
 
 def _given_labels(service: FeatureService, labels: Any) -> Any:

@@ -82,21 +82,26 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the items of one `write`. Refused means that somebody newer won, which is no failure."""
+    """What became of the items of one `write`. `lost` were refused: somebody newer won, which is no failure."""
 
     written: int = 0
     unchanged: int = 0
-    refused: int = 0
+    lost: tuple[ItemKey, ...] = ()
     bytes: int = 0
+
+    @property
+    def refused(self) -> int:
+        """How many lost."""
+        return len(self.lost)
 
 
 class Sorted(msgspec.Struct, frozen=True):
-    """The items of a `write`: those to be put, those that only make what is there newer, and how many lost."""
+    """The items of a `write`: those to be put, those that only make what is there newer, and those that lost."""
 
     put: list[Item]
     renew: list[Item]
     unchanged: int
-    refused: int
+    lost: list[ItemKey]
 
 
 class LiveKey(msgspec.Struct, frozen=True):
@@ -128,10 +133,13 @@ class OnlineStore(Protocol):
             StoreNotFound: there is no such store.
         """
 
-    def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
+    def write(
+        self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False, new: bool = False
+    ) -> Written:
         """Put every item that `Item.replaces` what is there and differs from it; each key at most once per call.
 
-        `rewind` lets a newer version bring back older events, `rewrite` puts what has not changed, too.
+        `rewind` lets a newer version bring back older events, `rewrite` puts what has not changed, too. `new` says that
+        most likely none of the keys is there: what a store makes of that is speed.
         """
 
     def live(self, sk: str) -> Iterator[LiveKey]:
@@ -233,7 +241,8 @@ def sort_out(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind: b
     """
     put: list[Item] = []
     renew: list[Item] = []
-    unchanged = refused = 0
+    lost: list[ItemKey] = []
+    unchanged = 0
     for item in items:
         there = stored.get(item.key)
         if there is not None and item.same_content(there) and not (rewrite and item.version > there.version):
@@ -241,10 +250,10 @@ def sort_out(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind: b
             if item.version > there.version:
                 renew.append(item)
         elif there is not None and not item.replaces(there, rewind=rewind):
-            refused += 1
+            lost.append(item.key)
         else:
             put.append(item)
-    return Sorted(put, renew, unchanged, refused)
+    return Sorted(put, renew, unchanged, lost)
 
 
 def open_store(url: str) -> OnlineStore:

@@ -131,13 +131,14 @@ class _Pointer(msgspec.Struct):
 
 
 class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest complete export of a view: when it was, and the greatest event time it has seen."""
+    """The newest complete export of a view: its time, when it had finished, and the greatest event time it has seen."""
 
     version: int
     as_of: int
     source_time: int | None
     schema: str
     rows: int
+    finished: int = 0
 
     def item(self, sk: str) -> Item:
         pk, commit_sk = commit_key(sk)
@@ -145,6 +146,23 @@ class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_item(cls, item: Item) -> ViewCommit:
+        return msgspec.json.decode(item.f, type=cls)
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is exporting a view, and until when he need not be asked. Times are microseconds."""
+
+    run: str
+    until: int
+    host: str
+    process: int
+
+    def item(self, sk: str) -> Item:
+        pk, lease_sk = lease_key(sk)
+        return Item(pk=pk, sk=lease_sk, version=self.until, f=_encode(self).decode())
+
+    @classmethod
+    def from_item(cls, item: Item) -> Lease:
         return msgspec.json.decode(item.f, type=cls)
 
 
@@ -161,6 +179,11 @@ def service_key(name: str) -> ItemKey:
 def commit_key(sk: str) -> ItemKey:
     """Return where the newest commit of a view is; apart from the view's own `sk`, which only values have."""
     return VIEWS, f"{sk}#commit"
+
+
+def lease_key(sk: str) -> ItemKey:
+    """Return where it stands who is exporting a view; it stays there, so it also tells that somebody ever was."""
+    return VIEWS, f"{sk}#lease"
 
 
 def view_sk(view: FeatureView) -> str:

@@ -81,6 +81,7 @@ class FeatureColumn:
     source: str
     name: str
     dtype: DType
+    nanoseconds: bool = False
     default: Any = None
     has_default: bool = False
 

@@ -409,6 +409,7 @@ def _asof_join(
                 source=real.name,
                 name=name if snapshot else join.column(name),
                 dtype=real.dtype,
+                nanoseconds=real.nanoseconds,
                 default=feature.default,
                 has_default=feature.has_default and not snapshot,
             )

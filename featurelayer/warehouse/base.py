@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +49,9 @@ class Warehouse(Protocol):
 
     def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
         """Make a file or an Arrow table readable for SQL of this connection; nothing is copied yet."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Keep everything that is written inside, or nothing of it if an error leaves."""
 
     def execute(self, sql: str) -> None:
         """Run one statement."""

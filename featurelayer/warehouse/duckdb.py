@@ -193,6 +193,16 @@ class DuckDBWarehouse:
         frame = not isinstance(labels, Path)
         return Source(sql=source, columns=columns, from_text=from_text, ordered=True, frame=frame)
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
     def execute(self, sql: str) -> None:
         with _said(sql):
             self._connection.execute(sql)
@@ -241,8 +251,7 @@ class DuckDBWarehouse:
             found.set("db", exp.to_identifier(schema, quoted=True))
         table = found.sql(dialect="duckdb", identify=True)
         self._refuse_foreign(name)
-        self.execute("BEGIN")
-        try:
+        with self.transaction():
             self.execute(f"CREATE OR REPLACE TABLE {table} AS\n{query}")
             self.execute(f"COMMENT ON TABLE {table} IS {_text(_MARK)}")
             (count,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
@@ -251,10 +260,6 @@ class DuckDBWarehouse:
             columns = ", ".join(_name(label) for label in labels)
             with self.arrow(f"SELECT {columns} FROM {table}") as written:  # noqa: S608 (quoted by sqlglot)
                 same(written)
-            self.execute("COMMIT")
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
 
     def _refuse_foreign(self, name: str) -> None:
         """Replace only a table that an earlier build made."""

@@ -13,10 +13,11 @@ import boto3
 import pytest
 
 from featurelayer.errors import DeadlineExceeded, OnlineStoreError, StoreThrottled, StoreUnavailable
-from featurelayer.export import export_view, publish_services
+from featurelayer.export import publish_services
 from featurelayer.online import FeatureClient, Item, Status
 from featurelayer.online.stores.dynamodb import DynamoDBStore
 from featurelayer.online.transport import TRANSPORTS
+from tests.exporting import export_view
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES, legs_batch, planes_batch
 from tests.profiles import examples
 from tests.servers.faults import (

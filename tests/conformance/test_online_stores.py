@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from featurelayer.errors import DeadlineExceeded, StoreNotFound
-from featurelayer.export import export_view, publish_services
+from featurelayer.export import publish_services
 from featurelayer.online import FeatureClient, Item, OnlineStore, Status, Written, open_store
 from featurelayer.online.base import LiveKey, store_schemes
 from featurelayer.online.provision import Provisioned
+from tests.exporting import export_view, exporter_of, intend, snapshot_of
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES, legs_batch, planes_batch
 
 T = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -261,6 +262,9 @@ def test_a_view_goes_in_by_export_and_comes_out_by_lookup(store):
     assert after[2].features["plane_legs__arr_delay"].status is Status.MISSING
 
     # An older run that wakes up late changes nothing.
-    late = export_view(store, PLANE_LEGS, [legs], as_of=T - timedelta(minutes=1))
-    assert (late.written, late.refused, late.superseded) == (0, 4, True)
+    sleeper = exporter_of(store)
+    old = intend(sleeper, store, snapshot_of(PLANE_LEGS, [legs], later), version=0)
+    export_view(store, PLANE_LEGS, [changed], as_of=later + timedelta(hours=1))
+    late = sleeper.finish(old)
+    assert (late.written, late.superseded) == (0, True)
     assert client.lookup("late_arrival", {"tailnum": "N1"}, now=later)["plane_legs__arr_delay"] == 20.0

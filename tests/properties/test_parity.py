@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurelayer.export import export_view, publish_services
+from featurelayer.export import publish_services
 from featurelayer.model import DType
 from featurelayer.online import FeatureClient, MemoryStore, Status
 from featurelayer.testing import DuckDBEngine, make_service, make_table, make_view
 from featurelayer.testing.making import plain
 from featurelayer.testing.strategies import moments, rows, views
+from tests.exporting import export_view
 from tests.profiles import examples
 
 
@@ -40,7 +41,7 @@ def snapshot(engine: DuckDBEngine, plan: Any) -> pa.Table:
 
 
 @given(data=st.data())
-@settings(max_examples=examples(120))
+@settings(max_examples=examples(60))
 def test_lookup_equals_training(engine: DuckDBEngine, data: st.DataObject) -> None:
     view = data.draw(views(dates=False, nested=False))
     drawn = data.draw(st.lists(rows(view), max_size=14))
@@ -88,7 +89,7 @@ def test_lookup_equals_training(engine: DuckDBEngine, data: st.DataObject) -> No
 
 
 @given(data=st.data())
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 def test_values_expire_and_end_between_exports_as_in_training(engine: DuckDBEngine, data: st.DataObject) -> None:
     """No new rows after T: a lookup later than the export still equals training at that later time."""
     view = data.draw(views(dates=False, nested=False))

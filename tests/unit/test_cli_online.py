@@ -12,12 +12,12 @@ import yaml
 
 from featurelayer.cli import main
 from featurelayer.errors import ConfigError, StoreNotFound
-from featurelayer.export import export_view
 from featurelayer.layer import FeatureLayer
 from featurelayer.model import Freshness
 from featurelayer.online import MemoryStore
 from featurelayer.online.status import store_status
 from featurelayer.online.stores.dynamodb import DynamoDBStore
+from tests.exporting import export_view
 from tests.online_cases import feature, legs_batch, planes_batch, view
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer

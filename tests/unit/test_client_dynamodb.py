@@ -316,7 +316,7 @@ def test_rows_that_are_known_to_lose_or_to_be_equal_are_not_sent(server, store):
     server.requests.clear()
     counts = store.write([Item(pk="a[1]", sk="v@0", version=2, event_time=5, f="[1]"),
                           Item(pk="a[2]", sk="v@0", version=3, event_time=5, f="[2]")])  # fmt: skip
-    assert counts == Written(unchanged=1, refused=1)
+    assert counts == Written(unchanged=1, lost=(("a[2]", "v@0"),))
     assert [operation for operation, _ in server.requests] == ["BatchGetItem"]
     assert server.requests[0][1]["RequestItems"][TABLE]["ConsistentRead"] is True
 
@@ -335,7 +335,7 @@ def conditional(server: Server, there: dict | None):
 def test_a_write_that_lost_a_race_is_refused_and_no_failure(server, store):
     server.answer = conditional(server, {"pk": {"S": "a[0]"}, "sk": {"S": "v@0"}, "_v": {"N": "9"}, "_t": {"N": "0"},
                                          "f": {"S": "[9]"}})  # fmt: skip
-    assert store.write(items(2)) == Written(refused=2)
+    assert store.write(items(2)) == Written(lost=tuple(item.key for item in items(2)))
 
 
 def test_a_write_whose_answer_was_lost_counts_as_written(server, store):

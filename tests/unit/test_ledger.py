@@ -70,7 +70,7 @@ def test_an_export_that_dies_has_no_end(tmp_path: Path) -> None:
         online(tmp_path).export(store=BrokenStore())
     (row,) = ledger(tmp_path)
     assert row["finished_at"] is None
-    assert row["version"] is None
+    assert row["written"] is None
 
 
 def test_as_served_follows_arrivals_from_export_to_export(tmp_path: Path) -> None:

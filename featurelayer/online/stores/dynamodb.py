@@ -115,7 +115,14 @@ class DynamoDBStore:
             self._clients.transport(), keys, consistent=consistent, budget=ReadBudget(deadline), usage=usage or Usage()
         )
 
-    def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
+    def write(
+        self,
+        items: Sequence[Item],
+        *,
+        rewind: bool = False,
+        rewrite: bool = False,
+        new: bool = False,  # noqa: ARG002
+    ) -> Written:
         """Put what replaces what is there and differs from it; each item under its own condition.
 
         Raises:
@@ -137,7 +144,7 @@ class DynamoDBStore:
         return Written(
             written=len(put),
             unchanged=work.unchanged,
-            refused=work.refused + len(work.put) - len(put),
+            lost=(*work.lost, *(item.key for item, won in zip(work.put, outcomes, strict=True) if not won)),
             bytes=sum(item.size for item in put),
         )
 

@@ -52,13 +52,20 @@ class MemoryStore:
             usage.add(bytes=sum(item.size for item in found.values()))
         return found
 
-    def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
+    def write(
+        self,
+        items: Sequence[Item],
+        *,
+        rewind: bool = False,
+        rewrite: bool = False,
+        new: bool = False,  # noqa: ARG002 (no matter here)
+    ) -> Written:
         """Put what replaces what is there and differs from it."""
         with self._lock:
             work = sort_out(items, self._items, rewind=rewind, rewrite=rewrite)
             self._items.update((item.key, item) for item in work.put + work.renew)
         size = sum(item.size for item in work.put)
-        return Written(written=len(work.put), unchanged=work.unchanged, refused=work.refused, bytes=size)
+        return Written(written=len(work.put), unchanged=work.unchanged, lost=tuple(work.lost), bytes=size)
 
     def live(self, sk: str) -> Iterator[LiveKey]:
         """Yield the entities that a view has values for."""

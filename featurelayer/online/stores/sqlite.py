@@ -117,7 +117,14 @@ class SqliteStore:
             usage.add(bytes=sum(item.size for item in found.values()))
         return found
 
-    def write(self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False) -> Written:
+    def write(
+        self,
+        items: Sequence[Item],
+        *,
+        rewind: bool = False,
+        rewrite: bool = False,
+        new: bool = False,  # noqa: ARG002 (no matter here)
+    ) -> Written:
         """Put what replaces what is there and differs from it, in one transaction. Creates the file if need be."""
         with self._errors():
             connection = self._writer()
@@ -132,7 +139,7 @@ class SqliteStore:
                     connection.execute("ROLLBACK")
                 raise
         size = sum(item.size for item in work.put)
-        return Written(written=len(work.put), unchanged=work.unchanged, refused=work.refused, bytes=size)
+        return Written(written=len(work.put), unchanged=work.unchanged, lost=tuple(work.lost), bytes=size)
 
     def live(self, sk: str) -> Iterator[LiveKey]:
         """Yield the entities that a view has values for; no transaction stays open while the caller works."""

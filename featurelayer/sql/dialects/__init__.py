@@ -17,7 +17,11 @@ _GROUP = "featurelayer.dialects"
 
 def available() -> tuple[str, ...]:
     """Return the names of all dialects, ours and those that other packages bring."""
-    own = {module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"}
+    own = {
+        module.name
+        for module in pkgutil.iter_modules(__path__)
+        if module.name != "base" and not module.name.startswith("_")
+    }
     return tuple(sorted(own | {point.name for point in entry_points(group=_GROUP)}))
 
 

@@ -149,6 +149,17 @@ class Dialect:
         interval = exp.Interval(this=exp.Literal.string(str(abs(micros) // size)), unit=exp.var(unit))
         return (exp.Add if micros > 0 else exp.Sub)(this=expression, expression=interval)
 
+    def json_text(self, value: exp.Expression, dtype: DType, *, key: bool) -> exp.Expression | None:  # noqa: ARG002
+        """Return a value's JSON as the online store holds it, or None where this engine can't write it exactly.
+
+        A NULL becomes null. Of a `key`, equal values must be equal text.
+        """
+        return None
+
+    def bytes_of(self, text: exp.Expression) -> exp.Expression:
+        """How many bytes a text has in UTF-8."""
+        return call("OCTET_LENGTH", text)
+
     def event(self, join: AsofJoin, alias: str) -> exp.Expression:
         """The event time of a row as naive UTC."""
         assert join.event is not None

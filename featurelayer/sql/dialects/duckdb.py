@@ -19,6 +19,7 @@ from sqlglot import exp
 
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
+from featurelayer.sql.dialects._duckdb_json import json_text
 from featurelayer.sql.dialects.base import LABELS, RANK, VALID_TO, Cte, Dialect
 from featurelayer.sql.plan import (
     EVENT,
@@ -66,6 +67,12 @@ class DuckDB(Dialect):
     def finer_than_microseconds(self, value: exp.Expression) -> exp.Expression:
         remainder = exp.Mod(this=call("EPOCH_NS", value), expression=exp.Literal.number(1000))
         return exp.NEQ(this=remainder, expression=exp.Literal.number(0))
+
+    def json_text(self, value: exp.Expression, dtype: DType, *, key: bool) -> exp.Expression | None:
+        return json_text(value, dtype, key=key)
+
+    def bytes_of(self, text: exp.Expression) -> exp.Expression:
+        return call("STRLEN", text)
 
     def comparable(self, column: Column, alias: str) -> list[exp.Expression]:
         values = super().comparable(column, alias)

@@ -1,0 +1,137 @@
+"""What the warehouse remembers of exports: the ledger, a row per export and view, and the items each meant to write.
+
+A ledger row is written before the first write to the online store and completed after the view's commit. So a row
+without `finished_at` is a run that is under way, died, or came too late because a newer one had committed. The ledger
+is what mode `as_served` of a training set joins with, and what tells when which snapshot was being served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from sqlglot import exp
+
+from featurelayer.model import DType
+from featurelayer.sql.ast import both, col
+from featurelayer.sql.delta import ITEMS, Log
+from featurelayer.sql.dialects import dialect
+from featurelayer.warehouse.base import Warehouse
+
+LEDGER = {
+    "run": "text", "store": "text", "view": "text", "definition": "text", "dbt_invocation_id": "text",
+    "version": "int64", "as_of": "timestamp", "started_at": "timestamp", "finished_at": "timestamp",
+    "entities": "int64", "written": "int64", "unchanged": "int64", "refused": "int64", "tombstones": "int64",
+    "bytes": "int64",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One export of one view: what is known before it writes, and what is known when it has committed.
+
+    `run` is one id for all views of an export, `store` the online store, `definition` the fingerprint of the view's
+    schema there. Times are aware; `version` orders the runs of a view. Counts are entities.
+    """
+
+    run: str
+    store: str
+    view: str
+    definition: str
+    dbt_invocation_id: str
+    version: int
+    as_of: datetime
+    started_at: datetime
+    finished_at: datetime | None = None
+    entities: int | None = None
+    written: int | None = None
+    unchanged: int | None = None
+    refused: int | None = None
+    tombstones: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """The two tables in the schema that dbt builds in, quoted as dbt quotes, and what the ledger calls the store."""
+
+    ledger: str
+    items: str
+    store: str
+
+    @classmethod
+    def of_schema(cls, schema: str, store: str) -> Tables:
+        ledger, items = (_relation(name, schema) for name in ("featurelayer_exports", "featurelayer_export_items"))
+        return cls(ledger=ledger, items=items, store=store)
+
+    def log(self, view: str) -> Log:
+        """The part of one view."""
+        return Log(ledger=self.ledger, items=self.items, store=self.store, view=view)
+
+
+class Ledger:
+    """The export tables of one warehouse, for one store. Nothing is committed here: the caller has the transaction."""
+
+    def __init__(self, warehouse: Warehouse, tables: Tables) -> None:
+        self._warehouse, self._tables = warehouse, tables
+        self._writer = dialect(warehouse.dialect)
+
+    def create(self) -> None:
+        """Make the tables that are not there."""
+        for relation, columns in ((self._tables.ledger, LEDGER), (self._tables.items, ITEMS)):
+            definitions = [
+                exp.ColumnDef(this=exp.to_identifier(name, quoted=True), kind=self._writer.type(DType.parse(dtype)))
+                for name, dtype in columns.items()
+            ]
+            schema = exp.Schema(this=self._table(relation), expressions=definitions)
+            self._warehouse.execute(self._writer.sql(exp.Create(this=schema, kind="TABLE", exists=True)))
+
+    def rows(self, view: str) -> list[LedgerRow]:
+        """Return the exports of a view to this store, oldest first."""
+        names = list(LEDGER)
+        query = exp.select(*(col(name) for name in names)).from_(self._table(self._tables.ledger))
+        query = query.where(both(*self._mine(view))).order_by(col("version"), col("run"))
+        return [_row(dict(zip(names, values, strict=True))) for values in self._warehouse.rows(self._writer.sql(query))]
+
+    def start(self, rows: Iterable[LedgerRow]) -> None:
+        """Add exports that are about to begin."""
+        names = [exp.to_identifier(name, quoted=True) for name in LEDGER]
+        values = [exp.Tuple(expressions=[self._value(row, name) for name in LEDGER]) for row in rows]
+        into = exp.Schema(this=self._table(self._tables.ledger), expressions=names)
+        self._warehouse.execute(self._writer.sql(exp.Insert(this=into, expression=exp.Values(expressions=values))))
+
+    def finish(self, row: LedgerRow) -> None:
+        """Complete the row of an export that has committed."""
+        changed = [exp.EQ(this=col(name), expression=self._value(row, name)) for name in LEDGER]
+        mine = both(*self._mine(row.view), exp.EQ(this=col("run"), expression=exp.Literal.string(row.run)))
+        update = exp.Update(this=self._table(self._tables.ledger), expressions=changed, where=exp.Where(this=mine))
+        self._warehouse.execute(self._writer.sql(update))
+
+    def _mine(self, view: str) -> list[exp.Expression]:
+        wanted = {"store": self._tables.store, "view": view}
+        return [exp.EQ(this=col(name), expression=exp.Literal.string(value)) for name, value in wanted.items()]
+
+    def _table(self, relation: str) -> exp.Table:
+        return exp.to_table(relation, dialect=self._writer.name)
+
+    def _value(self, row: LedgerRow, name: str) -> exp.Expression:
+        value = getattr(row, name)
+        naive = value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
+        return self._writer.literal(naive, DType.parse(LEDGER[name]))
+
+
+def _row(values: Mapping[str, object]) -> LedgerRow:
+    row = LedgerRow(**values)  # type: ignore[arg-type]
+    times = {
+        name: time.replace(tzinfo=UTC)
+        for name in ("as_of", "started_at", "finished_at")
+        if (time := getattr(row, name)) is not None
+    }
+    return replace(row, **times)
+
+
+def _relation(name: str, schema: str) -> str:
+    """A table in a schema, quoted as dbt quotes."""
+    place = exp.to_identifier(schema, quoted=True) if schema else None
+    return exp.Table(this=exp.to_identifier(name, quoted=True), db=place).sql()

@@ -1,0 +1,29 @@
+"""What serving needs beside the values: the schemas and the definitions of services, in the same store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from featurelayer.model import FeatureService, FeatureView
+from featurelayer.online.base import OnlineStore
+from featurelayer.online.definitions import ServiceDefinition, service_definition, view_schema
+
+
+def publish_services(
+    store: OnlineStore, services: Iterable[FeatureService], views: Mapping[str, FeatureView], version: int
+) -> tuple[ServiceDefinition, ...]:
+    """Write the schemas and definitions that serving needs, and point each service's name at its definition.
+
+    `views` are by id; `version` is the run's write version in microseconds: of two runs the greater one's pointers win.
+
+    Raises:
+        UnknownNameError: a service names a view or feature that `views` lacks.
+        CodecError: a feature can't be stored, or a default does not fit its type. Nothing has been written then.
+    """
+    definitions = tuple(service_definition(service, views) for service in services)
+    used = {joined.view for definition in definitions for joined in definition.views}
+    schemas = {view_schema(views[view]) for view in sorted(used)}
+    items = [schema.item() for schema in schemas] + [item for each in definitions for item in each.items(version)]
+    if items:
+        store.write(list({item.key: item for item in items}.values()))
+    return definitions

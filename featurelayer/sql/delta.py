@@ -1,0 +1,334 @@
+"""What an export has to write: a snapshot against what the store is known to hold, in the warehouse's SQL.
+
+Two tables of the warehouse remember. The *ledger* has a row per run and view; a run that has committed has a
+`finished_at`. The *items* are what each run meant to write, put there before its first write: key, encoded values, a
+hash of them. What the store holds is, key by key, the newest item of a committed run that the store did not refuse.
+Keys of runs that never committed are in doubt, and written again whatever they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlglot import exp
+
+from featurelayer.model import DType
+from featurelayer.sql.ast import both, call, col, either, named, not_null, table
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.plan import RESERVED
+
+NOW, STATE, DOUBT, CHANGED = (f"{RESERVED}{name}" for name in ("now", "state", "doubt", "changed"))
+NEW, DIFFERENT, IN_DOUBT, REMOVED = "new", "changed", "doubt", "removed"
+
+ITEMS = {
+    "store": "text", "view": "text", "run": "text", "version": "int64", "kind": "text", "pk": "text", "f": "text",
+    "schema": "text", "event_time": "int64", "valid_to": "int64", "hash": "text", "refused": "bool",
+}  # fmt: skip
+_TEXT = DType.parse("text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """Where the exports of one view to one store are remembered."""
+
+    ledger: str
+    items: str
+    store: str
+    view: str
+
+
+class Delta:
+    """The statements about one view's log, in one engine's SQL."""
+
+    def __init__(self, writer: Dialect, log: Log) -> None:
+        self._writer, self._log = writer, log
+
+    temporary = (NOW, STATE, DOUBT, CHANGED)
+
+    # --- what is known -------------------------------------------------------------------------------------------
+
+    def state(self, *, until: int | None = None) -> str:
+        """Make a table of what the store holds, or held when the run of version `until` had committed."""
+        thin = exp.select(*(col(name) for name in ("pk", "kind", "hash", "event_time")))
+        return self._create(STATE, thin.from_(self._state(until).subquery("s")))
+
+    def listed(self, source: str) -> str:
+        """Make the table of what the store holds from the keys that it lists, whose content is not known."""
+        null = named(exp.cast(exp.Null(), self._writer.type(_TEXT)), "hash")
+        keys = exp.select(col("pk"), named(_text(DIFFERENT), "kind"), null, col("event_time"))
+        return self._create(STATE, keys.from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name)))
+
+    def doubt(self) -> str:
+        """Make a table of the keys that runs meant to write which never committed."""
+        keys = exp.select(col("pk", "i")).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
+        return self._create(DOUBT, keys.where(both(*self._mine("i"), self._unfinished())).distinct())
+
+    def now(self, source: exp.Expression, schema: str) -> str:
+        """Make a table of the snapshot's keys, each with a hash of all that a reader would see."""
+        body: list[exp.Expression] = [exp.Literal.string(f"{schema}|"), col("f", "e")]
+        for name in ("event_time", "valid_to"):
+            text = exp.cast(col(name, "e"), self._writer.type(_TEXT))
+            body += [exp.Literal.string("|"), exp.Coalesce(this=text, expressions=[exp.Literal.string("")])]
+        hashed = call("MD5", exp.Concat(expressions=body))
+        rows = exp.select(col("pk", "e"), col("event_time", "e"), named(hashed, "hash")).from_(_alias(source, "e"))
+        return self._create(NOW, rows)
+
+    def twins(self) -> str:
+        """Return some keys that the snapshot has more than once."""
+        several = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1))
+        keys = exp.select(col("pk")).from_(table(NOW)).group_by(col("pk")).having(several)
+        return self._writer.sql(keys.order_by(col("pk")).limit(3))
+
+    def extent(self) -> str:
+        """Return the number of entities of the snapshot and its newest event time."""
+        return self._writer.sql(
+            exp.select(exp.Count(this=exp.Star()), exp.Max(this=col("event_time"))).from_(table(NOW))
+        )
+
+    # --- what is to be written -----------------------------------------------------------------------------------
+
+    def changed(self, *, full: bool, alive_since: int | None) -> str:
+        """Make a table of the keys to be written and why.
+
+        `full` writes all. A key that is gone is removed; not if its values are older than `alive_since`, for they
+        have merely expired.
+        """
+        unknown = _absent("s")
+        differs = exp.NullSafeNEQ(this=col("hash", "s"), expression=col("hash", "n"))
+        doubted = not_null(col("pk", "d"))
+        kind = exp.Case().when(doubted, _text(IN_DOUBT)).when(unknown, _text(NEW)).else_(_text(DIFFERENT))
+        present = (
+            exp.select(col("pk", "n"), named(kind, "kind"), col("hash", "n"))
+            .from_(table(NOW, "n"))
+            .join(table(STATE, "s"), on=_same("pk", "s", "n"), join_type="left")
+            .join(table(DOUBT, "d"), on=_same("pk", "d", "n"), join_type="left")
+        )
+        if not full:
+            present = present.where(either(unknown.copy(), differs, doubted.copy()))
+        return self._create(CHANGED, exp.union(present, self._gone(full, alive_since), distinct=False))
+
+    def _gone(self, full: bool, alive_since: int | None) -> exp.Select:
+        alive: list[exp.Expression] = [exp.NEQ(this=col("kind", "s"), expression=_text(REMOVED))]
+        if alive_since is not None and not full:
+            recent = exp.GTE(this=col("event_time", "s"), expression=exp.Literal.number(alive_since))
+            alive.append(either(exp.Is(this=col("event_time", "s"), expression=exp.Null()), recent))
+        known = exp.select(col("pk", "s")).from_(table(STATE, "s")).where(both(*alive))
+        keys = exp.union(known, exp.select(col("pk", "d")).from_(table(DOUBT, "d")), distinct=True)
+        null = exp.cast(exp.Null(), self._writer.type(_TEXT))
+        return (
+            exp.select(col("pk", "g"), named(_text(REMOVED), "kind"), named(null, "hash"))
+            .from_(keys.subquery("g"))
+            .join(table(NOW, "n"), on=_same("pk", "g", "n"), join_type="left")
+            .where(exp.Is(this=col("pk", "n"), expression=exp.Null()))
+        )
+
+    def restored(self, *, until: int) -> str:
+        """Make a table of the keys in which what the store holds differs from what it held at `until`."""
+        then = self._state(until)
+        gone = _absent("t")
+        kind = exp.Case().when(gone, _text(REMOVED)).else_(_text(DIFFERENT))
+        keys = exp.union(
+            exp.select(col("pk")).from_(table(STATE)), exp.select(col("pk")).from_(table(DOUBT)), distinct=True
+        )
+        differs = either(
+            both(gone.copy(), exp.Not(this=_absent("s"))),
+            both(exp.Not(this=gone.copy()), exp.NullSafeNEQ(this=col("hash", "s"), expression=col("hash", "t"))),
+            not_null(col("pk", "d")),
+        )
+        return self._create(
+            CHANGED,
+            exp.select(col("pk", "k"), named(kind, "kind"), col("hash", "t"))
+            .from_(keys.subquery("k"))
+            .join(table(STATE, "s"), on=_same("pk", "s", "k"), join_type="left")
+            .join(then.subquery("t"), on=_same("pk", "t", "k"), join_type="left")
+            .join(table(DOUBT, "d"), on=_same("pk", "d", "k"), join_type="left")
+            .where(differs),
+        )
+
+    def counts(self) -> str:
+        """Return how many keys are to be written, by reason."""
+        return self._writer.sql(
+            exp.select(col("kind"), exp.Count(this=exp.Star())).from_(table(CHANGED)).group_by(col("kind"))
+        )
+
+    def sizes(self, source: exp.Expression, fixed: int) -> str:
+        """Return, by reason, keys, bytes and write units of what is to be written.
+
+        `fixed` are the bytes of an item beside its key and values; one unit writes up to 1 KB.
+        """
+        size: exp.Expression = exp.Literal.number(fixed)
+        for part in (col("pk", "c"), col("f", "e")):
+            length = exp.Coalesce(this=self._writer.bytes_of(part), expressions=[exp.Literal.number(0)])
+            size = exp.Add(this=size, expression=length)
+        size = exp.paren(size)
+        units = exp.Ceil(this=exp.Div(this=size.copy(), expression=exp.Literal.number("1024.0")))
+        return self._writer.sql(
+            exp.select(col("kind", "c"), exp.Count(this=exp.Star()), exp.Sum(this=size), exp.Sum(this=units))
+            .from_(table(CHANGED, "c"))
+            .join(_alias(source, "e"), on=_same("pk", "e", "c"), join_type="left")
+            .group_by(col("kind", "c"))
+        )
+
+    # --- the log -------------------------------------------------------------------------------------------------
+
+    def intend(self, source: exp.Expression, *, run: str, version: int, schema: str) -> tuple[str, str]:
+        """Return the statements that put what is to be written into the log."""
+        constant = {"store": self._log.store, "view": self._log.view, "run": run, "version": version, "schema": schema}
+        written = exp.select(*self._columns(constant, body="e"))
+        written = written.from_(table(CHANGED, "c")).join(
+            _alias(source, "e"), on=_same("pk", "e", "c"), join_type="inner"
+        )
+        written = written.where(exp.NEQ(this=col("kind", "c"), expression=_text(REMOVED)))
+        removed = exp.select(*self._columns(constant, body=None)).from_(table(CHANGED, "c"))
+        removed = removed.where(exp.EQ(this=col("kind", "c"), expression=_text(REMOVED)))
+        return self._insert(written), self._insert(removed)
+
+    def intend_restored(self, *, until: int, run: str, version: int) -> tuple[str, str]:
+        """Return the statements that put what a rollback is to write into the log, each item with its own schema."""
+        constant = {"store": self._log.store, "view": self._log.view, "run": run, "version": version}
+        written = exp.select(*self._columns(constant, body="t")).from_(table(CHANGED, "c"))
+        written = written.join(self._state(until).subquery("t"), on=_same("pk", "t", "c"), join_type="inner")
+        written = written.where(exp.NEQ(this=col("kind", "c"), expression=_text(REMOVED)))
+        removed = exp.select(*self._columns({**constant, "schema": ""}, body=None)).from_(table(CHANGED, "c"))
+        removed = removed.where(exp.EQ(this=col("kind", "c"), expression=_text(REMOVED)))
+        return self._insert(written), self._insert(removed)
+
+    def intended(self, run: str, kind: str) -> str:
+        """Return what a run is to write for one reason: key, values, schema, event time and end."""
+        names = ("pk", "f", "schema", "event_time", "valid_to")
+        wanted = (
+            exp.EQ(this=col(name, "i"), expression=_text(value)) for name, value in (("run", run), ("kind", kind))
+        )
+        mine = both(*self._mine("i"), *wanted)
+        return self._writer.sql(exp.select(*(col(name, "i") for name in names)).from_(self._items("i")).where(mine))
+
+    def refuse(self, run: str, pks: Sequence[str]) -> str:
+        """Mark what the store refused, because somebody newer was there: it does not hold it."""
+        keys = exp.In(this=col("pk"), expressions=[_text(pk) for pk in pks])
+        mine = both(*self._mine(), exp.EQ(this=col("run"), expression=_text(run)), keys)
+        refused = exp.EQ(this=col("refused"), expression=exp.Boolean(this=True))
+        return self._writer.sql(exp.Update(this=self._items(), expressions=[refused], where=exp.Where(this=mine)))
+
+    def prune(self, *, keep_since: int, committed: int) -> tuple[str, str]:
+        """Return the statements that forget what nobody needs any more.
+
+        That is what the runs from version `keep_since` on need not restore, and what runs before the one of version
+        `committed` meant to write and never finished: it has written those keys anew.
+        """
+        following = exp.Window(
+            this=call("LEAD", col("version", "i")),
+            partition_by=[col("pk", "i")],
+            order=exp.Order(expressions=[exp.Ordered(this=col("version", "i"))]),
+        )
+        committed_items = self._committed(None).subquery("i")
+        followed = exp.select(col("run", "i"), col("pk", "i"), named(following, "next")).from_(committed_items)
+        old = exp.select(col("run"), col("pk")).from_(followed.subquery("f"))
+        old = old.where(exp.LTE(this=col("next"), expression=exp.Literal.number(keep_since)))
+        both_keys = exp.Tuple(expressions=[col("run"), col("pk")])
+        dead = exp.select(col("run", "l")).from_(self._ledger("l")).where(both(*self._mine("l"), self._unfinished()))
+        before = exp.LT(this=col("version"), expression=exp.Literal.number(committed))
+        return (
+            self._delete(exp.In(this=both_keys, query=old.subquery())),
+            self._delete(before, exp.In(this=col("run"), query=dead.subquery())),
+        )
+
+    # --- pieces --------------------------------------------------------------------------------------------------
+
+    def _state(self, until: int | None) -> exp.Select:
+        newest = exp.Window(
+            this=exp.RowNumber(),
+            partition_by=[col("pk", "i")],
+            order=exp.Order(expressions=[exp.Ordered(this=col("version", "i"), desc=True, nulls_first=False)]),
+        )
+        names = ("pk", "kind", "hash", "f", "schema", "event_time", "valid_to")
+        ranked = exp.select(*(col(name, "i") for name in names), named(newest, f"{RESERVED}rank"))
+        ranked = ranked.from_(self._committed(until).subquery("i"))
+        first = exp.EQ(this=col(f"{RESERVED}rank"), expression=exp.Literal.number(1))
+        return exp.select(*(col(name) for name in names)).from_(ranked.subquery("r")).where(first)
+
+    def _committed(self, until: int | None) -> exp.Select:
+        """The items that the store has taken, up to a version."""
+        taken = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
+        wanted = [*self._mine("i"), not_null(col("finished_at", "l")), taken]
+        if until is not None:
+            wanted.append(exp.LTE(this=col("version", "i"), expression=exp.Literal.number(until)))
+        everything = exp.Column(this=exp.Star(), table=exp.to_identifier("i", quoted=True))
+        rows = exp.select(everything).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
+        return rows.where(both(*wanted))
+
+    def _unfinished(self) -> exp.Expression:
+        return exp.Is(this=col("finished_at", "l"), expression=exp.Null())
+
+    def _same_run(self) -> exp.Expression:
+        return both(_same("run", "l", "i"), _same("view", "l", "i"))
+
+    def _mine(self, alias: str | None = None) -> list[exp.Expression]:
+        return [
+            exp.EQ(this=col("store", alias), expression=_text(self._log.store)),
+            exp.EQ(this=col("view", alias), expression=_text(self._log.view)),
+        ]
+
+    def _items(self, alias: str | None = None) -> exp.Table:
+        return self._relation(self._log.items, alias)
+
+    def _ledger(self, alias: str) -> exp.Table:
+        return self._relation(self._log.ledger, alias)
+
+    def _relation(self, name: str, alias: str | None) -> exp.Table:
+        found = exp.to_table(name, dialect=self._writer.name)
+        if alias is not None:
+            found.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+        return found
+
+    def _columns(self, constant: Mapping[str, Any], body: str | None) -> list[exp.Expression]:
+        """The columns of an item: constants, why and which key, and what `body` holds of it."""
+        found: list[exp.Expression] = []
+        for name, dtype in ITEMS.items():
+            kind = DType.parse(dtype)
+            if name in constant:
+                found.append(named(self._writer.literal(constant[name], kind), name))
+            elif name in ("kind", "pk", "hash"):
+                found.append(col(name, "c"))
+            elif body is not None and name != "refused":
+                found.append(col(name, body))
+            else:
+                found.append(named(self._writer.literal(None, kind), name))
+        return found
+
+    def _insert(self, rows: exp.Select) -> str:
+        names = [exp.to_identifier(name, quoted=True) for name in ITEMS]
+        return self._writer.sql(exp.Insert(this=exp.Schema(this=self._items(), expressions=names), expression=rows))
+
+    def _delete(self, *conditions: exp.Expression) -> str:
+        where = exp.Where(this=both(*self._mine(), *conditions))
+        return self._writer.sql(exp.Delete(this=self._items(), where=where))
+
+    def _create(self, name: str, query: exp.Query) -> str:
+        return self._writer.create(name, query)
+
+
+def _same(name: str, one: str, other: str) -> exp.Expression:
+    return exp.EQ(this=col(name, one), expression=col(name, other))
+
+
+def _absent(alias: str) -> exp.Expression:
+    """Whether an outer joined state has no values for a key."""
+    return either(
+        exp.Is(this=col("pk", alias), expression=exp.Null()),
+        exp.EQ(this=col("kind", alias), expression=_text(REMOVED)),
+    )
+
+
+def _text(value: str) -> exp.Expression:
+    return exp.Literal.string(value)
+
+
+def _alias(source: exp.Expression, name: str) -> exp.Expression:
+    """A FROM item under a name."""
+    if isinstance(source, exp.Select):
+        return source.copy().subquery(name)
+    found = source.copy()
+    found.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+    return found

@@ -1,0 +1,58 @@
+"""A snapshot's rows as the online store holds them, written by the warehouse itself: key, JSON array, times.
+
+The formats are those of `featurelayer.online.codec` and `featurelayer.online.keys`; the tests hold the two together.
+An engine says how it writes a value of a type as JSON (`Dialect.json_text`). What it can't write exactly is encoded in
+Python instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlglot import exp
+
+from featurelayer.model import DType, FeatureView
+from featurelayer.sql.ast import col, named
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.plan import EVENT_MICROS, VALID_TO_MICROS, Plan
+
+PK, BODY = "pk", "f"
+
+
+def encoded(writer: Dialect, plan: Plan, view: FeatureView, prefix: str) -> exp.Select | None:
+    """Return the query of a snapshot's encoded rows, to be run after the steps of its script; None if it can't be.
+
+    Its columns are `pk`, `f`, and the microseconds `event_time` and `valid_to`. `prefix` precedes a key's parts.
+    """
+    join = plan.joins[0]
+    key_types = {key.column: key.dtype for key in view.join_keys}
+    # Python refuses what does not fit the declared type, where an engine would cast it.
+    if any(feature.nanoseconds or feature.dtype != view.dtype(feature.name) for feature in join.features):
+        return None
+    if any(key.nanoseconds or key.dtype != key_types.get(key.name) for key, _ in join.keys):
+        return None
+    parts = _texts(writer, [(key.name, key.dtype) for key, _ in join.keys], key=True)
+    body = _texts(writer, [(feature.name, feature.dtype) for feature in join.features], key=False)
+    if parts is None or body is None:
+        return None
+    rows = writer.query(plan)
+    rows.set("order", None)
+    return exp.select(
+        named(_array(parts, prefix), PK),
+        named(_array(body), BODY),
+        named(col(EVENT_MICROS, "s"), "event_time"),
+        named(col(VALID_TO_MICROS, "s"), "valid_to"),
+    ).from_(rows.subquery("s"))
+
+
+def _texts(writer: Dialect, columns: Iterable[tuple[str, DType]], *, key: bool) -> list[exp.Expression] | None:
+    texts = [writer.json_text(col(name, "s"), dtype, key=key) for name, dtype in columns]
+    return None if None in texts else [text for text in texts if text is not None]
+
+
+def _array(texts: Sequence[exp.Expression], prefix: str = "") -> exp.Expression:
+    parts: list[exp.Expression] = [exp.Literal.string(f"{prefix}[")]
+    for position, text in enumerate(texts):
+        parts += [exp.Literal.string(",")] if position else []
+        parts.append(text)
+    return exp.Concat(expressions=[*parts, exp.Literal.string("]")])
