@@ -140,11 +140,13 @@ def _problems(endpoint_url: str) -> list[Problem]:
     url = urlsplit(endpoint_url)
     problems = []
     if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.query:
-        problems.append("needs an endpoint_url like https://host:port, without a path")
+        what = "the lean transport needs an endpoint_url like https://host:port, without a path"
+        problems.append(Problem(what=what, where=endpoint_url, fix="leave transport=lean out"))
     if get_environ_proxies(endpoint_url):
-        problems.append("goes through no proxy, but the environment names one for this endpoint")
-    fix = "leave transport=lean out, or add the host to NO_PROXY if no proxy is needed"
-    return [Problem(what=f"the lean transport {what}", where=endpoint_url, fix=fix) for what in problems]
+        what = "the lean transport goes through no proxy, but the environment names one for this endpoint"
+        fix = "leave transport=lean out, or add the host to NO_PROXY if it can be reached without"
+        problems.append(Problem(what=what, where=endpoint_url, fix=fix))
+    return problems
 
 
 def _check_sum(answer: Response) -> None:

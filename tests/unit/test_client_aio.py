@@ -120,6 +120,15 @@ def test_a_timeout_of_the_caller_is_the_callers_and_not_a_deadline():
     asyncio.run(work())
 
 
+def test_a_timeout_of_the_store_is_the_stores_and_not_a_deadline():
+    class Late(MemoryStore):
+        def read(self, keys, **options):
+            raise TimeoutError("the store's own")
+
+    with pytest.raises(TimeoutError, match="the store's own"):
+        asyncio.run(AsyncFeatureClient(Late()).lookup("late_arrival", N1))
+
+
 def test_both_surfaces_have_the_same_methods_and_arguments():
     def surface_of(kind: type) -> dict[str, list[tuple[str, object]]]:
         return {

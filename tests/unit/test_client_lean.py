@@ -152,6 +152,7 @@ def test_a_connection_that_was_closed_while_idle_is_seen_and_replaced():
         deadline = time.monotonic() + 5
         while kept.is_usable() and time.monotonic() < deadline:  # the peer's goodbye is on its way
             time.sleep(0.005)
+        assert not kept.is_usable()
         assert post(pool).status == 200
         assert (server.connections, len(server.requests)) == (2, 2)
         pool.close()
@@ -365,7 +366,8 @@ def test_a_wrong_clock_is_corrected_once():
 def test_one_bad_answer_is_repaired(first):
     with peer([first], [OK]) as server:
         transport = transport_to(server.port)
-        assert call(transport)[0] == b"{}"
+        body, usage = call(transport)
+        assert (body, usage.retries, len(server.requests)) == (b"{}", 1, 2)
         transport.close()
 
 

@@ -108,7 +108,7 @@ def test_a_cached_item_expires_and_its_view_becomes_stale_all_the_same():
 def test_the_cache_keeps_what_was_used_last():
     store = filled()
     client = FeatureClient(store, refresh=DAY, cache=HOUR, cache_items=2)
-    for name in ("N1", "N2", "N1", "N3", "N1"):  # N3 drives N2 out
+    for name in ("N1", "N2", "N1", "N3"):  # N3 drives N2 out
         client.lookup("late_arrival", {"tailnum": name}, now=T)
     store.reads.clear()
     for name in ("N1", "N3", "N2"):
