@@ -131,7 +131,7 @@ class Clients:
         from featurelayer.online.lean import LeanTransport
 
         if exporting or not self._lean:
-            return BotoTransport(client, self._table)
+            return BotoTransport(client, self._table, self._session.get_credentials())
 
         with aws_errors(self._table):
             return LeanTransport(

@@ -1,17 +1,20 @@
 """boto3 without its detours: bodies are written and read by us, by events that botocore has for its users.
 
 `provide-client-params` and `before-call` put our body in place of the one that botocore would build, key by key;
-`before-parse` takes the answer before botocore turns it into dictionaries, which is most of what a lookup costs there.
-Signing, retries, errors, proxies and mocks stay botocore's.
+`choose-signer` and `before-sign` sign it with the same signature in a tenth of the time; `before-parse` takes the
+answer before botocore turns it into dictionaries, which is most of what a lookup costs there. Credentials, connections,
+retries, errors, proxies and mocks stay botocore's.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from botocore import UNSIGNED
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 from urllib3 import HTTPResponse
 from urllib3.exceptions import ProtocolError
@@ -20,23 +23,31 @@ from urllib3.exceptions import ReadTimeoutError as Urllib3ReadTimeoutError
 from featurelayer.errors import OnlineStoreError
 from featurelayer.online.aws import aws_errors
 from featurelayer.online.base import ReadBudget, Usage
+from featurelayer.online.sigv4 import can_sign, host_header, signed_headers
 
 # The reads whose bodies are ours, with what botocore is given to find the endpoint by.
 _STAND_INS: dict[str, dict[str, Any]] = {"BatchGetItem": {"RequestItems": {}}, "Query": {}}
-_BODY = "FeatureLayerBody"
+_BODY, _SCOPE = "FeatureLayerBody", "FeatureLayerScope"
 _PIECE = 1 << 20
 
 _json = msgspec.json.Encoder().encode
 
 
 class BotoTransport:
-    """A `Transport` on a boto3 client of DynamoDB, which goes on to be of use for everything else."""
+    """A `Transport` on a boto3 client of DynamoDB, which goes on to be of use for everything else.
 
-    def __init__(self, client: Any, table: str) -> None:
+    Without `credentials` botocore signs, or says that there are none.
+    """
+
+    def __init__(self, client: Any, table: str, credentials: Any = None) -> None:
         self._table = table
         self._local = threading.local()
         self._operations = {"BatchGetItem": client.batch_get_item, "Query": client.query}
+        signer = _Signer(credentials) if credentials is not None and can_sign(client.meta.endpoint_url) else None
         for operation in _STAND_INS:
+            if signer is not None:
+                client.meta.events.register(f"choose-signer.dynamodb.{operation}", signer.choose)
+                client.meta.events.register(f"before-sign.dynamodb.{operation}", signer.sign)
             client.meta.events.register(f"provide-client-params.dynamodb.{operation}", _take_body)
             client.meta.events.register(f"before-call.dynamodb.{operation}", _give_body)
             client.meta.events.register(f"before-parse.dynamodb.{operation}", keep_body)
@@ -96,6 +107,41 @@ def keep_body(response_dict: dict[str, Any], customized_response_dict: dict[str,
         response_dict["body"] = b"{}"
 
 
+class _Signer:
+    """Signs the requests whose bodies are ours, where botocore would do so with version 4."""
+
+    def __init__(self, credentials: Any) -> None:
+        self._credentials = credentials
+
+    def choose(
+        self, signing_name: str, region_name: str, signature_version: Any, context: dict[str, Any], **_: Any
+    ) -> Any:
+        if _BODY not in context or signature_version != "v4":
+            return None
+        context[_SCOPE] = region_name, signing_name
+        return UNSIGNED
+
+    def sign(self, request: Any, **_: Any) -> None:
+        scope = request.context.get(_SCOPE)
+        if scope is None:
+            return
+        keys = self._credentials.get_frozen_credentials()
+        headers = signed_headers(
+            host=host_header(request.url),
+            region=scope[0],
+            service=scope[1],
+            target=request.headers["X-Amz-Target"],
+            body=request.body,
+            at=datetime.now(UTC),
+            access_key=keys.access_key,
+            secret_key=keys.secret_key,
+            token=keys.token,
+        )
+        for name, value in headers.items():
+            if name not in request.headers:  # setting one that is there would send it twice
+                request.headers[name] = value
+
+
 class _Bounded:
     """botocore's HTTP session, but the body of an answer is read piece by piece and no longer than the budget lasts.
 
@@ -114,6 +160,8 @@ class _Bounded:
             return self._session.send(request)
         request.stream_output = True  # leave the body unread
         response = self._session.send(request)
+        if response._content is not None:
+            return response
         try:
             response._content = _read(response.raw, budget)
         except ProtocolError as error:

@@ -26,7 +26,7 @@ from featurelayer.errors import ConfigError, OnlineStoreError, Problem
 from featurelayer.online.aws import aws_errors, no_credentials, store_error, unreachable
 from featurelayer.online.base import ReadBudget, Usage, deadline_exceeded
 from featurelayer.online.http import ConnectionPool, HttpError, Response
-from featurelayer.online.sigv4 import signed_headers
+from featurelayer.online.sigv4 import can_sign, host_header, signed_headers
 
 _ATTEMPTS = 2
 _LONGEST_WAIT = 0.05
@@ -60,11 +60,9 @@ class LeanTransport:
             raise ConfigError(problems)
         self._table, self._region, self._credentials, self._timeout = table, region, credentials, timeout
         secure = url.scheme == "https"
-        host, port = url.hostname or "", url.port or (443 if secure else 80)
-        name = f"[{host}]" if ":" in host else host
-        self._host = name if port == (443 if secure else 80) else f"{name}:{port}"
+        self._host = host_header(endpoint_url)
         tls = ssl.create_default_context(cafile=ca_bundle or get_cert_path(True)) if secure else None  # 20 ms: once
-        self._connections = ConnectionPool(host, port, tls=tls, idle=idle)
+        self._connections = ConnectionPool(url.hostname or "", url.port or (443 if secure else 80), tls=tls, idle=idle)
         self._behind = timedelta(0)  # how much this machine's clock is behind the server's
 
     def call(self, operation: str, body: bytes, budget: ReadBudget, usage: Usage) -> bytes:
@@ -137,9 +135,8 @@ class LeanTransport:
 
 
 def _problems(endpoint_url: str) -> list[Problem]:
-    url = urlsplit(endpoint_url)
     problems = []
-    if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.query:
+    if not can_sign(endpoint_url):
         what = "the lean transport needs an endpoint_url like https://host:port, without a path"
         problems.append(Problem(what=what, where=endpoint_url, fix="leave transport=lean out"))
     if get_environ_proxies(endpoint_url):

@@ -9,7 +9,9 @@ import hmac
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
+from urllib.parse import urlsplit
 
+_PORTS = {"http": 80, "https": 443}
 _ALGORITHM = "AWS4-HMAC-SHA256"
 CONTENT_TYPE = "application/x-amz-json-1.0"
 
@@ -43,6 +45,21 @@ def signed_headers(
         f"{_ALGORITHM} Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
     )
     return headers
+
+
+def can_sign(endpoint_url: str) -> bool:
+    """Whether requests to an endpoint are of the kind that is signed here: to the root of a host, without a query."""
+    url = urlsplit(endpoint_url)
+    return url.scheme in ("http", "https") and bool(url.hostname) and url.path in ("", "/") and not url.query
+
+
+@lru_cache(maxsize=8)
+def host_header(url: str) -> str:
+    """Return the `Host` of requests to a URL: without the port where it is the scheme's own."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    name = f"[{host}]" if ":" in host else host
+    return name if parts.port in (None, _PORTS.get(parts.scheme)) else f"{name}:{parts.port}"
 
 
 @lru_cache(maxsize=8)

@@ -24,7 +24,7 @@ from featurelayer.errors import ConfigError, DeadlineExceeded, OnlineStoreError,
 from featurelayer.online.base import ReadBudget, Usage
 from featurelayer.online.http import BODY_LIMIT, ConnectionPool, HttpError
 from featurelayer.online.lean import LeanTransport
-from featurelayer.online.sigv4 import signed_headers
+from featurelayer.online.sigv4 import host_header, signed_headers
 from featurelayer.online.stores.dynamodb import DynamoDBStore
 from tests.profiles import examples
 
@@ -53,6 +53,14 @@ def test_the_signature_is_botocores(host, port, region, operation, body, at, acc
     assert ours["authorization"] == request.headers["Authorization"]
     assert ours["x-amz-date"] == request.headers["X-Amz-Date"]
     assert ours.get("x-amz-security-token") == request.headers.get("X-Amz-Security-Token")
+
+
+@pytest.mark.parametrize(("url", "host"), [
+    ("https://dynamodb.eu-west-1.amazonaws.com", "dynamodb.eu-west-1.amazonaws.com"), ("https://host:443/", "host"),
+    ("http://host:80", "host"), ("http://host:443", "host:443"), ("http://[::1]:8000", "[::1]:8000"),
+])  # fmt: skip
+def test_the_host_is_named_as_it_is_signed(url, host):
+    assert host_header(url) == host
 
 
 # --- a server that does what a test says -----------------------------------------------------------------------------
@@ -422,6 +430,35 @@ def test_tls_is_verified_by_name_and_authority_and_kept(certificate):
             stranger = transport_to(server.port, scheme="https", host=host, ca_bundle=bundle)
             with pytest.raises(StoreUnavailable, match="certificate verify failed"):
                 call(stranger)
+
+
+@pytest.mark.parametrize("transport", ["boto3", "lean"])
+@pytest.mark.parametrize("operation", ["BatchGetItem", "Query"])
+def test_what_arrives_is_signed_as_botocore_signs(transport, operation, monkeypatch):
+    for name, value in (("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret"), ("SESSION_TOKEN", "token")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    keys = [("a[1]", "v@0"), ("a[1]", "w@0")] if operation == "Query" else [("a[1]", "v@0")]
+    with peer([http(200, {"Responses": {}, "Items": []})]) as server:
+        store = DynamoDBStore("features", region="eu-west-1", endpoint_url=f"http://127.0.0.1:{server.port}",
+                              timeout=5, transport=transport)  # fmt: skip
+        store.read(keys, deadline=time.monotonic() + 30)
+        store.close()
+    head, _, body = server.requests[0].partition(b"{")
+    lines = [line.partition(": ") for line in head.decode().split("\r\n")[1:] if line]
+    names = [name.lower() for name, _, _ in lines]
+    assert len(names) == len(set(names))
+    sent = {name.lower(): value for name, _, value in lines}
+    assert sent["x-amz-target"].endswith(operation)
+    signed = sent["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    assert {"host", "x-amz-date", "x-amz-target", "x-amz-security-token"} <= set(signed)
+    ours = {name: sent[name] for name in ("content-type", "x-amz-target")}
+    request = AWSRequest("POST", f"http://{sent['host']}/", data=b"{" + body, headers=ours)
+    with pytest.MonkeyPatch.context() as patch:
+        at = datetime.strptime(sent["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        patch.setattr(botocore.auth, "get_current_datetime", lambda *_, **__: at)
+        botocore.auth.SigV4Auth(Credentials("key", "secret", "token"), "dynamodb", "eu-west-1").add_auth(request)
+    assert sent["authorization"] == request.headers["Authorization"]
 
 
 @pytest.mark.parametrize("transport", ["boto3", "lean"])
