@@ -34,7 +34,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
     `version` (`_v`) belongs to the export that wrote it, `as_of` (`_t`) is that export's snapshot time, `event_time`
     (`_e`) says when the values became true; static views, tombstones and definitions have none. `valid_to` (`_u`) is
-    when they stopped being true, `schema` (`_s`) names the schema of `f`, and `ttl` only collects garbage.
+    when they stopped being true, `schema` (`_s`) names the schema of `f`, and `ttl` only collects garbage. `streamed`
+    (`_w`) marks what `FeatureClient.write` wrote, at the time `version`, between exports.
     """
 
     pk: str
@@ -47,6 +48,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     valid_to: int | None = None
     ttl: int | None = None
     deleted: bool = False
+    streamed: bool = False
 
     @property
     def key(self) -> ItemKey:
@@ -65,11 +67,14 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     def replaces(self, other: Item, *, rewind: bool = False) -> bool:
         """Whether this item may take the place of `other`: the newer-wins rule.
 
-        The greater `(event_time, version)` wins. Where either side has no event time, and for a write that may go back
-        in time (`rewind`), the greater version alone decides. Equals never replace each other, so writing twice is
-        writing once.
+        Between two exports the greater version wins: the newest run is the truth, also where the newest row was deleted
+        upstream and an older event is the newest again. As soon as one of the two was streamed, the greater
+        `(event_time, version)` wins, so that an export leaves alone what was streamed and what it has not seen. Where
+        either side has no event time, and for a write that may go back in time (`rewind`), the greater version alone
+        decides. Equals never replace each other, so writing twice is writing once.
         """
-        if rewind or self.event_time is None or other.event_time is None:
+        by_version = rewind or not (self.streamed or other.streamed)
+        if by_version or self.event_time is None or other.event_time is None:
             return self.version > other.version
         return (self.event_time, self.version) > (other.event_time, other.version)
 
@@ -78,7 +83,15 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes as DynamoDB counts them, rounded up a little for numbers."""
         optional = (self.event_time, self.valid_to, self.ttl)
         numbers = 2 * 14 + sum(14 for number in optional if number is not None)
-        return 12 + _bytes(self.pk) + _bytes(self.sk) + _bytes(self.f) + len(self.schema) + numbers + 3 * self.deleted
+        return (
+            12
+            + _bytes(self.pk)
+            + _bytes(self.sk)
+            + _bytes(self.f)
+            + len(self.schema)
+            + numbers
+            + 3 * (self.deleted + self.streamed)
+        )
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):

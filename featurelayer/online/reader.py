@@ -42,7 +42,8 @@ class _Number(msgspec.Struct, frozen=True, gc=False):
     N: int
 
 
-_RENAMED = {"version": "_v", "as_of": "_t", "event_time": "_e", "valid_to": "_u", "schema": "_s", "deleted": "_d"}
+_RENAMED = {"version": "_v", "as_of": "_t", "event_time": "_e", "valid_to": "_u", "schema": "_s", "deleted": "_d",
+            "streamed": "_w"}  # fmt: skip
 
 
 class _Stored(msgspec.Struct, frozen=True, rename=_RENAMED, gc=False):
@@ -58,6 +59,7 @@ class _Stored(msgspec.Struct, frozen=True, rename=_RENAMED, gc=False):
     schema: _Text | None = None
     ttl: _Number | None = None
     deleted: Any = None
+    streamed: Any = None
 
     def item(self) -> Item:
         return Item(
@@ -71,6 +73,7 @@ class _Stored(msgspec.Struct, frozen=True, rename=_RENAMED, gc=False):
             valid_to=self.valid_to.N if self.valid_to is not None else None,
             ttl=self.ttl.N if self.ttl is not None else None,
             deleted=self.deleted is not None,
+            streamed=self.streamed is not None,
         )
 
 

@@ -178,7 +178,7 @@ def test_microseconds_are_exact_and_zones_are_instants(moment, hours):
 WRITE = st.fixed_dictionaries({
     "key": st.integers(0, 2), "version": st.integers(1, 6), "event_time": st.none() | st.integers(1, 4),
     "value": st.integers(0, 2), "deleted": st.booleans(), "rewind": st.booleans(),
-    "rewrite": st.booleans(),
+    "rewrite": st.booleans(), "streamed": st.booleans(),
 })  # fmt: skip
 
 
@@ -186,7 +186,8 @@ def item_of(write) -> Item:
     common = {"pk": f"a[{write['key']}]", "sk": "v@0", "version": write["version"]}
     if write["deleted"]:
         return Item(**common, deleted=True)
-    return Item(**common, f=f"[{write['value']}]", schema="s", event_time=write["event_time"])
+    more = {"event_time": write["event_time"], "streamed": write["streamed"]}
+    return Item(**common, f=f"[{write['value']}]", schema="s", **more)
 
 
 def model(writes) -> dict[str, tuple]:
@@ -194,19 +195,20 @@ def model(writes) -> dict[str, tuple]:
     state: dict[str, tuple] = {}
     for write in writes:
         time = None if write["deleted"] else write["event_time"]
+        streamed = write["streamed"] and not write["deleted"]
         content = (write["deleted"], None if write["deleted"] else write["value"], time)
         pk = f"a[{write['key']}]"
         if pk in state:
-            version, there = state[pk]
+            version, there, was_streamed = state[pk]
             if content == there:
-                state[pk] = (max(version, write["version"]), content)
+                state[pk] = max(state[pk], (write["version"], content, streamed), key=lambda each: each[0])
                 continue
             old, new = (there[2], version), (time, write["version"])
-            if write["rewind"] or None in (old[0], new[0]):
+            if write["rewind"] or None in (old[0], new[0]) or not (streamed or was_streamed):
                 old, new = old[1:], new[1:]
             if new <= old:
                 continue
-        state[pk] = (write["version"], content)
+        state[pk] = (write["version"], content, streamed)
     return state
 
 
@@ -222,36 +224,49 @@ def test_any_order_of_writes_ends_as_the_model_says_in_memory_and_in_sqlite(writ
     keys = [(f"a[{key}]", "v@0") for key in range(3)]
     found = memory.read(keys)
     assert found == sqlite.read(keys)
-    assert {item.pk: (item.version, item.deleted, item.f, item.event_time) for item in found.values()} == {
-        pk: (version, deleted, "" if deleted else f"[{value}]", time)
-        for pk, (version, (deleted, value, time)) in model(writes).items()
+    assert {
+        item.pk: (item.version, item.deleted, item.f, item.event_time, item.streamed) for item in found.values()
+    } == {
+        pk: (version, deleted, "" if deleted else f"[{value}]", time, streamed)
+        for pk, (version, (deleted, value, time), streamed) in model(writes).items()
     }
     sqlite.close()
 
 
 A, B = (
-    {"key": 0, "event_time": 1, "deleted": False, "rewind": False, "rewrite": False, "value": value} for value in (1, 2)
-)
+    {
+        "key": 0, "event_time": 1, "deleted": False, "rewind": False, "rewrite": False, "streamed": False,
+        "value": value,
+    }
+    for value in (1, 2)
+)  # fmt: skip
 
 
 @example(writes=[A | {"version": 1}, A | {"version": 3}, B | {"version": 2}], seed=random.Random(1))
 @given(writes=st.lists(WRITE.filter(lambda write: not write["rewind"] and not write["deleted"]), max_size=12),
        seed=st.randoms())  # fmt: skip
-@settings(max_examples=examples(100), deadline=None)
-def test_exports_with_event_times_end_alike_in_every_order(writes, seed):
-    """Runs may interleave as they like: of all rows of a key the greatest (event time, version) is left."""
-    rows = {(write["key"], write["event_time"] or 0, write["version"]): write for write in writes}
-    items = [item_of(write | {"event_time": write["event_time"] or 0}) for write in rows.values()]
-    shuffled = list(items)
+@pytest.mark.parametrize("streamed", [False, True])
+@settings(max_examples=examples(50), deadline=None)
+def test_writes_of_one_kind_end_alike_in_every_order(streamed, writes, seed):
+    """They may interleave as they like. Of all rows of a key the one of the newest run is left, or, of what was
+    streamed, that of the greatest (event time, version)."""
+
+    def rank(write) -> tuple:
+        return (write["event_time"] or 0, write["version"]) if streamed else (write["version"],)
+
+    rows = {(write["key"], *rank(write)): write for write in writes}
+    kind = {"streamed": streamed}
+    ranked = [(rank(each), item_of(each | kind | {"event_time": each["event_time"] or 0})) for each in rows.values()]
+    shuffled = list(ranked)
     seed.shuffle(shuffled)
     one, other = MemoryStore(), MemoryStore()
-    for item in items:
+    for _, item in ranked:
         one.write([item])
-    for item in shuffled:
+    for _, item in shuffled:
         other.write([item])
     keys = [(f"a[{key}]", "v@0") for key in range(3)]
     contents = [{key: (item.event_time, item.f) for key, item in store.read(keys).items()} for store in (one, other)]
     newest = {}
-    for item in sorted(items, key=lambda item: (item.event_time, item.version)):
+    for _, item in sorted(ranked, key=lambda each: each[0]):
         newest[item.key] = (item.event_time, item.f)
     assert contents[0] == contents[1] == newest

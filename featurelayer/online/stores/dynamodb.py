@@ -44,9 +44,13 @@ from featurelayer.online.transport import TRANSPORTS
 
 _ITEM_LIMIT = 400 * 1024
 
-# Item.replaces, where the row is: with event times on both sides (event time, version) decides, else version alone.
+# Item.replaces, where the row is.
 _BY_VERSION = "attribute_not_exists(pk) OR #v < :v"
 _BY_EVENT_TIME = "attribute_not_exists(pk) OR #e < :e OR ((#e = :e OR attribute_not_exists(#e)) AND #v < :v)"
+_BY_KIND = (
+    "attribute_not_exists(pk) OR ((attribute_not_exists(#w) OR attribute_not_exists(#e) OR #e = :e) AND #v < :v) "
+    "OR (attribute_exists(#w) AND #e < :e)"
+)
 
 
 def connect(url: StoreUrl) -> DynamoDBStore:
@@ -193,12 +197,15 @@ class DynamoDBStore:
         names, values = {"#v": "_v"}, {":v": {"N": str(item.version)}}
         if by_event_time:
             names["#e"], values[":e"] = "_e", {"N": str(item.event_time)}
+            if not item.streamed:
+                names["#w"] = "_w"
+        condition = _BY_VERSION if not by_event_time else _BY_EVENT_TIME if item.streamed else _BY_KIND
         try:
             with aws_errors(self.table):
                 client.put_item(
                     TableName=self.table,
                     Item=_to_wire(item),
-                    ConditionExpression=_BY_EVENT_TIME if by_event_time else _BY_VERSION,
+                    ConditionExpression=condition,
                     ExpressionAttributeNames=names,
                     ExpressionAttributeValues=values,
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -252,6 +259,8 @@ def _to_wire(item: Item) -> dict[str, Any]:
         wire["_s"] = {"S": item.schema}
     if item.deleted:
         wire["_d"] = {"BOOL": True}
+    if item.streamed:
+        wire["_w"] = {"BOOL": True}
     return wire
 
 
@@ -267,6 +276,7 @@ def _from_wire(raw: Mapping[str, Any]) -> Item:
         valid_to=_number(raw, "_u"),
         ttl=_number(raw, "ttl"),
         deleted="_d" in raw,
+        streamed="_w" in raw,
     )
 
 

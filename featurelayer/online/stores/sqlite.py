@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 from featurelayer.online.forks import renew_after_fork
 
 _APPLICATION_ID = 0x666C6179  # "flay": tells our files from anybody's SQLite database
-_LAYOUT = 1
+_LAYOUT = 2
 _BUSY_SECONDS = 30.0
 _PAGE = 2_000
 
-_COLUMNS = "pk, sk, f, v, t, e, u, s, ttl, d"
+_COLUMNS = "pk, sk, f, v, t, e, u, s, ttl, d, w"
 _CREATE = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS items (
   pk TEXT NOT NULL, sk TEXT NOT NULL, f TEXT NOT NULL, v INTEGER NOT NULL, t INTEGER NOT NULL, e INTEGER, u INTEGER,
-  s TEXT NOT NULL, ttl INTEGER, d INTEGER NOT NULL, PRIMARY KEY (sk, pk)
+  s TEXT NOT NULL, ttl INTEGER, d INTEGER NOT NULL, w INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (sk, pk)
 );
 -- Definitions are also listed by pk; they are few, so the index is small.
 CREATE INDEX IF NOT EXISTS definitions ON items (pk, sk) WHERE pk >= '#' AND pk < '$';
@@ -58,11 +58,11 @@ CROSS JOIN items ON items.sk = json_extract(wanted.value, '$[1]') AND items.pk =
 """  # noqa: S608 (constants only)
 # The newer-wins rule of Item.replaces, where the row is locked.
 _PUT = f"""
-INSERT INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (sk, pk) DO UPDATE SET
   f = excluded.f, v = excluded.v, t = excluded.t, e = excluded.e, u = excluded.u, s = excluded.s,
-  ttl = excluded.ttl, d = excluded.d
-WHERE CASE WHEN ? OR excluded.e IS NULL OR items.e IS NULL THEN excluded.v > items.v
+  ttl = excluded.ttl, d = excluded.d, w = excluded.w
+WHERE CASE WHEN ? OR NOT (excluded.w OR items.w) OR excluded.e IS NULL OR items.e IS NULL THEN excluded.v > items.v
   ELSE (excluded.e, excluded.v) > (items.e, items.v) END
 """  # noqa: S608 (constants only)
 _LIVE = "SELECT pk, v, e FROM items WHERE sk = ? AND pk > ? AND d = 0 ORDER BY pk LIMIT ?"
@@ -217,7 +217,9 @@ class SqliteStore:
             address, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS
         )
         try:
-            self._check_ours(connection)
+            if self._check_ours(connection) < _LAYOUT:
+                fix = "run `featurelayer online create` once, which brings it up to date"
+                raise foreign_store(f"the file {self.path}", fix, "it was made by an older version")
         except BaseException:
             connection.close()
             raise
@@ -228,7 +230,7 @@ class SqliteStore:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
         try:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                self._check_ours(connection)
+                self._bring_up(connection, self._check_ours(connection))
             connection.execute("PRAGMA journal_mode = WAL")
             # In WAL mode NORMAL survives a crash of the process, and a power cut leaves a whole older state.
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -238,13 +240,23 @@ class SqliteStore:
             raise
         return connection
 
-    def _check_ours(self, connection: sqlite3.Connection) -> None:
+    def _bring_up(self, connection: sqlite3.Connection, layout: int) -> None:
+        """Add what files of the first layout lack; another process may be doing the same."""
+        if layout < _LAYOUT:
+            connection.execute("BEGIN IMMEDIATE")
+            if "w" not in [column[1] for column in connection.execute("PRAGMA table_info(items)")]:
+                connection.execute("ALTER TABLE items ADD COLUMN w INTEGER NOT NULL DEFAULT 0")
+            connection.execute("COMMIT")
+
+    def _check_ours(self, connection: sqlite3.Connection) -> int:
+        """Return the layout of the file."""
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         layout = connection.execute("PRAGMA user_version").fetchone()[0]
         if application != _APPLICATION_ID:
             raise foreign_store(f"the file {self.path}", "give another path; `featurelayer export` creates the file")
         if layout > _LAYOUT:
             raise foreign_store(f"the file {self.path} (layout {layout})", "upgrade dbt-featurelayer; it is newer")
+        return int(layout)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -265,14 +277,24 @@ class SqliteStore:
 
 def _row(item: Item) -> tuple[str | int | None, ...]:
     return (item.pk, item.sk, item.f, item.version, item.as_of, item.event_time, item.valid_to, item.schema, item.ttl,
-            int(item.deleted))  # fmt: skip
+            int(item.deleted), int(item.streamed))  # fmt: skip
 
 
 def _read(connection: sqlite3.Connection, keys: Collection[ItemKey]) -> dict[ItemKey, Item]:
     found = connection.execute(_READ, (_json(list(keys)).decode(),))
     return {
         (pk, sk): Item(
-            pk=pk, sk=sk, f=f, version=v, as_of=t, event_time=e, valid_to=u, schema=s, ttl=ttl, deleted=bool(d)
+            pk=pk,
+            sk=sk,
+            f=f,
+            version=v,
+            as_of=t,
+            event_time=e,
+            valid_to=u,
+            schema=s,
+            ttl=ttl,
+            deleted=bool(d),
+            streamed=bool(w),
         )
-        for pk, sk, f, v, t, e, u, s, ttl, d in found
+        for pk, sk, f, v, t, e, u, s, ttl, d, w in found
     }
