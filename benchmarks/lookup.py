@@ -304,7 +304,8 @@ def main() -> None:
         ("100 keys, boto3: at least 15 times less", many["ratio"][BOTO3] >= 15),
         ("100 keys, lean: at least 30 times less", many["ratio"][LEAN] >= 30),
         ("1 key, lean: at least 4 times less", min(one["ratio"][LEAN], small["ratio"][LEAN]) >= 4),
-        ("10 views within 1.5 ms of a round trip", max(latency["over"][BOTO3], latency["over"][LEAN]) <= 1.5),
+        ("10 views, lean: within 1.5 ms of a round trip", latency["over"][LEAN] <= 1.5),
+        ("10 views, boto3: within 1.5 ms of a round trip", latency["over"][BOTO3] <= 1.5),
     ]
     for claim, holds in claims:
         print(f"{'yes' if holds else 'NO '}  {claim}")
