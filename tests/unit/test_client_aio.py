@@ -8,8 +8,9 @@ from threading import Event
 import pytest
 
 from featurelayer.errors import DeadlineExceeded
-from featurelayer.export import export_view, publish_services
+from featurelayer.export import publish_services
 from featurelayer.online import AsyncFeatureClient, FeatureClient, MemoryStore, open_store
+from tests.exporting import export_view
 from tests.online_cases import PLANE_LEGS, legs_batch, service_of
 
 T = datetime(2026, 11, 1, 12, tzinfo=UTC)

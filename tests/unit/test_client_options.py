@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from featurelayer.errors import DeadlineExceeded, StaleFeature, StoredSchemaMismatch, UnknownNameError
-from featurelayer.export import export_view, publish_services
+from featurelayer.export import publish_services
 from featurelayer.model import Freshness
 from featurelayer.online import (
     FeatureClient,
@@ -23,6 +23,7 @@ from featurelayer.online import (
     service_definition,
 )
 from featurelayer.online.cache import ItemCache
+from tests.exporting import export_view
 from tests.online_cases import PLANE_LEGS, STATIC_PLANES, batch, feature, legs_batch, service_of, view
 from tests.surfaces import SURFACES
 
