@@ -20,8 +20,7 @@ _GROUP = "featurelayer.warehouses"
 
 def available() -> tuple[str, ...]:
     """Return the adapter types that can be connected to."""
-    own = {module.name for module in pkgutil.iter_modules(__path__) if module.name not in ("base", "digest")}
-    return tuple(sorted(own | {point.name for point in entry_points(group=_GROUP)}))
+    return tuple(sorted(_own() | {point.name for point in entry_points(group=_GROUP)}))
 
 
 def connect(
@@ -40,8 +39,10 @@ def connect(
         WarehouseError: the engine can't be reached.
     """
     kind = str(connection.get("type", ""))
-    names = available()
-    if kind not in names:
+    own = kind in _own()
+    plugin = None if own else next(iter(entry_points(group=_GROUP, name=kind)), None)
+    if not own and plugin is None:
+        names = available()
         raise ConfigError(
             [
                 Problem(
@@ -51,7 +52,11 @@ def connect(
                 )
             ]
         )
-    plugin = next(iter(entry_points(group=_GROUP, name=kind)), None)
     module = plugin.load() if plugin else importlib.import_module(f"{__name__}.{kind}")
     warehouse: Warehouse = module.connect(connection, root=root, writable=writable, wait=wait)
     return warehouse
+
+
+def _own() -> set[str]:
+    """The engines among this package's modules."""
+    return {module.name for module in pkgutil.iter_modules(__path__)} - {"base", "compare", "digest"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from importlib.metadata import entry_points
@@ -17,22 +18,21 @@ _GROUP = "featurelayer.dialects"
 
 def available() -> tuple[str, ...]:
     """Return the names of all dialects, ours and those that other packages bring."""
-    own = {
-        module.name
-        for module in pkgutil.iter_modules(__path__)
-        if module.name != "base" and not module.name.startswith("_")
-    }
-    return tuple(sorted(own | {point.name for point in entry_points(group=_GROUP)}))
+    return tuple(sorted(_own() | {point.name for point in entry_points(group=_GROUP)}))
 
 
+@functools.cache
 def dialect(name: str) -> Dialect:
     """Return the dialect of a dbt adapter type.
 
     Raises:
         UnsupportedByDialect: there is none.
     """
-    names = available()
-    if name not in names:
+    # Others' are looked for last: to ask what is installed takes longer than to write a script.
+    own = name in _own()
+    plugin = None if own else next(iter(entry_points(group=_GROUP, name=name)), None)
+    if not own and plugin is None:
+        names = available()
         raise UnsupportedByDialect(
             [
                 Problem(
@@ -41,6 +41,10 @@ def dialect(name: str) -> Dialect:
                 )
             ]
         )
-    plugin = next(iter(entry_points(group=_GROUP, name=name)), None)
     found: Dialect = (plugin.load() if plugin else importlib.import_module(f"{__name__}.{name}")).DIALECT
     return found
+
+
+def _own() -> set[str]:
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return {name for name in modules if name != "base" and not name.startswith("_")}
