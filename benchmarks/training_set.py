@@ -321,9 +321,7 @@ SCENARIOS = {
         ),
         claim="at least 0.5",
     ),
-    "feast": Scenario(
-        runs=peers(World(labels=100_000, rows=1_000_000, views=3), "feast"), claim="at most 1/12, 100 rows per key"
-    ),
+    "feast": Scenario(runs=peers(replace(PLAIN, views=3), "feast"), claim="at most 1/12, 100 rows per key"),
     "feast-history": Scenario(
         runs=peers(World(labels=100_000, rows=1_000_000, views=3, rows_per_key=1000), "feast"),
         claim="at most 1/50, 1,000 rows per key",
