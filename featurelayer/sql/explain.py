@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from featurelayer.sql.ast import both, col, either, key_alias, named, not_null, table
-from featurelayer.sql.dialects.base import LABELS, Dialect
+from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.plan import EVENT, ID, RESERVED, SEEN, TIME, AsofJoin, Labels, Plan
+from featurelayer.sql.spine import LABELS
 
 FACTS = (
     "event_time",

@@ -10,8 +10,9 @@ from sqlglot import exp
 from featurelayer.model import Column
 from featurelayer.sql.ast import both, col, either, table
 from featurelayer.sql.dialects import dialect
-from featurelayer.sql.dialects.base import LABELS, Dialect
+from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.plan import TIME
+from featurelayer.sql.spine import LABELS
 
 
 def last_label(engine: str) -> str:

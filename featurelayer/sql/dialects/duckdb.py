@@ -20,7 +20,7 @@ from sqlglot import exp
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
 from featurelayer.sql.dialects._duckdb_json import json_text
-from featurelayer.sql.dialects.base import LABELS, RANK, VALID_TO, Cte, Dialect
+from featurelayer.sql.dialects.base import Cte, Dialect
 from featurelayer.sql.plan import (
     EVENT,
     ID,
@@ -36,6 +36,7 @@ from featurelayer.sql.plan import (
     Statement,
     Step,
 )
+from featurelayer.sql.spine import LABELS, RANK, VALID_TO
 
 FIRST, LAST = f"{RESERVED}first", f"{RESERVED}last"
 LEVEL, CONTENT = f"{RESERVED}level", f"{RESERVED}content"
