@@ -52,7 +52,7 @@ _CODES: dict[str, tuple[type[OnlineStoreError], str]] = {
 class Clients:
     """The boto3 clients, transports and threads of one process: one client tuned to serve, one to export.
 
-    `transport` says how a serving process reads: `boto3`, or `lean` (see `featurelayer.online.lean`).
+    `transport` says how items are read and exports written: `boto3`, or `lean` (see `featurelayer.online.lean`).
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class Clients:
         return self._client(exporting=True)
 
     def transport(self, *, exporting: bool = False) -> Transport:
-        """Return what reads go through."""
+        """Return what goes the short way: reads, and the writes of exports."""
         known = self._transports.get(exporting)
         if known is None:
             client = self._client(exporting=exporting)
             with self._lock:
-                known = self._transports.setdefault(exporting, self._new_transport(client, exporting=exporting))
+                known = self._transports.setdefault(exporting, self._new_transport(client))
         return known
 
     @property
@@ -126,11 +126,11 @@ class Clients:
                     known = self._clients[exporting] = self._new_client(exporting=exporting)
         return known
 
-    def _new_transport(self, client: Any, *, exporting: bool) -> Transport:
+    def _new_transport(self, client: Any) -> Transport:
         from featurelayer.online.boto import BotoTransport
         from featurelayer.online.lean import LeanTransport
 
-        if exporting or not self._lean:
+        if not self._lean:
             return BotoTransport(client, self._table, self._session.get_credentials())
 
         with aws_errors(self._table):
@@ -140,8 +140,9 @@ class Clients:
                 region=client.meta.region_name,
                 credentials=self._session.get_credentials(),
                 ca_bundle=self._core.get_config_variable("ca_bundle"),
-                timeout=self._timeout,
+                timeout=client.meta.config.read_timeout,
                 idle=self._threads,
+                attempts=client.meta.config.retries["total_max_attempts"],
             )
 
     def _new_client(self, *, exporting: bool) -> Any:

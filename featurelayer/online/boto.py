@@ -25,8 +25,10 @@ from featurelayer.online.aws import aws_errors
 from featurelayer.online.base import ReadBudget, Usage
 from featurelayer.online.sigv4 import can_sign, host_header, signed_headers
 
-# The reads whose bodies are ours, with what botocore is given to find the endpoint by.
-_STAND_INS: dict[str, dict[str, Any]] = {"BatchGetItem": {"RequestItems": {}}, "Query": {}}
+# The calls whose bodies are ours, with what botocore is given to find the endpoint by.
+_STAND_INS: dict[str, dict[str, Any]] = {
+    "BatchGetItem": {"RequestItems": {}}, "Query": {}, "BatchExecuteStatement": {"Statements": []},
+}  # fmt: skip
 _BODY, _SCOPE = "FeatureLayerBody", "FeatureLayerScope"
 _PIECE = 1 << 20
 
@@ -42,7 +44,11 @@ class BotoTransport:
     def __init__(self, client: Any, table: str, credentials: Any = None) -> None:
         self._table = table
         self._local = threading.local()
-        self._operations = {"BatchGetItem": client.batch_get_item, "Query": client.query}
+        self._operations = {
+            "BatchGetItem": client.batch_get_item,
+            "Query": client.query,
+            "BatchExecuteStatement": client.batch_execute_statement,
+        }
         signer = _Signer(credentials) if credentials is not None and can_sign(client.meta.endpoint_url) else None
         for operation in _STAND_INS:
             if signer is not None:

@@ -149,17 +149,33 @@ class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(item.f, type=cls)
 
 
+class ViewBegun(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest run that has begun to write a view: no item of it bears a greater version."""
+
+    version: int
+    run: str
+
+    def item(self, sk: str) -> Item:
+        pk, begun_sk = begun_key(sk)
+        return Item(pk=pk, sk=begun_sk, version=self.version, f=_encode(self).decode())
+
+    @classmethod
+    def from_item(cls, item: Item) -> ViewBegun:
+        return msgspec.json.decode(item.f, type=cls)
+
+
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is exporting a view, and until when he need not be asked. Times are microseconds."""
+    """Who is exporting a view, and until when he need not be asked; he said so at `told`. Times are microseconds."""
 
     run: str
     until: int
+    told: int
     host: str
     process: int
 
     def item(self, sk: str) -> Item:
         pk, lease_sk = lease_key(sk)
-        return Item(pk=pk, sk=lease_sk, version=self.until, f=_encode(self).decode())
+        return Item(pk=pk, sk=lease_sk, version=self.told, f=_encode(self).decode())
 
     @classmethod
     def from_item(cls, item: Item) -> Lease:
@@ -181,8 +197,13 @@ def commit_key(sk: str) -> ItemKey:
     return VIEWS, f"{sk}#commit"
 
 
+def begun_key(sk: str) -> ItemKey:
+    """Return where the newest run is that has begun to write a view, whether it has finished or not."""
+    return VIEWS, f"{sk}#begun"
+
+
 def lease_key(sk: str) -> ItemKey:
-    """Return where it stands who is exporting a view; it stays there, so it also tells that somebody ever was."""
+    """Return where it stands who is exporting a view; it stays there when the work is done."""
     return VIEWS, f"{sk}#lease"
 
 

@@ -2,7 +2,7 @@
 
 Every wait is bounded by the time of the whole exchange, so a body that drips does not outlast it. Headers and body are
 bounded, too. Nothing is retried here but one thing: a kept connection that turns out to be closed before it answered a
-byte is replaced by a new one. That may send a request twice, which a read does not mind.
+byte is replaced by a new one. That may send a request twice, which a read does not mind and a write is told.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ class HttpError(Exception):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """An answer; the names of headers are in lower case."""
+    """An answer; the names of headers are in lower case. `resent` says that the request may have arrived twice."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    resent: bool = False
 
 
 class ConnectionPool:
@@ -67,7 +68,8 @@ class ConnectionPool:
         if left <= 0:
             raise TimeoutError
         fresh = _Connection(self._host, self._port, self._tls, left)
-        return self._exchange(fresh, request, min(until, monotonic() + timeout))
+        response = self._exchange(fresh, request, min(until, monotonic() + timeout))
+        return response if kept is None else msgspec.structs.replace(response, resent=True)
 
     def close(self) -> None:
         """Close what is kept."""

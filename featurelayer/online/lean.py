@@ -1,9 +1,9 @@
 """DynamoDB without boto3's client in between: requests signed here, sent over sockets kept here.
 
-Credentials, region and endpoint are botocore's own, so whatever renews them there does so here. What boto3 would do for
-a serving call is done as well: two attempts with jitter, throttles and server errors retried, timeouts, a clock that is
-wrong corrected by the server's. Opt-in (`?transport=lean`), because it is younger than boto3, goes through no proxy and
-knows POST to `/` alone.
+Credentials, region and endpoint are botocore's own, so whatever renews them there does so here. What boto3 would do is
+done as well: two attempts for a lookup and eight for an export, with jitter; throttles and server errors retried;
+timeouts; a clock that is wrong corrected by the server's. Opt-in (`?transport=lean`), because it is younger than boto3,
+goes through no proxy and knows POST to `/` alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from featurelayer.online.http import ConnectionPool, HttpError, Response
 from featurelayer.online.sigv4 import can_sign, host_header, signed_headers
 
 _ATTEMPTS = 2
-_LONGEST_WAIT = 0.05
+_LONGEST_WAIT, _LONGEST_OF_ALL = 0.05, 5.0
 _WRONG_CLOCK = frozenset(
     {"InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired", "SignatureDoesNotMatch"}
 )
@@ -51,6 +51,7 @@ class LeanTransport:
         timeout: float,
         idle: int,
         ca_bundle: str | None = None,
+        attempts: int = _ATTEMPTS,
     ) -> None:
         if credentials is None:
             raise no_credentials(table)
@@ -59,6 +60,7 @@ class LeanTransport:
         if problems:
             raise ConfigError(problems)
         self._table, self._region, self._credentials, self._timeout = table, region, credentials, timeout
+        self._attempts = attempts
         secure = url.scheme == "https"
         self._host = host_header(endpoint_url)
         tls = ssl.create_default_context(cafile=ca_bundle or get_cert_path(True)) if secure else None  # 20 ms: once
@@ -66,15 +68,15 @@ class LeanTransport:
         self._behind = timedelta(0)  # how much this machine's clock is behind the server's
 
     def call(self, operation: str, body: bytes, budget: ReadBudget, usage: Usage) -> bytes:
-        """Return the body of the answer, after at most two attempts."""
-        size = retries = 0
+        """Return the body of the answer, after as many attempts as there may be."""
+        size = retries = resent = 0
         corrected = False
         try:
             while True:
                 budget.left()
                 try:
                     answer = self._attempt(operation, body, budget)
-                    size = len(answer.body)
+                    size, resent = len(answer.body), resent + answer.resent
                     if answer.status == 200:
                         _check_sum(answer)
                         return answer.body
@@ -86,12 +88,12 @@ class LeanTransport:
                     budget.left()
                     error = unreachable(self._table, str(failure) or type(failure).__name__)
                     error.__cause__ = failure
-                if not error.retryable or retries + 1 >= _ATTEMPTS:
+                if not error.retryable or retries + 1 >= self._attempts:
                     raise error
                 retries += 1
-                self._wait(budget)
+                self._wait(budget, retries)
         finally:
-            usage.add(bytes=size, retries=retries + corrected)
+            usage.add(bytes=size, retries=retries + resent + corrected)
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -126,8 +128,9 @@ class LeanTransport:
         self._behind = behind
         return True
 
-    def _wait(self, budget: ReadBudget) -> None:
-        wait = random.uniform(0, _LONGEST_WAIT)  # noqa: S311 (jitter, no secret)
+    def _wait(self, budget: ReadBudget, retries: int) -> None:
+        longest = min(_LONGEST_WAIT * 2 ** (retries - 1), _LONGEST_OF_ALL)
+        wait = random.uniform(0, longest)  # noqa: S311 (jitter, no secret)
         left = budget.left()
         if left is not None and left <= wait:
             raise deadline_exceeded()

@@ -185,6 +185,108 @@ def test_an_old_write_that_arrives_twice_does_not_undo_a_newer_one(store, proxy)
     assert store.read(keys(1), consistent=True) == by_key(items(1, version=3))
 
 
+# --- writes by PartiQL -----------------------------------------------------------------------------------------------
+
+THROTTLED_STATEMENTS = tuple(
+    FailStatements(code) for code in ("ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded",
+                                      "InternalServerError", "TransactionConflict")
+)  # fmt: skip
+
+
+def calls(proxy: FaultProxy) -> int:
+    return len([call for call in proxy.calls if call.operation == "BatchExecuteStatement"])
+
+
+@pytest.fixture
+def batches(store: DynamoDBStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> DynamoDBStore:
+    """A store that has found out that its server has PartiQL."""
+    monkeypatch.setattr("featurelayer.online.writer._PAUSE", 0.001)
+    monkeypatch.setattr("featurelayer.online.lean._LONGEST_WAIT", 0.001)
+    store.write([Item(pk="x", sk="y", version=1)], rewrite=True, new=True)
+    if store.write_path != "PartiQL":
+        pytest.skip("moto has no PartiQL to speak of")
+    proxy.calls.clear()
+    return store
+
+
+@pytest.mark.parametrize("fault", [*TRANSIENT, Hollow(), *THROTTLED_STATEMENTS], ids=name_of)
+def test_a_batch_that_fails_once_is_repaired_and_counted_once(batches, proxy, fault):
+    proxy.script(fault, operation="BatchExecuteStatement")
+    assert batches.write(items(30), rewrite=True, new=True).written == 30
+    proxy.script(None, fault, operation="BatchExecuteStatement")
+    assert batches.write(items(30, version=2), rewrite=True).written == 30
+    proxy.script(fault, fault, operation="BatchExecuteStatement")
+    done = batches.write(items(40, version=2), rewrite=True, new=True)
+    assert (done.written + done.unchanged, done.lost) == (40, ())
+    assert batches.write(items(3), rewrite=True).lost == tuple(keys(3))
+    assert batches.read(keys(40), consistent=True) == by_key(items(40, version=2))
+
+
+def test_throttling_is_survived_as_long_as_something_is_written(batches, proxy):
+    """Every call fails in part, and there are many more of them than patience alone would bear."""
+    batches._writer._patience = 0.0
+    proxy.at_random(3, 1.0, [FailStatements("ThrottlingError")])
+    proxy.script(*[FailStatements("ThrottlingError")] * 4, operation="BatchExecuteStatement")
+    assert batches.write(items(16), rewrite=True, new=True).written == 16
+    assert batches.read(keys(16), consistent=True) == by_key(items(16))
+    assert calls(proxy) == 5
+
+
+@pytest.mark.parametrize("fault", [*FAILING, Hollow()], ids=name_of)
+def test_a_batch_that_keeps_failing_is_an_error_that_says_what_to_do_and_a_rerun_finishes_it(batches, proxy, fault):
+    batches._writer._patience = 0.05
+    proxy.always(fault, operation="BatchExecuteStatement")
+    kind = StoreThrottled if fault in THROTTLES else StoreUnavailable
+    with pytest.raises(kind, match=r"5 items of a batch could not be written for 0.05 seconds(.|\n)*run it again"):
+        batches.write(items(5), rewrite=True, new=True)
+    proxy.pass_all()
+    done = batches.write(items(5), rewrite=True, new=True)
+    assert (done.written + done.unchanged, done.lost) == (5, ())
+    assert batches.read(keys(5), consistent=True) == by_key(items(5))
+
+
+@pytest.mark.parametrize(("code", "message"), [
+    ("AccessDenied", "access to the table"), ("ResourceNotFound", "online create"), ("ItemTooLarge", "it says"),
+])  # fmt: skip
+def test_a_statement_that_can_never_succeed_is_an_error_at_once(batches, proxy, code, message):
+    proxy.always(FailStatements(code), operation="BatchExecuteStatement")
+    with pytest.raises(OnlineStoreError, match=message):
+        batches.write(items(5), rewrite=True)
+    assert calls(proxy) == 1
+
+
+def test_an_export_needs_one_call_per_25_new_or_changed_rows(batches, proxy):
+    assert batches.write(items(100), rewrite=True, new=True).written == 100
+    assert (calls(proxy), len(proxy.calls)) == (4, 4)
+    assert batches.write(items(100, version=2), rewrite=True).written == 100
+    assert (calls(proxy), len(proxy.calls)) == (8, 8)
+
+
+@pytest.mark.parametrize("seed", range(examples(4)))
+def test_random_batches_under_random_faults_lose_nothing(batches, proxy, seed):
+    """What a write says it wrote is there or something newer; what it says it lost was older."""
+    batches._writer._patience = 0.02
+    chance = random.Random(seed)
+    certain: dict[tuple[str, str], int] = {}
+    proxy.at_random(seed, 0.3, (*TRANSIENT, *FAILING, *THROTTLED_STATEMENTS))
+    versions = list(range(1, 31))
+    chance.shuffle(versions)
+    for version in versions:
+        batch = [item for item in items(6, version) if chance.random() < 0.5]
+        try:
+            done = batches.write(batch, rewrite=True, new=chance.random() < 0.5)
+        except RETRYABLE:
+            continue
+        for item in batch:
+            if item.key in done.lost:
+                assert version < max(versions)
+            else:
+                certain[item.key] = max(version, certain.get(item.key, 0))
+    proxy.pass_all()
+    found = batches.read(keys(6), consistent=True)
+    assert all(found[key].version >= version for key, version in certain.items())
+
+
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 

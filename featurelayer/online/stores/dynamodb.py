@@ -1,10 +1,11 @@
 """A store in one DynamoDB table: the one for production.
 
 Reads are one call per hundred keys, further calls in parallel (see `featurelayer.online.reader`); what DynamoDB leaves
-unprocessed is asked for again until the deadline. Writes are conditional PutItem calls in parallel; a batch is first
-read consistently, so that equal rows cost a read (1 unit) and no write (5 times the price), and rows that would be
-refused are not sent. Unlike the other stores this one leaves the version of an equal row as it is: renewing it would
-cost as much as writing it.
+unprocessed is asked for again until the deadline. Exports know what has changed, so they write without looking, by
+PartiQL (see `featurelayer.online.writer`), or, where the server has none, by conditional PutItem calls in parallel.
+Which it is, is found out once per store. Other writes read their items consistently first, so that equal rows cost a
+read (1 unit) and no write (5 times the price), and are PutItem calls. Unlike the other stores this one leaves the
+version of an equal row as it is then: renewing it would cost as much as writing it.
 
 `live` scans the table (4 KB of it per unit, consistent): correct with nothing but the table, about $0.30 and minutes
 for 10 million rows of 1 KB.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from botocore.exceptions import ClientError
 
 from featurelayer.errors import CodecError, ConfigError, OnlineStoreError, Problem
@@ -41,7 +43,9 @@ from featurelayer.online.tables import (
     is_too_long,
 )
 from featurelayer.online.transport import TRANSPORTS
+from featurelayer.online.writer import TableWriter
 
+PATIENCE = 300.0
 _ITEM_LIMIT = 400 * 1024
 
 # Item.replaces, where the row is.
@@ -55,9 +59,11 @@ _BY_KIND = (
 
 def connect(url: StoreUrl) -> DynamoDBStore:
     """Return the store that `dynamodb://table?region=...` names; it takes what `DynamoDBStore` takes."""
-    options = url.only("region", "endpoint_url", "timeout", "threads", "transport", configured=SETTINGS)
+    options = url.only("region", "endpoint_url", "timeout", "threads", "transport", "patience", configured=SETTINGS)
     numbers, problems = {}, []
-    for name, kind, default, noun in (("timeout", float, 0.4, "seconds"), ("threads", int, 16, "threads")):
+    for name, kind, default, noun in (
+        ("timeout", float, 0.4, "seconds"), ("threads", int, 16, "threads"), ("patience", float, PATIENCE, "seconds"),
+    ):  # fmt: skip
         try:
             numbers[name] = kind(options.get(name) or default)
             if not 0 < numbers[name] < 10_000:
@@ -77,6 +83,7 @@ def connect(url: StoreUrl) -> DynamoDBStore:
         timeout=numbers["timeout"],
         threads=int(numbers["threads"]),
         transport=transport,
+        patience=numbers["patience"],
     )
 
 
@@ -85,7 +92,8 @@ class DynamoDBStore:
 
     `timeout` is how long, in seconds, one of the two attempts of a serving call may take to connect and to answer;
     `threads` bounds the calls that one read has under way at once, and the connections that are kept. `transport` says
-    how lookups are sent: `boto3`, or `lean` (see `featurelayer.online.lean`). Credentials are boto3's own.
+    how lookups and exports are sent: `boto3`, or `lean` (see `featurelayer.online.lean`). `patience` is how many
+    seconds an export that is throttled, or finds nobody there, goes on trying. Credentials are boto3's own.
     """
 
     def __init__(
@@ -97,6 +105,7 @@ class DynamoDBStore:
         timeout: float = 0.4,
         threads: int = 16,
         transport: str = "boto3",
+        patience: float = PATIENCE,
     ) -> None:
         check_name(table)
         check_endpoint(endpoint_url)
@@ -105,6 +114,8 @@ class DynamoDBStore:
             table, region=region, endpoint_url=endpoint_url, timeout=timeout, threads=threads, transport=transport
         )
         self._reader = TableReader(table, lambda: self._clients.pool)
+        self._writer = TableWriter(table, lambda: self._clients.pool, threads=threads, patience=patience)
+        self._no_partiql: str | None = None  # not asked yet
 
     def read(
         self,
@@ -125,31 +136,64 @@ class DynamoDBStore:
         *,
         rewind: bool = False,
         rewrite: bool = False,
-        new: bool = False,  # noqa: ARG002
+        new: bool = False,
     ) -> Written:
         """Put what replaces what is there and differs from it; each item under its own condition.
 
+        With `rewrite` nothing is read first.
+
         Raises:
             CodecError: an item is larger than DynamoDB allows; nothing of this call has been sent then.
+            StoreThrottled: DynamoDB refused to go on for longer than patience lasts; writing again finishes it.
         """
         _check_sizes(items)
-        client = self._clients.exporting
-        stored = self._reader.read(
+        return self._rewrite(items, rewind, new) if rewrite else self._look_and_write(items, rewind)
+
+    @property
+    def write_path(self) -> str:
+        """How this store has written what `rewrite` asks for; empty if it has not."""
+        if self._no_partiql is None:
+            return ""
+        return f"conditional PutItem (no PartiQL: {self._no_partiql})" if self._no_partiql else "PartiQL"
+
+    def _rewrite(self, items: Sequence[Item], rewind: bool, new: bool) -> Written:
+        if not items:
+            return Written()
+        transport, usage = self._clients.transport(exporting=True), Usage()
+        if self._no_partiql is None:
+            self._no_partiql = self._writer.why_not(transport)
+        if self._no_partiql:
+            refused = self._put_all(items, rewind)
+        else:
+            refused = self._writer.write(transport, items, rewind=rewind, new=new, usage=usage)
+        return self._settled(items, refused, retried=usage.retries > 0)
+
+    def _look_and_write(self, items: Sequence[Item], rewind: bool) -> Written:
+        work = sort_out(items, self._stored(items), rewind=rewind, rewrite=False)
+        done = self._settled(work.put, self._put_all(work.put, rewind), retried=False)
+        return msgspec.structs.replace(done, unchanged=done.unchanged + work.unchanged, lost=(*work.lost, *done.lost))
+
+    def _settled(self, items: Sequence[Item], refused: Sequence[Item], *, retried: bool) -> Written:
+        """Return what became of items, of which some were refused.
+
+        What an equal item refused is there. Where calls were `retried`, it is ours: the answer of an attempt got lost.
+        """
+        there = self._stored(refused) if refused else {}
+        equal = [item for item in refused if (found := there.get(item.key)) is not None and item.same_content(found)]
+        ours = {item.key for item in equal if retried and there[item.key] == item}
+        same = {item.key for item in equal} - ours
+        lost = tuple(item.key for item in refused if item.key not in same | ours)
+        without = same.union(lost)
+        put = [item for item in items if item.key not in without] if without else items
+        return Written(written=len(put), unchanged=len(same), lost=lost, bytes=sum(item.size for item in put))
+
+    def _stored(self, items: Sequence[Item]) -> dict[ItemKey, Item]:
+        return self._reader.read(
             self._clients.transport(exporting=True),
             [item.key for item in items],
             consistent=True,
             budget=ReadBudget(None),
             usage=Usage(),
-        )
-        work = sort_out(items, stored, rewind=rewind, rewrite=rewrite)
-        calls = [(self._put, client, item, rewind) for item in work.put]
-        outcomes = in_parallel(self._clients.pool, calls, ReadBudget(None))
-        put = [item for item, won in zip(work.put, outcomes, strict=True) if won]
-        return Written(
-            written=len(put),
-            unchanged=work.unchanged,
-            lost=(*work.lost, *(item.key for item, won in zip(work.put, outcomes, strict=True) if not won)),
-            bytes=sum(item.size for item in put),
         )
 
     def live(self, sk: str) -> Iterator[LiveKey]:
@@ -182,7 +226,7 @@ class DynamoDBStore:
 
     def describe(self) -> dict[str, Any]:
         """Return what DynamoDB tells of the table; its counts are up to six hours old."""
-        return self._calls().describe()
+        return self._calls().describe() | ({"writes": self.write_path} if self.write_path else {})
 
     def close(self) -> None:
         """Close connections and stop the threads."""
@@ -190,6 +234,13 @@ class DynamoDBStore:
 
     def _calls(self) -> TableCalls:
         return TableCalls(self._clients.exporting, self.table, lambda: aws_errors(self.table))
+
+    def _put_all(self, items: Sequence[Item], rewind: bool) -> list[Item]:
+        """Put items one by one, in parallel, and return those that were refused."""
+        client = self._clients.exporting
+        calls = [(self._put, client, item, rewind) for item in items]
+        outcomes = in_parallel(self._clients.pool, calls, ReadBudget(None))
+        return [item for item, won in zip(items, outcomes, strict=True) if not won]
 
     def _put(self, client: Any, item: Item, rewind: bool) -> bool:
         """Put one item under its condition; False if somebody newer won."""
@@ -214,8 +265,9 @@ class DynamoDBStore:
             if error.code != "ConditionalCheckFailedException":
                 raise
             # An attempt whose answer got lost has written; its retry is refused by our own item.
-            there = error.__cause__.response.get("Item") if isinstance(error.__cause__, ClientError) else None
-            return there is not None and _from_wire(there) == item
+            told = error.__cause__.response if isinstance(error.__cause__, ClientError) else {}
+            retried = told.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+            return retried and "Item" in told and _from_wire(told["Item"]) == item
         return True
 
     def _pages(self, operation: Any, request: dict[str, Any]) -> Iterator[dict[str, Any]]:

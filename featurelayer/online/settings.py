@@ -1,0 +1,83 @@
+"""What a store's entry in featurelayer.yml means: its address, the name by which exports know it, what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from featurelayer.errors import ConfigError, Problem
+from featurelayer.online.base import OnlineStore, open_store
+from featurelayer.online.provision import Provisioned
+from featurelayer.online.tables import SETTINGS as TABLE_SETTINGS
+
+KEEP = 7
+_MOST_KEPT = 1000
+_NO_OPTIONS = ("type", "path", "table", "name", "keep")
+
+
+def store_url(settings: Mapping[str, Any], root: Path) -> str:
+    """Return the address that an entry means; a file's path starts from the project.
+
+    Raises:
+        ConfigError: the entry does not say where the store is.
+    """
+    kind = settings["type"]
+    not_options = (*_NO_OPTIONS, *(TABLE_SETTINGS if kind == "dynamodb" else ()))
+    options = {name: str(value) for name, value in settings.items() if name not in not_options and value}
+    if kind == "sqlite":
+        location = quote(str((root / str(settings.get("path") or ".featurelayer/online.db")).resolve()))
+    else:
+        location = str(settings.get("table") or settings.get("name") or "")
+    if not location:
+        key = "table" if kind == "dynamodb" else "name"
+        raise ConfigError([Problem(
+            what=f"the online store of type {kind} has no {key}", where="featurelayer.yml -> online_store",
+            fix=f"add {key}: NAME",
+        )])  # fmt: skip
+    return f"{kind}://{'/' if kind == 'sqlite' else ''}{location}" + (f"?{urlencode(options)}" if options else "")
+
+
+def store_name(settings: Mapping[str, Any]) -> str:
+    """Return what the export ledger calls a store: the same on every machine that has the same featurelayer.yml."""
+    place = settings.get("path") or settings.get("table") or settings.get("name") or ""
+    return f"{settings['type']}:{place}" + (f"@{settings['region']}" if settings.get("region") else "")
+
+
+def exports_kept(settings: Mapping[str, Any], where: str) -> int:
+    """Return how many exports of a view can be rolled back to.
+
+    Raises:
+        ConfigError: `keep` is no such number.
+    """
+    said = settings.get("keep", KEEP)
+    try:
+        kept = int(str(said))
+    except ValueError:
+        kept = 0
+    if not 1 <= kept <= _MOST_KEPT:
+        fix = f"write a whole number from 1 to {_MOST_KEPT}: so many exports of a view can be rolled back to"
+        raise ConfigError([Problem(what=f"`keep` is {said!r}", where=where, fix=fix)])
+    return kept
+
+
+@contextmanager
+def opened(store: OnlineStore | None, url: str) -> Iterator[OnlineStore]:
+    """Yield a store to export to, checked; one that was given stays open, one that is opened here is closed."""
+    if store is not None:
+        _check(store)
+        yield store
+        return
+    own = open_store(url)
+    try:
+        _check(own)
+        yield own
+    finally:
+        own.close()
+
+
+def _check(store: OnlineStore) -> None:
+    if isinstance(store, Provisioned):
+        store.check()
