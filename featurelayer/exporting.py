@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +12,20 @@ from typing import Any, Protocol
 from sqlglot import exp
 
 from featurelayer.errors import PlanError, Problem
-from featurelayer.export import Exporter, Progress, Snapshot, Tables, ViewExport, encode_to_file, publish_services
+from featurelayer.export import (
+    Cost,
+    Exporter,
+    LedgerRow,
+    Prices,
+    Progress,
+    Snapshot,
+    Tables,
+    Tell,
+    ViewExport,
+    ViewPlan,
+    encode_to_file,
+    publish_services,
+)
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online import OnlineStore
 from featurelayer.online.definitions import service_definition, view_schema
@@ -34,28 +47,77 @@ class Opener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What an export did, view by view, and the time its snapshot was taken at."""
+    """What an export or a rollback did, view by view, and the time its snapshot was taken at.
+
+    `usd` is what the write units cost by the table of prices, `path` how the store was written where there are several
+    ways.
+    """
 
     as_of: datetime
     store: str
     views: tuple[ViewExport, ...]
     services: tuple[str, ...]
+    usd: float
+    path: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
         return {
             "as_of": self.as_of.isoformat(),
             "store": self.store,
+            "path": self.path,
+            "usd": self.usd,
             "services": list(self.services),
             "views": [view.to_dict() for view in self.views],
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPlan:
+    """What an export or a rollback would do, view by view, with an estimate of money and time."""
+
+    as_of: datetime
+    store: str
+    views: tuple[ViewPlan, ...]
+    prices: Prices
+
+    @property
+    def cost(self) -> Cost:
+        """The estimate for all views."""
+        return _cost(self.prices, self.views)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        views = [(view, self.prices.cost(rows=view.writes, units=view.units)) for view in self.views]
+        return {
+            "as_of": self.as_of.isoformat(),
+            "store": self.store,
+            "prices": self.prices.source,
+            **asdict(self.cost),
+            "views": [view.to_dict() | asdict(cost) for view, cost in views],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where an export goes: the store, what people call it, where the warehouse remembers, and what writing costs.
+
+    `keep` is how many exports can be rolled back to.
+    """
+
+    store: OnlineStore
+    shown: str
+    tables: Tables
+    prices: Prices
+    keep: int = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
     """What is to be exported: views, the services to publish with all their views by id, and how.
 
-    `as_of` is the time of the snapshot, by default the warehouse's own; `full` writes every row again.
+    `as_of` is the time of the snapshot, by default the warehouse's own; `full` writes every row again; above `max_cost`
+    US dollars nothing is written.
     """
 
     views: Sequence[FeatureView]
@@ -64,37 +126,124 @@ class ExportRequest:
     invocation_id: str
     as_of: datetime | None = None
     full: bool = False
+    max_cost: float | None = None
 
 
 def export_views(
-    request: ExportRequest, opener: Opener, store: OnlineStore, tables: Tables, *, shown: str, progress: Progress | None
+    request: ExportRequest, opener: Opener, target: Target, *, progress: Progress | None, tell: Tell
 ) -> ExportReport:
     """Bring the store to the views as they are now, or were at `as_of`, and publish the services.
 
     Everything is checked, and in the warehouse it is written down what will be sent, before anything is sent.
     """
-    for view in request.views:
-        view_schema(view)
-    for service in request.services:
-        service_definition(service, request.known_views)
+    _check(request)
     with closing(opener(writable=False)) as warehouse:
         _snapshots(warehouse, request)
+    exporter = _exporter(opener, target, request.invocation_id, progress, tell)
+    exporter.wait({view.id: view for view in request.views})
+    with exporter.transaction() as warehouse:
+        at, snapshots = _snapshots(warehouse, request)
+        rewind = request.as_of is not None
+        intents = [exporter.intend(warehouse, each, full=request.full, rewind=rewind) for each in snapshots]
+        cost = target.prices.cost(rows=sum(i.to_write for i in intents), units=sum(i.units for i in intents))
+        # What has been written down goes with the transaction.
+        _refuse_expensive(cost, request.max_cost, target.prices)
+    done = tuple(exporter.finish(intent) for intent in intents)
+    # Last, so that a service never points at values that are not there yet.
+    newest = max(intent.row.version for intent in intents)
+    publish_services(target.store, request.services, request.known_views, newest)
+    return ExportReport(
+        as_of=at, store=target.shown, views=done, services=tuple(s.name for s in request.services), usd=cost.usd,
+        path=_path(target.store),
+    )  # fmt: skip
 
+
+def plan_export(request: ExportRequest, opener: Opener, target: Target) -> ExportPlan:
+    """Return what `export_views` would do. Nothing is written anywhere."""
+    _check(request)
+    exporter = _exporter(opener, target, request.invocation_id)
+    with closing(opener(writable=False)) as warehouse:
+        at, snapshots = _snapshots(warehouse, request)
+        views = tuple(exporter.plan(warehouse, each, full=request.full) for each in snapshots)
+    plan = ExportPlan(as_of=at, store=target.shown, views=views, prices=target.prices)
+    _refuse_expensive(plan.cost, request.max_cost, target.prices)
+    return plan
+
+
+def roll_back(
+    view: FeatureView, run: str, opener: Opener, target: Target, *, invocation_id: str, progress: Progress | None,
+    tell: Tell,
+) -> ExportReport:  # fmt: skip
+    """Bring a view in the store back to what it held when an earlier run had committed. Services stay as they are."""
+    exporter = _exporter(opener, target, invocation_id, progress, tell)
+    with closing(opener(writable=False)) as warehouse:
+        exporter.plan_restore(warehouse, view, run)
+    exporter.wait({view.id: view})
+    with exporter.transaction() as warehouse:
+        intent = exporter.restore(warehouse, view, run)
+    done = exporter.finish(intent)
+    cost = target.prices.cost(rows=intent.to_write, units=intent.units)
+    return ExportReport(
+        as_of=done.as_of, store=target.shown, views=(done,), services=(), usd=cost.usd, path=_path(target.store)
+    )
+
+
+def plan_roll_back(view: FeatureView, run: str, opener: Opener, target: Target) -> ExportPlan:
+    """Return what `roll_back` would do. Nothing is written anywhere."""
+    exporter = _exporter(opener, target, "")
+    with closing(opener(writable=False)) as warehouse:
+        plan = exporter.plan_restore(warehouse, view, run)
+    return ExportPlan(as_of=plan.as_of, store=target.shown, views=(plan,), prices=target.prices)
+
+
+def kept_exports(view: FeatureView, opener: Opener, target: Target) -> list[LedgerRow]:
+    """Return the exports of a view that can be gone back to, newest first; the first is what is served."""
+    with closing(opener(writable=False)) as warehouse:
+        return _exporter(opener, target, "").kept(warehouse, view)
+
+
+def prices_of(store: OnlineStore, said: Mapping[str, Any]) -> Prices:
+    """Return what writing to a store costs; `said` is the checked block of featurelayer.yml."""
+    from featurelayer.online.stores.dynamodb import DynamoDBStore
+
+    return Prices.of_dynamodb(said) if isinstance(store, DynamoDBStore) else Prices.free(said)
+
+
+def _exporter(
+    opener: Opener, target: Target, invocation_id: str, progress: Progress | None = None, tell: Tell | None = None
+) -> Exporter:
     @contextmanager
     def connected(writable: bool) -> Iterator[Warehouse]:
         with closing(opener(writable=writable)) as warehouse:
             yield warehouse
 
-    exporter = Exporter(connected, store, tables, invocation_id=request.invocation_id, progress=progress)
-    with connected(True) as warehouse, warehouse.transaction():
-        at, snapshots = _snapshots(warehouse, request)
-        rewind = request.as_of is not None
-        intents = [exporter.intend(warehouse, each, full=request.full, rewind=rewind) for each in snapshots]
-    done = tuple(exporter.finish(intent) for intent in intents)
-    # Last, so that a service never points at values that are not there yet.
-    newest = max(intent.row.version for intent in intents)
-    publish_services(store, request.services, request.known_views, newest)
-    return ExportReport(as_of=at, store=shown, views=done, services=tuple(s.name for s in request.services))
+    return Exporter(
+        connected, target.store, target.tables, invocation_id=invocation_id, keep=target.keep, progress=progress,
+        tell=tell,
+    )  # fmt: skip
+
+
+def _check(request: ExportRequest) -> None:
+    for view in request.views:
+        view_schema(view)
+    for service in request.services:
+        service_definition(service, request.known_views)
+
+
+def _refuse_expensive(cost: Cost, most: float | None, prices: Prices) -> None:
+    if most is not None and cost.usd > most:
+        raise PlanError([Problem(
+            what=f"this would cost about {cost.usd:,.4f} USD, and {most:,.4f} USD is allowed ({prices.source})",
+            fix="look at it with --plan, export fewer views, or allow more with --max-cost; nothing was written",
+        )])  # fmt: skip
+
+
+def _cost(prices: Prices, views: Sequence[ViewPlan]) -> Cost:
+    return prices.cost(rows=sum(view.writes for view in views), units=sum(view.units for view in views))
+
+
+def _path(store: OnlineStore) -> str:
+    return str(getattr(store, "write_path", ""))
 
 
 def _snapshots(warehouse: Warehouse, request: ExportRequest) -> tuple[datetime, list[Snapshot]]:

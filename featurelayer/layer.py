@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
 
 from featurelayer.dbt import Project, load_project, load_registry
 from featurelayer.errors import (
@@ -25,7 +24,7 @@ from featurelayer.errors import (
 from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store, service_definition
 from featurelayer.online.provision import Provisioned
-from featurelayer.online.tables import SETTINGS as TABLE_SETTINGS
+from featurelayer.online.settings import KEEP, exports_kept, opened, store_name, store_url
 from featurelayer.registry import Registry
 from featurelayer.sql.compiler import compile_plan
 from featurelayer.sql.plan import Ledger, Mode
@@ -47,8 +46,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from featurelayer.dbt_model import DbtModel
-    from featurelayer.export import Tables
-    from featurelayer.exporting import ExportReport
+    from featurelayer.export import LedgerRow, Tables
+    from featurelayer.export import Progress as ExportProgress
+    from featurelayer.exporting import ExportPlan, ExportReport, ExportRequest, Opener, Target
     from featurelayer.online.provision import Creation
     from featurelayer.online.status import StoreStatus
     from featurelayer.online.tables import TableSettings
@@ -415,7 +415,7 @@ class FeatureLayer:
     @property
     def store_url(self) -> str:
         """The address of this target's online store, from featurelayer.yml."""
-        return _store_url(self.project.config.online_store, self.project.root)
+        return store_url(self.project.config.online_store, self.project.root)
 
     @property
     def table_settings(self) -> TableSettings:
@@ -459,9 +459,10 @@ class FeatureLayer:
         *,
         as_of: datetime | None = None,
         full: bool = False,
+        max_cost: float | None = None,
         store: OnlineStore | None = None,
         lock_timeout: timedelta = timedelta(seconds=60),
-        progress: Callable[[str, int], None] | None = None,
+        progress: ExportProgress | None = None,
     ) -> ExportReport:
         """Write the newest row of every entity, as of one time, to the online store: changed rows only.
 
@@ -469,39 +470,132 @@ class FeatureLayer:
             views: names of views with `online: true`; all of them by default.
             as_of: the time of the snapshot (naive means UTC); the warehouse's own time by default.
             full: write every row again, also where the store holds a newer event.
+            max_cost: write nothing if it is estimated to cost more US dollars than that.
             store: a store other than the target's.
             lock_timeout: how long to wait for a DuckDB file that another process holds, when the ledger is written.
-            progress: called with a view's name and the number of rows that were done since it was last told.
+            progress: called with a view's name, the number of items done since it was last told, and that of all.
 
         Raises:
-            PlanError: nothing to export, or a view that is not `online: true`.
+            PlanError: nothing to export, a view that is not `online: true`, or more than `max_cost`.
             WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
         """
-        from featurelayer.exporting import ExportRequest, export_views
+        from featurelayer.exporting import export_views
 
-        registry, url = self.registry, self.store_url if store is None else ""
-        request = ExportRequest(
+        request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
+        with self._target(store) as target:
+            return export_views(request, self._opener(lock_timeout), target, progress=progress, tell=self._tell)
+
+    def plan_export(
+        self,
+        views: Sequence[str] = (),
+        *,
+        as_of: datetime | None = None,
+        full: bool = False,
+        max_cost: float | None = None,
+        store: OnlineStore | None = None,
+    ) -> ExportPlan:
+        """Return what `export` would write and about what that costs; nothing is written anywhere.
+
+        Args and errors are those of `export`.
+        """
+        from featurelayer.exporting import plan_export
+
+        request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
+        with self._target(store) as target:
+            return plan_export(request, self._opener(), target)
+
+    def rollback(
+        self,
+        view: str,
+        run: str,
+        *,
+        store: OnlineStore | None = None,
+        lock_timeout: timedelta = timedelta(seconds=60),
+        progress: ExportProgress | None = None,
+    ) -> ExportReport:
+        """Bring a view in the online store back to what it held after an earlier export.
+
+        Args:
+            view: the name of a view with `online: true`.
+            run: the id of that export, the beginning of it, or its version; `kept_exports` has them.
+            store: a store other than the target's.
+            lock_timeout: as in `export`, like `progress`.
+            progress: called while it writes.
+
+        Raises:
+            PlanError: there is no such export, or it is not kept any more.
+            WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
+        """
+        from featurelayer.exporting import roll_back
+
+        (found,) = self._online_views([view])
+        with self._target(store) as target:
+            return roll_back(
+                found, run, self._opener(lock_timeout), target, invocation_id=self.registry.invocation_id,
+                progress=progress, tell=self._tell,
+            )  # fmt: skip
+
+    def plan_rollback(self, view: str, run: str, *, store: OnlineStore | None = None) -> ExportPlan:
+        """Return what `rollback` would write and about what that costs; nothing is written anywhere."""
+        from featurelayer.exporting import plan_roll_back
+
+        (found,) = self._online_views([view])
+        with self._target(store) as target:
+            return plan_roll_back(found, run, self._opener(), target)
+
+    def kept_exports(self, view: str, *, store: OnlineStore | None = None) -> list[LedgerRow]:
+        """Return the exports of a view that `rollback` can go back to, newest first; the first is what is served."""
+        from featurelayer.exporting import kept_exports
+
+        (found,) = self._online_views([view])
+        with self._target(store) as target:
+            return kept_exports(found, self._opener(), target)
+
+    def _export_request(self, views: Sequence[str], **how: Any) -> ExportRequest:
+        from featurelayer.exporting import ExportRequest
+
+        registry = self.registry
+        return ExportRequest(
             views=self._online_views(views),
             services=[s for s in registry.services.values() if all(registry.views[v.view].online for v in s.views)],
             known_views=registry.views,
             invocation_id=registry.invocation_id,
-            as_of=as_of,
-            full=full,
+            **how,
         )
 
+    def _opener(self, wait: timedelta = timedelta(0)) -> Opener:
         def opener(*, writable: bool) -> Warehouse:
-            return self._connect(writable=writable, wait=lock_timeout)
+            return self._connect(writable=writable, wait=wait)
 
-        with _opened(store, url) as target:
-            tables = self._export_tables(repr(store) if store is not None else None)
-            return export_views(request, opener, target, tables, shown=url or repr(store), progress=progress)
+        return opener
+
+    @contextmanager
+    def _target(self, store: OnlineStore | None) -> Iterator[Target]:
+        """The online store to work on, and what belongs to it."""
+        from featurelayer.exporting import Target, prices_of
+
+        config, url = self.project.config, self.store_url if store is None else ""
+        where = f"{config.path} -> online_store.{self.project.target}"
+        keep = exports_kept(config.online_store, where) if store is None else KEEP
+        with opened(store, url) as target:
+            yield Target(
+                store=target,
+                shown=url or repr(store),
+                tables=self._export_tables(repr(store) if store is not None else None),
+                prices=prices_of(target, config.prices),
+                keep=keep,
+            )
+
+    def _tell(self, line: str) -> None:
+        if self._warn is not None:
+            self._warn(line)
 
     def _export_tables(self, store: str | None = None) -> Tables:
         """Where the warehouse of this target remembers exports."""
         from featurelayer.export import Tables
 
         schema = str(self.project.connection.get("schema") or "main")
-        return Tables.of_schema(schema, store or _store_name(self.project.config.online_store))
+        return Tables.of_schema(schema, store or store_name(self.project.config.online_store))
 
     def _online_views(self, names: Sequence[str]) -> list[FeatureView]:
         if names:
@@ -527,26 +621,6 @@ class FeatureLayer:
         return views
 
 
-@contextmanager
-def _opened(store: OnlineStore | None, url: str) -> Iterator[OnlineStore]:
-    """A store to export to, checked; one that was given stays open, one that we open is closed."""
-    if store is not None:
-        _check(store)
-        yield store
-        return
-    own = open_store(url)
-    try:
-        _check(own)
-        yield own
-    finally:
-        own.close()
-
-
-def _check(store: OnlineStore) -> None:
-    if isinstance(store, Provisioned):
-        store.check()
-
-
 def _given_labels(service: FeatureService, labels: Any) -> Any:
     """The labels that were given, else those that the service names."""
     if labels is None and service.labels is None:
@@ -560,35 +634,3 @@ def _mode(name: str) -> Mode:
         return Mode(name)
     except ValueError:
         raise UnknownNameError("mode", name, [str(mode) for mode in Mode]) from None
-
-
-def _store_name(settings: Mapping[str, Any]) -> str:
-    """Return what the ledger calls a store: the same on every machine that has the same featurelayer.yml."""
-    place = settings.get("path") or settings.get("table") or settings.get("name") or ""
-    return f"{settings['type']}:{place}" + (f"@{settings['region']}" if settings.get("region") else "")
-
-
-def _store_url(settings: Mapping[str, Any], root: Path) -> str:
-    """Return the address that the settings of featurelayer.yml mean; a file's path starts from the project."""
-    kind = settings["type"]
-    options = {
-        name: str(value)
-        for name, value in settings.items()
-        if name not in ("type", "path", "table", "name", *(TABLE_SETTINGS if kind == "dynamodb" else ())) and value
-    }
-    if kind == "sqlite":
-        location = quote(str((root / str(settings.get("path") or ".featurelayer/online.db")).resolve()))
-    else:
-        location = str(settings.get("table") or settings.get("name") or "")
-    if not location:
-        key = "table" if kind == "dynamodb" else "name"
-        raise ConfigError(
-            [
-                Problem(
-                    what=f"the online store of type {kind} has no {key}",
-                    where="featurelayer.yml -> online_store",
-                    fix=f"add {key}: NAME",
-                )
-            ]
-        )
-    return f"{kind}://{'/' if kind == 'sqlite' else ''}{location}" + (f"?{urlencode(options)}" if options else "")

@@ -73,7 +73,7 @@ def export_view(
     progress: Callable[[int], None] | None = None,
 ) -> ViewExport:
     """Bring the store to these rows; the version is `as_of` unless said, so that a test can say it in one number."""
-    told = None if progress is None else lambda _view, rows: progress(rows)
+    told = None if progress is None else lambda _view, rows, _total: progress(rows)
     exporter = exporter_of(store, progress=told)
     version = to_microseconds(as_of) if version is None else version
     snapshot = snapshot_of(view, batches, as_of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from featurelayer.cli.options import Context, moment_given, names_given, project_options
-from featurelayer.cli.output import write_json, write_table
+from featurelayer.cli.output import write_json, write_plan, write_report
 
 
 @click.command(help=__doc__)
@@ -16,6 +16,13 @@ from featurelayer.cli.output import write_json, write_table
     "--as-of", metavar="TIME", help="Time of the snapshot, ISO 8601, UTC if naive [default: the warehouse's now]."
 )
 @click.option("--full", is_flag=True, help="Write every row again, also over newer events.")
+@click.option("--plan", is_flag=True, help="Print what would be written and what that costs; write nothing.")
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Write nothing if it is estimated to cost more.",
+)
 @click.option(
     "--lock-timeout",
     type=click.FloatRange(min=0),
@@ -33,37 +40,47 @@ def command(
     names: tuple[str, ...],
     as_of: str | None,
     full: bool,
+    plan: bool,
+    max_cost: float | None,
     lock_timeout: float,
     output_format: str,
 ) -> None:
-    """Export views and print what was written."""
+    """Export views, or say what that would do."""
     from datetime import timedelta
 
-    from featurelayer.cli.progress import rows
+    from featurelayer.cli.progress import items
     from featurelayer.layer import FeatureLayer
 
     layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
-    with rows(context.console) as progress:
+    views, moment = names_given(names), moment_given("--as-of", as_of)
+    if plan:
+        planned = layer.plan_export(views, as_of=moment, full=full, max_cost=max_cost)
+        if output_format == "json":
+            write_json(planned.to_dict())
+        else:
+            write_plan(planned)
+        return
+    with items(context.console) as progress:
         report = layer.export(
-            names_given(names),
-            as_of=moment_given("--as-of", as_of),
+            views,
+            as_of=moment,
             full=full,
+            max_cost=max_cost,
             lock_timeout=timedelta(seconds=lock_timeout),
             progress=progress,
         )
     if output_format == "json":
         write_json(report.to_dict())
         return
-    table = [
-        [
-            view.view,
-            *(f"{count:,}" for count in (view.rows, view.written, view.unchanged, view.refused, view.tombstones)),
-            f"{view.seconds:.1f}",
-        ]
-        for view in report.views
-    ]
-    write_table(["view", "rows", "written", "unchanged", "refused", "removed", "seconds"], table)
-    click.echo(f"\nas of {report.as_of.isoformat()}, services {', '.join(report.services) or 'none'}: {report.store}")
+    write_report(report, ", ".join(report.services) or "none")
+    for view in report.views:
+        if view.superseded:
+            context.console.note(f"{view.view}: a newer export had finished first; the store holds what that one wrote")
+        if view.resumed:
+            context.console.note(
+                f"{view.view}: {view.resumed:,} of these rows were written again, because an export before had begun "
+                "with them and did not finish"
+            )
     if not report.services:
         context.console.note(
             "Nothing can be looked up yet: that takes a service, an exposure of type ml whose views are all online."

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from featurelayer.exporting import ExportPlan, ExportReport
 
 
 def write_json(value: Any) -> None:
@@ -33,6 +36,44 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[index]) for line in lines) for index in range(len(headings))]
     for line in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def write_report(report: ExportReport, services: str) -> None:
+    """Write what an export or a rollback did; `services` says which services now follow it."""
+    table = [
+        [
+            view.view,
+            *(f"{count:,}" for count in (view.rows, view.written, view.unchanged, view.refused, view.tombstones)),
+            f"{view.seconds:.1f}",
+        ]
+        for view in report.views
+    ]
+    write_table(["view", "rows", "written", "unchanged", "refused", "removed", "seconds"], table)
+    click.echo(f"\nas of {report.as_of.isoformat()}, services {services}: {report.store}")
+
+
+def write_plan(plan: ExportPlan) -> None:
+    """Write what an export or a rollback would do."""
+    headings = ["view", "rows", "new", "changed", "in doubt", "removed", "unchanged", "bytes", "write units", "USD",
+                "minutes"]  # fmt: skip
+    table = []
+    for view in plan.views:
+        cost = plan.prices.cost(rows=view.writes, units=view.units)
+        counts = (
+            view.rows,
+            view.new,
+            view.changed,
+            view.in_doubt,
+            view.removed,
+            view.unchanged,
+            view.bytes,
+            view.units,
+        )
+        money = [f"{cost.usd:.4f}", f"{cost.minutes:.1f}"]
+        table.append([view.view, *(f"{count:,}" for count in counts), *money])
+    write_table(headings, table)
+    click.echo(f"\nas of {plan.as_of.isoformat()}: {plan.store}")
+    click.echo(f"about {plan.cost.usd:.4f} USD ({plan.prices.source}); nothing was written")
 
 
 def percent(part: int, whole: int) -> str:

@@ -34,30 +34,45 @@ def steps(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def rows(console: Console) -> Iterator[Callable[[str, int], None]]:
-    """Yield a callback for rows done by name: `(name, rows since the last call)`."""
+def items(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a callback for items done by name: `(name, items since the last call, items in all)`."""
     if console.quiet or console.as_json or not sys.stderr.isatty():
-        yield lambda _name, _rows: None
+        yield _counting(console)
         return
     from rich.console import Console as Terminal
-    from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     tasks: dict[str, TaskID] = {}
     with Progress(
-        SpinnerColumn(),
         TextColumn("{task.description}"),
-        TextColumn("{task.completed:,} rows"),
+        BarColumn(),
+        TextColumn("{task.completed:,}/{task.total:,} items"),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
         console=Terminal(stderr=True),
         transient=True,
     ) as bar:
 
-        def advance(name: str, count: int) -> None:
+        def advance(name: str, count: int, total: int) -> None:
             if name not in tasks:
-                tasks[name] = bar.add_task(name, total=None)
+                tasks[name] = bar.add_task(name, total=total)
             bar.advance(tasks[name], count)
 
         yield advance
+
+
+def _counting(console: Console) -> Callable[[str, int, int], None]:
+    """Log a line now and then where there is no terminal."""
+    last, done = time.monotonic(), dict[str, int]()
+
+    def tell(name: str, count: int, total: int) -> None:
+        nonlocal last
+        done[name] = done.get(name, 0) + count
+        if time.monotonic() - last > _PATIENCE_SECONDS:
+            last = time.monotonic()
+            console.note(f"{name}: {done[name]:,}/{total:,} items")
+
+    return tell
 
 
 def _patient(console: Console) -> Callable[[str, int, int], None]:

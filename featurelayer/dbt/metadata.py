@@ -250,11 +250,20 @@ class EntityBlock(Block):
     keys: dict[str, _Name] = Field(min_length=1, description="Key: data type, in order.")
 
 
+class PricesBlock(Block):
+    """What DynamoDB costs in this project's region, and how fast it takes writes, for the estimates of a plan."""
+
+    million_write_units: float | None = Field(default=None, ge=0, description="US dollars per million write units.")
+    write_units_per_second: float | None = Field(default=None, gt=0, description="What the table takes.")
+    rows_per_second: float | None = Field(default=None, gt=0, description="What one exporting process sends.")
+
+
 class ConfigBlock(Block):
     """featurelayer.yml, but for what a target's online store needs: each kind of store checks that itself."""
 
     entities: dict[str, EntityBlock] = Field(default_factory=dict)
     online_store: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    prices: PricesBlock = PricesBlock()
 
 
 # Keys that people expect here and that dbt has its own place for.

@@ -119,7 +119,7 @@ class Project:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectConfig:
-    """featurelayer.yml: the entities, and the online store of each target."""
+    """featurelayer.yml: the entities, the online store of each target, and what writing to it costs."""
 
     project: Project = field(repr=False)
     path: Path | None
@@ -132,6 +132,15 @@ class ProjectConfig:
         rendered = self._renderer().render(self.document.get("entities") or {}, where=where, path="entities")
         if not isinstance(rendered, dict):
             raise _wrong("`entities` is not a mapping", where, "Write entities: {plane: {keys: {tailnum: varchar}}}.")
+        return rendered
+
+    @cached_property
+    def prices(self) -> Mapping[str, Any]:
+        """What DynamoDB costs the project, rendered; the contract checks it."""
+        where = str(self.path or self.project.root / CONFIG_FILE)
+        rendered = self._renderer().render(self.document.get("prices") or {}, where=where, path="prices")
+        if not isinstance(rendered, dict):
+            raise _wrong("`prices` is not a mapping", where, "Write prices: {million_write_units: 0.7}.")
         return rendered
 
     @cached_property

@@ -1,20 +1,29 @@
 """Use case: the snapshot of a view at a time T into the online store."""
 
+from featurelayer.export.compare import Snapshot
 from featurelayer.export.encode import encode_to_file
+from featurelayer.export.lease import Clock, Tell
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
-from featurelayer.export.run import Connect, Exporter, Intent, Progress, Snapshot, ViewExport
+from featurelayer.export.prices import Cost, Prices
+from featurelayer.export.records import Intent, ViewExport, ViewPlan
+from featurelayer.export.run import Connect, Exporter, Progress
 from featurelayer.export.services import publish_services
 
 __all__ = [
+    "Clock",
     "Connect",
+    "Cost",
     "Exporter",
     "Intent",
     "Ledger",
     "LedgerRow",
+    "Prices",
     "Progress",
     "Snapshot",
     "Tables",
+    "Tell",
     "ViewExport",
+    "ViewPlan",
     "encode_to_file",
     "publish_services",
 ]

@@ -13,18 +13,22 @@ from datetime import UTC, datetime
 
 from sqlglot import exp
 
+from featurelayer.errors import RelationNotBuilt
 from featurelayer.model import DType
-from featurelayer.sql.ast import both, col
+from featurelayer.sql.ast import both, col, named
 from featurelayer.sql.delta import ITEMS, Log
 from featurelayer.sql.dialects import dialect
+from featurelayer.sql.plan import RESERVED
 from featurelayer.warehouse.base import Warehouse
 
 LEDGER = {
-    "run": "text", "store": "text", "view": "text", "definition": "text", "dbt_invocation_id": "text",
+    "run": "text", "store": "text", "view": "text", "definition": "text", "keys": "text", "dbt_invocation_id": "text",
     "version": "int64", "as_of": "timestamp", "started_at": "timestamp", "finished_at": "timestamp",
     "entities": "int64", "written": "int64", "unchanged": "int64", "refused": "int64", "tombstones": "int64",
     "bytes": "int64",
 }  # fmt: skip
+
+_COPIES = (f"{RESERVED}ledger", f"{RESERVED}items")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +36,15 @@ class LedgerRow:
     """One export of one view: what is known before it writes, and what is known when it has committed.
 
     `run` is one id for all views of an export, `store` the online store, `definition` the fingerprint of the view's
-    schema there. Times are aware; `version` orders the runs of a view. Counts are entities.
+    schema there, `keys` what its items are found by: entities and types of the keys. Times are aware; `version` orders
+    the runs of a view. Counts are entities.
     """
 
     run: str
     store: str
     view: str
     definition: str
+    keys: str
     dbt_invocation_id: str
     version: int
     as_of: datetime
@@ -86,6 +92,25 @@ class Ledger:
             ]
             schema = exp.Schema(this=self._table(relation), expressions=definitions)
             self._warehouse.execute(self._writer.sql(exp.Create(this=schema, kind="TABLE", exists=True)))
+
+    @classmethod
+    def copied(cls, warehouse: Warehouse, tables: Tables, view: str) -> tuple[Ledger, Tables]:
+        """Return a view's ledger as temporary tables, where the real ones must not be written or made."""
+        writer = dialect(warehouse.dialect)
+        real, copies = cls(warehouse, tables), {}
+        for relation, columns, name in zip((tables.ledger, tables.items), (LEDGER, ITEMS), _COPIES, strict=True):
+            try:
+                warehouse.describe(relation)
+            except RelationNotBuilt:
+                empty = [named(writer.literal(None, DType.parse(dtype)), each) for each, dtype in columns.items()]
+                warehouse.execute(writer.create(name, exp.select(*empty).where(exp.false())))
+                copies[relation] = f'"{name}"'
+        if tables.ledger not in copies:
+            mine = exp.select(*(col(name) for name in LEDGER)).from_(real._table(tables.ledger))
+            warehouse.execute(writer.create(_COPIES[0], mine.where(both(*real._mine(view)))))
+        items = copies.get(tables.items, tables.items)
+        found = Tables(ledger=f'"{_COPIES[0]}"', items=items, store=tables.store)
+        return cls(warehouse, found), found
 
     def rows(self, view: str) -> list[LedgerRow]:
         """Return the exports of a view to this store, oldest first."""

@@ -8,7 +8,7 @@ Keys of runs that never committed are in doubt, and written again whatever they 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ class Delta:
     def state(self, *, until: int | None = None) -> str:
         """Make a table of what the store holds, or held when the run of version `until` had committed."""
         thin = exp.select(*(col(name) for name in ("pk", "kind", "hash", "event_time")))
-        return self._create(STATE, thin.from_(self._state(until).subquery("s")))
+        return self._create(STATE, thin.from_(self.held(until).subquery("s")))
 
     def listed(self, source: str) -> str:
         """Make the table of what the store holds from the keys that it lists, whose content is not known."""
@@ -60,14 +60,27 @@ class Delta:
         keys = exp.select(col("pk"), named(_text(DIFFERENT), "kind"), null, col("event_time"))
         return self._create(STATE, keys.from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name)))
 
+    def held(self, until: int | None) -> exp.Select:
+        """The rows of what the store holds, or held when the run of version `until` had committed."""
+        newest = exp.Window(
+            this=exp.RowNumber(),
+            partition_by=[col("pk", "i")],
+            order=exp.Order(expressions=[exp.Ordered(this=col("version", "i"), desc=True, nulls_first=False)]),
+        )
+        names = ("pk", "kind", "hash", "f", "schema", "event_time", "valid_to")
+        ranked = exp.select(*(col(name, "i") for name in names), named(newest, f"{RESERVED}rank"))
+        ranked = ranked.from_(self._committed(until).subquery("i"))
+        first = exp.EQ(this=col(f"{RESERVED}rank"), expression=exp.Literal.number(1))
+        return exp.select(*(col(name) for name in names)).from_(ranked.subquery("r")).where(first)
+
     def doubt(self) -> str:
         """Make a table of the keys that runs meant to write which never committed."""
         keys = exp.select(col("pk", "i")).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
         return self._create(DOUBT, keys.where(both(*self._mine("i"), self._unfinished())).distinct())
 
-    def now(self, source: exp.Expression, schema: str) -> str:
-        """Make a table of the snapshot's keys, each with a hash of all that a reader would see."""
-        body: list[exp.Expression] = [exp.Literal.string(f"{schema}|"), col("f", "e")]
+    def now(self, source: exp.Expression, common: str) -> str:
+        """Make a table of the snapshot's keys, each with a hash of its values and of what all items have in common."""
+        body: list[exp.Expression] = [exp.Literal.string(f"{common}|"), col("f", "e")]
         for name in ("event_time", "valid_to"):
             text = exp.cast(col(name, "e"), self._writer.type(_TEXT))
             body += [exp.Literal.string("|"), exp.Coalesce(this=text, expressions=[exp.Literal.string("")])]
@@ -89,11 +102,11 @@ class Delta:
 
     # --- what is to be written -----------------------------------------------------------------------------------
 
-    def changed(self, *, full: bool, alive_since: int | None) -> str:
+    def changed(self, *, full: bool, alive_since: int | None, moved: bool = False) -> str:
         """Make a table of the keys to be written and why.
 
         `full` writes all. A key that is gone is removed; not if its values are older than `alive_since`, for they
-        have merely expired.
+        have merely expired, and not in the run in which all keys have `moved`: readers still follow the old ones.
         """
         unknown = _absent("s")
         differs = exp.NullSafeNEQ(this=col("hash", "s"), expression=col("hash", "n"))
@@ -107,15 +120,16 @@ class Delta:
         )
         if not full:
             present = present.where(either(unknown.copy(), differs, doubted.copy()))
-        return self._create(CHANGED, exp.union(present, self._gone(full, alive_since), distinct=False))
+        return self._create(CHANGED, exp.union(present, self._gone(full, alive_since, moved), distinct=False))
 
-    def _gone(self, full: bool, alive_since: int | None) -> exp.Select:
+    def _gone(self, full: bool, alive_since: int | None, moved: bool) -> exp.Select:
         alive: list[exp.Expression] = [exp.NEQ(this=col("kind", "s"), expression=_text(REMOVED))]
         if alive_since is not None and not full:
             recent = exp.GTE(this=col("event_time", "s"), expression=exp.Literal.number(alive_since))
             alive.append(either(exp.Is(this=col("event_time", "s"), expression=exp.Null()), recent))
         known = exp.select(col("pk", "s")).from_(table(STATE, "s")).where(both(*alive))
-        keys = exp.union(known, exp.select(col("pk", "d")).from_(table(DOUBT, "d")), distinct=True)
+        doubted = exp.select(col("pk", "d")).from_(table(DOUBT, "d"))
+        keys = doubted if moved and not full else exp.union(known, doubted, distinct=True)
         null = exp.cast(exp.Null(), self._writer.type(_TEXT))
         return (
             exp.select(col("pk", "g"), named(_text(REMOVED), "kind"), named(null, "hash"))
@@ -126,7 +140,7 @@ class Delta:
 
     def restored(self, *, until: int) -> str:
         """Make a table of the keys in which what the store holds differs from what it held at `until`."""
-        then = self._state(until)
+        then = self.held(until)
         gone = _absent("t")
         kind = exp.Case().when(gone, _text(REMOVED)).else_(_text(DIFFERENT))
         keys = exp.union(
@@ -154,22 +168,37 @@ class Delta:
         )
 
     def sizes(self, source: exp.Expression, fixed: int) -> str:
-        """Return, by reason, keys, bytes and write units of what is to be written.
+        """Return, by reason, the keys, bytes and write units of what is to be written, values taken from `source`.
 
         `fixed` are the bytes of an item beside its key and values; one unit writes up to 1 KB.
         """
+        rows = exp.select(col("kind", "c"), col("pk", "c"), col("f", "e")).from_(table(CHANGED, "c"))
+        return self._sizes(rows.join(_alias(source, "e"), on=_same("pk", "e", "c"), join_type="left"), fixed)
+
+    def intended_sizes(self, run: str, fixed: int) -> str:
+        """Return the same of what a run has put into the log."""
+        mine = both(*self._mine("i"), exp.EQ(this=col("run", "i"), expression=_text(run)))
+        rows = exp.select(col("kind", "i"), col("pk", "i"), col("f", "i")).from_(self._items("i")).where(mine)
+        return self._sizes(rows, fixed)
+
+    def _sizes(self, rows: exp.Select, fixed: int) -> str:
         size: exp.Expression = exp.Literal.number(fixed)
-        for part in (col("pk", "c"), col("f", "e")):
+        for part in (col("pk", "r"), col("f", "r")):
             length = exp.Coalesce(this=self._writer.bytes_of(part), expressions=[exp.Literal.number(0)])
             size = exp.Add(this=size, expression=length)
-        size = exp.paren(size)
-        units = exp.Ceil(this=exp.Div(this=size.copy(), expression=exp.Literal.number("1024.0")))
+        sized = exp.select(col("kind", "r"), named(size, "size")).from_(rows.subquery("r"))
+        units = exp.Ceil(this=exp.Div(this=col("size"), expression=exp.Literal.number("1024.0")))
         return self._writer.sql(
-            exp.select(col("kind", "c"), exp.Count(this=exp.Star()), exp.Sum(this=size), exp.Sum(this=units))
-            .from_(table(CHANGED, "c"))
-            .join(_alias(source, "e"), on=_same("pk", "e", "c"), join_type="left")
-            .group_by(col("kind", "c"))
+            exp.select(col("kind"), exp.Count(this=exp.Star()), exp.Sum(this=col("size")), exp.Sum(this=units))
+            .from_(sized.subquery("s"))
+            .group_by(col("kind"))
         )
+
+    def extent_held(self, until: int) -> str:
+        """Return how many entities the store held at `until`, and their newest event time."""
+        there = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
+        counts = exp.select(exp.Count(this=exp.Star()), exp.Max(this=col("event_time")))
+        return self._writer.sql(counts.from_(self.held(until).subquery("s")).where(there))
 
     # --- the log -------------------------------------------------------------------------------------------------
 
@@ -189,7 +218,7 @@ class Delta:
         """Return the statements that put what a rollback is to write into the log, each item with its own schema."""
         constant = {"store": self._log.store, "view": self._log.view, "run": run, "version": version}
         written = exp.select(*self._columns(constant, body="t")).from_(table(CHANGED, "c"))
-        written = written.join(self._state(until).subquery("t"), on=_same("pk", "t", "c"), join_type="inner")
+        written = written.join(self.held(until).subquery("t"), on=_same("pk", "t", "c"), join_type="inner")
         written = written.where(exp.NEQ(this=col("kind", "c"), expression=_text(REMOVED)))
         removed = exp.select(*self._columns({**constant, "schema": ""}, body=None)).from_(table(CHANGED, "c"))
         removed = removed.where(exp.EQ(this=col("kind", "c"), expression=_text(REMOVED)))
@@ -204,18 +233,20 @@ class Delta:
         mine = both(*self._mine("i"), *wanted)
         return self._writer.sql(exp.select(*(col(name, "i") for name in names)).from_(self._items("i")).where(mine))
 
-    def refuse(self, run: str, pks: Sequence[str]) -> str:
-        """Mark what the store refused, because somebody newer was there: it does not hold it."""
-        keys = exp.In(this=col("pk"), expressions=[_text(pk) for pk in pks])
+    def refuse(self, run: str, source: str) -> str:
+        """Mark what the store refused, because somebody newer was there: it does not hold the keys of `source`."""
+        given = exp.select(col("pk")).from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name))
+        keys = exp.In(this=col("pk"), query=given.subquery())
         mine = both(*self._mine(), exp.EQ(this=col("run"), expression=_text(run)), keys)
         refused = exp.EQ(this=col("refused"), expression=exp.Boolean(this=True))
         return self._writer.sql(exp.Update(this=self._items(), expressions=[refused], where=exp.Where(this=mine)))
 
-    def prune(self, *, keep_since: int, committed: int) -> tuple[str, str]:
+    def prune(self, *, keep_since: int, committed: int, garbage: int) -> tuple[str, ...]:
         """Return the statements that forget what nobody needs any more.
 
-        That is what the runs from version `keep_since` on need not restore, and what runs before the one of version
-        `committed` meant to write and never finished: it has written those keys anew.
+        That is what the runs from version `keep_since` on need not restore; what runs before the one of version
+        `committed` meant to write and never finished, for it has written those keys anew; and tombstones of before
+        version `garbage`, which the store has forgotten, too.
         """
         following = exp.Window(
             this=call("LEAD", col("version", "i")),
@@ -232,21 +263,13 @@ class Delta:
         return (
             self._delete(exp.In(this=both_keys, query=old.subquery())),
             self._delete(before, exp.In(this=col("run"), query=dead.subquery())),
+            self._delete(
+                exp.EQ(this=col("kind"), expression=_text(REMOVED)),
+                exp.LTE(this=col("version"), expression=exp.Literal.number(min(keep_since, garbage))),
+            ),
         )
 
     # --- pieces --------------------------------------------------------------------------------------------------
-
-    def _state(self, until: int | None) -> exp.Select:
-        newest = exp.Window(
-            this=exp.RowNumber(),
-            partition_by=[col("pk", "i")],
-            order=exp.Order(expressions=[exp.Ordered(this=col("version", "i"), desc=True, nulls_first=False)]),
-        )
-        names = ("pk", "kind", "hash", "f", "schema", "event_time", "valid_to")
-        ranked = exp.select(*(col(name, "i") for name in names), named(newest, f"{RESERVED}rank"))
-        ranked = ranked.from_(self._committed(until).subquery("i"))
-        first = exp.EQ(this=col(f"{RESERVED}rank"), expression=exp.Literal.number(1))
-        return exp.select(*(col(name) for name in names)).from_(ranked.subquery("r")).where(first)
 
     def _committed(self, until: int | None) -> exp.Select:
         """The items that the store has taken, up to a version."""

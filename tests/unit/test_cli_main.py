@@ -243,10 +243,12 @@ def test_the_command_works_from_the_shell(tmp_path):
 def test_an_export_that_nobody_can_look_up_says_so(services, said, tmp_path, monkeypatch, capsys):
     from datetime import UTC, datetime
 
-    from featurelayer.layer import ExportReport, FeatureLayer
+    from featurelayer.exporting import ExportReport
+    from featurelayer.layer import FeatureLayer
 
     (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
-    report = ExportReport(as_of=datetime(2026, 1, 1, tzinfo=UTC), store="memory://x", views=(), services=services)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    report = ExportReport(as_of=at, store="memory://x", views=(), services=services, usd=0.0)
     monkeypatch.setattr(FeatureLayer, "export", lambda *_args, **_more: report)
     assert main(["export", "--project-dir", str(tmp_path)]) == 0
     captured = capsys.readouterr()

@@ -1,0 +1,123 @@
+"""Who is at work on a view: a note in the store that saves two exporters from doing the same work twice.
+
+Nothing depends on it. Clocks may be wrong, a holder may be frozen, the note may be lost: then rows are written twice,
+and newer wins as ever.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from featurelayer.errors import OnlineStoreError, StoreNotFound
+from featurelayer.online.base import OnlineStore
+from featurelayer.online.definitions import Lease, lease_key
+
+LEASE = timedelta(seconds=30)
+_LOOK_AGAIN = 1.0
+
+Tell = Callable[[str], None]
+"""Called with a line for the person who waits."""
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this host is still there; unknown counts as there."""
+    if os.name != "posix":
+        return True  # there, signal 0 would not ask but kill
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """What tells the time, passes it, and knows which processes of this host live. Tests have their own."""
+
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    is_alive: Callable[[int], bool] = _is_alive
+
+
+class HeldLease:
+    """Tells other exporters that this run is at work on a view. It runs out by itself when this process dies."""
+
+    def __init__(self, store: OnlineStore, sk: str, run: str, clock: Clock) -> None:
+        self._store, self._sk, self._run, self._clock = store, sk, run, clock
+        self._until, self._told = 0.0, 0
+
+    def renew(self) -> None:
+        """Say so again, when half of the time is over."""
+        now = self._clock.now()
+        if now + LEASE.total_seconds() / 2 > self._until:
+            self._until = now + LEASE.total_seconds()
+            self._write(now)
+
+    def release(self) -> None:
+        """Let the next one begin at once. A store that fails now has failed before, and the lease runs out anyway."""
+        if self._until:
+            self._until = self._clock.now()
+            with suppress(OnlineStoreError):
+                self._write(self._until)
+
+    def _write(self, now: float) -> None:
+        self._told = max(_micros(now), self._told + 1)  # the newer of two writes wins, also within a microsecond
+        lease = Lease(
+            run=self._run, until=_micros(self._until), told=self._told, host=platform.node(), process=os.getpid()
+        )
+        self._store.write([lease.item(self._sk)])
+
+
+def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, clock: Clock, tell: Tell) -> None:
+    """Wait while another run is at work on one of `views` (names by `sk`), at most as long as a lease lasts.
+
+    A holder on this host whose process is gone is not waited for.
+    """
+    began = _micros(clock.now())
+    ends: dict[str, int] = {}
+    told: set[str] = set()
+
+    def tell_once(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            tell(line)
+
+    while True:
+        now, waiting = _micros(clock.now()), False
+        for sk, lease in _leases(store, views).items():
+            if lease.run == run or lease.until <= now:
+                continue
+            who = f"{views[sk]}: export {lease.run[:8]} (process {lease.process} on {lease.host})"
+            if lease.host == platform.node() and not clock.is_alive(lease.process):
+                tell_once(f"{who} has died; taking over")
+                continue
+            end = ends.setdefault(sk, min(lease.until, began + _micros(LEASE.total_seconds())))
+            if now < end:
+                tell_once(f"{who} is at work; waiting up to {LEASE.seconds} s for it")
+                waiting = True
+            else:
+                tell_once(f"{who} is still at work; exporting beside it, which is safe and may write rows twice")
+        if not waiting:
+            return
+        clock.sleep(_LOOK_AGAIN)
+
+
+def _leases(store: OnlineStore, views: Mapping[str, str]) -> dict[str, Lease]:
+    keys = {lease_key(sk): sk for sk in views}
+    try:
+        found = store.read(list(keys), consistent=True)
+    except StoreNotFound:  # whoever makes stores by writing to them is about to
+        return {}
+    return {keys[key]: Lease.from_item(item) for key, item in found.items()}
+
+
+def _micros(seconds: float) -> int:
+    return int(seconds * 1_000_000)

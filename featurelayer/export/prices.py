@@ -1,0 +1,52 @@
+"""What an export costs and how long it takes, estimated with the figures of prices.toml or featurelayer.yml."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+TABLE = Path(__file__).with_name("prices.toml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """An estimate, in US dollars and minutes."""
+
+    usd: float
+    minutes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """US dollars per million write units, where they are known from, and how fast writing goes."""
+
+    source: str
+    million_write_units: float
+    write_units_per_second: float
+    rows_per_second: float
+
+    @classmethod
+    def of_dynamodb(cls, said: Mapping[str, Any]) -> Prices:
+        """Return the prices of DynamoDB; `said` is the checked block of featurelayer.yml and goes before the table."""
+        table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+        source = f"prices of {table['region']}, looked up {table['looked_up'].isoformat()}"
+        if said:
+            source += f"; {', '.join(said)} of featurelayer.yml"
+        return cls(source=source, **{name: float(said.get(name, number)) for name, number in table["export"].items()})
+
+    @classmethod
+    def free(cls, said: Mapping[str, Any]) -> Prices:
+        """Return the same for a store that nobody bills."""
+        return replace(
+            cls.of_dynamodb(said), source="this store costs nothing", million_write_units=0.0,
+            write_units_per_second=math.inf,
+        )  # fmt: skip
+
+    def cost(self, *, rows: int, units: int) -> Cost:
+        """Return what writing so many rows and write units takes."""
+        seconds = max(units / self.write_units_per_second, rows / self.rows_per_second)
+        return Cost(usd=units * self.million_write_units / 1_000_000, minutes=seconds / 60)
