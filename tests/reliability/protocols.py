@@ -8,9 +8,10 @@ from typing import Any
 from featurelayer.online import Item, MemoryStore, Written
 from featurelayer.online.base import ItemKey
 from featurelayer.online.codec import to_microseconds
-from featurelayer.online.definitions import VIEWS, ViewCommit, commit_key, view_schema, view_sk
+from featurelayer.online.definitions import VIEWS, ViewCommit, view_schema, view_sk
 from tests.reliability.simulation import point
-from tests.reliability.trials import Stage, Taken, Trial, memory_stage
+from tests.reliability.stages import Stage, memory_stage
+from tests.reliability.trials import Taken, Trial
 from tests.reliability.warehouse import RememberedDelta
 
 
@@ -95,8 +96,9 @@ class NaiveTrial(Trial):
         now, sk = self.view(), view_sk(self.view())
         clock = to_microseconds(self.stage.warehouse.now())
         rows = self.snapshot(clock)
-        version = max(clock, *self.taken, 0, 0) if clock in self.taken else clock
-        version += version in self.taken
+        version = clock
+        while version in self.taken:
+            version += 1
         self.taken[version] = Taken(name, clock, rows, now)
         schema = view_schema(now)
         last = {} if full else self.remembered
@@ -129,4 +131,3 @@ PROTOCOLS: dict[str, Callable[[], Stage]] = {
     "without intents": lambda: memory_stage(delta=WithoutIntents),
     "without a conditional commit": lambda: memory_stage(WithoutConditionalCommit()),
 }
-_ = commit_key

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
+from uuid import uuid4
 
 from sqlglot import exp
 
@@ -24,12 +25,13 @@ from featurelayer.errors import FeatureLayerError
 from featurelayer.export import Exporter, Snapshot, Tables
 from featurelayer.export.lease import Clock
 from featurelayer.model import FeatureView
-from featurelayer.online import Item, MemoryStore, OnlineStore
+from featurelayer.online import Item
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewCommit, commit_key, view_schema, view_sk
 from tests.online_cases import feature, view
 from tests.reliability.simulation import CUT, GO, KILL, REFUSE, Actor, Choices, Lock, SimulatedTime, WatchedStore, actor, point
-from tests.reliability.warehouse import QuickLedger, RememberedDelta, SqliteWarehouse, dialect
+from tests.reliability.stages import Stage
+from tests.reliability.warehouse import dialect
 
 START = to_microseconds(datetime(2026, 11, 1, 12, tzinfo=UTC))
 SECOND, HOUR, DAY = 1_000_000, 3_600_000_000, 86_400_000_000
@@ -60,34 +62,6 @@ class Taken:
     finished: bool = False
 
 
-@dataclass(slots=True)
-class Stage:
-    """What trials share: a store, a warehouse, and which protocol is put to the test.
-
-    `wipe` empties the store, `collect` deletes what is garbage at a time and returns its keys.
-    """
-
-    store: OnlineStore
-    wipe: Callable[[], None]
-    collect: Callable[[int], None]
-    warehouse: Any = field(default_factory=SqliteWarehouse)
-    delta: Any = RememberedDelta
-    fresh_names: bool = False
-    trials: int = 0
-    points: dict[str, int] = field(default_factory=dict)
-    happened: dict[str, int] = field(default_factory=dict)
-
-
-def memory_stage(store: MemoryStore | None = None, **more: Any) -> Stage:
-    store = store or MemoryStore()
-
-    def collect(second: int) -> None:
-        for key in [key for key, item in store._items.items() if item.ttl is not None and item.ttl < second]:
-            del store._items[key]
-
-    return Stage(store=store, wipe=store._items.clear, collect=collect, **more)
-
-
 class Trial:
     """One history, as the choices have it. `run` raises Broken; `told` is what happened until then."""
 
@@ -97,10 +71,10 @@ class Trial:
         self.time = SimulatedTime(lambda: self.now)
         self.store = WatchedStore(stage.store, choices, self.look)
         stage.trials += 1
-        name = f"legs_{stage.trials}" if stage.fresh_names else "legs"
+        own = f"{uuid4().hex[:8]}_" if stage.fresh_names else ""
+        self.name, self.tails = f"legs{own and '_'}{own}"[:13], f"N{own}"
         self.ttl_days: int | None = (1, None, 30)[choices.below(3)]
         self.columns = 1
-        self.name = name
         self.source: dict[str, Row] = {}
         self.taken: dict[int, Taken] = {}
         self.actors: list[Actor] = []
@@ -108,7 +82,8 @@ class Trial:
         self.lock = Lock()
         self.last: dict[str, Item] = {}
         self.committed: int | None = None
-        self.refused: set[str] = set()
+        self.buried: dict[str, int] = {}
+        self.gone_since: dict[str, int] = {}
         self.lost = 0
         self.runs = 0
 
@@ -186,8 +161,8 @@ class Trial:
 
     def _mutate(self) -> None:
         pk = self._pk(self.choices.below(KEYS))
-        kind = self.choices.below(6)
-        if kind == 5 and pk in self.source:
+        kind = self.choices.below(7)
+        if kind >= 5 and pk in self.source:
             del self.source[pk]
             self._tell("delete", f"source: {pk} is deleted")
             return
@@ -254,27 +229,24 @@ class Trial:
     def export(self, name: str, *, full: bool = False) -> str:
         exporter = Exporter(self.connect, self.store, TABLES, clock=Clock(now=self.time.time, sleep=self._sleep))
         exporter._run = f"{name}, trial {self.stage.trials}"
-        if actor() is not None and self.choices.below(2):
+        if actor() is not None and self.choices.once_in(5):
             exporter.wait({self.name: self.view()})
         point("before the intent")
-        if True:
-            with exporter.transaction() as warehouse:
-                now = self.view()
-                as_of = to_microseconds(warehouse.now())
-                rows = {pk: row for pk, row in self.source.items() if row[1] <= as_of}
-                columns = self.columns
-                rows = {pk: (_encoded(value, columns), event) for pk, (value, event) in rows.items()}
+        with exporter.transaction() as warehouse:
+            now = self.view()
+            as_of = to_microseconds(warehouse.now())
+            rows = self.snapshot(as_of)
 
-                def encoded(into: Any, _folder: Any) -> tuple[exp.Expression, int]:
-                    into.fill([(pk, f, event, None) for pk, (f, event) in rows.items()])
-                    return exp.Table(this=exp.to_identifier("source", quoted=True)), 0
+            def encoded(into: Any, _folder: Any) -> tuple[exp.Expression, int]:
+                into.fill([(pk, f, event, None) for pk, (f, event) in rows.items()])
+                return exp.Table(this=exp.to_identifier("source", quoted=True)), 0
 
-                intent = exporter.intend(
-                    warehouse, Snapshot(view=now, as_of=from_microseconds(as_of), rows=encoded), full=full
-                )
-                self.taken[intent.row.version] = Taken(name, as_of, rows, now)
-                point("the intent's transaction")
-            self._say(f"{name} means to write as version {_time(intent.row.version)}: { {kind: size.keys for kind, size in intent.sizes.items()} }")
+            intent = exporter.intend(
+                warehouse, Snapshot(view=now, as_of=from_microseconds(as_of), rows=encoded), full=full
+            )
+            self.taken[intent.row.version] = Taken(name, as_of, rows, now)
+            point("the intent's transaction")
+        self._say(f"{name} means to write as version {_time(intent.row.version)}: { {kind: size.keys for kind, size in intent.sizes.items()} }")
         point("after the intent")
         done = exporter.finish(intent)
         if not done.superseded:
@@ -282,6 +254,10 @@ class Trial:
         return f"{done.written} written, {done.tombstones} removed, {done.refused} refused" + (
             ", superseded" if done.superseded else ""
         )
+
+    def snapshot(self, as_of: int) -> dict[str, Row]:
+        """Return the rows of the source as they are sent, without those that are later than the clock says."""
+        return {pk: (self._f(value), event) for pk, (value, event) in self.source.items() if event <= as_of}
 
     @contextmanager
     def connect(self, writable: bool) -> Iterator[Any]:
@@ -325,14 +301,21 @@ class Trial:
 
     def _compare(self, pk: str, before: Item | None, item: Item | None, collected: bool) -> None:
         if item is None:
-            if before is not None and not (collected and before.ttl is not None):
-                raise Broken(f"{pk} vanished: a reader finds nothing")
+            if before is not None and collected and before.ttl is not None:
+                if before.deleted:
+                    self.buried[pk] = before.version
+            elif before is not None:
+                self._removed(pk, before)
             return
+        if not item.streamed and item.version < self.gone_since.get(pk, 0):
+            raise Broken(f"{pk} came back from {self._whose(item)}, after a newer run had removed it")
         if before is not None and not before.streamed and not item.streamed and item.version < before.version:
             raise Broken(f"{pk} went back from {self._whose(before)} to {self._whose(item)}")
         if item.streamed:
             return
         taken = self.taken.get(item.version)
+        if taken is None and item.deleted and item.version - 1 in self.taken:
+            return  # withdrawn by a run that was overtaken
         if taken is None:
             raise Broken(f"{pk} bears the version of no run")
         row = taken.rows.get(pk)
@@ -342,16 +325,24 @@ class Trial:
         elif row is None or (item.f, item.event_time) != row or item.schema != view_schema(taken.view).fingerprint:
             raise Broken(f"{pk} is {item.f} at {_time(item.event_time or 0)}, which {taken.name} did not have")
 
+    def _removed(self, pk: str, before: Item) -> None:
+        """Whoever deletes instead of writing a tombstone must be a newer run, in whose snapshot the key is gone."""
+        without = [version for version, taken in self.taken.items() if version > before.version and pk not in taken.rows]
+        if not without:
+            raise Broken(f"{pk} vanished: a reader finds nothing")
+        self.gone_since[pk] = min(without)
+
     def _complete(self, pk: str, version: int, item: Item | None) -> None:
         taken = self.taken[version]
         row = taken.rows.get(pk)
-        if item is not None and (item.streamed or item.version > version):
+        newer = item is not None and (item.streamed or item.version > version)
+        if newer or (item is None and self.gone_since.get(pk, 0) > version):
             return
         if row is None:
             if item is not None and not item.deleted and not self._expired(item, taken):
                 raise Broken(f"{pk} is {item.f} by {self._whose(item)}; in {taken.name}, committed since, it is gone")
         elif item is None:
-            if not self._garbage(taken, row):
+            if not self._garbage(taken, row) and self.buried.get(pk, 0) <= version:
                 raise Broken(f"{pk} is not found; {taken.name}, committed, has it")
         elif item.deleted:
             raise Broken(f"{pk} is gone; {taken.name}, committed, has it")
@@ -397,7 +388,7 @@ class Trial:
     def _agree(self) -> None:
         """The ledger tells of the runs as they were, and knows what the store holds."""
         with self.connect(False) as warehouse:
-            rows = self.ledger(warehouse).rows(self.view().id)
+            rows = self.stage.ledger(warehouse, TABLES).rows(self.view().id)
         finished = {row.version: row for row in rows if row.finished_at is not None}
         if max(finished, default=None) != self.committed:
             raise Broken(f"the newest run that the ledger says has finished is not the store's")
@@ -407,18 +398,13 @@ class Trial:
 
     # --- pieces --------------------------------------------------------------------------------------------------
 
-    def ledger(self, warehouse: Any) -> Any:
-        import featurelayer.export.run as run
-
-        return run.Ledger(warehouse, TABLES)
-
     def view(self) -> FeatureView:
         names = [feature(f"f{number}", "int64") for number in range(self.columns)]
         ttl = None if self.ttl_days is None else timedelta(days=self.ttl_days)
         return view(self.name, *names, event_time="landed_at", ttl=ttl, online=True)
 
     def _pk(self, number: int) -> str:
-        return f'plane["N{number}"]'
+        return f'plane["{self.tails}{number}"]'
 
     def _f(self, value: str) -> str:
         return _encoded(value, self.columns)
@@ -448,9 +434,8 @@ class Trial:
     @contextmanager
     def _patched(self) -> Iterator[None]:
         """Let the exporter's modules see the simulation's clocks and warehouse, wherever they name them."""
-        names = {"time": self.time, "datetime": self.time, "Delta": self.stage.delta, "dialect": dialect, "_ROWS_PER_WRITE": 2}
-        if self.stage.warehouse.dialect == "sqlite":
-            names["Ledger"] = QuickLedger
+        names = {"time": self.time, "datetime": self.time, "Delta": self.stage.delta, "Ledger": self.stage.ledger,
+                 "dialect": dialect, "_ROWS_PER_WRITE": 2}
         with ExitStack() as stack:
             for module in _MODULES:
                 mine = {name: it for name, it in names.items() if hasattr(module, name)}
@@ -487,7 +472,7 @@ class Failure:
 
 def attempt(stage: Stage, choices: Choices) -> tuple[str | None, Trial]:
     """Run a trial; return what broke, if anything did."""
-    trial = Trial(stage, choices)
+    trial = (stage.trial or Trial)(stage, choices)
     try:
         trial.run()
     except Broken as broken:
