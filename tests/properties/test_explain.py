@@ -58,8 +58,9 @@ def crowded(draw: st.DrawFn, mode: Mode) -> tuple[Case, int]:
         if view.relation_name in relations:
             continue
         rows = rows_of(case.rows[view.id]) if view.static else draw(many_rows(view, keys))
-        known: dict[str, int] = {}
-        rows = [row | {NUMBER.name: known.setdefault(repr(plain(row)), len(known))} for row in rows]
+        known: dict[tuple[Any, ...], int] = {}
+        same = [tuple(oracle.comparable(row[name]) for name, _ in view.columns) for row in rows]
+        rows = [row | {NUMBER.name: known.setdefault(each, len(known))} for row, each in zip(rows, same, strict=True)]
         relations[view.relation_name] = make_table((*view.columns, (NUMBER.name, NUMBER.dtype)), rows)
     times = case.labels.schema.field("t").type
     kind = "date" if times == pa.date32() else "timestamptz" if times.tz else "timestamp"
@@ -143,15 +144,26 @@ class Judge:
         shown = explained.candidates
         assert plain(explained.keys) == plain(self.key)
         assert explained.rows == len(self.mine)
-        assert len(shown) == min(most, len(self.mine)) or explained.newer_left_out or explained.older_left_out
-        assert len(shown) + explained.newer_left_out + explained.older_left_out == len(self.mine)
-        assert len(shown) <= most
+        assert len(shown) == min(most, len(self.mine))
         times = [oracle.utc(candidate.event_time) for candidate in shown]
         assert times == sorted(times, key=oracle.comparable, reverse=True)
+        middle = self.event(self.winner) if self.winner is not None else self.at
+        all_newer, all_others = self.sides([self.event(row) for row in self.mine], middle)
+        newer, others = self.sides(times, middle)
+        assert newer == all_newer[: len(newer)]
+        assert others == all_others[: len(others)]
+        assert explained.newer_left_out == len(all_newer) - len(newer)
+        assert explained.older_left_out == len(all_others) - len(others)
         counts = [candidate.outcome for candidate in shown]
         assert sum(outcome in (Outcome.WON, Outcome.EXPIRED, Outcome.ENDED) for outcome in counts) <= 1
         for candidate in shown:
             self.verdict_of(candidate)
+
+    def sides(self, times: list[datetime | None], middle: datetime | None) -> tuple[list[Any], list[Any]]:
+        """The times after the middle, and the others, nearest first."""
+        newer = [time for time in times if time is not None and middle is not None and time > middle]
+        others = [time for time in times if time is None or middle is None or time <= middle]
+        return sorted(newer), sorted(others, key=oracle.comparable, reverse=True)
 
     def verdict_of(self, candidate: Candidate) -> None:
         row = self.by_id[candidate.values["id"]]
