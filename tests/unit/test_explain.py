@@ -205,6 +205,9 @@ def test_the_nearest_rows_are_shown_and_the_others_counted(engine: DuckDBEngine)
     found = explained(engine, *rows, most=5, at=NOON - 50 * HOUR)
     assert [candidate.values["x"] for candidate in found.candidates] == [-46.0, -47.0, -48.0, -49.0, -50.0]
     assert (found.newer_left_out, found.older_left_out) == (145, 0)
+    found = explained(engine, *rows, most=3, at=NOON - 51 * HOUR)
+    assert [candidate.values["x"] for candidate in found.candidates] == [-48.0, -49.0, -50.0]
+    assert (found.winner, found.newer_left_out, found.older_left_out) == (None, 147, 0)
     found = explained(engine, *rows, most=5, at=NOON + 99 * HOUR)
     assert [candidate.values["x"] for candidate in found.candidates] == [99.0, 98.0, 97.0, 96.0, 95.0]
 
