@@ -21,7 +21,7 @@ from sqlglot import exp
 
 import featurelayer.export
 
-from featurelayer.errors import FeatureLayerError
+from featurelayer.errors import FeatureLayerError, WarehouseError
 from featurelayer.export import Exporter, Snapshot, Tables
 from featurelayer.export.lease import Clock
 from featurelayer.model import FeatureView
@@ -84,7 +84,8 @@ class Trial:
         self.committed: int | None = None
         self.buried: dict[str, int] = {}
         self.gone_since: dict[str, int] = {}
-        self.lost = 0
+        # Versions of runs that were under way when the warehouse was rebuilt, which knows nothing of them any more.
+        self.forgotten: set[int] = set()
         self.runs = 0
 
     # --- the course ----------------------------------------------------------------------------------------------
@@ -150,7 +151,8 @@ class Trial:
             case 7:
                 if self.lock.holder is None and self.choices.below(2):
                     self._forget_warehouse()
-                    self.lost += 1
+                    alive = {each.name for each in self.actors}
+                    self.forgotten |= {version for version, taken in self.taken.items() if taken.name in alive}
                     self._tell("warehouse rebuilt", "the warehouse is rebuilt: it remembers no export")
             case 8:
                 self.columns = 1 + self.choices.below(3)
@@ -200,7 +202,8 @@ class Trial:
 
     def _ended(self, who: Actor) -> None:
         if isinstance(who.error, FeatureLayerError):
-            self._tell("failed loudly", f"{who.name} failed: {str(who.error).splitlines()[0]}")
+            said = "the warehouse" if isinstance(who.error, WarehouseError) else str(who.error).splitlines()[0]
+            self._tell("failed loudly", f"{who.name} failed: {said}")
         elif who.error is not None:
             if isinstance(who.error, Broken):
                 raise who.error
@@ -246,7 +249,8 @@ class Trial:
             )
             self.taken[intent.row.version] = Taken(name, as_of, rows, now)
             point("the intent's transaction")
-        self._say(f"{name} means to write as version {_time(intent.row.version)}: { {kind: size.keys for kind, size in intent.sizes.items()} }")
+        sizes = ", ".join(f"{size.keys} {kind}" for kind, size in sorted(intent.sizes.items()))
+        self._say(f"{name} means to write as version {_time(intent.row.version)}: {sizes or 'nothing'}")
         point("after the intent")
         done = exporter.finish(intent)
         if not done.superseded:
@@ -339,7 +343,9 @@ class Trial:
         if newer or (item is None and self.gone_since.get(pk, 0) > version):
             return
         if row is None:
-            if item is not None and not item.deleted and not self._expired(item, taken):
+            if item is None or item.deleted or item.version in self.forgotten:
+                return
+            if not self._expired(item, taken):
                 raise Broken(f"{pk} is {item.f} by {self._whose(item)}; in {taken.name}, committed since, it is gone")
         elif item is None:
             if not self._garbage(taken, row) and self.buried.get(pk, 0) <= version:
@@ -360,7 +366,12 @@ class Trial:
         return ttl is not None and row[1] < self.now - ttl // timedelta(microseconds=1)
 
     def end(self) -> None:
-        """Recover by one undisturbed run; wake whoever sleeps; recover again. The store is the newest run's each time."""
+        """Recover by one undisturbed run; wake whoever sleeps; recover again. The store is the newest run's each time.
+
+        The exception: a run that was frozen in the middle of a batch while the warehouse was rebuilt and a newer run
+        finished may bring keys back. It takes them away as soon as it sees that it was overtaken; if it is killed before,
+        the next full export does.
+        """
         while self.lock.holder is not None:
             self._step(self.lock.holder, GO)
         sleepers = [each for each in self.actors if each.at != "start"]
@@ -370,12 +381,15 @@ class Trial:
             while not sleeper.done:
                 self._step(sleeper, GO)
             self._newest()
-        self._recover("the second recovery")
+        rebuilt = bool(self.forgotten)
+        self._recover("the second recovery", full=rebuilt)
+        self.forgotten.clear()
+        self._newest()
         self._agree()
 
-    def _recover(self, name: str) -> None:
+    def _recover(self, name: str, *, full: bool = False) -> None:
         self.now += SECOND
-        self._tell("", f"{name}: {self.export(name)}")
+        self._say(f"{name}: {self.export(name, full=full)}")
         self._newest()
 
     def _newest(self) -> None:

@@ -1,0 +1,15 @@
+"""Thousands of histories on the memory store: `FEATURELAYER_EXAMPLES=10` runs more than ten thousand, with test_sqlite."""
+
+import pytest
+
+from tests.profiles import examples
+from tests.reliability.checks import hold
+from tests.reliability.stages import memory_stage
+
+CHUNKS = 10
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_nothing_is_lost_whatever_happens(chunk):
+    each = examples(55)
+    hold(memory_stage(), range(chunk * each, (chunk + 1) * each))

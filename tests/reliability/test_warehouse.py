@@ -1,0 +1,23 @@
+"""The trials' fast warehouse does what DuckDB does: the same histories, told in the same words."""
+
+import pytest
+
+from tests.profiles import examples
+from tests.reliability.simulation import Choices
+from tests.reliability.stages import memory_stage
+from tests.reliability.trials import attempt
+from tests.reliability.warehouse import SimulatedDuckDB
+
+CHUNKS = 4
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_histories_are_the_same_with_duckdb(chunk):
+    duckdb = memory_stage().use_duckdb(SimulatedDuckDB())
+    quick = memory_stage()
+    for seed in range(2_000_000 + chunk, 2_000_000 + chunk + CHUNKS * examples(5), CHUNKS):
+        broken, trial = attempt(duckdb, Choices(seed))
+        quickly_broken, quick_trial = attempt(quick, Choices(seed))
+        assert (broken, trial.told) == (quickly_broken, quick_trial.told) == (None, trial.told)
+        assert duckdb.store._items == quick.store._items
+    duckdb.warehouse.close()
