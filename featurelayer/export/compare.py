@@ -118,13 +118,14 @@ def compared(
         warehouse.execute(delta.now(rows, _common(view)))
         _refuse_twins(warehouse.rows(delta.twins()), view)
         entities, source_time = warehouse.rows(delta.extent())[0]
-        if known.trusted:
+        trusted = known.trusted and not full  # a full export takes nobody's word for what is there
+        if trusted:
             warehouse.execute(delta.state())
         else:
             _ask_the_store(warehouse, store, delta, view_sk(view), Path(folder))
         warehouse.execute(delta.doubt())
         # The warehouse will not remember what it has been told of now, so that goes as well which has merely expired.
-        alive_since = _alive_since(view, snapshot.as_of) if known.trusted else None
+        alive_since = _alive_since(view, snapshot.as_of) if trusted else None
         warehouse.execute(delta.changed(full=full, alive_since=alive_since, moved=_moved(known, view, int(entities))))
         yield Compared(
             view=view, delta=delta, source=rows, known=known, as_of=snapshot.as_of, entities=int(entities),

@@ -12,6 +12,8 @@ def hold(stage: Stage, seeds: Sequence[int], options: str = "") -> None:
     """Fail with the first seed that breaks, by the shortest course that breaks it."""
     broken = run_trials(stage, seeds)
     if broken:
-        seed, message = broken[0]
+        seed, _ = broken[0]
         more = "\n".join(f"seed {seed}: {message}" for seed, message in broken[1:6])
-        pytest.fail(f"{len(broken)} of {len(seeds)} trials broke\n{shortest(stage, seed)} {options}\n{more}", pytrace=False)
+        pytest.fail(
+            f"{len(broken)} of {len(seeds)} trials broke\n{shortest(stage, seed)} {options}\n{more}", pytrace=False
+        )

@@ -11,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from featurelayer.cli import export as _export  # noqa: F401 (imported once for all children)
 from featurelayer.__main__ import main
+from featurelayer.cli import export as _export  # noqa: F401 (imported once for all children)
 
 
 def serve() -> None:

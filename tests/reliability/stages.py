@@ -19,8 +19,9 @@ from tests.reliability.warehouse import QuickLedger, RememberedDelta, SimulatedD
 class Stage:
     """Where trials take place, one after the other.
 
-    `wipe` empties the store, `collect` deletes what is garbage at a second. With `fresh_names` each trial has a view and
-    keys of its own instead. `points` counts what exporters were about to do when they were stepped, `happened` the rest.
+    `wipe` empties the store, `collect` deletes what is garbage at a second. With `fresh_names` each trial has a view
+    and keys of its own instead. `points` counts what exporters were about to do when they were stepped, `happened`
+    the rest.
     """
 
     store: OnlineStore

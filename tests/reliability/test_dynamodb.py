@@ -15,7 +15,11 @@ CHUNKS = 4
 @pytest.fixture(scope="module")
 def table(dynamodb_local_endpoint):
     store = DynamoDBStore(
-        f"reliability-{uuid4().hex[:8]}", region="eu-west-1", endpoint_url=dynamodb_local_endpoint, timeout=10, threads=4
+        f"reliability-{uuid4().hex[:8]}",
+        region="eu-west-1",
+        endpoint_url=dynamodb_local_endpoint,
+        timeout=10,
+        threads=4,
     )
     store.create()
     yield store
@@ -24,5 +28,5 @@ def table(dynamodb_local_endpoint):
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_nothing_is_lost_whatever_happens(chunk, table):
-    each = examples(8)
+    each = examples(6)
     hold(dynamodb_stage(table), range(3_000_000 + chunk * each, 3_000_000 + (chunk + 1) * each))

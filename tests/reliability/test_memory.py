@@ -1,4 +1,4 @@
-"""Thousands of histories on the memory store: `FEATURELAYER_EXAMPLES=10` runs more than ten thousand, with test_sqlite."""
+"""Thousands of histories on the memory store: `FEATURELAYER_EXAMPLES=10` runs 10,500 with test_sqlite."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Real processes: `featurelayer export` of a DuckDB file into a SQLite file, killed with SIGKILL and frozen with SIGSTOP.
+"""Real processes: `featurelayer export` of a DuckDB file into a SQLite file, killed by SIGKILL, frozen by SIGSTOP.
 
 Where it is hit is found by looking into the store, so nothing in the exporter knows of the tests.
 """
@@ -72,7 +72,9 @@ class Exports:
                 f"WHERE hash(tailnum || '{other}') % {one} = 0"
             )
             connection.execute(f"DELETE FROM legs WHERE hash(tailnum || '{other}') % 11 = 5 AND tailnum > 'N2'")
-            connection.execute(f"INSERT INTO legs SELECT 'P{other}-' || i, TIMESTAMP '2024-06-01', i FROM range(50) t(i)")
+            connection.execute(
+                f"INSERT INTO legs SELECT 'P{other}-' || i, TIMESTAMP '2024-06-01', i FROM range(50) t(i)"
+            )
 
     def source(self) -> dict[str, str]:
         with duckdb.connect(str(self.root / "db.duckdb"), read_only=True) as connection:
@@ -90,7 +92,12 @@ class Exports:
             committed = _version(connection, "commit")
             (written,) = connection.execute("SELECT count(*) FROM items WHERE sk = ? AND v = ?", (SK, begun)).fetchone()
         new = begun > before
-        return {"begun": new, "some": new and written > 0, "most": new and written > 2_000, "committed": committed > before}
+        return {
+            "begun": new,
+            "some": new and written > 0,
+            "most": new and written > 2_000,
+            "committed": committed > before,
+        }
 
     def version(self) -> int:
         with sqlite3.connect(self.path) as connection:
@@ -136,7 +143,7 @@ def _version(connection: sqlite3.Connection, name: str) -> int:
 
 
 class Reader:
-    """Reads some keys that always are in the source, again and again: each is there, and of no older run than before."""
+    """Reads keys that always are in the source, again and again: each is there, of no older run than before."""
 
     def __init__(self, path: Path) -> None:
         self._store = SqliteStore(path)

@@ -35,11 +35,14 @@ def test_a_failure_comes_with_a_short_course_that_breaks_again():
 def test_every_step_of_the_protocol_is_met_by_every_fault():
     stage = memory_stage()
     assert run_trials(stage, range(5_000_000, 5_000_150)) == []
-    steps = ("before the intent", "the intent's transaction", "after the intent", "write lease", "write begun and schema",
-             "connect to the warehouse", "read commit", "write values", "middle of a batch", "write commit",
-             "connect to the warehouse to write")  # fmt: skip
+    steps = (
+        "before the intent", "the intent's transaction", "after the intent", "write lease", "write begun and schema",
+        "connect to the warehouse", "read commit", "write values", "middle of a batch", "write commit",
+        "connect to the warehouse to write",
+    )  # fmt: skip
     killed = {step for step in steps if stage.happened.get(f"kill at: {step}")}
     assert killed >= set(steps) - {"middle of a batch"}
-    for what in ("sleeps", "wakes late", "wakes after the recovery", "warehouse rebuilt", "streamed", "garbage collected",
-                 "schema changed", "ttl changed", "older correction", "delete", "time passes", "failed loudly"):  # fmt: skip
+    for what in ("sleeps", "wakes late", "wakes after the recovery", "warehouse rebuilt", "streamed",
+                 "garbage collected", "schema changed", "ttl changed", "older correction", "delete", "time passes",
+                 "failed loudly"):  # fmt: skip
         assert stage.happened.get(what), what

@@ -6,7 +6,7 @@ that the runs took. See `Trial.look` for what must hold at every moment and `Tri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,6 @@ from uuid import uuid4
 from sqlglot import exp
 
 import featurelayer.export
-
 from featurelayer.errors import FeatureLayerError, WarehouseError
 from featurelayer.export import Exporter, Snapshot, Tables
 from featurelayer.export.lease import Clock
@@ -29,7 +28,19 @@ from featurelayer.online import Item
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewCommit, commit_key, view_schema, view_sk
 from tests.online_cases import feature, view
-from tests.reliability.simulation import CUT, GO, KILL, REFUSE, Actor, Choices, Lock, SimulatedTime, WatchedStore, actor, point
+from tests.reliability.simulation import (
+    CUT,
+    GO,
+    KILL,
+    REFUSE,
+    Actor,
+    Choices,
+    Lock,
+    SimulatedTime,
+    WatchedStore,
+    actor,
+    point,
+)
 from tests.reliability.stages import Stage
 from tests.reliability.warehouse import dialect
 
@@ -224,7 +235,9 @@ class Trial:
         item = Item(pk=pk, sk=view_sk(now), version=self.now, event_time=event, f=self._f(str(self.values)),
                     schema=view_schema(now).fingerprint, streamed=True)  # fmt: skip
         done = self.stage.store.write([item])
-        self._tell("streamed", f"{pk} = {self.values} at {_time(event)} is streamed" + (", refused" if done.lost else ""))
+        self._tell(
+            "streamed", f"{pk} = {self.values} at {_time(event)} is streamed" + (", refused" if done.lost else "")
+        )
         self.look()
 
     # --- one export ----------------------------------------------------------------------------------------------
@@ -331,7 +344,9 @@ class Trial:
 
     def _removed(self, pk: str, before: Item) -> None:
         """Whoever deletes instead of writing a tombstone must be a newer run, in whose snapshot the key is gone."""
-        without = [version for version, taken in self.taken.items() if version > before.version and pk not in taken.rows]
+        without = [
+            version for version, taken in self.taken.items() if version > before.version and pk not in taken.rows
+        ]
         if not without:
             raise Broken(f"{pk} vanished: a reader finds nothing")
         self.gone_since[pk] = min(without)
@@ -369,8 +384,8 @@ class Trial:
         """Recover by one undisturbed run; wake whoever sleeps; recover again. The store is the newest run's each time.
 
         The exception: a run that was frozen in the middle of a batch while the warehouse was rebuilt and a newer run
-        finished may bring keys back. It takes them away as soon as it sees that it was overtaken; if it is killed before,
-        the next full export does.
+        finished may bring keys back. It takes them away as soon as it sees that it was overtaken; if it is killed
+        before, the next full export does.
         """
         while self.lock.holder is not None:
             self._step(self.lock.holder, GO)
@@ -405,7 +420,7 @@ class Trial:
             rows = self.stage.ledger(warehouse, TABLES).rows(self.view().id)
         finished = {row.version: row for row in rows if row.finished_at is not None}
         if max(finished, default=None) != self.committed:
-            raise Broken(f"the newest run that the ledger says has finished is not the store's")
+            raise Broken("the newest run that the ledger says has finished is not the store's")
         for version, row in finished.items():
             if to_microseconds(row.as_of) != self.taken[version].as_of:
                 raise Broken(f"the ledger has another time for {self.taken[version].name}")
@@ -448,8 +463,14 @@ class Trial:
     @contextmanager
     def _patched(self) -> Iterator[None]:
         """Let the exporter's modules see the simulation's clocks and warehouse, wherever they name them."""
-        names = {"time": self.time, "datetime": self.time, "Delta": self.stage.delta, "Ledger": self.stage.ledger,
-                 "dialect": dialect, "_ROWS_PER_WRITE": 2}
+        names = {
+            "time": self.time,
+            "datetime": self.time,
+            "Delta": self.stage.delta,
+            "Ledger": self.stage.ledger,
+            "dialect": dialect,
+            "_ROWS_PER_WRITE": 2,
+        }
         with ExitStack() as stack:
             for module in _MODULES:
                 mine = {name: it for name, it in names.items() if hasattr(module, name)}

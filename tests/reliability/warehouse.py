@@ -22,7 +22,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurelayer.errors import WarehouseError
-
 from featurelayer.export import Ledger, Tables
 from featurelayer.export.ledger import LEDGER, LedgerRow
 from featurelayer.sql.delta import ITEMS, Delta, Log
@@ -55,7 +54,9 @@ class SqliteWarehouse:
     dialect = "sqlite"
 
     def __init__(self) -> None:
-        self.database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=900)
+        self.database = sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False, cached_statements=900
+        )
         self.database.create_function(
             "md5", 1, lambda text: None if text is None else hashlib.md5(text.encode()).hexdigest()
         )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from featurelayer.errors import CodecError, PlanError, UnknownNameError
+from featurelayer.errors import CodecError, PlanError, UnknownNameError, WarehouseError
 from featurelayer.export import Ledger, ViewExport, publish_services
 from featurelayer.online import FeatureClient, Item, MemoryStore, Written
 from featurelayer.online.definitions import ViewCommit, commit_key, view_schema, view_sk
@@ -413,3 +413,60 @@ def test_an_older_event_that_is_the_newest_again_replaces_what_is_gone_upstream(
     assert counts(export(store, older, as_of=T + HOUR)) == (1, 1, 0, 0)
     assert contents(store, "N1", "N2") == ["[0.5,0]", "[2.0,2]"]
     assert counts(export(store, older, as_of=T + 2 * HOUR)) == (0, 2, 0, 0)
+
+
+def test_a_rebuilt_warehouse_uses_no_version_that_a_run_it_has_forgotten_began_with():
+    """The one before had a clock that was a day ahead, and was killed: its values must not win for a day."""
+    store = Dying()
+    export(store, [("N2", T, 1.0, 1)])
+    store.left = 1  # N1 is written, the tombstone of N2 is not
+    with pytest.raises(Interrupted):
+        export(store, [("N1", T, 1.0, 1)], as_of=T + DAY)
+    forget(store)
+    store.left = 10**9
+    assert counts(export(store, [("N1", T, 2.0, 2), ("N2", T, 2.0, 2)], as_of=T + HOUR)) == (2, 0, 0, 0)
+    assert contents(store, "N1", "N2") == ["[2.0,2]", "[2.0,2]"]
+
+
+def test_a_run_that_the_warehouse_has_forgotten_does_not_commit():
+    store = MemoryStore()
+    exporter, intent = begun(store, [("N1", T, 1.0, 1)])
+    forget(store)
+    export(store, [], as_of=T - HOUR)  # the new warehouse has tables, and nothing of that run
+    with pytest.raises(WarehouseError, match="plane_legs: the warehouse no longer knows of this export"):
+        exporter.finish(intent)
+    assert contents(store, "N1") == [None]
+
+
+def test_what_was_written_after_being_overtaken_is_taken_back():
+    """Frozen in a batch while the warehouse was rebuilt: nobody else knows of the keys that it brings back."""
+    store = Interrupting()
+
+    def rebuilt() -> None:
+        forget(store)
+        export(store, [("N1", T, 2.0, 2)], as_of=T + HOUR)
+
+    store.then = rebuilt
+    done = export(store, [("N1", T, 1.0, 1), ("N2", T, 1.0, 1)])
+    assert done.superseded
+    assert contents(store, "N1", "N2") == ["[2.0,2]", "gone"]
+
+
+def test_after_a_rebuild_what_has_expired_and_is_gone_gets_a_tombstone():
+    """The warehouse will not remember the key, so that a longer TTL could bring it back."""
+    store = MemoryStore()
+    export(store, [("old", T - DAY, 1.0, 1), ("N1", T, 1.0, 1)])
+    forget(store)
+    assert counts(export(store, [("N1", T, 1.0, 1)], as_of=T + HOUR)) == (1, 0, 0, 1)
+    assert contents(store, "old") == ["gone"]
+
+
+def test_a_full_export_asks_the_store_for_its_keys():
+    store = MemoryStore()
+    export(store, [("N1", T, 1.0, 1)])
+    unknown = Item(pk='plane["N9"]', sk=SK, version=micros(T), event_time=micros(T), f="[9.0,9]",
+                   schema=view_schema(PLANE_LEGS).fingerprint)  # fmt: skip
+    store.write([unknown])
+    assert counts(export(store, [("N1", T, 1.0, 1)], as_of=T + HOUR)) == (0, 1, 0, 0)
+    assert counts(export(store, [("N1", T, 1.0, 1)], as_of=T + 2 * HOUR, full=True)) == (1, 0, 0, 1)
+    assert contents(store, "N9") == ["gone"]
