@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from featurelayer.dbt_model import DbtModel
-    from featurelayer.export import LedgerRow, Tables
+    from featurelayer.export import Drained, Forgotten, LedgerRow, Tables
     from featurelayer.export import Progress as ExportProgress
     from featurelayer.exporting import ExportPlan, ExportReport, ExportRequest, Opener, Target
     from featurelayer.online.provision import Creation
@@ -550,6 +550,61 @@ class FeatureLayer:
         (found,) = self._online_views([view])
         with self._target(store) as target:
             return kept_exports(found, self._opener(), target)
+
+    def drain(
+        self,
+        views: Sequence[str] = (),
+        *,
+        store: OnlineStore | None = None,
+        lock_timeout: timedelta = timedelta(seconds=60),
+    ) -> list[Drained]:
+        """Append what clients wrote between exports to `featurelayer_streamed__<view>`, each row exactly once.
+
+        Args:
+            views: names of views with `online: true`, whose tables are made even if there is nothing to append; by
+                default all of them that something was written to.
+            store: a store other than the target's.
+            lock_timeout: as in `export`.
+
+        Raises:
+            PlanError: a view's table does not fit the view any more; nothing is appended then.
+            WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
+        """
+        from featurelayer.export import drain
+
+        found = self._online_views(views)
+        with self._target(store) as target:
+            return drain(found, target.store, target.tables, self._connected(lock_timeout), always=bool(views))
+
+    def forget(
+        self,
+        keys: Mapping[str, str],
+        *,
+        view: str | None = None,
+        store: OnlineStore | None = None,
+        lock_timeout: timedelta = timedelta(seconds=60),
+    ) -> list[Forgotten]:
+        """Erase a subject from the online store, its log, and the warehouse's tables of exports and streamed rows.
+
+        Args:
+            keys: columns of keys and their values as text; every online view whose key has all of them is searched.
+            view: one view only.
+            store: a store other than the target's.
+            lock_timeout: as in `export`.
+
+        Raises:
+            PlanError: no online view has a key with these columns.
+            CodecError: a value is not of its key's type.
+            WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
+        """
+        from featurelayer.export import forget, subjects
+
+        found = subjects(self._online_views([view] if view else ()), keys)
+        with self._target(store) as target, self._connected(lock_timeout)(True) as warehouse:
+            return [forget(target.store, warehouse, target.tables, subject) for subject in found]
+
+    def _connected(self, wait: timedelta) -> Callable[[bool], AbstractContextManager[Warehouse]]:
+        return lambda writable: closing(self._connect(writable=writable, wait=wait))
 
     def _export_request(self, views: Sequence[str], **how: Any) -> ExportRequest:
         from featurelayer.exporting import ExportRequest

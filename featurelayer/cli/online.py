@@ -1,4 +1,4 @@
-"""Make the online store and say what it holds."""
+"""Make the online store, say what it holds, bring streamed rows to the warehouse, erase a subject."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, console_of, project_options
+from featurelayer.cli.options import Context, console_of, names_given, pairs_given, project_options
 from featurelayer.cli.output import write_json, write_table
 
 if TYPE_CHECKING:
@@ -66,6 +66,90 @@ def status(context: Context, output_format: str) -> int:
     for problem in found.problems:
         console_of(click.get_current_context()).error(f"this is not a featurelayer store: {problem}")
     return 1 if found.problems else 0
+
+
+_LOCK_TIMEOUT = click.option(
+    "--lock-timeout",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a DuckDB file that another process holds.",
+)
+
+
+@command.command()
+@click.option(
+    "-s",
+    "--select",
+    "names",
+    multiple=True,
+    metavar="VIEW",
+    help="Views to drain, - for stdin; their tables are made [default: all that were written to].",
+)
+@_LOCK_TIMEOUT
+@click.option(
+    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."
+)
+@project_options
+def drain(context: Context, names: tuple[str, ...], lock_timeout: float, output_format: str) -> None:
+    """Append what clients wrote between exports to the warehouse.
+
+    Each row is appended to featurelayer_streamed__VIEW exactly once, whatever is interrupted or run twice, and then
+    leaves the log in the online store.
+    """
+    from datetime import timedelta
+
+    from featurelayer.layer import FeatureLayer
+
+    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    done = layer.drain(names_given(names), lock_timeout=timedelta(seconds=lock_timeout))
+    if output_format == "json":
+        write_json({"views": [each.to_dict() for each in done]})
+    elif done:
+        rows = [[each.view, f"{each.appended:,}", f"{each.known:,}", each.table] for each in done]
+        write_table(["view", "appended", "known", "table"], rows)
+    else:
+        context.console.note("There is nothing to drain.")
+
+
+@command.command()
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    metavar="COLUMN=VALUE",
+    help="A column of the key and its value; several name the subject together.",
+)
+@click.option("--view", metavar="VIEW", help="Only this view [default: all online views with these columns].")
+@_LOCK_TIMEOUT
+@click.option(
+    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."
+)
+@project_options
+def forget(context: Context, keys: tuple[str, ...], view: str | None, lock_timeout: float, output_format: str) -> None:
+    """Erase a subject from the online store and from what the warehouse remembers of exports.
+
+    That is its values, its rows in the log and in the tables of streamed rows, and every kept export of it. Nothing is
+    asked. Erase the subject in the views' sources first, or the next export brings it back.
+    """
+    from datetime import timedelta
+
+    from featurelayer.layer import FeatureLayer
+
+    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    done = layer.forget(
+        pairs_given("--key COLUMN=VALUE", keys), view=view, lock_timeout=timedelta(seconds=lock_timeout)
+    )
+    if output_format == "json":
+        write_json({"views": [each.to_dict() for each in done]})
+        return
+    rows = [
+        [each.view, *(f"{count:,}" for count in (each.items, each.log, each.export_items, each.streamed))]
+        for each in done
+    ]
+    write_table(["view", "items", "log", "kept exports", "streamed"], rows)
 
 
 def _template(layer: Any, kind: str) -> str:

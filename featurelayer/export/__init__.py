@@ -2,18 +2,22 @@
 
 from featurelayer.export.compare import Snapshot
 from featurelayer.export.encode import encode_to_file
+from featurelayer.export.forget import Forgotten, forget, subjects
 from featurelayer.export.lease import Clock, Tell
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.export.prices import Cost, Prices
 from featurelayer.export.records import Intent, ViewExport, ViewPlan
 from featurelayer.export.run import Connect, Exporter, Progress
 from featurelayer.export.services import publish_services
+from featurelayer.export.streamed import Drained, drain
 
 __all__ = [
     "Clock",
     "Connect",
     "Cost",
+    "Drained",
     "Exporter",
+    "Forgotten",
     "Intent",
     "Ledger",
     "LedgerRow",
@@ -24,6 +28,9 @@ __all__ = [
     "Tell",
     "ViewExport",
     "ViewPlan",
+    "drain",
     "encode_to_file",
+    "forget",
     "publish_services",
+    "subjects",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online.base import OnlineStore
-from featurelayer.online.definitions import ServiceDefinition, service_definition, view_schema
+from featurelayer.online.definitions import ServiceDefinition, service_definition, view_definition, view_schema
 
 
 def publish_services(
@@ -14,7 +14,8 @@ def publish_services(
 ) -> tuple[ServiceDefinition, ...]:
     """Write the schemas and definitions that serving needs, and point each service's name at its definition.
 
-    `views` are by id; `version` is the run's write version in microseconds: of two runs the greater one's pointers win.
+    Of every view that is online it is written, too, how a client writes to it. `views` are by id; `version` is the
+    run's write version in microseconds: of two runs the greater one's pointers win.
 
     Raises:
         UnknownNameError: a service names a view or feature that `views` lacks.
@@ -22,8 +23,13 @@ def publish_services(
     """
     definitions = tuple(service_definition(service, views) for service in services)
     used = {joined.view for definition in definitions for joined in definition.views}
-    schemas = {view_schema(views[view]) for view in sorted(used)}
-    items = [schema.item() for schema in schemas] + [item for each in definitions for item in each.items(version)]
+    writable = [view_definition(view) for view in views.values() if view.online]
+    schemas = {view_schema(views[view]) for view in sorted(used)} | {each.schema for each in writable}
+    # Schemas are there before anything that names them.
+    items = [schema.item() for schema in schemas]
+    if items:
+        store.write(items)
+    items = [item for each in definitions for item in each.items(version)] + [each.item(version) for each in writable]
     if items:
         store.write(list({item.key: item for item in items}.values()))
     return definitions

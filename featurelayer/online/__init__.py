@@ -18,6 +18,7 @@ from featurelayer.online.client import FeatureClient
 from featurelayer.online.definitions import ServiceDefinition, service_definition
 from featurelayer.online.metrics import LookupMetrics
 from featurelayer.online.stores.memory import MemoryStore
+from featurelayer.online.streaming import WriteResult
 from featurelayer.online.vector import FeatureValue, FeatureVector, Status
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "ServiceDefinition",
     "Status",
     "StoreUrl",
+    "WriteResult",
     "Written",
     "open_store",
     "service_definition",

@@ -22,6 +22,7 @@ from featurelayer.online.client import CACHE_ITEMS, DEADLINE, REFRESH, FeatureCl
 from featurelayer.online.definitions import ServiceDefinition
 from featurelayer.online.forks import renew_after_fork
 from featurelayer.online.metrics import OnLookup
+from featurelayer.online.streaming import WriteResult
 from featurelayer.online.vector import FeatureVector
 
 T = TypeVar("T")
@@ -122,6 +123,10 @@ class AsyncFeatureClient:
             if limit.expired():
                 raise deadline_exceeded() from None
             raise
+
+    async def write(self, view: str, rows: Sequence[Mapping[str, Any]]) -> WriteResult:
+        """Put values of a view between exports, as `FeatureClient.write` does, with the same errors."""
+        return await self._run(self._client.write, view, rows)
 
     async def service(self, name: str) -> ServiceDefinition:
         """Return the definition that lookups of `name` follow."""

@@ -10,6 +10,8 @@ address of a store can serve from it:
     #service              late_arrival@<fingerprint>      a service; what it serves never changes
     #service              late_arrival                    the fingerprint that an unpinned lookup follows
     #view                 plane_legs@0#commit             the newest committed export of a view
+    #view                 plane_legs#definition           how a client writes to a view
+    #log#plane_legs@0#3   <time>-<random>                 a row that a client wrote and the warehouse has not yet
 
 The values here are msgspec structs, not dataclasses: a dozen dataclasses cost more to import than the whole package
 may, and an export makes one item per row.
@@ -160,6 +162,9 @@ class OnlineStore(Protocol):
 
     def names(self, pk: str) -> list[str]:
         """Return every `sk` under one `pk`, sorted."""
+
+    def remove(self, keys: Collection[ItemKey]) -> None:
+        """Delete items without a trace. Only for what no export writes: a value that is gone needs a tombstone."""
 
     def close(self) -> None:
         """Release connections and threads."""

@@ -22,15 +22,19 @@ from featurelayer.online.codec import RowCodec, to_microseconds
 from featurelayer.online.definitions import (
     SCHEMAS,
     SERVICES,
+    VIEWS,
     Schema,
     ServiceDefinition,
     ViewCommit,
+    ViewDefinition,
     commit_key,
+    definition_key,
     service_key,
 )
 from featurelayer.online.metrics import OnLookup, Trace
 from featurelayer.online.pins import Pin, pins_of, read_lock
 from featurelayer.online.serving import ServingPlan
+from featurelayer.online.streaming import WriteResult, write_rows
 from featurelayer.online.vector import FeatureVector
 
 T = TypeVar("T")
@@ -67,6 +71,7 @@ class FeatureClient:
         self._plans: dict[str, _Known[ServingPlan]] = {}
         self._commits: dict[str, _Known[ViewCommit | None]] = {}
         self._codecs: dict[str, RowCodec] = {}
+        self._views: dict[str, _Known[ViewDefinition]] = {}
 
     @classmethod
     def connect(
@@ -180,6 +185,22 @@ class FeatureClient:
         horizon = moment if now is not None else None
         return plan.vectors(keys, items, self._codecs, stale, moment, horizon)
 
+    def write(self, view: str, rows: Sequence[Mapping[str, Any]]) -> WriteResult:
+        """Put values of a view between exports: `write("plane_legs", [{"tailnum": "N14228", "arr_delay": 12.5}])`.
+
+        Each row has the view's join keys and all its features (None is NULL), and may have its event time, by default
+        now (a naive time is UTC). The row with the greater event time wins, here and against exports. Every row is also
+        put into the store's log, first, from where `featurelayer online drain` brings it to the warehouse. Writing the
+        same again after an error does no harm.
+
+        Raises:
+            UnknownNameError: the store knows of no such view; an export makes it known.
+            PlanError: columns are missing or unknown, or an event time is in the future; all problems are named.
+            CodecError: values are not of the declared types; all of them are named.
+            OnlineStoreError: the store failed. Rows may be in the log and not yet served, never the other way round.
+        """
+        return write_rows(self.store, self._view(view), rows)
+
     def service(self, name: str) -> ServiceDefinition:
         """Return the definition that lookups of `name` follow: request keys, views, features.
 
@@ -256,6 +277,20 @@ class FeatureClient:
             )
         return UnknownNameError("feature service", plain, [other for other in stored if "@" not in other],
                                 where="the online store; `featurelayer export` writes services")  # fmt: skip
+
+    def _view(self, name: str) -> ViewDefinition:
+        known = self._views.get(name)
+        if known is None or known.read_at <= monotonic() - self._refresh:
+            key = definition_key(name)
+            item = self.store.read([key], consistent=True).get(key)
+            if item is None:
+                stored = (
+                    sk.removesuffix("#definition") for sk in self.store.names(VIEWS) if sk.endswith("#definition")
+                )
+                raise UnknownNameError("feature view", name, stored,
+                                       where="the online store; `featurelayer export` makes views known")  # fmt: skip
+            known = self._views[name] = _Known(ViewDefinition.from_item(item), item.version)
+        return known.value
 
     def _due(self, name: str, plan: ServingPlan) -> set[ItemKey]:
         """Return what should be read again together with the values."""

@@ -164,6 +164,36 @@ class ViewBegun(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(item.f, type=cls)
 
 
+class ViewKey(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of a view's key."""
+
+    column: str
+    dtype: str
+
+
+class ViewDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """What writing a view's values takes. `ttl` is microseconds; a static view has neither it nor an event time."""
+
+    view: str
+    sk: str
+    entities: tuple[str, ...]
+    keys: tuple[ViewKey, ...]
+    schema: Schema
+    event_time: str | None = None
+    ttl: int | None = None
+    published: int = 0
+
+    def item(self, version: int) -> Item:
+        # The version is part of the content: a definition that says the same again must still win over older runs.
+        text = _encode(msgspec.structs.replace(self, published=version)).decode()
+        pk, sk = definition_key(self.view)
+        return Item(pk=pk, sk=sk, version=version, f=text)
+
+    @classmethod
+    def from_item(cls, item: Item) -> ViewDefinition:
+        return msgspec.json.decode(item.f, type=cls)
+
+
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """Who is exporting a view, and until when he need not be asked; he said so at `told`. Times are microseconds."""
 
@@ -202,6 +232,11 @@ def begun_key(sk: str) -> ItemKey:
     return VIEWS, f"{sk}#begun"
 
 
+def definition_key(view: str) -> ItemKey:
+    """Return where it stands how a view, named by its id, is written to."""
+    return VIEWS, f"{view}#definition"
+
+
 def lease_key(sk: str) -> ItemKey:
     """Return where it stands who is exporting a view; it stays there when the work is done."""
     return VIEWS, f"{sk}#lease"
@@ -227,6 +262,25 @@ def view_schema(view: FeatureView) -> Schema:
     if refused:
         raise CodecError("\n".join(str(problem) for problem in refused))
     return Schema(tuple((feature.name, str(feature.dtype)) for feature in view.features))
+
+
+def view_definition(view: FeatureView) -> ViewDefinition:
+    """Return what writing the view's values takes.
+
+    Raises:
+        CodecError: names every feature that the online store can't hold.
+    """
+    from featurelayer.durations import microseconds
+
+    return ViewDefinition(
+        view=view.id,
+        sk=view_sk(view),
+        entities=view.entities,
+        keys=tuple(ViewKey(column=key.column, dtype=str(key.dtype)) for key in view.join_keys),
+        schema=view_schema(view),
+        event_time=None if view.static else view.event_time,
+        ttl=microseconds(view.ttl) if view.ttl is not None and not view.static else None,
+    )
 
 
 def service_definition(service: FeatureService, views: Mapping[str, FeatureView]) -> ServiceDefinition:

@@ -171,7 +171,7 @@ class TableWriter:
                 return refused
             if len(again) < len(pending):
                 pause, since = _PAUSE, time.monotonic()
-            if time.monotonic() - since >= self._patience:
+            elif time.monotonic() - since >= self._patience:
                 raise self._given_up(failure, len(again)) from failure
             time.sleep(random.uniform(0, pause))  # noqa: S311 (jitter, no secret)
             pending, pause = again, min(2 * pause, _LONGEST_PAUSE)

@@ -578,8 +578,8 @@ def test_the_public_names_are_exact_and_sorted():
     assert online.__all__ == sorted(online.__all__)
     assert online.__all__ == [
         "AsyncFeatureClient", "FeatureClient", "FeatureValue", "FeatureVector", "Item", "LiveKey", "LookupMetrics",
-        "MemoryStore", "OnlineStore", "ServiceDefinition", "Status", "StoreUrl", "Written", "open_store",
-        "service_definition",
+        "MemoryStore", "OnlineStore", "ServiceDefinition", "Status", "StoreUrl", "WriteResult", "Written",
+        "open_store", "service_definition",
     ]  # fmt: skip
     assert all(hasattr(online, name) for name in online.__all__)
 

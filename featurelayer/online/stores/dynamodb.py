@@ -212,6 +212,16 @@ class DynamoDBStore:
         """Return every `sk` under one `pk`."""
         return self._reader.names(self._clients.transport(), pk)
 
+    def remove(self, keys: Collection[ItemKey]) -> None:
+        """Delete items, one call each, in parallel."""
+        client = self._clients.exporting
+        in_parallel(self._clients.pool, [(self._remove, client, key) for key in keys], ReadBudget(None))
+
+    def _remove(self, client: Any, key: ItemKey) -> None:
+        pk, sk = key
+        with aws_errors(self.table):
+            client.delete_item(TableName=self.table, Key={"pk": {"S": pk}, "sk": {"S": sk}})
+
     def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:
         """Create the table (on demand, TTL on the attribute `ttl`) and wait for it, or complete one of ours.
 

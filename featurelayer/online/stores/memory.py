@@ -79,6 +79,12 @@ class MemoryStore:
         with self._lock:
             return sorted(sk for stored, sk in self._items if stored == pk)
 
+    def remove(self, keys: Collection[ItemKey]) -> None:
+        """Delete items."""
+        with self._lock:
+            for key in keys:
+                self._items.pop(key, None)
+
     def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:  # noqa: ARG002
         """Do nothing: memory is there."""
         from featurelayer.online.provision import Creation

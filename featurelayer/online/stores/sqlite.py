@@ -68,6 +68,8 @@ WHERE CASE WHEN ? OR NOT (excluded.w OR items.w) OR excluded.e IS NULL OR items.
 _LIVE = "SELECT pk, v, e FROM items WHERE sk = ? AND pk > ? AND d = 0 ORDER BY pk LIMIT ?"
 _NAMES = "SELECT sk FROM items WHERE pk = ? AND pk >= '#' AND pk < '$' ORDER BY sk"
 
+_REMOVE = "DELETE FROM items WHERE pk = ? AND sk = ?"
+
 _json = msgspec.json.Encoder().encode
 
 
@@ -157,6 +159,14 @@ class SqliteStore:
         """Return every `sk` under one `pk` of a definition."""
         with self._errors():
             return [sk for (sk,) in self._reader().execute(_NAMES, (pk,))]
+
+    def remove(self, keys: Collection[ItemKey]) -> None:
+        """Delete items, in one transaction."""
+        with self._errors():
+            connection = self._writer()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(_REMOVE, keys)
+            connection.execute("COMMIT")
 
     def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:  # noqa: ARG002
         """Make the file, if it is not there; the settings are DynamoDB's."""

@@ -1,0 +1,204 @@
+"""A subject erased: its values in the store, the log of what clients streamed, and what the warehouse remembers.
+
+In the store every item of the subject becomes a tombstone without values, newer than anything a run that is under way
+may write, so that no such run brings the values back. Whether a later export does, is up to the source: erase the
+subject there first.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlglot import exp
+
+from featurelayer.errors import CodecError, PlanError, Problem, RelationNotBuilt
+from featurelayer.export.ledger import Ledger, Tables
+from featurelayer.export.streamed import streamed_table
+from featurelayer.model import FeatureView
+from featurelayer.online.base import Item, OnlineStore
+from featurelayer.online.definitions import ViewCommit, ViewDefinition, commit_key, view_definition
+from featurelayer.online.keys import encode_key_column, join_key, key_from_text, key_prefix
+from featurelayer.online.streaming import GRACE_SECONDS, key_values, log_of
+from featurelayer.sql.ast import both, col
+from featurelayer.sql.dialects import dialect
+from featurelayer.warehouse.base import Warehouse
+
+_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What was erased of a subject in one view: items of the store, entries of its log, rows of the two tables."""
+
+    view: str
+    items: int
+    log: int
+    export_items: int
+    streamed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Some or all parts of a view's key, and the values that they have."""
+
+    view: FeatureView
+    definition: ViewDefinition
+    values: Mapping[str, Any]
+
+    @property
+    def pk(self) -> str | None:
+        """The key's text, if all parts are known."""
+        parts = [self.values[key.column] for key in self.view.join_keys if key.column in self.values]
+        if len(parts) < len(self.view.join_keys):
+            return None
+        encoded = [
+            encode_key_column(key.dtype, [part], where=f"{self.view.id}.{key.column}")[0]
+            for key, part in zip(self.view.join_keys, parts, strict=True)
+        ]
+        return join_key(key_prefix(self.view.entities), encoded)
+
+    def owns(self, pk: str) -> bool:
+        """Whether a key is the subject's."""
+        whole = self.pk
+        if whole is not None:
+            return pk == whole
+        found = key_values(self.definition, pk)
+        return found is not None and all(found[column] == value for column, value in self.values.items())
+
+
+def subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list[Subject]:
+    """Return the subject in every view whose key has all these columns; values are text as a person types it.
+
+    Raises:
+        PlanError: no view has them.
+        CodecError: a value is not of its key's type.
+    """
+    views = list(views)
+    found, misfits = [], []
+    for view in views:
+        types = {key.column: key.dtype for key in view.join_keys}
+        if not set(keys) <= set(types):
+            continue
+        values = {}
+        for column, text in keys.items():
+            try:
+                values[column] = key_from_text(types[column], text, where=f"{view.id}.{column}")
+            except CodecError as error:
+                misfits.append(str(error))
+        found.append(Subject(view=view, definition=view_definition(view), values=values))
+    if misfits:
+        raise CodecError("\n".join(misfits))
+    if not found:
+        known = sorted({key.column for view in views for key in view.join_keys})
+        raise PlanError([Problem(
+            what=f"no online view has a key with {' and '.join(sorted(keys))}",
+            fix=f"the columns of keys are {', '.join(known) or 'none: no view is online'}",
+        )])  # fmt: skip
+    return found
+
+
+def forget(store: OnlineStore, warehouse: Warehouse, tables: Tables, subject: Subject) -> Forgotten:
+    """Erase a subject in one view; `warehouse` is open for writing. Running it again finishes what was interrupted."""
+    # Asked outside the transaction: what fails inside ends it.
+    relation = streamed_table(subject.view, tables)
+    is_streamed = _is_there(warehouse, relation)
+    newest = _newest(warehouse, tables, subject)
+    remembered = _remembered(warehouse, tables, subject)
+    # The log first: what is drained meanwhile is not appended to a table that was erased already.
+    log = [item.key for item, entry in log_of(store, subject.definition.sk) if subject.owns(entry.pk)]
+    store.remove(log)
+    listed = [subject.pk] if subject.pk is not None else [
+        key.pk for key in store.live(subject.definition.sk) if subject.owns(key.pk)
+    ]  # fmt: skip
+    pks = sorted({pk for pk in (*listed, *remembered) if pk is not None})
+    items = sum(
+        _bury(store, subject.definition, pks[at : at + _AT_ONCE], newest) for at in range(0, len(pks), _AT_ONCE)
+    )
+    with warehouse.transaction():
+        gone = _delete_items(warehouse, tables, subject, remembered)
+        rows = _delete_streamed(warehouse, relation, subject) if is_streamed else 0
+    return Forgotten(view=subject.view.id, items=items, log=len(log), export_items=gone, streamed=rows)
+
+
+def _newest(warehouse: Warehouse, tables: Tables, subject: Subject) -> int:
+    """Return a version that is greater than that of any run of the view, finished or not."""
+    runs = Ledger(warehouse, tables).rows(subject.view.id) if _is_there(warehouse, tables.ledger) else []
+    return max([time.time_ns() // 1_000, *(row.version + 1 for row in runs)])
+
+
+def _bury(store: OnlineStore, view: ViewDefinition, pks: Sequence[str], newest: int) -> int:
+    """Put tombstones that win against what is there and what runs under way may write; return how many had values."""
+    control = commit_key(view.sk)
+    there = store.read([control, *((pk, view.sk) for pk in pks)], consistent=True)
+    commit = there.pop(control, None)
+    newest = max([newest, *(item.version + 1 for item in there.values())])
+    if commit is not None:
+        newest = max(newest, ViewCommit.from_item(commit).version + 1)
+    ttl = math.ceil(newest / 1_000_000) + GRACE_SECONDS
+    # Also where nothing is: a run under way may be about to write it.
+    store.write(
+        [Item(pk=pk, sk=view.sk, version=newest, as_of=newest, ttl=ttl, deleted=True) for pk in pks],
+        rewind=True, rewrite=True,
+    )  # fmt: skip
+    return sum(not item.deleted for item in there.values())
+
+
+def _remembered(warehouse: Warehouse, tables: Tables, subject: Subject) -> list[str]:
+    """Return the subject's keys in what the warehouse remembers of exports."""
+    writer = dialect(warehouse.dialect)
+    if not _is_there(warehouse, tables.items):
+        return []
+    rows = exp.select(col("pk")).distinct().from_(exp.to_table(tables.items, dialect=writer.name))
+    rows = rows.where(both(*_mine(tables, subject)))
+    if subject.pk is not None:
+        rows = rows.where(exp.EQ(this=col("pk"), expression=exp.Literal.string(subject.pk)))
+    return [pk for (pk,) in warehouse.rows(writer.sql(rows)) if subject.owns(pk)]
+
+
+def _delete_items(warehouse: Warehouse, tables: Tables, subject: Subject, pks: Sequence[str]) -> int:
+    deleted = 0
+    for start in range(0, len(pks), _AT_ONCE):
+        keys = exp.In(this=col("pk"), expressions=[exp.Literal.string(pk) for pk in pks[start : start + _AT_ONCE]])
+        deleted += _delete(warehouse, tables.items, both(*_mine(tables, subject), keys))
+    return deleted
+
+
+def _delete_streamed(warehouse: Warehouse, relation: str, subject: Subject) -> int:
+    writer = dialect(warehouse.dialect)
+    types = {key.column: key.dtype for key in subject.view.join_keys}
+    mine = [
+        exp.EQ(this=col(column), expression=writer.literal(value, types[column]))
+        for column, value in subject.values.items()
+    ]
+    return _delete(warehouse, relation, both(*mine))
+
+
+def _delete(warehouse: Warehouse, relation: str, condition: exp.Expression) -> int:
+    """Delete rows and return how many there were."""
+    writer = dialect(warehouse.dialect)
+    place = exp.to_table(relation, dialect=writer.name)
+    counted = exp.select(exp.Count(this=exp.Star())).from_(place.copy()).where(condition.copy())
+    [(count,)] = warehouse.rows(writer.sql(counted))
+    warehouse.execute(writer.sql(exp.Delete(this=place, where=exp.Where(this=condition))))
+    return int(count)
+
+
+def _mine(tables: Tables, subject: Subject) -> list[exp.Expression]:
+    wanted = {"store": tables.store, "view": subject.view.id}
+    return [exp.EQ(this=col(name), expression=exp.Literal.string(value)) for name, value in wanted.items()]
+
+
+def _is_there(warehouse: Warehouse, relation: str) -> bool:
+    try:
+        warehouse.describe(relation)
+    except RelationNotBuilt:
+        return False
+    return True
