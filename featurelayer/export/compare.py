@@ -230,10 +230,18 @@ def _ask_the_store(warehouse: Warehouse, store: OnlineStore, delta: Delta, sk: s
     path = folder / "live.parquet"
     schema = pa.schema([("pk", pa.string()), ("event_time", pa.int64())])
     with pq.ParquetWriter(path, schema) as writer:
-        for batch in _batches(((key.pk, key.event_time) for key in store.live(sk)), _LISTED_AT_ONCE):
+        for batch in _batches(_live(store, sk), _LISTED_AT_ONCE):
             pks, events = zip(*batch, strict=True)
             writer.write_table(pa.table({"pk": pks, "event_time": pa.array(events, pa.int64())}, schema=schema))
     warehouse.execute(delta.listed(warehouse.attach(path).sql))
+
+
+def _live(store: OnlineStore, sk: str) -> Iterator[tuple[str, int | None]]:
+    try:
+        for key in store.live(sk):
+            yield key.pk, key.event_time
+    except StoreNotFound:  # it is about to be made, or was lost
+        return
 
 
 def _alive_since(view: FeatureView, as_of: datetime) -> int | None:

@@ -56,6 +56,16 @@ def test_an_export_is_recorded_when_it_begins_and_when_it_has_committed(tmp_path
     assert versions == sorted(versions)
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_store_that_was_lost_is_filled_anew(tmp_path: Path, full: bool) -> None:
+    found = online(tmp_path)
+    assert found.export(full=full).views[0].written == 3
+    for path in tmp_path.glob("online.db*"):
+        path.unlink()
+    assert found.plan_export().views[0].changed + found.plan_export().views[0].new == 3
+    assert found.export(full=full).views[0].written == 3
+
+
 class BrokenStore(MemoryStore):
     """A store that dies at the first value."""
 
