@@ -470,3 +470,31 @@ def test_a_full_export_asks_the_store_for_its_keys():
     assert counts(export(store, [("N1", T, 1.0, 1)], as_of=T + HOUR)) == (0, 1, 0, 0)
     assert counts(export(store, [("N1", T, 1.0, 1)], as_of=T + 2 * HOUR, full=True)) == (1, 0, 0, 1)
     assert contents(store, "N9") == ["gone"]
+
+
+def test_thousands_of_refused_keys_are_remembered_and_tried_again():
+    store, schema = MemoryStore(), view_schema(PLANE_LEGS).fingerprint
+    names = [f"N{number}" for number in range(4_500)]
+    store.write([
+        Item(pk=f'plane["{name}"]', sk=SK, version=1, event_time=micros(T + HOUR), f="[9.0,9]", schema=schema,
+             streamed=True)
+        for name in names
+    ])  # fmt: skip
+    rows = [(name, T, 1.0, 1) for name in [*names, "other"]]
+    assert counts(export(store, rows)) == (1, 0, 4_500, 0)
+    assert counts(export(store, rows, as_of=T + 2 * HOUR)) == (0, 1, 4_500, 0)
+
+
+@pytest.mark.parametrize(("age", "forgotten"), [(timedelta(days=15), True), (timedelta(days=13), False)])
+def test_the_warehouse_forgets_a_tombstone_when_the_store_has_and_nobody_can_go_back_to_it(age, forgotten):
+    store = MemoryStore()
+    start = datetime.now(UTC) - age
+    export(store, [("N1", start - HOUR, 0.0, 1), ("N2", start - HOUR, 0.0, 1)], as_of=start - HOUR)
+    kinds = []
+    for number in range(8):
+        export(store, [("N2", start - HOUR, number + 1.0, 1)], as_of=start + number * timedelta(minutes=1))
+        with closing(warehouse_of(store)) as warehouse:
+            kinds.append(
+                dict(warehouse.rows(f"SELECT pk, max(kind) FROM {TABLES.items} GROUP BY pk")).get('plane["N1"]')
+            )
+    assert kinds == ["removed"] * 6 + [None if forgotten else "removed"] * 2

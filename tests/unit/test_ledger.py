@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from featurelayer.cli import main
 from featurelayer.errors import PlanError, WarehouseError
 from featurelayer.layer import FeatureLayer
-from featurelayer.online import MemoryStore
+from featurelayer.online import MemoryStore, open_store
+from featurelayer.online.definitions import Lease
 from tests.unit import dbt_projects as made
-from tests.unit.warehouses import layer
+from tests.unit.warehouses import LEGS, layer
 
 YML = "online_store: {dev: {type: sqlite, path: online.db}}\nentities: {plane: {keys: {tailnum: varchar}}}\n"
 
@@ -64,6 +68,52 @@ def test_a_store_that_was_lost_is_filled_anew(tmp_path: Path, full: bool) -> Non
         path.unlink()
     assert found.plan_export().views[0].changed + found.plan_export().views[0].new == 3
     assert found.export(full=full).views[0].written == 3
+
+
+class Busy(MemoryStore):
+    """A store that takes its time, and somebody who writes to the warehouse meanwhile."""
+
+    def __init__(self, database: Path) -> None:
+        super().__init__()
+        self.database, self.first = database, True
+
+    def write(self, items: Any, **options: Any) -> Any:
+        if any(item.sk.startswith(("legs@", "more@")) for item in items):
+            with duckdb.connect(str(self.database)) as connection:
+                connection.execute("CREATE TABLE IF NOT EXISTS other (a INT)")
+            if self.first:
+                time.sleep(0.5)
+                self.first = False
+        return super().write(items, **options)
+
+
+def test_the_file_is_free_while_items_are_sent_and_each_view_finishes_when_it_does(tmp_path: Path) -> None:
+    """What is sent second is served later, and training as served must not see it earlier."""
+    nodes = [made.model(name=name, online=True, ttl="400 weeks") for name in ("legs", "more")]
+    layer(tmp_path, *nodes, sql=f"{LEGS}; CREATE TABLE more AS FROM legs")
+    (tmp_path / "featurelayer.yml").write_text(YML)
+    before = datetime.now(UTC).replace(tzinfo=None)
+    FeatureLayer(tmp_path, profiles_dir=tmp_path).export(store=Busy(tmp_path / "db.duckdb"))
+    after = datetime.now(UTC).replace(tzinfo=None)
+    first, second = ledger(tmp_path)
+    assert before <= first["started_at"] == second["started_at"]
+    assert first["finished_at"] - first["started_at"] >= timedelta(seconds=0.5)
+    assert first["finished_at"] < second["finished_at"] <= after
+
+
+def test_the_next_exporter_says_that_the_one_before_has_died(tmp_path: Path, capsys: Any) -> None:
+    found = online(tmp_path)
+    found.export()
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    until = int(time.time() * 1_000_000) + 20_000_000
+    dead = Lease(run="dead" * 8, until=until, told=until, host=platform.node(), process=child.pid)
+    with closing(open_store(found.store_url)) as store:
+        store.write([dead.item("legs@0")])
+    assert main(["export", "--project-dir", str(tmp_path), "--profiles-dir", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert f"legs: export deaddead (process {child.pid} on {platform.node()}) has died; taking over" in captured.err
+    assert "has died" not in captured.out
 
 
 class BrokenStore(MemoryStore):
