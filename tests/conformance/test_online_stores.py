@@ -18,10 +18,12 @@ from featurelayer.export import publish_services
 from featurelayer.online import FeatureClient, Item, OnlineStore, Status, Written, open_store
 from featurelayer.online.base import LiveKey, store_schemes
 from featurelayer.online.provision import Provisioned
+from featurelayer.online.streaming import log_of
 from tests.exporting import export_view, exporter_of, intend, snapshot_of
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES, legs_batch, planes_batch
 
-T = datetime(2026, 11, 1, 12, tzinfo=UTC)
+# Far ahead, because DynamoDB Local does delete what its TTL says is garbage.
+T = datetime(2100, 11, 1, 12, tzinfo=UTC)
 
 
 # moto always; DynamoDB Local, which is closer to the real thing, where its licence is accepted.
@@ -229,6 +231,41 @@ def test_names_under_a_definition_are_sorted(store):
     store.write([Item(pk="#schema", sk="z", version=1, f="{}"), row()])
     assert store.names("#service") == ["a", "a@1f", "b"]
     assert store.names("#nothing") == []
+
+
+def test_what_is_removed_leaves_no_trace(store):
+    items = [Item(pk="#log#legs@0#1", sk=name, version=1, f="{}") for name in ("1", "2", "3")]
+    store.write([*items, row()])
+    store.remove([items[0].key, items[2].key, ("#log#legs@0#1", "never")])
+    store.remove([])
+    assert store.names("#log#legs@0#1") == ["2"]
+    assert store.read([item.key for item in [*items, row()]], consistent=True) == {
+        items[1].key: items[1], row().key: row(),
+    }  # fmt: skip
+    assert store.write([items[0]]).written == 1
+
+
+def test_a_client_writes_between_exports_and_what_it_wrote_is_in_the_log(store):
+    publish_services(store, [SERVICE], {"plane_legs": PLANE_LEGS, "planes": STATIC_PLANES}, 1)
+    client = FeatureClient(store)
+    at = datetime.now(UTC)
+    legs = [{"tailnum": f"N{number}", "arr_delay": float(number), "legs": 2**53 + number, "landed_at": at}
+            for number in range(30)]  # fmt: skip
+    assert client.write("plane_legs", legs).written == 30
+    assert client.write("plane_legs", legs[:2]).unchanged == 2
+    older = legs[0] | {"landed_at": at - timedelta(seconds=1), "arr_delay": 9.0}
+    assert client.write("plane_legs", [older, legs[1] | {"arr_delay": None}]).refused == (0,)
+    client.write("planes", [{"tailnum": "N1", "seats": 150}])
+    first, second = client.lookup_many("late_arrival", [{"tailnum": "N0"}, {"tailnum": "N1"}], consistent=True)
+    assert first.to_list() == [0.0, 2**53, None]
+    assert second.to_list() == [None, 2**53 + 1, 150]
+    assert len(list(log_of(store, "plane_legs@0"))) == 34
+    # An export that has not seen the newer event leaves it; one that has takes over.
+    export_view(store, PLANE_LEGS, [legs_batch([("N0", at - timedelta(hours=1), 7.0, 7)])], as_of=at)
+    assert client.lookup("late_arrival", {"tailnum": "N0"}, consistent=True)["plane_legs__legs"] == 2**53
+    later = at + timedelta(seconds=1)
+    export_view(store, PLANE_LEGS, [legs_batch([("N0", later, 8.0, 8)])], as_of=later)
+    assert client.lookup("late_arrival", {"tailnum": "N0"}, consistent=True)["plane_legs__legs"] == 8
 
 
 def test_racing_writers_leave_the_newest(store):

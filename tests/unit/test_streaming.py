@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import yaml
 
 from featurelayer.cli import main
 from featurelayer.errors import CodecError, OnlineStoreError, PlanError, UnknownNameError
@@ -290,7 +291,10 @@ def test_part_of_a_key_names_all_that_have_it(tmp_path, store):
 
 
 def test_the_commands_print_what_they_did(tmp_path, capsys):
-    project = online(tmp_path)
+    online(tmp_path)
+    stores = {"online_store": {"dev": {"type": "sqlite", "path": "online.db"}}}
+    (tmp_path / "featurelayer.yml").write_text(yaml.safe_dump({"entities": made.ENTITIES, **stores}))
+    project = FeatureLayer(tmp_path, profiles_dir=tmp_path)
     here = ["--project-dir", str(tmp_path), "--profiles-dir", str(tmp_path)]
 
     def run(*command: str, code: int = 0) -> str:
