@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -23,10 +24,14 @@ import featurelayer.export
 from featurelayer.errors import FeatureLayerError, WarehouseError
 from featurelayer.export import Exporter, Snapshot, Tables
 from featurelayer.export.lease import Clock
-from featurelayer.model import FeatureView
+from featurelayer.export.ledger import LedgerRow
+from featurelayer.model import DType, FeatureView
 from featurelayer.online import Item
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewCommit, commit_key, view_schema, view_sk
+from featurelayer.sql.ast import named
+from featurelayer.sql.plan import TIME
+from featurelayer.sql.served import served_labels
 from tests.online_cases import feature, view
 from tests.reliability.simulation import (
     CUT,
@@ -44,6 +49,7 @@ from tests.reliability.simulation import (
 from tests.reliability.stages import Stage
 from tests.reliability.warehouse import dialect
 
+_TIMESTAMP = DType.parse("timestamp")
 START = to_microseconds(datetime(2026, 11, 1, 12, tzinfo=UTC))
 SECOND, HOUR, DAY = 1_000_000, 3_600_000_000, 86_400_000_000
 TABLES = Tables.of_schema("main", "test")
@@ -93,6 +99,8 @@ class Trial:
         self.lock = Lock()
         self.last: dict[str, Item] = {}
         self.committed: int | None = None
+        # Keys that were streamed: a run that such a value keeps out has not written them.
+        self.contested: set[str] = set()
         self.buried: dict[str, int] = {}
         self.gone_since: dict[str, int] = {}
         # Versions of runs that were under way when the warehouse was rebuilt, which knows nothing of them any more.
@@ -234,6 +242,7 @@ class Trial:
         now = self.view()
         item = Item(pk=pk, sk=view_sk(now), version=self.now, event_time=event, f=self._f(str(self.values)),
                     schema=view_schema(now).fingerprint, streamed=True)  # fmt: skip
+        self.contested.add(pk)
         done = self.stage.store.write([item])
         self._tell(
             "streamed", f"{pk} = {self.values} at {_time(event)} is streamed" + (", refused" if done.lost else "")
@@ -355,12 +364,14 @@ class Trial:
         taken = self.taken[version]
         row = taken.rows.get(pk)
         newer = item is not None and (item.streamed or item.version > version)
+        if item is not None and item.version < version and pk in self.contested:
+            return
         if newer or (item is None and self.gone_since.get(pk, 0) > version):
             return
         if row is None:
             if item is None or item.deleted or item.version in self.forgotten:
                 return
-            if not self._expired(item, taken):
+            if not self._expired(item.event_time or 0, taken):
                 raise Broken(f"{pk} is {item.f} by {self._whose(item)}; in {taken.name}, committed since, it is gone")
         elif item is None:
             if not self._garbage(taken, row) and self.buried.get(pk, 0) <= version:
@@ -370,10 +381,10 @@ class Trial:
         elif (item.f, item.event_time) != row or item.schema != view_schema(taken.view).fingerprint:
             raise Broken(f"{pk} is {item.f} by {self._whose(item)}; {taken.name}, committed, has {row[0]}")
 
-    def _expired(self, item: Item, taken: Taken) -> bool:
+    def _expired(self, event_time: int, taken: Taken) -> bool:
         """Whether it had expired when the run took its snapshot: it needs no tombstone."""
         ttl = taken.view.ttl
-        return ttl is not None and (item.event_time or 0) < taken.as_of - ttl // timedelta(microseconds=1)
+        return ttl is not None and event_time < taken.as_of - ttl // timedelta(microseconds=1)
 
     def _garbage(self, taken: Taken, row: Row) -> bool:
         """Whether readers would take the row for expired anyway."""
@@ -385,7 +396,8 @@ class Trial:
 
         The exception: a run that was frozen in the middle of a batch while the warehouse was rebuilt and a newer run
         finished may bring keys back. It takes them away as soon as it sees that it was overtaken; if it is killed
-        before, the next full export does.
+        before, the next full export does. And a value that was streamed keeps newer runs out until they have a newer event;
+        who sleeps meanwhile may still write over it, and the next export rights that.
         """
         while self.lock.holder is not None:
             self._step(self.lock.holder, GO)
@@ -399,6 +411,7 @@ class Trial:
         rebuilt = bool(self.forgotten)
         self._recover("the second recovery", full=rebuilt)
         self.forgotten.clear()
+        self.contested.clear()
         self._newest()
         self._agree()
 
@@ -415,15 +428,51 @@ class Trial:
                 raise Broken(f"{pk} is {self._whose(item)}'s, which has not committed")
 
     def _agree(self) -> None:
-        """The ledger tells of the runs as they were, and knows what the store holds."""
+        """The ledger tells of the runs as they were, knows what the store holds, and `as_served` reads it right."""
         with self.connect(False) as warehouse:
             rows = self.stage.ledger(warehouse, TABLES).rows(self.view().id)
-        finished = {row.version: row for row in rows if row.finished_at is not None}
+            finished = {row.version: row for row in rows if row.finished_at is not None}
+            self._served(warehouse, list(finished.values()))
+            delta = self.stage.delta(dialect(warehouse.dialect), TABLES.log(self.view().id))
+            warehouse.execute(delta.state())
+            known = warehouse.rows("SELECT pk, event_time FROM \"__fl_state\" WHERE kind <> 'removed'")
+            warehouse.drop(delta.temporary)
         if max(finished, default=None) != self.committed:
             raise Broken("the newest run that the ledger says has finished is not the store's")
         for version, row in finished.items():
             if to_microseconds(row.as_of) != self.taken[version].as_of:
                 raise Broken(f"the ledger has another time for {self.taken[version].name}")
+        assert self.committed is not None
+        self._remembered(dict(known), self.taken[self.committed])
+
+    def _remembered(self, known: dict[str, int], newest: Taken) -> None:
+        """What the log says the store holds is the newest snapshot, but for what a stream kept out or has expired."""
+        for pk in {*known, *newest.rows}:
+            item = self.last.get(pk)
+            if item is not None and item.streamed:
+                continue
+            if pk not in newest.rows:
+                if not self._expired(known[pk], newest):
+                    raise Broken(f"the log says that the store has {pk}, which is gone")
+            elif known.get(pk) != newest.rows[pk][1]:
+                raise Broken(f"the log has another {pk} than {newest.name}")
+
+    def _served(self, warehouse: Any, finished: list[LedgerRow]) -> None:
+        """At the moment in which a run had finished, the newest run that had finished by then was being served."""
+        writer = dialect(warehouse.dialect)
+        times = [exp.select(named(writer.literal(_naive(row.finished_at), _TIMESTAMP), TIME)) for row in finished]
+        labels = reduce(lambda one, other: exp.union(one, other, distinct=True), times)
+        warehouse.execute(writer.create("__fl_labels", labels))
+        ledger = exp.to_table(TABLES.ledger, dialect=writer.name)
+        answers = warehouse.rows(writer.sql(served_labels("__fl_labels", [TIME], ledger, TABLES.store, self.view().id)))
+        warehouse.drop(["__fl_labels"])
+        found = {_moment(at): _moment(as_of) for at, as_of in answers}
+        for row in finished:
+            then = max(
+                (each for each in finished if each.finished_at <= row.finished_at), key=lambda each: each.version
+            )
+            if found.get(_naive(row.finished_at)) != _naive(then.as_of):
+                raise Broken(f"mode as_served reads another snapshot than {self.taken[then.version].name}'s")
 
     # --- pieces --------------------------------------------------------------------------------------------------
 
@@ -481,6 +530,14 @@ class Trial:
 
 def _encoded(value: str, columns: int) -> str:
     return f"[{','.join([value, *['null'] * (columns - 1)])}]"
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _moment(value: Any) -> datetime:
+    return _naive(datetime.fromisoformat(value)) if isinstance(value, str) else value
 
 
 def _time(micros: int) -> str:

@@ -20,10 +20,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sqlglot import exp
 
 from featurelayer.errors import WarehouseError
 from featurelayer.export import Ledger, Tables
 from featurelayer.export.ledger import LEDGER, LedgerRow
+from featurelayer.model import DType, Kind
 from featurelayer.sql.delta import ITEMS, Delta, Log
 from featurelayer.sql.dialects import dialect as dialect_of
 from featurelayer.sql.dialects.base import Dialect
@@ -36,7 +38,15 @@ _BODY = pa.schema([("pk", pa.string()), ("f", pa.string()), ("schema", pa.string
 
 
 class Sqlite(Dialect):
+    """SQLite has no timestamps: they are texts that sort as time does."""
+
     name = "sqlite"
+
+    def type_text(self, dtype: DType) -> str:
+        return "TEXT" if dtype.kind is Kind.TIMESTAMP else super().type_text(dtype)
+
+    def literal(self, value: Any, dtype: DType) -> exp.Expression:
+        return super().literal(_text(value) if isinstance(value, datetime) else value, dtype)
 
 
 SQLITE = Sqlite()
@@ -205,12 +215,8 @@ class QuickLedger(Ledger):
             (self._tables.store, view),
         )
         return [
-            LedgerRow(**{
-                name: datetime.fromisoformat(value) if LEDGER[name] == "timestamp" and value is not None else value
-                for name, value in zip(LEDGER, values, strict=True)
-            })
-            for values in found
-        ]  # fmt: skip
+            LedgerRow(**{name: _read(name, value) for name, value in zip(LEDGER, row, strict=True)}) for row in found
+        ]
 
     def start(self, rows: Any) -> None:
         marks = ", ".join("?" * len(LEDGER))
@@ -227,5 +233,15 @@ class QuickLedger(Ledger):
 
 def _values(row: LedgerRow) -> list[Any]:
     return [
-        value.isoformat() if isinstance(value := getattr(row, name), datetime) else value for name in LEDGER
+        _text(value) if isinstance(value := getattr(row, name), datetime) else value for name in LEDGER
     ]  # fmt: skip
+
+
+def _text(moment: datetime) -> str:
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _read(name: str, value: Any) -> Any:
+    if LEDGER[name] != "timestamp" or value is None:
+        return value
+    return datetime.fromisoformat(value).replace(tzinfo=UTC)
