@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from featurelayer.dbt import Project, load_project, load_registry
 from featurelayer.errors import (
     ConfigError,
     LabelError,
@@ -22,10 +19,8 @@ from featurelayer.errors import (
     did_you_mean,
 )
 from featurelayer.model import Column, FeatureService, FeatureView
-from featurelayer.online import FeatureClient, OnlineStore, open_store, service_definition
-from featurelayer.online.provision import Provisioned
-from featurelayer.online.settings import KEEP, exports_kept, opened, store_name, store_url
-from featurelayer.registry import Registry
+from featurelayer.online import service_definition
+from featurelayer.online_layer import OnlineLayer
 from featurelayer.sql.compiler import compile_plan
 from featurelayer.sql.plan import Ledger, Mode
 from featurelayer.training import (
@@ -39,23 +34,17 @@ from featurelayer.training import (
 from featurelayer.training.explain import Explanation, explain_row
 from featurelayer.training.labels import as_labels, labels_name, locked_labels, recorded_path
 from featurelayer.training.lock import LockedRequest, read_lock
-from featurelayer.warehouse import Warehouse, connect
+from featurelayer.warehouse import Warehouse
 from featurelayer.warehouse.base import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from featurelayer.dbt_model import DbtModel
-    from featurelayer.export import Drained, Forgotten, LedgerRow, Tables
-    from featurelayer.export import Progress as ExportProgress
-    from featurelayer.exporting import ExportPlan, ExportReport, ExportRequest, Opener, Target
-    from featurelayer.online.provision import Creation
-    from featurelayer.online.status import StoreStatus
-    from featurelayer.online.tables import TableSettings
     from featurelayer.training.reasons import Reproduction
 
 
-class FeatureLayer:
+class FeatureLayer(OnlineLayer):
     """The features of one dbt project: `FeatureLayer("dbt_project", target="dev")`.
 
     Args:
@@ -67,34 +56,6 @@ class FeatureLayer:
         vars: dbt variables for rendering, a mapping or YAML text.
         warn: told of what is doubtful but usable, such as a stale manifest.
     """
-
-    def __init__(
-        self,
-        project_dir: str | Path | None = None,
-        *,
-        profiles_dir: str | Path | None = None,
-        profile: str | None = None,
-        target: str | None = None,
-        target_path: str | Path | None = None,
-        vars: Mapping[str, Any] | str | None = None,
-        warn: Callable[[str], None] | None = None,
-    ) -> None:
-        self.project: Project = load_project(
-            project_dir, profiles_dir=profiles_dir, profile=profile, target=target, target_path=target_path, vars=vars
-        )
-        self._warn = warn
-
-    @classmethod
-    def of_project(cls, project: Project, *, warn: Callable[[str], None] | None = None) -> FeatureLayer:
-        """Return the layer of a project that is already loaded."""
-        layer = cls.__new__(cls)
-        layer.project, layer._warn = project, warn
-        return layer
-
-    @cached_property
-    def registry(self) -> Registry:
-        """Every entity, view and service of the project, read once from dbt's manifest."""
-        return load_registry(self.project, warn=self._warn)
 
     # --- training sets -------------------------------------------------------------------------------------------
 
@@ -307,9 +268,6 @@ class FeatureLayer:
         with closing(self._connect()) as warehouse:
             return warehouse.describe(relation)
 
-    def _connect(self, *, writable: bool = False, wait: timedelta = timedelta(0)) -> Warehouse:
-        return connect(self.project.connection, root=self.project.root, writable=writable, wait=wait)
-
     def _request(
         self,
         warehouse: Warehouse,
@@ -409,271 +367,6 @@ class FeatureLayer:
             service_fingerprint=service_definition(service, views).fingerprint if service.name else "",
             sql_checksums=sql_checksums(self.project.target_path, [view.unique_id for view in views.values()]),
         )
-
-    # --- online --------------------------------------------------------------------------------------------------
-
-    @property
-    def store_url(self) -> str:
-        """The address of this target's online store, from featurelayer.yml."""
-        return store_url(self.project.config.online_store, self.project.root)
-
-    @property
-    def table_settings(self) -> TableSettings:
-        """The tags and protections of this target's table, from featurelayer.yml."""
-        from featurelayer.online.tables import read_settings
-
-        where = f"{self.project.config.path} -> online_store.{self.project.target}"
-        return read_settings(self.project.config.online_store, where)
-
-    def create_store(self, *, tell: Callable[[str], None] | None = None) -> Creation:
-        """Make this target's online store, or look whether the one that is there will do; safe to repeat.
-
-        Raises:
-            StoreNotFound: something else is at its address; the message says what differs.
-        """
-        settings = self.table_settings
-        with closing(open_store(self.store_url)) as store:
-            if not isinstance(store, Provisioned):
-                raise PlanError([Problem(what=f"{store!r} can't be made from here", fix="make it with its own tools")])
-            return store.create(settings, tell)
-
-    def store_status(self, *, now: datetime | None = None) -> StoreStatus:
-        """Return what this target's online store is and holds: its own facts, and the newest export of each view.
-
-        Raises:
-            StoreNotFound: there is no such store.
-        """
-        from featurelayer.online.status import store_status
-
-        views = [view for view in self.registry.views.values() if view.online]
-        with closing(open_store(self.store_url)) as store:
-            return store_status(store, views, now or datetime.now(UTC))
-
-    def client(self, **options: Any) -> FeatureClient:
-        """Return a lookup client of this target's online store."""
-        return FeatureClient.connect(self.store_url, **options)
-
-    def export(
-        self,
-        views: Sequence[str] = (),
-        *,
-        as_of: datetime | None = None,
-        full: bool = False,
-        max_cost: float | None = None,
-        store: OnlineStore | None = None,
-        lock_timeout: timedelta = timedelta(seconds=60),
-        progress: ExportProgress | None = None,
-    ) -> ExportReport:
-        """Write the newest row of every entity, as of one time, to the online store: changed rows only.
-
-        Args:
-            views: names of views with `online: true`; all of them by default.
-            as_of: the time of the snapshot (naive means UTC); the warehouse's own time by default.
-            full: write every row again, also where the store holds a newer event.
-            max_cost: write nothing if it is estimated to cost more US dollars than that.
-            store: a store other than the target's.
-            lock_timeout: how long to wait for a DuckDB file that another process holds, when the ledger is written.
-            progress: called with a view's name, the number of items done since it was last told, and that of all.
-
-        Raises:
-            PlanError: nothing to export, a view that is not `online: true`, or more than `max_cost`.
-            WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
-        """
-        from featurelayer.exporting import export_views
-
-        request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
-        with self._target(store) as target:
-            return export_views(request, self._opener(lock_timeout), target, progress=progress, tell=self._tell)
-
-    def plan_export(
-        self,
-        views: Sequence[str] = (),
-        *,
-        as_of: datetime | None = None,
-        full: bool = False,
-        max_cost: float | None = None,
-        store: OnlineStore | None = None,
-    ) -> ExportPlan:
-        """Return what `export` would write and about what that costs; nothing is written anywhere.
-
-        Args and errors are those of `export`.
-        """
-        from featurelayer.exporting import plan_export
-
-        request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
-        with self._target(store) as target:
-            return plan_export(request, self._opener(), target)
-
-    def rollback(
-        self,
-        view: str,
-        run: str,
-        *,
-        store: OnlineStore | None = None,
-        lock_timeout: timedelta = timedelta(seconds=60),
-        progress: ExportProgress | None = None,
-    ) -> ExportReport:
-        """Bring a view in the online store back to what it held after an earlier export.
-
-        Args:
-            view: the name of a view with `online: true`.
-            run: the id of that export, the beginning of it, or its version; `kept_exports` has them.
-            store: a store other than the target's.
-            lock_timeout: as in `export`, like `progress`.
-            progress: called while it writes.
-
-        Raises:
-            PlanError: there is no such export, or it is not kept any more.
-            WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
-        """
-        from featurelayer.exporting import roll_back
-
-        (found,) = self._online_views([view])
-        with self._target(store) as target:
-            return roll_back(
-                found, run, self._opener(lock_timeout), target, invocation_id=self.registry.invocation_id,
-                progress=progress, tell=self._tell,
-            )  # fmt: skip
-
-    def plan_rollback(self, view: str, run: str, *, store: OnlineStore | None = None) -> ExportPlan:
-        """Return what `rollback` would write and about what that costs; nothing is written anywhere."""
-        from featurelayer.exporting import plan_roll_back
-
-        (found,) = self._online_views([view])
-        with self._target(store) as target:
-            return plan_roll_back(found, run, self._opener(), target)
-
-    def kept_exports(self, view: str, *, store: OnlineStore | None = None) -> list[LedgerRow]:
-        """Return the exports of a view that `rollback` can go back to, newest first; the first is what is served."""
-        from featurelayer.exporting import kept_exports
-
-        (found,) = self._online_views([view])
-        with self._target(store) as target:
-            return kept_exports(found, self._opener(), target)
-
-    def drain(
-        self,
-        views: Sequence[str] = (),
-        *,
-        store: OnlineStore | None = None,
-        lock_timeout: timedelta = timedelta(seconds=60),
-    ) -> list[Drained]:
-        """Append what clients wrote between exports to `featurelayer_streamed__<view>`, each row exactly once.
-
-        Args:
-            views: names of views with `online: true`, whose tables are made even if there is nothing to append; by
-                default all of them that something was written to.
-            store: a store other than the target's.
-            lock_timeout: as in `export`.
-
-        Raises:
-            PlanError: a view's table does not fit the view any more; nothing is appended then.
-            WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
-        """
-        from featurelayer.export import drain
-
-        found = self._online_views(views)
-        with self._target(store) as target:
-            return drain(found, target.store, target.tables, self._connected(lock_timeout), always=bool(views))
-
-    def forget(
-        self,
-        keys: Mapping[str, str],
-        *,
-        view: str | None = None,
-        store: OnlineStore | None = None,
-        lock_timeout: timedelta = timedelta(seconds=60),
-    ) -> list[Forgotten]:
-        """Erase a subject from the online store, its log, and the warehouse's tables of exports and streamed rows.
-
-        Args:
-            keys: columns of keys and their values as text; every online view whose key has all of them is searched.
-            view: one view only.
-            store: a store other than the target's.
-            lock_timeout: as in `export`.
-
-        Raises:
-            PlanError: no online view has a key with these columns.
-            CodecError: a value is not of its key's type.
-            WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
-        """
-        from featurelayer.export import forget, subjects
-
-        found = subjects(self._online_views([view] if view else ()), keys)
-        with self._target(store) as target, self._connected(lock_timeout)(True) as warehouse:
-            return [forget(target.store, warehouse, target.tables, subject) for subject in found]
-
-    def _connected(self, wait: timedelta) -> Callable[[bool], AbstractContextManager[Warehouse]]:
-        return lambda writable: closing(self._connect(writable=writable, wait=wait))
-
-    def _export_request(self, views: Sequence[str], **how: Any) -> ExportRequest:
-        from featurelayer.exporting import ExportRequest
-
-        registry = self.registry
-        return ExportRequest(
-            views=self._online_views(views),
-            services=[s for s in registry.services.values() if all(registry.views[v.view].online for v in s.views)],
-            known_views=registry.views,
-            invocation_id=registry.invocation_id,
-            **how,
-        )
-
-    def _opener(self, wait: timedelta = timedelta(0)) -> Opener:
-        def opener(*, writable: bool) -> Warehouse:
-            return self._connect(writable=writable, wait=wait)
-
-        return opener
-
-    @contextmanager
-    def _target(self, store: OnlineStore | None) -> Iterator[Target]:
-        """The online store to work on, and what belongs to it."""
-        from featurelayer.exporting import Target, prices_of
-
-        config, url = self.project.config, self.store_url if store is None else ""
-        where = f"{config.path} -> online_store.{self.project.target}"
-        keep = exports_kept(config.online_store, where) if store is None else KEEP
-        with opened(store, url) as target:
-            yield Target(
-                store=target,
-                shown=url or repr(store),
-                tables=self._export_tables(repr(store) if store is not None else None),
-                prices=prices_of(target, config.prices),
-                keep=keep,
-            )
-
-    def _tell(self, line: str) -> None:
-        if self._warn is not None:
-            self._warn(line)
-
-    def _export_tables(self, store: str | None = None) -> Tables:
-        """Where the warehouse of this target remembers exports."""
-        from featurelayer.export import Tables
-
-        schema = str(self.project.connection.get("schema") or "main")
-        return Tables.of_schema(schema, store or store_name(self.project.config.online_store))
-
-    def _online_views(self, names: Sequence[str]) -> list[FeatureView]:
-        if names:
-            views = [self.registry.view(name) for name in names]
-            problems = [
-                Problem(
-                    what=f"{view.id} is not online",
-                    where=view.yaml_path,
-                    fix="add online: true to its featurelayer block",
-                )
-                for view in views
-                if not view.online
-            ]
-        else:
-            views = [view for view in self.registry.views.values() if view.online]
-            problems = (
-                []
-                if views
-                else [Problem(what="no feature view is online", fix="add online: true to a view's featurelayer block")]
-            )
-        if problems:
-            raise PlanError(problems)
-        return views
 
 
 def _given_labels(service: FeatureService, labels: Any) -> Any:
