@@ -163,14 +163,14 @@ class DynamoDBStore:
         if self._no_partiql is None:
             self._no_partiql = self._writer.why_not(transport)
         if self._no_partiql:
-            refused = self._put_all(items, rewind)
+            refused = self._put_all(items, rewind, looked=False)
         else:
             refused = self._writer.write(transport, items, rewind=rewind, new=new, usage=usage)
         return self._settled(items, refused, retried=usage.retries > 0)
 
     def _look_and_write(self, items: Sequence[Item], rewind: bool) -> Written:
         work = sort_out(items, self._stored(items), rewind=rewind, rewrite=False)
-        done = self._settled(work.put, self._put_all(work.put, rewind), retried=False)
+        done = self._settled(work.put, self._put_all(work.put, rewind, looked=True), retried=False)
         return msgspec.structs.replace(done, unchanged=done.unchanged + work.unchanged, lost=(*work.lost, *done.lost))
 
     def _settled(self, items: Sequence[Item], refused: Sequence[Item], *, retried: bool) -> Written:
@@ -245,14 +245,17 @@ class DynamoDBStore:
     def _calls(self) -> TableCalls:
         return TableCalls(self._clients.exporting, self.table, lambda: aws_errors(self.table))
 
-    def _put_all(self, items: Sequence[Item], rewind: bool) -> list[Item]:
-        """Put items one by one, in parallel, and return those that were refused."""
+    def _put_all(self, items: Sequence[Item], rewind: bool, *, looked: bool) -> list[Item]:
+        """Put items one by one, in parallel, and return those that were refused.
+
+        `looked` says that none of them was there a moment ago.
+        """
         client = self._clients.exporting
-        calls = [(self._put, client, item, rewind) for item in items]
+        calls = [(self._put, client, item, rewind, looked) for item in items]
         outcomes = in_parallel(self._clients.pool, calls, ReadBudget(None))
         return [item for item, won in zip(items, outcomes, strict=True) if not won]
 
-    def _put(self, client: Any, item: Item, rewind: bool) -> bool:
+    def _put(self, client: Any, item: Item, rewind: bool, looked: bool) -> bool:
         """Put one item under its condition; False if somebody newer won."""
         by_event_time = item.event_time is not None and not rewind
         names, values = {"#v": "_v"}, {":v": {"N": str(item.version)}}
@@ -277,7 +280,7 @@ class DynamoDBStore:
             # An attempt whose answer got lost has written; its retry is refused by our own item.
             told = error.__cause__.response if isinstance(error.__cause__, ClientError) else {}
             retried = told.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
-            return retried and "Item" in told and _from_wire(told["Item"]) == item
+            return (looked or retried) and "Item" in told and _from_wire(told["Item"]) == item
         return True
 
     def _pages(self, operation: Any, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
