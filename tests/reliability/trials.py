@@ -396,8 +396,8 @@ class Trial:
 
         The exception: a run that was frozen in the middle of a batch while the warehouse was rebuilt and a newer run
         finished may bring keys back. It takes them away as soon as it sees that it was overtaken; if it is killed
-        before, the next full export does. And a value that was streamed keeps newer runs out until they have a newer event;
-        who sleeps meanwhile may still write over it, and the next export rights that.
+        before, the next full export does. And a value that was streamed keeps newer runs out until they have a newer
+        event; who sleeps meanwhile may still write over it, and the next export rights that.
         """
         while self.lock.holder is not None:
             self._step(self.lock.holder, GO)
