@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.reliability.finding import run_trials, shortest
 from tests.reliability.stages import Stage
-from tests.reliability.trials import run_trials, shortest
 
 
 def hold(stage: Stage, seeds: Sequence[int], options: str = "") -> None:

@@ -10,10 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.reliability.finding import attempt, shortest
 from tests.reliability.protocols import PROTOCOLS
 from tests.reliability.simulation import Choices
 from tests.reliability.stages import memory_stage, sqlite_stage
-from tests.reliability.trials import attempt, shortest
 from tests.reliability.warehouse import SimulatedDuckDB
 
 

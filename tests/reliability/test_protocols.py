@@ -2,10 +2,10 @@
 
 import pytest
 
+from tests.reliability.finding import attempt, run_trials, shortest
 from tests.reliability.protocols import PROTOCOLS
 from tests.reliability.simulation import Choices
 from tests.reliability.stages import memory_stage
-from tests.reliability.trials import attempt, run_trials, shortest
 
 TRIALS = {
     "naive": 100, "without conditions": 100, "without tombstones": 400, "without intents": 150,

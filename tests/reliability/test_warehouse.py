@@ -3,9 +3,9 @@
 import pytest
 
 from tests.profiles import examples
+from tests.reliability.finding import attempt
 from tests.reliability.simulation import Choices
 from tests.reliability.stages import memory_stage
-from tests.reliability.trials import attempt
 from tests.reliability.warehouse import SimulatedDuckDB
 
 CHUNKS = 4
