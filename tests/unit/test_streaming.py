@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import pytest
 import yaml
 
 from featurelayer.cli import main
-from featurelayer.errors import CodecError, OnlineStoreError, PlanError, UnknownNameError
+from featurelayer.errors import CodecError, OnlineStoreError, PlanError, StoreNotFound, UnknownNameError
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import AsyncFeatureClient, FeatureClient, Item, MemoryStore, Status, WriteResult
+from featurelayer.online.stores.sqlite import SqliteStore
 from featurelayer.online.streaming import SHARDS, log_of, log_pks
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
@@ -318,3 +321,24 @@ def test_the_commands_print_what_they_did(tmp_path, capsys):
     run("online", "forget", "--key", "seats=1", code=1)
     run("online", "forget", "--key", "tailnum", code=2)
     run("online", "drain", "-s", "nothing", code=1)
+
+
+# --- files of before -------------------------------------------------------------------------------------------------
+
+
+def test_a_file_from_before_streaming_is_brought_up_to_date_by_its_next_writer(tmp_path):
+    path = tmp_path / "online.db"
+    store = SqliteStore(path)
+    store.write([Item(pk="a[1]", sk=SK, version=1, event_time=5, f="[1]")])
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("ALTER TABLE items DROP COLUMN w; PRAGMA user_version = 1;")
+    with pytest.raises(StoreNotFound, match="featurelayer online create"):
+        store.read([("a[1]", SK)])
+    store.close()
+    store.create()
+    assert store.read([("a[1]", SK)])["a[1]", SK].streamed is False
+    newer = Item(pk="a[1]", sk=SK, version=2, event_time=6, f="[2]", streamed=True)
+    assert store.write([newer]).written == 1
+    assert store.read([newer.key]) == {newer.key: newer}
+    store.close()
