@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from featurelayer.online.stores.dynamodb import DynamoDBStore
-from tests.profiles import examples
+from tests.profiles import trials
 from tests.reliability.checks import hold
 from tests.reliability.stages import dynamodb_stage
 
@@ -28,5 +28,5 @@ def table(dynamodb_local_endpoint):
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_nothing_is_lost_whatever_happens(chunk, table):
-    each = examples(6)
+    each = trials(6)
     hold(dynamodb_stage(table), range(3_000_000 + chunk * each, 3_000_000 + (chunk + 1) * each))

@@ -1,8 +1,8 @@
-"""Thousands of histories on the memory store: `FEATURELAYER_EXAMPLES=10` runs 10,500 with test_sqlite."""
+"""Thousands of histories on the memory store: `FEATURELAYER_TRIALS=10` runs 10,500 with test_sqlite."""
 
 import pytest
 
-from tests.profiles import examples
+from tests.profiles import trials
 from tests.reliability.checks import hold
 from tests.reliability.stages import memory_stage
 
@@ -11,5 +11,5 @@ CHUNKS = 10
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_nothing_is_lost_whatever_happens(chunk):
-    each = examples(55)
+    each = trials(55)
     hold(memory_stage(), range(chunk * each, (chunk + 1) * each))

@@ -21,7 +21,7 @@ import duckdb
 import pytest
 
 from featurelayer.online.stores.sqlite import SqliteStore
-from tests.profiles import examples
+from tests.profiles import trials
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -186,7 +186,7 @@ def _kill_when(exports: Exports, reader: Reader, ready: Callable[[int], bool]) -
 def test_killed_at_any_moment_and_run_again(exports):
     chance, reader = Random(4), Reader(exports.path)
     killed = 0
-    for _ in range(min(examples(4), 40)):
+    for _ in range(min(trials(4), 40)):
         exports.change(chance)
         seconds = chance.random() * 1.2
 
@@ -208,7 +208,7 @@ def test_killed_at_any_moment_and_run_again(exports):
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_a_point_and_run_again(exports, point):
     chance, reader = Random(point), Reader(exports.path)
-    for _ in range(min(examples(1), 5)):
+    for _ in range(min(trials(1), 5)):
         exports.change(chance)
         before = exports.version()
         code = _kill_when(exports, reader, lambda pid, before=before: exports.until(pid, point, before))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.profiles import examples
+from tests.profiles import trials
 from tests.reliability.finding import attempt
 from tests.reliability.simulation import Choices
 from tests.reliability.stages import memory_stage
@@ -15,7 +15,7 @@ CHUNKS = 4
 def test_histories_are_the_same_with_duckdb(chunk):
     duckdb = memory_stage().use_duckdb(SimulatedDuckDB())
     quick = memory_stage()
-    for seed in range(2_000_000 + chunk, 2_000_000 + chunk + CHUNKS * examples(5), CHUNKS):
+    for seed in range(2_000_000 + chunk, 2_000_000 + chunk + CHUNKS * trials(5), CHUNKS):
         broken, trial = attempt(duckdb, Choices(seed))
         quickly_broken, quick_trial = attempt(quick, Choices(seed))
         assert (broken, trial.told) == (quickly_broken, quick_trial.told) == (None, trial.told)

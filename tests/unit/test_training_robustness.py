@@ -120,7 +120,10 @@ def test_only_relations_are_relations(
 def test_names_with_braces_are_said_as_they_are(legs: FeatureLayer, tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     path.write_text("tailnum,a{t}\nN1,nope\n")
-    with pytest.raises(LabelError, match=r"label column 'a\{t\}' must be a timestamp; it holds 'nope' in row 0 \(rows are counted from 0\)"):
+    with pytest.raises(
+        LabelError,
+        match=r"label column 'a\{t\}' must be a timestamp; it holds 'nope' in row 0 \(rows are counted from 0\)",
+    ):
         values(legs, path, label_timestamp="a{t}")
 
 
