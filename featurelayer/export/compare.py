@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.durations import microseconds
-from featurelayer.errors import PlanError, Problem, StoreNotFound
+from featurelayer.errors import CodecError, PlanError, Problem, StoreNotFound
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.model import FeatureView
-from featurelayer.online.base import Item, OnlineStore
+from featurelayer.online.base import Item, Limits, OnlineStore
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewBegun, ViewCommit, begun_key, commit_key, view_schema, view_sk
 from featurelayer.sql.delta import DIFFERENT, IN_DOUBT, NEW, REMOVED, Delta
@@ -190,6 +190,25 @@ def read_sizes(warehouse: Warehouse, query: str) -> dict[str, Size]:
         kind: Size(keys=int(keys), bytes=int(size), units=int(units))
         for kind, keys, size, units in warehouse.rows(query)
     }
+
+
+def refuse_too_large(warehouse: Warehouse, found: Compared, run: str, limits: Limits | None) -> None:
+    """Find what the store can't take before anything is sent.
+
+    Raises:
+        CodecError: names the entities and the view.
+    """
+    if limits is None:
+        return
+    statement = found.delta.too_large(run, fixed_bytes(found.view), item=limits.item, key=limits.pk)
+    problems = [
+        f"{pk[:80]} of view {found.view.id}: the item has about {int(size):,} bytes and its key {len(pk.encode()):,}; "
+        f"the store takes {limits.item:,} and {limits.pk:,}"
+        for pk, size in warehouse.rows(statement)
+    ]
+    if problems:
+        fix = "  fix  split the view, or shorten its texts and arrays; nothing was written"
+        raise CodecError("\n".join([*problems, fix]))
 
 
 def fixed_bytes(view: FeatureView) -> int:

@@ -45,6 +45,7 @@ from featurelayer.export.compare import (
     keys_of,
     look_up,
     read_sizes,
+    refuse_too_large,
 )
 from featurelayer.export.lease import Clock, HeldLease, Tell, wait_for_others
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
@@ -214,6 +215,7 @@ class Exporter:
         )  # fmt: skip
 
     def _intent(self, warehouse: Warehouse, found: Compared, row: LedgerRow, began: float, *, rewind: bool) -> Intent:
+        refuse_too_large(warehouse, found, self._run, self._store.limits)
         sizes = read_sizes(warehouse, found.delta.intended_sizes(self._run, fixed_bytes(found.view)))
         return Intent(
             view=found.view, row=row, sizes=sizes, null_keys=found.null_keys, source_time=found.source_time,

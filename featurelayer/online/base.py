@@ -110,6 +110,13 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.lost)
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The most bytes that a store takes: of an item with its key, and of `pk` alone."""
+
+    item: int
+    pk: int
+
+
 class Sorted(msgspec.Struct, frozen=True):
     """The items of a `write`: those to be put, those that only make what is there newer, and those that lost."""
 
@@ -129,7 +136,12 @@ class LiveKey(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class OnlineStore(Protocol):
-    """What a store can do. A new one is a module `featurelayer/online/stores/<scheme>.py` with `connect(url)`."""
+    """What a store can do. A new one is a module `featurelayer/online/stores/<scheme>.py` with `connect(url)`.
+
+    An export looks at `limits` before it sends anything; None if there are none.
+    """
+
+    limits: Limits | None
 
     def read(
         self,

@@ -181,12 +181,29 @@ class Delta:
         rows = exp.select(col("kind", "i"), col("pk", "i"), col("f", "i")).from_(self._items("i")).where(mine)
         return self._sizes(rows, fixed)
 
-    def _sizes(self, rows: exp.Select, fixed: int) -> str:
+    def too_large(self, run: str, fixed: int, *, item: int, key: int) -> str:
+        """Return some keys of a run whose items or keys have more bytes than a store takes, and the items' bytes."""
+        mine = both(*self._mine("i"), exp.EQ(this=col("run", "i"), expression=_text(run)))
+        rows = exp.select(col("pk", "i"), col("f", "i")).from_(self._items("i")).where(mine)
+        length = self._writer.bytes_of(col("pk", "r"))
+        sized = exp.select(col("pk", "r"), named(self._size(fixed), "size"), named(length, "length"))
+        too_large = either(
+            exp.GT(this=col("size"), expression=exp.Literal.number(item)),
+            exp.GT(this=col("length"), expression=exp.Literal.number(key)),
+        )
+        found = exp.select(col("pk"), col("size")).from_(sized.from_(rows.subquery("r")).subquery("s")).where(too_large)
+        return self._writer.sql(found.order_by(col("pk")).limit(10))
+
+    def _size(self, fixed: int) -> exp.Expression:
+        """The bytes of an item of `r`."""
         size: exp.Expression = exp.Literal.number(fixed)
         for part in (col("pk", "r"), col("f", "r")):
             length = exp.Coalesce(this=self._writer.bytes_of(part), expressions=[exp.Literal.number(0)])
             size = exp.Add(this=size, expression=length)
-        sized = exp.select(col("kind", "r"), named(size, "size")).from_(rows.subquery("r"))
+        return size
+
+    def _sizes(self, rows: exp.Select, fixed: int) -> str:
+        sized = exp.select(col("kind", "r"), named(self._size(fixed), "size")).from_(rows.subquery("r"))
         units = exp.Ceil(this=exp.Div(this=col("size"), expression=exp.Literal.number("1024.0")))
         return self._writer.sql(
             exp.select(col("kind"), exp.Count(this=exp.Star()), exp.Sum(this=col("size")), exp.Sum(this=units))

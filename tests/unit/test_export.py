@@ -10,6 +10,7 @@ import pytest
 from featurelayer.errors import CodecError, PlanError, UnknownNameError, WarehouseError
 from featurelayer.export import Ledger, ViewExport, publish_services
 from featurelayer.online import FeatureClient, Item, MemoryStore, Written
+from featurelayer.online.base import Limits
 from featurelayer.online.definitions import ViewCommit, commit_key, view_schema, view_sk
 from featurelayer.online.stores.sqlite import SqliteStore
 from tests.exporting import TABLES, export_view, exporter_of, forget, intend, snapshot_of, warehouse_of
@@ -498,3 +499,24 @@ def test_the_warehouse_forgets_a_tombstone_when_the_store_has_and_nobody_can_go_
                 dict(warehouse.rows(f"SELECT pk, max(kind) FROM {TABLES.items} GROUP BY pk")).get('plane["N1"]')
             )
     assert kinds == ["removed"] * 6 + [None if forgotten else "removed"] * 2
+
+
+class Small(MemoryStore):
+    """A store that takes little."""
+
+    limits = Limits(item=400, pk=30)
+
+
+def test_what_a_store_cannot_take_is_named_before_anything_is_written():
+    """Of all rows, not of the batch that holds one: here the large one comes last."""
+    text = view("notes", feature("note", "text"))
+    rows = batch({"tailnum": pa.array(["N1", "N2", "N" * 40]), "note": pa.array(["x", "é" * 200, "x"])}, [T] * 3)
+    store = Small()
+    with pytest.raises(CodecError) as caught:
+        export_view(store, text, [rows], as_of=T)
+    assert 'plane["N2"] of view notes: the item has about' in str(caught.value)
+    assert 'plane["NNNN' in str(caught.value)
+    assert "nothing was written" in str(caught.value)
+    assert store.describe()["items"] == 0
+    with closing(warehouse_of(store)) as warehouse:
+        assert warehouse.rows("FROM duckdb_tables()") == []

@@ -24,6 +24,7 @@ from featurelayer.online.aws import Clients, aws_errors, unreadable
 from featurelayer.online.base import (
     Item,
     ItemKey,
+    Limits,
     LiveKey,
     ReadBudget,
     StoreUrl,
@@ -47,6 +48,7 @@ from featurelayer.online.writer import TableWriter
 
 PATIENCE = 300.0
 _ITEM_LIMIT = 400 * 1024
+_LIMITS = Limits(item=_ITEM_LIMIT, pk=PK_LIMIT)
 
 # Item.replaces, where the row is.
 _BY_VERSION = "attribute_not_exists(pk) OR #v < :v"
@@ -95,6 +97,8 @@ class DynamoDBStore:
     how lookups and exports are sent: `boto3`, or `lean` (see `featurelayer.online.lean`). `patience` is how many
     seconds an export that is throttled, or finds nobody there, goes on trying. Credentials are boto3's own.
     """
+
+    limits: Limits | None = _LIMITS
 
     def __init__(
         self,

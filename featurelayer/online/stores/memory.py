@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from featurelayer.online.base import Item, ItemKey, LiveKey, ReadBudget, StoreUrl, Usage, Written, sort_out
+from featurelayer.online.base import Item, ItemKey, Limits, LiveKey, ReadBudget, StoreUrl, Usage, Written, sort_out
+from featurelayer.online.forks import renew_after_fork
 
 if TYPE_CHECKING:
     from featurelayer.online.provision import Creation, Tell
     from featurelayer.online.tables import TableSettings
-from featurelayer.online.forks import renew_after_fork
 
 _shared: dict[str, MemoryStore] = {}
 _shared_lock = Lock()
@@ -26,6 +26,8 @@ def connect(url: StoreUrl) -> MemoryStore:
 
 class MemoryStore:
     """An `OnlineStore` in a dictionary. `MemoryStore()` is private, `memory://name` is shared by name."""
+
+    limits: Limits | None = None
 
     def __init__(self) -> None:
         self._items: dict[ItemKey, Item] = {}

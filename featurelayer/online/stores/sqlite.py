@@ -19,6 +19,7 @@ from featurelayer.errors import ConfigError, OnlineStoreError, Problem, StoreNot
 from featurelayer.online.base import (
     Item,
     ItemKey,
+    Limits,
     LiveKey,
     ReadBudget,
     StoreUrl,
@@ -86,6 +87,8 @@ def connect(url: StoreUrl) -> SqliteStore:
 
 class SqliteStore:
     """An `OnlineStore` in the file at `path`. Safe to share between threads; each has its own connection."""
+
+    limits: Limits | None = None
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
