@@ -7,14 +7,15 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlglot import exp
 
 from featurelayer.errors import PlanError, Problem
 from featurelayer.export import (
+    BulkExporter,
     Cost,
-    Exporter,
+    Intent,
     LedgerRow,
     Prices,
     Progress,
@@ -27,7 +28,7 @@ from featurelayer.export import (
     publish_services,
 )
 from featurelayer.model import FeatureService, FeatureView
-from featurelayer.online import OnlineStore
+from featurelayer.online import Item, OnlineStore
 from featurelayer.online.definitions import service_definition, view_schema
 from featurelayer.online.keys import key_prefix
 from featurelayer.sql.compiler import compile_plan
@@ -37,6 +38,11 @@ from featurelayer.sql.plan import Plan, Script
 from featurelayer.sql.planner import plan_snapshot
 from featurelayer.training import describe_views, run_checks, run_step
 from featurelayer.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from featurelayer.online.imports import BulkPlace, Files
+    from featurelayer.online.stores.dynamodb import DynamoDBStore
+    from featurelayer.online.tables import TableSettings
 
 
 class Opener(Protocol):
@@ -74,17 +80,38 @@ class ExportReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportPlan:
-    """What an export or a rollback would do, view by view, with an estimate of money and time."""
+    """What an export or a rollback would do, view by view, with an estimate of money and time.
+
+    `cost` is that of writing row by row, also where it is `bulk` that is planned.
+    """
 
     as_of: datetime
     store: str
     views: tuple[ViewPlan, ...]
     prices: Prices
+    bulk: bool = False
 
     @property
     def cost(self) -> Cost:
         """The estimate for all views."""
         return _cost(self.prices, self.views)
+
+    @property
+    def import_bytes(self) -> int:
+        """About how large the files would be that an import into a new table takes."""
+        return sum(view.file_bytes for view in self.views)
+
+    @property
+    def import_usd(self) -> float:
+        """What such an import would cost."""
+        return self.prices.import_usd(self.import_bytes)
+
+    @property
+    def is_first_load(self) -> bool:
+        """Whether the store holds nothing of these views, so that an import could do as well."""
+        return any(view.new for view in self.views) and not any(
+            view.changed + view.in_doubt + view.removed + view.unchanged for view in self.views
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -94,15 +121,27 @@ class ExportPlan:
             "store": self.store,
             "prices": self.prices.source,
             **asdict(self.cost),
+            "bulk": self.bulk,
+            "import_bytes": self.import_bytes,
+            "import_usd": self.import_usd,
             "views": [view.to_dict() | asdict(cost) for view, cost in views],
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """A table that is to be made by an import, where its files go, and what the table is to be like."""
+
+    store: DynamoDBStore
+    place: BulkPlace
+    settings: TableSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where an export goes: the store, what people call it, where the warehouse remembers, and what writing costs.
 
-    `keep` is how many exports can be rolled back to.
+    `keep` is how many exports can be rolled back to, `bulk` the store itself where it is to be loaded by an import.
     """
 
     store: OnlineStore
@@ -110,6 +149,7 @@ class Target:
     tables: Tables
     prices: Prices
     keep: int = 7
+    bulk: Bulk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,21 +180,26 @@ def export_views(
     with closing(opener(writable=False)) as warehouse:
         _snapshots(warehouse, request)
     exporter = _exporter(opener, target, request.invocation_id, progress, tell)
-    exporter.wait({view.id: view for view in request.views})
+    if target.bulk is None:
+        exporter.wait({view.id: view for view in request.views})
     with exporter.transaction() as warehouse:
         at, snapshots = _snapshots(warehouse, request)
         rewind = request.as_of is not None
         intents = [exporter.intend(warehouse, each, full=request.full, rewind=rewind) for each in snapshots]
-        cost = target.prices.cost(rows=sum(i.to_write for i in intents), units=sum(i.units for i in intents))
+        usd = _usd(target, intents)
         # What has been written down goes with the transaction.
-        _refuse_expensive(cost, request.max_cost, target.prices)
-    done = tuple(exporter.finish(intent) for intent in intents)
+        _refuse_expensive(usd, request.max_cost, target.prices)
+    path = None
+    if target.bulk is None:
+        done = tuple(exporter.finish(intent) for intent in intents)
+    else:
+        done, path = _loaded(exporter, target.bulk, intents, progress)
     # Last, so that a service never points at values that are not there yet.
     newest = max(intent.row.version for intent in intents)
     publish_services(target.store, request.services, request.known_views, newest)
     return ExportReport(
-        as_of=at, store=target.shown, views=done, services=tuple(s.name for s in request.services), usd=cost.usd,
-        path=_path(target.store),
+        as_of=at, store=target.shown, views=done, services=tuple(s.name for s in request.services), usd=usd,
+        path=path or _path(target.store),
     )  # fmt: skip
 
 
@@ -165,8 +210,8 @@ def plan_export(request: ExportRequest, opener: Opener, target: Target) -> Expor
     with closing(opener(writable=False)) as warehouse:
         at, snapshots = _snapshots(warehouse, request)
         views = tuple(exporter.plan(warehouse, each, full=request.full) for each in snapshots)
-    plan = ExportPlan(as_of=at, store=target.shown, views=views, prices=target.prices)
-    _refuse_expensive(plan.cost, request.max_cost, target.prices)
+    plan = ExportPlan(as_of=at, store=target.shown, views=views, prices=target.prices, bulk=target.bulk is not None)
+    _refuse_expensive(plan.import_usd if plan.bulk else plan.cost.usd, request.max_cost, target.prices)
     return plan
 
 
@@ -211,13 +256,13 @@ def prices_of(store: OnlineStore, said: Mapping[str, Any]) -> Prices:
 
 def _exporter(
     opener: Opener, target: Target, invocation_id: str, progress: Progress | None = None, tell: Tell | None = None
-) -> Exporter:
+) -> BulkExporter:
     @contextmanager
     def connected(writable: bool) -> Iterator[Warehouse]:
         with closing(opener(writable=writable)) as warehouse:
             yield warehouse
 
-    return Exporter(
+    return BulkExporter(
         connected, target.store, target.tables, invocation_id=invocation_id, keep=target.keep, progress=progress,
         tell=tell,
     )  # fmt: skip
@@ -230,16 +275,36 @@ def _check(request: ExportRequest) -> None:
         service_definition(service, request.known_views)
 
 
-def _refuse_expensive(cost: Cost, most: float | None, prices: Prices) -> None:
-    if most is not None and cost.usd > most:
+def _refuse_expensive(usd: float, most: float | None, prices: Prices) -> None:
+    if most is not None and usd > most:
         raise PlanError([Problem(
-            what=f"this would cost about {cost.usd:,.4f} USD, and {most:,.4f} USD is allowed ({prices.source})",
+            what=f"this would cost about {usd:,.4f} USD, and {most:,.4f} USD is allowed ({prices.source})",
             fix="look at it with --plan, export fewer views, or allow more with --max-cost; nothing was written",
         )])  # fmt: skip
 
 
 def _cost(prices: Prices, views: Sequence[ViewPlan]) -> Cost:
     return prices.cost(rows=sum(view.writes for view in views), units=sum(view.units for view in views))
+
+
+def _usd(target: Target, intents: Sequence[Intent]) -> float:
+    if target.bulk is not None:
+        return target.prices.import_usd(sum(intent.file_bytes for intent in intents))
+    return target.prices.cost(rows=sum(i.to_write for i in intents), units=sum(i.units for i in intents)).usd
+
+
+def _loaded(
+    exporter: BulkExporter, bulk: Bulk, intents: Sequence[Intent], progress: Progress | None
+) -> tuple[tuple[ViewExport, ...], str]:
+    """Have AWS make the table of what was intended; return what was done and by which way."""
+    sent: list[Files] = []
+
+    def loader(batches: Iterator[Sequence[Item]], run: str) -> None:
+        told = progress or (lambda _stage, _count, _total: None)
+        sent.append(bulk.store.load(batches, bulk.place, bulk.settings, run, told))
+
+    done = exporter.load(intents, loader)
+    return done, f"ImportTable from s3://{sent[0].bucket}/{sent[0].prefix}"
 
 
 def _path(store: OnlineStore) -> str:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from featurelayer.dbt import Project, load_project, load_registry
 from featurelayer.errors import (
@@ -24,9 +24,11 @@ from featurelayer.warehouse import Warehouse, connect
 if TYPE_CHECKING:
     from featurelayer.export import Drained, Forgotten, LedgerRow, Tables
     from featurelayer.export import Progress as ExportProgress
-    from featurelayer.exporting import ExportPlan, ExportReport, ExportRequest, Opener, Target
+    from featurelayer.exporting import Bulk, ExportPlan, ExportReport, ExportRequest, Opener, Target
+    from featurelayer.online.imports import BulkPlace
     from featurelayer.online.provision import Creation
     from featurelayer.online.status import StoreStatus
+    from featurelayer.online.stores.dynamodb import DynamoDBStore
     from featurelayer.online.tables import TableSettings
 
 
@@ -109,6 +111,7 @@ class OnlineLayer:
         as_of: datetime | None = None,
         full: bool = False,
         max_cost: float | None = None,
+        bulk: bool = False,
         store: OnlineStore | None = None,
         lock_timeout: timedelta = timedelta(seconds=60),
         progress: ExportProgress | None = None,
@@ -120,6 +123,8 @@ class OnlineLayer:
             as_of: the time of the snapshot (naive means UTC); the warehouse's own time by default.
             full: write every row again, also where the store holds a newer event.
             max_cost: write nothing if it is estimated to cost more US dollars than that.
+            bulk: have AWS make the table, which must not exist, by an import from S3; of a DynamoDB store that says
+                where to (`bulk:` in featurelayer.yml), and of all views.
             store: a store other than the target's.
             lock_timeout: how long to wait for a DuckDB file that another process holds, when the ledger is written.
             progress: called with a view's name, the number of items done since it was last told, and that of all.
@@ -131,7 +136,9 @@ class OnlineLayer:
         from featurelayer.exporting import export_views
 
         request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
-        with self._target(store) as target:
+        if bulk:
+            _refuse_part(views, store)
+        with self._target(store, bulk=bulk) as target:
             return export_views(request, self._opener(lock_timeout), target, progress=progress, tell=self._tell)
 
     def plan_export(
@@ -141,6 +148,7 @@ class OnlineLayer:
         as_of: datetime | None = None,
         full: bool = False,
         max_cost: float | None = None,
+        bulk: bool = False,
         store: OnlineStore | None = None,
     ) -> ExportPlan:
         """Return what `export` would write and about what that costs; nothing is written anywhere.
@@ -150,7 +158,9 @@ class OnlineLayer:
         from featurelayer.exporting import plan_export
 
         request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
-        with self._target(store) as target:
+        if bulk:
+            _refuse_part(views, store)
+        with self._target(store, bulk=bulk) as target:
             return plan_export(request, self._opener(), target)
 
     def rollback(
@@ -274,21 +284,35 @@ class OnlineLayer:
         return opener
 
     @contextmanager
-    def _target(self, store: OnlineStore | None) -> Iterator[Target]:
-        """The online store to work on, and what belongs to it."""
+    def _target(self, store: OnlineStore | None, *, bulk: bool = False) -> Iterator[Target]:
+        """The online store to work on, and what belongs to it; with `bulk` one that does not exist yet."""
         from featurelayer.exporting import Target, prices_of
 
         config, url = self.project.config, self.store_url if store is None else ""
         where = f"{config.path} -> online_store.{self.project.target}"
         keep = exports_kept(config.online_store, where) if store is None else KEEP
-        with opened(store, url) as target:
+        place = self._bulk_place(where) if bulk else None
+        with opened(store, url, new=bulk) as target:
             yield Target(
                 store=target,
                 shown=url or repr(store),
                 tables=self._export_tables(repr(store) if store is not None else None),
                 prices=prices_of(target, config.prices),
                 keep=keep,
+                bulk=self._bulk(target, place),
             )
+
+    def _bulk_place(self, where: str) -> BulkPlace:
+        from featurelayer.online.imports import read_place
+
+        return read_place(self.project.config.online_store, where)
+
+    def _bulk(self, store: OnlineStore, place: BulkPlace | None) -> Bulk | None:
+        from featurelayer.exporting import Bulk
+
+        if place is None:
+            return None
+        return Bulk(store=cast("DynamoDBStore", store), place=place, settings=self.table_settings)
 
     def _tell(self, line: str) -> None:
         if self._warn is not None:
@@ -326,3 +350,16 @@ class OnlineLayer:
 
     def _connect(self, *, writable: bool = False, wait: timedelta = timedelta(0)) -> Warehouse:
         return connect(self.project.connection, root=self.project.root, writable=writable, wait=wait)
+
+
+def _refuse_part(views: Sequence[str], store: OnlineStore | None) -> None:
+    """An import makes the whole table, once, so what it leaves out would have to be written row by row."""
+    problems = []
+    if views:
+        what = "an import makes the table of all online views, and some were named"
+        problems.append(Problem(what=what, fix="leave the names out, or export without --bulk"))
+    if store is not None:
+        what = "an import is for the store of featurelayer.yml, and another was given"
+        problems.append(Problem(what=what, fix="leave `store` out, or export without `bulk`"))
+    if problems:
+        raise PlanError(problems)

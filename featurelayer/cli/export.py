@@ -24,6 +24,9 @@ from featurelayer.cli.output import write_json, write_plan, write_report
     help="Write nothing if it is estimated to cost more.",
 )
 @click.option(
+    "--bulk", is_flag=True, help="Have AWS make the DynamoDB table, which must not exist, by an import from S3."
+)
+@click.option(
     "--lock-timeout",
     type=click.FloatRange(min=0),
     default=60,
@@ -42,6 +45,7 @@ def command(
     full: bool,
     plan: bool,
     max_cost: float | None,
+    bulk: bool,
     lock_timeout: float,
     output_format: str,
 ) -> None:
@@ -54,7 +58,7 @@ def command(
     layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
     views, moment = names_given(names), moment_given("--as-of", as_of)
     if plan:
-        planned = layer.plan_export(views, as_of=moment, full=full, max_cost=max_cost)
+        planned = layer.plan_export(views, as_of=moment, full=full, max_cost=max_cost, bulk=bulk)
         if output_format == "json":
             write_json(planned.to_dict())
         else:
@@ -66,9 +70,12 @@ def command(
             as_of=moment,
             full=full,
             max_cost=max_cost,
+            bulk=bulk,
             lock_timeout=timedelta(seconds=lock_timeout),
             progress=progress,
         )
+    if bulk:
+        context.console.note(f"{report.path}: the files are yours to delete")
     if output_format == "json":
         write_json(report.to_dict())
         return

@@ -73,7 +73,14 @@ def write_plan(plan: ExportPlan) -> None:
         table.append([view.view, *(f"{count:,}" for count in counts), *money])
     write_table(headings, table)
     click.echo(f"\nas of {plan.as_of.isoformat()}: {plan.store}")
+    if plan.bulk:
+        click.echo(f"row by row about {plan.cost.usd:.4f} USD")
+        size = f"{plan.import_bytes / 1_000_000:,.1f} MB of files"
+        click.echo(f"by import about {plan.import_usd:.4f} USD for {size} ({plan.prices.source}); nothing was written")
+        return
     click.echo(f"about {plan.cost.usd:.4f} USD ({plan.prices.source}); nothing was written")
+    if plan.is_first_load and plan.import_usd < plan.cost.usd:
+        click.echo(f"--bulk, into a table that does not exist yet, would cost about {plan.import_usd:.4f} USD")
 
 
 def percent(part: int, whole: int) -> str:

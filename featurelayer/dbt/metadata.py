@@ -254,6 +254,9 @@ class PricesBlock(Block):
     """What DynamoDB costs in this project's region, and how fast it takes writes, for the estimates of a plan."""
 
     million_write_units: float | None = Field(default=None, ge=0, description="US dollars per million write units.")
+    import_gigabyte: float | None = Field(
+        default=None, ge=0, description="US dollars per GB of files that AWS imports, before compression."
+    )
     write_units_per_second: float | None = Field(default=None, gt=0, description="What the table takes.")
     rows_per_second: float | None = Field(default=None, gt=0, description="What one exporting process sends.")
 

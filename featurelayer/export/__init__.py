@@ -1,5 +1,6 @@
 """Use case: the snapshot of a view at a time T into the online store."""
 
+from featurelayer.export.bulk import BulkExporter
 from featurelayer.export.compare import Snapshot
 from featurelayer.export.encode import encode_to_file
 from featurelayer.export.forget import Forgotten, forget, subjects
@@ -12,6 +13,7 @@ from featurelayer.export.services import publish_services
 from featurelayer.export.streamed import Drained, drain
 
 __all__ = [
+    "BulkExporter",
     "Clock",
     "Connect",
     "Cost",

@@ -22,10 +22,11 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """US dollars per million write units, where they are known from, and how fast writing goes."""
+    """US dollars per million write units and per GB of an import, where known from, and how fast writing goes."""
 
     source: str
     million_write_units: float
+    import_gigabyte: float
     write_units_per_second: float
     rows_per_second: float
 
@@ -43,10 +44,14 @@ class Prices:
         """Return the same for a store that nobody bills."""
         return replace(
             cls.of_dynamodb(said), source="this store costs nothing", million_write_units=0.0,
-            write_units_per_second=math.inf,
+            import_gigabyte=0.0, write_units_per_second=math.inf,
         )  # fmt: skip
 
     def cost(self, *, rows: int, units: int) -> Cost:
         """Return what writing so many rows and write units takes."""
         seconds = max(units / self.write_units_per_second, rows / self.rows_per_second)
         return Cost(usd=units * self.million_write_units / 1_000_000, minutes=seconds / 60)
+
+    def import_usd(self, size: int) -> float:
+        """Return what importing files of so many bytes costs, counted before compression."""
+        return size * self.import_gigabyte / 1_000_000_000

@@ -11,6 +11,9 @@ from featurelayer.export.compare import Size
 from featurelayer.export.ledger import LedgerRow
 from featurelayer.model import FeatureView
 
+# What an item has more as a line of DynamoDB JSON, by far most of it names and braces; quotes in texts come on top.
+_LINE_BYTES = 120
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewExport:
@@ -65,6 +68,11 @@ class ViewPlan:
     def writes(self) -> int:
         return self.new + self.changed + self.in_doubt + self.removed
 
+    @property
+    def file_bytes(self) -> int:
+        """About how many bytes the files of an import would have, before compression."""
+        return self.bytes + self.writes * _LINE_BYTES
+
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as JSON can hold them."""
         return asdict(self) | {"as_of": self.as_of.isoformat()}
@@ -86,6 +94,11 @@ class Intent:
     @property
     def to_write(self) -> int:
         return sum(size.keys for size in self.sizes.values())
+
+    @property
+    def file_bytes(self) -> int:
+        """About how many bytes the files of an import have, before compression."""
+        return sum(size.bytes + size.keys * _LINE_BYTES for size in self.sizes.values())
 
     @property
     def units(self) -> int:

@@ -74,7 +74,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)
-class _Sent:
+class Sent:
     """What became of an intent; the refused keys are in a file, since there may be millions."""
 
     refused_keys: Path
@@ -248,7 +248,7 @@ class Exporter:
         started = time.monotonic()
         lease = HeldLease(self._store, view_sk(intent.view), self._run, self._clock)
         with TemporaryDirectory(prefix="featurelayer-") as folder:
-            sent = _Sent(refused_keys=Path(folder) / "refused.parquet")
+            sent = Sent(refused_keys=Path(folder) / "refused.parquet")
             try:
                 self._send(intent, sent, lease, Path(folder))
                 if not sent.superseded:
@@ -261,6 +261,9 @@ class Exporter:
                 lease.release()
             if not sent.superseded:
                 self._remember(intent, sent)
+        return self._done(intent, sent, started)
+
+    def _done(self, intent: Intent, sent: Sent, started: float) -> ViewExport:
         row = intent.row
         resumed = intent.sizes.get(IN_DOUBT)
         return ViewExport(
@@ -270,7 +273,7 @@ class Exporter:
             bytes=sent.bytes, units=intent.units, seconds=time.monotonic() - started, superseded=sent.superseded,
         )  # fmt: skip
 
-    def _send(self, intent: Intent, sent: _Sent, lease: HeldLease, folder: Path) -> None:
+    def _send(self, intent: Intent, sent: Sent, lease: HeldLease, folder: Path) -> None:
         if not intent.to_write:
             return
         lease.renew()
@@ -283,29 +286,27 @@ class Exporter:
         self._store.write([schema.item(), begun.item(view_sk(intent.view))])
         with _Refused(sent.refused_keys) as refused:
             for kind, path in self._fetched(intent, folder):
-                for batch in _read(path):
+                for batch in read_batches(path):
                     lease.renew()
                     if self._is_superseded(intent):
                         sent.superseded = True
                         return
                     self._write(sent, refused, kind, batch, intent)
 
-    def _fetched(self, intent: Intent, folder: Path) -> list[tuple[str, Path]]:
+    def _fetched(self, intent: Intent, folder: Path, *, shuffled: bool = False) -> list[tuple[str, Path]]:
         """Copy what is to be sent to files, so that nobody has to wait for the network to get at the warehouse."""
         with self._connect(False) as warehouse:
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
             files = [(kind, folder / f"{kind}.parquet") for kind in KINDS if kind in intent.sizes]
             for kind, path in files:
-                found = warehouse.write_file(delta.intended(self._run, kind), path, "parquet")
+                found = warehouse.write_file(delta.intended(self._run, kind, shuffled=shuffled), path, "parquet")
                 if found != intent.sizes[kind].keys:
                     raise _forgotten(intent.view)
         return files
 
-    def _write(self, sent: _Sent, refused: _Refused, kind: str, batch: pa.RecordBatch, intent: Intent) -> None:
+    def _write(self, sent: Sent, refused: _Refused, kind: str, batch: pa.RecordBatch, intent: Intent) -> None:
         _refuse_old(intent)
-        items = [
-            _item(intent, *values) for values in zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        ]
+        items = items_of(intent, batch)
         rewind = intent.rewind or kind == REMOVED
         done = self._store.write(items, rewind=rewind, rewrite=True, new=kind == NEW)
         if kind == REMOVED:
@@ -333,7 +334,7 @@ class Exporter:
         commit = self._store.read([key], consistent=True).get(key)
         return commit is not None and commit.version > intent.row.version
 
-    def _remember(self, intent: Intent, sent: _Sent) -> None:
+    def _remember(self, intent: Intent, sent: Sent) -> None:
         row = replace(
             intent.row,
             written=sent.written,
@@ -390,7 +391,14 @@ class _Refused:
             self._writer.close()
 
 
-def _read(path: Path) -> Iterator[pa.RecordBatch]:
+def items_of(intent: Intent, batch: pa.RecordBatch) -> list[Item]:
+    """Return rows of what was intended as the store holds them."""
+    rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    return [_item(intent, *values) for values in rows]
+
+
+def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file, as many as go into one write."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -398,7 +406,7 @@ def _read(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _keys(path: Path) -> Iterator[list[str]]:
-    for batch in _read(path):
+    for batch in read_batches(path):
         yield batch.column("pk").to_pylist()
 
 

@@ -98,6 +98,19 @@ class Clients:
                 known = self._transports.setdefault(exporting, self._new_transport(client))
         return known
 
+    def s3(self, endpoint_url: str | None) -> Any:
+        """Return a client of S3 for the files of an import. Its endpoint is said for itself, as DynamoDB's is."""
+        self._client(exporting=True)  # makes the session
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": 8},
+            connect_timeout=10.0,
+            read_timeout=60.0,
+            s3={"addressing_style": "path"} if endpoint_url else None,
+            ignore_configured_endpoint_urls=True,
+        )
+        with self._lock, aws_errors(self._table):
+            return self._session.client("s3", endpoint_url=endpoint_url, config=config)
+
     @property
     def pool(self) -> ThreadPoolExecutor:
         with self._lock:

@@ -75,13 +75,24 @@ class TableCalls:
             if not created:
                 self._refuse(description, differences(description, self._tags(description), ttl))
             # These two can't be said to CreateTable, so a run that was stopped in between is completed here.
-            if not is_enabled(ttl):
-                tell("switching TTL on")
-                self._client.update_time_to_live(TableName=self._table, TimeToLiveSpecification=ttl_request())
-            if settings.point_in_time_recovery and self._seen(self._recovery) != "ENABLED":
-                tell("switching point-in-time recovery on")
-                self._recover(settings)
+            self._complete(settings, ttl, tell)
             return Creation(created=created, differs=() if created else tuple(self._differs(description, settings)))
+
+    def adopt(self, settings: TableSettings, tell: Tell) -> None:
+        """Make a table ours that has just been imported: tags, TTL and protection, which an import can't be told."""
+        with self._calls():
+            description = self._active(tell)
+            tags = table_request(self._table, settings)["Tags"]
+            self._client.tag_resource(ResourceArn=description["TableArn"], Tags=tags)
+            self._complete(settings, self._ttl(), tell)
+            # Last, because a table that is being changed may refuse other changes.
+            if settings.deletion_protection:
+                self._client.update_table(TableName=self._table, DeletionProtectionEnabled=True)
+
+    def exists(self) -> bool:
+        """Return whether there is a table of that name, whoever's it is."""
+        with self._calls():
+            return self._described() is not None
 
     def check(self) -> None:
         """Raise unless the table is there and ours."""
@@ -150,6 +161,14 @@ class TableCalls:
                 )
             tell(f"waiting for the table {self._table}: {state}")
             time.sleep(_POLL_SECONDS)
+
+    def _complete(self, settings: TableSettings, ttl: Mapping[str, Any], tell: Tell) -> None:
+        if not is_enabled(ttl):
+            tell("switching TTL on")
+            self._client.update_time_to_live(TableName=self._table, TimeToLiveSpecification=ttl_request())
+        if settings.point_in_time_recovery and self._seen(self._recovery) != "ENABLED":
+            tell("switching point-in-time recovery on")
+            self._recover(settings)
 
     def _recover(self, settings: TableSettings) -> None:
         """Switch backups on; a new table may refuse that for a while."""

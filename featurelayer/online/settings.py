@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from featurelayer.errors import ConfigError, Problem
+from featurelayer.errors import ConfigError, PlanError, Problem
 from featurelayer.online.base import OnlineStore, open_store
 from featurelayer.online.provision import Provisioned
-from featurelayer.online.tables import SETTINGS as TABLE_SETTINGS
+from featurelayer.online.tables import CONFIGURED as TABLE_SETTINGS
 
 KEEP = 7
 _MOST_KEPT = 1000
@@ -64,20 +64,38 @@ def exports_kept(settings: Mapping[str, Any], where: str) -> int:
 
 
 @contextmanager
-def opened(store: OnlineStore | None, url: str) -> Iterator[OnlineStore]:
-    """Yield a store to export to, checked; one that was given stays open, one that is opened here is closed."""
+def opened(store: OnlineStore | None, url: str, *, new: bool = False) -> Iterator[OnlineStore]:
+    """Yield a store to export to, checked; one that was given stays open, one that is opened here is closed.
+
+    `new` asks for one that does not exist yet.
+    """
     if store is not None:
-        _check(store)
+        _check(store, new)
         yield store
         return
     own = open_store(url)
     try:
-        _check(own)
+        _check(own, new)
         yield own
     finally:
         own.close()
 
 
-def _check(store: OnlineStore) -> None:
-    if isinstance(store, Provisioned):
+def _check(store: OnlineStore, new: bool) -> None:
+    if new:
+        _refuse_existing(store)
+    elif isinstance(store, Provisioned):
         store.check()
+
+
+def _refuse_existing(store: OnlineStore) -> None:
+    """AWS imports into a table that it makes, never into one that is there."""
+    from featurelayer.online.stores.dynamodb import DynamoDBStore
+
+    if not isinstance(store, DynamoDBStore):
+        what = f"{store!r} is no DynamoDB table, so it can't be loaded by an import"
+    elif store.exists():
+        what = f"the table '{store.table}' exists already, and AWS imports only into a table that it makes"
+    else:
+        return
+    raise PlanError([Problem(what=what, fix="export without --bulk")])

@@ -49,6 +49,10 @@ class TableSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 SETTINGS = TableSettings.__struct_fields__
 """The keys of a store's entry in featurelayer.yml that are the table's, not its address."""
+BULK = "bulk"
+"""The key of an entry under which it says where the files of an import go."""
+CONFIGURED = (*SETTINGS, BULK)
+"""All keys of an entry that are not the address's."""
 
 
 def read_settings(entry: Mapping[str, Any], where: str) -> TableSettings:

@@ -241,14 +241,18 @@ class Delta:
         removed = removed.where(exp.EQ(this=col("kind", "c"), expression=_text(REMOVED)))
         return self._insert(written), self._insert(removed)
 
-    def intended(self, run: str, kind: str) -> str:
-        """Return what a run is to write for one reason: key, values, schema, event time and end."""
+    def intended(self, run: str, kind: str, *, shuffled: bool = False) -> str:
+        """Return what a run is to write for one reason: key, values, schema, event time and end.
+
+        `shuffled` has keys that are alike far from each other, in an order that is always the same.
+        """
         names = ("pk", "f", "schema", "event_time", "valid_to")
         wanted = (
             exp.EQ(this=col(name, "i"), expression=_text(value)) for name, value in (("run", run), ("kind", kind))
         )
         mine = both(*self._mine("i"), *wanted)
-        return self._writer.sql(exp.select(*(col(name, "i") for name in names)).from_(self._items("i")).where(mine))
+        query = exp.select(*(col(name, "i") for name in names)).from_(self._items("i")).where(mine)
+        return self._writer.sql(query.order_by(call("MD5", col("pk", "i"))) if shuffled else query)
 
     def refuse(self, run: str, source: str) -> str:
         """Mark what the store refused, because somebody newer was there: it does not hold the keys of `source`."""

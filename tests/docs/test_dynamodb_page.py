@@ -3,9 +3,11 @@
 import json
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
 
@@ -14,6 +16,7 @@ from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient
 from tests.docs.pages import REPOSITORY, blocks
 from tests.servers.faults import FaultProxy
+from tests.servers.imports import as_aws_imports
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import LEGS, layer
 
@@ -104,9 +107,33 @@ def test_each_role_is_allowed_what_it_does_and_nothing_else(project, proxy, is_l
     assert keeper - allowed("Exporter") == allowed("Keeper")
 
 
+def test_whoever_loads_a_new_table_is_allowed_that_beside_an_exporters(tmp_path, moto_endpoint, monkeypatch):
+    """What is sent to DynamoDB; S3 and the log are AWS's own reading and writing, which no server here records."""
+    with FaultProxy(moto_endpoint) as proxy, closing(boto3.client("s3", "eu-west-1", endpoint_url=moto_endpoint)) as s3:
+        as_aws_imports(monkeypatch, proxy)
+        bucket = f"iam-{uuid.uuid4().hex}"
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        layer(tmp_path, made.model(online=True, ttl="1 day"))
+        entry = {"type": "dynamodb", "table": bucket, "region": "eu-west-1", "timeout": 20, "endpoint_url": proxy.url,
+                 "point_in_time_recovery": True, "bulk": {"bucket": bucket, "endpoint_url": moto_endpoint}}  # fmt: skip
+        document = {"entities": made.ENTITIES, "online_store": {"dev": entry}}
+        (tmp_path / "featurelayer.yml").write_text(yaml.safe_dump(document))
+        FeatureLayer(tmp_path, profiles_dir=tmp_path).export(bulk=True, as_of=datetime(2024, 1, 1, 13, tzinfo=UTC))
+        used = needed(proxy)
+    assert used - allowed("Exporter") == allowed("Loader")
+
+
 def test_the_policies_are_for_one_table_and_name_actions_alone():
-    assert set(policies()) == {"Reader", "Exporter", "Streamer", "Keeper", "Operator"}
-    for statement in policies().values():
+    beside = {"Loader", "LoaderFiles", "LoaderLog"}
+    assert set(policies()) == {"Reader", "Exporter", "Streamer", "Keeper", "Operator"} | beside
+    for name, statement in policies().items():
+        if name in beside:
+            resources = statement["Resource"]
+            assert all("features-prod" in each or "aws-dynamodb" in each for each in resources)
+            assert statement["Effect"] == "Allow"
+            assert statement["Action"] == sorted(statement["Action"])
+            assert not any("*" in action for action in statement["Action"])
+            continue
         assert statement["Resource"] == "arn:aws:dynamodb:eu-west-1:123456789012:table/features-prod"
         assert statement["Effect"] == "Allow"
         assert statement["Action"] == sorted(statement["Action"])

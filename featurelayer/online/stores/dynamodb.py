@@ -13,8 +13,8 @@ for 10 million rows of 1 KB.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -35,8 +35,8 @@ from featurelayer.online.base import (
 from featurelayer.online.provision import Creation, TableCalls, Tell
 from featurelayer.online.reader import TableReader, in_parallel
 from featurelayer.online.tables import (
+    CONFIGURED,
     PK_LIMIT,
-    SETTINGS,
     SK_LIMIT,
     TableSettings,
     check_endpoint,
@@ -45,6 +45,9 @@ from featurelayer.online.tables import (
 )
 from featurelayer.online.transport import TRANSPORTS
 from featurelayer.online.writer import TableWriter
+
+if TYPE_CHECKING:
+    from featurelayer.online.imports import BulkPlace, Files, Told
 
 PATIENCE = 300.0
 _ITEM_LIMIT = 400 * 1024
@@ -61,7 +64,7 @@ _BY_KIND = (
 
 def connect(url: StoreUrl) -> DynamoDBStore:
     """Return the store that `dynamodb://table?region=...` names; it takes what `DynamoDBStore` takes."""
-    options = url.only("region", "endpoint_url", "timeout", "threads", "transport", "patience", configured=SETTINGS)
+    options = url.only("region", "endpoint_url", "timeout", "threads", "transport", "patience", configured=CONFIGURED)
     numbers, problems = {}, []
     for name, kind, default, noun in (
         ("timeout", float, 0.4, "seconds"), ("threads", int, 16, "threads"), ("patience", float, PATIENCE, "seconds"),
@@ -233,6 +236,40 @@ class DynamoDBStore:
             StoreNotFound: a table of that name exists and is not a featurelayer store; says what differs.
         """
         return self._calls().create(settings or TableSettings(), tell or (lambda _text: None))
+
+    def load(
+        self, batches: Iterable[Sequence[Item]], place: BulkPlace, settings: TableSettings, run: str, progress: Told
+    ) -> Files:
+        """Make the table from items, each of another key, by an import from S3; return what was sent.
+
+        `run` names the files and the import. The table is ours when this returns, and has every item.
+
+        Raises:
+            CodecError: an item is larger than DynamoDB allows; there is no table then.
+            OnlineStoreError: S3 or the import failed.
+        """
+        from featurelayer.online.imports import check_whole, import_files, upload
+
+        def wired() -> Iterator[dict[str, Any]]:
+            for items in batches:
+                _check_sizes(items)
+                yield from map(_to_wire, items)
+
+        s3 = self._clients.s3(place.endpoint_url)
+        try:
+            files = upload(s3, place, f"{self.table}/{run}", wired())
+        finally:
+            s3.close()
+        client = self._clients.exporting
+        found = import_files(client, self.table, files, run, lambda: aws_errors(self.table), progress)
+        # Ours first, so that what is amiss can be mended by an export.
+        self._calls().adopt(settings, lambda _text: None)
+        check_whole(self.table, files, found)
+        return files
+
+    def exists(self) -> bool:
+        """Return whether there is a table of that name, whoever's it is."""
+        return self._calls().exists()
 
     def check(self) -> None:
         """Raise StoreNotFound unless the table exists and is one of ours."""
