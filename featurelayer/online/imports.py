@@ -19,7 +19,7 @@ import msgspec
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from featurelayer.errors import ConfigError, OnlineStoreError, Problem, did_you_mean
+from featurelayer.errors import ConfigError, OnlineStoreError, Problem, closest, did_you_mean
 from featurelayer.online.tables import BULK, TableSettings, check_endpoint, table_request
 
 PART_BYTES = 64 * 1024 * 1024
@@ -60,7 +60,9 @@ def read_place(entry: Mapping[str, Any], where: str) -> BulkPlace:
         what = "only a store of type dynamodb can be loaded by an import"
         raise ConfigError([Problem(what=what, where=where, fix="export without --bulk")])
     if not isinstance(said, Mapping):
-        what = "the entry does not say where the files of an import go" if said is None else "`bulk` is not a mapping"
+        near = closest(BULK, entry)
+        missing = "the entry does not say where the files of an import go" + (f"; is '{near}' meant?" if near else "")
+        what = missing if said is None else "`bulk` is not a mapping"
         raise ConfigError([Problem(what=what, where=where, fix=fix)])
     where, known = f"{where}.{BULK}", BulkPlace.__struct_fields__
     problems = [

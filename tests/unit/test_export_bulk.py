@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,13 @@ import yaml
 
 from featurelayer.cli import main
 from featurelayer.errors import ConfigError, OnlineStoreError, PlanError
+from featurelayer.export import BulkExporter, ViewExport
 from featurelayer.layer import FeatureLayer
-from featurelayer.online import FeatureClient, imports
+from featurelayer.online import FeatureClient, MemoryStore, imports
 from featurelayer.online.imports import Files, import_files, read_place, upload
 from featurelayer.online.stores.dynamodb import DynamoDBStore, _from_wire
+from tests.exporting import TABLES, export_view, exporter_of, intend, snapshot_of, warehouse_of
+from tests.online_cases import PLANE_LEGS, legs_batch
 from tests.servers.faults import Drop, FaultProxy, Refuse
 from tests.servers.imports import as_aws_imports
 from tests.unit import dbt_projects as made
@@ -212,6 +215,8 @@ def test_where_the_files_go_is_checked():
         assert part in text
     with pytest.raises(ConfigError, match="does not say where the files of an import go"):
         read_place({"type": "dynamodb"}, WHERE)
+    with pytest.raises(ConfigError, match="'bulck' meant"):
+        read_place({"type": "dynamodb", "bulck": {"bucket": "abc"}}, WHERE)
     with pytest.raises(ConfigError, match="not a mapping"):
         read_place({"type": "dynamodb", "bulk": "bucket"}, WHERE)
     with pytest.raises(ConfigError, match="`bucket` is missing"):
@@ -278,6 +283,25 @@ def test_after_a_run_that_died_an_ordinary_export_finishes_the_work(project, pro
     report = project.export(as_of=AT)
     assert [view.resumed for view in report.views] == resumed
     assert rows_of(project.store_url) == rows_of(row_by_row(project))
+
+
+def test_a_load_that_a_newer_export_overtook_commits_nothing():
+    """The newer one finds what was loaded in doubt, and writes it again."""
+    store = MemoryStore()
+    older = BulkExporter(exporter_of(store)._connect, store, TABLES)
+    intent = intend(older, store, snapshot_of(PLANE_LEGS, [legs_batch([("N1", AT, 1.0, 1), ("N2", AT, 1.0, 1)])], AT))
+    newer: list[ViewExport] = []
+
+    def loader(batches: Iterator[Any], _run: str) -> None:
+        for batch in batches:
+            store.write(batch)
+        rows, later = [("N1", AT, 2.0, 1)], intent.row.version + 1
+        newer.append(export_view(store, PLANE_LEGS, [legs_batch(rows)], as_of=AT + timedelta(hours=1), version=later))
+
+    (done,) = older.load([intent], loader)
+    assert (done.superseded, done.written, newer[0].resumed, newer[0].tombstones) == (True, 2, 1, 1)
+    with closing(warehouse_of(store)) as warehouse:
+        assert [row.run for row in exporter_of(store).kept(warehouse, PLANE_LEGS)] == [newer[0].run]
 
 
 def test_a_call_whose_answer_is_lost_starts_no_second_import(project, proxy):
