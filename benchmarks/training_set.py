@@ -44,7 +44,8 @@ class World:
     """Labels and rows of random keys and times within a year.
 
     `skew` gives one key a fifth of all rows and labels, `late` an available time beside the event time. Of the labels
-    the first `share` of the keys is kept. The rest is what the engine may use.
+    the first `share` of the keys is kept. Without `expiring` rows are valid for ever, not for 90 days. The rest is what
+    the engine may use.
     """
 
     labels: int = 1_000_000
@@ -55,6 +56,7 @@ class World:
     skew: bool = False
     late: bool = False
     share: float = 1.0
+    expiring: bool = True
     memory_limit: str = ""
 
     @property
@@ -130,7 +132,7 @@ def request(world: World) -> tuple[Warehouse, Request]:
             columns=(("k", integer), ("ts", when), ("seen", when), *((name, real) for name in names)),
             event_time="ts",
             available_at="seen" if world.late else None,
-            ttl=TTL,
+            ttl=TTL if world.expiring else None,
         )
         for view in range(world.views)
     }
@@ -250,7 +252,7 @@ def feast(world: World) -> None:
         FeatureView(
             name=f"v{view}",
             entities=[key],
-            ttl=TTL,
+            ttl=TTL if world.expiring else timedelta(0),
             schema=[Field(name=name, dtype=Float64) for name in names],
             source=FileSource(path=str(world.folder / f"v{view}.parquet"), timestamp_field="ts"),
         )
@@ -321,9 +323,11 @@ SCENARIOS = {
         ),
         claim="at least 0.5",
     ),
-    "feast": Scenario(runs=peers(replace(PLAIN, views=3), "feast"), claim="at most 1/12, 100 rows per key"),
+    "feast": Scenario(
+        runs=peers(replace(PLAIN, views=3, expiring=False), "feast"), claim="at most 1/12, 100 rows per key"
+    ),
     "feast-history": Scenario(
-        runs=peers(World(labels=100_000, rows=1_000_000, views=3, rows_per_key=1000), "feast"),
+        runs=peers(World(labels=100_000, rows=1_000_000, views=3, rows_per_key=1000, expiring=False), "feast"),
         claim="at most 1/50, 1,000 rows per key",
     ),
 }  # fmt: skip

@@ -144,6 +144,8 @@ class Lock:
 class WatchedStore:
     """A store between whose steps others get their turn, and whose answers get lost. `seen` is told of every change."""
 
+    limits = None
+
     def __init__(self, store: OnlineStore, choices: Choices, seen: Callable[[], None]) -> None:
         self._store, self._choices, self._seen = store, choices, seen
 
