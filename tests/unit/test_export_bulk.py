@@ -274,7 +274,8 @@ def test_after_a_run_that_died_an_ordinary_export_finishes_the_work(project, pro
     # Tags are what the operator's role brings; an import that was cut off before them left a table that is nobody's.
     name = project.store_url.split("//")[1].split("?")[0]
     with closing(boto3.client("dynamodb", endpoint_url=proxy.url, region_name="eu-west-1")) as client:
-        tables = client.list_tables()["TableNames"]
+        pages = client.get_paginator("list_tables").paginate()  # a hundred at a time, and the server is shared
+        tables = [table for page in pages for table in page["TableNames"]]
         if name in tables:
             arn = client.describe_table(TableName=name)["Table"]["TableArn"]
             client.tag_resource(ResourceArn=arn, Tags=[{"Key": "created-by", "Value": "featurelayer"}])
