@@ -7,10 +7,10 @@ from featurelayer.training.build import (
     describe_views,
     plan_request,
     run_checks,
-    run_step,
 )
 from featurelayer.training.report import FeatureReport, Report, ViewReport
 from featurelayer.training.result import Provenance, TrainingSet, lock_path_of
+from featurelayer.training.steps import run_step
 
 __all__ = [
     "FeatureReport",

@@ -12,12 +12,13 @@ from featurelayer import __version__
 from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_opening, compile_plan
-from featurelayer.sql.plan import Check, Ledger, Mode, Plan, Statement, Step
+from featurelayer.sql.plan import Check, Ledger, Mode, Plan, Statement
 from featurelayer.sql.planner import plan_training_set
 from featurelayer.training.lock import LockedRequest, Record, take_record
 from featurelayer.training.modes import compare_modes
 from featurelayer.training.report import Report, ViewReport, feature_reports, view_report
 from featurelayer.training.result import Provenance, TrainingSet
+from featurelayer.training.steps import run_step
 from featurelayer.warehouse.base import Source, Warehouse
 
 Progress = Callable[[str, int, int], None]
@@ -183,12 +184,6 @@ def _record(warehouse: Warehouse, request: Request, plan: Plan, built_at: dateti
         checksums=request.provenance.sql_checksums,
         built_at=built_at,
     )
-
-
-def run_step(warehouse: Warehouse, step: Step) -> None:
-    """Run the statements of one step."""
-    for statement in step.statements:
-        warehouse.execute(statement.sql)
 
 
 def _narrowed(warehouse: Warehouse, plan: Plan, reaches: Sequence[Statement | None]) -> Plan:

@@ -14,7 +14,8 @@ from featurelayer.errors import LabelError, Problem
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.explain import FACTS, JoinQueries, count_labels, explain_join
 from featurelayer.sql.plan import AsofJoin, Labels, Plan
-from featurelayer.training.build import Request, plan_request, run_checks, run_step
+from featurelayer.training.build import Request, plan_request, run_checks
+from featurelayer.training.steps import run_step
 from featurelayer.warehouse.base import Warehouse
 
 if TYPE_CHECKING:

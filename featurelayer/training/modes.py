@@ -10,6 +10,7 @@ from typing import Any
 from featurelayer.errors import PlanError
 from featurelayer.sql.compiler import compile_comparison, compile_kept, compile_reached
 from featurelayer.sql.plan import RESERVED, Mode, Plan
+from featurelayer.training.steps import run_step
 from featurelayer.warehouse.base import Warehouse
 
 _MEANING = {
@@ -56,8 +57,7 @@ def compare_modes(warehouse: Warehouse, plans: Mapping[Mode, Plan | PlanError]) 
     for mode, plan in built.items():
         script = compile_kept(replace(plan, by_id=True), warehouse.dialect, _table(mode))
         for step in script.steps:
-            for statement in step.statements:
-                warehouse.execute(statement.sql)
+            run_step(warehouse, step)
         if mode is Mode.AS_SERVED and not any(warehouse.rows(compile_reached(plan, warehouse.dialect).sql)[0]):
             unavailable.append(f"mode {mode} is not compared: no label is as late as the first recorded export")
         warehouse.drop(script.temporary)
