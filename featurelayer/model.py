@@ -368,3 +368,31 @@ class FeatureService:
     def columns(self) -> tuple[str, ...]:
         """The feature columns, in training order."""
         return tuple(view.column(feature) for view in self.views for feature in view.features)
+
+
+class Severity(StrEnum):
+    """How much a finding weighs: an error fails, a warning fails if asked to (`--strict`), a note never does."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that a check or a comparison found: what, about whom, where, and how to fix it.
+
+    `name` is the model, view, feature (`view.feature`), service or entity it is about, `key` the place in its YAML
+    (`config.meta.featurelayer.ttl`). `file` is relative to the project, `line` counts from 1, 0 where none is known.
+    `details` are further lines for a reader, such as the lineages of two features.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    fix: str = ""
+    name: str = ""
+    file: str = ""
+    line: int = 0
+    key: str = ""
+    details: tuple[str, ...] = ()
