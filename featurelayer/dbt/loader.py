@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from featurelayer.dbt.artifacts import Manifest, Node, catalog_types
@@ -17,21 +18,39 @@ from featurelayer.registry import Registry
 from featurelayer.services import view_names
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotations:
+    """All that the annotations of a project say: what holds, what is wrong, and the views that something is wrong with.
+
+    `doubtful` are views as far as they could be understood; none of them is in the registry.
+    """
+
+    registry: Registry
+    problems: tuple[Problem, ...]
+    doubtful: tuple[FeatureView, ...]
+
+
 def registry_from(manifest: Manifest, project: Project) -> Registry:
     """Return the registry.
 
     Raises:
         MetadataError: with every problem of the annotations and of featurelayer.yml.
     """
+    read = read_annotations(manifest, project)
+    if read.problems:
+        raise MetadataError(read.problems)
+    return read.registry
+
+
+def read_annotations(manifest: Manifest, project: Project) -> Annotations:
+    """Return what the annotations say, with all that is wrong with them; nothing is raised for it."""
     problems: list[Problem] = []
     entities = _entities(project, manifest.adapter, problems)
     usable = {name: entity for name, entity in entities.items() if entity is not None}
-    views, broken = _views(manifest, entities, project, problems)
+    views, broken, doubtful = _views(manifest, entities, project, problems)
     services = _services(manifest, views, broken, usable, problems)
     _check_replacements(views, problems)
-    if problems:
-        raise MetadataError(problems)
-    return Registry(
+    registry = Registry(
         project=manifest.project_name or project.name,
         adapter=manifest.adapter,
         dbt_version=manifest.dbt_version,
@@ -42,6 +61,7 @@ def registry_from(manifest: Manifest, project: Project) -> Registry:
         views=MappingProxyType(dict(sorted(views.items()))),
         services=MappingProxyType(dict(sorted(services.items()))),
     )
+    return Annotations(registry=registry, problems=tuple(problems), doubtful=tuple(doubtful))
 
 
 def _entities(project: Project, adapter: str, problems: list[Problem]) -> dict[str, Entity | None]:
@@ -84,8 +104,8 @@ def _entity(name: str, block: EntityBlock, adapter: str, file: str, problems: li
 
 def _views(
     manifest: Manifest, entities: Mapping[str, Entity | None], project: Project, problems: list[Problem]
-) -> tuple[dict[str, FeatureView], frozenset[str]]:
-    """Return the views by id, and the names of those with problems."""
+) -> tuple[dict[str, FeatureView], frozenset[str], list[FeatureView]]:
+    """Return the views by id, the names of those with problems, and these as far as they were understood."""
     owners = _GroupOwners(manifest)
     untyped = frozenset(
         node.unique_id for node in manifest.nodes if not all(column.data_type for column in node.columns.values())
@@ -93,6 +113,7 @@ def _views(
     catalog = catalog_types(project.target_path, untyped) if untyped else {}
     views: dict[str, FeatureView] = {}
     broken: set[str] = set()
+    doubtful: list[FeatureView] = []
     for node in manifest.nodes:
         before = len(problems)
         reader = ViewReader(
@@ -112,7 +133,9 @@ def _views(
             views[view.id] = view
         if len(problems) > before or (view is None and reader.columns):
             broken |= {reader.label, node.name}
-    return views, frozenset(broken)
+        if reader.doubtful is not None:
+            doubtful.append(reader.doubtful)
+    return views, frozenset(broken), doubtful
 
 
 def _services(

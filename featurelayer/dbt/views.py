@@ -48,7 +48,7 @@ class DeclaredColumn:
 
 @dataclass(slots=True, kw_only=True)
 class ViewReader:
-    """Reads one node. Whatever is wrong goes to `problems`; `read` then returns None."""
+    """Reads one node. Whatever is wrong goes to `problems`; `read` then returns None, `doubtful` is what was understood."""
 
     node: Node
     adapter: str
@@ -58,6 +58,7 @@ class ViewReader:
     problems: list[Problem]
     columns: dict[str, DeclaredColumn] = field(default_factory=dict)
     untyped: set[str] = field(default_factory=set)
+    doubtful: FeatureView | None = None
 
     def read(self) -> FeatureView | None:
         """Return the view, or None if it is none or has problems."""
@@ -72,11 +73,10 @@ class ViewReader:
         features = self._features(block, {key.column for key in keys} | times.taken)
         self._check_settings(block)
         view = self._view(block, times, keys, features)
-        return (
-            view
-            if len(self.problems) == before and None not in (self.entities[name] for name in view.entities)
-            else None
-        )
+        if len(self.problems) > before or None in (self.entities[name] for name in view.entities):
+            self.doubtful = view
+            return None
+        return view
 
     def say(self, what: str, path: str, fix: str, code: str) -> None:
         """Add a problem of this node."""
