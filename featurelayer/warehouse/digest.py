@@ -1,7 +1,8 @@
 """A checksum per column of a stream of Arrow batches: the same for the same values, whatever the batches' sizes.
 
-A column's values and its NULLs are hashed apart, so that a NULL never looks like a zero; of variable-length values the
-lengths too, so that `["a", "bc"]` is not `["ab", "c"]`. What lies under a NULL does not count.
+A column's values and the places of its NULLs are hashed apart, so that a NULL never looks like a zero; of
+variable-length values the lengths too, so that `["a", "bc"]` is not `["ab", "c"]`. What lies under a NULL does not
+count.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class ColumnDigest:
 
     def __init__(self) -> None:
         self._hashes: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
 
     def update(self, array: pa.Array) -> None:
         """Add the next values."""
@@ -35,6 +37,8 @@ class ColumnDigest:
         total = hashlib.sha256()
         for path in sorted(self._hashes):
             total.update(path.encode() + b"\0" + self._hashes[path].digest())
+        for path in sorted(self._counts):
+            total.update(path.encode() + b"\0" + self._counts[path].to_bytes(8, "little"))
         return total.hexdigest()
 
     def _write(self, path: str, data: Any) -> None:
@@ -43,7 +47,11 @@ class ColumnDigest:
     def _add(self, array: pa.Array, path: str) -> None:
         array = plain(array)
         kind = array.type
-        self._write(f"{path}.valid", _values(pc.cast(pc.is_valid(array), pa.uint8())))
+        before = self._counts.get(path, 0)
+        self._counts[path] = before + len(array)
+        if array.null_count:
+            places = pc.cast(pc.indices_nonzero(pc.is_null(array)), pa.int64())
+            self._write(f"{path}.null", _values(pc.add(places, _int64(before))))
         if is_text(kind):
             array = _filled(array)
             lengths = pc.cast(pc.binary_length(array), pa.int64())
@@ -128,6 +136,11 @@ def _zero(kind: pa.DataType) -> pa.Scalar:
     zeros = pa.py_buffer(bytes(width))
     buffers = [None, zeros, pa.py_buffer(b"")] if any(test(kind) for test in _BINARY) else [None, zeros]
     return pa.Array.from_buffers(kind, 1, buffers)[0]
+
+
+def _int64(value: int) -> pa.Scalar:
+    """A number, made of memory as `_zero` is."""
+    return pa.Array.from_buffers(pa.int64(), 1, [None, pa.py_buffer(value.to_bytes(8, "little"))])[0]
 
 
 def _values(array: pa.Array) -> Any:
