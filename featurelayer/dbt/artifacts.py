@@ -119,6 +119,7 @@ class RawManifest(msgspec.Struct):
     sources: dict[str, msgspec.Raw] = {}
     exposures: dict[str, msgspec.Raw] = {}
     groups: dict[str, msgspec.Raw] = {}
+    docs: dict[str, msgspec.Raw] = {}
     disabled: dict[str, msgspec.Raw] | None = None
 
 
