@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-from sqlglot import exp
 
 from featurelayer.errors import PlanError, Problem
 from featurelayer.export import (
@@ -24,19 +21,12 @@ from featurelayer.export import (
     Tell,
     ViewExport,
     ViewPlan,
-    encode_to_file,
     publish_services,
 )
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online import Item, OnlineStore
 from featurelayer.online.definitions import service_definition, view_schema
-from featurelayer.online.keys import key_prefix
-from featurelayer.sql.compiler import compile_plan
-from featurelayer.sql.dialects import dialect
-from featurelayer.sql.encoding import encoded
-from featurelayer.sql.plan import Plan, Script
-from featurelayer.sql.planner import plan_snapshot
-from featurelayer.training import describe_views, run_checks, run_step
+from featurelayer.snapshots import take_snapshots
 from featurelayer.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -157,7 +147,7 @@ class ExportRequest:
     """What is to be exported: views, the services to publish with all their views by id, and how.
 
     `as_of` is the time of the snapshot, by default the warehouse's own; `full` writes every row again; above `max_cost`
-    US dollars nothing is written.
+    US dollars nothing is written. `code` is, by view, a fingerprint of what computes it.
     """
 
     views: Sequence[FeatureView]
@@ -167,6 +157,7 @@ class ExportRequest:
     as_of: datetime | None = None
     full: bool = False
     max_cost: float | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 def export_views(
@@ -319,27 +310,4 @@ def _snapshots(warehouse: Warehouse, request: ExportRequest) -> tuple[datetime, 
         raise PlanError(
             [Problem(what=f"the snapshot's time {at.isoformat()} is in the future", fix="export without --as-of")]
         )
-    columns = describe_views(warehouse, request.views)
-    plans = [plan_snapshot(view, columns[view.id], as_of=at) for view in request.views]
-    scripts = [compile_plan(plan, warehouse.dialect) for plan in plans]
-    for script in scripts:
-        run_checks(warehouse, script.checks)
-    return at, [
-        _snapshot(view, at, plan, script) for view, plan, script in zip(request.views, plans, scripts, strict=True)
-    ]
-
-
-def _snapshot(view: FeatureView, at: datetime, plan: Plan, script: Script) -> Snapshot:
-    def rows(warehouse: Warehouse, folder: Path) -> tuple[exp.Expression, int]:
-        for step in script.steps:
-            run_step(warehouse, step)
-        writer = dialect(warehouse.dialect)
-        query = encoded(writer, plan, view, key_prefix(view.entities))
-        if query is not None:
-            return query, 0
-        with warehouse.arrow(script.query.sql) as reader:
-            null_keys = encode_to_file(view, reader, folder / "encoded.parquet")
-        source = warehouse.attach(folder / "encoded.parquet").sql
-        return exp.maybe_parse(source, into=exp.Table, dialect=writer.name), null_keys
-
-    return Snapshot(view=view, as_of=at, rows=rows, temporary=script.temporary)
+    return at, take_snapshots(warehouse, request.views, at, request.code)

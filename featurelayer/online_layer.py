@@ -268,14 +268,23 @@ class OnlineLayer:
     def _export_request(self, views: Sequence[str], **how: Any) -> ExportRequest:
         from featurelayer.exporting import ExportRequest
 
-        registry = self.registry
+        registry, found = self.registry, self._online_views(views)
         return ExportRequest(
-            views=self._online_views(views),
+            views=found,
+            code=self._code(found),
             services=[s for s in registry.services.values() if all(registry.views[v.view].online for v in s.views)],
             known_views=registry.views,
             invocation_id=registry.invocation_id,
             **how,
         )
+
+    def _code(self, views: Sequence[FeatureView]) -> dict[str, str]:
+        """Return, by view, a fingerprint of what computes it."""
+        from featurelayer.dbt.artifacts import sql_checksums
+        from featurelayer.snapshots import code_of
+
+        checksums = sql_checksums(self.project.target_path, [view.unique_id for view in views])
+        return {view.id: code_of(view, checksums[view.unique_id]) for view in views}
 
     def _opener(self, wait: timedelta = timedelta(0)) -> Opener:
         def opener(*, writable: bool) -> Warehouse:

@@ -41,13 +41,15 @@ class Snapshot:
     """A view at the time `as_of`, and how its encoded rows are had.
 
     `rows` is called inside the transaction with the warehouse and a folder for files; it returns the FROM item of the
-    encoded rows (`pk`, `f`, `event_time`, `valid_to`) and how many rows had no whole key.
+    encoded rows (`pk`, `f`, `event_time`, `valid_to`) and how many rows had no whole key. `code` is a fingerprint of
+    what computes the view; empty if that is not known.
     """
 
     view: FeatureView
     as_of: datetime
     rows: Callable[[Warehouse, Path], tuple[exp.Expression, int]]
     temporary: Sequence[str] = ()
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class Compared:
     null_keys: int
     source_time: int | None
     counts: Mapping[str, int]
+    code: str = ""
 
     @property
     def unchanged(self) -> int:
@@ -130,7 +133,7 @@ def compared(
         yield Compared(
             view=view, delta=delta, source=rows, known=known, as_of=snapshot.as_of, entities=int(entities),
             null_keys=null_keys, counts=_counts(warehouse, delta),
-            source_time=source_time if source_time is not None else known.source_time,
+            source_time=source_time if source_time is not None else known.source_time, code=snapshot.code,
         )  # fmt: skip
     warehouse.drop([*delta.temporary, *snapshot.temporary])
 

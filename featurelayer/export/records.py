@@ -89,6 +89,7 @@ class Intent:
     source_time: int | None
     rewind: bool
     began: float
+    code: str = ""
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property

@@ -219,7 +219,7 @@ class Exporter:
         sizes = read_sizes(warehouse, found.delta.intended_sizes(self._run, fixed_bytes(found.view)))
         return Intent(
             view=found.view, row=row, sizes=sizes, null_keys=found.null_keys, source_time=found.source_time,
-            rewind=rewind, began=began,
+            rewind=rewind, began=began, code=found.code,
         )  # fmt: skip
 
     def _chosen(self, known: Known, view: FeatureView, run: str) -> LedgerRow:
@@ -326,6 +326,7 @@ class Exporter:
         commit = ViewCommit(
             version=row.version, as_of=to_microseconds(row.as_of), source_time=intent.source_time,
             schema=row.definition, rows=row.entities or 0, finished=to_microseconds(_finished_at(intent)),
+            code=intent.code,
         )  # fmt: skip
         return not self._store.write([commit.item(sk)]).refused
 

@@ -131,7 +131,10 @@ class _Pointer(msgspec.Struct):
 
 
 class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest complete export of a view: its time, when it had finished, and the greatest event time it has seen."""
+    """The newest complete export of a view: its time, when it had finished, and the greatest event time it has seen.
+
+    `code` is a fingerprint of what computed the view; empty where that is not known, as after a rollback.
+    """
 
     version: int
     as_of: int
@@ -139,6 +142,7 @@ class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
     schema: str
     rows: int
     finished: int = 0
+    code: str = ""
 
     def item(self, sk: str) -> Item:
         pk, commit_sk = commit_key(sk)

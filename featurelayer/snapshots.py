@@ -1,0 +1,71 @@
+"""A view's snapshot at a time: compiled to SQL, checked against the warehouse, encoded where that is fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from sqlglot import exp
+
+from featurelayer.export import Snapshot, encode_to_file
+from featurelayer.model import FeatureView
+from featurelayer.online.definitions import fingerprint
+from featurelayer.online.keys import key_prefix
+from featurelayer.sql.compiler import compile_plan
+from featurelayer.sql.dialects import dialect
+from featurelayer.sql.encoding import encoded
+from featurelayer.sql.plan import Plan, Script
+from featurelayer.sql.planner import plan_snapshot
+from featurelayer.training import describe_views, run_checks, run_step
+from featurelayer.warehouse import Warehouse
+
+
+def take_snapshots(
+    warehouse: Warehouse, views: Sequence[FeatureView], at: datetime, code: Mapping[str, str] | None = None
+) -> list[Snapshot]:
+    """Return what makes each view's snapshot at `at` (aware), once all of them are known to be possible.
+
+    `code` is, by view, what the view is computed by.
+
+    Raises:
+        PlanError: a relation is not built or is not what the annotations say; every problem of all views.
+    """
+    columns = describe_views(warehouse, views)
+    plans = [plan_snapshot(view, columns[view.id], as_of=at) for view in views]
+    scripts = [compile_plan(plan, warehouse.dialect) for plan in plans]
+    for script in scripts:
+        run_checks(warehouse, script.checks)
+    return [
+        _snapshot(view, at, plan, script, (code or {}).get(view.id, ""))
+        for view, plan, script in zip(views, plans, scripts, strict=True)
+    ]
+
+
+def code_of(view: FeatureView, checksums: Mapping[str, str]) -> str:
+    """Return a fingerprint of what decides which rows a view has and which of them wins.
+
+    `checksums` are those of the files of its model and of all that this is built from. What only says how long a value
+    is served, or how it is described, does not count.
+    """
+    rules = (view.event_time, view.available_at, view.delay, view.created_timestamp, view.tie_breaker, view.valid_to)
+    keys = [(key.entity, key.column, str(key.dtype)) for key in view.join_keys]
+    columns = [(name, str(dtype)) for name, dtype in view.columns]
+    said = [str(each) for each in (*rules, view.bound, view.static)]
+    return fingerprint([said, keys, columns, sorted(checksums.items())])
+
+
+def _snapshot(view: FeatureView, at: datetime, plan: Plan, script: Script, code: str) -> Snapshot:
+    def rows(warehouse: Warehouse, folder: Path) -> tuple[exp.Expression, int]:
+        for step in script.steps:
+            run_step(warehouse, step)
+        writer = dialect(warehouse.dialect)
+        query = encoded(writer, plan, view, key_prefix(view.entities))
+        if query is not None:
+            return query, 0
+        with warehouse.arrow(script.query.sql) as reader:
+            null_keys = encode_to_file(view, reader, folder / "encoded.parquet")
+        source = warehouse.attach(folder / "encoded.parquet").sql
+        return exp.maybe_parse(source, into=exp.Table, dialect=writer.name), null_keys
+
+    return Snapshot(view=view, as_of=at, rows=rows, temporary=script.temporary, code=code)
