@@ -234,7 +234,7 @@ class Deprecation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignore:
-    """A check that a view has opted out of, and why."""
+    """A check that a view, feature or service has opted out of, and why."""
 
     code: str
     reason: str
@@ -258,6 +258,7 @@ class Feature:
     range: tuple[float | None, float | None] | None = None
     monitors: Mapping[str, Any] = field(default_factory=_empty, hash=False)
     deprecated: Deprecation | None = None
+    ignore: tuple[Ignore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,6 +364,7 @@ class FeatureService:
     tags: tuple[str, ...] = ()
     maturity: str = ""
     yaml_path: str = ""
+    ignore: tuple[Ignore, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -120,6 +120,11 @@ class RawManifest(msgspec.Struct):
     exposures: dict[str, msgspec.Raw] = {}
     groups: dict[str, msgspec.Raw] = {}
     docs: dict[str, msgspec.Raw] = {}
+    unit_tests: dict[str, msgspec.Raw] | None = None
+    metrics: dict[str, msgspec.Raw] | None = None
+    semantic_models: dict[str, msgspec.Raw] | None = None
+    saved_queries: dict[str, msgspec.Raw] | None = None
+    functions: dict[str, msgspec.Raw] | None = None
     disabled: dict[str, msgspec.Raw] | None = None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from featurelayer.dbt.artifacts import Exposure, Manifest
 from featurelayer.dbt.metadata import ServiceBlock, ServiceLine, check, place
+from featurelayer.dbt.views import ignores
 from featurelayer.errors import Problem, did_you_mean
 from featurelayer.model import Entity, FeatureService, FeatureView, Owner
 from featurelayer.services import ALL, ServiceEntry, assemble, find_view, malformed_reference, split_reference
@@ -55,6 +56,7 @@ class ServiceReader:
             tags=tuple(sorted(exposure.tags)),
             maturity=exposure.maturity or "",
             yaml_path=exposure.original_file_path,
+            ignore=ignores(block.ignore),
         )
 
     def _block(self) -> ServiceBlock | None:

@@ -179,6 +179,7 @@ class ColumnBlock(Block):
     tags: Names | None = Field(default=None, description="Words to find the feature by.")
     range: Range | None = Field(default=None, description="[low, high] of plausible values.")
     monitors: dict[str, Any] = Field(default_factory=dict, description="Monitors of the feature and their settings.")
+    ignore: list[IgnoreBlock] = Field(default_factory=list, description="Checks that do not apply to the feature.")
     deprecated: DeprecatedBlock | None = Field(default=None, description="The feature should no longer be used.")
 
 
@@ -233,6 +234,7 @@ class ServiceBlock(Block):
     features: list[Annotated[ServiceLine, BeforeValidator(_service_line), WithJsonSchema(_LINE_SCHEMA)]] = Field(
         min_length=1, description="The features, in the order of the model's columns."
     )
+    ignore: list[IgnoreBlock] = Field(default_factory=list, description="Checks that do not apply to the service.")
 
 
 class OwnerBlock(Block):
@@ -267,6 +269,9 @@ class ConfigBlock(Block):
     entities: dict[str, EntityBlock] = Field(default_factory=dict)
     online_store: dict[str, dict[str, Any]] = Field(default_factory=dict)
     prices: PricesBlock = PricesBlock()
+    lint: Any = Field(
+        default=None, description="What lint checks, and how features are named; lint checks that itself."
+    )
 
 
 # Keys that people expect here and that dbt has its own place for.

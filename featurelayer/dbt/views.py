@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,7 +10,16 @@ from featurelayer.dbt.artifacts import Column, Node
 from featurelayer.dbt.defaults import coerce
 from featurelayer.dbt.dtypes import UNKNOWN, dtype_of
 from featurelayer.dbt.joinkeys import join_keys
-from featurelayer.dbt.metadata import ColumnBlock, DeprecatedBlock, FreshnessBlock, ViewBlock, as_meant, check, place
+from featurelayer.dbt.metadata import (
+    ColumnBlock,
+    DeprecatedBlock,
+    FreshnessBlock,
+    IgnoreBlock,
+    ViewBlock,
+    as_meant,
+    check,
+    place,
+)
 from featurelayer.errors import Problem, did_you_mean
 from featurelayer.model import (
     Deprecation,
@@ -48,7 +57,10 @@ class DeclaredColumn:
 
 @dataclass(slots=True, kw_only=True)
 class ViewReader:
-    """Reads one node. Whatever is wrong goes to `problems`; `read` then returns None, `doubtful` is what was understood."""
+    """Reads one node. Whatever is wrong goes to `problems`.
+
+    `read` then returns None, and `doubtful` is the view as far as it could be understood.
+    """
 
     node: Node
     adapter: str
@@ -103,6 +115,9 @@ class ViewReader:
         if BLOCK not in meta:
             if BLOCK in (self.node.meta or {}):
                 self._say_misplaced("meta", AT)
+                return None
+            if BLOCK in self.node.config:
+                self._say_misplaced(f"config.{BLOCK}", AT)
                 return None
             if not columns_annotated:
                 return None
@@ -287,6 +302,7 @@ class ViewReader:
             range=block.range,
             monitors=block.monitors,
             deprecated=_deprecation(block.deprecated),
+            ignore=ignores(block.ignore),
         )
 
     def _default(self, column: DeclaredColumn) -> Any:
@@ -356,7 +372,7 @@ class ViewReader:
             on_stale=block.on_stale,
             block_export=block.block_export,
             monitors=block.monitors,
-            ignore=tuple(Ignore(code=item.code, reason=item.reason) for item in block.ignore),
+            ignore=ignores(block.ignore),
             deprecated=_deprecation(block.deprecated),
             description=(node.description or "").strip(),
             owner=self.owner(node),
@@ -388,6 +404,11 @@ def column_meta(column: Column) -> Mapping[str, Any]:
     """
     meta = (column.config or {}).get("meta")
     return meta if isinstance(meta, dict) else {}
+
+
+def ignores(blocks: Iterable[IgnoreBlock]) -> tuple[Ignore, ...]:
+    """Return which checks do not apply, and why."""
+    return tuple(Ignore(code=block.code, reason=block.reason) for block in blocks)
 
 
 def _deprecation(block: DeprecatedBlock | None) -> Deprecation | None:

@@ -1,0 +1,41 @@
+"""The project as the checks see it: what the annotations say, whatever is wrong with them, and dbt's own nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from featurelayer.dbt.inventory import DataTest, Inventory
+from featurelayer.errors import Problem
+from featurelayer.lint.settings import Settings
+from featurelayer.model import FeatureView
+from featurelayer.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class LintProject:
+    """What a check may look at.
+
+    `registry` holds what can be used; `views` are all annotated models, also those with problems, as far as they could
+    be understood. `inventory` has dbt's nodes, sources and tests with their SQL, decoded when they are asked for.
+    `problems` is what reading has found, `project_settings` what dbt_project.yml says.
+    """
+
+    registry: Registry
+    views: Mapping[str, FeatureView]
+    inventory: Inventory
+    settings: Settings
+    problems: tuple[Problem, ...] = ()
+    project_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def tests(self, view: FeatureView) -> tuple[DataTest, ...]:
+        """Return the enabled data tests that are declared on the view's model."""
+        return self.inventory.tests.get(view.unique_id, ())
+
+    @cached_property
+    def has_sql(self) -> bool:
+        """Whether dbt has compiled the views' models, so that there is SQL to look at."""
+        models = (self.inventory.model(view.unique_id) for view in self.views.values())
+        return any(model is not None and model.compiled_sql for model in models)
