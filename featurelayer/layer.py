@@ -33,7 +33,7 @@ from featurelayer.training import (
 )
 from featurelayer.training.explain import Explanation, explain_row
 from featurelayer.training.labels import as_labels, labels_name, locked_labels, recorded_path
-from featurelayer.training.lock import LockedRequest, read_lock
+from featurelayer.training.lock import Lock, LockedRequest, read_lock
 from featurelayer.warehouse import Warehouse
 from featurelayer.warehouse.base import Source
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from featurelayer.dbt_model import DbtModel
+    from featurelayer.observed import MonitorResult, Profile
     from featurelayer.training.reasons import Reproduction
 
 
@@ -71,6 +72,7 @@ class FeatureLayer(OnlineLayer):
         compare_modes: bool = False,
         csv_types: bool = False,
         writable: bool = False,
+        extends: str | Path | None = None,
         progress: Progress | None = None,
     ) -> TrainingSet:
         """Join features to labels, each as of the label's own time; see `featurelayer.sql.planner` for what that means.
@@ -87,6 +89,8 @@ class FeatureLayer(OnlineLayer):
             compare_modes: also build the other modes and report, per feature, the share of cells that differ.
             csv_types: let the engine guess the types of a CSV's other columns instead of leaving them text.
             writable: open the warehouse for writing, as `to_table` needs.
+            extends: the lock of a set that the rows will be appended to; what would not fit is refused before anything
+                is computed, and not only when `to_parquet(path, append=True)` looks.
             progress: called before each step with its name, its number and the number of steps.
 
         Returns:
@@ -96,8 +100,10 @@ class FeatureLayer(OnlineLayer):
         Raises:
             UnknownNameError: no such service or feature.
             LabelError, PlanError: the request is impossible; the message lists every reason.
+            LockError: the rows would not be of one kind with the set of `extends`.
             WarehouseError: the engine failed.
         """
+        before = read_lock(extends) if extends is not None else None
         warehouse = self._connect(writable=writable)
         try:
             request = self._request(
@@ -112,7 +118,7 @@ class FeatureLayer(OnlineLayer):
             )
             if compare_modes:
                 request = replace(request, compare_modes=True, ledger=self._known_ledger(warehouse))
-            return build_training_set(warehouse, request, progress=progress)
+            return build_training_set(warehouse, replace(request, extends=before), progress=progress)
         except BaseException:
             warehouse.close()
             raise
@@ -203,14 +209,25 @@ class FeatureLayer(OnlineLayer):
             LabelError: the labels are gone, or not those of the build.
             WarehouseError: the engine failed.
         """
-        from featurelayer.training.reproduce import reproduce
+        from featurelayer.training.parts import labels_of_parts, merged, parts_of
 
         locked = read_lock(lock)
-        given = as_labels(locked_labels(locked, self.project.root) if labels is None else labels)
+        parts = parts_of(locked)
+        given = (
+            [as_labels(locked_labels(part, self.project.root)) for part in parts]
+            if labels is None
+            else labels_of_parts(locked, as_labels(labels))
+        )
+        found = [self._reproduce(part, these, progress) for part, these in zip(parts, given, strict=True)]
+        return merged(locked, parts, found)
+
+    def _reproduce(self, locked: Lock, labels: Any, progress: Progress | None) -> Reproduction:
+        from featurelayer.training.reproduce import reproduce
+
         asked, none = locked.request, FeatureService(name="", views=(), request_keys=())
         known = {name: self.registry.views[name] for name in locked.views if name in self.registry.views}
         with closing(self._connect()) as warehouse:
-            source, name = self._label_source(warehouse, given, csv_types=asked.csv_types)
+            source, name = self._label_source(warehouse, labels, csv_types=asked.csv_types)
             base = Request(
                 service=none,
                 views={},
@@ -263,6 +280,29 @@ class FeatureLayer(OnlineLayer):
         return training_set_models(
             self.project, self.registry, request, describe=self._describe, warn=self._warn or (lambda _message: None)
         )
+
+    # --- monitors ------------------------------------------------------------------------------------------------
+
+    def profiles(self, view: str | None = None) -> tuple[Profile, ...]:
+        """Return the profiles that `monitor` has kept in the warehouse, of one view or of all, oldest first.
+
+        Raises:
+            UnknownNameError: there is no such view.
+            WarehouseError: the engine failed; before the first run there is no table and nothing is returned.
+        """
+        from featurelayer.monitoring import kept_profiles
+
+        name = None if view is None else self.registry.view(view).id
+        with closing(self._connect()) as warehouse:
+            return kept_profiles(warehouse, self.project, name)
+
+    def monitor_results(self, view: str | None = None) -> tuple[MonitorResult, ...]:
+        """Return what the monitors have said so far, of one view or of all, oldest run first; errors as `profiles`."""
+        from featurelayer.monitoring import kept_results
+
+        name = None if view is None else self.registry.view(view).id
+        with closing(self._connect()) as warehouse:
+            return kept_results(warehouse, self.project, name)
 
     def _describe(self, relation: str) -> Sequence[Column]:
         with closing(self._connect()) as warehouse:

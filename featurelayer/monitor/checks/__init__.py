@@ -1,0 +1,1 @@
+"""One monitor per file, found by its name."""
