@@ -13,6 +13,7 @@ ties are looked at only where a label got more than one row. Three facts shape t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlglot import exp
@@ -40,7 +41,8 @@ from featurelayer.sql.spine import LABELS, RANK, VALID_TO
 
 FIRST, LAST = f"{RESERVED}first", f"{RESERVED}last"
 LEVEL, CONTENT = f"{RESERVED}level", f"{RESERVED}content"
-TIED = f"{RESERVED}tied"
+# How many rows of a view are looked at to guess how many of them the labels' keys reach.
+_SAMPLE = 10_000
 
 
 class DuckDB(Dialect):
@@ -282,15 +284,24 @@ class DuckDB(Dialect):
     def reach(self, join: AsofJoin) -> Statement | None:
         if join.event is None:
             return None
-        sample = exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(1))
         relation = self.relation(join, "f")
-        relation.set("sample", sample)
-        columns = [named(col(key.name, "f"), key.name) for key, _ in join.keys]
-        rows = exp.select(*columns).from_(relation)
-        on = [exp.EQ(this=col(alias, "k"), expression=col(key.name, "f")) for key, alias in join.keys]
-        known = exp.Exists(this=exp.select(exp.Literal.number(1)).from_(table(LABELS, "k")).where(both(*on)))
-        share = exp.Avg(this=exp.cast(known, exp.DataType.build("INT")))
-        return Statement(sql=self.sql(exp.select(share).from_(rows.subquery("f"))))
+        relation.set("sample", exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(1)))
+        columns = [named(col(key.name, "f"), alias) for key, alias in join.keys]
+        # Some of the rows of some of the blocks: one block after the other would hold few keys of a sorted table.
+        sample = exp.select(exp.Star()).from_(exp.select(*columns).from_(relation).subquery("f"))
+        size = exp.Literal.number(_SAMPLE)
+        sample.args["from_"].this.set("sample", exp.TableSample(method=exp.var("RESERVOIR"), size=size))
+        aliases = [alias for _, alias in join.keys]
+        # The labels are looked up in the sample and not it in them: a hash of ten thousand rows is made at once.
+        found = exp.select(*(col(alias, "l") for alias in aliases)).distinct().from_(table(LABELS, "l"))
+        found = found.join(table("sampled", "s"), on=_same(aliases, "l", "s"), join_type="semi")
+        known = exp.Exists(
+            this=exp.select(exp.Literal.number(1)).from_(table("found", "l")).where(_same(aliases, "l", "s"))
+        )
+        share = exp.select(exp.Avg(this=exp.cast(known, exp.DataType.build("INT")))).from_(table("sampled", "s"))
+        for name, query in (("sampled", sample), ("found", found)):
+            share = share.with_(exp.to_identifier(name, quoted=True), as_=query, materialized=True, copy=False)
+        return Statement(sql=self.sql(share))
 
     def _rows_of_match(self, join: AsofJoin) -> tuple[exp.Expression, list[exp.Expression]]:
         """The join from the match back to the view's rows, and what else those rows must satisfy."""
@@ -344,7 +355,7 @@ class DuckDB(Dialect):
             expression=winners,
         )
         return (
-            Statement(sql=self.create(tied, self._several(rows)), comment=self._tie_comment(join)),
+            Statement(sql=self.create(tied, self._several(join, rows, match)), comment=self._tie_comment(join)),
             Statement(sql=self.create(ranked, select), comment=self._rank_comment(join)),
             Statement(sql=self.sql(losers), comment=f"{join.name}: of the tied rows the first alone stays."),
             Statement(sql=self.sql(insert)),
@@ -360,10 +371,15 @@ class DuckDB(Dialect):
             f"{LEVEL} and {CONTENT} tell the report which ties the content alone has broken."
         )
 
-    def _several(self, rows: str) -> exp.Select:
-        """The labels that got more than one row."""
+    def _several(self, join: AsofJoin, rows: str, match: str) -> exp.Select:
+        """The labels that got more than one row; two counts tell for nothing that there are none."""
+        found = exp.select(exp.Count(this=exp.Star())).from_(table(rows)).subquery()
+        matched = exp.select(exp.Count(this=exp.Star())).from_(table(match, "m"))
+        fresh = self.fresh(join, self.utc_event("m", join), col(TIME, "m"))
+        matched = matched.where(both(*fresh)) if fresh else matched
         several = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1))
-        return exp.select(col(ID)).from_(table(rows)).group_by(col(ID)).having(several)
+        select = exp.select(col(ID)).from_(table(rows)).where(exp.NEQ(this=found, expression=matched.subquery()))
+        return select.group_by(col(ID)).having(several)
 
     def _ranked(self, plan: Plan, join: AsofJoin, match: str, tied: str, *more: exp.Expression) -> exp.Select:
         """The rows of those labels, best first."""
@@ -405,7 +421,7 @@ class DuckDB(Dialect):
             *served,
             *((matched,) if first is join else ()),
             Cte(fetched, self._fetch(plan, join, match), comment=self._fetch_comment(join), reused=True),
-            Cte(tied, self._several(fetched), comment=self._tie_comment(join), reused=True),
+            Cte(tied, self._several(join, fetched, match), comment=self._tie_comment(join), reused=True),
             Cte(self.rows_name(join), rows),
         ]
 
@@ -484,6 +500,10 @@ class DuckDB(Dialect):
         )
         total = exp.Add(this=matched.subquery(), expression=beyond.subquery())
         return Statement(sql=self.sql(exp.select(total)))
+
+
+def _same(names: Sequence[str], one: str, other: str) -> exp.Expression:
+    return both(*(exp.EQ(this=col(name, one), expression=col(name, other)) for name in names))
 
 
 def _moments(join: AsofJoin) -> tuple[object, ...]:

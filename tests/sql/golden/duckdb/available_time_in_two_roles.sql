@@ -95,6 +95,18 @@ CREATE OR REPLACE TEMPORARY TABLE "origin_now__tied" AS
 SELECT
   "__fl_id"
 FROM "origin_now__rows"
+WHERE
+  (
+    SELECT
+      COUNT(*)
+    FROM "origin_now__rows"
+  ) <> (
+    SELECT
+      COUNT(*)
+    FROM "origin_now__match" AS "m"
+    WHERE
+      "m"."__fl_event" AT TIME ZONE 'UTC' >= "m"."__fl_time" - INTERVAL '3' HOUR
+  )
 GROUP BY
   "__fl_id"
 HAVING
@@ -215,6 +227,18 @@ CREATE OR REPLACE TEMPORARY TABLE "dest_now__tied" AS
 SELECT
   "__fl_id"
 FROM "dest_now__rows"
+WHERE
+  (
+    SELECT
+      COUNT(*)
+    FROM "dest_now__rows"
+  ) <> (
+    SELECT
+      COUNT(*)
+    FROM "dest_now__match" AS "m"
+    WHERE
+      "m"."__fl_event" AT TIME ZONE 'UTC' >= "m"."__fl_time" - INTERVAL '3' HOUR
+  )
 GROUP BY
   "__fl_id"
 HAVING

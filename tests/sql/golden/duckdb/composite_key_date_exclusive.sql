@@ -83,6 +83,16 @@ CREATE OR REPLACE TEMPORARY TABLE "hourly__tied" AS
 SELECT
   "__fl_id"
 FROM "hourly__rows"
+WHERE
+  (
+    SELECT
+      COUNT(*)
+    FROM "hourly__rows"
+  ) <> (
+    SELECT
+      COUNT(*)
+    FROM "hourly__match" AS "m"
+  )
 GROUP BY
   "__fl_id"
 HAVING

@@ -77,6 +77,18 @@ CREATE OR REPLACE TEMPORARY TABLE "plane_legs__tied" AS
 SELECT
   "__fl_id"
 FROM "plane_legs__rows"
+WHERE
+  (
+    SELECT
+      COUNT(*)
+    FROM "plane_legs__rows"
+  ) <> (
+    SELECT
+      COUNT(*)
+    FROM "plane_legs__match" AS "m"
+    WHERE
+      "m"."__fl_event" >= "m"."__fl_time" - INTERVAL '1' DAY
+  )
 GROUP BY
   "__fl_id"
 HAVING

@@ -96,6 +96,16 @@ CREATE OR REPLACE TEMPORARY TABLE "weather__tied" AS
 SELECT
   "__fl_id"
 FROM "weather__rows"
+WHERE
+  (
+    SELECT
+      COUNT(*)
+    FROM "weather__rows"
+  ) <> (
+    SELECT
+      COUNT(*)
+    FROM "weather__match" AS "m"
+  )
 GROUP BY
   "__fl_id"
 HAVING
