@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from featurelayer.dbt_model import DbtModel
+    from featurelayer.lint import LintReport
     from featurelayer.observed import MonitorResult, Profile
     from featurelayer.training.reasons import Reproduction
 
@@ -57,6 +58,22 @@ class FeatureLayer(OnlineLayer):
         vars: dbt variables for rendering, a mapping or YAML text.
         warn: told of what is doubtful but usable, such as a stale manifest.
     """
+
+    # --- checks --------------------------------------------------------------------------------------------------
+
+    def lint(self, names: Sequence[str] = (), *, checks: Sequence[str] = ()) -> LintReport:
+        """Check annotations, ownership, names and SQL of the features, from dbt's files alone.
+
+        Args:
+            names: models, views, features or services to report about; all by default.
+            checks: codes (`FL203`) or families (`FL2`) to run; all that are not off in featurelayer.yml by default.
+
+        Raises:
+            UnknownNameError: there is no such name, or no such check.
+        """
+        from featurelayer.lint import lint
+
+        return lint(self.project, names, checks)
 
     # --- training sets -------------------------------------------------------------------------------------------
 

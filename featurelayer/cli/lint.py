@@ -1,0 +1,176 @@
+"""Check annotations, ownership, names and SQL of the features, from dbt's files alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurelayer import __version__
+from featurelayer.cli.options import Context, names_given, project_options
+
+if TYPE_CHECKING:
+    from featurelayer.lint import LintReport
+    from featurelayer.lint.base import Check
+    from featurelayer.model import Finding
+
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
+@click.command()
+@click.option(
+    "-s",
+    "--select",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Models, views, features or services to report about, - for stdin [default: all].",
+)
+@click.option(
+    "--checks", multiple=True, metavar="CODES", help="Checks or families to run, such as FL2,FL601 [default: all]."
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
+@click.option("--explain", metavar="CODE", help="Say what a check finds, why that matters and how to fix it.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    show_default=True,
+    help="How the findings look.",
+)
+@project_options
+def command(
+    context: Context,
+    names: tuple[str, ...],
+    checks: tuple[str, ...],
+    strict: bool,
+    explain: str | None,
+    output_format: str,
+) -> int:
+    """Check annotations, ownership, names and SQL of the features, from dbt's files alone.
+
+    Reads target/manifest.json, featurelayer.yml and the YAML of the models: no warehouse, no profiles.yml. The checks
+    of SQL need what `dbt compile` or `dbt build` writes. Exits with 1 on errors, with --strict on warnings, too.
+    """
+    from featurelayer.lint import lint
+
+    if explain is not None:
+        _explain(explain, output_format)
+        return 0
+    selected = names_given(names)
+    if names and not selected:
+        context.console.note("No names were given on stdin: nothing to check.")
+    report = lint(context.project, selected, checks) if selected or not names else _nothing()
+    _write(report, output_format, _folder(context.project.root))
+    if report.without_sql:
+        context.console.note(
+            "The checks of SQL were left out: dbt has not compiled the models. `dbt compile` does, or `dbt build`."
+        )
+    return 1 if report.fails(strict=strict) else 0
+
+
+def _nothing() -> LintReport:
+    from featurelayer.lint import LintReport
+
+    return LintReport(findings=())
+
+
+def _write(report: LintReport, output_format: str, folder: str) -> None:
+    from featurelayer.cli import output
+
+    if output_format == "json":
+        output.write_json(report.to_dict())
+    elif output_format == "sarif":
+        from featurelayer.lint.formats import sarif
+
+        output.write_json(sarif(report, __version__, folder))
+    elif output_format == "github":
+        from featurelayer.lint.formats import github
+
+        for line in github(report, folder):
+            click.echo(line)
+    else:
+        for line in _lines(report):
+            click.echo(line)
+
+
+def _folder(root: Path) -> str:
+    """Return the project's folder as seen from the root of the repository; empty if it is that, or cannot be told."""
+    start = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
+    if not root.resolve().is_relative_to(start):
+        return ""
+    return root.resolve().relative_to(start).as_posix().removeprefix(".")
+
+
+def _lines(report: LintReport) -> Iterator[str]:
+    for file, findings in groupby(report.findings, key=lambda finding: finding.file):
+        yield _styled(file or "(no file)", bold=True)
+        for finding in findings:
+            yield from _finding_lines(finding)
+        yield ""
+    yield _summary(report)
+
+
+def _finding_lines(finding: Finding) -> Iterator[str]:
+    severity = _styled(f"{finding.severity:<7}", fg=_COLOURS[finding.severity])
+    message = finding.message.splitlines() or [""]
+    yield f"  {severity} {finding.code}  {message[0]}"
+    for line in (*message[1:], *finding.details):
+        yield f"                 {line}"
+    where = " ".join(part for part in (f"line {finding.line}" if finding.line else "", finding.key) if part)
+    if where:
+        yield f"            at   {where}"
+    if finding.fix:
+        yield f"            fix  {finding.fix}"
+
+
+def _summary(report: LintReport) -> str:
+    from featurelayer.model import Severity
+
+    words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
+    counts = [_counted(report.count(severity), word) for severity, word in words.items() if report.count(severity)]
+    excused = f", {len(report.excused)} excused" if report.excused else ""
+    views = _counted(report.views, "view")
+    return f"{', '.join(counts) or 'nothing found'} in {views}, {_counted(len(report.checks), 'check')}{excused}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _styled(text: str, **style: Any) -> str:
+    return click.style(text, **style) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+def _explain(code: str, output_format: str) -> None:
+    from featurelayer.cli import output
+    from featurelayer.errors import UnknownNameError
+    from featurelayer.lint import all_checks
+
+    found = all_checks().get(code.strip().upper())
+    if found is None:
+        raise UnknownNameError("check", code, all_checks())
+    if output_format == "json":
+        output.write_json({name: getattr(found, name) for name in ("code", "severity", "title", "why", "fix")})
+        return
+    for line in _explanation(found):
+        click.echo(line)
+
+
+def _explanation(found: Check) -> Iterator[str]:
+    yield f"{found.code} ({found.severity}): {found.title}"
+    yield f"  why  {found.why}"
+    yield f"  fix  {found.fix}"
+    if found.needs_sql:
+        yield "  It reads the SQL that dbt has compiled."
+    if found.run is None:
+        yield "  Nothing excuses it: the view or service can't be used."
+        return
+    yield "  Where it does not apply, say so with a reason, at the view, column or service:"
+    yield f"    config: {{meta: {{featurelayer: {{ignore: [{{code: {found.code}, reason: ...}}]}}}}}}"
