@@ -69,7 +69,7 @@ def _entities(project: Project, adapter: str, problems: list[Problem]) -> dict[s
     config = project.config
     file = config.path.name if config.path else CONFIG_FILE
     declared = config.entities
-    document = {**config.document, "entities": declared, "prices": config.prices}
+    document = {**config.document, "entities": declared, "prices": config.prices, "monitors": config.monitors}
     block = check(ConfigBlock, document, file=file, resource="", path="", problems=problems)
     if block is None:
         return dict.fromkeys(declared)

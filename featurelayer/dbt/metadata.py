@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
+from featurelayer.dbt.block import Block as Block
+from featurelayer.dbt.monitors import FeatureMonitorsBlock, MonitorsBlock, ProjectMonitorsBlock
 from featurelayer.durations import parse_duration
 from featurelayer.errors import Problem, closest, did_you_mean
 
@@ -95,12 +97,6 @@ OnStale = Annotated[
 ]
 
 
-class Block(BaseModel):
-    """A mapping of which every key is known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 class PeriodBlock(Block):
     """A length of time as dbt writes it for source freshness."""
 
@@ -163,8 +159,8 @@ class ViewBlock(Block):
     on_stale: OnStale = Field(
         default="serve", description="What a lookup does when the view is older than freshness.error_after."
     )
-    block_export: bool = Field(default=False, description="A failed monitor stops the export.")
-    monitors: dict[str, Any] = Field(default_factory=dict, description="Monitors of the view and their settings.")
+    block_export: bool = Field(default=False, description="A failed monitor of the view stops the export.")
+    monitors: MonitorsBlock = Field(default=MonitorsBlock(), description="Monitors of the view and its features.")
     ignore: list[IgnoreBlock] = Field(default_factory=list, description="Checks that do not apply.")
     deprecated: DeprecatedBlock | None = Field(default=None, description="The view should no longer be used.")
 
@@ -178,7 +174,7 @@ class ColumnBlock(Block):
     unit: str = Field(default="", description="The unit of the values.")
     tags: Names | None = Field(default=None, description="Words to find the feature by.")
     range: Range | None = Field(default=None, description="[low, high] of plausible values.")
-    monitors: dict[str, Any] = Field(default_factory=dict, description="Monitors of the feature and their settings.")
+    monitors: FeatureMonitorsBlock = Field(default=FeatureMonitorsBlock(), description="Monitors of the feature.")
     ignore: list[IgnoreBlock] = Field(default_factory=list, description="Checks that do not apply to the feature.")
     deprecated: DeprecatedBlock | None = Field(default=None, description="The feature should no longer be used.")
 
@@ -269,6 +265,7 @@ class ConfigBlock(Block):
     entities: dict[str, EntityBlock] = Field(default_factory=dict)
     online_store: dict[str, dict[str, Any]] = Field(default_factory=dict)
     prices: PricesBlock = PricesBlock()
+    monitors: ProjectMonitorsBlock = ProjectMonitorsBlock()
     lint: Any = Field(
         default=None, description="What lint checks, and how features are named; lint checks that itself."
     )

@@ -144,6 +144,29 @@ class ProjectConfig:
         return rendered
 
     @cached_property
+    def monitors(self) -> Mapping[str, Any]:
+        """What the monitors of all views are, rendered, but for `alerts`; the contract checks it."""
+        said = self.document.get("monitors") or {}
+        where = str(self.path or self.project.root / CONFIG_FILE)
+        if not isinstance(said, dict):
+            raise _wrong("`monitors` is not a mapping", where, "Write monitors: {null_rate: {warn: 0.2}}.")
+        # An alert's address is a secret, which only those who send one have.
+        rendered = self._renderer().render(
+            {key: value for key, value in said.items() if key != "alerts"}, where=where, path="monitors"
+        )
+        return dict(rendered)
+
+    @cached_property
+    def alerts(self) -> Mapping[str, Any]:
+        """Who is told when a monitor fails, rendered; the contract checks it."""
+        said = (self.document.get("monitors") or {}).get("alerts") or {}
+        where = str(self.path or self.project.root / CONFIG_FILE)
+        rendered = self._renderer().render(said, where=where, path="monitors.alerts")
+        if not isinstance(rendered, dict):
+            raise _wrong("`alerts` is not a mapping", where, "Write alerts: {webhook: https://...}.")
+        return Sealed(rendered, name="alerts")
+
+    @cached_property
     def online_store(self) -> Mapping[str, Any]:
         """The settings of the target's online store, rendered; paths in it are relative to the project.
 

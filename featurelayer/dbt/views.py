@@ -300,7 +300,7 @@ class ViewReader:
             unit=block.unit,
             tags=tuple(block.tags or ()),
             range=block.range,
-            monitors=block.monitors,
+            monitors=block.monitors.model_dump(mode="json", exclude_unset=True),
             deprecated=_deprecation(block.deprecated),
             ignore=ignores(block.ignore),
         )
@@ -371,7 +371,7 @@ class ViewReader:
             freshness=_freshness(block.freshness),
             on_stale=block.on_stale,
             block_export=block.block_export,
-            monitors=block.monitors,
+            monitors=block.monitors.model_dump(mode="json", exclude_unset=True),
             ignore=ignores(block.ignore),
             deprecated=_deprecation(block.deprecated),
             description=(node.description or "").strip(),

@@ -69,7 +69,7 @@ def test_it_refuses_what_the_reader_refuses(place, block):
 @pytest.mark.parametrize(
     ("place", "block"),
     [
-        (MODEL, "{entity: [a, b], ttl: 1 day 12 hours, on_stale: null, tie_breaker: x, monitors: {any: 3}}"),
+        (MODEL, "{entity: [a, b], ttl: 1 day 12 hours, on_stale: null, tie_breaker: x, monitors: {null_rate: 3}}"),
         (COLUMN, "{default: [1, 2], range: [null, 3], tags: a, deprecated: {}}"),
         (EXPOSURE, "{features: ['a.*', a.v2.b, {view: a, role: r, keys: {k: l}, features: '*'}]}"),
     ],
