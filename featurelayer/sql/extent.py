@@ -28,11 +28,16 @@ def extent(engine: str, relation: str, times: Sequence[Column], *, last: str | N
     Times are UTC as text. The first of `times` is the event time; with none, or without `last`, no rows are before it.
     """
     writer = dialect(engine)
+    everything = exp.select(exp.Count(this=exp.Star())).from_(_relation(engine, relation))
+    # A query each: an engine that keeps statistics answers most of them without reading a row.
     reached: exp.Expression = exp.Literal.number(0)
     if times and last is not None:
-        reached = _count_if(exp.LTE(this=_utc(writer, times[0]), expression=_moment(last)))
-    newest = [_text(exp.Max(this=_utc(writer, time))) for time in times]
-    return writer.sql(exp.select(exp.Count(this=exp.Star()), reached, *newest).from_(_relation(engine, relation)))
+        reached = everything.where(exp.LTE(this=_utc(writer, times[0]), expression=_moment(last))).subquery()
+    newest = [
+        exp.select(_text(exp.Max(this=_utc(writer, time)))).from_(_relation(engine, relation)).subquery()
+        for time in times
+    ]
+    return writer.sql(exp.select(everything.subquery(), reached, *newest))
 
 
 def late_rows(
@@ -61,8 +66,3 @@ def _moment(text: str) -> exp.Expression:
 
 def _text(expression: exp.Expression) -> exp.Expression:
     return exp.cast(expression, exp.DataType.build("TEXT"))
-
-
-def _count_if(condition: exp.Expression) -> exp.Expression:
-    case = exp.Case().when(condition, exp.Literal.number(1)).else_(exp.Null())
-    return exp.Count(this=case)
