@@ -1,0 +1,105 @@
+"""FL3xx: what a view promises to those who use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from featurelayer.lint.base import AT, Hit, check, of_feature, of_service, of_view
+from featurelayer.lint.project import LintProject
+from featurelayer.model import Deprecation, FeatureView, Severity
+
+
+@check(
+    "FL301",
+    Severity.WARNING,
+    "A view's contract is not enforced, or a column has no type",
+    why="Without an enforced contract a model can lose or retype a column in any build, and services break later.",
+    fix="Add `contract: {enforced: true}` to the model's config.",
+    by_reader=True,
+)
+def contract(project: LintProject) -> Iterator[Hit]:
+    """A model without an enforced contract; dbt has none for snapshots and for models in Python."""
+    for view in project.views.values():
+        model = project.inventory.model(view.unique_id)
+        if view.resource_type == "snapshot" or (model is not None and model.language != "sql"):
+            continue
+        if not view.contract_enforced:
+            yield of_view(view, "its contract is not enforced", key="config.contract")
+
+
+@check(
+    "FL302",
+    Severity.WARNING,
+    "A service names what is missing, removed or deprecated",
+    why="What is deprecated goes away one day, and the service's model with it.",
+    fix="Use what replaces it, and train the model anew.",
+    by_reader=True,
+)
+def deprecated_use(project: LintProject) -> Iterator[Hit]:
+    """A service that uses a deprecated view or feature; what does not exist is told by the reader, as an error."""
+    for service in project.registry.services.values():
+        for join in service.views:
+            view = project.registry.views[join.view]
+            if view.deprecated:
+                what = f"it uses the deprecated view '{view.id}'{_instead(view.deprecated)}"
+                yield of_service(service, what, key=f"{AT}.features", others=(view.id,))
+                continue
+            for name in join.features:
+                feature = view.feature(name)
+                if feature is not None and feature.deprecated:
+                    what = f"it uses the deprecated feature '{view.id}.{name}'{_instead(feature.deprecated)}"
+                    yield of_service(service, what, key=f"{AT}.features", others=(f"{view.id}.{name}",))
+
+
+@check(
+    "FL305",
+    Severity.ERROR,
+    "What is deprecated does not say what replaces it",
+    why="Who uses it learns that it goes, and not what to do.",
+    fix="Add `deprecated: {replaced_by: ...}` with a view, or for a column view.feature.",
+)
+def no_replacement(project: LintProject) -> Iterator[Hit]:
+    """`deprecated: {}` of a view or feature."""
+    for view in project.views.values():
+        if view.deprecated and not view.deprecated.replaced_by.strip():
+            yield of_view(view, "it is deprecated and does not say what replaces it", key=f"{AT}.deprecated")
+        for feature in view.features:
+            if feature.deprecated and not feature.deprecated.replaced_by.strip():
+                what = "it is deprecated and does not say what replaces it"
+                yield of_feature(view, feature, what, key=f"{AT}.deprecated")
+
+
+@check(
+    "FL306",
+    Severity.WARNING,
+    "What replaces something deprecated is deprecated itself",
+    why="Who follows the advice has to move twice, or goes round in a circle.",
+    fix="Name the one that stays.",
+)
+def deprecated_replacement(project: LintProject) -> Iterator[Hit]:
+    """A `replaced_by` that names a deprecated view or feature."""
+    gone = {name for view in project.views.values() for name in _deprecated(view)}
+    for view in project.views.values():
+        if view.deprecated and view.deprecated.replaced_by in gone:
+            what = f"it is replaced by '{view.deprecated.replaced_by}', which is deprecated itself"
+            yield of_view(view, what, key=f"{AT}.deprecated.replaced_by")
+        for feature in view.features:
+            given = feature.deprecated.replaced_by if feature.deprecated else ""
+            replacement = f"{view.id}.{given}" if given and "." not in given else given
+            if replacement in gone:
+                what = f"it is replaced by '{replacement}', which is deprecated itself"
+                yield of_feature(view, feature, what, key=f"{AT}.deprecated.replaced_by")
+
+
+def _deprecated(view: FeatureView) -> Iterator[str]:
+    if view.deprecated:
+        yield view.id
+        if view.is_latest:
+            yield view.name
+    for feature in view.features:
+        if view.deprecated or feature.deprecated:
+            yield f"{view.id}.{feature.name}"
+
+
+def _instead(deprecation: Deprecation) -> str:
+    return f" (use '{deprecation.replaced_by}')" if deprecation.replaced_by else ""
