@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 )
 @click.option("--as-table", metavar="NAME", help="Write a table of the warehouse.")
 @click.option(
+    "--append",
+    is_flag=True,
+    help="Add the labels to the set that is there: only they are computed, and its lock is kept current.",
+)
+@click.option(
     "--mode",
     type=click.Choice(["known_at", "event_time", "as_served"]),
     default="known_at",
@@ -69,6 +74,7 @@ def command(
     keys: tuple[str, ...],
     output: Path | None,
     as_table: str | None,
+    append: bool,
     mode: str,
     compare_modes: bool,
     show_sql: bool,
@@ -85,6 +91,8 @@ def command(
     if output is not None and as_table is not None:
         raise click.UsageError("Say either --output or --as-table.")
     writes = output is not None or as_table is not None
+    if append and not writes:
+        raise click.UsageError("Say what to append to: --output PATH.parquet or --as-table NAME.")
     if not writes and not show_sql and row is None and not compare_modes:
         raise click.UsageError(
             "Say where it goes: --output PATH.parquet or --as-table NAME; "
@@ -114,6 +122,7 @@ def command(
         if explanation is not None:
             _explain(explanation, as_json=as_json)
         return
+    extends = _lock_before(output, lock) if append else None
     with (
         steps(context.console) as progress,
         layer.build_training_set(
@@ -122,38 +131,53 @@ def command(
             **request,
             compare_modes=compare_modes,
             writable=as_table is not None,
+            extends=extends,
             progress=progress,
         ) as training_set,
     ):
-        written = _write(training_set, output, as_table, lock) if writes else None
+        written = _write(training_set, output, as_table, lock, append=append) if writes else None
         if show_sql:
             sys.stdout.write(training_set.sql)
-        _tell(context, training_set, written, explanation, as_json=as_json)
+        _tell(context, training_set, written, explanation, as_json=as_json, append=append)
 
 
-def _write(training_set: TrainingSet, output: Path | None, as_table: str | None, lock: Path | None) -> str:
+def _lock_before(output: Path | None, lock: Path | None) -> Path | None:
+    """The lock of the set that is to be appended to, if there is one yet."""
+    from featurelayer.training import lock_path_of
+
+    path = lock or (lock_path_of(output) if output is not None else None)
+    return path if path is not None and path.exists() else None
+
+
+def _write(
+    training_set: TrainingSet, output: Path | None, as_table: str | None, lock: Path | None, *, append: bool
+) -> str:
     if output is not None:
         write = training_set.to_csv if output.suffix.lower() == ".csv" else training_set.to_parquet
-        write(output, lock=lock)
+        write(output, lock=lock, append=append)
         return str(output)
     assert as_table is not None
-    training_set.to_table(as_table)
-    if lock is not None:
-        training_set.write_lock(lock)
+    training_set.to_table(as_table, lock=lock, append=append)
     return as_table
 
 
 def _tell(
-    context: Context, training_set: TrainingSet, written: str | None, explanation: Explanation | None, *, as_json: bool
+    context: Context,
+    training_set: TrainingSet,
+    written: str | None,
+    explanation: Explanation | None,
+    *,
+    as_json: bool,
+    append: bool,
 ) -> None:
     report = training_set.report
     if as_json:
         explained = {} if explanation is None else {"explanation": explanation.to_dict()}
-        write_json(report.to_dict() | {"output": written} | explained)
+        write_json(report.to_dict() | {"output": written, "appended": append} | explained)
     else:
         _write_report(report)
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
-        place = written or "nothing was written"
+        place = f"appended to {written}" if append else written or "nothing was written"
         click.echo(f"\n{rows} x {len(training_set.columns)} columns in {report.seconds:.1f} s: {place}")
         if explanation is not None:
             click.echo()

@@ -14,7 +14,8 @@ from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_opening, compile_plan
 from featurelayer.sql.plan import Check, Ledger, Mode, Plan, Statement
 from featurelayer.sql.planner import plan_training_set
-from featurelayer.training.lock import LockedRequest, Record, take_record
+from featurelayer.training.definition import definition_of, refuse_changes
+from featurelayer.training.lock import Lock, LockedRequest, Record, take_record
 from featurelayer.training.modes import compare_modes
 from featurelayer.training.report import Report, ViewReport, feature_reports, view_report
 from featurelayer.training.result import Provenance, TrainingSet
@@ -35,7 +36,7 @@ class Request:
     `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say
     where the labels' columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
     `ledger` is where exports are recorded, if any were; `compare_modes` asks how far the modes lie apart. `asked` is
-    the request as the lock says it.
+    the request as the lock says it. `extends` is the lock of the set that the rows are meant for, if one is.
     """
 
     service: FeatureService
@@ -49,6 +50,7 @@ class Request:
     ledger: Ledger | None = None
     compare_modes: bool = False
     asked: LockedRequest = field(default_factory=LockedRequest)
+    extends: Lock | None = None
 
 
 def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[str, tuple[Column, ...]]:
@@ -109,10 +111,14 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
     Raises:
         LabelError: the labels can't be used; nothing was written.
         PlanError: the views can't be joined as annotated; nothing was written.
+        LockError: the rows would not be of one kind with the set that they are meant for.
         WarehouseError: the engine failed.
     """
     started, built_at = datetime.now(UTC), warehouse.now()
     plan = plan_request(warehouse, request)
+    definition = definition_of(request, plan)
+    if request.extends is not None:
+        refuse_changes(request.extends, definition)
     opening = compile_opening(plan, warehouse.dialect)
     step_names = ["checks", "modes", opening.spine.name, *(join.name for join in plan.joins)]
 
@@ -156,6 +162,7 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
         provenance=request.provenance,
         labels=request.labels_name,
         record=record,
+        definition=definition,
     )
 
 

@@ -25,22 +25,27 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldOutput:
-    """The file that the lock was written beside, still as it was then. A CSV is read as text."""
+    """The file that the lock was written beside, still as it was then. A CSV is read as text.
+
+    The lock's rows are `rows` of the file from `start` on.
+    """
 
     path: Path
     is_text: bool
+    start: int
+    rows: int
 
     @contextmanager
     def batches(self, columns: Sequence[str]) -> Iterator[Iterator[pa.RecordBatch]]:
         """Give these columns as a stream."""
         if self.is_text:
             with _open_csv(self.path, columns) as reader:
-                yield (batch for batch in reader)
+                yield _cut(reader, self.start, self.rows)
             return
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self.path, memory_map=True) as file:
-            yield file.iter_batches(columns=list(columns))
+            yield _cut(file.iter_batches(columns=list(columns)), self.start, self.rows)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,8 +98,10 @@ def old_output(lock: Lock) -> OldOutput | str:
     if lock.output.sha256 is not None:
         with path.open("rb") as file:
             same = hashlib.file_digest(file, "sha256").hexdigest() == lock.output.sha256
-        return OldOutput(path=path, is_text=True) if same else changed
-    return OldOutput(path=path, is_text=False) if _parquet_checksums(path) == lock.columns else changed
+    else:
+        same = _parquet_checksums(path, lock) == lock.columns
+    is_text = lock.output.sha256 is not None
+    return OldOutput(path=path, is_text=is_text, start=lock.start, rows=lock.labels.rows) if same else changed
 
 
 def tally(
@@ -168,14 +175,26 @@ def _count(mask: pa.BooleanArray) -> int:
     return int(mask.true_count)
 
 
-def _parquet_checksums(path: Path) -> dict[str, str] | None:
-    """The checksums of a parquet file's columns, or None if it is none."""
+def _cut(batches: Iterable[pa.RecordBatch], start: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows from `start` on of a stream."""
+    for batch in batches:
+        skipped = min(start, batch.num_rows)
+        piece = batch.slice(skipped, rows)
+        start, rows = start - skipped, rows - piece.num_rows
+        if piece.num_rows:
+            yield piece
+
+
+def _parquet_checksums(path: Path, lock: Lock) -> dict[str, str] | None:
+    """The checksums of the columns of the lock's rows in a parquet file, or None if it is none or has other rows."""
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
+            if file.metadata.num_rows != lock.output_rows:
+                return None
             digest = TableDigest(file.schema_arrow.names)
-            for batch in file.iter_batches():
+            for batch in _cut(file.iter_batches(), lock.start, lock.labels.rows):
                 digest.update(batch)
             return digest.finish()
     except (pa.ArrowException, OSError):

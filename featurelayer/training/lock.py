@@ -22,7 +22,7 @@ from featurelayer.errors import LockError, Problem
 from featurelayer.model import Column, Feature, FeatureService, FeatureView
 from featurelayer.online.definitions import fingerprint
 from featurelayer.sql.extent import extent, last_label
-from featurelayer.sql.plan import AsofJoin, Plan
+from featurelayer.sql.plan import AsofJoin, Labels, Plan
 from featurelayer.sql.planner import match_column
 from featurelayer.warehouse.base import Warehouse
 
@@ -83,13 +83,17 @@ class LockedService(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockedLabels(msgspec.Struct, frozen=True, kw_only=True):
-    """The labels: where they came from, their columns, the one with the time and the newest of those times."""
+    """The labels: where they came from, their columns, the one with the time and the newest of those times.
+
+    `types` are the columns' types as they come out, by name.
+    """
 
     source: str
     rows: int
     columns: tuple[str, ...]
     timestamp: str | None
     newest: str | None
+    types: dict[str, str] = {}
 
 
 class LockedOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,8 +103,30 @@ class LockedOutput(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None = None
 
 
+class LockedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What one build added to a set: its labels, `labels_at` as it was asked for them, and the checksums of its rows.
+
+    Definitions are those of the whole set, so its views say only how much there was.
+    """
+
+    featurelayer_version: str
+    created_at: str
+    built_at: datetime
+    engine: str
+    labels: LockedLabels
+    labels_at: str | None
+    views: dict[str, LockedView]
+    columns: dict[str, str]
+    report: dict[str, Any]
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
-    """A lock that was read. `path` is where, if it was a file."""
+    """A lock that was read. `path` is where, if it was a file.
+
+    `parts` are the builds of a set that was appended to, in order; what the lock says beside them is of the newest.
+    One of them can stand for a lock: then `start` is the row of the output at which it begins, and `whole` says how
+    many rows the output has.
+    """
 
     featurelayer_version: str
     created_at: str
@@ -114,12 +140,20 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     columns: dict[str, str]
     report: dict[str, Any]
     output: LockedOutput | None = None
+    parts: tuple[LockedPart, ...] = ()
     path: Path | None = None
+    start: int = 0
+    whole: int | None = None
 
     @property
     def name(self) -> str:
         """What messages call it."""
         return self.path.name if self.path else "the lock"
+
+    @property
+    def output_rows(self) -> int:
+        """How many rows the output has."""
+        return self.labels.rows if self.whole is None else self.whole
 
     def without_time(self) -> Lock:
         """The lock as if no label column was the time."""
@@ -135,6 +169,7 @@ class Record:
     request_keys: Mapping[str, str]
     timestamp: str | None
     newest_label: str | None
+    label_types: Mapping[str, str]
     joins: tuple[LockedJoin, ...]
     views: Mapping[str, LockedView]
 
@@ -154,7 +189,6 @@ def take_record(
     `checksums` are dbt's, per view by unique id, the view's own first; `built_at` is the warehouse's time.
     """
     last = _last_label(warehouse, plan)
-    joins = {join.name: join for join in plan.joins}
     measured = {join.view: join for join in plan.joins}
     return Record(
         built_at=built_at,
@@ -162,23 +196,41 @@ def take_record(
         request_keys={key.name: str(key.dtype) for key in service.request_keys},
         timestamp=asked.label_timestamp or service.label_timestamp,
         newest_label=last,
-        joins=tuple(
-            LockedJoin(
-                name=joined.prefix,
-                view=joined.view,
-                keys=dict(joined.keys),
-                columns={
-                    column.name: LockedColumn(feature=feature, type=str(column.dtype))
-                    for feature, column in zip(joined.features, joins[joined.prefix].features, strict=True)
-                },
-            )
-            for joined in service.views
-            if joined.features
-        ),
+        label_types=label_types(plan),
+        joins=locked_joins(plan, service),
         views={
             name: locked_view(warehouse, views[name], join, checksums.get(views[name].unique_id, {}), last)
             for name, join in measured.items()
         },
+    )
+
+
+def label_types(plan: Plan) -> dict[str, str]:
+    """Return the types in which the label columns come out: cast where text was read as a key, but for the time."""
+    assert isinstance(plan.spine, Labels), "a training set has labels"
+    time = plan.spine.time
+    return {
+        column.name: str((None if column is time else column.cast) or column.dtype)
+        + (" (nanoseconds)" if column.nanoseconds else "")
+        for column in plan.spine.columns
+    }
+
+
+def locked_joins(plan: Plan, service: FeatureService) -> tuple[LockedJoin, ...]:
+    """Return what a lock says of the joins of a plan."""
+    joins = {join.name: join for join in plan.joins}
+    return tuple(
+        LockedJoin(
+            name=joined.prefix,
+            view=joined.view,
+            keys=dict(joined.keys),
+            columns={
+                column.name: LockedColumn(feature=feature, type=str(column.dtype))
+                for feature, column in zip(joined.features, joins[joined.prefix].features, strict=True)
+            },
+        )
+        for joined in service.views
+        if joined.features
     )
 
 
@@ -198,6 +250,18 @@ def locked_view(
         extent(warehouse.dialect, view.relation_name, tuple(clocks.values()), last=last)
     )[0]
     times = dict(zip(clocks, newest, strict=True))
+    return msgspec.structs.replace(
+        defined_view(view, checksums),
+        rows=rows,
+        rows_until_last_label=reached,
+        newest_event=times.get("event_time"),
+        newest_available=times.get("available_at"),
+        newest_created=times.get("created_timestamp"),
+    )
+
+
+def defined_view(view: FeatureView, checksums: Mapping[str, str]) -> LockedView:
+    """Return what a lock says of a view's definition, without having looked at its rows."""
     definition = definition_of(view)
     return LockedView(
         unique_id=view.unique_id,
@@ -206,11 +270,11 @@ def locked_view(
         definition=definition,
         sql_checksum=checksums.get(view.unique_id),
         upstream_checksums={node: checksum for node, checksum in checksums.items() if node != view.unique_id},
-        rows=rows,
-        rows_until_last_label=reached,
-        newest_event=times.get("event_time"),
-        newest_available=times.get("available_at"),
-        newest_created=times.get("created_timestamp"),
+        rows=0,
+        rows_until_last_label=0,
+        newest_event=None,
+        newest_available=None,
+        newest_created=None,
     )
 
 
@@ -299,7 +363,7 @@ def _lock(document: Any, path: Path | None) -> Lock:
             "the lock was changed after it was written, so it proves nothing", path, f"restore it, or {again}"
         )
     try:
-        lock = msgspec.convert({**document, "path": None}, Lock)
+        lock = msgspec.convert({**document, "path": None, "start": 0, "whole": None}, Lock)
     except msgspec.ValidationError as error:
         raise _refused(f"the lock has an unexpected shape: {error}", path, again) from error
     return msgspec.structs.replace(lock, path=path)

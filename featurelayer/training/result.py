@@ -20,7 +20,16 @@ from featurelayer import __version__
 from featurelayer.errors import WarehouseError
 from featurelayer.model import FeatureService
 from featurelayer.sql.plan import Script
-from featurelayer.training.lock import FORMAT, LockedOutput, Record, sealed
+from featurelayer.training.append import (
+    extended,
+    file_before,
+    join_files,
+    refuse_overtaken,
+    refuse_twice,
+    table_before,
+)
+from featurelayer.training.definition import Definition
+from featurelayer.training.lock import FORMAT, Lock, LockedOutput, Record, sealed
 from featurelayer.training.report import Report
 from featurelayer.warehouse.base import Warehouse
 from featurelayer.warehouse.digest import TableDigest
@@ -63,6 +72,7 @@ class TrainingSet:
         provenance: Provenance,
         labels: str,
         record: Record,
+        definition: Definition,
     ) -> None:
         self._warehouse = warehouse
         self._script = script
@@ -70,6 +80,7 @@ class TrainingSet:
         self._provenance = provenance
         self._labels = labels
         self._record = record
+        self._definition = definition
         self._checksums: dict[str, str] | None = None
         self.report = report
 
@@ -133,28 +144,48 @@ class TrainingSet:
         assert isinstance(frame, polars.DataFrame)
         return frame
 
-    def to_parquet(self, path: str | Path, *, lock: str | Path | None = None) -> Path:
-        """Write the rows to a parquet file and the lock beside it; both appear whole or not at all."""
-        return self._to_file(Path(path), "parquet", lock)
+    def to_parquet(self, path: str | Path, *, lock: str | Path | None = None, append: bool = False) -> Path:
+        """Write the rows to a parquet file and the lock beside it; both appear whole or not at all.
 
-    def to_csv(self, path: str | Path, *, lock: str | Path | None = None) -> Path:
-        """Write the rows to a CSV file and the lock beside it; both appear whole or not at all."""
-        return self._to_file(Path(path), "csv", lock)
+        With `append` they come after those of the set that is there, if one is.
 
-    def to_table(self, name: str) -> int:
+        Raises:
+            LockError: appended, they would not be of one kind with those that are there.
+        """
+        return self._to_file(Path(path), "parquet", lock, append=append)
+
+    def to_csv(self, path: str | Path, *, lock: str | Path | None = None, append: bool = False) -> Path:
+        """Write the rows to a CSV file and the lock beside it; as `to_parquet`."""
+        return self._to_file(Path(path), "csv", lock, append=append)
+
+    def to_table(self, name: str, *, lock: str | Path | None = None, append: bool = False) -> int:
         """Write the rows to a table of the warehouse (`table` or `schema.table`) and return their number.
+
+        With `append` they come to those of the set that is there, if one is. A `lock` is written only where it is said.
 
         Raises:
             WarehouseError: the table exists and was not made by featurelayer, the connection only reads, or two columns
                 differ in case alone.
+            LockError: appended, they would not be of one kind with those that are there.
         """
         if not self._folds_apart():
             raise WarehouseError(
                 f"{name} can't be a table: two of the labels' columns differ in case alone\n"
                 "  fix  rename one, or write a file"
             )
-        rows, labels = self.report.rows, tuple(self._label_checksums)
-        self._warehouse.write_table(self._script.query.sql, name, rows=rows, labels=labels, same=self._same_labels_in)
+        before = table_before(self._warehouse, name, lock, self._definition) if append else None
+        query, rows, labels = self._script.query.sql, self.report.rows, tuple(self._label_checksums)
+        if before is not None:
+            content = self._extended(before.lock) if before.lock else None
+            self._warehouse.append_table(query, name, rows=rows, labels=labels, same=self._same_labels_in)
+        else:
+            content = self.lock if lock is not None else None
+            self._warehouse.write_table(
+                query, name, rows=rows, labels=labels, same=self._same_labels_in, note=self._definition.checksum
+            )
+        if lock is not None and content is not None:
+            with _appears_whole(Path(lock)) as temporary:
+                _write_json(temporary, content)
         return rows
 
     @cached_property
@@ -190,6 +221,7 @@ class TrainingSet:
                 "sha256": hashlib.sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest(),
                 "timestamp": record.timestamp,
                 "newest": record.newest_label,
+                "types": dict(record.label_types),
             },
             "mode": self.report.mode,
             "project": self._provenance.project,
@@ -219,21 +251,45 @@ class TrainingSet:
         """Whether an engine that ignores case can tell all columns apart."""
         return len({name.casefold() for name in self.columns}) == len(self.columns)
 
-    def _to_file(self, path: Path, kind: Literal["parquet", "csv"], lock: str | Path | None) -> Path:
+    def _to_file(
+        self, path: Path, kind: Literal["parquet", "csv"], lock: str | Path | None, *, append: bool = False
+    ) -> Path:
+        lock_path = Path(lock) if lock else lock_path_of(path)
+        before = file_before(path, lock_path, self._definition) if append else None
         with _appears_whole(path) as temporary, _typed_errors(path):
-            if not self._folds_apart():
-                self._stream_to_file(temporary, kind)
+            if before is None:
+                self._write_rows(temporary, kind)
+                content = self.lock
             else:
-                self._same_rows(self._warehouse.write_file(self._script.query.sql, temporary, kind))
-                if kind == "parquet" and self._checksums is None:
-                    self._digest_file(temporary)
-            lock_path = Path(lock) if lock else lock_path_of(path)
+                content = self._append_rows(before, path, temporary, kind)
             with _appears_whole(lock_path) as temporary_lock:
                 output = LockedOutput(
                     file=_beside(path, lock_path), sha256=_sha256(temporary) if kind == "csv" else None
                 )
-                _write_json(temporary_lock, sealed({**self.lock, "output": msgspec.to_builtins(output)}))
+                if before is not None:
+                    refuse_overtaken(before)
+                _write_json(temporary_lock, sealed({**content, "output": msgspec.to_builtins(output)}))
         return path
+
+    def _write_rows(self, path: Path, kind: Literal["parquet", "csv"]) -> None:
+        """Write the rows and check them."""
+        if not self._folds_apart():
+            self._stream_to_file(path, kind)
+        else:
+            self._same_rows(self._warehouse.write_file(self._script.query.sql, path, kind))
+            if kind == "parquet" and self._checksums is None:
+                self._digest_file(path)
+
+    def _append_rows(self, before: Lock, path: Path, joined: Path, kind: Literal["parquet", "csv"]) -> dict[str, Any]:
+        """Write the rows of the file that is there and then these; return the content of the lock of all."""
+        with _appears_whole(joined.with_suffix(".new"), kept=False) as new:
+            self._write_rows(new, kind)
+            return self._extended(before, join_files(before, path, new, joined, kind))
+
+    def _extended(self, before: Lock, columns: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The content of the lock of the set that is there with these rows."""
+        refuse_twice(before, self.lock)
+        return extended(before, self.lock, columns)
 
     def _stream_to_file(self, path: Path, kind: Literal["parquet", "csv"]) -> None:
         """Write from here: an engine that folds case would rename a column that differs from another in case alone."""
@@ -334,8 +390,8 @@ def _typed_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _appears_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; it takes the real name only if nothing failed."""
+def _appears_whole(path: Path, *, kept: bool = True) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; it takes the real name only if nothing failed, if it is to be kept."""
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -343,8 +399,9 @@ def _appears_whole(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        if kept:
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     except OSError as error:
         raise WarehouseError(
             f"{path} can't be written: {error.strerror or error}; nothing was kept\n"

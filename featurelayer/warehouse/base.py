@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+MARK = "featurelayer training set"
+"""What the comment of a table of ours starts with: only such a table is ever replaced."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Rows brought from outside: a FROM item in the engine's SQL and its columns in order.
@@ -69,11 +73,34 @@ class Warehouse(Protocol):
         """Return the query with these columns as the text that `write_file` puts into a CSV."""
 
     def write_table(
-        self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
+        self,
+        query: str,
+        name: str,
+        *,
+        rows: int,
+        labels: Sequence[str],
+        same: Callable[[pa.RecordBatchReader], None],
+        note: str = "",
     ) -> None:
         """Create or replace one of our own tables from a query, or change nothing.
 
         The table must have `rows` rows, and `same` must not raise when it is given the table's `labels` columns.
+        `note` is kept with the table (in its comment, after `MARK`), for `table_note`.
+        """
+
+    def table_note(self, name: str) -> tuple[str, int] | None:
+        """Return the note of one of our own tables and its number of rows; None if there is no such table.
+
+        Raises:
+            WarehouseError: there is one, and it is not a training set that featurelayer wrote.
+        """
+
+    def append_table(
+        self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
+    ) -> None:
+        """Add a query's rows to one of our own tables, or change nothing.
+
+        The query must have the table's columns and `rows` rows; `same` is given the `labels` columns of these rows.
         """
 
     def now(self) -> datetime:

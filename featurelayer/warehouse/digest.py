@@ -87,6 +87,10 @@ class TableDigest:
     def finish(self) -> dict[str, str]:
         """Return the checksum of each column by name."""
         self._pool.shutdown()
+        return self.so_far()
+
+    def so_far(self) -> dict[str, str]:
+        """Return the checksums of the batches until now; more may follow."""
         return {name: column.hexdigest() for name, column in zip(self.names, self._columns, strict=True)}
 
 

@@ -18,12 +18,11 @@ from sqlglot.errors import SqlglotError
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, DType, Kind
-from featurelayer.warehouse.base import Source
+from featurelayer.warehouse.base import MARK, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MARK = "featurelayer training set"
 _SIZES = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
 # What our SQL means may not depend on a profile: order, ties and the equality of keys hang on these.
 _PINNED = {
@@ -241,28 +240,67 @@ class DuckDBWarehouse:
         return f"SELECT * REPLACE ({texts}) FROM (\n{query}\n)"  # noqa: S608 (names are quoted, the query is ours)
 
     def write_table(
+        self,
+        query: str,
+        name: str,
+        *,
+        rows: int,
+        labels: Sequence[str],
+        same: Callable[[pa.RecordBatchReader], None],
+        note: str = "",
+    ) -> None:
+        table = self._in_full(name)
+        self.table_note(name)  # raises if it is not ours to replace
+        with self.transaction():
+            self.execute(f"CREATE OR REPLACE TABLE {table} AS\n{query}")
+            self.execute(f"COMMENT ON TABLE {table} IS {_text(f'{MARK} {note}'.rstrip())}")
+            self._check_written(table, name, first=0, rows=rows, labels=labels, same=same)
+
+    def append_table(
         self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
     ) -> None:
+        table = self._in_full(name)
+        with self.transaction():
+            (first,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
+            there, new = (
+                [(column, kind) for column, kind, *_ in self.rows(f"DESCRIBE {what}")] for what in (table, query)
+            )
+            if there != new:
+                are, were = (", ".join(f"{column} {kind}" for column, kind in columns) for columns in (new, there))
+                raise WarehouseError(
+                    f"{name} has other columns than the new rows: {were}; they have {are}\n"
+                    "  fix  build it anew, without --append"
+                )
+            self.execute(f"INSERT INTO {table}\n{query}")
+            self._check_written(table, name, first=first, rows=rows, labels=labels, same=same)
+
+    def _check_written(
+        self,
+        table: str,
+        name: str,
+        *,
+        first: int,
+        rows: int,
+        labels: Sequence[str],
+        same: Callable[[pa.RecordBatchReader], None],
+    ) -> None:
+        (count,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
+        if count - first != rows:
+            raise WarehouseError(f"{rows:,} rows were expected in {name} and {count - first:,} came; nothing was kept")
+        columns = ", ".join(_name(label) for label in labels)
+        with self.arrow(f"SELECT {columns} FROM {table} OFFSET {first}") as written:  # noqa: S608 (quoted by sqlglot)
+            same(written)
+
+    def _in_full(self, name: str) -> str:
+        """A table's name with its database and schema, or it could mean one of the build's temporary tables."""
         found = exp.to_table(self.quote(name), dialect="duckdb")
         if not found.db:
-            # In full, or the name could mean one of the build's temporary tables.
             database, schema = self.rows("SELECT current_database(), current_schema()")[0]
             found.set("catalog", exp.to_identifier(database, quoted=True))
             found.set("db", exp.to_identifier(schema, quoted=True))
-        table = found.sql(dialect="duckdb", identify=True)
-        self._refuse_foreign(name)
-        with self.transaction():
-            self.execute(f"CREATE OR REPLACE TABLE {table} AS\n{query}")
-            self.execute(f"COMMENT ON TABLE {table} IS {_text(_MARK)}")
-            (count,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
-            if count != rows:
-                raise WarehouseError(f"{rows:,} rows were expected in {name} and {count:,} came; nothing was kept")
-            columns = ", ".join(_name(label) for label in labels)
-            with self.arrow(f"SELECT {columns} FROM {table}") as written:  # noqa: S608 (quoted by sqlglot)
-                same(written)
+        return found.sql(dialect="duckdb", identify=True)
 
-    def _refuse_foreign(self, name: str) -> None:
-        """Replace only a table that an earlier build made."""
+    def table_note(self, name: str) -> tuple[str, int] | None:
         table = exp.to_table(self.quote(name), dialect="duckdb")
         here = "current_database()", "current_schema()"
         database, schema = (
@@ -274,11 +312,15 @@ class DuckDBWarehouse:
             f"WHERE lower(name) = lower({_text(table.name)}) AND lower(schema_name) = lower({schema}) "
             f"AND lower(database_name) = lower({database})"
         )
-        if any(comment != _MARK for (comment,) in found):
+        if not found:
+            return None
+        if not all(comment and comment.startswith(MARK) for (comment,) in found):
             raise WarehouseError(
                 f"{name} exists and is not a training set that featurelayer wrote\n"
                 "  fix  choose another name, or drop it first"
             )
+        (rows,) = self.rows(f"SELECT count(*) FROM {self._in_full(name)}")[0]  # noqa: S608 (quoted by sqlglot)
+        return found[0][0].removeprefix(MARK).strip(), rows
 
     # --- the rest ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,252 @@
+"""New rows for a set that is there: only they are computed, and the lock stays the lock of all of it.
+
+A parquet or CSV file is written anew, old rows then new ones, and takes the old one's place whole: whoever reads it
+sees the set before or after, and it stays one file that everything reads. That costs reading and writing, no join. The
+lock keeps what each build was as a part of the set. The checksums of a parquet file's columns are those that a build of
+all labels at once would have; of a CSV and of a table, which are not read again, they are of the parts' checksums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pyarrow as pa
+
+from featurelayer.errors import LockError, Problem
+from featurelayer.training.definition import Definition, refuse_changes
+from featurelayer.training.lock import Lock, read_lock, sealed
+from featurelayer.training.parts import merged_reports, part_of
+from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.digest import TableDigest
+
+# As many rows as DuckDB puts into a row group; many small appends would otherwise leave as many small groups.
+_GROUP = 122_880
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableBefore:
+    """A table that is there, with its lock if one is kept."""
+
+    lock: Lock | None
+
+
+def file_before(path: Path, lock_path: Path, definition: Definition) -> Lock | None:
+    """Return the lock of the set in a file, checked against what is to be appended; None if there is neither.
+
+    Raises:
+        LockError: one of them is missing, the lock is of another file, or the new rows would not be of one kind.
+    """
+    if not path.exists() and not lock_path.exists():
+        return None
+    if not path.exists():
+        what = f"there is no file {path}, and {lock_path.name} says that there was one"
+        raise _refused(what, "restore it; or delete the lock, and a new set is begun")
+    lock = read_lock(lock_path)
+    if lock.output is None or (lock_path.parent / lock.output.file).resolve() != path.resolve():
+        raise _refused(f"{lock_path.name} is not the lock of {path}", "name that with --lock")
+    refuse_changes(lock, definition)
+    return lock
+
+
+def table_before(
+    warehouse: Warehouse, name: str, lock_path: str | Path | None, definition: Definition
+) -> TableBefore | None:
+    """Return what is known of a table that is there, checked as that of a file; None if there is no such table.
+
+    Without a lock the table's own note tells whether the new rows would be of one kind, but not in what not.
+
+    Raises:
+        LockError: they would not be, or the table is not what the lock says.
+        WarehouseError: the table is not a training set.
+    """
+    found = warehouse.table_note(name)
+    if found is None:
+        if lock_path is not None and Path(lock_path).exists():
+            what = f"there is no table {name}, and {Path(lock_path).name} says that there was one"
+            raise _refused(what, "restore it; or delete the lock, and a new set is begun")
+        return None
+    note, rows = found
+    if lock_path is None:
+        if note != definition.checksum:
+            what = f"the definitions, the columns or the service are not those that {name} was built with"
+            raise _refused(what, "build it anew, without --append; with a --lock it could be told what has changed")
+        return TableBefore(lock=None)
+    lock = read_lock(lock_path)
+    refuse_changes(lock, definition)
+    if rows != lock.labels.rows:
+        what = f"{name} has {rows:,} rows, and {lock.name} describes {lock.labels.rows:,}"
+        raise _refused(what, "give the lock of that table, or build it anew, without --append")
+    return TableBefore(lock=lock)
+
+
+def refuse_overtaken(before: Lock) -> None:
+    """Raise if another build has written the set since its lock was read.
+
+    Raises:
+        LockError: one has.
+    """
+    assert before.path is not None
+    if read_lock(before.path) != before:
+        what = f"another build has written {before.name} while this one ran; nothing was kept"
+        raise _refused(what, "run it again")
+
+
+def _refused(what: str, fix: str) -> LockError:
+    return LockError([Problem(what=what, where="--append", fix=fix)])
+
+
+# --- the lock -------------------------------------------------------------------------------------------------------
+
+
+def extended(lock: Lock, new: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the content of the lock of a set that new rows came to; `new` is their own, `columns` are of all rows."""
+    added = read_lock(new)
+    if columns is None:
+        columns = _chained(lock, added)
+    parts = (*(lock.parts or (part_of(lock),)), part_of(added))
+    newest = [part.labels.newest for part in parts if part.labels.newest is not None]
+    labels = {name: columns[name] for name in added.labels.columns}
+    return sealed(
+        {
+            **new,
+            "labels": {
+                **new["labels"],
+                "rows": sum(part.labels.rows for part in parts),
+                "sha256": hashlib.sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest(),
+                "newest": max(newest, default=None),
+            },
+            "columns": dict(columns),
+            "report": merged_reports(parts, new["report"]),
+            "parts": msgspec.to_builtins(parts),
+        }
+    )
+
+
+def refuse_twice(lock: Lock, new: Mapping[str, Any]) -> None:
+    """Raise if the very same labels are in the set: a job that is run again must not double them.
+
+    Raises:
+        LockError: they are.
+    """
+    names, rows, start = new["labels"]["columns"], new["labels"]["rows"], 0
+    for part in lock.parts or (part_of(lock),):
+        if rows and all(part.columns.get(name) == new["columns"][name] for name in names):
+            what = f"{lock.name}: the same {rows:,} labels are in the set already, from row {start:,} on"
+            raise _refused(what, "give only new labels; nothing needs to be done if this was run twice")
+        start += part.labels.rows
+
+
+def _chained(lock: Lock, new: Lock) -> dict[str, str]:
+    parts = [*(part.columns for part in lock.parts or (part_of(lock),)), new.columns]
+    return {name: hashlib.sha256("\n".join(part[name] for part in parts).encode()).hexdigest() for name in new.columns}
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def join_files(lock: Lock, old: Path, new: Path, to: Path, kind: Literal["parquet", "csv"]) -> dict[str, str] | None:
+    """Write the rows of two files into a third; return the checksums of a parquet file's columns.
+
+    Raises:
+        LockError: the old file is not what its lock says, or the new one has other columns.
+    """
+    if kind == "csv":
+        _join_csv(lock, old, new, to)
+        return None
+    return _join_parquet(lock, old, new, to)
+
+
+def _join_parquet(lock: Lock, old: Path, new: Path, to: Path) -> dict[str, str]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(old, memory_map=True) as before, pq.ParquetFile(new, memory_map=True) as added:
+        _same_types(lock, before.schema_arrow, added.schema_arrow)
+        # Names and types alone: whether a column may be NULL, and what else a writer notes, differs from file to file.
+        schema = pa.schema(list(zip(before.schema_arrow.names, before.schema_arrow.types, strict=True)))
+        digest = TableDigest(schema.names)
+        with pq.ParquetWriter(to, schema) as writer:
+            waiting = _Groups(writer, schema)
+            for batch in _batches(before):
+                digest.update(batch)
+                waiting.add(batch)
+            if digest.so_far() != lock.columns:
+                raise _changed(lock, old)
+            for batch in _batches(added):
+                digest.update(batch)
+                waiting.add(batch)
+            waiting.write()
+        return digest.finish()
+
+
+class _Groups:
+    """Collects batches until they make a row group."""
+
+    def __init__(self, writer: Any, schema: pa.Schema) -> None:
+        self._writer, self._schema = writer, schema
+        self._batches: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self._batches.append(pa.RecordBatch.from_arrays(batch.columns, schema=self._schema))
+        self._rows += batch.num_rows
+        if self._rows >= _GROUP:
+            self.write()
+
+    def write(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_batches(self._batches), row_group_size=self._rows)
+        self._batches, self._rows = [], 0
+
+
+def _batches(file: Any) -> Iterator[pa.RecordBatch]:
+    for group in range(file.num_row_groups):
+        yield from file.read_row_group(group).to_batches()
+
+
+def _same_types(lock: Lock, then: pa.Schema, now: pa.Schema) -> None:
+    if then.names != now.names or then.types != now.types:
+        found = [
+            f"column {one.name} is {one.type} in the set, {other.type} in the new rows"
+            for one, other in zip(then, now, strict=False)
+            if one.type != other.type
+        ] or [f"the columns of the set are {', '.join(then.names)}, those of the new rows {', '.join(now.names)}"]
+        fix = "give labels of the same types, or build the set anew, without --append"
+        raise LockError([Problem(what=f"{lock.name}: {what}", where="--append", fix=fix) for what in found])
+
+
+def _join_csv(lock: Lock, old: Path, new: Path, to: Path) -> None:
+    assert lock.output is not None
+    digest = hashlib.sha256()
+    with old.open("rb") as before, new.open("rb") as added, to.open("wb") as joined:
+        heading = _heading(added)
+        if heading != _heading(before):
+            raise _changed(lock, old)
+        before.seek(0)
+        while piece := before.read(1 << 20):
+            digest.update(piece)
+            joined.write(piece)
+        if digest.hexdigest() != lock.output.sha256:
+            raise _changed(lock, old)
+        while piece := added.read(1 << 20):
+            joined.write(piece)
+
+
+def _heading(file: Any) -> bytes:
+    """The line with the names, which goes on while a quote is open."""
+    found = b""
+    for line in file:
+        found += line
+        if found.count(b'"') % 2 == 0:
+            break
+    return found
+
+
+def _changed(lock: Lock, file: Path) -> LockError:
+    what = f"{file.name} is no longer the file that {lock.name} describes"
+    return _refused(what, "restore it, or build the set anew, without --append")

@@ -1,0 +1,146 @@
+"""What two builds must have in common for their rows to be one training set, and in what they differ."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from featurelayer.errors import LockError, Problem
+from featurelayer.sql.plan import Plan
+from featurelayer.training.lock import Lock, LockedJoin, LockedView, defined_view, label_types, locked_joins
+from featurelayer.training.reasons import definition_changes
+
+if TYPE_CHECKING:
+    from featurelayer.training.build import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A build apart from its labels and its time. `keys` are label columns by request key."""
+
+    service: str
+    columns: tuple[str, ...]
+    request_keys: Mapping[str, str]
+    keys: Mapping[str, str]
+    timestamp: str | None
+    mode: str
+    label_types: Mapping[str, str]
+    joins: tuple[LockedJoin, ...]
+    views: Mapping[str, LockedView]
+
+    @property
+    def checksum(self) -> str:
+        """One text for all of it, for where no lock is kept: the note of a table."""
+        content = {name: getattr(self, name) for name in self.__slots__ if name not in ("joins", "views")}
+        content["joins"] = msgspec.to_builtins(self.joins)
+        used: dict[str, set[str]] = {}
+        for join in self.joins:
+            used.setdefault(join.view, set()).update(column.feature for column in join.columns.values())
+        content["views"] = {name: _content(view, used[name]) for name, view in self.views.items()}
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+
+def definition_of(request: Request, plan: Plan) -> Definition:
+    """Return the definition of a build, before anything has run."""
+    service, checksums = request.service, request.provenance.sql_checksums
+    joined = {join.view for join in plan.joins}
+    return Definition(
+        service=service.name,
+        columns=service.columns,
+        request_keys={key.name: str(key.dtype) for key in service.request_keys},
+        keys=_renamed(request.keys),
+        timestamp=request.label_timestamp or service.label_timestamp,
+        mode=str(request.mode),
+        label_types=label_types(plan),
+        joins=locked_joins(plan, service),
+        views={
+            name: defined_view(view, checksums.get(view.unique_id, {}))
+            for name, view in request.views.items()
+            if name in joined
+        },
+    )
+
+
+def refuse_changes(lock: Lock, now: Definition) -> None:
+    """Raise with everything in which a build is not of one kind with the set that it is to be appended to.
+
+    Raises:
+        LockError: something is.
+    """
+    found = list(_changes(lock, now))
+    if found:
+        fix = "build the set anew, without --append"
+        raise LockError([Problem(what=f"{lock.name}: {what}", where="--append", fix=fix) for what in found])
+
+
+def _changes(lock: Lock, now: Definition) -> Iterator[str]:
+    if lock.service.name != now.service:
+        named = "named features"
+        yield f"the set is of {lock.service.name or named}, the new rows of {now.service or named}"
+    yield from _columns("feature column", lock.service.features, now.columns)
+    yield from _values("request key {}", lock.service.request_keys, now.request_keys)
+    yield from _values("the label column of the key {}", _renamed(lock.request.keys), now.keys)
+    for what, then, today in (
+        ("the time of the labels", lock.labels.timestamp, now.timestamp),
+        ("the mode", lock.request.mode, now.mode),
+    ):
+        if then != today:
+            yield f"{what} was {then or 'none'}, is {today or 'none'}"
+    yield from _columns("label column", lock.labels.columns, tuple(now.label_types))
+    if lock.labels.types.keys() == now.label_types.keys():
+        yield from _values("label column {}", lock.labels.types, now.label_types)
+    yield from _changed_joins(lock, now)
+
+
+def _changed_joins(lock: Lock, now: Definition) -> Iterator[str]:
+    joins = {join.name: join for join in now.joins}
+    for join in lock.joins:
+        today = joins.get(join.name)
+        if today is None:
+            continue  # its columns are missing, which is said
+        if (join.view, join.keys) != (today.view, today.keys):
+            were, are = (f"{one.view} on {_pairs(one.keys)}" for one in (join, today))
+            yield f"{join.name} joined {were}, now {are}"
+            continue
+        then, view = (_without_seeds(views[join.view]) for views in (lock.views, now.views))
+        yield from (f"{join.name}: {change}" for change in definition_changes(join, today, then, view))
+
+
+def _columns(what: str, then: tuple[str, ...], now: tuple[str, ...]) -> Iterator[str]:
+    yield from (f"there is no {what} '{name}' any more" for name in then if name not in now)
+    yield from (f"{what} '{name}' is new" for name in now if name not in then)
+    if then != now and sorted(then) == sorted(now):
+        yield f"the {what}s were in the order {', '.join(then)}, now {', '.join(now)}"
+
+
+def _values(what: str, then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    for name in dict.fromkeys((*then, *now)):
+        if then.get(name) != now.get(name):
+            yield f"{what.format(name)} was {then.get(name, 'none')}, is {now.get(name, 'none')}"
+
+
+def _pairs(keys: Mapping[str, str]) -> str:
+    return ", ".join(f"{view}={request}" for view, request in keys.items())
+
+
+def _renamed(keys: Mapping[str, str]) -> dict[str, str]:
+    """Keys whose label column has another name; to say that it has the same says nothing."""
+    return {key: column for key, column in keys.items() if key != column}
+
+
+def _without_seeds(view: LockedView) -> LockedView:
+    """A seed is data: that there is more of it is what appending is for."""
+    return msgspec.structs.replace(view, upstream_checksums=_models(view))
+
+
+def _content(view: LockedView, used: set[str]) -> list[object]:
+    features = {name: said for name, said in view.definition["features"].items() if name in used}
+    return [view.relation, {**view.definition, "features": features}, view.sql_checksum, _models(view)]
+
+
+def _models(view: LockedView) -> dict[str, str]:
+    return {node: checksum for node, checksum in view.upstream_checksums.items() if not node.startswith("seed.")}
