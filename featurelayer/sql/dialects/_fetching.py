@@ -1,0 +1,334 @@
+"""A script that matches, fetches and resolves: the form of engines that keep temporary tables.
+
+Per view: a thin table of what each label matches, by key and time alone; then the rows that were found, with their
+features; then, for labels that got several rows, the tie-break. Between the three the engine knows how many rows there
+are, features are read only of rows that are wanted, and everything can be counted for the report. How a label finds
+its moment is the engine's own (`match`).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from sqlglot import exp
+
+from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
+from featurelayer.sql.dialects.base import Cte, Dialect
+from featurelayer.sql.plan import (
+    EVENT,
+    ID,
+    RESERVED,
+    TIME,
+    AsofJoin,
+    Entities,
+    JoinReport,
+    Plan,
+    Script,
+    Statement,
+    Step,
+)
+from featurelayer.sql.spine import LABELS, RANK, VALID_TO
+
+LEVEL, CONTENT = f"{RESERVED}level", f"{RESERVED}content"
+_QUANTILES = ("0", "0.5", "0.9", "0.99", "1")
+
+
+class Fetching(Dialect):
+    """Match, fetch, resolve. Subclasses say how a label finds its moment, and their words for a few measures."""
+
+    @abstractmethod
+    def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:
+        """The query of label id, times, keys and the winner's event time, raw as the view has it.
+
+        `cut` to the range of times that the labels can see, which a script knows and a statement does not.
+        """
+
+    @abstractmethod
+    def age(self, later: exp.Expression, earlier: exp.Expression) -> exp.Expression:
+        """The microseconds between two naive times."""
+
+    @abstractmethod
+    def quantiles(self, value: exp.Expression, shares: list[exp.Expression]) -> exp.Expression:
+        """The array of a value's discrete quantiles."""
+
+    def first_label(self) -> exp.Expression:
+        """The earliest time of a label."""
+        return exp.select(exp.Min(this=col(TIME))).from_(table(LABELS)).subquery()
+
+    def last_label(self) -> exp.Expression:
+        """The latest time of a label."""
+        return exp.select(exp.Max(this=col(TIME))).from_(table(LABELS)).subquery()
+
+    def made(self, name: str, query: exp.Query, comment: str = "") -> tuple[Statement, ...]:
+        """The statements that make a temporary table of the script."""
+        return (Statement(sql=self.create(name, query), comment=comment),)
+
+    # --- the script ----------------------------------------------------------------------------------------------
+
+    def compile(self, plan: Plan) -> Script:
+        steps = [self.spine_step(plan), *(self._view_step(plan, join) for join in plan.joins)]
+        temporary = [LABELS]
+        for join in plan.joins:
+            temporary += [self.rows_name(join)]
+            if join.ledger is not None:
+                temporary += [self.labels_name(join)]
+            if join.event is not None:
+                temporary += [f"{join.name}__tied", f"{join.name}__ranked"]
+                if join is self._matched_by(plan, join):
+                    temporary += [self.match_name(join)]
+        comment = "Every label once, in its order, with the features of its rows."
+        query = Statement(sql=self.sql(self.query(plan)), comment=comment)
+        return self.script(plan, steps, query, temporary)
+
+    def query(self, plan: Plan) -> exp.Select:
+        return self.final(plan, rank=False)
+
+    def match_name(self, join: AsofJoin) -> str:
+        """The table or CTE that holds the winner's event time for each label."""
+        return f"{join.name}__match"
+
+    def _matched_by(self, plan: Plan, join: AsofJoin) -> AsofJoin:
+        """The first join that has the same labels find the same moments: what it matched serves this one too."""
+        return next(other for other in plan.joins if _moments(other) == _moments(join))
+
+    def _view_step(self, plan: Plan, join: AsofJoin) -> Step:
+        served = () if join.ledger is None else self._served(join)
+        if join.event is None:
+            comment = f"{join.name}: static, joined on its keys alone (rule 9)."
+            rows = self.made(self.rows_name(join), self.static_rows(plan, join, rank=False), comment)
+            return Step(name=join.name, statements=(*served, *rows), report=self._report(plan, join))
+        first = self._matched_by(plan, join)
+        match = self.match_name(first)
+        matched: tuple[Statement, ...] = ()
+        comment = f"{join.name}: the same rows, keys and times as {first.name}.\n"
+        if first is join:
+            matched = self.made(match, self.match(plan, join, cut=True), self._match_comment(join))
+            comment = ""
+        statements = (
+            *served,
+            *matched,
+            *self.made(self.rows_name(join), self._fetch(plan, join, match), f"{comment}{self._fetch_comment(join)}"),
+            *self._resolve(plan, join, match),
+        )
+        return Step(name=join.name, statements=statements, report=self._report(plan, join))
+
+    def _served(self, join: AsofJoin) -> tuple[Statement, ...]:
+        comment = f"{join.name}: the labels by the export that was being served at their time."
+        return self.made(self.labels_name(join), self.served_labels(join), comment)
+
+    def _match_comment(self, join: AsofJoin) -> str:
+        bound = "before" if join.exclusive else "at or before"
+        both_clocks = " among the rows available by then" if join.available else ""
+        return f"{join.name}: match the newest event time {bound} each label{both_clocks} (rule 1)."
+
+    def _fetch_comment(self, join: AsofJoin) -> str:
+        available = " that were available by then" if join.available else ""
+        return f"{join.name}: fetch the rows of that event time{available}" + (
+            ", unless expired (rule 2)." if join.ttl else "."
+        )
+
+    def utc_event(self, alias: str, join: AsofJoin) -> exp.Expression:
+        """The raw event time of the match as naive UTC."""
+        assert join.event is not None
+        return self.utc(col(EVENT, alias), join.event.dtype, nanoseconds=join.event.nanoseconds)
+
+    def _rows_of_match(self, join: AsofJoin) -> tuple[exp.Expression, list[exp.Expression]]:
+        """The join from the match back to the view's rows, and what else those rows must satisfy."""
+        assert join.event is not None
+        on = [self.keys_equal(join, "m", "f"), exp.EQ(this=col(EVENT, "m"), expression=col(join.event.name, "f"))]
+        where = self.fresh(join, self.utc_event("m", join), col(TIME, "m"))
+        if join.available is not None:
+            # Restatements of one event: those that came later than the label are not there yet.
+            where += [
+                not_null(col(join.available.name, "f")),
+                exp.LTE(this=self.effective(join, "f"), expression=self.seen(join, "m")),
+            ]
+        return both(*on), where
+
+    def _fetch(self, plan: Plan, join: AsofJoin, match: str) -> exp.Select:
+        on, where = self._rows_of_match(join)
+        select = exp.select(col(ID, "m"), *self._event_columns(plan, join)).select(
+            *self.feature_values(plan, join, "f", col(TIME, "m"))
+        )
+        select = select.from_(table(match, "m")).join(self.relation(join, "f"), on=on, join_type="inner")
+        return select.where(both(*where)) if where else select
+
+    def _event_columns(self, plan: Plan, join: AsofJoin) -> list[exp.Expression]:
+        return [named(self.utc_event("m", join), EVENT)] if isinstance(plan.spine, Entities) else []
+
+    def _resolve(self, plan: Plan, join: AsofJoin, match: str) -> tuple[Statement, ...]:
+        """Rule 3, for the labels that got more than one row; with none, every statement here is a no-op."""
+        rows, tied, ranked = self.rows_name(join), f"{join.name}__tied", f"{join.name}__ranked"
+        declared = self.greatest_first(join.order, "f") or [exp.Ordered(this=exp.Literal.number(1))]
+        level = exp.Window(this=call("DENSE_RANK"), partition_by=[col(ID, "m")], order=exp.Order(expressions=declared))
+        content = exp.Window(
+            this=call("DENSE_RANK"),
+            partition_by=[col(ID, "m")],
+            order=exp.Order(expressions=self.tie_order(join, "f")),
+        )
+        select = self._ranked(plan, join, match, tied, named(level, LEVEL), named(content, CONTENT))
+        names = [ID] + ([EVENT] if isinstance(plan.spine, Entities) else [])
+        names += list(dict.fromkeys(feature.source for feature in join.features))
+        names += [VALID_TO] if isinstance(plan.spine, Entities) and join.valid_to else []
+        winners = (
+            exp.select(*(col(name) for name in names))
+            .from_(table(ranked))
+            .where(exp.EQ(this=col(RANK), expression=exp.Literal.number(1)))
+        )
+        losers = exp.Delete(
+            this=table(rows),
+            where=exp.Where(this=exp.In(this=col(ID), query=exp.select(col(ID)).from_(table(tied)).subquery())),
+        )
+        insert = exp.Insert(
+            this=exp.Schema(this=table(rows), expressions=[exp.to_identifier(name, quoted=True) for name in names]),
+            expression=winners,
+        )
+        return (
+            *self.made(tied, self._several(join, rows, match), self._tie_comment(join)),
+            *self.made(ranked, select, self._rank_comment(join)),
+            Statement(sql=self.sql(losers), comment=f"{join.name}: of the tied rows the first alone stays."),
+            Statement(sql=self.sql(insert)),
+        )
+
+    def _tie_comment(self, join: AsofJoin) -> str:
+        return f"{join.name}: resolve ties, where there are any (rule 3)."
+
+    def _rank_comment(self, join: AsofJoin) -> str:
+        declared = "".join(f"{column.name}, then " for column in join.order)
+        return (
+            f"{join.name}: rank the tied rows by {declared}the content; the greatest comes first, NULL last.\n"
+            f"{LEVEL} and {CONTENT} tell the report which ties the content alone has broken."
+        )
+
+    def _several(self, join: AsofJoin, rows: str, match: str) -> exp.Select:
+        """The labels that got more than one row; two counts tell for nothing that there are none."""
+        found = exp.select(exp.Count(this=exp.Star())).from_(table(rows)).subquery()
+        matched = exp.select(exp.Count(this=exp.Star())).from_(table(match, "m"))
+        fresh = self.fresh(join, self.utc_event("m", join), col(TIME, "m"))
+        matched = matched.where(both(*fresh)) if fresh else matched
+        several = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1))
+        select = exp.select(col(ID)).from_(table(rows)).where(exp.NEQ(this=found, expression=matched.subquery()))
+        return select.group_by(col(ID)).having(several)
+
+    def _ranked(self, plan: Plan, join: AsofJoin, match: str, tied: str, *more: exp.Expression) -> exp.Select:
+        """The rows of those labels, best first."""
+        on, where = self._rows_of_match(join)
+        rank = exp.Window(
+            this=exp.RowNumber(), partition_by=[col(ID, "m")], order=exp.Order(expressions=self.tie_order(join, "f"))
+        )
+        select = (
+            exp.select(
+                col(ID, "m"),
+                named(rank, RANK),
+                *more,
+                *self._event_columns(plan, join),
+                *self.feature_values(plan, join, "f", col(TIME, "m")),
+            )
+            .from_(table(match, "m"))
+            .join(table(tied, "t"), on=exp.EQ(this=col(ID, "t"), expression=col(ID, "m")), join_type="inner")
+            .join(self.relation(join, "f"), on=on, join_type="inner")
+        )
+        return select.where(both(*where)) if where else select
+
+    # --- the statement -------------------------------------------------------------------------------------------
+
+    def statement_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
+        """Match, fetch and resolve as in the script, but for the cut to the labels' times, which needs variables."""
+        served = [] if join.ledger is None else [Cte(self.labels_name(join), self.served_labels(join), reused=True)]
+        if join.event is None:
+            return [*served, self.only_rows(plan, join)]
+        first = self._matched_by(plan, join)
+        match, fetched, tied = self.match_name(first), f"{join.name}__fetched", f"{join.name}__tied"
+        matched = Cte(match, self.match(plan, join, cut=False), comment=self._match_comment(join), reused=True)
+        values = dict.fromkeys(feature.source for feature in join.features)
+        rank = named(exp.Literal.number(1), RANK)
+        alone = exp.select(col(ID, "r"), rank, *(col(value, "r") for value in values)).from_(table(fetched, "r"))
+        tie = exp.EQ(this=col(ID, "t"), expression=col(ID, "r"))
+        alone = alone.join(table(tied, "t"), on=tie, join_type="anti")
+        rows = exp.union(alone, self._ranked(plan, join, match, tied), distinct=False, copy=False)
+        return [
+            *served,
+            *((matched,) if first is join else ()),
+            Cte(fetched, self._fetch(plan, join, match), comment=self._fetch_comment(join), reused=True),
+            Cte(tied, self._several(join, fetched, match), comment=self._tie_comment(join), reused=True),
+            Cte(self.rows_name(join), rows),
+        ]
+
+    # --- the report ----------------------------------------------------------------------------------------------
+
+    def _report(self, plan: Plan, join: AsofJoin) -> JoinReport | None:
+        """Counts for the report of a training set; a snapshot is counted by its export."""
+        if isinstance(plan.spine, Entities):
+            return None
+        rows, match = self.rows_name(join), self.match_name(self._matched_by(plan, join))
+        counts: list[Any] = [exp.Count(this=exp.Star())]
+        counts += [exp.Count(this=col(feature.source)) for feature in join.features]
+        matched = Statement(sql=self.sql(exp.select(*counts).from_(table(rows))))
+        if join.event is None:
+            return JoinReport(join=join, matched=matched, expired=None, unusable=None, ties=None, ages=None)
+        age = self.age(col(TIME, "m"), self.utc_event("m", join))
+        shares: list[exp.Expression] = [exp.Literal.number(share) for share in _QUANTILES]
+        # Timestamps may be infinite and match as such, but have no distance.
+        finite = [call("ISFINITE", time) for time in (col(TIME, "m"), self.utc_event("m", join))]
+        ages = (
+            exp.select(self.quantiles(age, shares))
+            .from_(table(match, "m"))
+            .where(both(*finite, *self.fresh(join, self.utc_event("m", join), col(TIME, "m"))))
+        )
+        unusable = (
+            exp.select(exp.Count(this=exp.Star()))
+            .from_(self.relation(join, "f"))
+            .where(
+                exp.Not(this=exp.paren(both(*(not_null(col(c.name, "f")) for c in (join.event, join.available) if c))))
+            )
+        )
+        undeclared = both(
+            exp.EQ(this=col(LEVEL), expression=exp.Literal.number(1)),
+            exp.GT(this=col(CONTENT), expression=exp.Literal.number(1)),
+        )
+        ranked = table(f"{join.name}__ranked")
+        ties = exp.select(exp.Count(this=exp.Distinct(expressions=[col(ID)]))).from_(ranked).where(undeclared)
+        tied = exp.select(col(ID)).distinct().from_(ranked.copy()).where(undeclared.copy()).order_by(col(ID))
+        return JoinReport(
+            join=join,
+            matched=matched,
+            expired=self._expired(join, match) if join.ttl is not None else None,
+            unusable=Statement(sql=self.sql(unusable)),
+            ties=Statement(sql=self.sql(ties)),
+            tied=Statement(sql=self.sql(tied)),
+            ages=Statement(sql=self.sql(ages)),
+        )
+
+    def _expired(self, join: AsofJoin, match: str) -> Statement:
+        """Labels whose newest visible row is too old: matched by one, or with rows only before the match's reach."""
+        stale = exp.Not(this=exp.paren(both(*self.fresh(join, self.utc_event("m", join), col(TIME, "m")))))
+        matched = exp.select(exp.Count(this=exp.Star())).from_(table(match, "m")).where(stale)
+        assert join.ttl is not None
+        before = exp.LT(this=self.event(join, "f"), expression=self.shift(self.first_label(), -join.ttl))
+        older = (
+            exp.select(*self.view_keys(join, "f"), named(exp.Min(this=self.effective(join, "f")), f"{RESERVED}at"))
+            .from_(self.relation(join, "f"))
+            .where(both(self.usable(join, "f"), before))
+            .group_by(*(col(key.name, "f") for key, _ in join.keys))
+        )
+        on: list[exp.Expression] = [
+            exp.EQ(this=col(alias, "l"), expression=col(key_alias(position), "f"))
+            for position, (_, alias) in enumerate(join.keys)
+        ]
+        on.append(exp.GTE(this=self.seen(join, "l"), expression=col(f"{RESERVED}at", "f")))
+        unmatched = exp.Not(this=exp.In(this=col(ID, "l"), query=exp.select(col(ID)).from_(table(match)).subquery()))
+        beyond = (
+            exp.select(exp.Count(this=exp.Star()))
+            .from_(self.labels_of(join, "l"))
+            .join(older.subquery("f"), on=both(*on), join_type="inner")
+            .where(unmatched)
+        )
+        total = exp.Add(this=matched.subquery(), expression=beyond.subquery())
+        return Statement(sql=self.sql(exp.select(total)))
+
+
+def _moments(join: AsofJoin) -> tuple[object, ...]:
+    """What the match of a join depends on."""
+    served = (join.ledger, join.view) if join.ledger is not None else None
+    return (join.relation, join.keys, join.event, join.available, join.wait, join.ttl, served)
