@@ -31,6 +31,7 @@ def compile_opening(plan: Plan, engine: str) -> Opening:
         spine=writer.spine_step(plan),
         count=writer.count(),
         reaches=tuple(writer.reach(join) for join in plan.joins),
+        probes=tuple(writer.probe(join) for join in plan.joins),
     )
 
 

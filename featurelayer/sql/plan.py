@@ -93,7 +93,7 @@ class AsofJoin:
     `keys` pairs the view's columns with the spine's aliases. `available` is None when `delay` says it or when the mode
     ignores it. `order` are the columns that break ties before the content does. `event` is None for a static view.
     `ledger` says that a label sees the view as of the export that was being served. `narrow` cuts the view to the
-    labels' keys before the match: a choice of speed, never of result.
+    labels' keys before the match, `probe` looks the rows up label by label: choices of speed, never of result.
     """
 
     name: str
@@ -111,6 +111,7 @@ class AsofJoin:
     content: tuple[Column, ...] = ()
     ledger: Ledger | None = None
     narrow: bool = True
+    probe: bool = False
 
     @property
     def wait(self) -> timedelta:
@@ -185,13 +186,15 @@ class Opening:
     """What comes before the script: checks that must return nothing, the spine, and what is asked of it.
 
     `count` counts the spine's rows. `reaches` estimate, join by join, which share of the view's rows has a key that
-    the labels have; None where that is not worth asking.
+    the labels have, and `probes` answer whether the rows are better looked up label by label; None where that is not
+    worth asking.
     """
 
     checks: tuple[Check, ...]
     spine: Step
     count: Statement
     reaches: tuple[Statement | None, ...]
+    probes: tuple[Statement | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

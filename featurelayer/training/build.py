@@ -12,7 +12,7 @@ from featurelayer import __version__
 from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_opening, compile_plan
-from featurelayer.sql.plan import Check, Ledger, Mode, Plan, Statement
+from featurelayer.sql.plan import Check, Ledger, Mode, Opening, Plan
 from featurelayer.sql.planner import plan_training_set
 from featurelayer.training.definition import definition_of, refuse_changes
 from featurelayer.training.lock import Lock, LockedRequest, Record, take_record
@@ -136,7 +136,7 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
     run_step(warehouse, opening.spine)
     (rows,) = warehouse.rows(opening.count.sql)[0]
     record = _record(warehouse, request, plan, built_at)
-    script = compile_plan(_narrowed(warehouse, plan, opening.reaches), warehouse.dialect)
+    script = compile_plan(_tuned(warehouse, plan, opening), warehouse.dialect)
     views: list[ViewReport] = []
     nulls: dict[str, int] = {}
     for done, step in enumerate(script.steps[1:], start=3):
@@ -193,12 +193,17 @@ def _record(warehouse: Warehouse, request: Request, plan: Plan, built_at: dateti
     )
 
 
-def _narrowed(warehouse: Warehouse, plan: Plan, reaches: Sequence[Statement | None]) -> Plan:
-    """Skip the cut to the labels' keys where most rows would stay: then it costs a quarter of the match for nothing."""
+def _tuned(warehouse: Warehouse, plan: Plan, opening: Opening) -> Plan:
+    """Say how each join is best made here.
+
+    The cut to the labels' keys is left out where most rows would stay: then it costs a quarter of the match for nothing.
+    """
     joins = []
-    for join, reach in zip(plan.joins, reaches, strict=True):
+    for join, reach, probe in zip(plan.joins, opening.reaches, opening.probes, strict=True):
         share = warehouse.rows(reach.sql)[0][0] if reach is not None else None
-        joins.append(join if share is None else replace(join, narrow=share < _NOT_WORTH_NARROWING))
+        narrow = join.narrow if share is None else share < _NOT_WORTH_NARROWING
+        looked_up = probe is not None and bool(warehouse.rows(probe.sql)[0][0])
+        joins.append(replace(join, narrow=narrow, probe=looked_up))
     return replace(plan, joins=tuple(joins))
 
 

@@ -123,6 +123,10 @@ class Dialect(Spine):
         """Which share of the view's rows has a key that the labels have, about, from a sample; None: don't ask."""
         return None
 
+    def probe(self, join: AsofJoin) -> Statement | None:  # noqa: ARG002 (engines with indexes override)
+        """Whether the view's rows are better looked up label by label; the spine is there. None: don't ask."""
+        return None
+
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[tuple[str, exp.Query]]:
         """The CTEs of one view; the last is the ranked rows."""
         served: list[tuple[str, exp.Query]] = (
