@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featurelayer.dbt.inventory import DataTest, Inventory
 from featurelayer.errors import Problem
 from featurelayer.lint.settings import Settings
 from featurelayer.model import FeatureView
 from featurelayer.registry import Registry
+
+if TYPE_CHECKING:
+    from featurelayer.lint.checks.naming import Names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,13 @@ class LintProject:
     def tests(self, view: FeatureView) -> tuple[DataTest, ...]:
         """Return the enabled data tests that are declared on the view's model."""
         return self.inventory.tests.get(view.unique_id, ())
+
+    @cached_property
+    def names(self) -> Names:
+        """Every feature's name in its parts."""
+        from featurelayer.lint.checks.naming import Names
+
+        return Names(self)
 
     @cached_property
     def has_sql(self) -> bool:
