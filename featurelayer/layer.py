@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from featurelayer.lint import LintReport
     from featurelayer.observed import MonitorResult, Profile
     from featurelayer.training.reasons import Reproduction
+    from featurelayer.training.scan import BuildPlan
 
 
 class FeatureLayer(OnlineLayer):
@@ -139,6 +140,36 @@ class FeatureLayer(OnlineLayer):
         except BaseException:
             warehouse.close()
             raise
+
+    def plan_training_set(
+        self,
+        service: str | None = None,
+        labels: Any = None,
+        *,
+        features: Sequence[str] = (),
+        label_timestamp: str | None = None,
+        keys: Mapping[str, str] | None = None,
+        mode: str = "known_at",
+        csv_types: bool = False,
+    ) -> BuildPlan:
+        """Return what `build_training_set` would read, as far as the engine can tell; nothing is computed.
+
+        Arguments and errors are the same.
+        """
+        from featurelayer.training.scan import plan_build
+
+        with closing(self._connect()) as warehouse:
+            request = self._request(
+                warehouse,
+                service,
+                labels,
+                features,
+                label_timestamp=label_timestamp,
+                keys=keys,
+                mode=mode,
+                csv_types=csv_types,
+            )
+            return plan_build(warehouse, request)
 
     def training_set_sql(
         self,

@@ -14,6 +14,7 @@ from featurelayer.cli.output import write_json
 if TYPE_CHECKING:
     from featurelayer.training import Report, TrainingSet
     from featurelayer.training.explain import Explanation
+    from featurelayer.training.scan import BuildPlan
 
 
 @click.command(help=__doc__)
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     help="as_served: what the newest export had seen. event_time: only to measure the leak.",
 )
 @click.option("--show-sql", is_flag=True, help="Print the SQL; without an output nothing is run.")
+@click.option(
+    "--plan", "planned", is_flag=True, help="Print what the engine will read, where it can tell; nothing is computed."
+)
 @click.option(
     "--explain-row",
     "row",
@@ -78,6 +82,7 @@ def command(
     mode: str,
     compare_modes: bool,
     show_sql: bool,
+    planned: bool,
     row: int | None,
     csv_types: bool,
     lock: Path | None,
@@ -93,10 +98,10 @@ def command(
     writes = output is not None or as_table is not None
     if append and not writes:
         raise click.UsageError("Say what to append to: --output PATH.parquet or --as-table NAME.")
-    if not writes and not show_sql and row is None and not compare_modes:
+    if not writes and not show_sql and not planned and row is None and not compare_modes:
         raise click.UsageError(
             "Say where it goes: --output PATH.parquet or --as-table NAME; "
-            "or --show-sql, --explain-row N or --compare-modes."
+            "or --plan, --show-sql, --explain-row N or --compare-modes."
         )
     if output is not None and output.suffix.lower() not in (".parquet", ".csv"):
         raise click.UsageError(f"--output must end in .parquet or .csv, not '{output.name}'.")
@@ -111,6 +116,9 @@ def command(
         "mode": mode,
         "csv_types": csv_types,
     }
+    if planned:
+        _write_plan(layer.plan_training_set(service, labels, **request), as_json=output_format == "json")
+        return
     # First, so that nothing is written if there is no such row.
     explanation = layer.explain_row(service, labels, row, **request) if row is not None else None
     as_json = output_format == "json"
@@ -193,6 +201,35 @@ def _explain(explanation: Explanation, *, as_json: bool) -> None:
         write_json(explanation.to_dict())
     else:
         write_explanation(explanation)
+
+
+def _write_plan(plan: BuildPlan, *, as_json: bool) -> None:
+    from featurelayer.cli.output import write_table
+
+    if as_json:
+        write_json(plan.to_dict())
+        return
+    if plan.relations:
+        rows = [
+            [
+                found.relation,
+                str(found.scans),
+                _count(found.rows),
+                _count(found.kept),
+                str(len(found.columns)),
+                "" if found.bytes is None else f"{found.bytes / 1_000_000:,.1f}",
+            ]
+            for found in plan.relations
+        ]
+        write_table(["relation", "scans", "rows", "expected", "columns", "MB"], rows)
+        click.echo()
+    click.echo(f"{plan.title}: {', '.join(plan.views)}; labels {plan.labels}")
+    size = "" if plan.bytes is None else f"about {plan.bytes / 1_000_000:,.1f} MB, "
+    click.echo(f"{size}by {plan.engine} ({plan.how}); nothing was computed")
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 def _write_report(report: Report) -> None:

@@ -59,4 +59,5 @@ def connect(
 
 def _own() -> set[str]:
     """The engines among this package's modules."""
-    return {module.name for module in pkgutil.iter_modules(__path__)} - {"base", "compare", "digest"}
+    modules = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
+    return modules - {"base", "compare", "digest", "streams"}

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from featurelayer.model import Column
 
@@ -32,6 +32,38 @@ class Source:
     from_text: bool = False
     ordered: bool = False
     frame: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """One read of a relation, or of a file, as the engine plans it; None is not known.
+
+    `rows` and `bytes` are of the relation with these columns alone, `kept` the rows that its filters are expected to
+    leave.
+    """
+
+    relation: str
+    columns: tuple[str, ...] = ()
+    rows: int | None = None
+    kept: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a query would read. `bytes` is what the engine says of all of it; `how` where the numbers are from."""
+
+    scans: tuple[Scan, ...] = ()
+    bytes: int | None = None
+    how: str
+
+
+@runtime_checkable
+class Estimating(Protocol):
+    """A warehouse that can say what a query will read, without running it."""
+
+    def estimate(self, query: str) -> Estimate:
+        """Return what a query would read: EXPLAIN, a dry run, or what else the engine has."""
 
 
 class Warehouse(Protocol):

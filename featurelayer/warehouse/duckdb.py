@@ -18,7 +18,8 @@ from sqlglot.errors import SqlglotError
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, DType, Kind
-from featurelayer.warehouse.base import MARK, Source
+from featurelayer.warehouse._duckdb_scans import estimate
+from featurelayer.warehouse.base import MARK, Estimate, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -214,6 +215,9 @@ class DuckDBWarehouse:
         with _said(sql):
             # A cursor would be another session, without the temporary tables; so one stream at a time.
             return self._connection.sql(sql).to_arrow_reader(batch_rows)
+
+    def estimate(self, query: str) -> Estimate:
+        return estimate(self.rows, query)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
