@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from featurelayer.online.status import StoreStatus
     from featurelayer.online.stores.dynamodb import DynamoDBStore
     from featurelayer.online.tables import TableSettings
+    from featurelayer.verify import VerifyReport
+    from featurelayer.verifying import Progress as VerifyProgress
 
 
 class OnlineLayer:
@@ -261,6 +263,49 @@ class OnlineLayer:
         found = subjects(self._online_views([view] if view else ()), keys)
         with self._target(store) as target, self._connected(lock_timeout)(True) as warehouse:
             return [forget(target.store, warehouse, target.tables, subject) for subject in found]
+
+    def verify(
+        self,
+        views: Sequence[str] = (),
+        *,
+        sample: int = 1000,
+        tolerance: float = 0.0,
+        read_units: float | None = 100,
+        seed: int | None = None,
+        store: OnlineStore | None = None,
+        progress: VerifyProgress | None = None,
+    ) -> VerifyReport:
+        """Compare the online store with the warehouse at the last committed export, key by key; nothing is written.
+
+        Args:
+            views: names of views with `online: true`; all of them by default.
+            sample: how many keys of each view are drawn from the warehouse, and how many from the store.
+            tolerance: the share of a view's compared keys, from 0 to 1, that may differ.
+            read_units: the most of DynamoDB's read units that are spent in a second, None for no limit.
+            seed: draws the same keys again; by chance by default.
+            store: a store other than the target's.
+            progress: called while it reads.
+
+        Returns:
+            The report: `.ok`, `.mismatches`, and per view the counts by class and by feature, and examples.
+
+        Raises:
+            PlanError: no view is online, or a relation is not what the annotations say.
+            WarehouseError, OnlineStoreError: either side failed.
+        """
+        from secrets import randbelow
+
+        from featurelayer.verifying import VerifyRequest, verify_views
+
+        found = self._online_views(views)
+        request = VerifyRequest(
+            views=found, code=self._code(found), sample=sample, seed=randbelow(1_000_000) if seed is None else seed,
+            tolerance=tolerance, read_units=read_units,
+        )  # fmt: skip
+        with self._target(store) as target:
+            return verify_views(
+                request, self._connected(timedelta(0)), target.store, target.shown, target.tables, progress=progress
+            )
 
     def _connected(self, wait: timedelta) -> Callable[[bool], AbstractContextManager[Warehouse]]:
         return lambda writable: closing(self._connect(writable=writable, wait=wait))

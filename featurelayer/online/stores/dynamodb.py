@@ -47,7 +47,10 @@ from featurelayer.online.transport import TRANSPORTS
 from featurelayer.online.writer import TableWriter
 
 if TYPE_CHECKING:
+    from random import Random
+
     from featurelayer.online.imports import BulkPlace, Files, Told
+    from featurelayer.online.sampling import Spend
 
 PATIENCE = 300.0
 _ITEM_LIMIT = 400 * 1024
@@ -214,6 +217,26 @@ class DynamoDBStore:
         }
         for raw in self._pages(self._clients.exporting.scan, request):
             yield LiveKey(raw["pk"]["S"], int(raw["_v"]["N"]), _number(raw, "_e"))
+
+    def sample(self, sk: str, count: int, *, rows: int, random: Random, spend: Spend) -> list[str]:
+        """Return up to `count` keys that a view has values for, from parts of the table chosen at random."""
+        from featurelayer.online.sampling import scan_some
+
+        def scan(request: Mapping[str, Any]) -> Mapping[str, Any]:
+            with aws_errors(self.table):
+                page: Mapping[str, Any] = self._clients.exporting.scan(TableName=self.table, **request)
+            if "Items" not in page:
+                raise unreadable(self.table)
+            return page
+
+        request = {
+            "FilterExpression": "sk = :sk AND attribute_not_exists(#d)",
+            "ProjectionExpression": "pk",
+            "ExpressionAttributeNames": {"#d": "_d"},
+            "ExpressionAttributeValues": {":sk": {"S": sk}},
+            "ReturnConsumedCapacity": "TOTAL",
+        }
+        return scan_some(scan, request, count, rows=rows, random=random, spend=spend)
 
     def names(self, pk: str) -> list[str]:
         """Return every `sk` under one `pk`."""

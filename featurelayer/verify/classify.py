@@ -1,0 +1,401 @@
+"""Why a key differs: what is expected, what is there, and what the warehouse remembers to have exported.
+
+The three tell whose change it is. If the store holds what was exported, the warehouse has changed since: its rows,
+which came late or were deleted, or what computes them. If it does not, the store has changed: an export's write is
+missing, or somebody else wrote. Losses of type, time zones and expiry are recognised by the values themselves.
+
+A difference that is right is none: what clients streamed, what was forgotten, what an export has written that has not
+committed yet, and what has expired, so that exports or the store drop it in silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+
+import msgspec
+
+from featurelayer.durations import format_age, microseconds
+from featurelayer.model import FeatureView
+from featurelayer.online import Item
+from featurelayer.online.codec import from_microseconds
+from featurelayer.online.definitions import Schema, ViewCommit, ViewDefinition, view_definition
+from featurelayer.online.keys import encode_key_column, join_key, key_prefix
+from featurelayer.online.streaming import GRACE_SECONDS, key_values
+from featurelayer.verify.differ import Difference, differences, time_difference
+from featurelayer.verify.values import (
+    EQUAL,
+    FORGOTTEN,
+    GONE,
+    STREAMED,
+    UNCOMMITTED,
+    Class,
+    Example,
+    Row,
+    Seen,
+    ViewVerdict,
+)
+
+_EXAMPLES_PER_CLASS, _SHOWN = 3, 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A committed export as the warehouse remembers it: its version, schema, and what its items are found by."""
+
+    version: int
+    definition: str
+    keys: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a view as a whole.
+
+    `runs` are the committed exports, oldest first, empty where the warehouse and the store don't agree which one is the
+    last. `keys` and `code` are what items would be found by, and the view computed by, if it was exported now. `now` is
+    in microseconds; `collects` says that the store removes garbage.
+    """
+
+    view: FeatureView
+    commit: ViewCommit
+    schemas: Mapping[str, Schema]
+    runs: Sequence[Run]
+    keys: str
+    code: str
+    now: int
+    collects: bool
+
+    @cached_property
+    def definition(self) -> ViewDefinition:
+        return view_definition(self.view)
+
+    @cached_property
+    def recoded(self) -> bool:
+        """Whether the view is computed otherwise than when it was exported, as far as one knows."""
+        return bool(self.commit.code and self.code and self.commit.code != self.code)
+
+    @cached_property
+    def rekeyed(self) -> bool:
+        """Whether items would be found by other keys if the view was exported now."""
+        return bool(self.runs) and self.runs[-1].keys != self.keys
+
+    @cached_property
+    def went_back(self) -> bool:
+        """Whether the schema that was committed last is an older one on purpose: by a rollback."""
+        schema = self.definition.schema.fingerprint
+        return self.commit.schema != schema and any(run.definition == schema for run in self.runs[:-1])
+
+    def expired(self, event_time: int | None, at: int) -> bool:
+        """Whether readers at `at` would find a row too old."""
+        if self.view.ttl is None or self.view.static or event_time is None:
+            return False
+        return event_time < at - microseconds(self.view.ttl)
+
+    def collected(self, event_time: int | None) -> bool:
+        """Whether an item of this event may have been removed by the store as garbage."""
+        if not self.collects or self.view.ttl is None or self.view.static or event_time is None:
+            return False
+        last = max(event_time + microseconds(self.view.ttl), self.commit.as_of)
+        return math.ceil(last / 1_000_000) + GRACE_SECONDS <= self.now // 1_000_000
+
+    def is_key(self, pk: str) -> bool:
+        """Whether a text is a key as the view has them now."""
+        values = key_values(self.definition, pk)
+        if values is None or None in values.values():
+            return False
+        try:
+            parts = [encode_key_column(k.dtype, [values[k.column]], where="")[0] for k in self.view.join_keys]
+        except Exception:  # noqa: BLE001 (whatever it is that another type's text leads to, it is no key of this one)
+            return False
+        return join_key(key_prefix(self.view.entities), parts) == pk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What is wrong with a key, and why; `shift` is by how much its times were moved if that may be all."""
+
+    seen: Seen
+    kind: Class
+    why: str
+    differences: Sequence[Difference] = ()
+    shift: timedelta | None = None
+
+
+def judge(facts: Facts, keys: Sequence[Seen], verdict: ViewVerdict) -> ViewVerdict:
+    """Return the verdict on a view, completed by what was found in its keys."""
+    excused: Counter[str] = Counter()
+    found: list[Judgement] = []
+    for seen in keys:
+        result = _judge(facts, seen)
+        if isinstance(result, Judgement):
+            found.append(result)
+        else:
+            excused[result] += 1
+    found = _settle_shifts(found, sum(1 for seen in keys if seen.expected and seen.present))
+    features = Counter(difference.feature for each in found for difference in each.differences)
+    classes = Counter(each.kind for each in found)
+    equal = excused.pop(EQUAL, 0)
+    return replace(
+        verdict,
+        compared=len(keys),
+        equal=equal,
+        excused=dict(sorted(excused.items())),
+        classes={kind: classes[kind] for kind in Class if classes[kind]},
+        features=dict(features.most_common()),
+        examples=tuple(_examples(found)),
+    )
+
+
+def _judge(facts: Facts, seen: Seen) -> str | Judgement:
+    """Return why a difference is none, or what is wrong."""
+    excuse = _excuse(facts, seen)
+    if excuse is not None:
+        return excuse
+    if seen.expected is None:
+        return _extra(facts, seen)
+    if seen.present is None:
+        return _lacking(facts, seen)
+    return _compared(facts, seen, seen.expected, seen.present)
+
+
+def _excuse(facts: Facts, seen: Seen) -> str | None:
+    item, expected = seen.item, seen.expected
+    if item is not None and not item.streamed and item.version > facts.commit.version:
+        return FORGOTTEN if item.deleted and item.as_of == item.version else UNCOMMITTED
+    if item is not None and item.streamed and (expected is None or not _replaces(facts, seen, expected, item)):
+        return STREAMED
+    if expected is None:
+        if seen.present is None:
+            return EQUAL
+        # An export leaves alone what has merely expired, and in the run after which keys are others the old keys.
+        gone = facts.expired(seen.present.event_time, facts.commit.as_of)
+        return GONE if gone or facts.expired(seen.present.event_time, facts.now) or _moved(facts, seen) else None
+    if item is None and facts.collected(expected.event_time):
+        return GONE
+    return None
+
+
+def _replaces(facts: Facts, seen: Seen, expected: Row, item: Item) -> bool:
+    """Whether an export of the expected row would have taken the place of a streamed value.
+
+    An unchanged row is not sent again, so it counts from the run that wrote it.
+    """
+    unchanged = seen.held is not None and seen.held.row == expected
+    version = seen.held.version if unchanged and seen.held is not None else facts.commit.version
+    mine = Item(pk=item.pk, sk=item.sk, version=version, event_time=expected.event_time)
+    return mine.replaces(item)
+
+
+def _moved(facts: Facts, seen: Seen) -> bool:
+    """Whether an item is of a key of before the last export, in which all keys became others."""
+    if not facts.runs or facts.rekeyed or seen.held is None or facts.is_key(seen.pk):
+        return False
+    keys = {run.version: run.keys for run in facts.runs}
+    return keys.get(seen.held.version) != facts.keys and len(facts.runs) > 1 and facts.runs[-2].keys != facts.keys
+
+
+def _extra(facts: Facts, seen: Seen) -> Judgement:
+    """The store has a value, the warehouse has no row."""
+    item, held = seen.present, seen.held
+    assert item is not None, "what is nowhere is equal"
+    if facts.rekeyed and not facts.is_key(seen.pk):
+        return Judgement(seen=seen, kind=Class.DEFINITION, why="the view's keys are others than when it was exported")
+    if held is None:
+        if facts.runs:
+            return Judgement(seen=seen, kind=Class.UNEXPECTED, why="no export that is remembered has written this key")
+        return Judgement(seen=seen, kind=Class.DELETED, why="the warehouse has no row of this key")
+    if held.row is None:
+        if item.version < held.version:
+            why = f"the tombstone that the export of {_when(held.version)} wrote is not there"
+            return Judgement(seen=seen, kind=Class.STALE, why=why)
+        return Judgement(seen=seen, kind=Class.UNEXPECTED, why="exports removed this key, and somebody else wrote it")
+    if facts.recoded:
+        why = "the warehouse has no row any more; what computes the view has changed since the export"
+        return Judgement(seen=seen, kind=Class.DEFINITION, why=why)
+    return Judgement(seen=seen, kind=Class.DELETED, why="the row is gone from the warehouse since the export")
+
+
+def _lacking(facts: Facts, seen: Seen) -> Judgement:
+    """The warehouse has a row, the store has no value."""
+    held, tombstone = seen.held, seen.item
+    if facts.rekeyed:
+        return Judgement(seen=seen, kind=Class.DEFINITION, why="the view's keys are others than when it was exported")
+    if held is not None and held.row is not None:
+        if tombstone is None:
+            why = f"the export of {_when(held.version)} wrote it, and it is not there"
+            return Judgement(seen=seen, kind=Class.MISSING, why=why)
+        if tombstone.version < held.version:
+            why = f"the row that the export of {_when(held.version)} wrote over a tombstone is not there"
+            return Judgement(seen=seen, kind=Class.STALE, why=why)
+        return Judgement(seen=seen, kind=Class.DELETED, why="there is a tombstone that no export has written")
+    if held is None and not facts.runs and tombstone is None:
+        return Judgement(seen=seen, kind=Class.MISSING, why="the store has no item of this key")
+    if facts.recoded:
+        why = "no export had this row; what computes the view has changed since the last one"
+        return Judgement(seen=seen, kind=Class.DEFINITION, why=why)
+    return Judgement(seen=seen, kind=Class.LATE, why=_late(facts, seen))
+
+
+def _compared(facts: Facts, seen: Seen, expected: Row, item: Item) -> str | Judgement:
+    followed = facts.schemas.get(item.schema)
+    if followed is None:
+        why = f"the item follows the schema '{item.schema}', which the store does not have"
+        return Judgement(seen=seen, kind=Class.UNEXPECTED, why=why)
+    try:
+        found = differences(expected.f, facts.definition.schema, item.f, followed)
+    except (msgspec.DecodeError, ValueError):
+        why = "the item's values are not those of the schema that it names"
+        return Judgement(seen=seen, kind=Class.UNEXPECTED, why=why)
+    if facts.went_back:
+        found = [each for each in found if each.online_type is not None]
+    found += _times(facts, expected, item)
+    if not found:
+        return EQUAL
+    kind, why = _class_of_values(facts, seen, found) or _class_of_change(facts, seen, expected, item)
+    shifts = {each.offset for each in found}
+    return Judgement(seen=seen, kind=kind, why=why, differences=found, shift=shifts.pop() if len(shifts) == 1 else None)
+
+
+def _times(facts: Facts, expected: Row, item: Item) -> list[Difference]:
+    found = []
+    if expected.event_time != item.event_time:
+        found.append(time_difference(facts.view.event_time or "event time", expected.event_time, item.event_time))
+    # A row that ends later than the snapshot's time may have been open when it was exported.
+    ends = [None if end is None or end > facts.commit.as_of else end for end in (expected.valid_to, item.valid_to)]
+    if ends[0] != ends[1]:
+        found.append(time_difference(facts.view.valid_to or "valid_to", expected.valid_to, item.valid_to))
+    return found
+
+
+def _class_of_values(facts: Facts, seen: Seen, found: Sequence[Difference]) -> tuple[Class, str] | None:
+    """Return what the values themselves tell."""
+    assert seen.expected is not None
+    assert seen.item is not None
+    if any(each.online_type is None for each in found):
+        lacking = ", ".join(each.feature for each in found if each.online_type is None)
+        return Class.DEFINITION, f"the item was written before the view had {lacking}"
+    stale = _stale(facts, seen, seen.expected, seen.item)
+    if stale is not None:
+        return Class.STALE, stale
+    altered = not _as_exported(seen)
+    shifts = {each.offset for each in found}
+    if altered and len(shifts) == 1 and None not in shifts:
+        return Class.TIME_ZONE, _shifted(found[0].offset)
+    if all(each.is_lossy(rounded=altered and bool(facts.runs)) for each in found):
+        return Class.PRECISION, _types(found)
+    early, late = seen.item.event_time, seen.expected.event_time
+    if [each.feature for each in found] == [facts.view.event_time] and any(
+        facts.expired(early, at) and not facts.expired(late, at) for at in (facts.now, facts.commit.as_of)
+    ):
+        return Class.EXPIRED, "the same values, but by the item's event time they have expired"
+    return None
+
+
+def _class_of_change(facts: Facts, seen: Seen, expected: Row, item: Item) -> tuple[Class, str]:
+    """Return who has changed since the export: the warehouse or the store."""
+    held = seen.held
+    if (held is not None or facts.runs) and not _as_exported(seen):
+        return Class.UNEXPECTED, "this is not what the export wrote"
+    if facts.recoded:
+        return Class.DEFINITION, "what computes the view has changed since the export"
+    if expected.event_time is not None and item.event_time is not None and expected.event_time < item.event_time:
+        return Class.DELETED, "the row that was exported is gone from the warehouse; an older one is the newest now"
+    return Class.LATE, _late(facts, seen)
+
+
+def _stale(facts: Facts, seen: Seen, expected: Row, item: Item) -> str | None:
+    """Say what tells that an older export wrote the item; None if nothing does."""
+    held = seen.held
+    if held is not None:
+        why = f"the store has the item of {_when(item.version)}; the export of {_when(held.version)} wrote another"
+        return why if item.version < held.version and not _as_exported(seen) else None
+    # The warehouse does not remember its exports, so that the item's own snapshot time has to tell.
+    if facts.runs or expected.event_time is None or not item.as_of < expected.event_time <= facts.commit.as_of:
+        return None
+    return f"the item is of the snapshot of {_when(item.as_of)}, and the row came after that"
+
+
+def _as_exported(seen: Seen) -> bool:
+    """Whether the item is what the warehouse remembers to have exported."""
+    held, item = seen.held, seen.item
+    if held is None or held.row is None or item is None or item.deleted:
+        return False
+    row = Row(f=item.f, event_time=item.event_time, valid_to=item.valid_to)
+    return (held.row, held.schema) == (row, item.schema)
+
+
+def _settle_shifts(found: Sequence[Judgement], both: int) -> list[Judgement]:
+    """Tell a moved clock from rows that came an hour later: where the source has changed, it must be half of all."""
+    shifts = Counter(each.shift for each in found if each.shift is not None)
+    moved = {shift for shift, count in shifts.items() if count > 1 and 2 * count >= both}
+    return [
+        replace(each, kind=Class.TIME_ZONE, why=_shifted(each.shift)) if each.shift in moved else each for each in found
+    ]
+
+
+def _examples(found: Sequence[Judgement]) -> Sequence[Example]:
+    told: Counter[Class] = Counter()
+    examples: list[Example] = []
+    for each in sorted(found, key=lambda judgement: (list(Class).index(judgement.kind), judgement.seen.pk)):
+        told[each.kind] += 1
+        if told[each.kind] > _EXAMPLES_PER_CLASS:
+            continue
+        blank = Example(key=each.seen.pk, kind=each.kind, feature="", expected="", online="", why=each.why)
+        if each.differences:
+            examples += [
+                replace(blank, feature=d.feature, expected=_text(d.expected), online=_online(d))
+                for d in each.differences
+            ]
+            continue
+        item, row = each.seen.item, each.seen.expected
+        online = "nothing" if item is None else "a tombstone" if item.deleted else _cut(item.f)
+        examples.append(replace(blank, expected=_cut(row.f) if row else "nothing", online=online))
+    return examples
+
+
+def _online(difference: Difference) -> str:
+    return "nothing" if difference.online_type is None else _text(difference.online)
+
+
+def _text(value: object) -> str:
+    isoformat = getattr(value, "isoformat", None)
+    return _cut(isoformat(sep=" ") if callable(isoformat) and hasattr(value, "hour") else "null" if value is None else
+                str(value))  # fmt: skip
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _late(facts: Facts, seen: Seen) -> str:
+    assert seen.expected is not None
+    if seen.expected.event_time is None:
+        return "the row has changed in the warehouse since the export"
+    if seen.held is not None and seen.held.row is not None and seen.held.row.event_time == seen.expected.event_time:
+        return "the row has changed in the warehouse since the export, under the same event time"
+    before = timedelta(microseconds=facts.commit.as_of - seen.expected.event_time)
+    return f"its event was {format_age(before)} before the export, which did not see it yet"
+
+
+def _types(found: Sequence[Difference]) -> str:
+    types = sorted({
+        f"{each.feature} was exported as {each.online_type}, and is {each.dtype}"
+        for each in found if each.online_type != each.dtype
+    })  # fmt: skip
+    return "; ".join(types) or "the same values, but for their last digits"
+
+
+def _shifted(offset: timedelta | None) -> str:
+    assert offset is not None
+    return (
+        f"online all times that differ are {format_age(abs(offset))} {'later' if offset > timedelta(0) else 'earlier'}"
+    )
+
+
+def _when(micros: int) -> str:
+    return from_microseconds(micros).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")

@@ -1,0 +1,151 @@
+"""Composes a verification: the last commit, keys of both sides, the snapshot at the commit's time, the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+from featurelayer.errors import RelationNotBuilt
+from featurelayer.export import Connect, Ledger, Tables
+from featurelayer.export.compare import keys_of
+from featurelayer.model import FeatureView
+from featurelayer.online import MemoryStore, OnlineStore
+from featurelayer.online.codec import from_microseconds, to_microseconds
+from featurelayer.online.definitions import SCHEMAS, Schema, ViewCommit, commit_key, view_schema, view_sk
+from featurelayer.online.sampling import sample_keys
+from featurelayer.snapshots import take_snapshots
+from featurelayer.verify import (
+    Facts,
+    Held,
+    Pace,
+    Row,
+    Run,
+    Seen,
+    VerifyReport,
+    ViewVerdict,
+    expected_rows,
+    judge,
+    remembered_rows,
+    stored_items,
+)
+from featurelayer.warehouse import Warehouse
+
+Progress = Callable[[str, int, int], None]
+"""Called with a view, the number of keys done since it was last called, and the number of all that are to be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyRequest:
+    """What is to be verified: views, what computes each (`code`), and how many keys are drawn from each side.
+
+    `tolerance` is the share of a view's compared keys that may differ. `read_units` bounds the read units a second.
+    """
+
+    views: Sequence[FeatureView]
+    code: Mapping[str, str]
+    sample: int
+    seed: int
+    tolerance: float
+    read_units: float | None
+
+
+def verify_views(
+    request: VerifyRequest,
+    connect: Connect,
+    store: OnlineStore,
+    shown: str,
+    tables: Tables,
+    *,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Compare the online store with the snapshot at the last committed export of each view; nothing is written.
+
+    Raises:
+        PlanError: a relation is not built or is not what the annotations say.
+        CodecError: a value of the warehouse does not fit its declared type.
+        StoreNotFound: there is no such store.
+    """
+    pace = Pace(request.read_units)
+    for view in request.views:
+        view_schema(view)
+    with connect(False) as warehouse:
+        verdicts = tuple(
+            _verified(warehouse, request, view, store, tables, pace, progress or (lambda _view, _count, _total: None))
+            for view in request.views
+        )
+    return VerifyReport(store=shown, seed=request.seed, sample=request.sample, views=verdicts)
+
+
+def _verified(
+    warehouse: Warehouse, request: VerifyRequest, view: FeatureView, store: OnlineStore, tables: Tables, pace: Pace,
+    progress: Progress,
+) -> ViewVerdict:  # fmt: skip
+    sk, before = view_sk(view), pace.units
+    item = store.read([commit_key(sk)], consistent=True).get(commit_key(sk))
+    bare = ViewVerdict(view=view.id, as_of=None, tolerance=request.tolerance)
+    if item is None:
+        return bare
+    commit = ViewCommit.from_item(item)
+    random = Random(f"{request.seed}|{view.id}")  # noqa: S311 (a sample, no secret)
+    online = sample_keys(store, sk, request.sample, rows=commit.rows, random=random, spend=pace.spend)
+    rows, drawn = _expected(warehouse, request, view, commit, online)
+    keys = sorted({*online, *drawn})
+    progress(view.id, 0, len(keys))
+    items = stored_items(store, sk, keys, pace, lambda count: progress(view.id, count, len(keys)))
+    runs, held = _memory(warehouse, view, tables, keys, commit)
+    facts = Facts(
+        view=view, commit=commit, schemas=_schemas(store, {item.schema for item in items.values()}), runs=runs,
+        keys=keys_of(view), code=request.code.get(view.id, ""), now=to_microseconds(warehouse.now()),
+        collects=_collects(store),
+    )  # fmt: skip
+    seen = [Seen(pk=pk, expected=rows.get(pk), item=items.get(pk), held=held.get(pk)) for pk in keys]
+    told = replace(
+        bare, as_of=from_microseconds(commit.as_of), rows=commit.rows, warehouse_keys=len(drawn),
+        online_keys=len(online), read_units=pace.units - before, remembered=bool(runs),
+    )  # fmt: skip
+    return judge(facts, seen, told)
+
+
+def _expected(
+    warehouse: Warehouse, request: VerifyRequest, view: FeatureView, commit: ViewCommit, online: Sequence[str]
+) -> tuple[dict[str, Row], list[str]]:
+    (snapshot,) = take_snapshots(warehouse, [view], from_microseconds(commit.as_of))
+    with TemporaryDirectory(prefix="featurelayer-") as folder:
+        source, _ = snapshot.rows(warehouse, Path(folder))
+        found = expected_rows(warehouse, source, online, sample=request.sample, seed=request.seed)
+    warehouse.drop(list(snapshot.temporary))
+    return found
+
+
+def _memory(
+    warehouse: Warehouse, view: FeatureView, tables: Tables, keys: Sequence[str], commit: ViewCommit
+) -> tuple[list[Run], dict[str, Held]]:
+    """Return the committed exports that the warehouse remembers, and what they wrote; nothing if it has forgotten."""
+    try:
+        for relation in (tables.ledger, tables.items):
+            warehouse.describe(relation)
+    except RelationNotBuilt:
+        return [], {}
+    runs = [
+        Run(version=row.version, definition=row.definition, keys=row.keys)
+        for row in Ledger(warehouse, tables).rows(view.id)
+        if (row.finished_at is not None or row.version == commit.version) and row.version <= commit.version
+    ]
+    if not runs or runs[-1].version != commit.version:
+        return [], {}
+    return runs, remembered_rows(warehouse, tables.log(view.id), keys, commit.version)
+
+
+def _schemas(store: OnlineStore, names: set[str]) -> dict[str, Schema]:
+    found = store.read([(SCHEMAS, name) for name in sorted(names) if name], consistent=True)
+    return {sk: Schema.from_item(item) for (_, sk), item in found.items()}
+
+
+def _collects(store: OnlineStore) -> bool:
+    """Whether a store removes by itself what is past its `ttl`; the two of one machine never do."""
+    from featurelayer.online.stores.sqlite import SqliteStore
+
+    return not isinstance(store, MemoryStore | SqliteStore)
