@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featurelayer.dbt.inventory import DataTest, Inventory
 from featurelayer.errors import Problem
+from featurelayer.lint.names import Names
 from featurelayer.lint.settings import Settings
 from featurelayer.model import FeatureView
 from featurelayer.registry import Registry
-
-if TYPE_CHECKING:
-    from featurelayer.lint.checks.naming import Names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +38,7 @@ class LintProject:
     @cached_property
     def names(self) -> Names:
         """Every feature's name in its parts."""
-        from featurelayer.lint.checks.naming import Names
-
-        return Names(self)
+        return Names(self.views, self.settings.naming)
 
     @cached_property
     def has_sql(self) -> bool:

@@ -172,14 +172,18 @@ class Vocabulary:
 
     def read(self, name: str, unit: str = "") -> Name:
         """Return a name in its parts; `unit` is the feature's declared one, which tells minutes from a minimum."""
-        words = [word for word in re.split(r"[_\W]+", _split_camel(name).casefold()) if word]
+        words = [
+            word for word in re.split(r"[_\W]+", _split_camel(name).casefold().replace("std_dev", "stddev")) if word
+        ]
         said: dict[str, str] = {}
         parts: list[tuple[str, str]] = []
         index = 0
         window: Window | None = None
         while index < len(words):
             taken, found = self._window(words, index)
-            if found is not None and window is None:
+            if found is not None:
+                if window is not None:  # ratio_7d_28d: of which of the two it is, only its author knows
+                    return Name(what=tuple(words))
                 window = found
                 parts.append(("window", found.text))
                 index += taken
@@ -187,9 +191,10 @@ class Vocabulary:
             word = words[index]
             parts.append((self._part(word, unit, alone=len(words) == 1, said=said), word))
             index += 1
-        if window is None and len(parts) > 1 and said.get("aggregate") and parts[-1][1].isdigit():
-            window = Window(text=parts[-1][1], number=int(parts[-1][1]))
-            parts[-1] = ("window", parts[-1][1])
+        last = parts[-1][1] if len(parts) > 1 and "aggregate" in said else ""
+        if window is None and (re.fullmatch(r"\d{1,4}", last) or is_ambiguous(last)):
+            window = Window(text=last, number=int(last) if last.isdigit() else None)
+            parts[-1] = ("window", last)
         return self._assembled(parts, window, said)
 
     def suggest(self, name: Name, *, aggregate: str = "", window: str = "") -> str:
@@ -288,4 +293,6 @@ def _singular(word: str) -> str:
 
 
 def _split_camel(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    if name.casefold() == name or name.upper() == name:
+        return name
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[a-z])(?=\d)", "_", name)

@@ -2,81 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 
-from featurelayer.lint.base import AT, Hit, check, of_feature
+from featurelayer.lint.base import AT, Hit, check
+from featurelayer.lint.names import Named
 from featurelayer.lint.project import LintProject
-from featurelayer.lint.vocabulary import DIMENSIONS, Name, Vocabulary, Window, is_ambiguous
-from featurelayer.model import Feature, FeatureView, Severity
-
-_NEARLY = 1.12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """A feature and its name in parts."""
-
-    view: FeatureView
-    feature: Feature
-    name: Name
-
-    @property
-    def id(self) -> str:
-        return f"{self.view.id}.{self.feature.name}"
-
-    def hit(self, message: str, fix: str, *, key: str = "", others: Sequence[str] = ()) -> Hit:
-        return of_feature(self.view, self.feature, message, key=key, fix=fix, others=tuple(others))
-
-
-class Names:
-    """All features' names in their parts, read once for all checks of a project."""
-
-    def __init__(self, project: LintProject) -> None:
-        self.words = Vocabulary(project.settings.naming)
-        self.all = [
-            Named(view=view, feature=feature, name=self.words.read(feature.name, feature.unit))
-            for view in project.views.values()
-            if not view.deprecated
-            for feature in view.features
-            if not feature.deprecated
-        ]
-
-    @cached_property
-    def window_spelling(self) -> Mapping[int, str]:
-        """For each length the word for it: the project's own, else the most used one, else the shortest."""
-        found: dict[int, Counter[str]] = {}
-        for window in self.windows:
-            if window.seconds is not None:
-                found.setdefault(window.seconds, Counter())[window.text] += 1
-        own = {self.words.read(f"x_{word}").window: word for word in self.words.own_windows}
-        fixed = {window.seconds: word for window, word in own.items() if window and window.seconds is not None}
-        return {seconds: fixed.get(seconds) or _most_used(counts) for seconds, counts in found.items()}
-
-    @cached_property
-    def windows(self) -> list[Window]:
-        """Every window in a name, one for each feature that has it."""
-        return [named.name.window for named in self.all if named.name.window is not None]
-
-    @cached_property
-    def lengths(self) -> Mapping[int, int]:
-        """For each length the one of those that are nearly as long which most features have."""
-        counts = Counter(window.seconds for window in self.windows if window.seconds is not None)
-        groups: list[list[int]] = []
-        for seconds in sorted(counts):
-            if groups and seconds <= groups[-1][0] * _NEARLY:
-                groups[-1].append(seconds)
-            else:
-                groups.append([seconds])
-        return {
-            seconds: max(group, key=lambda length: (counts[length], -length)) for group in groups for seconds in group
-        }
-
-
-def _most_used(counts: Counter[str]) -> str:
-    return min(counts, key=lambda word: (-counts[word], len(word), word))
+from featurelayer.lint.vocabulary import DIMENSIONS, is_ambiguous
+from featurelayer.model import Severity
 
 
 @check(
@@ -91,8 +23,11 @@ def order(project: LintProject) -> Iterator[Hit]:
     names = project.names
     for named in names.all:
         name = named.name
-        if (name.sure or name.window is not None) and name.what and not names.words.in_order(name):
-            wanted = names.words.suggest(name)
+        if (
+            (name.sure or name.window is not None)
+            and not names.words.in_order(name)
+            and (wanted := names.standard(named))
+        ):
             grammar = project.settings.naming.grammar
             yield named.hit(f"its name is not {grammar}, as in '{wanted}'", f"Rename it to '{wanted}'.")
 
@@ -107,20 +42,11 @@ def order(project: LintProject) -> Iterator[Hit]:
 def aggregates(project: LintProject) -> Iterator[Hit]:
     """`avg` in a project whose names mostly say `mean`."""
     names = project.names
-    used: dict[str, Counter[str]] = {}
-    for named in names.all:
-        if named.name.aggregate and named.name.sure:
-            used.setdefault(names.words.aggregate(named.name.aggregate), Counter())[named.name.aggregate] += 1
     for named in names.all:
         word = named.name.aggregate
-        if not word or not named.name.sure:
-            continue
-        standard = names.words.aggregate(word)
-        wanted = standard if standard in names.words.own_aggregates else _most_used(used[standard])
-        if word != wanted:
-            said = "in featurelayer.yml" if standard in names.words.own_aggregates else "in most other names"
-            better = names.words.suggest(named.name, aggregate=wanted)
-            yield named.hit(f"its name says '{word}' for what is '{wanted}' {said}", f"Rename it to '{better}'.")
+        if word and named.name.sure and word != (wanted := names.aggregate_word(word)):
+            said = f"for what is '{wanted}' {names.where_said(names.words.aggregate(word), names.words.own_aggregates)}"
+            yield named.hit(f"its name says '{word}' {said}", f"Rename it to '{names.standard(named)}'.")
 
 
 @check(
@@ -139,7 +65,7 @@ def spelled_windows(project: LintProject) -> Iterator[Hit]:
             continue
         wanted = names.window_spelling[window.seconds]
         if window.text != wanted:
-            better = names.words.suggest(named.name, window=wanted)
+            better = names.standard(named)
             what = f"its window is written '{window.text}', elsewhere it is '{wanted}'"
             yield named.hit(what, f"Rename it to '{better}'.")
 
@@ -163,7 +89,7 @@ def near_windows(project: LintProject) -> Iterator[Hit]:
         if usual != window.seconds:
             other = example[usual]
             wanted = names.window_spelling[usual]
-            better = names.words.suggest(named.name, window=wanted)
+            better = names.standard(named, usual_length=True)
             what = f"its window '{window.text}' is nearly the '{wanted}' of {other.id}"
             yield named.hit(what, f"Make it {wanted}, as '{better}', if that is what is meant.", others=[other.id])
 
@@ -179,17 +105,17 @@ def windows_without_unit(project: LintProject) -> Iterator[Hit]:
     """A bare number, or a number with `m`, at the end of a name that has an aggregate."""
     names = project.names
     for named in names.all:
-        name = named.name
-        if not name.aggregate:
+        window = named.name.window
+        if window is None or window.seconds is not None:
             continue
-        if name.window is not None and name.window.seconds is None:
-            better = names.words.suggest(name)
-            what = f"its name does not say of what there are {name.window.text}"
-            yield named.hit(what, f"If that is days, rename it to '{better}'.")
-        elif name.window is None and name.what and is_ambiguous(name.what[-1]):
-            number = name.what[-1][:-1]
-            what = f"'{name.what[-1]}' in its name may be {number} minutes or {number} months"
+        if is_ambiguous(window.text):
+            number = window.text[:-1]
+            what = f"'{window.text}' in its name may be {number} minutes or {number} months"
             yield named.hit(what, f"Write '{number}min' or '{number}mo'.")
+        else:
+            better = names.standard(named)
+            fix = f"If that is days, rename it to '{better}'." if better else "Write the unit."
+            yield named.hit(f"its name does not say of what there are {window.text}", fix)
 
 
 @check(
@@ -202,25 +128,12 @@ def windows_without_unit(project: LintProject) -> Iterator[Hit]:
 def spelled_units(project: LintProject) -> Iterator[Hit]:
     """`unit: mins` in a project that mostly writes `minutes`."""
     names = project.names
-    used: dict[str, Counter[str]] = {}
-    for named in names.all:
-        if named.feature.unit:
-            used.setdefault(_folded(names, named.feature.unit), Counter())[named.feature.unit] += 1
     for named in names.all:
         unit = named.feature.unit
-        if not unit:
-            continue
-        standard = names.words.unit(unit)
-        is_own = standard in names.words.own_units
-        wanted = standard if is_own else _most_used(used[_folded(names, unit)])
-        if unit != wanted:
-            said = "in featurelayer.yml" if is_own else "elsewhere"
+        if unit and unit != (wanted := names.unit_word(unit)):
+            said = names.where_said(names.words.unit(unit), names.words.own_units)
             yield named.hit(f"its unit is '{unit}', which is '{wanted}' {said}", f"Write `unit: {wanted}`.",
                             key=f"{AT}.unit")  # fmt: skip
-
-
-def _folded(names: Names, unit: str) -> str:
-    return names.words.unit(unit).casefold()
 
 
 @check(
@@ -237,10 +150,10 @@ def mixed_units(project: LintProject) -> Iterator[Hit]:
     for named in names.all:
         unit = names.words.unit(named.feature.unit)
         if any(unit in dimension for dimension in DIMENSIONS):
-            used.setdefault(_about(names, named.name), {}).setdefault(unit, named)
+            used.setdefault(names.about(named), {}).setdefault(unit, named)
     for named in names.all:
         unit = names.words.unit(named.feature.unit)
-        same = used.get(_about(names, named.name), {})
+        same = used.get(names.about(named), {})
         for other, first in same.items():
             together = any(unit in dimension and other in dimension for dimension in DIMENSIONS)
             if together and unit != other and list(same).index(unit) > list(same).index(other):
@@ -306,10 +219,11 @@ def near_names(project: LintProject) -> Iterator[Hit]:
     names = project.names
     first: dict[tuple[object, ...], list[Named]] = {}
     for named in names.all:
-        group = first.setdefault(_meaning(names, named), [])
+        group = first.setdefault(names.meaning(named), [])
         twin = next((other for other in group if _is_twin(named, other)), None)
         if twin is not None:
-            wanted = names.words.suggest(twin.name, window=_usual_window(names, twin.name.window))
+            fuller = max(twin, named, key=lambda one: len("".join(one.name.what)))
+            wanted = names.standard(fuller, usual_length=True)
             yield named.hit(f"its name means the same as '{twin.id}'",
                             f"Keep one of them, as '{wanted}'; or name them by what they differ in.",
                             others=[twin.id])  # fmt: skip
@@ -326,28 +240,3 @@ def _is_twin(named: Named, other: Named) -> bool:
     # 28d and 30d in one style are told apart on purpose; that they are near is another check's.
     clear = mine is not None and theirs is not None and mine.text == mine.short and theirs.text == theirs.short
     return not (clear and mine != theirs)
-
-
-def _meaning(names: Names, named: Named) -> tuple[object, ...]:
-    name = named.name
-    window = name.window
-    length: object = None
-    if window is not None:
-        seconds = window.seconds if window.seconds is not None else (window.number or 0) * 86400
-        length = next((usual for other, usual in names.lengths.items() if _is_near(other, seconds)), seconds)
-    aggregate = names.words.aggregate(name.aggregate) if name.aggregate else ""
-    return frozenset(named.view.entities), _about(names, name), aggregate, length
-
-
-def _is_near(one: int, other: int) -> bool:
-    return max(one, other) <= min(one, other) * _NEARLY
-
-
-def _about(names: Names, name: Name) -> tuple[str, ...]:
-    return tuple(names.words.word(word) for word in name.what if word not in ("of", "the", "in", "over"))
-
-
-def _usual_window(names: Names, window: Window | None) -> str:
-    if window is None or window.seconds is None:
-        return ""
-    return names.window_spelling[names.lengths[window.seconds]]
