@@ -288,7 +288,8 @@ def check(
 ) -> _Block | None:
     """Return the block as its contract reads it, after adding what is wrong to `problems`; None if it can't be read.
 
-    A block whose only mistakes are unknown keys is read as it was meant, so that what else is wrong is found, too.
+    A block is read as it was meant, without unknown keys and without values that nothing else hangs on, so that what
+    else is wrong is found, too.
     """
     try:
         return contract.model_validate(block)
@@ -301,8 +302,16 @@ def check(
         return None
 
 
+# A mistake in one of these says nothing about the rest of its block.
+_APART = {"ignore", "freshness", "update_frequency", "monitors", "tags", "unit", "deprecated", "on_stale",
+          "block_export"}  # fmt: skip
+
+
 def as_meant(contract: type[Block], block: Any) -> Any:
-    """Return the block with every unknown key under the name that was meant, or left out if none is close."""
+    """Return the block with every unknown key under the name that was meant, or left out if none is close.
+
+    What is wrong and says nothing about the rest is left out, too.
+    """
     if not isinstance(block, dict):
         return block
     known = [name for name, field in contract.model_fields.items() if not field.exclude]
@@ -311,7 +320,13 @@ def as_meant(contract: type[Block], block: Any) -> Any:
         key: "entity" if key == "entities" else "" if key in _NATIVE else closest(str(key), known) for key in block
     }
     meant = {names[key]: value for key, value in block.items() if key not in known and names[key]}
-    return meant | {key: value for key, value in block.items() if key in known}
+    meant |= {key: value for key, value in block.items() if key in known}
+    try:
+        contract.model_validate(meant)
+    except ValidationError as error:
+        wrong = {mistake["loc"][0] for mistake in error.errors(include_url=False) if mistake["loc"]} & _APART
+        return {key: value for key, value in meant.items() if key not in wrong}
+    return meant
 
 
 def place(file: str, resource: str, path: str) -> str:

@@ -262,6 +262,7 @@ class ViewReader:
 
     def _features(self, block: ViewBlock, taken: set[str]) -> tuple[Feature, ...]:
         features = []
+        taken = taken | {column.name for column in self.columns.values() if column.block.join_key}
         for column in self.columns.values():
             if column.name not in taken and column.block.feature:
                 features.append(self._feature(column, online=block.online))
