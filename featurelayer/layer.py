@@ -40,6 +40,7 @@ from featurelayer.warehouse.base import Source
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from featurelayer.catalog import Built
     from featurelayer.dbt_model import DbtModel
     from featurelayer.lint import LintReport
     from featurelayer.observed import MonitorResult, Profile
@@ -75,6 +76,48 @@ class FeatureLayer(OnlineLayer):
         from featurelayer.lint import lint
 
         return lint(self.project, names, checks)
+
+    # --- catalog -------------------------------------------------------------------------------------------------
+
+    def build_catalog(
+        self,
+        output: str | Path | None = None,
+        *,
+        base_url: str = "",
+        title: str = "",
+        logo: str | Path | None = None,
+        dbt_docs: str = "",
+        warehouse: bool = True,
+    ) -> Built:
+        """Write a static site of all features; return its folder and size.
+
+        Args:
+            output: the folder, all of which is replaced; `catalog` in dbt's target folder by default.
+            base_url: where the site will be, for links that name it in full.
+            title: what the site is called.
+            logo: a picture's file, for the site's corner.
+            dbt_docs: where the site of `dbt docs generate` is, for links to it.
+            warehouse: ask the warehouse for profiles, results of monitors, exports and newest rows. What can't be had
+                is left out with a warning.
+
+        Raises:
+            ConfigError: the folder holds something else, or it or the logo can't be used.
+            ArtifactError: dbt's files can't be read.
+        """
+        from featurelayer.catalog import Look, copy_of
+        from featurelayer.cataloguing import CatalogRequest, build_catalog
+
+        look = Look(title=title, base_url=base_url, dbt_docs=dbt_docs, logo=copy_of(Path(logo)) if logo else None)
+        request = CatalogRequest(
+            project=self.project,
+            registry=self.registry,
+            look=look,
+            folder=Path(output) if output else self.project.target_path / "catalog",
+            opener=self._connect if warehouse else None,
+            tables=self._export_tables,
+            say=self._tell,
+        )
+        return build_catalog(request)
 
     # --- training sets -------------------------------------------------------------------------------------------
 

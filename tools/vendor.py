@@ -1,9 +1,9 @@
-"""Renews the JavaScript libraries of the catalog from the npm registry, as `featurelayer/catalog/static/vendor` pins them.
+"""Renews the JavaScript libraries of the catalog from the npm registry.
 
-`vendor.json` there says which version of which package, npm's integrity hash of it, and which of its files are kept
-under which name with which SHA-256. This downloads every package with `npm pack`, refuses one whose hash differs, and
-writes the files anew. To upgrade: change a version there, run `make vendor ARGS=--pin`, look at the change, run the
-browser tests.
+`vendor.json` in featurelayer/catalog/static/vendor says which version of which package, npm's integrity hash of it, and
+which of its files are kept under which name with which SHA-256. This downloads every package with `npm pack`, refuses
+one whose hash differs, and writes the files anew. To upgrade: change a version there, run `make vendor ARGS=--pin`,
+look at the change, run the browser tests.
 """
 
 from __future__ import annotations

@@ -119,6 +119,18 @@ class Ledger:
         query = query.where(both(*self._mine(view))).order_by(col("version"), col("run"))
         return [_row(dict(zip(names, values, strict=True))) for values in self._warehouse.rows(self._writer.sql(query))]
 
+    def every(self) -> list[LedgerRow]:
+        """Return the exports of all views to all stores, oldest first.
+
+        Raises:
+            RelationNotBuilt: nothing has been exported from this warehouse.
+        """
+        self._warehouse.describe(self._tables.ledger)
+        names = list(LEDGER)
+        query = exp.select(*(col(name) for name in names)).from_(self._table(self._tables.ledger))
+        query = query.order_by(col("started_at"), col("view"), col("run"))
+        return [_row(dict(zip(names, values, strict=True))) for values in self._warehouse.rows(self._writer.sql(query))]
+
     def start(self, rows: Iterable[LedgerRow]) -> None:
         """Add exports that are about to begin."""
         names = [exp.to_identifier(name, quoted=True) for name in LEDGER]

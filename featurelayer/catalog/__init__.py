@@ -1,0 +1,32 @@
+"""The catalog: a static site of a project's features, for people who write no code, and for those who do.
+
+`site_files(input, look)` yields every file; `write_site(folder, files)` puts them into place. Templates are in
+templates/, our style and scripts in static/, and the libraries that tools/vendor.py renews in static/vendor/.
+"""
+
+from featurelayer.catalog.pages import site_files
+from featurelayer.catalog.values import (
+    CatalogInput,
+    Change,
+    ColumnLineage,
+    ExportRun,
+    Look,
+    Lookalike,
+    Origin,
+)
+from featurelayer.catalog.writing import Built, check_folder, copy_of, write_site
+
+__all__ = [
+    "Built",
+    "CatalogInput",
+    "Change",
+    "ColumnLineage",
+    "ExportRun",
+    "Look",
+    "Lookalike",
+    "Origin",
+    "check_folder",
+    "copy_of",
+    "site_files",
+    "write_site",
+]

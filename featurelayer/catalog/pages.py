@@ -1,0 +1,207 @@
+"""Every page of the site: what it is called, which template it has, and what is put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from markupsafe import Markup
+
+from featurelayer.catalog.addresses import entity_path, owner_path, service_path, slug, tag_path, view_path
+from featurelayer.catalog.markdown import first_sentence, plain
+from featurelayer.catalog.render import Renderer, number, percent, static_files
+from featurelayer.catalog.searching import script, search_data
+from featurelayer.catalog.site import Site
+from featurelayer.catalog.snippets import Snippet, feature_snippets, point_in_time_sql, service_snippets
+from featurelayer.catalog.summary import home_values, list_pages, monitor_values
+from featurelayer.catalog.values import CatalogInput, Look
+from featurelayer.catalog.words import GLOSSARY, expected_range, feature_words, view_words
+from featurelayer.model import Feature, FeatureView
+
+_MOST_ROWS = 500
+_MOST_RUNS = 500
+_PLOTS = ("static/uplot.js", "static/plots.js")
+
+File = tuple[str, bytes]
+
+
+def site_files(given: CatalogInput, look: Look) -> Iterator[File]:
+    """Yield every file of the site: its path from the root on, and its bytes."""
+    site = Site(given)
+    renderer = Renderer(site, look)
+    yield from static_files()
+    if look.logo:
+        yield f"static/{look.logo[0]}", look.logo[1]
+    yield from _data(site)
+    yield from _overviews(site, renderer)
+    for view in site.registry.views.values():
+        sql = point_in_time_sql(view, site.registry)
+        sql_path = f"data/sql/{slug(view.id)}.js" if sql else ""
+        if sql:
+            yield sql_path, script("sql", sql).encode()
+        yield _view(site, renderer, view, sql_path)
+        for feature in view.features:
+            yield _feature(site, renderer, view, feature, sql_path)
+    yield from _others(site, renderer)
+
+
+def _data(site: Site) -> Iterator[File]:
+    services = {name: [service.name for service, _ in found] for name, found in site.services_of.items()}
+    yield "data/search.js", script("search", search_data(site.registry, site.paths, services)).encode()
+    yield "data/lineage.js", script("lineage", site.graph.to_json()).encode()
+
+
+def _overviews(site: Site, renderer: Renderer) -> Iterator[File]:
+    yield renderer.page("index.html", "home.html", home_values(site), title="Home")
+    count = sum(len(view.features) for view in site.registry.views.values())
+    browsing = ("static/minisearch.js", "data/search.js", "static/browse.js")
+    yield renderer.page("features.html", "features.html", {"count": count}, title="Features", scripts=browsing)
+    for path, title, summary, values in list_pages(site):
+        yield renderer.page(path, "list.html", values, title=title, summary=summary)
+    drawing = ("static/cytoscape.js", "static/dagre.js", "data/lineage.js", "static/lineage.js")
+    size = {"nodes": len(site.graph.nodes), "edges": len(site.graph.edges)}
+    yield renderer.page(
+        "lineage.html", "lineage.html", size, title="Lineage", scripts=drawing, sheets=("lineage.css",)
+    )  # fmt: skip
+    yield renderer.page("monitors.html", "monitors.html", monitor_values(site), title="Health")
+    runs = sorted(site.given.exports, key=lambda run: (run.started_at, run.view), reverse=True)
+    shown = {"runs": runs[:_MOST_RUNS], "more": max(0, len(runs) - _MOST_RUNS)}
+    yield renderer.page("exports.html", "exports.html", shown, title="Exports")
+    changed = [
+        (change, site.href(f"{change.view}.{change.feature}" if change.feature else change.view))
+        for change in site.given.changes or ()
+    ]
+    yield renderer.page("changes.html", "changes.html", {"rows": changed}, title="Changes")
+    docs = [(doc, f"doc-{slug(doc.name)}") for doc in site.given.docs]
+    yield renderer.page("glossary.html", "glossary.html", {"docs": docs, "words": GLOSSARY}, title="Glossary")
+    leading = ("data/lineage.js", "static/go.js")
+    yield renderer.page("go.html", "go.html", {}, title="Looking for it", scripts=leading)
+
+
+def _view(site: Site, renderer: Renderer, view: FeatureView, sql_path: str) -> File:
+    model = site.given.models.get(view.unique_id)
+    written = [
+        Snippet(title="As written", text=model.raw_sql.strip()) if model and model.raw_sql else None,
+        Snippet(title="As compiled", text=model.compiled_sql.strip()) if model and model.compiled_sql else None,
+    ]
+    graph = site.graph
+    values: dict[str, Any] = {
+        "view": view,
+        "newest": site.given.newest.get(view.id),
+        "words": view_words(view),
+        "rows": [(view, feature) for feature in view.features],
+        "services": site.services_of_view.get(view.id, ()),
+        "parents": [graph.nodes[each] for each in graph.parents.get(view.unique_id, ())],
+        "sources": graph.sources(view.unique_id)[:20],
+        "sql": [snippet for snippet in written if snippet],
+        "sql_script": sql_path,
+        "tests": site.tests_of.get(view.unique_id, ()),
+        "findings_here": site.findings_of.get(view.id, ()),
+        "monitors": site.monitors_of.get(view.id, ()),
+        "exports": site.exports_of.get(view.id, ())[:20],
+        "changes_here": site.changes_of.get(view.id, ()),
+    }
+    summary = first_sentence(view.description)
+    return renderer.page(view_path(view.id), "view.html", values, title=view.id, summary=summary)
+
+
+def _feature(site: Site, renderer: Renderer, view: FeatureView, feature: Feature, sql_path: str) -> File:
+    name = f"{view.id}.{feature.name}"
+    services = site.services_of.get(name, ())
+    first, column = services[0] if services else (None, "")
+    lineage = site.given.lineage.get(name)
+    sources = site.graph.sources(view.unique_id)
+    deprecated = feature.deprecated or view.deprecated
+    replacement = deprecated.replaced_by if deprecated else ""
+    chart = site.chart(name)
+    values: dict[str, Any] = {
+        "view": view,
+        "feature": feature,
+        "view_crumbs": [("Feature views", "views.html"), (view.id, view_path(view.id))],
+        "deprecated": deprecated,
+        "replacement": replacement,
+        "replacement_path": _replacement(site, view, replacement),
+        "newest": site.given.newest.get(view.id),
+        "expected": expected_range(feature),
+        "words": feature_words(view, feature),
+        "chart": chart,
+        "chart_json": Markup(chart.data) if chart else "",  # noqa: S704 (JSON in which no tag can begin)
+        "stats": _stats(site, name),
+        "numbers": chart.numbers if chart else (),
+        "lineage": lineage,
+        "sources": sources[:8],
+        "more_sources": max(0, len(sources) - 8),
+        "services": services,
+        "snippets": feature_snippets(name, column, view, first),
+        "sql_script": sql_path,
+        "findings_here": site.findings_of.get(name, ()),
+        "tests": [test for test in site.tests_of.get(view.unique_id, ()) if test.column == feature.name],
+        "monitors": site.monitors_of.get(name, ()),
+        "changes_here": site.changes_of.get(name, ()),
+        "lookalikes": [(other, site.paths.named(other.name)) for other in site.lookalikes.get(name, ())],
+    }
+    return renderer.page(
+        site.paths.path(view, feature),
+        "feature.html",
+        values,
+        title=name,
+        summary=first_sentence(feature.description),
+        scripts=_PLOTS if chart and chart.plots else (),
+        sheets=("uplot.css",) if chart and chart.plots else (),
+    )
+
+
+def _others(site: Site, renderer: Renderer) -> Iterator[File]:
+    registry = site.registry
+    for entity in registry.entities.values():
+        views = [view for view in registry.views.values() if entity.name in view.entities]
+        rows = [(view, feature) for view in views for feature in view.features]
+        values = {"entity": entity, "views_here": views, "rows": rows[:_MOST_ROWS], "count": len(rows)}
+        summary = first_sentence(entity.description)
+        yield renderer.page(entity_path(entity.name), "entity.html", values, title=entity.name, summary=summary)
+    for service in registry.services.values():
+        joins = [(join, registry.views[join.view]) for join in service.views]
+        online = bool(joins) and all(view.online for _, view in joins)
+        columns = [
+            (join.column(name), view, feature)
+            for join, view in joins
+            for name in join.features
+            if (feature := view.feature(name)) is not None
+        ]
+        values = {
+            "service": service,
+            "joins": joins,
+            "rows": columns,
+            "online": online,
+            "snippets": service_snippets(service, online=online),
+            "findings_here": site.findings_of.get(service.name, ()),
+        }
+        summary = plain(first_sentence(service.description))
+        yield renderer.page(service_path(service.name), "service.html", values, title=service.name, summary=summary)
+    for name, owned in site.owners.items():
+        yield renderer.page(owner_path(name), "owner.html", {"owned": owned}, title=name)
+    for tag, tagged in site.tags.items():
+        values = {"tag": tag, "tagged": tagged, "rows": tagged.features[:_MOST_ROWS]}
+        yield renderer.page(tag_path(tag), "tag.html", values, title=f"Tag {tag}")
+
+
+def _replacement(site: Site, view: FeatureView, name: str) -> str:
+    """The page of what replaces a feature: a feature of the same view by its bare name, or anything in full."""
+    return site.paths.named(f"{view.id}.{name}") or site.href(name) or ""
+
+
+def _stats(site: Site, name: str) -> list[tuple[str, str]]:
+    """The newest profile's numbers that people ask for first."""
+    chart = site.chart(name)
+    if chart is None:
+        return []
+    newest = chart.newest
+    found = [
+        ("rows", f"{newest.rows:,}"),
+        ("nulls", percent(newest.null_rate)),
+        ("distinct", "" if newest.distinct is None else f"{newest.distinct:,}"),
+        ("mean", number(newest.mean)),
+        ("least", number(newest.minimum)),
+        ("greatest", number(newest.maximum)),
+    ]
+    return [(label, value) for label, value in found if value]

@@ -1,0 +1,74 @@
+"""What the plots of a feature show: its profiles as a few short lists of numbers for the browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from featurelayer.observed import Profile, Scope
+
+_MOST_PERIODS = 60
+_MOST_TOP = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A feature's plots by name (`bins`, `top`, `nulls`, `mean`) and their data; `numbers` are for the table."""
+
+    plots: tuple[str, ...]
+    data: str
+    newest: Profile
+    numbers: tuple[Profile, ...]
+
+
+def chart_of(profiles: Sequence[Profile]) -> Chart | None:
+    """Return the plots of one feature's profiles, oldest first, or None if there are none with rows."""
+    counted = [profile for profile in profiles if profile.rows]
+    if not counted:
+        return None
+    periods = _by_time(counted)
+    newest = periods[-1] if periods else counted[-1]
+    baseline = next((each for each in reversed(counted) if each.scope is Scope.BASELINE), None)
+    data: dict[str, Any] = {}
+    if newest.edges and newest.counts:
+        data["bins"] = {"edges": _edges(newest), "now": _shares(newest.counts)}
+        if baseline is not None and baseline.edges == newest.edges:
+            data["bins"]["before"] = _shares(baseline.counts)
+    elif newest.top:
+        data["top"] = [[text[:60], _rounded(count / newest.rows)] for text, count in newest.top[:_MOST_TOP]]
+    if len(periods) > 1:
+        data["times"] = [int(each.end.timestamp()) for each in periods if each.end]
+        data["nulls"] = [_rounded(each.null_rate) for each in periods]
+        if any(each.mean is not None for each in periods):
+            data["mean"] = [_rounded(each.mean) for each in periods]
+    plots = tuple(name for name in ("bins", "top", "nulls", "mean") if name in data)
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return Chart(plots=plots, data=text, newest=newest, numbers=tuple(periods[-12:] or [newest]))
+
+
+def _by_time(profiles: Sequence[Profile]) -> list[Profile]:
+    """The newest profile of each period, oldest period first; those of snapshots if there are no periods."""
+    for scope in (Scope.PERIOD, Scope.SNAPSHOT):
+        by_end = {each.end: each for each in profiles if each.scope is scope and each.end is not None}
+        if by_end:
+            return [by_end[end] for end in sorted(by_end)][-_MOST_PERIODS:]
+    return []
+
+
+def _edges(profile: Profile) -> list[float | None]:
+    """The edges of all bins: the first and the last go as far as there are values."""
+    low, high = profile.edges[0], profile.edges[-1]
+    first = min(low, low if profile.minimum is None else profile.minimum)
+    last = max(high, high if profile.maximum is None else profile.maximum)
+    return [_rounded(edge) for edge in (first, *profile.edges, last)]
+
+
+def _shares(counts: Sequence[int]) -> list[float | None]:
+    whole = sum(counts) or 1
+    return [_rounded(count / whole) for count in counts]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

@@ -1,0 +1,131 @@
+"""Turns facts into the files of the site: templates with escaping always on, and scripts that hold data."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from importlib.resources import files
+from pathlib import PurePosixPath
+from typing import Any
+
+import jinja2
+
+from featurelayer.catalog import addresses
+from featurelayer.catalog.markdown import first_sentence, rendered
+from featurelayer.catalog.site import Site
+from featurelayer.catalog.values import Look
+from featurelayer.durations import format_duration
+
+MENU = (
+    ("Features", "features.html"),
+    ("Views", "views.html"),
+    ("Entities", "entities.html"),
+    ("Services", "services.html"),
+    ("Lineage", "lineage.html"),
+    ("Health", "monitors.html"),
+    ("Exports", "exports.html"),
+    ("Changes", "changes.html"),
+    ("Glossary", "glossary.html"),
+)
+_KINDS = ("entity", "view", "service", "owner", "tag")
+_HERE = files("featurelayer.catalog")
+_INDENTED = re.compile(r"^[ \t]+", re.MULTILINE)
+
+
+class Renderer:
+    """Fills the templates for one site."""
+
+    def __init__(self, site: Site, look: Look) -> None:
+        registry = site.registry
+        self._environment = jinja2.Environment(
+            loader=jinja2.FunctionLoader(_source),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+            auto_reload=False,
+        )
+        self._environment.globals |= {
+            "site": {
+                "title": look.title or f"{registry.project} features",
+                "project": registry.project,
+                "generated": registry.generated_at,
+                "generated_text": _moment(registry.generated_at),
+                "menu": MENU,
+                "logo": f"static/{look.logo[0]}" if look.logo else "",
+                "base_url": look.base_url.rstrip("/"),
+                "dbt_docs": look.dbt_docs.rstrip("/"),
+                "absent": site.absent,
+                "checked": site.given.findings is not None,
+                "compared": site.given.changes is not None,
+            },
+            "paths": site.paths,
+            "known_views": registry.views,
+            "none_described": "not described",
+            "md": rendered,
+            "first_sentence": first_sentence,
+            "duration": format_duration,
+            "count": lambda value: "" if value is None else f"{value:,}",
+            "percent": percent,
+            "number": number,
+            **{f"{kind}_path": getattr(addresses, f"{kind}_path") for kind in _KINDS},
+        }
+        macros = self._environment.get_template("macros.html").module
+        self._environment.globals |= {
+            name: macro for name, macro in vars(macros).items() if isinstance(macro, jinja2.runtime.Macro)
+        }
+
+    def page(
+        self,
+        path: str,
+        template: str,
+        values: Mapping[str, Any],
+        *,
+        title: str,
+        summary: str = "",
+        scripts: tuple[str, ...] = (),
+        sheets: tuple[str, ...] = (),
+    ) -> tuple[str, bytes]:
+        """Return a page's path and its bytes."""
+        text = self._environment.get_template(template).render(
+            values, path=path, title=title, summary=summary, scripts=scripts, sheets=sheets,
+            root="../" * path.count("/"),
+        )  # fmt: skip
+        return path, text.encode()
+
+
+def static_files() -> Iterator[tuple[str, bytes]]:
+    """Yield our own style sheets and scripts and the libraries with their licences."""
+    for folder in (_HERE / "static", _HERE / "static" / "vendor"):
+        for file in folder.iterdir():
+            if file.is_file() and PurePosixPath(file.name).suffix in (".css", ".js", ".svg", ".LICENSE"):
+                yield f"static/{file.name}", file.read_bytes()
+
+
+def percent(share: float | None) -> str:
+    """Return a share for people; "" if there is none."""
+    if share is None:
+        return ""
+    return f"{share:.1%}" if share == 0 or share >= 0.001 else "< 0.1%"
+
+
+def number(value: float | None) -> str:
+    """Return a number with four digits that count; "" if there is none."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+@functools.cache
+def _source(name: str) -> str:
+    """A template without its indentation, which would be a fifth of every page."""
+    return _INDENTED.sub("", (_HERE / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _moment(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return text

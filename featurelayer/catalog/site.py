@@ -1,0 +1,168 @@
+"""The facts of a project in the order that pages ask for them, each found once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import TypeVar
+
+from featurelayer.catalog.addresses import FeaturePaths, service_path, view_path
+from featurelayer.catalog.graph import Graph, graph_of
+from featurelayer.catalog.people import Owned, Tagged, owners_of, tags_of
+from featurelayer.catalog.plots import Chart, chart_of
+from featurelayer.catalog.values import CatalogInput, Change, ExportRun, Lookalike
+from featurelayer.dbt.documented import TestOutcome
+from featurelayer.model import Feature, FeatureService, FeatureView, Finding, Severity
+from featurelayer.observed import MonitorResult, Profile, Status
+
+_T = TypeVar("_T")
+_WORD = re.compile(r"[a-z]+|\d+")
+_MOST_ALIKE = 8
+_ABSENT = {
+    "values": "Its values have not been profiled yet: featurelayer monitor does that.",
+    "monitors": "No monitor has looked at it yet: featurelayer monitor does that.",
+    "exports": "No export has been recorded yet.",
+    "changes": "This catalog was not compared with an earlier state: build it with --state to see changes.",
+    "lineage": "The lineage of its column is not known: that takes compiled SQL, from dbt compile or dbt build.",
+    "findings": "The checks have not run.",
+}
+_WEIGHT = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+_JUDGED = {Status.ERROR: 0, Status.WARN: 1, Status.SKIPPED: 2, Status.PASS: 3}
+
+
+class Site:
+    """A project as its catalog shows it."""
+
+    def __init__(self, given: CatalogInput) -> None:
+        self.given, self.registry = given, given.registry
+        self.paths = FeaturePaths.of(self.registry.views.values())
+        self.absent = {**_ABSENT, **given.absent}
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What is built from what."""
+        return graph_of(self.given)
+
+    @cached_property
+    def owners(self) -> Mapping[str, Owned]:
+        """Everybody who owns something."""
+        return owners_of(self.registry)
+
+    @cached_property
+    def tags(self) -> Mapping[str, Tagged]:
+        """All tags and what carries them."""
+        return tags_of(self.registry)
+
+    @cached_property
+    def services_of(self) -> Mapping[str, list[tuple[FeatureService, str]]]:
+        """By `view.feature`, the services that have it and its first column there."""
+        found: dict[str, dict[str, tuple[FeatureService, str]]] = {}
+        for service in self.registry.services.values():
+            for join in service.views:
+                for feature in join.features:
+                    name = f"{join.view}.{feature}"
+                    found.setdefault(name, {}).setdefault(service.name, (service, join.column(feature)))
+        return {name: list(services.values()) for name, services in found.items()}
+
+    @cached_property
+    def services_of_view(self) -> Mapping[str, list[FeatureService]]:
+        """By view, the services that join it."""
+        pairs = [(join.view, service) for service in self.registry.services.values() for join in service.views]
+        found: dict[str, dict[str, FeatureService]] = {}
+        for view, service in pairs:
+            found.setdefault(view, {})[service.name] = service
+        return {view: list(services.values()) for view, services in found.items()}
+
+    @cached_property
+    def tests_of(self) -> Mapping[str, list[TestOutcome]]:
+        """By unique id of a model, its data tests."""
+        return grouped(self.given.tests, lambda test: test.model)
+
+    @cached_property
+    def findings_of(self) -> Mapping[str, list[Finding]]:
+        """By name of what they are about, the findings of the checks, the heaviest first."""
+        ordered = sorted(self.given.findings or (), key=lambda finding: (_WEIGHT[finding.severity], finding.code))
+        return grouped(ordered, lambda finding: finding.name)
+
+    @cached_property
+    def latest_monitors(self) -> list[MonitorResult]:
+        """The newest result of every monitor, the worst first."""
+        newest = {(each.view, each.feature, each.monitor, each.metric): each for each in self.given.monitors}
+        return sorted(newest.values(), key=lambda each: (_JUDGED[each.status], each.name, each.monitor))
+
+    @cached_property
+    def monitors_of(self) -> Mapping[str, list[MonitorResult]]:
+        """By `view` or `view.feature`, what monitors last said."""
+        return grouped(self.latest_monitors, lambda each: each.name)
+
+    @cached_property
+    def exports_of(self) -> Mapping[str, list[ExportRun]]:
+        """By view, its exports, the newest first."""
+        ordered = sorted(self.given.exports, key=lambda run: (run.started_at, run.run), reverse=True)
+        return grouped(ordered, lambda run: run.view)
+
+    @cached_property
+    def changes_of(self) -> Mapping[str, list[Change]]:
+        """By `view` or `view.feature`, what changed."""
+        return grouped(
+            self.given.changes or (), lambda each: f"{each.view}.{each.feature}" if each.feature else each.view
+        )
+
+    @cached_property
+    def lookalikes(self) -> Mapping[str, list[Lookalike]]:
+        """By `view.feature`, others that are computed alike or have nearly its name."""
+        found: dict[str, dict[str, str]] = {}
+        names = [(view.id, feature.name) for view in self.registry.views.values() for feature in view.features]
+        prints = {name: lineage.fingerprint for name, lineage in self.given.lineage.items() if lineage.fingerprint}
+        computed = grouped(prints, lambda name: prints[name])
+        alike = grouped(names, lambda name: " ".join(sorted(_WORD.findall(name[1].casefold()))) or name[1])
+        for same in computed.values():
+            _pair(found, same, lambda _one, _other: "computed in the same way from the same columns")
+        for group in alike.values():
+            full = [f"{view}.{feature}" for view, feature in group]
+            _pair(found, full, lambda one, other: "the same name" if _last(one) == _last(other) else "nearly its name")
+        return {
+            name: [Lookalike(name=other, reason=reason) for other, reason in others.items()][:_MOST_ALIKE]
+            for name, others in found.items()
+        }
+
+    @cached_property
+    def _profiles(self) -> Mapping[str, list[Profile]]:
+        return grouped(self.given.profiles, lambda profile: f"{profile.view}.{profile.feature}")
+
+    def chart(self, name: str) -> Chart | None:
+        """Return the plots of `view.feature`, if it was profiled."""
+        return chart_of(self._profiles.get(name, ()))
+
+    def href(self, name: str) -> str | None:
+        """Return the address of a view, feature or service by its name, or None if it has no page."""
+        if name in self.registry.views:
+            return view_path(name)
+        if name in self.registry.services:
+            return service_path(name)
+        return self.paths.named(name)
+
+    def features(self) -> Iterable[tuple[FeatureView, Feature]]:
+        """Return all features with their views."""
+        return ((view, feature) for view in self.registry.views.values() for feature in view.features)
+
+
+def grouped(values: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_T]]:
+    """Return the values by their key, in their order."""
+    found: dict[str, list[_T]] = {}
+    for value in values:
+        found.setdefault(key(value), []).append(value)
+    return found
+
+
+def _pair(found: dict[str, dict[str, str]], names: list[str], reason: Callable[[str, str], str]) -> None:
+    """Tell every name of the others, each once; of a crowd only the first are told, since all can't be shown."""
+    for one in names if len(names) > 1 else ():
+        for other in names[: _MOST_ALIKE + 1]:
+            if other != one:
+                found.setdefault(one, {}).setdefault(other, reason(one, other))
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -1,0 +1,149 @@
+// The graph of the lineage: everything, or what is before and after one node.
+(() => {
+  "use strict";
+  const MANY = 60;
+
+  addEventListener("DOMContentLoaded", () => {
+    const { make, root } = featurelayer;
+    const { nodes, edges } = featurelayer.lineage;
+    const [before, after] = [nodes.map(() => []), nodes.map(() => [])];
+    for (const [source, target] of edges) {
+      after[source].push(target);
+      before[target].push(source);
+    }
+    const input = document.getElementById("node");
+    const depth = document.getElementById("depth");
+    const heading = document.getElementById("chosen");
+    const texts = document.getElementById("neighbours");
+    const everything = heading.textContent;
+    document.getElementById("nodes").append(...nodes.map(([name, kind]) => make("option", { value: name, label: kind })));
+
+    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const style = () => [
+      { selector: "node", style: {
+        shape: "round-rectangle", width: "data(width)", height: 30, label: "data(name)", "text-valign": "center",
+        "font-family": "system-ui, sans-serif", "font-size": 13, color: colour("--text"), "text-wrap": "none",
+        "background-color": colour("--surface"), "border-width": 1.5, "border-color": colour("--muted"), "min-zoomed-font-size": 5,
+      } },
+      ...["source", "model", "view", "service"].map((kind) => ({ selector: `node[kind="${kind}"]`, style: {
+        "border-color": colour(`--${kind}`), "background-color": colour(`--${kind}-soft`),
+      } })),
+      { selector: "edge", style: {
+        width: 1.5, "line-color": colour("--edge"), "target-arrow-color": colour("--edge"), "target-arrow-shape": "triangle",
+        "arrow-scale": 0.8, "curve-style": "bezier",
+      } },
+      { selector: ".focus", style: { "border-width": 3, "font-weight": "bold" } },
+      { selector: ".faded", style: { opacity: 0.15 } },
+    ];
+    const graph = cytoscape({
+      container: document.getElementById("graph"), style: style(), minZoom: 0.05, maxZoom: 2,
+      autoungrabify: true, boxSelectionEnabled: false,
+    });
+
+    const reach = (start, next, steps) => {
+      const seen = new Map([[start, 0]]);
+      for (const [node, distance] of seen) {
+        if (distance < steps) for (const other of next[node]) if (!seen.has(other)) seen.set(other, distance + 1);
+      }
+      return seen;
+    };
+    const kindOf = (kind) => (kind === "seed" ? "source" : kind === "snapshot" ? "model" : kind);
+    const place = (shown) => {
+      const layout = new dagre.graphlib.Graph().setGraph({ rankdir: "LR", nodesep: 14, ranksep: 70 }).setDefaultEdgeLabel(() => ({}));
+      const kept = new Set(shown);
+      const width = (name) => Math.max(60, Math.min(name.length, 34) * 7.6 + 20);
+      for (const node of shown) layout.setNode(String(node), { width: width(nodes[node][0]), height: 30 });
+      const links = edges.filter(([source, target]) => kept.has(source) && kept.has(target));
+      for (const [source, target] of links) layout.setEdge(String(source), String(target));
+      dagre.layout(layout);
+      graph.batch(() => {
+        graph.elements().remove();
+        graph.add(shown.map((node) => {
+          const [name, kind] = nodes[node];
+          const { x, y } = layout.node(String(node));
+          const short = name.length > 34 ? `${name.slice(0, 33)}…` : name;
+          return { data: { id: String(node), name: short, kind: kindOf(kind), width: width(name) }, position: { x, y } };
+        }));
+        graph.add(links.map(([source, target]) => ({ data: { id: `${source}-${target}`, source: String(source), target: String(target) } })));
+      });
+    };
+    const fit = () => {
+      graph.resize();
+      graph.fit(undefined, 24);
+      if (graph.zoom() > 1.1) {
+        graph.zoom(1.1);
+        graph.center();
+      }
+    };
+
+    const links = (title, list) => {
+      const items = list.map((node) => {
+        const [name, kind, href, id] = nodes[node];
+        const item = make("li", {}, make("a", { className: "name", href: `#${encodeURIComponent(id)}`, textContent: name }), ` ${kind}`);
+        if (href) item.append(" · ", make("a", { href: root + href, textContent: "page", ariaLabel: `Page of ${name}` }));
+        return item;
+      });
+      return [make("h3", { textContent: title }), items.length ? make("ul", { className: "plain" }, ...items) : make("p", { className: "none", textContent: "nothing" })];
+    };
+    const tell = (focus) => {
+      if (focus === null) {
+        heading.textContent = everything;
+        texts.replaceChildren(make("p", { className: "none", textContent: "Choose something in the graph, or by its name." }));
+        return;
+      }
+      const [name, kind, href] = nodes[focus];
+      heading.textContent = name;
+      const about = make("p", { textContent: kind === "view" ? "feature view" : kind });
+      if (href) about.append(" · ", make("a", { href: root + href, textContent: "its page" }));
+      texts.replaceChildren(about,
+        make("div", { className: "columns" }, make("div", {}, ...links("Reads", before[focus])), make("div", {}, ...links("Is read by", after[focus]))));
+    };
+
+    const show = (focus) => {
+      if (focus === null) {
+        place(nodes.map((_node, position) => position));
+      } else {
+        const steps = Number(depth.value);
+        place([...new Set([...reach(focus, before, steps).keys(), ...reach(focus, after, steps).keys()])]);
+        graph.getElementById(String(focus)).addClass("focus");
+      }
+      input.value = focus === null ? "" : nodes[focus][0];
+      tell(focus);
+      fit();
+    };
+    const asked = () => {
+      const id = decodeURIComponent(location.hash.slice(1));
+      const found = nodes.findIndex((node) => node[3] === id);
+      return found < 0 ? null : found;
+    };
+    const go = (position) => { location.hash = position === null ? "" : encodeURIComponent(nodes[position][3]); };
+
+    graph.on("tap", "node", ({ target }) => go(Number(target.id())));
+    graph.on("mouseover", "node", ({ target }) => {
+      const near = target.predecessors().union(target.successors()).union(target);
+      graph.elements().difference(near).addClass("faded");
+    });
+    graph.on("mouseout", "node", () => graph.elements().removeClass("faded"));
+    input.addEventListener("change", () => {
+      const found = nodes.findIndex(([name]) => name === input.value.trim());
+      if (found >= 0 || !input.value.trim()) go(found < 0 ? null : found);
+    });
+    depth.addEventListener("change", () => show(asked()));
+    document.getElementById("all").addEventListener("click", () => go(null));
+    document.getElementById("fit").addEventListener("click", fit);
+    addEventListener("hashchange", () => show(asked()));
+    const restyle = () => graph.style(style());
+    addEventListener("theme", restyle);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
+
+    // A large graph begins with the view that most is attached to: everything at once would be too small to read.
+    let first = asked();
+    if (first === null && nodes.length > MANY) {
+      const views = nodes.map((node, position) => [node[1] === "view" ? after[position].length + before[position].length : -1, position]);
+      const [most, position] = views.reduce((one, other) => (other[0] > one[0] ? other : one));
+      if (most >= 0) first = position;
+    }
+    show(first);
+    featurelayer.graph = graph;
+  });
+})();

@@ -1,0 +1,86 @@
+// The plots of a feature, all with one look, drawn again when light turns to dark.
+(() => {
+  "use strict";
+  const HEIGHT = 190;
+
+  addEventListener("DOMContentLoaded", () => {
+    const data = JSON.parse(document.getElementById("chart").textContent);
+    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const short = (value) => (value === null ? "" : Number(value.toPrecision(3)).toLocaleString("en", { notation: Math.abs(value) >= 1e5 ? "compact" : "standard", maximumFractionDigits: 4 }));
+    const percent = (value) => (value === null ? "" : `${Number((value * 100).toPrecision(3))}%`);
+
+    const axis = (values) => ({
+      stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false },
+      font: "12px system-ui", size: 52, values: (_plot, ticks) => ticks.map(values),
+    });
+    const draw = (figure, series, x, options) => {
+      const place = figure.querySelector("div");
+      place.replaceChildren();
+      const width = Math.max(place.clientWidth, 240);
+      new uPlot({
+        width, height: HEIGHT, legend: { show: false }, cursor: { show: false }, padding: [8, 12, 0, 0],
+        ...options,
+      }, [x, ...series], place);
+      place.setAttribute("role", "img");
+      place.setAttribute("aria-label", `${figure.querySelector("figcaption").textContent}. The numbers are in the table below.`);
+    };
+
+    const drawers = {
+      bins(figure) {
+        const { edges, now, before } = data.bins;
+        const x = now.map((_value, place) => place);
+        const names = now.map((_value, place) => `${short(edges[place])} to ${short(edges[place + 1])}`);
+        const bar = uPlot.paths.bars({ size: [0.9, 60] });
+        const series = [{}, { fill: colour("--plot"), stroke: colour("--plot"), paths: bar, points: { show: false } }];
+        if (before) series.push({ stroke: colour("--plot2"), width: 2, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } });
+        draw(figure, before ? [now, before] : [now], x, {
+          scales: { x: { time: false, range: [-0.6, now.length - 0.4] }, y: { range: (_plot, _low, high) => [0, (high || 1) * 1.08] } },
+          series,
+          axes: [{ ...axis((place) => (Number.isInteger(place) && edges[place] !== undefined ? short(edges[place]) : "")), size: 28, grid: { show: false } }, axis(percent)],
+        });
+        figure.title = names.map((name, place) => `${name}: ${percent(now[place])}`).join("\n");
+        if (before && !figure.querySelector(".key")) {
+          const { make } = featurelayer;
+          figure.append(make("p", { className: "key" }, make("span", { className: "now", textContent: "newest period" }), make("span", { className: "before", textContent: "baseline" })));
+        }
+      },
+      top(figure) {
+        const { make } = featurelayer;
+        const most = Math.max(...data.top.map(([, share]) => share), 1e-9);
+        const rows = data.top.map(([text, share]) => make("tr", {}, make("th", { scope: "row", textContent: text }),
+          make("td", {}, make("meter", { value: share / most, ariaHidden: "true" })), make("td", { className: "num", textContent: percent(share) })));
+        figure.querySelector("div").replaceChildren(make("table", { className: "bars" }, make("tbody", {}, ...rows)));
+      },
+      nulls(figure) {
+        line(figure, data.nulls, percent, (_plot, _low, high) => [0, Math.max(high * 1.15, 0.01)]);
+      },
+      mean(figure) {
+        line(figure, data.mean, short, (_plot, low, high) => {
+          const room = (high - low || Math.abs(high) || 1) * 0.15;
+          return [low - room, high + room];
+        });
+      },
+    };
+    const line = (figure, values, format, range) => draw(figure, [values], data.times, {
+      scales: { x: { time: true }, y: { range } },
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+      series: [{}, { stroke: colour("--plot"), width: 2, points: { show: true, size: 6, fill: colour("--plot") } }],
+      axes: [{ stroke: colour("--muted"), grid: { show: false }, ticks: { show: false }, font: "12px system-ui", size: 40 }, axis(format)],
+    });
+
+    const all = () => {
+      for (const figure of document.querySelectorAll("figure.plot")) drawers[figure.dataset.plot](figure);
+    };
+    all();
+    addEventListener("theme", all);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
+    let waiting = null;
+    let width = innerWidth;
+    addEventListener("resize", () => {
+      if (innerWidth === width) return;
+      width = innerWidth;
+      clearTimeout(waiting);
+      waiting = setTimeout(all, 150);
+    });
+  });
+})();

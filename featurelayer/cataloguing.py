@@ -1,0 +1,236 @@
+"""Composes the catalog: what dbt's files say, and what the warehouse has if it can be reached, made into a site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import TypeVar
+
+from sqlglot import exp
+
+from featurelayer.catalog import (
+    Built,
+    CatalogInput,
+    ColumnLineage,
+    ExportRun,
+    Look,
+    Origin,
+    check_folder,
+    site_files,
+    write_site,
+)
+from featurelayer.dbt import Project
+from featurelayer.dbt.artifacts import read_raw
+from featurelayer.dbt.documented import read_docs, read_source_descriptions, read_tests
+from featurelayer.dbt.inventory import Inventory, Model
+from featurelayer.errors import FeatureLayerError, RelationNotBuilt
+from featurelayer.export import Ledger, LedgerRow, Tables
+from featurelayer.lineage import Kind, Lineage
+from featurelayer.lint import lint
+from featurelayer.model import FeatureView, Finding
+from featurelayer.monitoring import kept_profiles, kept_results
+from featurelayer.observed import MonitorResult, Profile
+from featurelayer.registry import Registry
+from featurelayer.sql.ast import col, named
+from featurelayer.sql.dialects import dialect
+from featurelayer.tracing import trace
+from featurelayer.warehouse import Warehouse
+
+Say = Callable[[str], None]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogRequest:
+    """What a catalog is made of and where it goes.
+
+    `opener` connects to the warehouse, None if it is to be left alone; `tables` are those of its export ledger. What
+    can't be had is left out, and `say` is told why.
+    """
+
+    project: Project
+    registry: Registry
+    look: Look
+    folder: Path
+    opener: Callable[[], Warehouse] | None
+    tables: Callable[[], Tables]
+    say: Say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What the warehouse knows; `why` it knows nothing, if it could not be asked."""
+
+    newest: Mapping[str, datetime]
+    exports: tuple[ExportRun, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    monitors: tuple[MonitorResult, ...] = ()
+    why: str = ""
+
+
+def build_catalog(request: CatalogRequest) -> Built:
+    """Write the site.
+
+    Raises:
+        ConfigError: the folder holds something else, or can't be written.
+        ArtifactError: dbt's files can't be read.
+    """
+    check_folder(request.folder)
+    return write_site(request.folder, site_files(collect(request), request.look))
+
+
+def collect(request: CatalogRequest) -> CatalogInput:
+    """Return all that the site shows."""
+    project, registry = request.project, request.registry
+    raw, path, _ = read_raw(project.target_path)
+    inventory = Inventory(raw, path)
+    models = _models(inventory, registry)
+    lineage = _or_none(lambda: _lineage(inventory, registry), "column lineage", request.say) or {}
+    seen = _seen(request)
+    gone = {part: seen.why for part in ("values", "monitors", "exports") if seen.why}
+    return CatalogInput(
+        registry=registry,
+        models=models,
+        docs=read_docs(raw, path),
+        tests=tuple(read_tests(raw, path)),
+        descriptions=read_source_descriptions(raw, path),
+        lineage=lineage,
+        findings=_or_none(lambda: _findings(project), "checks", request.say),
+        profiles=seen.profiles,
+        monitors=seen.monitors,
+        exports=seen.exports,
+        newest=seen.newest,
+        absent=gone,
+    )
+
+
+def _models(inventory: Inventory, registry: Registry) -> dict[str, Model]:
+    """The views' models and all that they are built from, by unique id."""
+    found: dict[str, Model] = {}
+    queue = [view.unique_id for view in registry.views.values()]
+    for unique_id in queue:  # grows while it is walked
+        model = None if unique_id in found else inventory.model(unique_id)
+        if model is not None:
+            found[unique_id] = model
+            queue += model.depends_on
+    return found
+
+
+def _findings(project: Project) -> tuple[Finding, ...]:
+    return lint(project).findings
+
+
+def _lineage(inventory: Inventory, registry: Registry) -> dict[str, ColumnLineage]:
+    """By `view.feature`, where its values come from."""
+    views = registry.views.values()
+    lineage = trace(inventory, adapter=registry.adapter, unique_ids=[view.unique_id for view in views])
+    return {
+        f"{view.id}.{feature.name}": described
+        for view in views
+        for feature in view.features
+        if (described := _column(lineage, inventory, view, feature.name)) is not None
+    }
+
+
+def _column(lineage: Lineage, inventory: Inventory, view: FeatureView, feature: str) -> ColumnLineage | None:
+    found = lineage.column(view.unique_id, feature)
+    if found is None:
+        problem = lineage.problems.get(view.unique_id, "")
+        return ColumnLineage(note=f"The SQL could not be followed: {problem}") if problem else None
+    way = [step for step in lineage.upstream(view.unique_id, feature) if step.unique_id != view.unique_id]
+    known = {(step.unique_id, step.column.casefold()) for step in way}
+    origins = [
+        Origin(relation=_name(inventory, source.unique_id, source.relation), column=source.column)
+        for source in sorted(lineage.ancestors(view.unique_id, feature))
+        if (source.unique_id, source.column.casefold()) not in known
+    ]
+    through = tuple(dict.fromkeys(_name(inventory, step.unique_id, "") for step in reversed(way)))
+    return ColumnLineage(
+        expression="" if found.kind is Kind.PASSTHROUGH else found.sql,
+        origins=tuple(origins),
+        through=through,
+        # Columns that are passed on unchanged are alike by intention: what is the same is one column, not a repetition.
+        fingerprint=found.fingerprint,
+    )
+
+
+def _name(inventory: Inventory, unique_id: str, relation: str) -> str:
+    model = inventory.model(unique_id) if unique_id else None
+    return model.id if model else relation or unique_id
+
+
+def _seen(request: CatalogRequest) -> _Seen:
+    """Ask the warehouse for all that it knows, each thing by itself."""
+    if request.opener is None:
+        return _Seen(newest={}, why="The warehouse was not asked.")
+    try:
+        warehouse = request.opener()
+    except FeatureLayerError as error:
+        request.say(f"the catalog says nothing of the data, because the warehouse can't be reached: {_first(error)}")
+        return _Seen(newest={}, why="The warehouse could not be reached when this catalog was built.")
+    project, say = request.project, request.say
+    with closing(warehouse):
+        return _Seen(
+            newest=_newest(warehouse, request.registry),
+            exports=_or_none(lambda: _exports(warehouse, request.tables()), "exports", say) or (),
+            profiles=_or_none(lambda: kept_profiles(warehouse, project, None), "profiles", say) or (),
+            monitors=_or_none(lambda: kept_results(warehouse, project, None), "monitors", say) or (),
+        )
+
+
+def _or_none(read: Callable[[], _T], what: str, say: Say) -> _T | None:
+    """What can be read, or None after saying why it can't."""
+    try:
+        return read()
+    except FeatureLayerError as error:
+        say(f"the catalog has no {what}: {_first(error)}")
+        return None
+
+
+def _newest(warehouse: Warehouse, registry: Registry) -> dict[str, datetime]:
+    """The event time of each view's newest row; a view that is not built, or can't be read, is left out."""
+    writer, found = dialect(warehouse.dialect), {}
+    for view in registry.views.values():
+        if view.event_time is None:
+            continue
+        relation = exp.to_table(view.relation_name, dialect=writer.name)
+        query = exp.select(named(exp.Max(this=col(view.event_time)), "newest")).from_(relation)
+        try:
+            ((value,),) = warehouse.rows(writer.sql(query))
+        except FeatureLayerError:
+            continue
+        if isinstance(value, datetime):
+            found[view.id] = value if value.tzinfo else value.replace(tzinfo=UTC)
+        elif isinstance(value, date):
+            found[view.id] = datetime.combine(value, time(), UTC)
+    return found
+
+
+def _exports(warehouse: Warehouse, tables: Tables) -> tuple[ExportRun, ...]:
+    try:
+        rows = Ledger(warehouse, tables).every()
+    except RelationNotBuilt:
+        return ()
+    return tuple(_run(row) for row in rows)
+
+
+def _run(row: LedgerRow) -> ExportRun:
+    return ExportRun(
+        view=row.view,
+        run=row.run,
+        store=row.store,
+        as_of=row.as_of,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        entities=row.entities,
+        written=row.written,
+        unchanged=row.unchanged,
+        removed=row.tombstones,
+    )
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,79 @@
+"""Build a static site of the features, or build and show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from featurelayer.cli.options import Context, project_options
+
+_OPTIONS = (
+    click.option(
+        "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write [default: target/catalog]."
+    ),
+    click.option("--base-url", default="", metavar="URL", help="Where the site will be, for links in full."),
+    click.option("--title", default="", help="Name of the site."),
+    click.option("--logo", type=click.Path(path_type=Path), metavar="PATH", help="Picture for the site's corner."),
+    click.option("--dbt-docs", default="", metavar="URL", help="Where dbt's own docs are, for links to them."),
+    click.option("--no-warehouse", is_flag=True, help="Leave the warehouse alone: dbt's files are all that is read."),
+)
+
+
+def _site_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.group(help=__doc__)
+def command() -> None:
+    """Build a static site of the features, or build and show it."""
+
+
+@command.command("build")
+@_site_options
+@project_options
+def build(context: Context, **options: Any) -> None:
+    """Write the site to a folder. It needs no server: open its index.html."""
+    built = _built(context, **options)
+    click.echo(built.folder / "index.html")
+    context.console.note(f"{built.files:,} files, {built.bytes / 1_000_000:,.1f} MB")
+
+
+@command.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one.")
+@_site_options
+@project_options
+def serve(context: Context, host: str, port: int, **options: Any) -> None:
+    """Write the site and show it in a browser until it is stopped with ctrl-c."""
+    from featurelayer.catalog.serving import server
+
+    built = _built(context, **options)
+    with server(built.folder, host, port) as running:
+        click.echo(running.url)
+        context.console.note("ctrl-c stops it")
+        running.run()
+
+
+def _built(
+    context: Context,
+    output: Path | None,
+    base_url: str,
+    title: str,
+    logo: Path | None,
+    dbt_docs: str,
+    no_warehouse: bool,
+) -> Any:
+    from featurelayer.layer import FeatureLayer
+
+    for option, url in (("--base-url", base_url), ("--dbt-docs", dbt_docs)):
+        if url and not url.lower().startswith(("https://", "http://", "/", "./", "../")):
+            raise click.UsageError(f"{option} takes an address such as https://example.com/features, not '{url}'.")
+    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    return layer.build_catalog(
+        output, base_url=base_url, title=title, logo=logo, dbt_docs=dbt_docs, warehouse=not no_warehouse
+    )
