@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.servers import dynamodb_local
+from tests.servers import dynamodb_local, postgres
 
 settings.register_profile(
     "featurelayer",
@@ -47,3 +47,12 @@ def dynamodb_local_endpoint(aws_credentials: None) -> Iterator[str]:
         pytest.skip(reason)
     with dynamodb_local.running() as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server: one per process that asks for it. Skips where there are no programs for it."""
+    if reason := postgres.why_not():
+        pytest.skip(reason)
+    with postgres.running() as server:
+        yield server

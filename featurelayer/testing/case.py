@@ -110,6 +110,7 @@ class Engine(Protocol):
 
 ABILITIES = {
     "arrays": "columns that hold lists",
+    "nested arrays": "columns that hold lists of lists",
     "structs": "columns that hold records",
     "nanoseconds": "timestamp types finer than a microsecond",
     "unsigned": "unsigned integers",
@@ -136,6 +137,7 @@ def abilities(case: Case) -> frozenset[str]:
 
 _TYPES = {
     "arrays": pa.types.is_list,
+    "nested arrays": lambda kind: pa.types.is_list(kind) and pa.types.is_list(kind.value_type),
     "structs": pa.types.is_struct,
     "unsigned": pa.types.is_unsigned_integer,
     "nanoseconds": lambda kind: pa.types.is_timestamp(kind) and kind.unit == "ns",

@@ -18,6 +18,7 @@ import msgspec
 
 from featurelayer import __version__
 from featurelayer.errors import WarehouseError
+from featurelayer.identifiers import fitted
 from featurelayer.model import FeatureService
 from featurelayer.sql.plan import Script
 from featurelayer.training.append import (
@@ -276,7 +277,8 @@ class TrainingSet:
         if not self._folds_apart():
             self._stream_to_file(path, kind)
         else:
-            self._same_rows(self._warehouse.write_file(self._script.query.sql, path, kind))
+            names = self.columns if any(fitted(name) != name for name in self.columns) else None
+            self._same_rows(self._warehouse.write_file(self._script.query.sql, path, kind, names=names))
             if kind == "parquet" and self._checksums is None:
                 self._digest_file(path)
 

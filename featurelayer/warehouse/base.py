@@ -25,6 +25,7 @@ class Source:
 
     `from_text` says that every column is text because the file does not say types (CSV); `ordered` that the rows come
     in one order always; `frame` that they are in memory, so that `sql` is a name which this connection alone knows.
+    Where the engine keeps no order, `order` is a further column of the FROM item that says it.
     """
 
     sql: str
@@ -32,6 +33,7 @@ class Source:
     from_text: bool = False
     ordered: bool = False
     frame: bool = False
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +100,13 @@ class Warehouse(Protocol):
     def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:
         """Return the rows of a query as a stream of Arrow batches."""
 
-    def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
-        """Write a query's rows to a file in their order and return how many there were."""
+    def write_file(
+        self, query: str, path: Path, kind: Literal["parquet", "csv"], *, names: Sequence[str] | None = None
+    ) -> int:
+        """Write a query's rows to a file in their order and return how many there were.
+
+        `names` are the columns' names, for an engine whose own may be cut; given where some are long.
+        """
 
     def as_text(self, query: str, columns: Sequence[str]) -> str:
         """Return the query with these columns as the text that `write_file` puts into a CSV."""

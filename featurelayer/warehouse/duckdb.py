@@ -221,7 +221,14 @@ class DuckDBWarehouse:
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
+    def write_file(
+        self,
+        query: str,
+        path: Path,
+        kind: Literal["parquet", "csv"],
+        *,
+        names: Sequence[str] | None = None,  # noqa: ARG002 (no name is cut here)
+    ) -> int:
         if kind == "parquet" and any(_CHANGED_BY_PARQUET.search(row[1]) for row in self.rows(f"DESCRIBE {query}")):
             return self._stream_to_parquet(query, path)
         options = "FORMAT parquet" if kind == "parquet" else "FORMAT csv, HEADER true"

@@ -1,0 +1,165 @@
+"""Values as JSON in PostgreSQL's SQL, exactly as the online store's codec writes them.
+
+PostgreSQL prints doubles so that they read back bit for bit and escapes text as the codec does. It has no function that
+ends a query with a message, so a refusal is a cast of the message to a number; the warehouse takes the message out.
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from featurelayer.model import DType, Kind
+from featurelayer.sql.ast import both, call, col
+
+_ELEMENT, _PLACE = "v", "n"
+REFUSED = "featurelayer: "
+"""What a message starts with that a query of ours was ended with."""
+
+
+def json_text(value: exp.Expression, dtype: DType, *, key: bool) -> exp.Expression | None:
+    """Return the JSON text of a value, `null` for NULL; None if the codec's Python must write it."""
+    found = _key(value, dtype) if key else _value(value, dtype)
+    return None if found is None else exp.Coalesce(this=found, expressions=[exp.Literal.string("null")])
+
+
+def text(value: exp.Expression) -> exp.Expression:
+    """A value as PostgreSQL writes it."""
+    return exp.Cast(this=value.copy(), to=exp.DataType.build("TEXT"))
+
+
+def refusal(message: exp.Expression, kind: exp.DataType) -> exp.Expression:
+    """An expression of a type that ends the query with a message when it is evaluated.
+
+    The message must depend on a column: a constant cast would fail when the query is planned.
+    """
+    said = exp.DPipe(this=exp.Literal.string(REFUSED), expression=message)
+    number = exp.Cast(this=exp.paren(said, copy=False), to=exp.DataType.build("INT"))
+    if kind.this is exp.DataType.Type.INT:
+        return number
+    return exp.Cast(this=text(number), to=kind.copy())
+
+
+def _value(value: exp.Expression, dtype: DType) -> exp.Expression | None:
+    match dtype.kind:
+        case Kind.BOOL | Kind.INT | Kind.UINT:
+            return text(value)
+        case Kind.FLOAT:
+            return _float(value)
+        case Kind.DECIMAL:
+            return _quoted(text(_finite(value)))
+        case Kind.UUID:
+            return _quoted(text(value))
+        case Kind.TEXT | Kind.JSON:
+            return text(call("TO_JSON", text(value)))
+        case Kind.BYTES:
+            lines = call("ENCODE", value.copy(), exp.Literal.string("base64"))
+            return _quoted(call("TRANSLATE", lines, _newline(), exp.Literal.string("")))
+        case Kind.DATE:
+            return _quoted(text(_bounded(value, exp.DataType.build("DATE"))))
+        case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
+            return _microseconds(value, dtype)
+        case Kind.ARRAY:
+            return _array(value, dtype)
+    return None
+
+
+def _key(value: exp.Expression, dtype: DType) -> exp.Expression | None:
+    if dtype.kind is Kind.DECIMAL:
+        number = text(_finite(value))
+        return _quoted(_without_zeros(number) if dtype.scale else number)
+    return _value(value, dtype) if dtype.is_key else None
+
+
+def _newline() -> exp.Expression:
+    return call("CHR", exp.Literal.number(10))
+
+
+def _quoted(inner: exp.Expression) -> exp.Expression:
+    quote = exp.Literal.string('"')
+    return exp.paren(exp.DPipe(this=exp.DPipe(this=quote, expression=inner), expression=quote.copy()), copy=False)
+
+
+def _float(value: exp.Expression) -> exp.Expression:
+    """A REAL is written as the double that it is, so that it reads back as the same REAL; whole numbers as floats."""
+    double = exp.Cast(this=value.copy(), to=exp.DataType.build("DOUBLE"))
+    number = text(double)
+
+    def is_(word: str) -> exp.Expression:
+        return exp.EQ(this=number.copy(), expression=exp.Literal.string(word))
+
+    whole = exp.RegexpLike(this=number.copy(), expression=exp.Literal.string("^-?[0-9]+$"))
+    special = (exp.Literal.string(word) for word in ("NaN", "Infinity", "-Infinity"))
+    return (
+        exp.Case()
+        .when(exp.In(this=number.copy(), expressions=list(special)), _quoted(number.copy()))
+        .when(whole, exp.paren(exp.DPipe(this=number.copy(), expression=exp.Literal.string(".0")), copy=False))
+        .else_(number.copy())
+    )
+
+
+def _finite(value: exp.Expression) -> exp.Expression:
+    """A numeric, or the end of the query if it is NaN or infinite, which no decimal of the store can be."""
+    words = [exp.Literal.string(word) for word in ("NaN", "Infinity", "-Infinity")]
+    odd = exp.In(this=text(value), expressions=words)
+    message = exp.DPipe(this=text(value), expression=exp.Literal.string(" is no decimal that can be stored"))
+    kind = exp.DataType.build("DECIMAL")
+    return exp.Case().when(odd, refusal(message, kind)).else_(value.copy())
+
+
+def _bounded(value: exp.Expression, kind: exp.DataType) -> exp.Expression:
+    """The value, or the end of the query if no Python and no JSON reader could hold it."""
+    first, last = (
+        exp.Cast(this=exp.Literal.string(bound), to=kind.copy())
+        for bound in ("0001-01-01", "9999-12-31 23:59:59.999999")
+    )
+    inside = both(exp.GTE(this=value.copy(), expression=first), exp.LTE(this=value.copy(), expression=last))
+    said = exp.Literal.string(" is a time before year 1 or after 9999 and can't be stored; bound it in the model")
+    message = exp.DPipe(this=text(value), expression=said)
+    return (
+        exp.Case()
+        .when(exp.Is(this=value.copy(), expression=exp.Null()), exp.Null())
+        .when(inside, value.copy())
+        .else_(refusal(message, kind))
+    )
+
+
+def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:
+    kind = exp.DataType.build("TIMESTAMPTZ" if dtype.kind is Kind.TIMESTAMPTZ else "TIMESTAMP")
+    seconds = exp.Extract(this=exp.var("EPOCH"), expression=_bounded(value, kind))
+    micros = exp.Mul(this=seconds, expression=exp.Literal.number(1_000_000))
+    return text(exp.Cast(this=exp.paren(micros, copy=False), to=exp.DataType.build("BIGINT")))
+
+
+def _array(value: exp.Expression, dtype: DType) -> exp.Expression | None:
+    """Elements one by one, in their order. The type does not say how many dimensions a value has; we take one."""
+    assert dtype.element is not None, "an array has an element"
+    element = json_text(col(_ELEMENT, "u"), dtype.element, key=False)
+    if element is None or dtype.element.kind is Kind.ARRAY:
+        return None
+    unnested = exp.Unnest(
+        expressions=[value.copy()],
+        alias=exp.TableAlias(
+            this=exp.to_identifier("u", quoted=True),
+            columns=[exp.to_identifier(_ELEMENT, quoted=True)],
+        ),
+        offset=exp.to_identifier(_PLACE, quoted=True),
+    )
+    in_order = exp.Order(this=element, expressions=[exp.Ordered(this=col(_PLACE, "u"))])
+    joined = exp.select(exp.GroupConcat(this=in_order, separator=exp.Literal.string(","))).from_(unnested).subquery()
+    several = exp.GT(this=call("ARRAY_NDIMS", value.copy()), expression=exp.Literal.number(1))
+    message = exp.DPipe(
+        this=text(value), expression=exp.Literal.string(" is an array of arrays, which can't be stored")
+    )
+    listed = exp.Coalesce(this=joined, expressions=[exp.Literal.string("")])
+    opened = exp.DPipe(this=exp.Literal.string("["), expression=listed)
+    return (
+        exp.Case()
+        .when(exp.Is(this=value.copy(), expression=exp.Null()), exp.Null())
+        .when(several, refusal(message, exp.DataType.build("TEXT")))
+        .else_(exp.paren(exp.DPipe(this=opened, expression=exp.Literal.string("]")), copy=False))
+    )
+
+
+def _without_zeros(number: exp.Expression) -> exp.Expression:
+    """A decimal with a fraction, without the zeros at its end: `1.50` is the same key as `1.5`."""
+    return call("RTRIM", call("RTRIM", number, exp.Literal.string("0")), exp.Literal.string("."))

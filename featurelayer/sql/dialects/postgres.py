@@ -1,0 +1,314 @@
+"""PostgreSQL: match, fetch, resolve, with two ways to match.
+
+*Portable*: labels and the view's moments in one list, sorted by key and time, and a running maximum of the event time
+down that list. It reads the view once, whatever is asked, and no skew of keys hurts it.
+
+*Lateral*: for each label the newest moment by an index on the keys and the event time. It reads a few pages per label
+and nothing else, so it is right where such an index is there and the labels are few beside the view's rows; without the
+index it would read the view once per label. Which of the two is meant is said by the plan (`AsofJoin.probe`), and the
+question that decides it is `probe`. docs/postgres.md has the measurements.
+
+Facts that shape the text:
+
+- `ORDER BY e DESC` must stay plain: with NULLS LAST no index on (k, e) can be read backwards, twelve times slower.
+- A temporary table has no statistics until it is analysed, and the planner then guesses nested loops.
+- Names are cut to 63 bytes in silence, so longer ones are shortened here, with a digest.
+- Text is compared in the order of its bytes (COLLATE "C"), whatever the database's collation.
+- A function takes at most 100 arguments, so texts are joined with ||.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlglot import exp
+
+from featurelayer.errors import Problem, UnsupportedByDialect
+from featurelayer.identifiers import fitted
+from featurelayer.model import Column, DType, Kind
+from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
+from featurelayer.sql.dialects._fetching import Fetching
+from featurelayer.sql.dialects._postgres_json import json_text, refusal, text
+from featurelayer.sql.dialects._postgres_probe import probe
+from featurelayer.sql.plan import (
+    EVENT,
+    ID,
+    RESERVED,
+    TIME,
+    AsofJoin,
+    Check,
+    Entities,
+    Labels,
+    Plan,
+    Script,
+    Statement,
+    Step,
+)
+from featurelayer.sql.spine import LABELS, SPINE_COMMENT
+
+AT, IS_LABEL = f"{RESERVED}at", f"{RESERVED}is_label"
+CASTABLE = f"{RESERVED}castable"
+"""A function of the session (featurelayer.warehouse.postgres) that says whether a text can be cast to a type."""
+
+_INTEGERS = {8: "SMALLINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
+_UNSIGNED = {8: "SMALLINT", 16: "INTEGER", 32: "BIGINT", 64: "NUMERIC(20, 0)"}
+_PLAIN = {
+    Kind.BOOL: "BOOLEAN",
+    Kind.TEXT: "TEXT",
+    Kind.BYTES: "BYTEA",
+    Kind.DATE: "DATE",
+    Kind.TIME: "TIME",
+    Kind.TIMESTAMP: "TIMESTAMP",
+    Kind.TIMESTAMPTZ: "TIMESTAMPTZ",
+    Kind.UUID: "UUID",
+    Kind.JSON: "JSONB",
+    Kind.INTERVAL: "INTERVAL",
+    Kind.UNKNOWN: "NUMERIC",
+}
+
+
+class Postgres(Fetching):
+    """PostgreSQL 14 and later."""
+
+    name = "postgres"
+    session = (Statement(sql="SET TimeZone = 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
+
+    def sql(self, expression: exp.Expression) -> str:
+        for node in expression.find_all(exp.Identifier, exp.Concat):
+            if isinstance(node, exp.Concat):
+                if node is not expression:
+                    node.replace(_joined(list(node.expressions)))
+            elif not node.args.get("quoted") and isinstance(node.parent, exp.Table):
+                node.set("this", fitted(node.name.lower()))  # as PostgreSQL reads a name without quotes
+            else:
+                node.set("this", fitted(node.name))
+        return super().sql(expression)
+
+    def type_text(self, dtype: DType) -> str:
+        match dtype.kind:
+            case Kind.INT:
+                return _INTEGERS.get(dtype.bits or 64, "NUMERIC(39, 0)")
+            case Kind.UINT:
+                return _UNSIGNED.get(dtype.bits or 64, "NUMERIC(39, 0)")
+            case Kind.FLOAT:
+                return "REAL" if dtype.bits == 32 else "DOUBLE PRECISION"
+            case Kind.DECIMAL:
+                return f"NUMERIC({dtype.precision}, {dtype.scale})"
+            case Kind.ARRAY if dtype.element is not None and dtype.element.kind is not Kind.ARRAY:
+                return f"{self.type_text(dtype.element)}[]"
+        if dtype.kind not in _PLAIN:
+            what = f"PostgreSQL has no columns of {dtype}"
+            raise UnsupportedByDialect([Problem(what=what, fix="take it apart into columns, or make it JSON text")])
+        return _PLAIN[dtype.kind]
+
+    def json_text(self, value: exp.Expression, dtype: DType, *, key: bool) -> exp.Expression | None:
+        return json_text(value, dtype, key=key)
+
+    def micros(self, expression: exp.Expression) -> exp.Expression:
+        seconds = exp.Extract(this=exp.var("EPOCH"), expression=expression)
+        return exp.cast(
+            exp.Mul(this=seconds, expression=exp.Literal.number(1_000_000)), exp.DataType.build("BIGINT"), copy=False
+        )
+
+    def age(self, later: exp.Expression, earlier: exp.Expression) -> exp.Expression:
+        return self.micros(exp.paren(exp.Sub(this=later, expression=earlier), copy=False))
+
+    def quantiles(self, value: exp.Expression, shares: list[exp.Expression]) -> exp.Expression:
+        quantile = call("PERCENTILE_DISC", exp.Array(expressions=shares))
+        order = exp.Order(expressions=[exp.Ordered(this=value)])
+        return exp.WithinGroup(this=quantile, expression=order)
+
+    def comparable(self, column: Column, alias: str) -> list[exp.Expression]:
+        value = col(column.name, alias)
+        match column.dtype.kind:
+            case Kind.TEXT | Kind.JSON | Kind.UNKNOWN:
+                return [_by_bytes(text(value))]
+            case Kind.ARRAY:
+                found = json_text(value, column.dtype, key=False)
+                return [_by_bytes(exp.Case().when(not_null(value), found) if found else text(value))]
+            case Kind.FLOAT | Kind.INTERVAL:
+                # 0.0 and -0.0 are equal and not the same, as are a month and 30 days; their text tells them apart.
+                return [value, _by_bytes(text(value))]
+        return [value]
+
+    def fail(self, message: exp.Expression) -> exp.Expression:
+        return refusal(message, exp.DataType.build("INT"))
+
+    # --- checks --------------------------------------------------------------------------------------------------
+
+    def label_checks(self, labels: Labels) -> tuple[Check, ...]:
+        checks = []
+        for column in labels.columns:
+            if column.cast is not None:
+                kind = "a timestamp" if column is labels.time else str(column.cast)
+                wanted = exp.Literal.string(self.type_text(column.cast))
+                castable = exp.Dot(
+                    this=exp.to_identifier("pg_temp"), expression=call(CASTABLE, col(column.alias), wanted)
+                )
+                bad = both(not_null(col(column.alias)), exp.Not(this=castable))
+                message = f"label column '{column.name}' must be {kind}; it holds {{rows}}"
+                checks.append(self._label_check(labels, column.alias, bad, message, "correct these rows"))
+        time = labels.time
+        if time is not None and time.cast is not None:
+            finer = exp.RegexpLike(this=col(time.alias), expression=exp.Literal.string(r"\.\d{6}\d*[1-9]"))
+            message = f"label column '{time.name}' has values finer than a microsecond: {{rows}}"
+            fix = "round them to microseconds; truncating here could move a label past an event"
+            checks.append(self._label_check(labels, time.alias, finer, message, fix))
+        return tuple(checks)
+
+    def _label_check(self, labels: Labels, column: str, bad: exp.Expression, message: str, fix: str) -> Check:
+        row, value = f"{RESERVED}row", f"{RESERVED}value"
+        everything = [col(each.alias) for each in labels.columns]
+        numbered = exp.select(*everything, named(self.row_number(), row)).from_(self.label_source(labels))
+        select = exp.select(named(col(column), value), col(row)).from_(numbered.subquery("labels"))
+        select = select.where(bad).order_by(col(row)).limit(3)
+        return Check(sql=self.sql(select), message=message, fix=fix, about_labels=True)
+
+    # --- the script ----------------------------------------------------------------------------------------------
+
+    def made(self, name: str, query: exp.Query, comment: str = "") -> tuple[Statement, ...]:
+        return (
+            Statement(sql=self.create(name, query), comment=comment),
+            Statement(sql=f"ANALYZE {self.sql(table(name))}"),
+        )
+
+    def spine_step(self, plan: Plan) -> Step:
+        return Step(name="labels", statements=self.made(LABELS, self.spine(plan), SPINE_COMMENT))
+
+    def kept(self, plan: Plan, name: str) -> Script:
+        # json has no equality, so what is kept to be compared is kept as text.
+        joins = tuple(
+            exp.Alias(this=text(col(feature.name, "q")), alias=exp.to_identifier(feature.name, quoted=True))
+            if feature.dtype.kind in (Kind.JSON, Kind.UNKNOWN)
+            else col(feature.name, "q")
+            for join in plan.joins
+            for feature in join.features
+        )
+        script = self.compile(plan)
+        rows = exp.select(col(ID, "q"), *joins).from_(self.query(plan).subquery("q"))
+        keep = Step(name=name, statements=(Statement(sql=self.create(name, rows)),))
+        return replace(script, steps=(*script.steps, keep))
+
+    def probe(self, join: AsofJoin) -> Statement | None:
+        if join.event is None:
+            return None
+        relation = self.sql(exp.to_table(join.relation, dialect=self.name))
+        return Statement(sql=self.sql(probe(relation, join)))
+
+    def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:
+        if join.probe and not isinstance(plan.spine, Entities):
+            return self._lateral(join)
+        return self._running(join, cut=cut)
+
+    def _times(self, join: AsofJoin) -> list[str]:
+        """The label times that a match keeps."""
+        return list(dict.fromkeys((TIME, self.seen(join, "l").name)))
+
+    def _lateral(self, join: AsofJoin) -> exp.Select:
+        """For each label the newest event that it may see, by an index on the keys and the event time."""
+        assert join.event is not None
+        raw = col(join.event.name, "f")
+        conditions: list[exp.Expression] = [
+            exp.EQ(this=col(key.name, "f"), expression=col(label, "l")) for key, label in join.keys
+        ]
+        latest = self._raw(self.shift(self.seen(join, "l"), -join.wait), join.event)
+        conditions.append(exp.LTE(this=raw, expression=latest))
+        if join.available is not None:
+            conditions.append(not_null(col(join.available.name, "f")))
+            conditions.append(exp.LTE(this=self.effective(join, "f"), expression=self.seen(join, "l")))
+        newest = exp.select(named(raw.copy(), EVENT)).from_(self.relation(join, "f")).where(both(*conditions))
+        # No NULL is left, so where NULLs go is said in the way that an index has it.
+        newest = newest.order_by(exp.Ordered(this=raw.copy(), desc=True, nulls_first=True)).limit(1)
+        found = exp.Lateral(this=newest.subquery(), alias=exp.TableAlias(this=exp.to_identifier("f", quoted=True)))
+        select = exp.select(
+            col(ID, "l"),
+            *(col(time, "l") for time in self._times(join)),
+            *self.label_keys(join, "l"),
+            col(EVENT, "f"),
+        ).from_(self.labels_of(join, "l"))
+        select.append("joins", exp.Join(this=found, kind="CROSS"))
+        return select.where(self.label_known(join, "l"))
+
+    def _running(self, join: AsofJoin, *, cut: bool) -> exp.Select:
+        """The greatest event time so far, down one list of the view's moments and the labels."""
+        keys = [key_alias(position) for position in range(len(join.keys))]
+        newest = exp.Window(
+            this=exp.Max(this=col(EVENT, "t")),
+            partition_by=[col(key, "t") for key in keys],
+            order=exp.Order(expressions=[exp.Ordered(this=col(AT, "t")), exp.Ordered(this=col(IS_LABEL, "t"))]),
+            spec=exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="CURRENT ROW"),
+        )
+        kept = [ID, *self._times(join), *keys]
+        timeline = exp.union(self._moments_in_reach(join, cut=cut), self._labels_in_line(join), distinct=False)
+        running = exp.select(*(col(name, "t") for name in kept), col(IS_LABEL, "t"), named(newest, EVENT))
+        running = running.from_(timeline.subquery("t"))
+        is_label = exp.EQ(this=col(IS_LABEL, "m"), expression=exp.Literal.number(1))
+        return (
+            exp.select(*(col(name, "m") for name in kept), col(EVENT, "m"))
+            .from_(running.subquery("m"))
+            .where(both(is_label, not_null(col(EVENT, "m"))))
+        )
+
+    def _moments_in_reach(self, join: AsofJoin, *, cut: bool) -> exp.Select:
+        """The view's rows of the labels' keys; `cut` to the range of times that the labels can see."""
+        assert join.event is not None
+        reach = [self.usable(join, "f")]
+        if cut:
+            reach.append(exp.LTE(this=self.event(join, "f"), expression=self.last_label()))
+            reach += self.fresh(join, self.event(join, "f"), self.first_label())
+        if join.narrow:
+            same = (exp.EQ(this=col(label, "k"), expression=col(key.name, "f")) for key, label in join.keys)
+            known = exp.select(exp.Literal.number(1)).from_(table(LABELS, "k")).where(both(*same))
+            reach.append(exp.Exists(this=known))
+        at = self.event(join, "f") if join.available is None else self.effective(join, "f")
+        null = exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP"))
+        return (
+            exp.select(
+                named(exp.cast(exp.Null(), exp.DataType.build("BIGINT")), ID),
+                *(named(null.copy(), time) for time in self._times(join)),
+                *self.view_keys(join, "f"),
+                named(at, AT),
+                named(exp.Literal.number(0), IS_LABEL),
+                named(col(join.event.name, "f"), EVENT),
+            )
+            .from_(self.relation(join, "f"))
+            .where(both(*reach))
+        )
+
+    def _labels_in_line(self, join: AsofJoin) -> exp.Select:
+        assert join.event is not None
+        # Both clocks in step: the labels are shifted, which are fewer.
+        at = self.seen(join, "l") if join.available is not None else self.shift(self.seen(join, "l"), -join.wait)
+        return (
+            exp.select(
+                col(ID, "l"),
+                *(col(time, "l") for time in self._times(join)),
+                *self.label_keys(join, "l"),
+                named(at, AT),
+                named(exp.Literal.number(1), IS_LABEL),
+                named(exp.cast(exp.Null(), self.type(join.event.dtype)), EVENT),
+            )
+            .from_(self.labels_of(join, "l"))
+            .where(self.label_known(join, "l"))
+        )
+
+    def _raw(self, at: exp.Expression, event: Column) -> exp.Expression:
+        """A naive UTC time as the event column has it, rounded down, so that an index on the column can be used."""
+        if event.dtype.kind is Kind.TIMESTAMPTZ:
+            return exp.AtTimeZone(this=exp.paren(at, copy=False), zone=exp.Literal.string("UTC"))
+        return exp.cast(at, exp.DataType.build("DATE")) if event.dtype.kind is Kind.DATE else at
+
+
+def _joined(parts: list[exp.Expression]) -> exp.Expression:
+    """Texts joined with ||, halved again and again: a chain of hundreds would nest as deep."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return exp.paren(exp.DPipe(this=_joined(parts[:middle]), expression=_joined(parts[middle:])), copy=False)
+
+
+def _by_bytes(value: exp.Expression) -> exp.Expression:
+    return exp.Collate(this=value, expression=exp.to_identifier("C", quoted=True))
+
+
+DIALECT = Postgres()

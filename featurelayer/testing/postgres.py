@@ -1,0 +1,48 @@
+"""PostgreSQL as an engine to try, in the forms of the join that it can run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sqlglot import exp
+
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.dialects.postgres import Postgres
+from featurelayer.sql.plan import AsofJoin, Entities, Plan, Script, Statement
+from featurelayer.testing.engines import WarehouseEngine
+from featurelayer.warehouse.postgres import connect
+
+
+class Lateral(Postgres):
+    """Every view looked up label by label, whether there is an index or not."""
+
+    def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:
+        return super().match(plan, replace(join, probe=True), cut=cut)
+
+
+class OneStatement(Postgres):
+    """A training set as one query, as a dbt model has it."""
+
+    def compile(self, plan: Plan) -> Script:
+        script = super().compile(plan)
+        if isinstance(plan.spine, Entities):
+            return script
+        return replace(script, steps=(), temporary=(), query=Statement(sql=self.statement(plan, ordered=True)))
+
+
+FORMS: dict[str, Dialect] = {"portable": Postgres(), "lateral": Lateral(), "statement": OneStatement()}
+LACKS = frozenset({"structs", "nested arrays", "nanoseconds"})
+"""What PostgreSQL has no types for."""
+
+
+class PostgresEngine(WarehouseEngine):
+    """A schema of a PostgreSQL server; `target` is as in profiles.yml, `form` one of FORMS."""
+
+    def __init__(self, target: Mapping[str, Any], form: str = "portable") -> None:
+        warehouse = connect(target, root=Path.cwd())
+        schema = exp.to_identifier(str(target["schema"]), quoted=True).sql(dialect="postgres")
+        warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        super().__init__(warehouse, FORMS[form], schema=schema, lacks=LACKS)
