@@ -15,8 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from featurelayer.export.files import read_batches
 from featurelayer.export.records import Intent, ViewExport
-from featurelayer.export.run import Exporter, Sent, items_of, read_batches
+from featurelayer.export.run import Exporter, Sent, items_of
 from featurelayer.online.base import Item
 from featurelayer.online.definitions import ViewBegun, view_schema, view_sk
 from featurelayer.sql.delta import REMOVED

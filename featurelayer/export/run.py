@@ -21,14 +21,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from featurelayer.durations import microseconds
@@ -47,13 +48,14 @@ from featurelayer.export.compare import (
     read_sizes,
     refuse_too_large,
 )
+from featurelayer.export.files import KeyFile, read_batches, read_keys
 from featurelayer.export.lease import Clock, HeldLease, Tell, wait_for_others
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.export.records import Intent, ViewExport, ViewPlan
 from featurelayer.export.withdraw import withdraw
 from featurelayer.model import FeatureView
 from featurelayer.online.base import Item, OnlineStore
-from featurelayer.online.codec import to_microseconds
+from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewBegun, ViewCommit, commit_key, view_schema, view_sk
 from featurelayer.sql.delta import IN_DOUBT, NEW, REMOVED, Delta
 from featurelayer.sql.dialects import dialect
@@ -62,7 +64,6 @@ from featurelayer.warehouse.base import Warehouse
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS_PER_WRITE = 2_000
 # Garbage is collected so long after a value expired or was removed that no run of before can still be awake.
 _GRACE_SECONDS = microseconds(timedelta(days=14)) // 1_000_000
 _OLDEST_RUN = timedelta(days=13)
@@ -255,8 +256,9 @@ class Exporter:
                     sent.superseded = not self._commit(intent)
                 if sent.superseded:
                     fetched = (Path(folder) / f"{kind}.parquet" for kind in KINDS)
-                    written = (_keys(path) for path in fetched if path.exists())
-                    withdraw(self._store, intent, chain.from_iterable(written), _GRACE_SECONDS)
+                    written = (read_keys(path) for path in fetched if path.exists())
+                    instead = partial(self._newest, intent, Path(folder) / "overtaken.parquet")
+                    withdraw(self._store, intent, chain.from_iterable(written), instead, _GRACE_SECONDS)
             finally:
                 lease.release()
             if not sent.superseded:
@@ -284,7 +286,7 @@ class Exporter:
         begun = ViewBegun(version=intent.row.version, run=self._run)
         # There before the first item: the schema, which it names, and which versions a rebuilt warehouse may not reuse.
         self._store.write([schema.item(), begun.item(view_sk(intent.view))])
-        with _Refused(sent.refused_keys) as refused:
+        with KeyFile(sent.refused_keys) as refused:
             for kind, path in self._fetched(intent, folder):
                 for batch in read_batches(path):
                     lease.renew()
@@ -304,7 +306,7 @@ class Exporter:
                     raise _forgotten(intent.view)
         return files
 
-    def _write(self, sent: Sent, refused: _Refused, kind: str, batch: pa.RecordBatch, intent: Intent) -> None:
+    def _write(self, sent: Sent, refused: KeyFile, kind: str, batch: pa.RecordBatch, intent: Intent) -> None:
         _refuse_old(intent)
         items = items_of(intent, batch)
         rewind = intent.rewind or kind == REMOVED
@@ -335,6 +337,17 @@ class Exporter:
         commit = self._store.read([key], consistent=True).get(key)
         return commit is not None and commit.version > intent.row.version
 
+    def _newest(self, intent: Intent, path: Path, commit: ViewCommit, pks: Sequence[str]) -> dict[str, Item]:
+        """What the newest run has for keys that this one wrote though it was overtaken."""
+        with KeyFile(path) as file:
+            file.add(pks)
+        as_of = from_microseconds(commit.as_of)
+        newest = replace(intent, row=replace(intent.row, version=commit.version, as_of=as_of))
+        with self._connect(False) as warehouse:
+            delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
+            rows = warehouse.rows(delta.newest(warehouse.attach(path).sql, commit.version))
+        return {pk: _item(newest, pk, *values) for pk, *values in rows}
+
     def _remember(self, intent: Intent, sent: Sent) -> None:
         row = replace(
             intent.row,
@@ -360,55 +373,10 @@ class Exporter:
                 warehouse.execute(statement)
 
 
-class _Refused:
-    """The keys that the store refused, on their way into a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._keys = path, list[str]()
-        self._writer: Any = None
-
-    def add(self, keys: list[str]) -> None:
-        self._keys += keys
-        if len(self._keys) >= _ROWS_PER_WRITE:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        table = pa.table({"pk": pa.array(self._keys, pa.string())})
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, table.schema)
-        self._writer.write_table(table)
-        self._keys.clear()
-
-    def __enter__(self) -> _Refused:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._keys:
-            self._flush()
-        if self._writer is not None:
-            self._writer.close()
-
-
 def items_of(intent: Intent, batch: pa.RecordBatch) -> list[Item]:
     """Return rows of what was intended as the store holds them."""
     rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
     return [_item(intent, *values) for values in rows]
-
-
-def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a file, as many as go into one write."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(batch_size=_ROWS_PER_WRITE)
-
-
-def _keys(path: Path) -> Iterator[list[str]]:
-    for batch in read_batches(path):
-        yield batch.column("pk").to_pylist()
 
 
 def _plan(warehouse: Warehouse, found: Compared) -> ViewPlan:

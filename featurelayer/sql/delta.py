@@ -62,6 +62,10 @@ class Delta:
 
     def held(self, until: int | None) -> exp.Select:
         """The rows of what the store holds, or held when the run of version `until` had committed."""
+        return self._latest(self._committed(until))
+
+    def _latest(self, items: exp.Select) -> exp.Select:
+        """Of each key the newest item."""
         newest = exp.Window(
             this=exp.RowNumber(),
             partition_by=[col("pk", "i")],
@@ -69,7 +73,7 @@ class Delta:
         )
         names = ("pk", "kind", "hash", "f", "schema", "event_time", "valid_to")
         ranked = exp.select(*(col(name, "i") for name in names), named(newest, f"{RESERVED}rank"))
-        ranked = ranked.from_(self._committed(until).subquery("i"))
+        ranked = ranked.from_(items.subquery("i"))
         first = exp.EQ(this=col(f"{RESERVED}rank"), expression=exp.Literal.number(1))
         return exp.select(*(col(name) for name in names)).from_(ranked.subquery("r")).where(first)
 
@@ -254,6 +258,21 @@ class Delta:
         query = exp.select(*(col(name, "i") for name in names)).from_(self._items("i")).where(mine)
         return self._writer.sql(query.order_by(call("MD5", col("pk", "i"))) if shuffled else query)
 
+    def newest(self, source: str, version: int) -> str:
+        """Return what the run of a version has for the keys of `source`, taken by the store or not.
+
+        That run may not have been told of in the ledger yet; what it did not change is as an earlier run wrote it.
+        """
+        known = either(not_null(col("finished_at", "l")), exp.EQ(this=col("version", "i"), expression=_number(version)))
+        until = exp.LTE(this=col("version", "i"), expression=_number(version))
+        given = exp.select(col("pk")).from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name))
+        wanted = exp.In(this=col("pk", "i"), query=given.subquery())
+        rows = exp.select(_all("i")).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
+        latest = self._latest(rows.where(both(*self._mine("i"), known, until, wanted)))
+        names = ("pk", "f", "schema", "event_time", "valid_to")
+        there = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
+        return self._writer.sql(exp.select(*(col(name) for name in names)).from_(latest.subquery("n")).where(there))
+
     def refuse(self, run: str, source: str) -> str:
         """Mark what the store refused, because somebody newer was there: it does not hold the keys of `source`."""
         given = exp.select(col("pk")).from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name))
@@ -298,8 +317,7 @@ class Delta:
         wanted = [*self._mine("i"), not_null(col("finished_at", "l")), taken]
         if until is not None:
             wanted.append(exp.LTE(this=col("version", "i"), expression=exp.Literal.number(until)))
-        everything = exp.Column(this=exp.Star(), table=exp.to_identifier("i", quoted=True))
-        rows = exp.select(everything).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
+        rows = exp.select(_all("i")).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
         return rows.where(both(*wanted))
 
     def _unfinished(self) -> exp.Expression:
@@ -363,6 +381,14 @@ def _absent(alias: str) -> exp.Expression:
         exp.Is(this=col("pk", alias), expression=exp.Null()),
         exp.EQ(this=col("kind", alias), expression=_text(REMOVED)),
     )
+
+
+def _all(alias: str) -> exp.Column:
+    return exp.Column(this=exp.Star(), table=exp.to_identifier(alias, quoted=True))
+
+
+def _number(value: int) -> exp.Expression:
+    return exp.Literal.number(value)
 
 
 def _text(value: str) -> exp.Expression:

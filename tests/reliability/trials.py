@@ -518,7 +518,7 @@ class Trial:
             "Delta": self.stage.delta,
             "Ledger": self.stage.ledger,
             "dialect": dialect,
-            "_ROWS_PER_WRITE": 2,
+            "ROWS_PER_WRITE": 2,
         }
         with ExitStack() as stack:
             for module in _MODULES:
