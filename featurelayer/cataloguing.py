@@ -90,7 +90,7 @@ def collect(request: CatalogRequest) -> CatalogInput:
     models = _models(inventory, registry)
     lineage = _or_none(lambda: _lineage(inventory, registry), "column lineage", request.say) or {}
     seen = _seen(request)
-    gone = {part: seen.why for part in ("values", "monitors", "exports") if seen.why}
+    gone = {part: seen.why for part in ("profiles", "monitors", "exports") if seen.why}
     return CatalogInput(
         registry=registry,
         models=models,

@@ -127,7 +127,6 @@ def _feature(site: Site, renderer: Renderer, view: FeatureView, feature: Feature
         "chart": chart,
         "chart_json": Markup(chart.data) if chart else "",  # noqa: S704 (JSON in which no tag can begin)
         "stats": _stats(site, name),
-        "numbers": chart.numbers if chart else (),
         "lineage": lineage,
         "sources": sources[:8],
         "more_sources": max(0, len(sources) - 8),

@@ -15,12 +15,11 @@ _MOST_TOP = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A feature's plots by name (`bins`, `top`, `nulls`, `mean`) and their data; `numbers` are for the table."""
+    """A feature's plots by name (`bins`, `top`, `nulls`, `mean`) and their data."""
 
     plots: tuple[str, ...]
     data: str
     newest: Profile
-    numbers: tuple[Profile, ...]
 
 
 def chart_of(profiles: Sequence[Profile]) -> Chart | None:
@@ -45,7 +44,7 @@ def chart_of(profiles: Sequence[Profile]) -> Chart | None:
             data["mean"] = [_rounded(each.mean) for each in periods]
     plots = tuple(name for name in ("bins", "top", "nulls", "mean") if name in data)
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    return Chart(plots=plots, data=text, newest=newest, numbers=tuple(periods[-12:] or [newest]))
+    return Chart(plots=plots, data=text, newest=newest)
 
 
 def _by_time(profiles: Sequence[Profile]) -> list[Profile]:

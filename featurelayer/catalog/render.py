@@ -49,7 +49,7 @@ class Renderer:
         )
         self._environment.globals |= {
             "site": {
-                "title": look.title or f"{registry.project} features",
+                "title": look.title or registry.project.replace("_", " ").capitalize(),
                 "project": registry.project,
                 "generated": registry.generated_at,
                 "generated_text": _moment(registry.generated_at),

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 _WORD = re.compile(r"[a-z]+|\d+")
 _MOST_ALIKE = 8
 _ABSENT = {
-    "values": "Its values have not been profiled yet: featurelayer monitor does that.",
+    "profiles": "Its values have not been profiled yet: featurelayer monitor does that.",
     "monitors": "No monitor has looked at it yet: featurelayer monitor does that.",
     "exports": "No export has been recorded yet.",
     "changes": "This catalog was not compared with an earlier state: build it with --state to see changes.",

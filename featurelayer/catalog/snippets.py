@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from featurelayer.errors import FeatureLayerError
@@ -28,44 +27,18 @@ def feature_snippets(reference: str, column: str, view: FeatureView, service: Fe
     """Return how to train with one feature, `view.feature`, and how to look it up through a service that has it."""
     time = "" if view.static else f" --label-timestamp {_TIME}"
     said = "" if view.static else f', label_timestamp="{_TIME}"'
-    found = [
-        Snippet(
-            title="Training set, command line",
-            text=f"featurelayer build-training-set --features {shlex.quote(reference)} --labels labels.parquet{time} "
-            "--output training.parquet",
-        ),
-        Snippet(
-            title="Training set, Python",
-            text=f"from featurelayer import FeatureLayer\n\n"
-            f'training = FeatureLayer(".").build_training_set(features=[{_text(reference)}], '
-            f'labels="labels.parquet"{said})\ntraining.to_pandas()',
-        ),
-    ]
-    if service is not None and view.online:
-        found += _lookups(service, column)
-    return found
+    command = f"featurelayer build-training-set --features {shlex.quote(reference)} --labels labels.parquet{time}"
+    training = f'features=[{_text(reference)}], labels="labels.parquet"{said}'
+    return _snippets(command, training, service if view.online else None, f"[{_text(column)}]")
 
 
 def service_snippets(service: FeatureService, *, online: bool) -> list[Snippet]:
     """Return how to train with a service and how to look it up."""
     time = "" if service.label_timestamp else f" --label-timestamp {_TIME}"
     said = "" if service.label_timestamp else f', label_timestamp="{_TIME}"'
-    labels = "" if service.labels else " --labels labels.parquet"
-    passed = "" if service.labels else ', labels="labels.parquet"'
-    found = [
-        Snippet(
-            title="Training set, command line",
-            text=f"featurelayer build-training-set --service {shlex.quote(service.name)}{labels}{time} "
-            "--output training.parquet",
-        ),
-        Snippet(
-            title="Training set, Python",
-            text=f"from featurelayer import FeatureLayer\n\n"
-            f'training = FeatureLayer(".").build_training_set({_text(service.name)}{passed}{said})\n'
-            "training.to_pandas()",
-        ),
-    ]
-    return found + (_lookups(service, "") if online else [])
+    labels, passed = ("", "") if service.labels else (" --labels labels.parquet", ', labels="labels.parquet"')
+    command = f"featurelayer build-training-set --service {shlex.quote(service.name)}{labels}{time}"
+    return _snippets(command, f"{_text(service.name)}{passed}{said}", service if online else None, ".to_dict()")
 
 
 def point_in_time_sql(view: FeatureView, registry: Registry) -> str:
@@ -87,27 +60,18 @@ def point_in_time_sql(view: FeatureView, registry: Registry) -> str:
         return ""
 
 
-def _lookups(service: FeatureService, column: str) -> list[Snippet]:
-    keys = " ".join(f"--key {shlex.quote(f'{key.name}={_example(key)}')}" for key in service.request_keys)
-    values = ", ".join(f"{_text(key.name)}: {_value(key)}" for key in service.request_keys)
-    wanted = f"[{_text(column)}]" if column else ".to_dict()"
-    return [
-        Snippet(title="Lookup, command line", text=f"featurelayer lookup --service {shlex.quote(service.name)} {keys}"),
-        Snippet(
-            title="Lookup, Python",
-            text='from featurelayer import FeatureLayer\n\nclient = FeatureLayer(".").client()\n'
-            f"client.lookup({_text(service.name)}, {{{values}}}){wanted}",
-        ),
-    ]
-
-
-def serving(services: Sequence[FeatureService], view: FeatureView, feature: str) -> list[FeatureService]:
-    """Return the services that have a feature."""
-    return [
-        service
-        for service in services
-        if any(join.view == view.id and feature in join.features for join in service.views)
-    ]
+def _snippets(command: str, training: str, service: FeatureService | None, wanted: str) -> list[Snippet]:
+    """The commands, and the same in Python; `service` is what it can be looked up through."""
+    found = [Snippet(title="Train, command line", text=f"{command} --output training.parquet")]
+    python = 'from featurelayer import FeatureLayer\n\nlayer = FeatureLayer(".")\n'
+    python += f"layer.build_training_set({training}).to_pandas()"
+    if service is not None:
+        keys = " ".join(f"--key {shlex.quote(f'{key.name}={_example(key)}')}" for key in service.request_keys)
+        values = ", ".join(f"{_text(key.name)}: {_value(key)}" for key in service.request_keys)
+        lookup = f"featurelayer lookup --service {shlex.quote(service.name)} {keys}"
+        found.append(Snippet(title="Look up, command line", text=lookup))
+        python += f"\nlayer.client().lookup({_text(service.name)}, {{{values}}}){wanted}"
+    return [*found, Snippet(title="Python", text=python)]
 
 
 def _example(key: Key) -> str:

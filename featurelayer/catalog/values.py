@@ -79,7 +79,7 @@ class CatalogInput:
     """Everything that the site is built from.
 
     Features are named `view.feature` (`view.id` of a version has `.v2`). `profiles` and `monitors` are oldest first.
-    `absent` says in a sentence why a part (`values`, `monitors`, `exports`, `changes`, `lineage`, `findings`) has
+    `absent` says in a sentence why a part (`profiles`, `monitors`, `exports`, `changes`, `lineage`, `findings`) has
     nothing to show. `newest` is the event time of a view's newest row, `descriptions` are of sources by unique id.
     """
 

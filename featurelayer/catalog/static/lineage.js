@@ -29,8 +29,11 @@
         "border-color": colour(`--${kind}`), "background-color": colour(`--${kind}-soft`),
       } })),
       { selector: "edge", style: {
-        width: 1.5, "line-color": colour("--edge"), "target-arrow-color": colour("--edge"), "target-arrow-shape": "triangle",
-        "arrow-scale": 0.8, "curve-style": "bezier",
+        width: 1.5, "edge-distances": "node-position", "line-color": colour("--edge"), "target-arrow-color": colour("--edge"), "target-arrow-shape": "triangle",
+        "arrow-scale": 0.8, "curve-style": "straight",
+      } },
+      { selector: "edge[weights]", style: {
+        "curve-style": "round-segments", "segment-weights": "data(weights)", "segment-distances": "data(distances)", "segment-radii": 12,
       } },
       { selector: ".focus", style: { "border-width": 3, "font-weight": "bold" } },
       { selector: ".faded", style: { opacity: 0.15 } },
@@ -48,6 +51,17 @@
       return seen;
     };
     const kindOf = (kind) => (kind === "seed" ? "source" : kind === "snapshot" ? "model" : kind);
+    /** The points that lead an edge around other nodes, as cytoscape wants them: along and beside the straight line. */
+    const bends = (from, to, points) => {
+      const [dx, dy] = [to.x - from.x, to.y - from.y];
+      const length = Math.hypot(dx, dy) || 1;
+      const inner = points.slice(1, -1).map(({ x, y }) => {
+        const [px, py] = [x - from.x, y - from.y];
+        return [(px * dx + py * dy) / length ** 2, (py * dx - px * dy) / length];
+      });
+      if (!inner.some(([, distance]) => Math.abs(distance) > 4)) return {};
+      return { weights: inner.map(([weight]) => weight), distances: inner.map(([, distance]) => distance) };
+    };
     const place = (shown) => {
       const layout = new dagre.graphlib.Graph().setGraph({ rankdir: "LR", nodesep: 14, ranksep: 70 }).setDefaultEdgeLabel(() => ({}));
       const kept = new Set(shown);
@@ -64,7 +78,10 @@
           const short = name.length > 34 ? `${name.slice(0, 33)}…` : name;
           return { data: { id: String(node), name: short, kind: kindOf(kind), width: width(name) }, position: { x, y } };
         }));
-        graph.add(links.map(([source, target]) => ({ data: { id: `${source}-${target}`, source: String(source), target: String(target) } })));
+        graph.add(links.map(([source, target]) => ({ data: {
+          id: `${source}-${target}`, source: String(source), target: String(target),
+          ...bends(layout.node(String(source)), layout.node(String(target)), layout.edge(String(source), String(target)).points),
+        } })));
       });
     };
     const fit = () => {

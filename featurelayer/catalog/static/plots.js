@@ -68,10 +68,32 @@
       axes: [{ stroke: colour("--muted"), grid: { show: false }, ticks: { show: false }, font: "12px system-ui", size: 40 }, axis(format)],
     });
 
+    /** The same as numbers, for who can't see the plots or wants to copy them. */
+    const numbers = () => {
+      const { make } = featurelayer;
+      const table = (title, headings, rows) => make("table", {}, make("caption", { textContent: title }),
+        make("thead", {}, make("tr", {}, ...headings.map((name) => make("th", { scope: "col", textContent: name })))),
+        make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((text) => make("td", { textContent: text }))))));
+      const tables = [];
+      if (data.bins) {
+        const { edges, now, before } = data.bins;
+        tables.push(table("Distribution", ["Values", "Newest period", ...(before ? ["Baseline"] : [])], now.map((share, place) =>
+          [`${short(edges[place])} to ${short(edges[place + 1])}`, percent(share), ...(before ? [percent(before[place])] : [])])));
+      }
+      if (data.times) {
+        tables.push(table("Over time", ["Up to", "Nulls", ...(data.mean ? ["Mean"] : [])], data.times.map((time, place) =>
+          [new Date(time * 1000).toISOString().slice(0, 16).replace("T", " "), percent(data.nulls[place]), ...(data.mean ? [short(data.mean[place])] : [])])));
+      }
+      if (!tables.length) return;
+      const details = make("details", {}, make("summary", { textContent: "The numbers" }), make("div", { className: "columns" }, ...tables));
+      document.querySelector(".plots").after(details);
+    };
+
     const all = () => {
       for (const figure of document.querySelectorAll("figure.plot")) drawers[figure.dataset.plot](figure);
     };
     all();
+    numbers();
     addEventListener("theme", all);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
     let waiting = null;

@@ -2,7 +2,6 @@
 (() => {
   "use strict";
   const root = document.documentElement.dataset.root;
-  const box = document.getElementById("q");
 
   const make = (tag, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);
@@ -15,6 +14,23 @@
       const script = make("script", { src: root + source, onload: resolve, onerror: reject });
       document.head.append(script);
     });
+
+  // --- what every page has ---------------------------------------------------------------------------------------
+
+  const described = (element, attributes) => {
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    return element;
+  };
+  const hint = "Search features, views, entities, services …";
+  document.querySelector(".search:empty")?.append(
+    described(make("input", { id: "q", type: "search", placeholder: hint, autocomplete: "off", spellcheck: false }),
+      { role: "combobox", "aria-label": hint, "aria-expanded": "false", "aria-controls": "hits", "aria-autocomplete": "list" }),
+    described(make("kbd", { textContent: "/" }), { "aria-hidden": "true" }),
+    described(make("ul", { id: "hits", hidden: true }), { role: "listbox", "aria-label": "Results" }));
+  const box = document.getElementById("q");
+  const theme = described(make("button", { type: "button", className: "theme", title: "Light or dark" }),
+    { "aria-label": "Switch between light and dark" });
+  document.querySelector("header.top").append(theme);
 
   // --- search ---------------------------------------------------------------------------------------------------
 
@@ -39,13 +55,22 @@
       searchOptions: {
         prefix: true,
         combineWith: "AND",
-        fuzzy: (term) => (term.length > 3 ? 0.25 : false),
+        fuzzy: (term) => term.length > 3 && 1,
         boost: { name: 4, full: 2, context: 1.5 },
         boostDocument: (id) => (documents[id].old ? 0.4 : 1) * (documents[id].kind === "feature" ? 1 : 1.15),
       },
     });
     index.addAll(documents);
-    return { documents, find: (text) => index.search(text).map(({ id }) => documents[id]) };
+    // First as it is written, give or take a letter; then with two; then whatever has any of the words.
+    const looser = [{}, { fuzzy: (term) => term.length > 3 && 2 }, { fuzzy: (term) => term.length > 3 && 2, combineWith: "OR" }];
+    const find = (text) => {
+      for (const options of looser) {
+        const found = index.search(text, options);
+        if (found.length) return found.map(({ id }) => documents[id]);
+      }
+      return [];
+    };
+    return { documents, find };
   };
 
   let ready = null;
@@ -241,7 +266,7 @@
     time.title = new Intl.RelativeTimeFormat("en").format(-Math.round(seconds / size), unit);
   }
 
-  document.getElementById("theme").addEventListener("click", () => {
+  theme.addEventListener("click", () => {
     const page = document.documentElement;
     const dark = page.dataset.theme
       ? page.dataset.theme === "dark"
