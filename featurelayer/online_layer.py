@@ -329,7 +329,12 @@ class OnlineLayer:
         from featurelayer.snapshots import code_of
 
         checksums = sql_checksums(self.project.target_path, [view.unique_id for view in views])
-        return {view.id: code_of(view, checksums[view.unique_id]) for view in views}
+        # What is in a seed are rows.
+        code = {
+            view: {node: checksum for node, checksum in found.items() if not node.startswith("seed.")}
+            for view, found in checksums.items()
+        }
+        return {view.id: code_of(view, code[view.unique_id]) for view in views}
 
     def _opener(self, wait: timedelta = timedelta(0)) -> Opener:
         def opener(*, writable: bool) -> Warehouse:

@@ -91,7 +91,7 @@ class Example:
 
     def to_dict(self) -> dict[str, str]:
         """Return the example as JSON values."""
-        return asdict(self) | {"class": str(self.kind)} | {"kind": str(self.kind)}
+        return {"class": str(self.kind)} | {name: text for name, text in asdict(self).items() if name != "kind"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

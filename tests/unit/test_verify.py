@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -48,12 +49,19 @@ def project(root: Path, *, columns: dict[str, Any] | None = None, checksum: str 
     return FeatureLayer(root, profiles_dir=root)
 
 
-@pytest.fixture
-def found(tmp_path: Path) -> FeatureLayer:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that has been exported to its SQLite file."""
-    layer = project(tmp_path)
-    layer.export(as_of=NOON)
-    return layer
+    root = tmp_path_factory.mktemp("exported")
+    project(root).export(as_of=NOON)
+    return root
+
+
+@pytest.fixture
+def found(exported: Path, tmp_path: Path) -> FeatureLayer:
+    """The same, to do with as one likes."""
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
+    return FeatureLayer(tmp_path, profiles_dir=tmp_path)
 
 
 def online(layer: FeatureLayer, *statements: str) -> None:
