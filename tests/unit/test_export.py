@@ -453,6 +453,25 @@ def test_what_was_written_after_being_overtaken_is_taken_back():
     assert contents(store, "N1", "N2") == ["[2.0,2]", "gone"]
 
 
+def test_what_an_overtaken_run_wrote_over_a_streamed_value_becomes_what_the_newer_run_has():
+    """The streamed value kept the newer run out, and not the sleeper, which may write over newer events."""
+    store = Interrupting()
+    schema = view_schema(PLANE_LEGS).fingerprint
+
+    def overtake() -> None:
+        newer_event = Item(pk='plane["N1"]', sk=SK, version=1, event_time=micros(T + DAY), f="[9.0,9]",
+                           schema=schema, streamed=True)  # fmt: skip
+        store.write([newer_event])
+        assert counts(export(store, [("N1", T, 2.0, 2)], as_of=T + HOUR)) == (0, 0, 1, 0)
+
+    store.then = overtake
+    done = export(store, [("N1", T, 1.0, 1)], full=True)
+    assert done.superseded
+    (item,) = store.read([('plane["N1"]', SK)]).values()
+    assert (item.f, item.version, item.as_of, item.schema) == ("[2.0,2]", micros(T + HOUR), micros(T + HOUR), schema)
+    assert counts(export(store, [("N1", T, 2.0, 2)], as_of=T + 2 * HOUR)) == (1, 0, 0, 0)
+
+
 def test_after_a_rebuild_what_has_expired_and_is_gone_gets_a_tombstone():
     """The warehouse will not remember the key, so that a longer TTL could bring it back."""
     store = MemoryStore()
