@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from featurelayer.catalog import Built
     from featurelayer.dbt_model import DbtModel
     from featurelayer.lint import LintReport
+    from featurelayer.monitor import MonitorReport
     from featurelayer.observed import MonitorResult, Profile
     from featurelayer.training.reasons import Reproduction
     from featurelayer.training.scan import BuildPlan
@@ -373,6 +375,45 @@ class FeatureLayer(OnlineLayer):
         )
 
     # --- monitors ------------------------------------------------------------------------------------------------
+
+    def monitor(
+        self,
+        views: Sequence[str] = (),
+        *,
+        baseline: str | Path | None = None,
+        as_of: datetime | None = None,
+        record: bool = True,
+        lock_timeout: timedelta = timedelta(seconds=60),
+    ) -> MonitorReport:
+        """Profile the features in the warehouse and judge them by the thresholds of the project.
+
+        Args:
+            views: names of views; all of them by default.
+            baseline: the lock of a training set to compare with, instead of what the annotations say.
+            as_of: the time to judge from (naive means UTC); the warehouse's own time by default.
+            record: keep profiles and results in the warehouse, and send alerts if the project has any.
+            lock_timeout: how long to wait for a DuckDB file that another process holds, when they are kept.
+
+        Raises:
+            UnknownNameError: there is no such view.
+            PlanError, LockError: a view or the baseline can't be used; the message lists every reason.
+            MissingDependency: the extra `monitor` is not installed.
+            WarehouseError: the engine failed.
+        """
+        from featurelayer.monitoring import MonitorRequest, alert, keep, run_monitors
+
+        registry = self.registry
+        request = MonitorRequest(
+            views=[registry.view(name) for name in views] or list(registry.views.values()),
+            at=as_of,
+            baseline=Path(baseline).resolve() if baseline is not None else None,
+            status=lambda at: self.store_status(now=at),
+        )
+        report = run_monitors(self.project, request, self._opener(), self._tell)
+        if record:
+            keep(self.project, report, self._opener(lock_timeout))
+            alert(self.project, report, self._tell)
+        return report
 
     def profiles(self, view: str | None = None) -> tuple[Profile, ...]:
         """Return the profiles that `monitor` has kept in the warehouse, of one view or of all, oldest first.

@@ -2,10 +2,76 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
 from featurelayer.dbt import Project
-from featurelayer.monitor import History, HistoryTables
-from featurelayer.observed import MonitorResult, Profile
+from featurelayer.dbt.artifacts import read_referable
+from featurelayer.dbt.metadata import check
+from featurelayer.dbt.monitors import AlertsBlock
+from featurelayer.dbt.project import CONFIG_FILE
+from featurelayer.dbt.sources import FreshSource, read_sources
+from featurelayer.errors import (
+    ConfigError,
+    FeatureLayerError,
+    LockError,
+    PlanError,
+    Problem,
+    RelationNotBuilt,
+    WarehouseError,
+)
+from featurelayer.model import Column, FeatureView
+from featurelayer.monitor import (
+    Around,
+    Coverage,
+    History,
+    HistoryTables,
+    MonitorReport,
+    Online,
+    Settings,
+    Snapshot,
+    Source,
+    TrainingRows,
+    judged,
+    send_alerts,
+    view_settings,
+    watch,
+)
+from featurelayer.observed import MonitorResult, Profile, Status
+from featurelayer.online.status import StoreStatus
+from featurelayer.sql.compiler import compile_kept
+from featurelayer.sql.plan import RESERVED
+from featurelayer.sql.planner import match_column, plan_snapshot
+from featurelayer.sql.profile import covered, newest
+from featurelayer.training import describe_views, run_checks, run_step
+from featurelayer.training.lock import Lock, read_lock
 from featurelayer.warehouse import Warehouse
+
+_SNAPSHOT = f"{RESERVED}snapshot"
+
+
+class Opener(Protocol):
+    """Connects to the warehouse of the target."""
+
+    def __call__(self, *, writable: bool) -> Warehouse: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorRequest:
+    """What is to be watched: views, at which time (the warehouse's own by default), against which training set.
+
+    `status` asks the online store at a time; without it online items are not looked at.
+    """
+
+    views: Sequence[FeatureView]
+    at: datetime | None = None
+    baseline: Path | None = None
+    status: Callable[[datetime], StoreStatus] | None = None
 
 
 def kept_profiles(warehouse: Warehouse, project: Project, view: str | None) -> tuple[Profile, ...]:
@@ -18,5 +84,232 @@ def kept_results(warehouse: Warehouse, project: Project, view: str | None) -> tu
     return History(warehouse, _tables(project)).results(view)
 
 
+def run_monitors(
+    project: Project, request: MonitorRequest, opener: Opener, tell: Callable[[str], None]
+) -> MonitorReport:
+    """Return what the monitors say of the views. Nothing is written.
+
+    Raises:
+        PlanError: a view is not built or not what its annotations say, or can't be compared as asked; all reasons.
+        LockError: the baseline's lock can't be used.
+        WarehouseError: the engine failed.
+    """
+    said = project.config.monitors
+    lock = str(request.baseline) if request.baseline is not None else None
+    settings = {view.id: view_settings(view, said, lock) for view in request.views}
+    wanted = [view for view in request.views if settings[view.id].enabled]
+    sources = read_sources(project.target_path, [view.unique_id for view in wanted])
+    with closing(opener(writable=False)) as warehouse:
+        now = warehouse.now()
+        at = now if request.at is None else request.at if request.at.tzinfo else request.at.replace(tzinfo=UTC)
+        if at > now:
+            what = f"the time {at.isoformat()} is in the future"
+            raise PlanError([Problem(what=what, fix="monitor without --as-of")])
+        columns = describe_views(warehouse, wanted)
+        training = _training(warehouse, project, wanted, settings)
+        history = History(warehouse, _tables(project))
+        online = _online(request, wanted, at, tell)
+        run = secrets.token_hex(8)
+        watched, profiles = [], []
+        for view in wanted:
+            with _snapshot(warehouse, project, view, columns[view.id], settings[view.id], at) as snapshot:
+                around = Around(
+                    earlier=history.profiles(view.id),
+                    training=training.get(view.id),
+                    sources=tuple(_source(warehouse, source, at) for source in sources.get(view.unique_id, ())),
+                    online=online.get(view.id),
+                    snapshot=snapshot,
+                )
+                found, seen = watch(warehouse, view, columns[view.id], settings[view.id], at, around)
+            watched.append(found)
+            profiles += [replace(profile, run=run) for profile in seen]
+        results = tuple(replace(result, run=run) for each in watched for result in judged(each))
+    return MonitorReport(run=run, at=at, results=results, profiles=tuple(profiles), watched=tuple(watched))
+
+
+def keep(project: Project, report: MonitorReport, opener: Opener) -> None:
+    """Write what a run has seen and said into its tables."""
+    with closing(opener(writable=True)) as warehouse, warehouse.transaction():
+        history = History(warehouse, _tables(project))
+        history.create()
+        history.add(report.profiles, report.results)
+
+
+def alert(project: Project, report: MonitorReport, tell: Callable[[str], None]) -> None:
+    """Tell whom featurelayer.yml names of what has failed; that this fails is a warning and no more.
+
+    Raises:
+        ConfigError: `alerts` is not what the contract says.
+    """
+    config = project.config
+    if not config.alerts:
+        return
+    problems: list[Problem] = []
+    file = config.path.name if config.path else CONFIG_FILE
+    said = dict(config.alerts)
+    block = check(AlertsBlock, said, file=file, resource="", path="monitors.alerts", problems=problems)
+    if problems or block is None:
+        raise ConfigError(problems)
+    send_alerts(report, block.model_dump(), project.name, tell)
+
+
+def refuse_failing(project: Project, views: Sequence[FeatureView], at: datetime | None, opener: Opener) -> None:
+    """Raise PlanError with every monitor that fails of the views with `block_export`; what is online is not judged."""
+    blocking = [view for view in views if view.block_export]
+    if not blocking:
+        return
+    request = MonitorRequest(views=blocking, at=at)
+    report = run_monitors(project, request, opener, lambda _line: None)
+    yamls = {view.id: view.yaml_path for view in blocking}
+    fix = "mend the data or the threshold, or export with --ignore-monitors; nothing was written"
+    problems = [
+        Problem(
+            what=f"{result.name} fails the monitor {result.monitor}: {result.meaning}",
+            where=yamls[result.view],
+            fix=fix,
+        )
+        for result in report.of(Status.ERROR)
+    ]
+    if problems:
+        raise PlanError(problems)
+
+
 def _tables(project: Project) -> HistoryTables:
     return HistoryTables.of_schema(str(project.connection.get("schema") or "main"))
+
+
+def _source(warehouse: Warehouse, source: FreshSource, at: datetime) -> Source:
+    bare = Source(name=source.name, freshness=source.freshness)
+    if not source.loaded_at or not source.relation:
+        return replace(bare, why_not=f"source {source.name} has limits and no loaded_at_field")
+    try:
+        (found,) = warehouse.rows(newest(warehouse.dialect, source.relation, source.loaded_at, at))[0]
+    except WarehouseError as error:
+        return replace(bare, why_not=f"source {source.name} can't be read: {str(error).splitlines()[0]}")
+    if found is None:
+        return replace(bare, why_not=f"source {source.name} has no rows")
+    return replace(bare, newest=found.replace(tzinfo=UTC))
+
+
+def _online(
+    request: MonitorRequest, views: Sequence[FeatureView], at: datetime, tell: Callable[[str], None]
+) -> Mapping[str, Online]:
+    """What the store serves of each online view; a store that can't be asked is a warning and no more."""
+    online = [view.id for view in views if view.online and not view.static]
+    if request.status is None or not online:
+        return {}
+    try:
+        status = {each.view: each for each in request.status(at).views}
+    except FeatureLayerError as error:
+        reason = str(error).splitlines()[0]
+        tell(f"the online store can't be asked: {reason}")
+        return {view: Online(why_not=f"the online store can't be asked: {reason}") for view in online}
+    return {
+        view: Online(newest=status[view].source_time if view in status else None, why_not="it has not been exported")
+        for view in online
+    }
+
+
+@contextmanager
+def _snapshot(
+    warehouse: Warehouse,
+    project: Project,
+    view: FeatureView,
+    columns: Sequence[Column],
+    settings: Settings,
+    at: datetime,
+) -> Iterator[Snapshot | None]:
+    """The view's snapshot as a temporary table, where it is served or its coverage is asked for."""
+    wanted = settings.limits["coverage"].is_set
+    if view.static:
+        source = warehouse.quote(view.relation_name)
+        found = _coverage(warehouse, project, view, settings, source) if wanted else None
+        yield Snapshot(source=source, columns=tuple(columns), coverage=found) if wanted else None
+        return
+    if not view.online and not wanted:
+        yield None
+        return
+    script = compile_kept(plan_snapshot(view, columns, as_of=at), warehouse.dialect, _SNAPSHOT)
+    run_checks(warehouse, script.checks)
+    try:
+        for step in script.steps:
+            run_step(warehouse, step)
+        source = f'"{_SNAPSHOT}"'
+        yield Snapshot(
+            source=source,
+            columns=warehouse.describe(_SNAPSHOT),
+            coverage=_coverage(warehouse, project, view, settings, source) if wanted else None,
+        )
+    finally:
+        warehouse.drop([*script.temporary, _SNAPSHOT])
+
+
+def _coverage(warehouse: Warehouse, project: Project, view: FeatureView, settings: Settings, source: str) -> Coverage:
+    population, of = view.relation_name, f"{view.id} at any time"
+    if settings.population is not None:
+        models = read_referable(project.target_path)
+        population = (models[settings.population].relation_name or "") if settings.population in models else ""
+        of = settings.population
+    try:
+        columns = warehouse.describe(population) if population else ()
+    except RelationNotBuilt:
+        columns = ()
+    keys = [
+        (column.name, key.column)
+        for key in view.join_keys
+        if (column := match_column(key.column, columns) or match_column(key.key, columns)) is not None
+    ]
+    if len(keys) < len(view.join_keys):
+        needed = ", ".join(key.column for key in view.join_keys)
+        what = f"{view.id}: its population '{of}' is no built dbt model with the columns {needed}"
+        raise PlanError([Problem(what=what, where=view.yaml_path, fix="correct `population`, or build it")])
+    total, found = warehouse.rows(covered(warehouse.dialect, warehouse.quote(population), source, keys))[0]
+    return Coverage(population=int(total), covered=int(found), of=of)
+
+
+def _training(
+    warehouse: Warehouse,
+    project: Project,
+    views: Sequence[FeatureView],
+    settings: Mapping[str, Settings],
+) -> Mapping[str, TrainingRows]:
+    """The training sets that views are compared with, each read once."""
+    found: dict[str, TrainingRows] = {}
+    for path in sorted({settings[view.id].baseline.lock or "" for view in views} - {""}):
+        lock = read_lock(project.root / path)
+        rows = _output(lock)
+        attached = warehouse.attach(rows)
+        using = [view for view in views if settings[view.id].baseline.lock == path]
+        columns = {view.id: _locked_columns(lock, view, attached.columns) for view in using}
+        if not any(columns.values()):
+            known = ", ".join(sorted({join.view for join in lock.joins}))
+            what = f"{lock.name} has no feature of {', '.join(columns)}"
+            raise LockError([Problem(what=what, fix=f"it has features of {known}; name those with -s")])
+        for view in using:
+            found[view.id] = TrainingRows(name=lock.name, source=attached.sql, columns=columns[view.id])
+    return found
+
+
+def _output(lock: Lock) -> Path:
+    """The file of a training set, which lies beside its lock."""
+    path = lock.path.parent / lock.output.file if lock.path is not None and lock.output is not None else None
+    if path is not None and path.exists() and path.suffix != ".csv":
+        return path
+    if path is not None and path.suffix == ".csv":
+        what, fix = f"{path.name} of {lock.name} is a CSV file, which has no types", "write the training set as parquet"
+    elif path is not None:
+        what, fix = f"the training set {path.name} of {lock.name} is gone", "put it beside the lock again"
+    else:
+        what, fix = f"{lock.name} has no file beside it", "write the training set with --output PATH.parquet"
+    raise LockError([Problem(what=what, where=str(lock.path or ""), fix=fix)])
+
+
+def _locked_columns(lock: Lock, view: FeatureView, columns: Sequence[Column]) -> dict[str, Column]:
+    """The columns of a view's features in the training set; of a view with several roles those of the first."""
+    found: dict[str, Column] = {}
+    for join in lock.joins:
+        for name, column in join.columns.items() if join.view == view.id else ():
+            attached = match_column(name, columns)
+            if attached is not None:
+                found.setdefault(column.feature, attached)
+    return found

@@ -1,5 +1,26 @@
 """Watches the data: profiles of features, compared with thresholds and with a baseline."""
 
+from featurelayer.monitor.alerts import send_alerts
 from featurelayer.monitor.history import History, HistoryTables
+from featurelayer.monitor.result import MonitorReport
+from featurelayer.monitor.settings import Settings, view_settings
+from featurelayer.monitor.watch import Around, Snapshot, TrainingRows, judged, watch
+from featurelayer.monitor.watched import Coverage, Online, Source, Watched
 
-__all__ = ["History", "HistoryTables"]
+__all__ = [
+    "Around",
+    "Coverage",
+    "History",
+    "HistoryTables",
+    "MonitorReport",
+    "Online",
+    "Settings",
+    "Snapshot",
+    "Source",
+    "TrainingRows",
+    "Watched",
+    "judged",
+    "send_alerts",
+    "view_settings",
+    "watch",
+]

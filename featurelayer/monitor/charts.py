@@ -1,0 +1,325 @@
+"""Charts of a run as Vega-Lite specifications, drawn to SVG by vl-convert: plain values in, text out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from featurelayer.errors import MissingDependency
+from featurelayer.monitor.seen import Seen
+from featurelayer.monitor.watched import Watched, duration
+from featurelayer.observed import MonitorResult, Status
+
+BASELINE, NOW, WARN, ERROR, INK = "#b8c0cc", "#2f6fde", "#d98a00", "#c92a2a", "#3b4252"
+_COLOURS = {Status.PASS: "#2b8a3e", Status.WARN: WARN, Status.ERROR: ERROR, Status.SKIPPED: BASELINE}
+_CONFIG: dict[str, Any] = {
+    "font": "Arial, Liberation Sans, Helvetica, sans-serif",
+    "background": "transparent",
+    "padding": {"left": 14, "right": 8, "top": 5, "bottom": 5},
+    "view": {"stroke": "#e3e6eb"},
+    "axis": {"labelColor": INK, "titleColor": INK, "gridColor": "#eef0f4", "domainColor": "#c6ccd6",
+             "tickColor": "#c6ccd6", "titleFontWeight": "normal", "titleFontSize": 11, "labelFontSize": 10},
+    "title": {"color": INK, "fontSize": 12, "fontWeight": 600, "anchor": "start", "offset": 8},
+}  # fmt: skip
+_HEIGHT, _WIDTH, _BARS, _NAMES = 150, 270, 24, 10
+
+
+def svg(spec: dict[str, Any]) -> str:
+    """Return a chart as SVG.
+
+    Raises:
+        MissingDependency: vl-convert is not installed.
+    """
+    try:
+        import vl_convert
+    except ModuleNotFoundError as error:
+        raise MissingDependency("vl-convert-python", "monitor") from error
+    drawn: str = vl_convert.vegalite_to_svg(json.dumps({**spec, "config": _CONFIG}))
+    return drawn
+
+
+def feature_chart(watched: Watched, feature: str, results: Sequence[MonitorResult]) -> dict[str, Any]:
+    """Return the distribution of a feature now and in the baseline, and its NULLs and mean over time."""
+    seen, before = watched.current[feature], watched.baseline.seen.get(feature)
+    charts = [_distribution(seen, before)]
+    if len(watched.history) > 1:
+        charts.append(_nulls(watched, feature, results))
+        if any(part[feature].mean is not None for _, part in watched.history):
+            charts.append(_mean(watched, feature))
+    return {"hconcat": [chart for chart in charts if chart is not None], "spacing": 28}
+
+
+def rows_chart(watched: Watched) -> dict[str, Any]:
+    """Return how many rows each period had."""
+    values = [
+        {
+            "at": _day(period.start),
+            "to": _day(period.end),
+            "rows": max((part.rows for part in seen.values()), default=0),
+            "which": "judged" if period == watched.period else "before",
+        }
+        for period, seen in watched.history
+    ]
+    layers: list[dict[str, Any]] = [
+        {
+            "mark": {"type": "bar", "binSpacing": 1},
+            "encoding": {
+                "x": _time("at"),
+                "x2": {"field": "to"},
+                "y2": {"datum": 0},
+                "y": {"field": "rows", "type": "quantitative", "title": None, "axis": {"tickCount": 4, "format": "~s"}},
+                "color": {
+                    "field": "which",
+                    "type": "nominal",
+                    "scale": {"domain": ["before", "judged"], "range": [BASELINE, NOW]},
+                    "legend": None,
+                },
+            },
+        }
+    ]
+    if watched.baseline.per_period:
+        expected = {"values": [{"rows": watched.baseline.per_period}]}
+        layers.append(
+            {"data": expected, "mark": _rule(INK), "encoding": {"y": {"field": "rows", "type": "quantitative"}}}
+        )
+    return {
+        "title": f"Rows per {watched.settings.period}",
+        "width": 3 * _WIDTH,
+        "height": 90,
+        "data": {"values": values},
+        "layer": layers,
+    }
+
+
+def staleness_chart(results: Sequence[MonitorResult], names: dict[str, str]) -> dict[str, Any] | None:
+    """Return how old views, sources and online items are, as shares of the age at which they fail, or None.
+
+    `names` says what each monitor of freshness is about.
+    """
+    values = []
+    for result in results:
+        most = result.error if result.error is not None else result.warn
+        if result.monitor not in names or result.value is None or not most:
+            continue
+        values.append(
+            {
+                "what": f"{result.view}{names[result.monitor]}",
+                "share": result.value / most,
+                "drawn": min(max(result.value / most, 0.004), 3),
+                "warn": (result.warn or most) / most,
+                "after": min(max(result.value, result.warn or most if result.value < most else 0) / most, 3),
+                "said": f"{_hours(result.value)} of {_hours(most)}",
+                "colour": _COLOURS[result.status],
+            }
+        )
+    if not values:
+        return None
+    y = {"field": "what", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 320, "ticks": False}}
+    x = {
+        "field": "drawn",
+        "type": "quantitative",
+        "title": "age, as a share of the age at which it fails (bars end at 300%)",
+        "scale": {"domain": [0, 3.6]},
+        "axis": {"format": "%", "values": [0, 0.5, 1, 1.5, 2, 2.5, 3]},
+    }
+    fill = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
+    return {
+        "width": 2 * _WIDTH,
+        "height": {"step": 24},
+        "data": {"values": values},
+        "layer": [
+            {"mark": {"type": "bar", "height": 13}, "encoding": {"y": y, "x": x, "color": fill}},
+            {"mark": {"type": "tick", "color": WARN, "thickness": 2, "size": 18},
+             "encoding": {"y": y, "x": {"field": "warn", "type": "quantitative"}}},
+            {"data": {"values": [{"at": 1}]}, "mark": _rule(ERROR),
+             "encoding": {"x": {"field": "at", "type": "quantitative"}}},
+            {"mark": {"type": "text", "align": "left", "dx": 5, "color": INK, "fontSize": 10},
+             "encoding": {"y": y, "x": {**x, "field": "after"}, "text": {"field": "said"}}},
+        ],
+    }  # fmt: skip
+
+
+def _distribution(seen: Seen, before: Seen | None) -> dict[str, Any] | None:
+    if seen.edges and sum(seen.counts):
+        return _histogram(seen, before)
+    if seen.top:
+        return _categories(seen, before)
+    return None
+
+
+def _histogram(seen: Seen, before: Seen | None) -> dict[str, Any]:
+    low, high = _window(seen.edges)
+    width = (high - low) / _BARS or 1.0
+    ends = [low + width * position for position in range(_BARS + 1)]
+    parts = [("baseline", before), ("now", seen)]
+    values, outside = [], []
+    for name, part in parts:
+        if part is None or part.edges != seen.edges or not sum(part.counts):
+            continue
+        for left, right in itertools.pairwise(ends):
+            share = _below(part, right) - _below(part, left) if left > low else _below(part, right) - _under(part, low)
+            values.append({"low": left, "high": right, "share": max(share, 0.0), "which": name})
+        outside.append(f"{name} {1 - _below(part, high) + _under(part, low):.1%}")
+    x = {
+        "field": "low",
+        "type": "quantitative",
+        "title": f"beyond the ends: {', '.join(outside)}",
+        "scale": {"domain": [low, high], "nice": False, "zero": False},
+        "axis": {"tickCount": 6},
+    }
+    return {
+        "title": "Distribution (grey: baseline)",
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "data": {"values": values},
+        "mark": {"type": "bar", "opacity": 0.55, "binSpacing": 0},
+        "encoding": {
+            "x": x,
+            "x2": {"field": "high"},
+            "y2": {"datum": 0},
+            "y": {"field": "share", "type": "quantitative", "stack": None, "title": None,
+                  "axis": {"format": "%", "tickCount": 4}},
+            "color": _which(),
+        },
+    }  # fmt: skip
+
+
+def _categories(seen: Seen, before: Seen | None) -> dict[str, Any]:
+    shares = {
+        name: _shares(part) for name, part in (("baseline", before), ("now", seen)) if part is not None and part.top
+    }
+    names = list(dict.fromkeys(value for part in shares.values() for value in part))
+    names.sort(key=lambda value: -max(part.get(value, 0) for part in shares.values()))
+    values = [
+        {"value": name, "share": part.get(name, 0), "which": which}
+        for name in names[:_NAMES]
+        for which, part in shares.items()
+    ]
+    rest = f"{len(names) - _NAMES} more are not shown" if len(names) > _NAMES else ""
+    return {
+        "title": "Categories (grey: baseline)",
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "data": {"values": values},
+        "mark": {"type": "bar"},
+        "encoding": {
+            "y": {"field": "value", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 110}},
+            "yOffset": {"field": "which", "sort": ["baseline", "now"]},
+            "x": {
+                "field": "share",
+                "type": "quantitative",
+                "title": rest or None,
+                "axis": {"format": "%", "tickCount": 5},
+            },
+            "color": _which(),
+        },
+    }
+
+
+def _nulls(watched: Watched, feature: str, results: Sequence[MonitorResult]) -> dict[str, Any]:
+    values: list[dict[str, Any]] = [
+        {"at": _day(period.middle), "value": part[feature].null_rate, "judged": period == watched.period}
+        for period, part in watched.history
+        if part[feature].rows
+    ]
+    limits = [
+        {"value": limit, "colour": colour}
+        for result in results
+        if result.monitor == "null_rate"
+        for limit, colour in ((result.warn, WARN), (result.error, ERROR))
+        # A limit far above everything would press the line flat.
+        if limit is not None and limit <= 4 * max([0.05, *(each["value"] for each in values)])
+    ]
+    scale: dict[str, Any] = {"domainMin": 0}
+    if max((each["value"] for each in values), default=0) == 0:
+        scale["domainMax"] = 0.01
+    return _line("Share of NULLs", values, limits, {"format": "%", "tickCount": 4}, scale)
+
+
+def _mean(watched: Watched, feature: str) -> dict[str, Any]:
+    values: list[dict[str, Any]] = [
+        {"at": _day(period.middle), "value": part[feature].mean, "judged": period == watched.period}
+        for period, part in watched.history
+        if part[feature].mean is not None
+    ]
+    before = watched.baseline.seen.get(feature)
+    limits = [] if before is None or before.mean is None else [{"value": before.mean, "colour": BASELINE}]
+    return _line("Mean (grey: baseline)", values, limits, {"tickCount": 4}, {"zero": False})
+
+
+def _line(
+    title: str, values: list[dict[str, Any]], limits: list[dict[str, Any]], axis: dict[str, Any], scale: dict[str, Any]
+) -> dict[str, Any]:
+    y = {"field": "value", "type": "quantitative", "title": None, "axis": axis, "scale": scale}
+    judged = {"condition": {"test": "datum.judged", "value": 60}, "value": 12}
+    return {
+        "title": title,
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "layer": [
+            {"data": {"values": limits}, "mark": _rule(None),
+             "encoding": {"y": y, "color": {"field": "colour", "type": "nominal", "scale": None, "legend": None}}},
+            {"data": {"values": values}, "mark": {"type": "line", "color": NOW, "strokeWidth": 1.5},
+             "encoding": {"x": _time("at"), "y": y}},
+            {"data": {"values": values}, "mark": {"type": "point", "color": NOW, "filled": True, "opacity": 1},
+             "encoding": {"x": _time("at"), "y": y, "size": judged}},
+        ],
+    }  # fmt: skip
+
+
+def _window(edges: Sequence[float]) -> tuple[float, float]:
+    """From where to where a histogram is drawn: all of it, but for far outliers, which would press it flat."""
+    if len(edges) < 4:
+        low, high = edges[0], edges[-1]
+        return (low - 0.5, high + 0.5) if low == high else (low, high)
+    reach = edges[-2] - edges[1]
+    return max(edges[0], edges[1] - reach), min(edges[-1], edges[-2] + reach)
+
+
+def _below(seen: Seen, value: float) -> float:
+    """About which share of the values is at or below one: exact at the edges, and even between them."""
+    total, passed = sum(seen.counts), 0
+    if value < seen.edges[0]:
+        return 0.0
+    for (low, high), count in zip(itertools.pairwise(seen.edges), seen.counts[1:-1], strict=True):
+        if value < high:
+            return (seen.counts[0] + passed + count * (value - low) / (high - low)) / total
+        passed += count
+    return (seen.counts[0] + passed) / total
+
+
+def _under(seen: Seen, value: float) -> float:
+    """About which share of the values is below the start of the drawn part."""
+    return 0.0 if value <= seen.edges[0] else _below(seen, value)
+
+
+def _shares(seen: Seen) -> dict[str, float]:
+    return {value: count / seen.values for value, count in seen.top}
+
+
+def _which() -> dict[str, Any]:
+    scale = {"domain": ["baseline", "now"], "range": [BASELINE, NOW]}
+    return {"field": "which", "type": "nominal", "scale": scale, "legend": None}
+
+
+def _rule(colour: str | None) -> dict[str, Any]:
+    rule: dict[str, Any] = {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.2}
+    return rule if colour is None else {**rule, "color": colour}
+
+
+def _time(field: str) -> dict[str, Any]:
+    # A scale in UTC, or a chart would depend on the time zone of the machine that draws it.
+    return {"field": field, "type": "temporal", "title": None, "scale": {"type": "utc"}, "axis": {"tickCount": 5}}
+
+
+def _day(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def _hours(hours: float) -> str:
+    from datetime import timedelta
+
+    return duration(timedelta(hours=hours))

@@ -1,0 +1,22 @@
+"""Entities without a value that still holds: what a lookup would answer with a default or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from featurelayer.monitor.watched import Watched, percent
+from featurelayer.observed import MonitorResult
+
+
+def check(watched: Watched) -> Iterator[MonitorResult]:
+    """Judge the share of the population that has a row in the snapshot."""
+    limit, found = watched.settings.limits["coverage"], watched.coverage
+    if not limit.is_set or found is None:
+        return
+    share = found.covered / found.population if found.population else None
+    if share is None:
+        meaning = f"there is no key in {found.of}"
+    else:
+        found_of = f"{found.covered:,} of {found.population:,} keys in {found.of}"
+        meaning = f"{found_of} ({percent(share)}) have a row that holds"
+    yield watched.judged("coverage", share, limit, meaning)

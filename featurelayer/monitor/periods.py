@@ -1,0 +1,112 @@
+"""Periods of event time: which is judged, which are before it, and which of those it may be compared with.
+
+All in UTC, on the calendar: days begin at midnight, weeks on Monday. The newest complete one is judged, so that no
+figure depends on the hour at which a run happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+Unit = Literal["hour", "day", "week", "month"]
+Same = Literal["none", "hour", "weekday", "hour_of_week"]
+_LENGTHS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
+# How far a search for periods of the same kind goes back, in periods.
+_FARTHEST = 168 * 100
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """From `start` to `end`, which is not in it; both aware."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def middle(self) -> datetime:
+        """Its middle, for axes."""
+        return self.start + (self.end - self.start) / 2
+
+
+def newest_complete(unit: Unit, at: datetime) -> Period:
+    """Return the last period of a unit that had ended by `at`."""
+    end = _floor(unit, at.astimezone(UTC))
+    return Period(_before(unit, end), end)
+
+
+def preceding(unit: Unit, period: Period, count: int) -> tuple[Period, ...]:
+    """Return so many periods before one, oldest first."""
+    found: list[Period] = []
+    start = period.start
+    for _ in range(count):
+        start, end = _before(unit, start), start
+        found.append(Period(start, end))
+    return tuple(reversed(found))
+
+
+def matching(unit: Unit, period: Period, count: int, same: Same) -> tuple[Period, ...]:
+    """Return so many periods before one that are of its hour, weekday or both, oldest first."""
+    found: list[Period] = []
+    start = period.start
+    for _ in range(_FARTHEST):
+        if len(found) == count:
+            break
+        start, end = _before(unit, start), start
+        if _phase(start, same) == _phase(period.start, same):
+            found.append(Period(start, end))
+    return tuple(reversed(found))
+
+
+def within(unit: Unit, whole: Period, period: Period, same: Same) -> tuple[Period, ...]:
+    """Return a fixed time, or of it the periods that are of the same hour, weekday or both as the judged one."""
+    if same == "none":
+        return (whole,)
+    return tuple(each for each in _each(unit, whole) if _phase(each.start, same) == _phase(period.start, same))
+
+
+def periods_of(unit: Unit, whole: Period) -> float:
+    """Return how many periods a time amounts to."""
+    if unit == "month":
+        return (whole.end - whole.start) / timedelta(days=365.25 / 12)
+    return (whole.end - whole.start) / _LENGTHS[unit]
+
+
+def _each(unit: Unit, whole: Period) -> Iterator[Period]:
+    start = _floor(unit, whole.start)
+    while start < whole.end:
+        end = _after(unit, start)
+        if start >= whole.start and end <= whole.end:
+            yield Period(start, end)
+        start = end
+
+
+def _phase(start: datetime, same: Same) -> tuple[int, ...]:
+    match same:
+        case "hour":
+            return (start.hour,)
+        case "weekday":
+            return (start.weekday(),)
+        case "hour_of_week":
+            return (start.weekday(), start.hour)
+        case _:
+            return ()
+
+
+def _floor(unit: Unit, at: datetime) -> datetime:
+    if unit == "hour":
+        return at.replace(minute=0, second=0, microsecond=0)
+    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    if unit == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if unit == "month" else day
+
+
+def _before(unit: Unit, start: datetime) -> datetime:
+    return _floor("month", start - timedelta(days=1)) if unit == "month" else start - _LENGTHS[unit]
+
+
+def _after(unit: Unit, start: datetime) -> datetime:
+    return _floor("month", start + timedelta(days=32)) if unit == "month" else start + _LENGTHS[unit]

@@ -1,0 +1,94 @@
+"""What a run of the monitors found, and how it is told: JSON and JUnit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from xml.etree import ElementTree
+
+from featurelayer.monitor.watched import Watched
+from featurelayer.observed import MonitorResult, Profile, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorReport:
+    """A run: when its data was judged, what every monitor said, the profiles, and what it had in hand per view."""
+
+    run: str
+    at: datetime
+    results: tuple[MonitorResult, ...]
+    profiles: tuple[Profile, ...] = field(repr=False)
+    watched: tuple[Watched, ...] = field(repr=False)
+
+    def of(self, status: Status) -> list[MonitorResult]:
+        """Return the results with a status."""
+        return [result for result in self.results if result.status is status]
+
+    @property
+    def failed(self) -> bool:
+        """Whether any monitor is at `error`."""
+        return bool(self.of(Status.ERROR))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many results have each status."""
+        found = Counter(result.status for result in self.results)
+        return {str(status): found[status] for status in Status}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run as JSON values."""
+        return {
+            "run": self.run,
+            "at": self.at.isoformat(),
+            "counts": self.counts,
+            "results": [result.to_dict() for result in self.results],
+        }
+
+    def to_junit(self) -> str:
+        """Return the run as a JUnit file: a suite per view, a case per monitor; warnings are in `system-out`."""
+        suites = ElementTree.Element("testsuites", name="featurelayer monitor")
+        for view in dict.fromkeys(result.view for result in self.results):
+            self._suite(suites, view, [result for result in self.results if result.view == view])
+        ElementTree.indent(suites)
+        return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+    def _suite(self, suites: ElementTree.Element, view: str, results: Sequence[MonitorResult]) -> None:
+        counts = Counter(result.status for result in results)
+        failed, skipped = str(counts[Status.ERROR]), str(counts[Status.SKIPPED])
+        suite = ElementTree.SubElement(
+            suites, "testsuite", name=view, timestamp=self.at.isoformat(timespec="seconds"), tests=str(len(results)),
+            failures=failed, skipped=skipped,
+        )  # fmt: skip
+        for result in results:
+            case = ElementTree.SubElement(suite, "testcase", classname=result.name, name=result.monitor)
+            if result.status is Status.ERROR:
+                ElementTree.SubElement(case, "failure", message=_printable(result.meaning)).text = _printable(
+                    told(result)
+                )
+            elif result.status is Status.SKIPPED:
+                ElementTree.SubElement(case, "skipped", message=_printable(result.meaning))
+            elif result.status is Status.WARN:
+                ElementTree.SubElement(case, "system-out").text = _printable(f"warning: {told(result)}")
+
+
+def told(result: MonitorResult) -> str:
+    """Return a result in a sentence or two: the monitor, what was found, the threshold, and the baseline."""
+    value = "" if result.value is None else f" {number(result.value)}"
+    limit = "" if result.threshold is None else f", limit {number(result.threshold)}"
+    baseline = f"; baseline: {result.baseline}" if result.baseline else ""
+    return f"{result.name}: {result.metric}{value}{limit}: {result.meaning}{baseline}"
+
+
+def number(value: float) -> str:
+    """Return a number as short as it is still worth reading."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _printable(text: str) -> str:
+    """A category can hold characters that XML has no way to write."""
+    return "".join(
+        each if each in "\t\n\r" or (ord(each) >= 32 and ord(each) not in (0xFFFE, 0xFFFF)) else "?" for each in text
+    )

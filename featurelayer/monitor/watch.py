@@ -1,0 +1,262 @@
+"""Watches one view: measures the judged period and what it is compared with, and lets every monitor judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from featurelayer.model import Column, Feature, FeatureView
+from featurelayer.monitor.checks import all_checks
+from featurelayer.monitor.periods import Period, matching, newest_complete, periods_of, preceding, within
+from featurelayer.monitor.profiling import Bins, Frame, find_bins, frame_of, measure
+from featurelayer.monitor.seen import Seen, together
+from featurelayer.monitor.settings import Settings, feature_limits
+from featurelayer.monitor.watched import Compared, Coverage, Online, Source, Watched, shown
+from featurelayer.observed import MonitorResult, Profile, Scope
+from featurelayer.sql.planner import match_column
+from featurelayer.sql.profile import Rows, Slot, newest
+from featurelayer.warehouse.base import Warehouse
+
+_SAME = {"none": "", "hour": ", same hour", "weekday": ", same weekday", "hour_of_week": ", same hour of the week"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRows:
+    """The rows of a training set, and which of its columns each feature of a view is."""
+
+    name: str
+    source: str
+    columns: Mapping[str, Column]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A FROM item of the newest row of every entity, as of the run, and what coverage found in it."""
+
+    source: str
+    columns: tuple[Column, ...]
+    coverage: Coverage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What else is known of a view when it is watched: kept profiles, its sources, the online store, its snapshot."""
+
+    earlier: tuple[Profile, ...] = ()
+    training: TrainingRows | None = None
+    sources: tuple[Source, ...] = ()
+    online: Online | None = None
+    snapshot: Snapshot | None = None
+
+
+def watch(
+    warehouse: Warehouse, view: FeatureView, columns: Sequence[Column], settings: Settings, at: datetime, around: Around
+) -> tuple[Watched, tuple[Profile, ...]]:
+    """Return a view as it is at `at` (aware), and the profiles to keep, without the id of the run."""
+    limits = {
+        feature.name: found for feature in view.features if (found := feature_limits(feature, settings)) is not None
+    }
+    features = {feature.name: feature for feature in view.features if feature.name in limits}
+    watching = _Watching(warehouse, view, columns, settings, at, around, features)
+    time = match_column(view.event_time, columns) if view.event_time and not view.static else None
+    watched, profiles = watching.timed(time) if time is not None else watching.static()
+    return replace(watched, limits=limits), profiles
+
+
+def judged(watched: Watched) -> Iterator[MonitorResult]:
+    """Yield what every monitor says of a view."""
+    for check in all_checks():
+        yield from check(watched)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watching:
+    warehouse: Warehouse
+    view: FeatureView
+    columns: Sequence[Column]
+    settings: Settings
+    at: datetime
+    around: Around
+    features: Mapping[str, Feature]
+
+    def timed(self, time: Column) -> tuple[Watched, tuple[Profile, ...]]:
+        """A view with event times: its newest complete period, and those before it."""
+        unit, settings = self.settings.period, self.settings
+        now = newest_complete(unit, self.at)
+        baseline = settings.baseline
+        before = matching(unit, now, baseline.previous, baseline.same) if baseline.previous else ()
+        periods = sorted({*preceding(unit, now, settings.history), *before, now})
+        frame = self._frame(time, [Slot(ranges=((each.start, each.end),)) for each in periods])
+        fixed = None
+        if baseline.fixed is not None:
+            parts = within(unit, baseline.fixed, now, baseline.same)
+            fixed = self._frame(time, [Slot(ranges=tuple((each.start, each.end) for each in parts))]) if parts else None
+        earlier = self._frame(time, [Slot(ranges=((each.start, each.end),)) for each in before])
+        reference = self._training() or fixed or (earlier if before else None)
+        bins = (find_bins(self.warehouse, reference, settings.bins) if reference is not None else {}) or find_bins(
+            self.warehouse, frame, settings.bins
+        )
+        seen = dict(zip(periods, measure(self.warehouse, frame, self.features, bins), strict=True))
+        if reference is None or reference is earlier:
+            compared = self._previous(before, [seen[each] for each in before])
+        else:
+            (found,) = measure(self.warehouse, reference, self.features, bins)
+            compared = self._training_compared(found) if reference is not fixed else self._fixed(found, now)
+        (last,) = self.warehouse.rows(newest(self.warehouse.dialect, frame.rows.source, time, self.at))[0]
+        watched = self._watched(
+            period=now, seen=seen[now], compared=compared, history=tuple(seen.items()),
+            newest=None if last is None else last.replace(tzinfo=UTC),
+        )  # fmt: skip
+        profiles = [
+            *self._profiles(Scope.PERIOD, seen[now], now.start, now.end),
+            *(each for period in periods if period != now for each in self._new(seen[period], period)),
+            *self._profiles(Scope.BASELINE, compared.seen, None, self.at, compared.name),
+            *self._snapshot_profiles(bins),
+        ]
+        return watched, tuple(profiles)
+
+    def static(self) -> tuple[Watched, tuple[Profile, ...]]:
+        """A view without times: all its rows, compared with those of the run before."""
+        frame = frame_of(self.view, tuple(self.features.values()), self.columns, Rows(source=self._relation()))
+        training = self._training()
+        kept = _newest_profiles(self.around.earlier, self.at)
+        if training is not None:
+            bins = find_bins(self.warehouse, training, self.settings.bins)
+            (found,) = measure(self.warehouse, training, self.features, bins)
+            compared = self._training_compared(found)
+        else:
+            bins = {name: Bins(edges=p.edges, centre=p.mean or 0.0) for name, p in kept.items() if p.edges}
+            bins = {**find_bins(self.warehouse, frame, self.settings.bins), **bins}
+            compared = _kept_compared(kept)
+        (seen,) = measure(self.warehouse, frame, self.features, bins)
+        watched = self._watched(period=None, seen=seen, compared=compared)
+        return watched, self._profiles(Scope.PERIOD, seen, None, self.at)
+
+    def _relation(self) -> str:
+        return self.warehouse.quote(self.view.relation_name)
+
+    def _frame(self, time: Column, slots: Sequence[Slot]) -> Frame:
+        rows = Rows(source=self._relation(), time=time, slots=tuple(slots))
+        return frame_of(self.view, tuple(self.features.values()), self.columns, rows)
+
+    def _training(self) -> Frame | None:
+        training = self.around.training
+        if training is None:
+            return None
+        columns = {name: column for name, column in training.columns.items() if name in self.features}
+        chosen = tuple(column.name for column in columns.values())
+        return Frame(rows=Rows(source=training.source, chosen_by=chosen), columns=columns)
+
+    def _previous(self, before: Sequence[Period], seen: Sequence[Mapping[str, Seen]]) -> Compared:
+        unit = self.settings.period
+        name = f"{shown(unit, before[0])} to {shown(unit, before[-1])}" if len(before) > 1 else shown(unit, before[0])
+        name += _SAME[self.settings.baseline.same]
+        found = {feature: together([part[feature] for part in seen]) for feature in seen[0]}
+        rows = _rows_of(found)
+        # Periods before the view began say nothing about how many rows a period has.
+        begun = next((position for position, part in enumerate(seen) if _rows_of(part)), len(seen))
+        periods = len(seen) - begun
+        return Compared(
+            name=name, rows=rows, per_period=rows / periods if periods else None, seen=found,
+            why_not="" if rows else f"there are no rows in {name}",
+        )  # fmt: skip
+
+    def _fixed(self, found: Mapping[str, Seen], now: Period) -> Compared:
+        baseline, unit = self.settings.baseline, self.settings.period
+        assert baseline.fixed is not None
+        whole = baseline.fixed
+        parts = within(unit, whole, now, baseline.same)
+        periods = sum(periods_of(unit, part) for part in parts)
+        name, rows = f"{whole.start:%Y-%m-%d} to {whole.end:%Y-%m-%d}", _rows_of(found)
+        return Compared(
+            name=name, rows=rows, per_period=rows / periods if rows else None, seen=found,
+            why_not="" if rows else f"there are no rows in {name}",
+        )  # fmt: skip
+
+    def _training_compared(self, found: Mapping[str, Seen]) -> Compared:
+        training = self.around.training
+        assert training is not None
+        return Compared(name=f"training set {training.name}", rows=_rows_of(found), seen=found)
+
+    def _watched(
+        self, *, period: Period | None, seen: Mapping[str, Seen], compared: Compared, newest: datetime | None = None,
+        history: tuple[tuple[Period, Mapping[str, Seen]], ...] = (),
+    ) -> Watched:  # fmt: skip
+        snapshot = self.around.snapshot
+        return Watched(
+            view=self.view,
+            settings=self.settings,
+            at=self.at,
+            period=period,
+            rows=_rows_of(seen),
+            current=seen,
+            baseline=compared,
+            limits={},
+            newest=newest,
+            sources=self.around.sources,
+            online=self.around.online,
+            coverage=snapshot.coverage if snapshot is not None else None,
+            history=history,
+        )
+
+    def _new(self, seen: Mapping[str, Seen], period: Period) -> tuple[Profile, ...]:
+        """The profiles of an earlier period, unless it was profiled before or had no rows."""
+        known = {profile.end for profile in self.around.earlier if profile.scope is Scope.PERIOD}
+        new = period.end not in known and _rows_of(seen)
+        return self._profiles(Scope.PERIOD, seen, period.start, period.end) if new else ()
+
+    def _snapshot_profiles(self, bins: Mapping[str, Bins]) -> tuple[Profile, ...]:
+        snapshot = self.around.snapshot
+        if snapshot is None:
+            return ()
+        rows = Rows(source=snapshot.source)
+        frame = frame_of(self.view, tuple(self.features.values()), snapshot.columns, rows)
+        (seen,) = measure(self.warehouse, frame, self.features, bins)
+        return self._profiles(Scope.SNAPSHOT, seen, None, self.at)
+
+    def _profiles(
+        self, scope: Scope, seen: Mapping[str, Seen], start: datetime | None, end: datetime, source: str = ""
+    ) -> tuple[Profile, ...]:
+        return tuple(
+            Profile(
+                view=self.view.id, feature=name, scope=scope, source=source or self.view.relation_name, start=start,
+                end=end, profiled_at=self.at, run="", rows=part.rows, nulls=part.nulls, distinct=part.distinct,
+                unusable=part.unusable, defaults=part.defaults, out_of_range=part.out_of_range, minimum=part.minimum,
+                maximum=part.maximum, mean=part.mean, std=part.std, shape_rows=part.shape_rows,
+                quantiles=part.quantiles, edges=part.edges, counts=part.counts, top=part.top,
+            )
+            for name, part in seen.items()
+        )  # fmt: skip
+
+
+def _rows_of(seen: Mapping[str, Seen]) -> int:
+    return max((part.rows for part in seen.values()), default=0)
+
+
+def _newest_profiles(profiles: Sequence[Profile], at: datetime) -> dict[str, Profile]:
+    """Of each feature of a static view what the run before this one kept."""
+    before = [p for p in profiles if p.scope is Scope.PERIOD and p.end is not None and p.end < at]
+    return {profile.feature: profile for profile in sorted(before, key=lambda profile: profile.end or at)}
+
+
+def _kept_compared(kept: Mapping[str, Profile]) -> Compared:
+    if not kept:
+        return Compared(why_not="there is no earlier run to compare with")
+    last = max(profile.end for profile in kept.values() if profile.end is not None)
+    found = {name: _seen(profile) for name, profile in kept.items()}
+    rows = _rows_of(found)
+    return Compared(name=f"the run of {last:%Y-%m-%d %H:%M}", rows=rows, per_period=float(rows), seen=found)
+
+
+def _seen(profile: Profile) -> Seen:
+    """A kept profile as if it had just been measured."""
+    values = profile.rows - profile.nulls
+    numbers = values - profile.unusable if profile.mean is not None else 0
+    return Seen(
+        rows=profile.rows, values=values, numbers=numbers, distinct=profile.distinct, defaults=profile.defaults,
+        out_of_range=profile.out_of_range, minimum=profile.minimum, maximum=profile.maximum,
+        squares=(profile.std or 0.0) ** 2 * max(numbers - 1, 0), centre=profile.mean or 0.0,
+        shape_rows=profile.shape_rows, quantiles=profile.quantiles, edges=profile.edges, counts=profile.counts,
+        top=profile.top, is_float=profile.mean is not None,
+    )  # fmt: skip

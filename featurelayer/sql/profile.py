@@ -1,0 +1,315 @@
+"""Profiles as SQL: the distribution of every feature, per slot of rows, in one pass over the columns.
+
+A slot is some of the rows, such as a day of event time. Three statements, of which the first is small:
+
+1. `slot_counts`: how many rows each slot has.
+2. `measurement`: counts, sums and extremes of all columns over all rows, and in the same pass (or over a sample, where
+   there are many rows) quantiles and the histogram, whose bins are given.
+3. `top_values`, per column of text: the values that come most often.
+
+Squares are summed around a given centre, so that they neither overflow nor cancel, and need no division per row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlglot import exp
+
+from featurelayer.model import Column, DType, Kind
+from featurelayer.sql.ast import both, col, either, named, not_null
+from featurelayer.sql.dialects import dialect
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.measures import LARGEST, Measures, count_if, measures, number, whole
+from featurelayer.sql.plan import RESERVED
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+# PostgreSQL returns 1664 columns and no more.
+_MOST_OUTPUTS = 1500
+_SLOT, _VALUE, _COUNT, _ROWS = (f"{RESERVED}{name}" for name in ("slot", "value", "count", "rows"))
+_TEXTS = (Kind.TEXT, Kind.UUID, Kind.BOOL)
+_UNCOUNTED = (Kind.STRUCT, Kind.MAP, Kind.JSON, Kind.UNKNOWN, Kind.ARRAY, Kind.BYTES, Kind.INTERVAL)
+
+
+class Measure(StrEnum):
+    """What is measured of a column."""
+
+    VALUES = "values"
+    NUMBERS = "numbers"
+    DISTINCT = "distinct"
+    MINIMUM = "minimum"
+    MAXIMUM = "maximum"
+    SUM = "sum"
+    SQUARES = "squares"
+    DEFAULTS = "defaults"
+    OUT_OF_RANGE = "out_of_range"
+    QUANTILES = "quantiles"
+    BINS = "bins"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A column to measure: `centre` is near its mean, `edges` those of its histogram (none: no histogram)."""
+
+    column: Column
+    edges: tuple[float, ...] = ()
+    centre: float = 0.0
+    default: Any = None
+    range: tuple[float | None, float | None] | None = None
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether it has numbers: its own, its length, or its time."""
+        kind = self.column.dtype.kind
+        return self.column.dtype.is_numeric or kind in (Kind.BOOL, Kind.ARRAY) or self.column.dtype.is_time
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are names rather than amounts."""
+        return self.column.dtype.kind in _TEXTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """Rows whose time lies in one of these ranges, the end not included; times are aware. Slots don't overlap."""
+
+    ranges: tuple[tuple[datetime, datetime], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Where rows come from: a FROM item in the engine's SQL, and the column of their time, if they have one.
+
+    Without `slots` all rows are one. `one_in` takes one row of so many, chosen by the hash of the columns `chosen_by`.
+    """
+
+    source: str
+    time: Column | None = None
+    slots: tuple[Slot, ...] = ()
+    one_in: int = 1
+    chosen_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A query of one row per slot that has rows: the slot, how many rows, then what `outputs` says."""
+
+    sql: str
+    outputs: tuple[tuple[str, Measure], ...]
+
+
+def slot_counts(engine: str, rows: Rows) -> str:
+    """Return a query of the slots and how many rows each has."""
+    writer = dialect(engine)
+    counted = exp.select(*_slot(rows), exp.Count(this=exp.Star())).from_(_rows(writer, rows, []).subquery(_ROWS))
+    return writer.sql(_grouped(counted, rows))
+
+
+def newest(engine: str, source: str, time: Column | str, at: datetime) -> str:
+    """Return a query of the newest time at or before `at`, as a naive UTC timestamp.
+
+    `time` is a column, or an expression in the engine's SQL that gives a timestamp in UTC.
+    """
+    writer = dialect(engine)
+    if isinstance(time, str):
+        parsed: exp.Expression = exp.maybe_parse(time, dialect=writer.name)
+        value: exp.Expression = exp.cast(parsed, exp.DataType.build("TIMESTAMP"))
+    else:
+        value = _time(writer, time)
+    known = exp.Case().when(exp.LTE(this=value.copy(), expression=writer.moment(at)), value.copy())
+    return writer.sql(exp.select(exp.Max(this=known)).from_(_from(writer, source)))
+
+
+def measurements(
+    engine: str, rows: Rows, columns: Sequence[Measured], *, moments: bool, shape: bool
+) -> Iterator[Measurement]:
+    """Yield queries that measure the columns, as few as the engine's limit of columns allows.
+
+    `moments` are counts, sums and extremes; `shape` are quantiles and bins.
+    """
+    writer, ways = dialect(engine), measures(engine)
+    part: list[tuple[Measured, list[tuple[Measure, exp.Expression]]]] = []
+    size = 0
+    for column in columns:
+        wanted = [*(_moments(writer, ways, column) if moments else ()), *(_shape(ways, column) if shape else ())]
+        if part and size + len(wanted) > _MOST_OUTPUTS:
+            yield _measurement(writer, rows, part)
+            part, size = [], 0
+        part.append((column, wanted))
+        size += len(wanted)
+    yield _measurement(writer, rows, part)
+
+
+def top_values(engine: str, rows: Rows, column: Column, most: int) -> str:
+    """Return a query of slot, value as text, and how often it comes: the `most` most frequent values of each slot."""
+    writer = dialect(engine)
+    rank = f"{RESERVED}rank"
+    text: exp.Expression = exp.cast(col(column.name), writer.type(DType(kind=Kind.TEXT)))
+    if column.dtype.kind is Kind.BOOL:
+        text = exp.Case().when(col(column.name), exp.Literal.string("true")).else_(exp.Literal.string("false"))
+    present = _rows(writer, rows, [named(text, _VALUE)]).where(not_null(col(column.name)))
+    counts = exp.select(col(_SLOT), col(_VALUE), named(exp.Count(this=exp.Star()), _COUNT))
+    counts = counts.from_(present.subquery(_ROWS)).where(not_null(col(_SLOT))).group_by(col(_SLOT), col(_VALUE))
+    order = exp.Order(expressions=[exp.Ordered(this=col(_COUNT), desc=True), exp.Ordered(this=col(_VALUE))])
+    ranked = exp.select(
+        col(_SLOT), col(_VALUE), col(_COUNT),
+        named(exp.Window(this=exp.RowNumber(), partition_by=[col(_SLOT)], order=order), rank),
+    ).from_(counts.subquery("counted"))  # fmt: skip
+    query = exp.select(col(_SLOT), col(_VALUE), col(_COUNT)).from_(ranked.subquery("ranked"))
+    query = query.where(exp.LTE(this=col(rank), expression=whole(most)))
+    return writer.sql(query.order_by(col(_SLOT), col(rank)))
+
+
+def covered(engine: str, population: str, snapshot: str, keys: Sequence[tuple[str, str]]) -> str:
+    """Return a query of how many different keys a population has, and how many of them are in a snapshot.
+
+    `keys` are (the population's column, the snapshot's column).
+    """
+    writer = dialect(engine)
+    names = [f"{RESERVED}k{position}" for position in range(len(keys))]
+    wanted = exp.select(*(named(col(key), name) for (key, _), name in zip(keys, names, strict=True)))
+    wanted = wanted.from_(_from(writer, population)).where(both(*(not_null(col(key)) for key, _ in keys))).distinct()
+    same = [exp.EQ(this=col(name, "p"), expression=col(key, "s")) for (_, key), name in zip(keys, names, strict=True)]
+    query = exp.select(exp.Count(this=exp.Star()), exp.Count(this=col(keys[0][1], "s"))).from_(wanted.subquery("p"))
+    found = exp.select(*(col(key) for _, key in keys)).distinct().from_(_from(writer, snapshot))
+    return writer.sql(query.join(found.subquery("s"), on=both(*same), join_type="left"))
+
+
+def _moments(writer: Dialect, ways: Measures, measured: Measured) -> Iterator[tuple[Measure, exp.Expression]]:
+    column, dtype = col(measured.column.name), measured.column.dtype
+    yield Measure.VALUES, exp.Count(this=column.copy())
+    if dtype.kind not in _UNCOUNTED:
+        yield Measure.DISTINCT, ways.distinct(column.copy())
+    if measured.default is not None and dtype.kind not in _UNCOUNTED:
+        same = exp.EQ(this=column.copy(), expression=writer.literal(measured.default, dtype))
+        yield Measure.DEFAULTS, count_if(same)
+    if not measured.is_numeric:
+        return
+    value = col(_number_name(measured))
+    off = exp.Paren(this=exp.Sub(this=value.copy(), expression=number(measured.centre)))
+    if dtype.kind is Kind.FLOAT:
+        yield Measure.NUMBERS, exp.Count(this=value.copy())
+    yield Measure.MINIMUM, exp.Min(this=value.copy())
+    yield Measure.MAXIMUM, exp.Max(this=value.copy())
+    yield Measure.SUM, exp.Sum(this=off.copy())
+    yield Measure.SQUARES, exp.Sum(this=exp.Mul(this=off.copy(), expression=off.copy()))
+    if measured.range is not None:
+        low, high = measured.range
+        outside: list[exp.Expression] = []
+        if low is not None:
+            outside.append(exp.LT(this=value.copy(), expression=number(low)))
+        if high is not None:
+            outside.append(exp.GT(this=value.copy(), expression=number(high)))
+        if outside:
+            yield Measure.OUT_OF_RANGE, count_if(either(*outside))
+
+
+def _shape(ways: Measures, measured: Measured) -> Iterator[tuple[Measure, exp.Expression]]:
+    if not measured.is_numeric or measured.column.dtype.kind is Kind.BOOL:
+        return
+    value = col(_number_name(measured))
+    yield Measure.QUANTILES, ways.quantiles(value.copy(), QUANTILES)
+    if measured.edges:
+        yield Measure.BINS, ways.bins(value.copy(), measured.edges)
+
+
+def edge_quantiles(engine: str, rows: Rows, columns: Sequence[Measured], bins: int) -> Iterator[Measurement]:
+    """Yield queries of the quantiles at which the bins of histograms end, the least and the greatest value included."""
+    writer, ways = dialect(engine), measures(engine)
+    shares = [position / bins for position in range(bins + 1)]
+    numeric = [column for column in columns if column.is_numeric and column.column.dtype.kind is not Kind.BOOL]
+    part = [(column, [(Measure.QUANTILES, ways.ranks(col(_number_name(column)), shares))]) for column in numeric]
+    for start in range(0, len(part), _MOST_OUTPUTS):
+        yield _measurement(writer, rows, part[start : start + _MOST_OUTPUTS])
+
+
+def _measurement(
+    writer: Dialect, rows: Rows, part: Sequence[tuple[Measured, Sequence[tuple[Measure, exp.Expression]]]]
+) -> Measurement:
+    numbers = [named(_number(writer, column), _number_name(column)) for column, _ in part if column.is_numeric]
+    raw = [col(column.column.name) for column, _ in part]
+    outputs = [(column.column.name, measure) for column, wanted in part for measure, _ in wanted]
+    selected = [expression for _, wanted in part for _, expression in wanted]
+    query = exp.select(*_slot(rows), exp.Count(this=exp.Star()), *selected)
+    query = query.from_(_rows(writer, rows, [*raw, *numbers]).subquery(_ROWS))
+    return Measurement(sql=writer.sql(_grouped(query, rows)), outputs=tuple(outputs))
+
+
+def _number(writer: Dialect, measured: Measured) -> exp.Expression:
+    """A value as a DOUBLE, NULL if it is not one that can be summed."""
+    column, dtype = col(measured.column.name), measured.column.dtype
+    double = exp.DataType.build("DOUBLE")
+    if dtype.kind is Kind.BOOL:
+        zero_or_one = exp.Case().when(column.copy(), whole(1)).when(exp.Not(this=column.copy()), whole(0))
+        return exp.cast(zero_or_one, double)
+    if dtype.kind is Kind.ARRAY:
+        return exp.cast(measures(writer.name).length(column), double)
+    if dtype.is_time:
+        micros = writer.micros(_time(writer, measured.column))
+        return exp.Div(this=exp.cast(micros, double), expression=number(1_000_000))
+    value = exp.cast(column, double)
+    if dtype.kind is not Kind.FLOAT:
+        return value
+    return exp.Case().when(exp.LTE(this=exp.Abs(this=value.copy()), expression=number(LARGEST)), value.copy())
+
+
+def _number_name(measured: Measured) -> str:
+    return f"{RESERVED}n_{measured.column.name}"
+
+
+def _slot(rows: Rows) -> list[exp.Expression]:
+    return [col(_SLOT)] if len(rows.slots) > 1 else [named(whole(0), _SLOT)]
+
+
+def _grouped(query: exp.Select, rows: Rows) -> exp.Select:
+    """The query per slot, without the rows between slots."""
+    if len(rows.slots) <= 1:
+        return query
+    return query.where(not_null(col(_SLOT))).group_by(col(_SLOT)).order_by(col(_SLOT))
+
+
+def _rows(writer: Dialect, rows: Rows, columns: Sequence[exp.Expression]) -> exp.Select:
+    """The rows of all slots, each with its slot."""
+    slot: exp.Expression = whole(0)
+    where: list[exp.Expression] = []
+    if rows.time is not None and rows.slots:
+        time = _time(writer, rows.time)
+        inside = [_inside(writer, time, each) for each in rows.slots]
+        if len(inside) > 1:
+            case = exp.Case()
+            for position, condition in enumerate(inside):
+                case = case.when(condition.copy(), whole(position))
+            slot = case
+            starts, ends = zip(*(each for one in rows.slots for each in one.ranges), strict=True)
+            where.append(_between(writer, time, min(starts), max(ends)))
+        else:
+            where.append(inside[0])
+    if rows.one_in > 1:
+        where.append(measures(writer.name).sampled([col(name) for name in rows.chosen_by], rows.one_in))
+    query = exp.select(named(slot, _SLOT), *columns).from_(_from(writer, rows.source))
+    return query.where(both(*where)) if where else query
+
+
+def _inside(writer: Dialect, time: exp.Expression, slot: Slot) -> exp.Expression:
+    ranges = [exp.paren(_between(writer, time, start, end)) for start, end in slot.ranges]
+    return either(*ranges) if len(ranges) > 1 else ranges[0]
+
+
+def _between(writer: Dialect, time: exp.Expression, start: datetime, end: datetime) -> exp.Expression:
+    return both(
+        exp.GTE(this=time.copy(), expression=writer.moment(start)),
+        exp.LT(this=time.copy(), expression=writer.moment(end)),
+    )
+
+
+def _time(writer: Dialect, column: Column) -> exp.Expression:
+    return writer.utc(col(column.name), column.dtype, nanoseconds=column.nanoseconds)
+
+
+def _from(writer: Dialect, source: str) -> exp.Expression:
+    found: exp.Expression = exp.maybe_parse(source, into=exp.Table, dialect=writer.name)
+    return found
