@@ -24,7 +24,7 @@ SELECT EXISTS (
   LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
   WHERE i.indrelid = TO_REGCLASS(:relation) AND m.amname = 'btree' AND i.indisvalid AND i.indpred IS NULL
   GROUP BY i.indexrelid
-  HAVING SUM(CASE WHEN k.place <= :keys AND CAST(a.attname AS TEXT) IN (:names) THEN 1 ELSE 0 END) = :keys
+  HAVING SUM(CASE WHEN k.place <= :keys AND CAST(a.attname AS TEXT) = ANY(:names) THEN 1 ELSE 0 END) = :keys
     AND SUM(CASE WHEN k.place = :keys + 1 AND CAST(a.attname AS TEXT) = :event THEN 1 ELSE 0 END) = 1
 )
 AND (SELECT COUNT(*) FROM :labels) <= :share * (
@@ -46,7 +46,7 @@ def probe(relation: str, join: AsofJoin) -> exp.Expression:
         question,
         relation=exp.Literal.string(relation),
         keys=exp.Literal.number(len(join.keys)),
-        names=exp.Tuple(expressions=[exp.Literal.string(key.name) for key, _ in join.keys]),
+        names=exp.Array(expressions=[exp.Literal.string(key.name) for key, _ in join.keys]),
         event=exp.Literal.string(join.event.name),
         labels=table(LABELS),
         share=exp.Literal.number(LABELS_PER_ROW),
