@@ -108,6 +108,7 @@ class _Metadata(msgspec.Struct):
     adapter_type: str | None = None
     project_name: str | None = None
     invocation_id: str | None = None
+    invocation_started_at: str | None = None
     generated_at: str | None = None
 
 

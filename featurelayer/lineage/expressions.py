@@ -1,0 +1,466 @@
+"""Expressions as texts, equal where they mean the same: columns by what they amount to, the rest in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlglot
+from sqlglot import exp
+
+from featurelayer.lineage.forms import (
+    ARGUMENTS_TO_SKIP,
+    CHAINS,
+    CLOCKS,
+    CONDITIONAL,
+    LONGEST,
+    MIRRORED,
+    OPPOSITE,
+    SAME_TYPES,
+    UNORDERED,
+    bare,
+    flat,
+    function_name,
+    is_clock,
+    number,
+    reaches_out,
+    unit_of,
+    within_run,
+)
+from featurelayer.lineage.scope import Parts, Scope, Unreadable, Value, digest
+from featurelayer.lineage.values import Fact, Kind, Run, Seen, Step
+
+if TYPE_CHECKING:
+    from featurelayer.lineage.scope import Relation
+
+MAX_DEPTH = 120
+MAX_NODES = 200_000
+_DIGEST = len(digest(""))
+_EVERYTHING, _ZERO, _RUN, _NULL = digest("count(*)"), digest("0"), digest("run()"), digest("Null()")
+
+
+class Writer:
+    """Writes the keys of one model's expressions. `query` evaluates a subquery, `window` a window function."""
+
+    def __init__(
+        self,
+        model: str,
+        dialect: str,
+        run: Run | None,
+        query: Callable[[exp.Expression, Scope], Relation],
+        window: Callable[[Writer, exp.Window, Scope, Parts], str],
+    ) -> None:
+        self.model, self.dialect, self.run = model, dialect, run
+        self._query, self._window = query, window
+        self._depth = self._nodes = 0
+        self.over: exp.Expression | None = None
+        self._forms: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._texts: dict[int, tuple[exp.Expression, str]] = {}
+        self._generator = sqlglot.Dialect.get_or_raise(dialect).generator(comments=False)
+        self._special: dict[type[exp.Expression], Callable[[Any, Scope, Parts], str]] = {
+            exp.Column: self._column,
+            exp.Literal: self._literal,
+            exp.Paren: self._inner,
+            exp.Alias: self._inner,
+            exp.Not: self._not,
+            exp.Between: self._between,
+            exp.In: self._in,
+            exp.Cast: self._cast,
+            exp.Case: self._case,
+            exp.If: self._if,
+            exp.Interval: self._interval,
+            exp.Filter: self._filter,
+            exp.Count: self._count,
+            exp.CountIf: self._count_if,
+            exp.Window: self._over,
+            exp.Subquery: self._subquery,
+            exp.Select: self._subquery,
+            exp.Union: self._subquery,
+            exp.Exists: self._exists,
+            exp.Anonymous: self._anonymous,
+            exp.Identifier: lambda node, _scope, _parts: f"'{node.name.casefold()}'",
+            exp.Div: self._divide,
+            exp.Sum: self._sum,
+            exp.Nullif: self._nullif,
+            exp.GT: self._mirrored,
+            exp.GTE: self._mirrored,
+            exp.DataType: lambda node, _scope, _parts: self.type_name(node),
+        }
+        self._special |= dict.fromkeys(CHAINS, self._chain)
+        self._special |= dict.fromkeys(UNORDERED, self._sorted)
+        self._special |= dict.fromkeys(CLOCKS, self._clock)
+
+    def value(self, node: exp.Expression, scope: Scope, name: str = "") -> Value:
+        """Return what an expression of a SELECT amounts to; a bare column is the column itself."""
+        inner = bare(node)
+        if isinstance(inner, exp.Column) and not isinstance(inner.this, exp.Star):
+            found = self._resolve(inner, scope)
+            if found is not None:
+                return found
+        parts = Parts()
+        text = self.key(inner, scope, parts)
+        facts = frozenset((*parts.facts, *self._truncated(inner, scope)))
+        step = Step(kind=parts.kind, sql=self.sql(inner), within=scope.within, name=name)
+        steps = (*parts.steps, step)
+        of = self._type_of(inner, scope)
+        sure = isinstance(inner, exp.Literal | exp.Count)
+        form = self._forms.get(text, ("", ()))
+        return Value(text, parts.kind, frozenset(parts.sources), steps, facts, of, sure, form)
+
+    def key(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+        """Return the text of an expression's meaning and collect what it is made of."""
+        self._depth += 1
+        self._nodes += 1
+        if self._depth > MAX_DEPTH:
+            raise Unreadable("it is nested too deep to follow")
+        if self._nodes > MAX_NODES:
+            raise Unreadable("it is too large to follow")
+        special = self._special.get(type(node))
+        text = special(node, scope, parts) if special else self._generic(node, scope, parts)
+        self._depth -= 1
+        return text if len(text) == _DIGEST else digest(text)
+
+    def conjuncts(self, condition: exp.Expression | None) -> list[exp.Expression]:
+        """Return the conditions that all have to hold."""
+        return flat(exp.And, condition) if condition is not None else []
+
+    def condition(self, node: exp.Expression, scope: Scope, parts: Parts) -> list[str]:
+        """Return the keys of what has to hold, one by one: a BETWEEN is two conditions, a NOT over an OR several."""
+        texts: list[str] = []
+        for part in flat(exp.And, node):
+            inner = bare(part.this) if isinstance(part, exp.Not) else None
+            if isinstance(part, exp.Between) and not part.args.get("symmetric"):
+                value, low, high = (self.key(part.args[name], scope, parts) for name in ("this", "low", "high"))
+                texts += (digest(f"LTE(expression={value},this={low})"), digest(f"LTE(expression={high},this={value})"))
+            elif isinstance(inner, exp.Or):
+                for each in flat(exp.Or, inner):
+                    texts += self.condition(exp.Not(this=each), scope, parts)
+            else:
+                texts.append(self.key(part, scope, parts))
+        return self._operands("and", texts)
+
+    def sql(self, node: exp.Expression) -> str:
+        """Return an expression as SQL for a reader."""
+        if isinstance(node, exp.Column):
+            return node.name
+        if id(node) not in self._texts:
+            try:
+                text = self._generator.generate(node, copy=False)
+            except RecursionError:
+                raise Unreadable("it is nested too deep to follow") from None
+            self._texts[id(node)] = node, text if len(text) <= LONGEST else text[:LONGEST] + " ..."
+        return self._texts[id(node)][1]
+
+    def type_name(self, node: exp.Expression) -> str:
+        """Return the name of a type, one for those that are the same."""
+        text = node.sql().upper()
+        return SAME_TYPES.get(text, text)
+
+    def fact(self, kind: Seen, node: exp.Expression, **more: Any) -> Fact:
+        """Return something seen in this model."""
+        return Fact(kind=kind, model=self.model, sql=self.sql(node), **more)
+
+    # One method per form that has several spellings
+
+    def _generic(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+        if isinstance(node, exp.AggFunc):
+            self._aggregate(node, scope, parts)
+        name = type(node).__name__
+        return f"{name}({self._arguments(node, scope, parts)})"
+
+    def _made(self, text: str, form: str, *operands: str) -> str:
+        """The key of a text, of which it is to be known later how it was put together."""
+        key = digest(text)
+        self._forms[key] = form, operands
+        return key
+
+    def _operands(self, form: str, keys: Iterable[str]) -> list[str]:
+        """The keys, and for each that was put together in the same form, also in a column, what it was made of."""
+        found: list[str] = []
+        for key in keys:
+            made, operands = self._forms.get(key, ("", ()))
+            found += operands if made == form else (key,)
+        return found
+
+    def _arguments(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+        texts = []
+        for name, argument in node.args.items():
+            if argument is None or argument is False or argument == [] or name in ARGUMENTS_TO_SKIP:
+                continue
+            if isinstance(argument, list):
+                texts.append(f"{name}=[{','.join(self._argument(each, scope, parts) for each in argument)}]")
+            else:
+                texts.append(f"{name}={self._argument(argument, scope, parts)}")
+        return ",".join(sorted(texts))
+
+    def _argument(self, argument: Any, scope: Scope, parts: Parts) -> str:
+        if isinstance(argument, exp.Expression):
+            return self.key(argument, scope, parts)
+        return repr(argument.upper() if isinstance(argument, str) else argument)
+
+    def _aggregate(self, node: exp.Expression, scope: Scope, parts: Parts) -> None:
+        if node is self.over:  # a window's function leaves the rows as they are
+            return
+        parts.aggregated = True
+        parts.at_least(Kind.AGGREGATE)
+        parts.facts.add(
+            self.fact(
+                Seen.AGGREGATE,
+                node,
+                function=function_name(node),
+                partition=scope.group,
+                timed=scope.timed,
+            )
+        )
+
+    def _inner(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+        return self.key(node.this, scope, parts)
+
+    def _resolve(self, node: exp.Column, scope: Scope) -> Value | None:
+        table = node.table.casefold()
+        return scope.column(node.name.casefold(), table)
+
+    def _column(self, node: exp.Column, scope: Scope, parts: Parts) -> str:
+        if isinstance(node.this, exp.Star):
+            return "*"
+        value = self._resolve(node, scope)
+        fields: list[str] = []
+        if value is None and node.table:  # a field of a struct: column.field
+            value = scope.column(node.table.casefold(), node.text("db").casefold())
+            fields = [node.name.casefold()]
+        if value is None and scope.has_table(node.name.casefold()):
+            return f"row({digest(scope.rows, node.name.casefold())})"
+        if value is None:
+            return f"unknown({node.name.casefold()})"
+        parts.add(value)
+        if value.form[0]:
+            self._forms[value.key] = value.form
+        return ".".join((value.key, *fields))
+
+    def _literal(self, node: exp.Literal, _scope: Scope, parts: Parts) -> str:
+        if node.is_string and self.run is not None and within_run(node.this, self.run):
+            parts.facts.add(self.fact(Seen.CLOCK, node, function="run"))
+            return "run()"
+        return repr(node.this) if node.is_string else number(node.this)
+
+    def _clock(self, node: exp.Expression, _scope: Scope, parts: Parts) -> str:
+        parts.facts.add(self.fact(Seen.CLOCK, node, function="clock"))
+        return f"{type(node).__name__}()"
+
+    def _anonymous(self, node: exp.Anonymous, scope: Scope, parts: Parts) -> str:
+        name = str(node.this).casefold()
+        if is_clock(node):
+            parts.facts.add(self.fact(Seen.CLOCK, node, function="clock"))
+        inside = ",".join(self.key(each, scope, parts) for each in node.expressions)
+        return f"{name}({inside})"
+
+    def _chain(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+        kind = type(node)
+        if isinstance(node, exp.And):
+            return self._all("and", self.condition(node, scope, parts))
+        texts = [self.key(part, scope, parts) for part in flat(kind, node)]
+        if isinstance(node, exp.Or):
+            return self._all("or", texts)
+        operands = sorted(self._operands(kind.__name__, texts))
+        return self._made(f"{kind.__name__}({','.join(operands)})", kind.__name__, *operands)
+
+    def _all(self, word: str, keys: Iterable[str]) -> str:
+        """Operands whose order and repetition do not matter."""
+        unique = sorted(set(self._operands(word, keys)))
+        return unique[0] if len(unique) == 1 else self._made(f"{word}({','.join(unique)})", word, *unique)
+
+    def _sorted(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+        sides = sorted((self.key(node.this, scope, parts), self.key(node.expression, scope, parts)))
+        return f"{type(node).__name__}({','.join(sides)})"
+
+    def _mirrored(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+        left, right = self.key(node.this, scope, parts), self.key(node.expression, scope, parts)
+        return f"{MIRRORED[type(node)].__name__}(expression={left},this={right})"
+
+    def _not(self, node: exp.Not, scope: Scope, parts: Parts) -> str:
+        inner = bare(node.this)
+        if isinstance(inner, exp.Not):
+            return self.key(inner.this, scope, parts)
+        if type(inner) in OPPOSITE:
+            opposite = OPPOSITE[type(inner)](this=inner.this, expression=inner.expression)
+            return self.key(opposite, scope, parts)
+        if isinstance(inner, exp.Or):
+            return self._all("and", self.condition(node, scope, parts))
+        if isinstance(inner, exp.And):
+            return self._all("or", [self.key(exp.Not(this=part), scope, parts) for part in flat(exp.And, inner)])
+        return f"not({self.key(inner, scope, parts)})"
+
+    def _between(self, node: exp.Between, scope: Scope, parts: Parts) -> str:
+        if node.args.get("symmetric"):
+            return self._generic(node, scope, parts)
+        return self._all("and", self.condition(node, scope, parts))
+
+    def _in(self, node: exp.In, scope: Scope, parts: Parts) -> str:
+        texts = sorted({self.key(each, scope, parts) for each in node.expressions})
+        value = self.key(node.this, scope, parts)
+        if len(texts) == 1 and not node.args.get("query"):
+            return f"EQ({','.join(sorted((value, texts[0])))})"
+        for name in ("query", "unnest", "field"):
+            if node.args.get(name):
+                texts.append(self.key(node.args[name], scope, parts))
+        return f"in({value};{','.join(texts)})"
+
+    def _cast(self, node: exp.Cast, scope: Scope, parts: Parts) -> str:
+        target = self.type_name(cast("exp.Expression", node.to))
+        inner = bare(node.this)
+        text = self.key(inner, scope, parts)
+        if text == _RUN or (not node.args.get("format") and self._type_of(inner, scope) == target):
+            return text
+        given = f",{node.args['format']!r}" if node.args.get("format") else ""
+        return self._made(f"cast({text},{target}{given})", "exact" if target in ("DOUBLE", "FLOAT") else "", text)
+
+    def _type_of(self, node: exp.Expression, scope: Scope) -> str:
+        """The type of an expression, "" where it takes more than a look to know it."""
+        node = bare(node)
+        if isinstance(node, exp.Column) and not isinstance(node.this, exp.Star):
+            value = self._resolve(node, scope)
+            return value.type if value else ""
+        if isinstance(node, exp.Cast):
+            return self.type_name(cast("exp.Expression", node.to))
+        if isinstance(node, exp.Literal):
+            return "TEXT" if node.is_string else ""
+        if isinstance(node, exp.Window):
+            return self._type_of(node.this, scope)
+        return "BIGINT" if isinstance(node, exp.Count | exp.RowNumber | exp.Rank | exp.DenseRank) else ""
+
+    def _case(self, node: exp.Case, scope: Scope, parts: Parts) -> str:
+        texts = []
+        subject = self.key(node.this, scope, parts) if node.this else None
+        for branch in node.args["ifs"]:
+            test = self.key(branch.this, scope, parts)
+            if subject is not None:
+                test = digest(f"EQ({','.join(sorted((subject, test)))})")
+            texts.append(f"{test}->{self.key(branch.args['true'], scope, parts)}")
+        default = node.args.get("default")
+        return f"case({';'.join(texts)};{self.key(default, scope, parts) if default else _NULL})"
+
+    def _if(self, node: exp.If, scope: Scope, parts: Parts) -> str:
+        test, true = self.key(node.this, scope, parts), self.key(node.args["true"], scope, parts)
+        false = node.args.get("false")
+        return f"case({test}->{true};{self.key(false, scope, parts) if false else _NULL})"
+
+    def _interval(self, node: exp.Interval, scope: Scope, parts: Parts) -> str:
+        unit = node.args.get("unit")
+        name = unit.name.upper().removesuffix("S") if isinstance(unit, exp.Var) else self._argument(unit, scope, parts)
+        this = node.this
+        amount = str(this.this) if isinstance(this, exp.Literal) else self._argument(this, scope, parts)
+        return f"interval({amount},{name})"
+
+    def _filter(self, node: exp.Filter, scope: Scope, parts: Parts) -> str:
+        """`agg(x) filter (where c)` is `agg(case when c then x end)` for aggregates that skip NULL."""
+        function, test = node.this, self.key(node.expression.this, scope, parts)
+        if type(function) in CONDITIONAL and not isinstance(function.this, exp.Distinct | exp.Order):
+            self._aggregate(function, scope, parts)
+            value = self.key(function.this, scope, parts)
+            inner = digest(f"case({test}->{value};{_NULL})")
+            return f"{type(function).__name__}(this={inner})"
+        text = self.key(function, scope, parts)
+        if text == _EVERYTHING:
+            return self._count_of(digest(f"case({test}->{digest('1')};{_NULL})"))
+        return f"filter({text};{test})"
+
+    def _count(self, node: exp.Count, scope: Scope, parts: Parts) -> str:
+        self._aggregate(node, scope, parts)
+        inner = bare(node.this) if isinstance(node.this, exp.Expression) else exp.Star()
+        if node.expressions:
+            return f"count({self._arguments(node, scope, parts)})"
+        if isinstance(inner, exp.Star):
+            return "count(*)"
+        text = self.key(inner, scope, parts)
+        if isinstance(inner, exp.Literal):
+            return "count(*)"
+        if isinstance(inner, exp.Column):
+            value = self._resolve(inner, scope)
+            if value is not None and value.sure:
+                return "count(*)"
+        return self._count_of(text)
+
+    def _count_of(self, key: str) -> str:
+        return self._made(f"count({key})", "count", key)
+
+    def _count_if(self, node: exp.CountIf, scope: Scope, parts: Parts) -> str:
+        self._aggregate(node, scope, parts)
+        test = self.key(node.this, scope, parts)
+        return self._count_of(digest(f"case({test}->{digest('1')};{_NULL})"))
+
+    def _sum(self, node: exp.Sum, scope: Scope, parts: Parts) -> str:
+        text = self._generic(node, scope, parts)
+        key = self.key(node.this, scope, parts)
+        return self._made(text, "sum", key) if text == f"Sum(this={key})" else text
+
+    def _nullif(self, node: exp.Nullif, scope: Scope, parts: Parts) -> str:
+        key, other = self.key(node.this, scope, parts), self.key(node.expression, scope, parts)
+        return self._made(f"nullif({key},{other})", "unless zero" if other == _ZERO else "", key)
+
+    def _divide(self, node: exp.Div, scope: Scope, parts: Parts) -> str:
+        """`sum(x) / count(x)` is `avg(x)` where the division is not one of integers."""
+        above, below = self.key(node.this, scope, parts), self.key(node.expression, scope, parts)
+        total, exact = self._inside("exact", above)
+        number, also_exact = self._inside("exact", self._inside("unless zero", below)[0])
+        (made, summed), (kind, counted) = self._forms.get(total, ("", ())), self._forms.get(number, ("", ()))
+        if (
+            (exact or also_exact or not node.args.get("typed"))
+            and (made, kind) == ("sum", "count")
+            and summed == counted
+        ):
+            return f"Avg(this={summed[0]})"
+        return f"Div({'typed;' if node.args.get('typed') else ''}{above},{below})"
+
+    def _inside(self, form: str, key: str) -> tuple[str, bool]:
+        made, operands = self._forms.get(key, ("", ()))
+        return (operands[0], True) if made == form else (key, False)
+
+    def _over(self, node: exp.Window, scope: Scope, parts: Parts) -> str:
+        return self._window(self, node, scope, parts)
+
+    def _subquery(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+        query = node.this if isinstance(node, exp.Subquery) else node
+        relation = self._query(query, scope)
+        for value in relation.columns.values():
+            parts.add(value)
+            parts.facts.update(
+                Fact(
+                    kind=Seen.JOINED,
+                    model=fact.model,
+                    sql=fact.sql,
+                    function=fact.function,
+                    partition=fact.partition,
+                    timed=fact.timed or reaches_out(query),
+                )
+                for fact in value.facts
+                if fact.kind is Seen.AGGREGATE
+            )
+        parts.sources |= relation.sources
+        parts.facts |= relation.facts
+        columns = ",".join(value.key for value in relation.columns.values())
+        return f"query({relation.rows};{columns})"
+
+    def _exists(self, node: exp.Exists, scope: Scope, parts: Parts) -> str:
+        query: Any = node.this.this if isinstance(node.this, exp.Subquery) else node.this
+        if not isinstance(query, exp.Query):
+            return self._generic(node, scope, parts)
+        relation = self._query(cast("exp.Expression", query), scope)
+        parts.sources |= relation.sources
+        parts.facts |= relation.facts
+        return f"exists({relation.rows})"
+
+    def _truncated(self, node: exp.Expression, scope: Scope) -> Iterable[Fact]:
+        """The fact that a value is a time cut down to a unit, also under a cast, MIN or MAX."""
+        while True:
+            node = bare(node)
+            unit = unit_of(node)
+            if unit:
+                return (self.fact(Seen.TRUNCATED, node, unit=unit),)
+            if isinstance(node, exp.Column) and not isinstance(node.this, exp.Star):
+                value = self._resolve(node, scope)
+                return [fact for fact in value.facts if fact.kind is Seen.TRUNCATED] if value else ()
+            if not isinstance(node, exp.Cast | exp.Min | exp.Max | exp.Coalesce | exp.AtTimeZone | exp.AnyValue):
+                return ()
+            node = node.this
+            if not isinstance(node, exp.Expression):
+                return ()

@@ -1,0 +1,183 @@
+"""Small questions about the nodes of an expression, and the tables behind the one form that each is given."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlglot import exp
+
+from featurelayer.lineage.values import Run
+
+LONGEST = 2_000
+CLOCKS = (
+    exp.CurrentTimestamp,
+    exp.CurrentDate,
+    exp.CurrentTime,
+    exp.CurrentDatetime,
+    exp.CurrentTimestampLTZ,
+    exp.Localtime,
+    exp.Localtimestamp,
+    exp.Systimestamp,
+    exp.UtcDate,
+    exp.UtcTime,
+    exp.UtcTimestamp,
+)
+CLOCK_NAMES = frozenset(
+    {"now", "now64", "getdate", "sysdate", "today", "yesterday", "get_current_timestamp", "clock_timestamp",
+     "statement_timestamp", "transaction_timestamp", "timeofday", "sysdatetime", "sysutcdatetime", "getutcdate",
+     "curdate", "curtime", "unix_timestamp"}
+)  # fmt: skip
+SAME_TYPES = {
+    "VARCHAR": "TEXT",
+    "NVARCHAR": "TEXT",
+    "CHAR": "TEXT",
+    "DATETIME": "TIMESTAMP",
+    "TIMESTAMPNTZ": "TIMESTAMP",
+}
+_CLICKHOUSE_UNITS = {"todate": "day", "tostartofday": "day", "tostartofweek": "week", "tostartofmonth": "month"}
+MIRRORED: dict[type[exp.Expression], type[exp.Expression]] = {exp.GT: exp.LT, exp.GTE: exp.LTE}
+OPPOSITE: dict[type[exp.Expression], type[exp.Expression]] = {
+    exp.EQ: exp.NEQ,
+    exp.NEQ: exp.EQ,
+    exp.LT: exp.GTE,
+    exp.GTE: exp.LT,
+    exp.GT: exp.LTE,
+    exp.LTE: exp.GT,
+}
+UNORDERED = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
+CHAINS = (exp.And, exp.Or, exp.Add, exp.Mul, exp.BitwiseAnd, exp.BitwiseOr)
+CONDITIONAL = (exp.Sum, exp.Avg, exp.Min, exp.Max)
+ARGUMENTS_TO_SKIP = frozenset({"_type", "big_int", "nested", "copy", "safe"})
+
+
+def bare(node: exp.Expression) -> exp.Expression:
+    """Return what is inside brackets and aliases."""
+    while isinstance(node, exp.Paren | exp.Alias):
+        node = node.this
+    return node
+
+
+def flat(kind: type[exp.Expression], node: exp.Expression) -> list[exp.Expression]:
+    """The operands of a chain of one operator, through brackets, without recursion."""
+    found, open_nodes = [], [node]
+    while open_nodes:
+        part = bare(open_nodes.pop())
+        if type(part) is kind:
+            open_nodes += (part.expression, part.this)
+        else:
+            found.append(part)
+    return found
+
+
+def number(text: str) -> str:
+    """Return one spelling of a number."""
+    try:
+        return str(int(text))
+    except ValueError:
+        return text.lower()
+
+
+def within_run(text: str, run: Run) -> bool:
+    """Whether a text is a time of the run, to the microsecond."""
+    if not 19 < len(text) <= 35:
+        return False
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return run.start <= moment <= run.end
+
+
+def function_name(node: exp.Expression) -> str:
+    """Return a function's name in lower case."""
+    return str(node.this).casefold() if isinstance(node, exp.Anonymous) else str(type(node).__name__).casefold()
+
+
+def unit_of(node: exp.Expression) -> str:
+    """The unit that a function cuts a time down to, in lower case, or ""."""
+    if isinstance(node, exp.TimestampTrunc | exp.DateTrunc | exp.DatetimeTrunc):
+        unit = node.args.get("unit")
+        return unit.name.casefold() if isinstance(unit, exp.Expression) else ""
+    if isinstance(node, exp.TsOrDsToDate | exp.Date):
+        return "day"
+    if isinstance(node, exp.Cast) and node.to.this in (exp.DataType.Type.DATE, exp.DataType.Type.DATE32):
+        return "" if isinstance(bare(node.this), exp.Literal) else "day"
+    if isinstance(node, exp.Anonymous):
+        name = str(node.this).casefold()
+        return {"todate": "day", "tostartofday": "day", "tostartofmonth": "month", "tostartofweek": "week"}.get(
+            name, ""
+        )
+    return ""
+
+
+def reaches_out(query: exp.Expression) -> bool:
+    """Whether a subquery compares by an inequality, as one that is bound in time does."""
+    return any(isinstance(node, exp.LT | exp.LTE | exp.GT | exp.GTE | exp.Between) for node in query.walk())
+
+
+def is_limited(query: exp.Expression) -> bool:
+    """Whether a query takes a part of its rows."""
+    return any(query.args.get(name) for name in ("limit", "offset"))
+
+
+def has_star(projections: list[exp.Expression]) -> bool:
+    """Whether a SELECT has a star."""
+    return any(each.is_star for each in projections)
+
+
+def aggregates(node: exp.Expression) -> bool:
+    """Whether an expression aggregates the rows of its own SELECT."""
+    waiting: list[exp.Expression] = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, exp.Query | exp.Subquery):
+            continue
+        if isinstance(each, exp.Window):
+            inner = each.this
+            waiting += list(inner.iter_expressions())
+            continue
+        if isinstance(each, exp.AggFunc):
+            return True
+        waiting += list(each.iter_expressions())
+    return False
+
+
+def alias_columns(node: exp.Expression) -> list[str]:
+    """The names that an alias gives to columns."""
+    alias = node.args.get("alias")
+    return [each.name for each in alias.columns] if isinstance(alias, exp.TableAlias) else []
+
+
+def names_table(query: exp.Expression, name: str) -> bool:
+    """Whether a query reads a table of that name."""
+    return any(table.name.casefold() == name and not table.args.get("db") for table in query.find_all(exp.Table))
+
+
+def is_upper_bound(condition: exp.Expression) -> bool:
+    """Whether a condition on the run's time only keeps out what is later still: `event_time <= now()`."""
+    if isinstance(condition, exp.Paren):
+        condition = condition.this
+    if isinstance(condition, exp.LT | exp.LTE):
+        return _is_plain(condition.this)
+    if isinstance(condition, exp.GT | exp.GTE):
+        return _is_plain(condition.expression)
+    return False
+
+
+def _is_plain(node: exp.Expression) -> bool:
+    return not any(is_clock(each) for each in node.walk()) and any(True for _ in node.find_all(exp.Column))
+
+
+def is_batch(clause: exp.Expression) -> bool:
+    """Whether a WHERE is the one that dbt cuts a microbatch with: `select * from x where time >= a and time < b`."""
+    select = clause.parent
+    return isinstance(select, exp.Select) and has_star(select.expressions) and len(select.expressions) == 1
+
+
+def is_clock(node: object) -> bool:
+    """Whether a function tells the present time."""
+    if isinstance(node, exp.Anonymous):
+        name = str(node.this).casefold()
+        return name in CLOCK_NAMES and not (name == "unix_timestamp" and node.expressions)
+    return isinstance(node, CLOCKS)

@@ -1,0 +1,348 @@
+"""Models in the order in which they read each other, each evaluated once, and what was found of them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from featurelayer.lineage.cache import Cache, Stored, StoredColumn
+from featurelayer.lineage.names import name_of_relation, name_of_table
+from featurelayer.lineage.queries import Queries
+from featurelayer.lineage.relations import own_relation, tables_of
+from featurelayer.lineage.scope import Relation, Unreadable, Value, digest, sorted_sources
+from featurelayer.lineage.values import ColumnLineage, Edge, Graph, Kind, Model, Run, Source
+
+MAX_SQL = 1_000_000
+_TYPES = {"VARCHAR": "TEXT", "STRING": "TEXT", "INTEGER": "INT", "DOUBLE PRECISION": "DOUBLE", "FLOAT8": "DOUBLE"}
+_MOMENT = re.compile(r"'\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d")
+
+
+def analyse(
+    models: Iterable[Model],
+    *,
+    dialect: str,
+    run: Run | None = None,
+    cache: Path | None = None,
+    seconds: float = 120.0,
+    complete: bool = True,
+) -> Lineage:
+    """Return the lineage of all columns of all models; what can't be followed is said per model, never raised.
+
+    Args:
+        models: all models, seeds, snapshots and sources, in any order.
+        dialect: dbt's adapter type.
+        run: when the SQL was compiled, so that dbt's `run_started_at` in it counts as no meaning of its own.
+        cache: a file that keeps what was found, by the text of the SQL and of what it reads; made if need be, ignored
+            if it can't be used.
+        seconds: how much processor time it may take; models that are not reached by then have that as their problem.
+        complete: whether these are all models there are, so that the cache may forget others.
+    """
+    known = {model.unique_id: model for model in models}
+    order, cyclic = _in_order(known)
+    kept = Cache.read(cache) if cache else Cache()
+    analysis = _Analysis(known, _sql_dialect(dialect), run, kept, time.process_time() + seconds)
+    for unique_id in order:
+        analysis.add(unique_id)
+    for unique_id in cyclic:
+        analysis.fail(unique_id, "it depends on itself, through the models that it reads")
+    if cache:
+        kept.write(cache, keep=known if complete else None)
+    return Lineage(analysis.stored, analysis.problems, {each: analysis.name(each) for each in analysis.stored})
+
+
+class Lineage:
+    """What `analyse` found; see the package's docstring for its surface."""
+
+    def __init__(self, stored: Mapping[str, Stored], problems: Mapping[str, str], relations: Mapping[str, str]) -> None:
+        self._stored, self.problems, self._relations = stored, problems, relations
+        self._columns: dict[str, dict[str, ColumnLineage]] = {}
+
+    def columns(self, unique_id: str) -> Mapping[str, ColumnLineage]:
+        """Return the output columns of a model by name in lower case; empty where its SQL is not known."""
+        if unique_id not in self._columns:
+            stored = self._stored.get(unique_id)
+            self._columns[unique_id] = _lineages(unique_id, self._relations[unique_id], stored) if stored else {}
+        return self._columns[unique_id]
+
+    def column(self, unique_id: str, column: str) -> ColumnLineage | None:
+        """Return one output column of a model, in whatever case it is written, or None."""
+        return self.columns(unique_id).get(column.casefold())
+
+    def upstream(self, unique_id: str, column: str) -> tuple[ColumnLineage, ...]:
+        """Return the column and all columns of models that it is made of, nearest first."""
+        start = self.column(unique_id, column)
+        found: dict[tuple[str, str], ColumnLineage] = {}
+        waiting = deque([start] if start else [])
+        while waiting:
+            each = waiting.popleft()
+            if (each.unique_id, each.column) not in found:
+                found[each.unique_id, each.column] = each
+                waiting += [above for source in each.sources if (above := self._at(source)) is not None]
+        return tuple(found.values())
+
+    def ancestors(self, unique_id: str, column: str) -> frozenset[Source]:
+        """Return all columns that its value is made of, of models and of where lineage ends."""
+        return frozenset(source for each in self.upstream(unique_id, column) for source in each.sources)
+
+    def reaches(self, sources: Iterable[Source]) -> frozenset[Source]:
+        """Return the columns and all that they are made of."""
+        found = set(sources)
+        for source in tuple(found):
+            if source.unique_id:
+                found |= self.ancestors(source.unique_id, source.column)
+        return frozenset(found)
+
+    def graph(self, unique_id: str, column: str) -> Graph:
+        """Return what to draw: the columns above one, and an edge from each to what is made of it."""
+        edges = [
+            Edge(above=source, below=Source(relation=each.relation, column=each.column, unique_id=each.unique_id),
+                 kind=each.kind, sql=each.sql)
+            for each in self.upstream(unique_id, column)
+            for source in each.sources
+        ]  # fmt: skip
+        nodes = dict.fromkeys(end for edge in edges for end in (edge.below, edge.above))
+        return Graph(nodes=tuple(nodes), edges=tuple(edges))
+
+    def __iter__(self) -> Iterator[str]:
+        """The unique ids of all models whose SQL was followed."""
+        return iter(self._stored)
+
+    def _at(self, source: Source) -> ColumnLineage | None:
+        return self.column(source.unique_id, source.column) if source.unique_id else None
+
+
+class _Analysis:
+    """The work of one call of `analyse`."""
+
+    def __init__(
+        self, models: Mapping[str, Model], dialect: str, run: Run | None, cache: Cache, deadline: float
+    ) -> None:
+        self.models, self.dialect, self.run, self.cache, self.deadline = models, dialect, run, cache, deadline
+        self.stored: dict[str, Stored] = {}
+        self.problems: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._marks: dict[str, str] = {}
+        self._relations: dict[str, Relation] = {}
+
+    def add(self, unique_id: str) -> None:
+        """Evaluate a model whose inputs have been."""
+        model = self.models[unique_id]
+        if not model.sql:
+            return
+        if len(model.sql) > MAX_SQL:
+            self.fail(unique_id, f"its SQL has {len(model.sql):,} characters, more than the {MAX_SQL:,} that are read")
+            return
+        key = self._key(model)
+        stored = self.cache.find(unique_id, key)
+        if stored is None:
+            stored = self._evaluate(model)
+            if stored is None:
+                return
+            self.cache.keep(unique_id, key, stored)
+        if stored.problem:
+            self.fail(unique_id, stored.problem)
+        else:
+            self.stored[unique_id] = stored
+
+    def fail(self, unique_id: str, problem: str) -> None:
+        """Note why a model is not followed: to those that read it, it is where lineage ends."""
+        self.problems[unique_id] = problem
+
+    def _key(self, model: Model) -> str:
+        """What decides the outcome: the SQL, and what is known of all that it reads."""
+        marks = (f"{self.name(each)}={self._mark(each)}" for each in sorted(model.depends_on))
+        span = f"{self.run.start} {self.run.end}" if self.run and _MOMENT.search(model.sql) else ""
+        types = repr(model.columns)
+        return digest(
+            self.dialect, model.relation_name, model.sql, span, types, f"{model.batch} {model.history}", *marks
+        )
+
+    def name(self, unique_id: str) -> str:
+        """Return the spelling of a model's relation."""
+        if unique_id not in self._names:
+            model = self.models.get(unique_id)
+            self._names[unique_id] = name_of_relation(model.relation_name, self.dialect) if model else ""
+        return self._names[unique_id]
+
+    def _mark(self, unique_id: str) -> str:
+        if unique_id not in self._marks:
+            stored, model = self.stored.get(unique_id), self.models.get(unique_id)
+            known = repr((model.columns, model.not_null)) if model else ""
+            self._marks[unique_id] = digest(stored.mark, known) if stored else digest(known)
+        return self._marks[unique_id]
+
+    def _relation(self, unique_id: str) -> Relation:
+        """A relation as those that read it see it: its columns are its own, their meaning that of its SQL."""
+        if unique_id not in self._relations:
+            model, stored = self.models[unique_id], self.stored.get(unique_id)
+            name = self.name(unique_id)
+            made = _known_relation(model, name) if stored is None else _read_relation(model, name, stored)
+            self._relations[unique_id] = made
+        return self._relations[unique_id]
+
+    def _evaluate(self, model: Model) -> Stored | None:
+        if time.process_time() > self.deadline:
+            self.fail(model.unique_id, "the time for lineage was up before it was reached")
+            return None
+        named = {self.name(each): each for each in model.depends_on if each in self.models and self.name(each)}
+        relations = {name: self._relation(each) for name, each in named.items()}
+        if model.relation_name:
+            relations[self.name(model.unique_id)] = own_relation()
+        find = tables_of(relations, lambda table: name_of_table(table, self.dialect))
+        try:
+            tree = sqlglot.parse_one(model.sql, read=self.dialect)
+            queries = Queries(model.unique_id, self.dialect, self.run, find, batch=model.batch)
+            relation = queries.relation(cast("exp.Expression", tree))
+            if model.history:
+                relation.base = digest("history", relation.base)
+            return _stored(relation, model)
+        except Unreadable as error:
+            return Stored(problem=f"its SQL can't be followed: {error}")
+        except SqlglotError as error:
+            return Stored(problem=f"its SQL can't be parsed: {_first_line(error)}")
+        except RecursionError:
+            return Stored(problem="its SQL can't be followed: it is nested too deep to follow")
+        except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
+            # A form that sqlglot parses in another shape than the one expected here; no reason to fail on all others.
+            return Stored(problem=f"its SQL can't be followed: a form that is not known here ({type(error).__name__})")
+
+
+def _known_relation(model: Model, name: str) -> Relation:
+    columns = {}
+    for column, of in model.columns:
+        source = Source(relation=name, column=column.casefold(), unique_id=model.unique_id)
+        sure = column in model.not_null
+        key = digest("column", name, column.casefold())
+        columns[column.casefold()] = Value(key, Kind.PASSTHROUGH, frozenset((source,)), type=_type(of), sure=sure)
+    return Relation(base=digest("table", name), reads=(name, model.unique_id), columns=columns)
+
+
+def _read_relation(model: Model, name: str, stored: Stored) -> Relation:
+    types = {column.casefold(): _type(of) for column, of in model.columns}
+    columns = {}
+    for column in stored.columns:
+        source = Source(relation=name, column=column.name, unique_id=model.unique_id)
+        columns[column.name] = Value(
+            column.key,
+            Kind.PASSTHROUGH,
+            frozenset((source,)),
+            facts=frozenset(column.facts),
+            type=types.get(column.name, "") or column.type,
+            sure=column.sure or column.name in model.not_null,
+            form=column.form,
+        )
+    relation = Relation(base=stored.base, where=frozenset(stored.where), columns=columns, facts=frozenset(stored.facts))
+    if stored.open:
+        relation.reads = (name, model.unique_id)
+    return relation
+
+
+def _type(text: str) -> str:
+    upper = text.upper().strip()
+    return {
+        "VARCHAR": "TEXT",
+        "STRING": "TEXT",
+        "INTEGER": "INT",
+        "DOUBLE PRECISION": "DOUBLE",
+        "FLOAT8": "DOUBLE",
+    }.get(upper, upper)
+
+
+def _stored(relation: Relation, model: Model) -> Stored:
+    columns = [
+        StoredColumn(
+            name=name,
+            key=value.key,
+            kind=value.kind,
+            sources=sorted_sources(value.sources),
+            steps=value.steps,
+            facts=tuple(sorted(value.facts, key=repr)),
+            type=value.type,
+            sure=value.sure,
+            form=value.form,
+        )
+        for name, value in relation.columns.items()
+    ]
+    mark = digest(
+        relation.rows,
+        *(f"{column.name} {column.key} {column.type} {column.sure} {column.facts!r}" for column in columns),
+        *(repr(fact) for fact in sorted(relation.facts, key=repr)),
+    )
+    return Stored(
+        base=relation.base,
+        where=tuple(sorted(relation.where)),
+        columns=columns,
+        steps=relation.steps,
+        sources=sorted_sources(relation.sources),
+        facts=tuple(sorted(relation.facts, key=repr)),
+        open=relation.is_open or model.history,
+        mark=mark,
+    )
+
+
+def _lineages(unique_id: str, relation: str, stored: Stored) -> dict[str, ColumnLineage]:
+    rows = Relation(base=stored.base, where=frozenset(stored.where)).rows
+    return {
+        column.name: ColumnLineage(
+            unique_id=unique_id,
+            relation=relation,
+            column=column.name,
+            kind=column.kind,
+            sql=column.steps[-1].sql if column.steps else column.sources[0].column if column.sources else column.name,
+            fingerprint=digest("feature", column.key, rows),
+            sources=column.sources,
+            steps=column.steps,
+            row_steps=stored.steps,
+            row_sources=stored.sources,
+            facts=column.facts,
+            row_facts=stored.facts,
+        )
+        for column in stored.columns
+    }
+
+
+def _in_order(models: Mapping[str, Model]) -> tuple[list[str], list[str]]:
+    """Unique ids so that each comes after what it reads, and those that read themselves in a circle."""
+    waiting = {each: {above for above in model.depends_on if above in models} for each, model in models.items()}
+    below: dict[str, list[str]] = {}
+    for each, above in waiting.items():
+        for one in above:
+            below.setdefault(one, []).append(each)
+    ready = deque(each for each, above in waiting.items() if not above)
+    order = []
+    while ready:
+        each = ready.popleft()
+        order.append(each)
+        for one in below.get(each, ()):
+            waiting[one].discard(each)
+            if not waiting[one]:
+                ready.append(one)
+    done = set(order)
+    return order, [each for each in models if each not in done]
+
+
+def _sql_dialect(adapter: str) -> str:
+    """The dialect of sqlglot for dbt's adapter type."""
+    return {"sqlserver": "tsql", "synapse": "tsql", "fabric": "tsql", "glue": "spark", "spark": "spark"}.get(
+        adapter, adapter if adapter in sqlglot.Dialect.classes or _loads(adapter) else ""
+    )
+
+
+def _loads(adapter: str) -> bool:
+    try:
+        sqlglot.Dialect.get_or_raise(adapter)
+    except ValueError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]

@@ -1,0 +1,145 @@
+"""The rows of a FROM: which relations, how they are joined, and on what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Scope, digest
+from featurelayer.lineage.values import Fact, Rows, RowStep, Seen
+
+if TYPE_CHECKING:
+    from featurelayer.lineage.queries import Queries
+
+_INEQUALITIES = (exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between)
+
+
+def join_items(queries: Queries, node: exp.Select, scope: Scope) -> Relation:
+    """Fill the scope with the relations of a SELECT's FROM and return the rows that they give together."""
+    from_, joins = node.args.get("from_"), node.args.get("joins") or []
+    if from_ is None:
+        return Relation(base=digest("one row"))
+    nodes = [from_.this, *(join.this for join in joins)]
+    if len(nodes) == 1 and not _bracketed(nodes[0]):
+        item = queries.item(nodes[0], scope, scope.within)
+        scope.items.append(item)
+        of = item.relation
+        return Relation(base=of.base, where=of.where, steps=of.steps, sources=of.sources, facts=of.facts)
+    joins = [*_bracketed(nodes[0]), *joins]
+    return _joined(queries, nodes[0], joins, scope, node.args.get("where"))
+
+
+def _bracketed(node: exp.Expression) -> list[exp.Join]:
+    """The joins that stand in brackets behind a table: `from (a join b on ...)`."""
+    return node.args.get("joins") or [] if isinstance(node, exp.Table) else []
+
+
+def _joined(
+    queries: Queries, first: exp.Expression, joins: list[exp.Join], scope: Scope, where: exp.Expression | None
+) -> Relation:
+    head = _tagged(queries.item(first, scope, scope.within), scope)
+    scope.items.append(head)
+    together = [head.tag]  # relations that are joined by INNER and CROSS, in no order
+    conditions: set[str] = set()
+    result = Relation(base="", steps=head.relation.steps, sources=head.relation.sources, facts=head.relation.facts)
+    ranged: dict[str, bool] = {}
+    for join in joins:
+        item = _tagged(queries.item(join.this, scope, scope.within), scope)
+        kind = _kind(join)
+        hidden = kind in ("SEMI", "ANTI")
+        scope.items.append(item)
+        parts = Parts()
+        texts = _conditions(queries, join, item, scope, parts)
+        if kind in ("INNER", "CROSS", ""):
+            together.append(item.tag)
+            conditions.update(texts)
+        else:
+            sides = [digest("rows", *sorted(together), *sorted(conditions)), item.tag]
+            if kind == "RIGHT":
+                kind, sides = "LEFT", sides[::-1]
+            if kind == "FULL":
+                sides.sort()
+            together, conditions = [digest(kind, *sides, "on", *sorted(texts))], set()
+        on = queries.writer.sql(join)
+        step = RowStep(kind=Rows.JOIN, sql=on, within=scope.within)
+        if len(result.steps) < MAX_ROW_STEPS:
+            result.steps = (*result.steps, *item.relation.steps, step)
+        result.sources |= item.relation.sources | parts.sources
+        result.facts |= item.relation.facts
+        result.facts |= frozenset(fact for fact in parts.facts if fact.kind is Seen.CLOCK)
+        if hidden:
+            scope.items.remove(item)
+        ranged[item.tag] = "ASOF" in kind or _compares(join.args.get("on"))
+    result.steps = tuple(dict.fromkeys(result.steps))[:MAX_ROW_STEPS]
+    result.base = digest("rows", *sorted(together)) if len(together) > 1 else together[0]
+    result.where = frozenset(conditions)
+    bound = _compares(where.this if where else None)
+    for item in scope.items:
+        of_item = ranged.get(item.tag, any(ranged.values()))
+        if not (of_item or bound):
+            _mark_lookup(queries, item)
+    return result
+
+
+def _tagged(item: Item, scope: Scope) -> Item:
+    """Give an item a name of its own among those that have the same rows."""
+    rows = item.relation.rows
+    same = sum(1 for other in scope.items if other.relation.rows == rows)
+    item.tag = digest("item", rows, str(same))
+    return item
+
+
+def _kind(join: exp.Join) -> str:
+    method, side, kind = (str(join.args.get(name) or "").upper() for name in ("method", "side", "kind"))
+    if kind in ("SEMI", "ANTI"):
+        return kind
+    if "ASOF" in (method, kind):
+        return f"ASOF {side}".strip()
+    if method == "NATURAL":
+        return f"NATURAL {side}".strip()
+    return side or ("CROSS" if kind == "CROSS" else "INNER")
+
+
+def _conditions(queries: Queries, join: exp.Join, item: Item, scope: Scope, parts: Parts) -> list[str]:
+    texts: list[str] = []
+    on = join.args.get("on")
+    if on is not None:
+        for condition in queries.writer.conjuncts(on):
+            if not (isinstance(condition, exp.Boolean) and condition.this):
+                texts += queries.writer.condition(condition, scope, parts)
+    others = [other for other in scope.items if other is not item]
+    for each in join.args.get("using") or ():
+        name = each.name.casefold()
+        right = item.column(name)
+        left = next((value for other in others if (value := other.column(name)) is not None), None)
+        for value in (left, right):
+            if value is not None:
+                parts.add(value)
+        sides = sorted(value.key if value else name for value in (left, right))
+        texts.append(digest(f"EQ({','.join(sides)})"))
+    match = join.args.get("match_condition")
+    if match is not None:
+        texts.append(queries.writer.key(match, scope, parts))
+    return texts
+
+
+def _compares(condition: exp.Expression | None) -> bool:
+    """Whether a condition compares columns of two relations by more or less, as a join that heeds time does."""
+    if condition is None:
+        return False
+    for node in condition.find_all(*_INEQUALITIES):
+        if len({column.table.casefold() for column in node.find_all(exp.Column)}) > 1:
+            return True
+    return False
+
+
+def _mark_lookup(queries: Queries, item: Item) -> None:
+    relation = item.relation
+    tables = {source.relation for value in relation.columns.values() for source in value.sources}
+    name = relation.reads[0] if relation.reads else tables.pop() if len(tables) == 1 else ""
+    if name:
+        fact = Fact(kind=Seen.LOOKUP, model=queries.writer.model, sql=f"join {item.name or name}", relation=name)
+        item.lookup = fact
+        item.found = {column: replace(value, facts=value.facts | {fact}) for column, value in item.found.items()}

@@ -1,0 +1,105 @@
+"""Relations made of relations: renamed, merged, read by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import chain
+
+from sqlglot import exp
+
+from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Value, digest, strength
+from featurelayer.lineage.values import Fact, Kind, Rows, RowStep
+
+Tables = Callable[[exp.Table], Relation]
+OWN = "itself"
+
+
+def own_relation() -> Relation:
+    """The model's own rows of an earlier run: an incremental model may read them to see how far it came."""
+    return Relation(base=digest(OWN), reads=(OWN, ""))
+
+
+def renamed(relation: Relation, names: list[str]) -> Relation:
+    """The relation with other names for its first columns."""
+    if not names:
+        return relation
+    values = list(relation.columns.values())
+    columns = {name.casefold(): values[place] for place, name in enumerate(names) if place < len(values)}
+    for place, (name, value) in enumerate(relation.columns.items()):
+        if place >= len(names):
+            columns[name] = value
+    renamed = Relation(base=relation.base, where=relation.where, columns=columns, more=relation.more)
+    return over(renamed, relation)
+
+
+def over(relation: Relation, *inner: Relation) -> Relation:
+    """Give a relation what is known of the rows that it is made of."""
+    relation.steps = tuple(dict.fromkeys(chain.from_iterable(each.steps for each in inner)))[:MAX_ROW_STEPS]
+    relation.sources = frozenset(chain.from_iterable(each.sources for each in inner))
+    relation.facts = frozenset(chain.from_iterable(each.facts for each in inner))
+    return relation
+
+
+def merged(values: list[Value], key: str) -> Value:
+    """One column of several branches."""
+    parts = Parts()
+    facts: set[Fact] = set()
+    for value in values:
+        parts.add(value)
+        facts |= value.facts
+    kind = max((value.kind for value in values), key=strength, default=Kind.CONSTANT)
+    types = {value.type for value in values}
+    of = types.pop() if len(types) == 1 else ""
+    return Value(key, kind, frozenset(parts.sources), tuple(parts.steps), frozenset(facts), of)
+
+
+def with_key(value: Value, key: str) -> Value:
+    """The value as another column of the same making."""
+    return Value(key, value.kind, value.sources, value.steps, value.facts)
+
+
+def padded(relation: Relation, width: int) -> list[Value]:
+    """The first columns of a relation, as many as are asked for."""
+    values = list(relation.columns.values())[:width]
+    return values + [Value("")] * (width - len(values))
+
+
+def tables_of(relations: Mapping[str, Relation], name: Callable[[exp.Table], str]) -> Tables:
+    """Return what looks up a table: a relation that is known, or one that has whatever column is asked for."""
+
+    def find(table: exp.Table) -> Relation:
+        wanted = name(table)
+        known = relations.get(wanted)
+        return known if known is not None else Relation(base=digest("table", wanted), reads=(wanted, ""))
+
+    return find
+
+
+def combined(node: exp.SetOperation, branches: list[Relation], within: str) -> Relation:
+    """Return the rows of a UNION, INTERSECT or EXCEPT; the branches of a UNION have no order."""
+    kind, all_rows = type(node).__name__, not node.args.get("distinct")
+    is_union = isinstance(node, exp.Union)
+    ordered = sorted(branches, key=lambda branch: branch.rows) if is_union else branches
+    columns: dict[str, Value] = {}
+    for place, name in enumerate(branches[0].columns):
+        values = [_column_of(branch, place, name if node.args.get("by_name") else "") for branch in ordered]
+        key = digest(kind, *(value.key if value else "" for value in values))
+        columns[name] = merged([value for value in values if value is not None], key)
+    base = digest(kind, *(branch.rows for branch in ordered))
+    keys = sorted(value.key for value in columns.values())
+    if not is_union:
+        base = digest(base, "all" if all_rows else "distinct", *keys)
+    elif not all_rows:
+        base = digest("group", base, *keys)
+    relation = over(Relation(base=base, columns=columns), *branches)
+    relation.more = tuple(Item("", branch, tag=digest("branch", base)) for branch in branches if branch.is_open)
+    text = f"{kind.lower()}{' all' if all_rows else ''} of {len(branches)}"
+    relation.steps = (*relation.steps, RowStep(kind=Rows.UNION, sql=text, within=within))
+    return relation
+
+
+def _column_of(branch: Relation, place: int, name: str) -> Value | None:
+    if name:
+        return branch.columns.get(name)
+    values = list(branch.columns.values())
+    return values[place] if place < len(values) else None

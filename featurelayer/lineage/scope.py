@@ -1,0 +1,210 @@
+"""Values and relations while SQL is read: what a name means, and what it amounts to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+from sqlglot import exp
+
+from featurelayer.lineage.values import Fact, Kind, RowStep, Seen, Source, Step
+
+MAX_COLUMNS = 20_000
+MAX_STEPS = 40
+MAX_ROW_STEPS = 200
+
+
+class Unreadable(Exception):
+    """The SQL of a model can't be followed; the message says why. It becomes the model's `problem`."""
+
+
+def digest(*parts: str) -> str:
+    """A short name for a text of any length: equal texts, equal names."""
+    return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a column is. Equal `key`s in equal rows are the same computation.
+
+    `type` is known of few. `sure` says that it is never NULL. `form` is the operation that made it and the keys
+    that went in, for the few operations of which that may matter.
+    """
+
+    key: str
+    kind: Kind = Kind.CONSTANT
+    sources: frozenset[Source] = frozenset()
+    steps: tuple[Step, ...] = ()
+    facts: frozenset[Fact] = frozenset()
+    type: str = ""
+    sure: bool = False
+    form: tuple[str, tuple[str, ...]] = ("", ())
+
+
+@dataclass(slots=True, eq=False)
+class Relation:
+    """Rows with columns. `base` and the filters `where` say which rows.
+
+    `reads` is the relation's name where it is a table that no SQL is known of: it has whatever column is asked for.
+    `more` are relations whose further columns it has, too, whatever they are called.
+    """
+
+    base: str
+    where: frozenset[str] = frozenset()
+    columns: dict[str, Value] = field(default_factory=dict)
+    more: tuple[Item, ...] = ()
+    reads: tuple[str, str] | None = None
+    steps: tuple[RowStep, ...] = ()
+    sources: frozenset[Source] = frozenset()
+    facts: frozenset[Fact] = frozenset()
+
+    @property
+    def rows(self) -> str:
+        """The name of the set of rows."""
+        return digest(self.base, *sorted(self.where)) if self.where else self.base
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may have columns that are not known."""
+        return self.reads is not None or bool(self.more)
+
+    def column(self, name: str) -> Value | None:
+        """Return the column of that name, made up where it may be there; None if it can't be there."""
+        if name in self.columns:
+            return self.columns[name]
+        if self.reads is not None:
+            relation, unique_id = self.reads
+            source = Source(relation=relation, column=name, unique_id=unique_id)
+            made = Value(digest("column", relation, name), Kind.PASSTHROUGH, frozenset((source,)))
+        else:
+            found = [value for item in self.more if (value := item.column(name)) is not None]
+            if not found:
+                return None
+            made = found[0] if len(found) == 1 else _either(found)
+        if len(self.columns) < MAX_COLUMNS:
+            self.columns[name] = made
+        return made
+
+
+def _either(found: list[Value]) -> Value:
+    """A column that one of several relations has, not known which."""
+    return Value(
+        digest("either", *sorted(value.key for value in found)),
+        Kind.PASSTHROUGH,
+        frozenset(chain.from_iterable(value.sources for value in found)),
+        facts=frozenset(chain.from_iterable(value.facts for value in found)),
+    )
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A relation in a FROM, under its name there. `tag` tells it from the others where there are several."""
+
+    name: str
+    relation: Relation
+    tag: str = ""
+    lookup: Fact | None = None
+    found: dict[str, Value] = field(default_factory=dict)
+
+    def column(self, name: str) -> Value | None:
+        """Return the column as it is after the join."""
+        if name in self.found:
+            return self.found[name]
+        value = self.relation.column(name)
+        if value is None or not self.tag:
+            return value
+        facts = value.facts
+        joined = [replace(fact, kind=Seen.JOINED) for fact in facts if fact.kind is Seen.AGGREGATE]
+        if joined or self.lookup:
+            facts = facts.union(joined, (self.lookup,) if self.lookup else ())
+        made, operands = value.form
+        form = made, tuple(digest(self.tag, operand) for operand in operands)
+        value = replace(value, key=digest(self.tag, value.key), facts=facts, form=form)
+        self.found[name] = value
+        return value
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """What names mean inside one SELECT."""
+
+    items: list[Item]
+    parent: Scope | None = None
+    outputs: dict[str, Value] = field(default_factory=dict)
+    windows: dict[str, exp.Expression] = field(default_factory=dict)
+    rows: str = ""
+    within: str = ""
+    group: tuple[Source, ...] = ()
+    timed: bool = False
+    aliases_first: bool = False
+
+    def column(self, name: str, table: str = "") -> Value | None:
+        """Return what a column of that name is, or None."""
+        if table:
+            item = next((item for item in self.items if item.name == table), None)
+            value = item.column(name) if item else None
+        else:
+            value = self._plain(name)
+        if value is None and self.parent is not None:
+            value = self.parent.column(name, table)
+            if value is not None:
+                value = replace(value, key=digest("outer", value.key))
+        return value
+
+    def _plain(self, name: str) -> Value | None:
+        if self.aliases_first and name in self.outputs:
+            return self.outputs[name]
+        for item in self.items:
+            if name in item.relation.columns:
+                return item.column(name)
+        if name in self.outputs:
+            return self.outputs[name]
+        found = [value for item in self.items if (value := item.column(name)) is not None]
+        return found[0] if len(found) == 1 else _either(found) if found else None
+
+    def has_table(self, name: str) -> bool:
+        """Whether a relation has that name here or further out."""
+        return any(item.name == name for item in self.items) or (
+            self.parent is not None and self.parent.has_table(name)
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Parts:
+    """What an expression was found to be made of, collected while its key is written."""
+
+    sources: set[Source] = field(default_factory=set)
+    steps: dict[Step, None] = field(default_factory=dict)
+    facts: set[Fact] = field(default_factory=set)
+    kind: Kind = Kind.CONSTANT
+    aggregated: bool = False
+
+    def add(self, value: Value) -> None:
+        """Take in a value that is used."""
+        self.sources |= value.sources
+        if value.facts:
+            self.facts.update(fact for fact in value.facts if fact.kind is not Seen.TRUNCATED)
+        if value.steps and len(self.steps) < MAX_STEPS:
+            self.steps.update(dict.fromkeys(value.steps))
+        if value.sources:
+            self.at_least(Kind.EXPRESSION)
+
+    def at_least(self, kind: Kind) -> None:
+        """Note that the value is at least of that kind."""
+        if strength(kind) > strength(self.kind):
+            self.kind = kind
+
+
+_STRENGTH = {kind: position for position, kind in enumerate(Kind)}
+
+
+def strength(kind: Kind) -> int:
+    """How much a kind does to a value: a window the most."""
+    return _STRENGTH[kind]
+
+
+def sorted_sources(sources: Iterable[Source]) -> tuple[Source, ...]:
+    """The sources in a fixed order."""
+    return tuple(sorted(sources))

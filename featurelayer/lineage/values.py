@@ -1,0 +1,179 @@
+"""What lineage takes and gives: models with their SQL in; columns, steps, facts and fingerprints out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What makes a column of its sources, the strongest of its steps."""
+
+    CONSTANT = "constant"
+    PASSTHROUGH = "passthrough"
+    EXPRESSION = "expression"
+    AGGREGATE = "aggregate"
+    WINDOW = "window"
+
+
+class Rows(StrEnum):
+    """What decides which rows a query has."""
+
+    FILTER = "filter"
+    JOIN = "join"
+    GROUP = "group"
+    DISTINCT = "distinct"
+    UNION = "union"
+    LIMIT = "limit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model, snapshot, seed or source, as lineage reads it.
+
+    `sql` is the compiled SELECT, "" for what has none (a seed, a source, a Python model): such a relation is where
+    lineage ends. `columns` are those known, with their types as SQL writes them or ""; they need not be complete.
+    `depends_on` are the unique ids that the SQL may read. `not_null` are columns that are never NULL: with them
+    `count(column)` is `count(*)`. `batch` tells a microbatch model, whose inputs dbt cuts by time, and `history` a
+    snapshot, which keeps rows as they change and has columns of dbt's own.
+    """
+
+    unique_id: str
+    relation_name: str = ""
+    sql: str = field(default="", repr=False)
+    columns: tuple[tuple[str, str], ...] = ()
+    depends_on: tuple[str, ...] = ()
+    not_null: tuple[str, ...] = ()
+    batch: bool = False
+    history: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Source:
+    """A column that something is made of. `unique_id` is "" for a relation that no model builds."""
+
+    relation: str
+    column: str
+    unique_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.relation}.{self.column}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that a model's SQL does to a value, which it then calls `name`.
+
+    `within` is the CTE or subquery it stands in, "" for the outermost SELECT.
+    """
+
+    kind: Kind
+    sql: str
+    within: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        place = f" in {self.within}" if self.within else ""
+        named = f" as {self.name}" if self.name and self.name != self.sql else ""
+        return f"{self.kind}{place}: {self.sql}{named}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowStep:
+    """One thing that a model's SQL does to the rows; `within` as of a `Step`."""
+
+    kind: Rows
+    sql: str
+    within: str = ""
+
+    def __str__(self) -> str:
+        place = f" in {self.within}" if self.within else ""
+        return f"{self.kind}{place}: {self.sql}"
+
+
+class Seen(StrEnum):
+    """What a fact says of a value or of rows; what it means for a feature is for others to judge."""
+
+    WINDOW = "window"
+    """A window function: `function`, `frame`, and what its rows are ordered and divided by."""
+    CLOCK = "clock"
+    """It depends on the time at which the query runs."""
+    TRUNCATED = "truncated"
+    """The value is a time cut down to the start of a `unit`."""
+    AGGREGATE = "aggregate"
+    """An aggregate over groups; `partition` are the groups' keys."""
+    JOINED = "joined"
+    """An aggregate that was joined back to other rows."""
+    LOOKUP = "lookup"
+    """The value comes from a relation that was joined by equality alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something about how a value was made, anywhere below it, that a check may want to know.
+
+    `model` is where it was seen, `sql` what was seen. `frame` tells which rows a window function looks at, in time if
+    its order is time: `past`, `future`, `all`. `partition` are the columns that divide the rows, `order` those of the
+    first order key. `relation` is what a lookup reads. `timed` says that a time divides the rows.
+    """
+
+    kind: Seen
+    model: str
+    sql: str
+    function: str = ""
+    frame: str = ""
+    unit: str = ""
+    relation: str = ""
+    timed: bool = False
+    partition: tuple[Source, ...] = ()
+    order: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnLineage:
+    """Where one output column of one model comes from, by this model's SQL.
+
+    `sources` are the columns of the relations that the SQL reads; `Lineage.ancestors` goes on from there. `sql` is the
+    expression that makes it. `steps` lead to its value, inner ones first; `row_steps` and `row_sources` are what
+    decides the rows. `facts` are of the whole way down, `row_facts` likewise for the rows.
+    """
+
+    unique_id: str
+    relation: str
+    column: str
+    kind: Kind
+    sql: str
+    fingerprint: str
+    sources: tuple[Source, ...] = ()
+    steps: tuple[Step, ...] = ()
+    row_steps: tuple[RowStep, ...] = ()
+    row_sources: tuple[Source, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    row_facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """When the SQL was compiled: a literal of that span is the run's own time and has no meaning of its own."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A column that is made of another; `kind` and `sql` say how."""
+
+    above: Source
+    below: Source
+    kind: Kind
+    sql: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """What to draw: columns, the lowest first, and the edges between them."""
+
+    nodes: tuple[Source, ...]
+    edges: tuple[Edge, ...]
