@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from featurelayer.dbt import Project, load_project, load_registry
 from featurelayer.errors import (
+    ConfigError,
     PlanError,
     Problem,
 )
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from featurelayer.online.status import StoreStatus
     from featurelayer.online.stores.dynamodb import DynamoDBStore
     from featurelayer.online.tables import TableSettings
-    from featurelayer.verify import VerifyReport
+    from featurelayer.verify import Lateness, VerifyReport
     from featurelayer.verifying import Progress as VerifyProgress
 
 
@@ -114,6 +115,7 @@ class OnlineLayer:
         full: bool = False,
         max_cost: float | None = None,
         bulk: bool = False,
+        ignore_monitors: bool = False,
         store: OnlineStore | None = None,
         lock_timeout: timedelta = timedelta(seconds=60),
         progress: ExportProgress | None = None,
@@ -127,12 +129,14 @@ class OnlineLayer:
             max_cost: write nothing if it is estimated to cost more US dollars than that.
             bulk: have AWS make the table, which must not exist, by an import from S3; of a DynamoDB store that says
                 where to (`bulk:` in featurelayer.yml), and of all views.
+            ignore_monitors: export views with `block_export` although their monitors fail.
             store: a store other than the target's.
             lock_timeout: how long to wait for a DuckDB file that another process holds, when the ledger is written.
             progress: called with a view's name, the number of items done since it was last told, and that of all.
 
         Raises:
-            PlanError: nothing to export, a view that is not `online: true`, or more than `max_cost`.
+            PlanError: nothing to export, a view that is not `online: true`, a monitor of one with `block_export` that
+                fails, or more than `max_cost`.
             WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
         """
         from featurelayer.exporting import export_views
@@ -140,6 +144,8 @@ class OnlineLayer:
         request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
         if bulk:
             _refuse_part(views, store)
+        if not ignore_monitors:
+            self._refuse_failing(request.views, as_of)
         with self._target(store, bulk=bulk) as target:
             return export_views(request, self._opener(lock_timeout), target, progress=progress, tell=self._tell)
 
@@ -306,6 +312,37 @@ class OnlineLayer:
             return verify_views(
                 request, self._connected(timedelta(0)), target.store, target.shown, target.tables, progress=progress
             )
+
+    def lateness(self, view: str, *, coverage: float = 0.99, since: datetime | None = None) -> Lateness:
+        """Return how long after their events a view's rows arrive, and the `delay` that covers most of them.
+
+        Args:
+            view: the name of a view with an event time.
+            coverage: the share of rows, up to 1, that the delay is to cover.
+            since: leave out earlier events (naive means UTC), such as those of a backfill.
+
+        Returns:
+            What the view's `available_at` and `created_timestamp` columns tell, and what its exports saw first:
+            `.observed`, with quantiles and the shares that delays cover, and `.recommended`.
+
+        Raises:
+            PlanError: the view is static, or nothing tells when its rows arrived.
+            WarehouseError: the engine failed.
+        """
+        from featurelayer.verifying import observe_lateness
+
+        try:
+            tables = self._export_tables()
+        except ConfigError:  # no online store for this target
+            tables = None
+        return observe_lateness(
+            self.registry.view(view), self._connected(timedelta(0)), tables, coverage=coverage, since=since
+        )
+
+    def _refuse_failing(self, views: Sequence[FeatureView], as_of: datetime | None) -> None:
+        from featurelayer.monitoring import refuse_failing
+
+        refuse_failing(self.project, views, as_of, self._opener())
 
     def _connected(self, wait: timedelta) -> Callable[[bool], AbstractContextManager[Warehouse]]:
         return lambda writable: closing(self._connect(writable=writable, wait=wait))

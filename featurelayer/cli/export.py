@@ -26,6 +26,7 @@ from featurelayer.cli.output import write_json, write_plan, write_report
 @click.option(
     "--bulk", is_flag=True, help="Have AWS make the DynamoDB table, which must not exist, by an import from S3."
 )
+@click.option("--ignore-monitors", is_flag=True, help="Export views with block_export although monitors fail.")
 @click.option(
     "--lock-timeout",
     type=click.FloatRange(min=0),
@@ -46,6 +47,7 @@ def command(
     plan: bool,
     max_cost: float | None,
     bulk: bool,
+    ignore_monitors: bool,
     lock_timeout: float,
     output_format: str,
 ) -> None:
@@ -71,6 +73,7 @@ def command(
             full=full,
             max_cost=max_cost,
             bulk=bulk,
+            ignore_monitors=ignore_monitors,
             lock_timeout=timedelta(seconds=lock_timeout),
             progress=progress,
         )
