@@ -18,9 +18,8 @@ from featurelayer.catalog.values import CatalogInput, Look
 from featurelayer.catalog.words import GLOSSARY, expected_range, feature_words, view_words
 from featurelayer.model import Feature, FeatureView
 
-_MOST_ROWS = 500
+_MOST_ROWS = 200
 _MOST_RUNS = 500
-_PLOTS = ("static/uplot.js", "static/plots.js")
 
 File = tuple[str, bytes]
 
@@ -145,8 +144,7 @@ def _feature(site: Site, renderer: Renderer, view: FeatureView, feature: Feature
         values,
         title=name,
         summary=first_sentence(feature.description),
-        scripts=_PLOTS if chart and chart.plots else (),
-        sheets=("uplot.css",) if chart and chart.plots else (),
+        leaf=True,
     )
 
 

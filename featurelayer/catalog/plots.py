@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from featurelayer.observed import Profile, Scope
 
 _MOST_PERIODS = 60
 _MOST_TOP = 8
+# What a share is written in: ten thousandths, as whole numbers.
+_UNIT = 10_000
+_EXACT = 2**53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +40,11 @@ def chart_of(profiles: Sequence[Profile]) -> Chart | None:
         if baseline is not None and baseline.edges == newest.edges:
             data["bins"]["before"] = _shares(baseline.counts)
     elif newest.top:
-        data["top"] = [[text[:60], _rounded(count / newest.rows)] for text, count in newest.top[:_MOST_TOP]]
+        data["top"] = [[text[:60], round(count / newest.rows * _UNIT)] for text, count in newest.top[:_MOST_TOP]]
     if len(periods) > 1:
-        data["times"] = [int(each.end.timestamp()) for each in periods if each.end]
-        data["nulls"] = [_rounded(each.null_rate) for each in periods]
+        hours = [round(each.end.timestamp() / 3600) for each in periods if each.end]
+        data["times"] = [hour - before for before, hour in itertools.pairwise([0, *hours])]
+        data["nulls"] = [None if each.null_rate is None else round(each.null_rate * _UNIT) for each in periods]
         if any(each.mean is not None for each in periods):
             data["mean"] = [_rounded(each.mean) for each in periods]
     plots = tuple(name for name in ("bins", "top", "nulls", "mean") if name in data)
@@ -56,7 +61,7 @@ def _by_time(profiles: Sequence[Profile]) -> list[Profile]:
     return []
 
 
-def _edges(profile: Profile) -> list[float | None]:
+def _edges(profile: Profile) -> list[float | int | None]:
     """The edges of all bins: the first and the last go as far as there are values."""
     low, high = profile.edges[0], profile.edges[-1]
     first = min(low, low if profile.minimum is None else profile.minimum)
@@ -64,10 +69,14 @@ def _edges(profile: Profile) -> list[float | None]:
     return [_rounded(edge) for edge in (first, *profile.edges, last)]
 
 
-def _shares(counts: Sequence[int]) -> list[float | None]:
+def _shares(counts: Sequence[int]) -> list[int]:
     whole = sum(counts) or 1
-    return [_rounded(count / whole) for count in counts]
+    return [round(count / whole * _UNIT) for count in counts]
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
+def _rounded(value: float | None) -> float | int | None:
+    """A number with as many digits as a plot can show."""
+    if value is None:
+        return None
+    short = float(f"{value:.4g}")
+    return int(short) if short.is_integer() and abs(short) < _EXACT else short

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from featurelayer.catalog import addresses
 from featurelayer.catalog.markdown import first_sentence, rendered
@@ -31,7 +32,7 @@ MENU = (
 )
 _KINDS = ("entity", "view", "service", "owner", "tag")
 _HERE = files("featurelayer.catalog")
-_INDENTED = re.compile(r"^[ \t]+", re.MULTILINE)
+_NEEDLESS = re.compile(r"^[ \t]+|</(?:li|dt|dd|td|th|tr|thead|tbody)>", re.MULTILINE)
 
 
 class Renderer:
@@ -65,6 +66,7 @@ class Renderer:
             "known_views": registry.views,
             "none_described": "not described",
             "md": rendered,
+            "code": code,
             "first_sentence": first_sentence,
             "duration": format_duration,
             "count": lambda value: "" if value is None else f"{value:,}",
@@ -87,10 +89,11 @@ class Renderer:
         summary: str = "",
         scripts: tuple[str, ...] = (),
         sheets: tuple[str, ...] = (),
+        leaf: bool = False,
     ) -> tuple[str, bytes]:
-        """Return a page's path and its bytes."""
+        """Return a page's path and bytes; of a `leaf`, of which there are thousands, a script writes the menu."""
         text = self._environment.get_template(template).render(
-            values, path=path, title=title, summary=summary, scripts=scripts, sheets=sheets,
+            values, path=path, title=title, summary=summary, scripts=scripts, sheets=sheets, leaf=leaf,
             root="../" * path.count("/"),
         )  # fmt: skip
         return path, text.encode()
@@ -102,6 +105,11 @@ def static_files() -> Iterator[tuple[str, bytes]]:
         for file in folder.iterdir():
             if file.is_file() and PurePosixPath(file.name).suffix in (".css", ".js", ".svg", ".LICENSE"):
                 yield f"static/{file.name}", file.read_bytes()
+
+
+def code(text: str) -> Markup:
+    """Return text for between tags: quotes, which are many in code, need no escape there."""
+    return Markup(str(escape(text)).replace("&#34;", '"').replace("&#39;", "'"))  # noqa: S704 (the rest is escaped)
 
 
 def percent(share: float | None) -> str:
@@ -120,8 +128,8 @@ def number(value: float | None) -> str:
 
 @functools.cache
 def _source(name: str) -> str:
-    """A template without its indentation, which would be a fifth of every page."""
-    return _INDENTED.sub("", (_HERE / "templates" / name).read_text(encoding="utf-8"))
+    """A template without indentation and the end tags that HTML says may be left out: a tenth of every page."""
+    return _NEEDLESS.sub("", (_HERE / "templates" / name).read_text(encoding="utf-8"))
 
 
 def _moment(text: str) -> str:

@@ -21,9 +21,9 @@ _WORD = re.compile(r"[a-z]+|\d+")
 _MOST_ALIKE = 8
 _ABSENT = {
     "profiles": "Its values have not been profiled yet: featurelayer monitor does that.",
-    "monitors": "No monitor has looked at it yet: featurelayer monitor does that.",
+    "monitors": "No monitor has run yet: featurelayer monitor does that.",
     "exports": "No export has been recorded yet.",
-    "changes": "This catalog was not compared with an earlier state: build it with --state to see changes.",
+    "changes": "Not compared with an earlier state of the project.",
     "lineage": "The lineage of its column is not known: that takes compiled SQL, from dbt compile or dbt build.",
     "findings": "The checks have not run.",
 }

@@ -3,8 +3,23 @@
   "use strict";
   const HEIGHT = 190;
 
-  addEventListener("DOMContentLoaded", () => {
+  const TITLES = { bins: "Distribution", top: "Commonest values", nulls: "Share of nulls over time", mean: "Mean over time" };
+
+  {
+    const { make } = featurelayer;
     const data = JSON.parse(document.getElementById("chart").textContent);
+    // As it is written it is short: shares in ten thousandths, times as hours since the one before.
+    const shares = (values) => values?.map((value) => (value === null ? null : value / 10000));
+    if (data.bins) data.bins = { ...data.bins, now: shares(data.bins.now), before: shares(data.bins.before) };
+    data.top = data.top?.map(([text, share]) => [text, share / 10000]);
+    data.nulls = shares(data.nulls);
+    let hour = 0;
+    data.times = data.times?.map((hours) => (hour += hours) * 3600);
+    for (const name of Object.keys(TITLES).filter((each) => data[each])) {
+      const figure = make("figure", { className: "plot" }, make("figcaption", { textContent: TITLES[name] }), make("div"));
+      figure.dataset.plot = name;
+      document.querySelector(".plots").append(figure);
+    }
     const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
     const short = (value) => (value === null ? "" : Number(value.toPrecision(3)).toLocaleString("en", { notation: Math.abs(value) >= 1e5 ? "compact" : "standard", maximumFractionDigits: 4 }));
     const percent = (value) => (value === null ? "" : `${Number((value * 100).toPrecision(3))}%`);
@@ -40,12 +55,10 @@
         });
         figure.title = names.map((name, place) => `${name}: ${percent(now[place])}`).join("\n");
         if (before && !figure.querySelector(".key")) {
-          const { make } = featurelayer;
           figure.append(make("p", { className: "key" }, make("span", { className: "now", textContent: "newest period" }), make("span", { className: "before", textContent: "baseline" })));
         }
       },
       top(figure) {
-        const { make } = featurelayer;
         const most = Math.max(...data.top.map(([, share]) => share), 1e-9);
         const rows = data.top.map(([text, share]) => make("tr", {}, make("th", { scope: "row", textContent: text }),
           make("td", {}, make("meter", { value: share / most, ariaHidden: "true" })), make("td", { className: "num", textContent: percent(share) })));
@@ -70,7 +83,6 @@
 
     /** The same as numbers, for who can't see the plots or wants to copy them. */
     const numbers = () => {
-      const { make } = featurelayer;
       const table = (title, headings, rows) => make("table", {}, make("caption", { textContent: title }),
         make("thead", {}, make("tr", {}, ...headings.map((name) => make("th", { scope: "col", textContent: name })))),
         make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((text) => make("td", { textContent: text }))))));
@@ -104,5 +116,5 @@
       clearTimeout(waiting);
       waiting = setTimeout(all, 150);
     });
-  });
+  }
 })();

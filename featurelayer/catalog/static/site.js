@@ -22,12 +22,20 @@
     return element;
   };
   const hint = "Search features, views, entities, services …";
-  document.querySelector(".search:empty")?.append(
+  const place = document.querySelector(".search:empty");
+  place?.setAttribute("role", "search");
+  place?.append(
     described(make("input", { id: "q", type: "search", placeholder: hint, autocomplete: "off", spellcheck: false }),
       { role: "combobox", "aria-label": hint, "aria-expanded": "false", "aria-controls": "hits", "aria-autocomplete": "list" }),
     described(make("kbd", { textContent: "/" }), { "aria-hidden": "true" }),
     described(make("ul", { id: "hits", hidden: true }), { role: "listbox", "aria-label": "Results" }));
   const box = document.getElementById("q");
+  if (!document.querySelector("header nav")) {
+    const menu = { Features: "features", Views: "views", Entities: "entities", Services: "services", Lineage: "lineage",
+      Health: "monitors", Exports: "exports", Changes: "changes", Glossary: "glossary" };
+    const links = Object.entries(menu).map(([name, page]) => make("a", { href: `${root}${page}.html`, textContent: name }));
+    document.querySelector("header.top").append(described(make("nav", {}, ...links), { "aria-label": "Site" }));
+  }
   const theme = described(make("button", { type: "button", className: "theme", title: "Light or dark" }),
     { "aria-label": "Switch between light and dark" });
   document.querySelector("header.top").append(theme);
@@ -208,7 +216,6 @@
       }
     }
   };
-  reachable();
   addEventListener("resize", reachable);
   document.addEventListener("toggle", reachable, true);
 
@@ -225,30 +232,39 @@
       area.remove();
     }
   };
+  const framed = (code) => {
+    const figure = make("figure", { className: "code" });
+    code.replaceWith(figure);
+    if (code.title) figure.append(make("figcaption", { textContent: code.title }));
+    code.removeAttribute("title");
+    figure.append(code);
+    copyable(figure);
+  };
   const copyable = (figure) => {
     const button = make("button", { type: "button", className: "copy", textContent: "Copy" });
     const title = figure.querySelector("figcaption")?.textContent ?? "code";
     button.setAttribute("aria-label", `Copy: ${title}`);
     button.addEventListener("click", async () => {
-      await copied(figure.querySelector("code").textContent);
+      await copied(figure.querySelector("pre").textContent);
       button.textContent = "Copied";
       setTimeout(() => { button.textContent = "Copy"; }, 1500);
     });
     figure.prepend(button);
   };
-  document.querySelectorAll("figure.code").forEach(copyable);
+  document.querySelectorAll("main pre").forEach(framed);
 
   for (const details of document.querySelectorAll("details[data-load]")) {
     const open = async () => {
       if (!details.open || details.querySelector("figure")) return;
       await load(details.dataset.load);
-      const figure = make("figure", { className: "code" }, make("pre", {}, make("code", { textContent: featurelayer.sql })));
+      const figure = make("figure", { className: "code" }, make("pre", { textContent: featurelayer.sql }));
       details.append(figure);
       copyable(figure);
       reachable();
     };
     details.addEventListener("toggle", open);
   }
+  reachable();
   const reveal = () => {
     const named = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     const closed = named && named.querySelector("details:not([open])");
@@ -281,4 +297,9 @@
   });
 
   globalThis.featurelayer = Object.assign(globalThis.featurelayer ?? {}, { make, searcher, root });
+
+  if (document.getElementById("chart")) {
+    document.head.append(make("link", { rel: "stylesheet", href: `${root}static/uplot.css` }));
+    load("static/uplot.js").then(() => load("static/plots.js"));
+  }
 })();
