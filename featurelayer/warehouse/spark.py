@@ -1,0 +1,414 @@
+"""Spark, as dbt-spark's `method: session` runs it: in this process, with the profile's own settings.
+
+Spark has no temporary tables and no transactions. What a script makes are cached temporary views of a session of our
+own, which are gone when it ends, however it ends; files brought in and results on their way out lie in a folder that
+Spark itself removes when it stops.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from featurelayer.errors import ConfigError, LabelError, Problem, RelationNotBuilt, WarehouseError
+from featurelayer.model import Column
+from featurelayer.warehouse._spark_types import as_spark_has_them, dtype_of
+from featurelayer.warehouse.base import Source
+from featurelayer.warehouse.streams import in_microseconds, read_labels, renamed, write_csv, write_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+_MARK = "featurelayer.made"
+# What our SQL means may not depend on a profile.
+_PINNED = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.caseSensitive": "false",
+    "spark.sql.timestampType": "TIMESTAMP_LTZ",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
+    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.pyspark.jvmStacktrace.enabled": "false",
+}
+# Results that Spark expects to be larger leave through files, batch by batch, and not through the driver's memory.
+_SMALL = 16 * 1024 * 1024
+_CACHED = re.compile(r"CACHE TABLE `((?:[^`]|``)+)`")
+_QUIET = "rootLogger.level = error\nrootLogger.appenderRef.stderr.ref = stderr\nappender.stderr.type = Console\n" + (
+    "appender.stderr.name = stderr\nappender.stderr.target = SYSTEM_ERR\nappender.stderr.layout.type = PatternLayout\n"
+    "appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n\n"
+    # Said once more, with the SQL, by the error that leaves.
+    "logger.task.name = org.apache.spark.scheduler.TaskSetManager\nlogger.task.level = off\n"
+    "logger.executor.name = org.apache.spark.executor.Executor\nlogger.executor.level = off\n"
+)
+
+
+def connect(
+    connection: Mapping[str, Any],
+    *,
+    root: Path,
+    writable: bool = False,  # noqa: ARG001 (a session reads and writes)
+    wait: timedelta = timedelta(0),  # noqa: ARG001 (nobody else holds it)
+) -> SparkWarehouse:
+    """Start Spark in this process, or join the one that runs here, with what a dbt-spark target says.
+
+    Raises:
+        ConfigError: the target has another method, or PySpark or Java is missing.
+        WarehouseError: Spark does not start.
+    """
+    method = str(connection.get("method", ""))
+    if method != "session" or os.environ.get("SPARK_REMOTE"):
+        said = "Spark Connect (SPARK_REMOTE)" if method == "session" else f"method '{method}'"
+        raise ConfigError(
+            [
+                Problem(
+                    what=f"featurelayer runs Spark in its own process, and this target has {said}",
+                    where="profiles.yml, key method",
+                    fix="add a target with `method: session` whose server_side_parameters name the same metastore and "
+                    "cluster (spark.master, spark.sql.catalog..., hive.metastore.uris); docs/spark.md has one",
+                )
+            ]
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of versions that PySpark does not know yet
+        try:
+            from pyspark.errors import PySparkException
+            from pyspark.sql import SparkSession
+        except ImportError as error:
+            raise ConfigError(
+                [
+                    Problem(
+                        what="PySpark is not installed here",
+                        where="profiles.yml, type spark",
+                        fix="pip install 'dbt-featurelayer[spark]', and Java 17 or 21",
+                    )
+                ]
+            ) from error
+        running = SparkSession.getActiveSession() is not None
+        builder = SparkSession.builder.enableHiveSupport()
+        for name, value in {**_defaults(root), **(connection.get("server_side_parameters") or {})}.items():
+            builder = builder.config(str(name), str(value))
+        try:
+            session = builder.getOrCreate()
+        except (PySparkException, RuntimeError, OSError) as error:
+            raise WarehouseError(
+                f"Spark does not start: {_first_line(error)}\n  fix  it needs Java 17 or 21 (JAVA_HOME or on the PATH) "
+                "and what server_side_parameters name"
+            ) from error
+        return SparkWarehouse(session, owned=not running)
+
+
+def _defaults(root: Path) -> dict[str, str]:
+    """What a target need not say: dbt is called in the project, and Spark keeps its tables where it was started."""
+    from pyspark import SparkContext
+
+    if SparkContext._active_spark_context is not None:
+        return {}
+    log = Path(tempfile.gettempdir()) / f"featurelayer-log4j2-{os.getuid() if hasattr(os, 'getuid') else 0}.properties"
+    log.write_text(_QUIET, encoding="utf-8")
+    found = {
+        "spark.app.name": "featurelayer",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log.as_uri()}",
+    }
+    if (root / "metastore_db").is_dir():
+        place = f"jdbc:derby:;databaseName={root / 'metastore_db'};create=true"
+        found["spark.hadoop.javax.jdo.option.ConnectionURL"] = place
+    if (root / "spark-warehouse").is_dir():
+        found["spark.sql.warehouse.dir"] = str(root / "spark-warehouse")
+    return found
+
+
+class SparkWarehouse:
+    """A session of its own beside the given one: its temporary views and settings are seen by nobody else.
+
+    `owned` says that Spark ends with it.
+    """
+
+    dialect = "spark"
+
+    def __init__(self, session: SparkSession, *, owned: bool = False) -> None:
+        self._session = session.newSession()
+        self._owned = owned
+        self._sources = 0
+        self._made: set[str] = set()
+        for name, value in _PINNED.items():
+            self._session.conf.set(name, value)
+        # What fails is said by our own errors.
+        session.sparkContext.setLogLevel("OFF" if owned else "ERROR")
+        self._folder = Path(tempfile.mkdtemp(prefix="featurelayer-spark-"))
+        jvm: Any = session.sparkContext._jvm
+        jvm.org.apache.spark.util.ShutdownHookManager.registerShutdownDeleteDir(jvm.java.io.File(str(self._folder)))
+        self._local = session.sparkContext.master.startswith("local")
+
+    @property
+    def session(self) -> SparkSession:
+        """Our session."""
+        return self._session
+
+    @property
+    def engine(self) -> str:
+        return f"spark {self._session.version}"
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def quote(self, relation: str) -> str:
+        try:
+            table = exp.to_table(relation, dialect="spark")
+        except SqlglotError:
+            table = None
+        if table is None or not isinstance(table.this, exp.Identifier):
+            table = exp.Table(this=exp.to_identifier(relation, quoted=True))
+        return table.sql(dialect="spark", identify=True)
+
+    def describe(self, relation: str) -> tuple[Column, ...]:
+        from pyspark.errors import AnalysisException, ParseException
+
+        table = self.quote(relation)
+        try:
+            with _silent():
+                schema = self._session.table(table).schema
+        except (AnalysisException, ParseException) as error:
+            raise RelationNotBuilt(
+                f"{relation} is not in the warehouse: {_first_line(error)}\n  fix  build it: dbt build", sql=table
+            ) from error
+        return tuple(Column(name=field.name, dtype=dtype_of(field.dataType)) for field in schema.fields)
+
+    def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
+        import pyarrow as pa
+
+        self._sources += 1
+        name = f"__fl_frame_{self._sources}"
+        with read_labels(labels, csv_types=csv_types) as found:
+            names = found.reader.schema.names
+            try:
+                frame = self._loaded(as_spark_has_them(in_microseconds(found.reader)), name)
+            except pa.ArrowException as error:
+                raise LabelError(
+                    [
+                        Problem(
+                            what=f"Spark can't hold a label column: {_first_line(error)}",
+                            fix="cast it to a type that Spark has, or leave it out",
+                        )
+                    ]
+                ) from error
+            types = [field.dataType for field in frame.schema.fields]
+            frame.toDF(*names).createOrReplaceTempView(name)
+            self._made.add(name)
+            columns = tuple(
+                Column(name=column, dtype=dtype_of(kind)) for column, kind in zip(names, types, strict=True)
+            )
+        is_frame = not isinstance(labels, Path)
+        return Source(sql=f"`{name}`", columns=columns, from_text=found.from_text, ordered=True, frame=is_frame)
+
+    def _loaded(self, reader: pa.RecordBatchReader, name: str) -> DataFrame:
+        """The rows as Spark reads them, in their order, under names that cannot meet."""
+        safe = renamed(reader, [f"c{position}" for position in range(len(reader.schema))])
+        if not self._local:
+            # Workers see no files of ours: the rows travel in the plan.
+            return self._session.createDataFrame(safe.read_all())
+        path = self._folder / f"{name.lstrip('_')}.parquet"  # Spark overlooks files whose names start with _
+        write_parquet(safe, path)
+        return self._session.read.parquet(path.as_uri())
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Refuse: Spark has no transactions over several tables."""
+        raise WarehouseError(
+            "Spark has no transactions over several tables, which this needs\n"
+            "  fix  use a target of another engine for it"
+        )
+        yield  # pragma: no cover (makes it a generator)
+
+    def execute(self, sql: str) -> None:
+        with _said(sql):
+            cached = _CACHED.match(sql)
+            if cached:
+                name = cached[1].replace("``", "`")
+                self.drop([name])  # Spark has no `or replace` for them
+                self._made.add(name)
+            self._session.sql(sql)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with _said(sql):
+            table = self._session.sql(sql).toArrow()
+        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+    def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:
+        with _said(sql):
+            frame = self._session.sql(sql)
+            if not self._local or self._expected_bytes(frame) < _SMALL:
+                return frame.toArrow().to_reader(max_chunksize=batch_rows)
+            folder = self._folder / f"result-{uuid.uuid4().hex}"
+            names = frame.columns
+            # Names that differ in case alone would be one in a file.
+            safe = frame.toDF(*(f"c{position}" for position in range(len(names))))
+            safe.write.option("compression", "zstd").parquet(folder.as_uri())
+        return _read_back(folder, names, batch_rows)
+
+    def _expected_bytes(self, frame: DataFrame) -> int:
+        """How large Spark expects a result to be, at most."""
+        return int(frame._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())  # type: ignore[operator]
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
+        if kind == "parquet":
+            return write_parquet(self.arrow(query), path)
+        return write_csv(self.arrow(self.as_text(query, self._columns(query))), path)
+
+    def as_text(self, query: str, columns: Sequence[str]) -> str:
+        wanted = set(columns)
+        names = self._columns(query)
+        texts = ", ".join(f"CAST({_name(n)} AS STRING) AS {_name(n)}" if n in wanted else _name(n) for n in names)
+        return f"SELECT {texts} FROM (\n{query}\n)"  # noqa: S608 (names are quoted, the query is ours)
+
+    def _columns(self, query: str) -> list[str]:
+        with _said(query):
+            return list(self._session.sql(query).columns)
+
+    def write_table(
+        self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
+    ) -> None:
+        """Make the table beside the old one, look at it, then let it take the old one's name."""
+        table = exp.to_table(self.quote(name), dialect="spark")
+        exists = self._refuse_foreign(name)
+        new, old = (self._beside(table, kind) for kind in ("new", "old"))
+        try:
+            self.execute(f"CREATE TABLE {new} USING parquet TBLPROPERTIES ('{_MARK}' = 'training set') AS\n{query}")
+            (count,) = self.rows(f"SELECT count(*) FROM {new}")[0]  # noqa: S608 (quoted by sqlglot)
+            if count != rows:
+                raise WarehouseError(f"{rows:,} rows were expected in {name} and {count:,} came; nothing was kept")
+            columns = ", ".join(_name(label) for label in labels)
+            # The files are named in the order of the rows.
+            order = "ORDER BY _metadata.file_name, _metadata.row_index"
+            with self.arrow(f"SELECT {columns} FROM {new} {order}") as written:  # noqa: S608 (quoted by sqlglot)
+                same(written)
+            target = table.sql(dialect="spark", identify=True)
+            if exists:
+                self.execute(f"ALTER TABLE {target} RENAME TO {old}")
+            try:
+                self.execute(f"ALTER TABLE {new} RENAME TO {target}")
+            except BaseException:
+                if exists:
+                    self.execute(f"ALTER TABLE {old} RENAME TO {target}")
+                raise
+        finally:
+            self.execute(f"DROP TABLE IF EXISTS {new}")
+        if exists:
+            self.execute(f"DROP TABLE IF EXISTS {old}")
+
+    def _beside(self, table: exp.Table, kind: str) -> str:
+        """A name in the same place that nobody else has."""
+        found = table.copy()
+        found.set("this", exp.to_identifier(f"{table.name}__fl_{kind}_{uuid.uuid4().hex[:8]}", quoted=True))
+        return found.sql(dialect="spark", identify=True)
+
+    def _refuse_foreign(self, name: str) -> bool:
+        """Replace only a table that an earlier build made; say whether there is one."""
+        try:
+            self.describe(name)
+        except RelationNotBuilt:
+            return False
+        try:
+            properties = dict(self.rows(f"SHOW TBLPROPERTIES {self.quote(name)}"))
+        except WarehouseError:  # a temporary view has none
+            properties = {}
+        if _MARK not in properties:
+            raise WarehouseError(
+                f"{name} exists and is not a training set that featurelayer wrote\n"
+                "  fix  choose another name, or drop it first"
+            )
+        return True
+
+    # --- the rest ------------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        (micros,) = self.rows("SELECT unix_micros(current_timestamp())")[0]
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
+
+    def drop(self, temporary: Sequence[str]) -> None:
+        for name in temporary:
+            self._session.catalog.dropTempView(name)
+            self._made.discard(name)
+
+    def close(self) -> None:
+        if self._owned:
+            self._session.stop()
+        else:
+            self.drop(tuple(self._made))
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _read_back(folder: Path, names: Sequence[str], batch_rows: int) -> pa.RecordBatchReader:
+    """The rows of a folder that Spark wrote, in their order; each file is gone once it has been read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = sorted(folder.glob("part-*.parquet"))
+    schema = pq.read_schema(files[0])
+    schema = pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for path in files:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_rows):
+                    yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            path.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _name(name: str) -> str:
+    return exp.to_identifier(name, quoted=True).sql(dialect="spark")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep PySpark from logging what becomes an error of ours."""
+    import logging
+
+    logger = logging.getLogger("SQLQueryContextLogger")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _said(sql: str) -> Iterator[None]:
+    """Let failures be ours."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        with _silent():
+            yield
+    except (PySparkException, Py4JError) as error:
+        raise WarehouseError(f"Spark: {_first_line(error)}", sql=sql) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
