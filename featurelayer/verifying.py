@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from featurelayer.errors import RelationNotBuilt
+from featurelayer.durations import microseconds
+from featurelayer.errors import PlanError, Problem, RelationNotBuilt
 from featurelayer.export import Connect, Ledger, Tables
 from featurelayer.export.compare import keys_of
 from featurelayer.model import FeatureView
@@ -17,9 +19,13 @@ from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import SCHEMAS, Schema, ViewCommit, commit_key, view_schema, view_sk
 from featurelayer.online.sampling import sample_keys
 from featurelayer.snapshots import take_snapshots
+from featurelayer.sql.lateness import clock_lateness, export_lateness
+from featurelayer.sql.planner import match_column
 from featurelayer.verify import (
     Facts,
     Held,
+    Lateness,
+    Observed,
     Pace,
     Row,
     Run,
@@ -31,6 +37,7 @@ from featurelayer.verify import (
     remembered_rows,
     stored_items,
 )
+from featurelayer.verify.lateness import EXPORTS, declaration, ladder_micros, read_observation
 from featurelayer.warehouse import Warehouse
 
 Progress = Callable[[str, int, int], None]
@@ -77,6 +84,64 @@ def verify_views(
             for view in request.views
         )
     return VerifyReport(store=shown, seed=request.seed, sample=request.sample, views=verdicts)
+
+
+def observe_lateness(
+    view: FeatureView, connect: Connect, tables: Tables | None, *, coverage: float, since: datetime | None
+) -> Lateness:
+    """Return how late a view's rows were, by its own columns and by the exports that saw them first.
+
+    Raises:
+        PlanError: the view has no event time, or there is nothing to observe its rows' arrival by.
+        RelationNotBuilt: the view is not in the warehouse.
+    """
+    if view.event_time is None or view.static:
+        raise PlanError([Problem(
+            what=f"{view.id} is static: its rows have no event that they could be late for", where=view.yaml_path,
+            fix="name a view with an event_time",
+        )])  # fmt: skip
+    with connect(False) as warehouse:
+        observed = [*_by_columns(warehouse, view, since), *_by_exports(warehouse, view, tables, since)]
+    if not observed:
+        raise PlanError([Problem(
+            what=f"nothing tells when the rows of {view.id} arrived", where=view.yaml_path,
+            fix="declare available_at or created_timestamp, or put the view online and export it some times",
+        )])  # fmt: skip
+    return Lateness(view=view.id, declared=declaration(view), coverage=coverage, observed=tuple(observed))
+
+
+def _by_columns(warehouse: Warehouse, view: FeatureView, since: datetime | None) -> Iterator[Observed]:
+    columns = warehouse.describe(view.relation_name)
+    event = match_column(view.event_time or "", columns)
+    for name in dict.fromkeys(name for name in (view.available_at, view.created_timestamp) if name):
+        arrival = match_column(name, columns)
+        if event is not None and arrival is not None and arrival.dtype.is_time and arrival != event:
+            query = clock_lateness(
+                warehouse.dialect, view.relation_name, event, arrival, ladder_micros(), since=_aware(since)
+            )
+            yield read_observation(name, warehouse.rows(query)[0])
+
+
+def _by_exports(
+    warehouse: Warehouse, view: FeatureView, tables: Tables | None, since: datetime | None
+) -> Iterator[Observed]:
+    # Rows that say themselves when they are known are not late when an export did not show them earlier.
+    if tables is None or view.available_at:
+        return
+    try:
+        for relation in (tables.ledger, tables.items):
+            warehouse.describe(relation)
+    except RelationNotBuilt:
+        return
+    query = export_lateness(
+        warehouse.dialect, tables.log(view.id), ladder_micros(), delay=microseconds(view.delay or timedelta(0)),
+        since=to_microseconds(since) if since is not None else None,
+    )  # fmt: skip
+    yield read_observation(EXPORTS, warehouse.rows(query)[0])
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _verified(

@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from featurelayer.exporting import ExportPlan, ExportReport
+    from featurelayer.verify import Lateness
 
 
 def write_json(value: Any) -> None:
@@ -81,6 +82,36 @@ def write_plan(plan: ExportPlan) -> None:
     click.echo(f"about {plan.cost.usd:.4f} USD ({plan.prices.source}); nothing was written")
     if plan.is_first_load and plan.import_usd < plan.cost.usd:
         click.echo(f"--bulk, into a table that does not exist yet, would cost about {plan.import_usd:.4f} USD")
+
+
+def write_lateness(found: Lateness) -> None:
+    """Write how late a view's rows are, what delays would cover, and which one is recommended."""
+    from featurelayer.durations import format_age, format_duration
+
+    rows = [
+        [each.source, f"{each.rows:,}", *(format_age(late) for late in each.quantiles.values())]
+        for each in found.observed
+    ]
+    write_table(["arrival by", "rows", "p50", "p90", "p99", "max"], [[*row, *[""] * (6 - len(row))] for row in rows])
+    basis, delay = found.basis, found.recommended
+    if basis is None:
+        click.echo(f"\n{found.view} has no row to learn from; it declares {found.declared}")
+        return
+    click.echo()
+    write_table(
+        ["delay", f"rows covered, by {basis.source}"],
+        [[format_duration(each), f"{basis.share(each):.2%}"] for each in basis.of_interest],
+    )
+    click.echo()
+    if basis.early:
+        click.echo(f"{basis.early:,} rows arrived before their event: is it the right time zone?")
+    if delay is None:
+        click.echo(f"No delay covers {found.coverage:.2%}; leave a backfill out with --since")
+    else:
+        click.echo(f"Recommended: delay: {format_duration(delay)} (covers {basis.share(delay):.2%})")
+    click.echo(f"{found.view} declares {found.declared}")
+    if found.is_exact:
+        click.echo("That takes every row's own time, which no delay can do better.")
 
 
 def percent(part: int, whole: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.options import Context, moment_given, project_options
 
 _KINDS = ("view", "feature", "entity", "service")
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
@@ -23,14 +23,37 @@ _EMPTY: tuple[Any, ...] = (None, "", [], {})
     show_default=True,
     help="How the description looks.",
 )
+@click.option("--lateness", is_flag=True, help="How late the rows of a view arrive, and the delay that covers them.")
+@click.option(
+    "--coverage",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    default=0.99,
+    show_default=True,
+    metavar="SHARE",
+    help="With --lateness: the share of rows that the delay is to cover.",
+)
+@click.option("--since", metavar="TIME", help="With --lateness: leave out earlier events, ISO 8601, UTC if naive.")
 @project_options
-def command(context: Context, name: str, output_format: str) -> None:
+def command(
+    context: Context, name: str, output_format: str, lateness: bool, coverage: float, since: str | None
+) -> None:
     """Show one view, feature (view.feature), entity or service.
 
-    Where one name means two things, say which: view:plane, entity:plane.
+    Where one name means two things, say which: view:plane, entity:plane. With --lateness the warehouse is read.
     """
     from featurelayer.cli import output
 
+    if lateness:
+        from featurelayer.layer import FeatureLayer
+
+        layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+        view = name.removeprefix("view:")
+        found = layer.lateness(view, coverage=coverage, since=moment_given("--since", since))
+        if output_format == "json":
+            output.write_json(found.to_dict())
+        else:
+            output.write_lateness(found)
+        return
     described = _described(context, name)
     if output_format == "json":
         output.write_json(described)

@@ -2,6 +2,7 @@
 
 from featurelayer.verify.classify import Facts, Run, judge
 from featurelayer.verify.keys import expected_rows, remembered_rows, stored_items
+from featurelayer.verify.lateness import Lateness, Observed
 from featurelayer.verify.pace import Pace
 from featurelayer.verify.values import Class, Example, Held, Row, Seen, VerifyReport, ViewVerdict
 
@@ -10,6 +11,8 @@ __all__ = [
     "Example",
     "Facts",
     "Held",
+    "Lateness",
+    "Observed",
     "Pace",
     "Row",
     "Run",
