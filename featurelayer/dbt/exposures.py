@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -151,6 +152,7 @@ def owner_of(owner: Mapping[str, object] | None) -> Owner:
     )
 
 
+@functools.lru_cache(maxsize=8)
 def _names(unique_ids: frozenset[str]) -> set[str]:
     """Return `orders` and `orders.v2` for each `model.project.orders.v2`."""
     names = set()

@@ -317,7 +317,9 @@ def as_meant(contract: type[Block], block: Any) -> Any:
     known = [name for name, field in contract.model_fields.items() if not field.exclude]
     # What is dbt's own is not a misspelling of ours, however much alike: `timestamp` is not `created_timestamp`.
     names = {
-        key: "entity" if key == "entities" else "" if key in _NATIVE else closest(str(key), known) for key in block
+        key: "entity" if key == "entities" else "" if key in _NATIVE else closest(str(key), known)
+        for key in block
+        if key not in known
     }
     meant = {names[key]: value for key, value in block.items() if key not in known and names[key]}
     meant |= {key: value for key, value in block.items() if key in known}

@@ -118,6 +118,7 @@ class _Runner:
 
     def __post_init__(self) -> None:
         self.lines = Lines(self.project.root)
+        self.ignores = ignores(self.seen)
 
     def run(self) -> LintReport:
         ran = []
@@ -180,7 +181,7 @@ class _Runner:
     def _excuse(self, code: str, hit: Hit) -> Ignore | None:
         for name in (hit.name, hit.owner, *hit.others):
             for holder in (name, name.rpartition(".")[0]):
-                for ignore in ignores(self.seen).get(holder, ()):
+                for ignore in self.ignores.get(holder, ()):
                     if ignore.code == code:
                         self.used.add((holder, ignore))
                         return ignore
@@ -189,7 +190,7 @@ class _Runner:
     def _unused_ignores(self, ran: frozenset[str]) -> Iterator[Hit]:
         if UNUSED_IGNORE not in ran:
             return
-        for holder, listed in ignores(self.seen).items():
+        for holder, listed in self.ignores.items():
             owner, file, path = _holder(self.seen, holder)
             for index, ignore in enumerate(listed):
                 if (holder, ignore) in self.used:
@@ -213,7 +214,8 @@ def ignores(seen: LintProject) -> Mapping[str, tuple[Ignore, ...]]:
     for view in seen.views.values():
         found[view.id] = view.ignore
         for feature in view.features:
-            found[f"{view.id}.{feature.name}"] = feature.ignore
+            if feature.ignore:
+                found[f"{view.id}.{feature.name}"] = feature.ignore
     for service in seen.registry.services.values():
         found.setdefault(service.name, service.ignore)
     return found

@@ -95,6 +95,7 @@ _PERIODS = {
     **dict.fromkeys(("q", "qtr", "quarter", "quarters"), 91 * _DAY),
     **dict.fromkeys(("y", "yr", "yrs", "year", "years"), 365 * _DAY),
 }
+_LONGEST = 200
 _WHOLE_WORDS = frozenset(word for word in _PERIODS if len(word) > 3) | {"day"}
 _LEADS = frozenset({"last", "past", "prev", "previous", "trailing", "rolling", "l"})
 _NUMBERED = re.compile(r"l?(\d{1,4})([a-z]{1,8})$")
@@ -151,6 +152,8 @@ class Vocabulary:
             for word in (standard, *words)
         }
         self._parts = re.findall(r"<(\w+)>", naming.grammar)
+        self._read: dict[tuple[str, str], Name] = {}
+        self._words: dict[str, str] = {}
 
     def aggregate(self, word: str) -> str:
         """Return the standard word for an aggregate, or an empty string."""
@@ -166,12 +169,22 @@ class Vocabulary:
 
     def word(self, word: str) -> str:
         """Return the standard form of any other word: no abbreviation, no plural."""
-        lower = word.casefold()
+        if word not in self._words:
+            self._words[word] = self._standard_word(word.casefold())
+        return self._words[word]
+
+    def _standard_word(self, lower: str) -> str:
         known = self._synonyms.get(lower) or (self._units.get(lower, "") if len(lower) > 1 else "")
         return known.casefold() or self._synonyms.get(_singular(lower), _singular(lower))
 
     def read(self, name: str, unit: str = "") -> Name:
         """Return a name in its parts; `unit` is the feature's declared one, which tells minutes from a minimum."""
+        key = name[:_LONGEST], unit  # what is longer is no name
+        if key not in self._read:
+            self._read[key] = self._read_name(*key)
+        return self._read[key]
+
+    def _read_name(self, name: str, unit: str) -> Name:
         words = [
             word for word in re.split(r"[_\W]+", _split_camel(name).casefold().replace("std_dev", "stddev")) if word
         ]

@@ -217,10 +217,10 @@ def words(project: LintProject) -> Iterator[Hit]:
 def near_names(project: LintProject) -> Iterator[Hit]:
     """Features of the same entities whose names are equal in standard words, abbreviations and windows."""
     names = project.names
-    first: dict[tuple[object, ...], list[Named]] = {}
+    groups: dict[tuple[object, ...], dict[str, Named]] = {}
     for named in names.all:
-        group = first.setdefault(names.meaning(named), [])
-        twin = next((other for other in group if _is_twin(named, other)), None)
+        group = groups.setdefault(names.meaning(named), {})
+        twin = next((other for other in group.values() if _is_twin(named, other)), None)
         if twin is not None:
             fuller = max(twin, named, key=lambda one: len("".join(one.name.what)))
             wanted = names.standard(fuller, usual_length=True)
@@ -228,7 +228,7 @@ def near_names(project: LintProject) -> Iterator[Hit]:
                             f"Keep one of them, as '{wanted}'; or name them by what they differ in.",
                             others=[twin.id])  # fmt: skip
         else:
-            group.append(named)
+            group.setdefault(named.feature.name, named)
 
 
 def _is_twin(named: Named, other: Named) -> bool:
