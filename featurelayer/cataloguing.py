@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TypeVar
@@ -41,6 +43,7 @@ from featurelayer.warehouse import Warehouse
 
 Say = Callable[[str], None]
 _T = TypeVar("_T")
+_PLACE = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|(?<![\w.])/(?:[\w.@-]+/)+[\w.@-]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +180,16 @@ def _seen(request: CatalogRequest) -> _Seen:
             newest=_newest(warehouse, request.registry),
             exports=_or_none(lambda: _exports(warehouse, request.tables()), "exports", say) or (),
             profiles=_or_none(lambda: kept_profiles(warehouse, project, None), "profiles", say) or (),
-            monitors=_or_none(lambda: kept_results(warehouse, project, None), "monitors", say) or (),
+            monitors=tuple(
+                replace(result, meaning=without_places(result.meaning, project.root), baseline="")
+                for result in _or_none(lambda: kept_results(warehouse, project, None), "monitors", say) or ()
+            ),
         )
+
+
+def without_places(text: str, root: Path) -> str:
+    """Return a message as it may be published: without addresses, which may hold credentials, and paths of a machine."""
+    return _PLACE.sub("(left out)", text.replace(f"{root}{os.sep}", ""))
 
 
 def _or_none(read: Callable[[], _T], what: str, say: Say) -> _T | None:

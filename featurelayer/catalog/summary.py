@@ -116,8 +116,7 @@ def monitor_values(site: Site) -> dict[str, Any]:
     """Return what monitors, tests and checks have found, the worst first."""
     results = site.latest_monitors
     bad = [each for each in results if each.status is not Status.PASS]
-    passed = [each for each in results if each.status is Status.PASS]
-    shown = (bad + passed)[:_MOST_FOUND]
+    shown = bad[:_MOST_FOUND]
     by_id = {view.unique_id: view for view in site.registry.views.values()}
     ours = [test for test in site.given.tests if test.model in by_id]
     failing = [(test, by_id[test.model]) for test in ours if test.status not in _PASSED]
@@ -125,7 +124,8 @@ def monitor_values(site: Site) -> dict[str, Any]:
     findings.sort(key=lambda finding: (list(Severity).index(finding.severity), finding.code, finding.name))
     return {
         "results": [(each, site.href(each.name)) for each in shown],
-        "hidden": len(bad) + len(passed) - len(shown),
+        "hidden": len(bad) - len(shown),
+        "passed": len(results) - len(bad),
         "failing": failing,
         "test_words": _test_words(len(ours), sum(test.status == "pass" for test in ours)),
         "found": [(finding, site.href(finding.name)) for finding in findings[:_MOST_FOUND]],

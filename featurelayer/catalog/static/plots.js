@@ -74,11 +74,14 @@
         });
       },
     };
+    const span = data.times ? data.times.at(-1) - data.times[0] : 0;
+    const [start, end] = span > 400 * 86400 ? [0, 7] : span > 3 * 86400 ? [5, 10] : [11, 16];
+    const day = (seconds) => new Date(seconds * 1000).toISOString().slice(start, end);
     const line = (figure, values, format, range) => draw(figure, [values], data.times, {
       scales: { x: { time: true }, y: { range } },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       series: [{}, { stroke: colour("--plot"), width: 2, points: { show: true, size: 6, fill: colour("--plot") } }],
-      axes: [{ stroke: colour("--muted"), grid: { show: false }, ticks: { show: false }, font: "12px system-ui", size: 40 }, axis(format)],
+      axes: [{ stroke: colour("--muted"), grid: { show: false }, ticks: { show: false }, font: "12px system-ui", size: 28, values: (_plot, ticks) => ticks.map(day) }, axis(format)],
     });
 
     /** The same as numbers, for who can't see the plots or wants to copy them. */
