@@ -20,6 +20,11 @@ EVENT_MICROS = "__fl_event_time"
 VALID_TO_MICROS = "__fl_valid_to"
 
 
+def loaded_name(position: int) -> str:
+    """The name of a column of labels that were loaded into an engine which keeps no order."""
+    return f"c{position}"
+
+
 class Mode(StrEnum):
     """Which rows a label may see.
 
@@ -56,7 +61,8 @@ class Labels:
     """The label rows of a training set: a FROM item in the engine's SQL, its columns, and which one is the time.
 
     `row` keeps one of them alone, counted from 0. `ordered` says that the source delivers its rows in one order always,
-    as files and frames do and relations do not.
+    as files and frames do and relations do not; where an engine keeps no order, `order` is the column that says it,
+    and the others are named by their places (`loaded_name`), because labels may have names that an engine refuses.
     """
 
     source: str
@@ -64,6 +70,7 @@ class Labels:
     time: LabelColumn | None
     row: int | None = None
     ordered: bool = False
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

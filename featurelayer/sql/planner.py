@@ -85,6 +85,7 @@ def plan_training_set(
     label_columns: Sequence[Column],
     from_text: bool = False,
     ordered: bool = False,
+    order: str = "",
     label_timestamp: str | None = None,
     keys: Mapping[str, str] | None = None,
     mode: Mode = Mode.KNOWN_AT,
@@ -101,6 +102,7 @@ def plan_training_set(
         label_columns: the labels' columns in order.
         from_text: the labels come from a CSV: keys and the timestamp are cast, all else stays text.
         ordered: the source delivers its rows in one order always.
+        order: a column of the source that says their order, where the engine keeps none.
         label_timestamp: the label column with the time; the service's own by default.
         keys: label column by request key, where they differ.
         mode: which rows a label may see.
@@ -141,6 +143,7 @@ def plan_training_set(
             columns=tuple(casts.get(column.name, column) for column in columns),
             time=time if timed else None,
             ordered=ordered,
+            order=order,
         ),
         joins=tuple(joins),
         mode=mode,

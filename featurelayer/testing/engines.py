@@ -135,6 +135,8 @@ class WarehouseEngine:
             {name: self.warehouse.describe(view.relation_name) for name, view in here.items()},
             source=source.sql,
             label_columns=source.columns,
+            ordered=source.ordered,
+            order=source.order,
             mode=Mode(mode),
             ledger=self.ledger(exports or {}) if mode == "as_served" else None,
         )

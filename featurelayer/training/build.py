@@ -88,6 +88,7 @@ def plan_request(warehouse: Warehouse, request: Request) -> Plan:
         label_columns=labels.columns,
         from_text=labels.from_text,
         ordered=labels.ordered,
+        order=labels.order,
         label_timestamp=request.label_timestamp,
         keys=request.keys,
         mode=request.mode,

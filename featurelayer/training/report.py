@@ -92,7 +92,9 @@ def view_report(warehouse: Warehouse, queries: JoinReport, labels: int) -> tuple
 
     matched, *values = warehouse.rows(queries.matched.sql)[0]
     expired = count(queries.expired)
-    ages = warehouse.rows(queries.ages.sql)[0][0] if queries.ages is not None and matched else None
+    found = warehouse.rows(queries.ages.sql)[0] if queries.ages is not None and matched else (None,)
+    # An array, or a column for each where an engine has no arrays.
+    ages = found[0] if len(found) == 1 else found if found[0] is not None else None
     report = ViewReport(
         name=join.name,
         view=join.view,

@@ -25,7 +25,8 @@ class Source:
 
     `from_text` says that every column is text because the file does not say types (CSV); `ordered` that the rows come
     in one order always; `frame` that they are in memory, so that `sql` is a name which this connection alone knows.
-    Where the engine keeps no order, `order` is a further column of the FROM item that says it.
+    Where the engine keeps no order, `order` is a further column of the FROM item that says it, and the others are named
+    by their places (`featurelayer.sql.plan.loaded_name`).
     """
 
     sql: str

@@ -1,0 +1,39 @@
+"""The portable script in DuckDB's words: the form of the engines that can't run here, on one that can."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlglot import exp
+
+from featurelayer.sql.dialects._stepwise import Stepwise
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.dialects.duckdb import DuckDB
+from featurelayer.sql.plan import Entities, Labels, Plan, Script, Statement
+
+
+class StepwiseDuckDB(Stepwise, DuckDB):
+    """Labels come in DuckDB's own order, which it keeps, and not by their columns."""
+
+    spine_step = Dialect.spine_step
+    statement_ctes = Dialect.statement_ctes
+    comparable = DuckDB.comparable
+    label_source = Dialect.label_source
+    label_checks = DuckDB.label_checks
+    _label_check = DuckDB._label_check
+    _label_values = Dialect._label_values
+
+    def _order(self, labels: Labels) -> list[str]:
+        return []
+
+    def _numbered(self, names: list[str]) -> exp.Expression:
+        return super()._numbered(names) if names else self.row_number()
+
+
+class StepwiseStatement(StepwiseDuckDB):
+    """The same as one query."""
+
+    def compile(self, plan: Plan) -> Script:
+        script = super().compile(plan)
+        assert not isinstance(plan.spine, Entities)
+        return replace(script, steps=(), temporary=(), query=Statement(sql=self.statement(plan, ordered=True)))
