@@ -58,6 +58,12 @@ if TYPE_CHECKING:
     "--compare-modes", is_flag=True, help="Report for each feature the share of cells that differ between the modes."
 )
 @click.option(
+    "--gap-page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PATH",
+    help="Write what --compare-modes finds as a page, .md or .html.",
+)
+@click.option(
     "--csv-types", is_flag=True, help="Guess the types of a CSV's other columns instead of leaving them text."
 )
 @click.option(
@@ -81,6 +87,7 @@ def command(
     append: bool,
     mode: str,
     compare_modes: bool,
+    gap_page: Path | None,
     show_sql: bool,
     planned: bool,
     row: int | None,
@@ -95,6 +102,9 @@ def command(
         raise click.UsageError("Say where the labels are: --labels PATH|RELATION.")
     if output is not None and as_table is not None:
         raise click.UsageError("Say either --output or --as-table.")
+    if gap_page is not None and gap_page.suffix.lower() not in (".md", ".html"):
+        raise click.UsageError(f"--gap-page must end in .md or .html, not '{gap_page.name}'.")
+    compare_modes = compare_modes or gap_page is not None
     writes = output is not None or as_table is not None
     if append and not writes:
         raise click.UsageError("Say what to append to: --output PATH.parquet or --as-table NAME.")
@@ -144,6 +154,10 @@ def command(
         ) as training_set,
     ):
         written = _write(training_set, output, as_table, lock, append=append) if writes else None
+        if gap_page is not None:
+            from featurelayer.training.gap import write_gap_page
+
+            write_gap_page(training_set.report, gap_page, service or features or "")
         if show_sql:
             sys.stdout.write(training_set.sql)
         _tell(context, training_set, written, explanation, as_json=as_json, append=append)
