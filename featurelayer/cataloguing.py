@@ -188,7 +188,7 @@ def _seen(request: CatalogRequest) -> _Seen:
 
 
 def without_places(text: str, root: Path) -> str:
-    """Return a message as it may be published: without addresses, which may hold credentials, and paths of a machine."""
+    """Return a message fit to be published: without addresses, which may hold credentials, or a machine's paths."""
     return _PLACE.sub("(left out)", text.replace(f"{root}{os.sep}", ""))
 
 

@@ -42,18 +42,30 @@
 
     const drawers = {
       bins(figure) {
+        // Bins differ in width, so that what is drawn is how dense the values are; thin tails are cut off.
         const { edges, now, before } = data.bins;
-        const x = now.map((_value, place) => place);
-        const names = now.map((_value, place) => `${short(edges[place])} to ${short(edges[place + 1])}`);
-        const bar = uPlot.paths.bars({ size: [0.9, 60] });
-        const series = [{}, { fill: colour("--plot"), stroke: colour("--plot"), paths: bar, points: { show: false } }];
-        if (before) series.push({ stroke: colour("--plot2"), width: 2, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } });
-        draw(figure, before ? [now, before] : [now], x, {
-          scales: { x: { time: false, range: [-0.6, now.length - 0.4] }, y: { range: (_plot, _low, high) => [0, (high || 1) * 1.08] } },
+        const kept = now.map((_share, place) => place).filter((place) => edges[place + 1] > edges[place]);
+        const thin = (place) => Math.max(now[place], before?.[place] ?? 0) < 0.01;
+        while (kept.length > 3 && thin(kept.at(-1))) kept.pop();
+        while (kept.length > 3 && thin(kept[0])) kept.shift();
+        if (!kept.length) return figure.remove();
+        const x = [...kept.map((place) => edges[place]), edges[kept.at(-1) + 1]];
+        // The outermost bins reach to the most extreme values, and would leave no room for the others.
+        const room = ((x.at(-2) - x[1]) || x.at(-1) - x[0]) / 4;
+        const [left, right] = [Math.max(x[0], x[1] - room), Math.min(x.at(-1), x.at(-2) + room)];
+        const density = (shares) => {
+          const values = kept.map((place) => shares[place] / (edges[place + 1] - edges[place]));
+          return [...values, values.at(-1)];
+        };
+        const paths = uPlot.paths.stepped({ align: 1 });
+        const series = [{}, { fill: colour("--plot-fill"), stroke: colour("--plot"), width: 1.5, paths, points: { show: false } }];
+        if (before) series.push({ stroke: colour("--plot2"), width: 2, paths, points: { show: false } });
+        draw(figure, before ? [density(now), density(before)] : [density(now)], x, {
+          padding: [8, 16, 0, 16],
+          scales: { x: { time: false, range: () => [left, right] }, y: { range: (_plot, _low, high) => [0, (high || 1) * 1.08] } },
           series,
-          axes: [{ ...axis((place) => (Number.isInteger(place) && edges[place] !== undefined ? short(edges[place]) : "")), size: 28, grid: { show: false } }, axis(percent)],
+          axes: [{ ...axis(short), size: 28, grid: { show: false } }, { show: false }],
         });
-        figure.title = names.map((name, place) => `${name}: ${percent(now[place])}`).join("\n");
         if (before && !figure.querySelector(".key")) {
           figure.append(make("p", { className: "key" }, make("span", { className: "now", textContent: "newest period" }), make("span", { className: "before", textContent: "baseline" })));
         }
