@@ -97,7 +97,8 @@ class Names:
                 used.setdefault(window.seconds, Counter())[window.text] += 1
         own = ((self.words.read(f"x_{word}").window, word) for word in self.words.own_windows)
         fixed = {window.seconds: word for window, word in own if window is not None and window.seconds is not None}
-        return {seconds: fixed.get(seconds) or _most_used(counts) for seconds, counts in used.items()}
+        short = {window.seconds: window.short for window in self.windows}
+        return {seconds: fixed.get(seconds) or _most_used(counts, short[seconds]) for seconds, counts in used.items()}
 
     @cached_property
     def lengths(self) -> Mapping[int, int]:
