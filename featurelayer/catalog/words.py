@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from featurelayer.durations import format_duration
@@ -65,6 +66,6 @@ def _view(view: FeatureView) -> Iterator[str]:
 
 def _missing(feature: Feature) -> str:
     if feature.has_default:
-        shown = "null" if feature.default is None else feature.default
-        return f"Where there is none, it is {shown!s}."
+        shown = feature.default if isinstance(feature.default, str) else json.dumps(feature.default, default=str)
+        return f"Where there is none, it is {shown}."
     return "Where there is none, it is missing (null)."
