@@ -28,6 +28,8 @@ _BARE = DType(kind=Kind.DECIMAL, precision=38, scale=18)
 
 REFUSED = "featurelayer: "
 """What the text starts with that a query of ours was ended with (featurelayer.sql.dialects._postgres_json)."""
+# Infinity as the driver hands it on: the greatest number, moved from 2000 to 1970 without a look at the overflow.
+_INFINITE = (946_684_800_000_000 - 1 - 2**63, 10_957 - 1 - 2**31)
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"})
 
 
@@ -242,7 +244,7 @@ def _moment(value: pa.Scalar) -> Any:
     try:
         return value.as_py()
     except (OverflowError, ValueError):
-        last = value.value > 0
+        last = value.value > 0 or value.value in _INFINITE
         if pa.types.is_date(value.type):
             return date.max if last else date.min
         aware = datetime.max.replace(tzinfo=UTC) if last else datetime.min.replace(tzinfo=UTC)

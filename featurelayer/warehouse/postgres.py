@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -19,15 +20,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from featurelayer.errors import MissingDependency, RelationNotBuilt, WarehouseError
+from featurelayer.errors import LabelError, MissingDependency, RelationNotBuilt, WarehouseError
 from featurelayer.identifiers import fitted
 from featurelayer.model import Column, DType
-from featurelayer.warehouse.base import MARK, Source
+from featurelayer.warehouse.base import MARK, Estimate, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _OLDEST = 140_000
+_CANCELED = "57014"
 _LONGEST_WAIT = timedelta(seconds=30)
 # What our SQL means may not depend on the settings of a role or a database.
 _PINNED = {
@@ -125,6 +127,7 @@ class PostgresWarehouse:
     def __init__(self, connection: Any, target: Mapping[str, Any], *, wait: timedelta) -> None:
         self._connection, self._wait = connection, wait
         self._sources, self._has_castable = 0, False
+        self._limit: timedelta | None = None
         self._schema = str(target.get("schema") or "public")
         (version,) = self.rows("SHOW server_version_num")[0]
         if int(version) < _OLDEST:
@@ -135,6 +138,8 @@ class PostgresWarehouse:
                 "the database's encoding is not UTF8, so text has another order and length than everywhere else\n"
                 "  fix  create the database with ENCODING 'UTF8'"
             )
+        [(limit,)] = self.rows("SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'statement_timeout'")
+        self._limit = timedelta(milliseconds=limit) if limit else None
         for setting, value in _PINNED.items():
             self.execute(f"SET {setting} = {_text(value)}")
         path = target.get("search_path")
@@ -173,11 +178,16 @@ class PostgresWarehouse:
         name = f"__fl_source_{self._sources}"
         with read_labels(labels, csv_types=csv_types) as given:
             reader, kinds = loadable(in_microseconds(given.reader))
+            failed: list[LabelError] = []
             names = _distinct([fitted(column.name) for column in given.columns])
             columns = ", ".join(f"{_name(column)} {kind}" for column, kind in zip(names, kinds, strict=True))
             self.execute(f"CREATE TEMPORARY TABLE {_name(name)} ({columns})")
-            with _said(f"COPY {name}"), closing(self._connection.cursor()) as cursor:
-                cursor.adbc_ingest(name, renamed(reader, names), mode="append", temporary=True)
+            try:
+                with self._said(f"COPY {name}"), closing(self._connection.cursor()) as cursor:
+                    rows = _remembering(renamed(reader, names), failed)
+                    cursor.adbc_ingest(name, rows, mode="append", temporary=True)
+            except WarehouseError as error:
+                raise failed[0] if failed else error from None
             if given.from_text and not self._has_castable:
                 self.execute(_CASTABLE)
                 self._has_castable = True
@@ -220,14 +230,32 @@ class PostgresWarehouse:
             raise
         self.execute("COMMIT")
 
+    @contextmanager
+    def _said(self, sql: str) -> Iterator[None]:
+        """Let failures be ours, and Ctrl-C be Ctrl-C: the driver cancels the query and tells of that alone."""
+        from adbc_driver_postgresql import dbapi
+
+        began = time.monotonic()
+        try:
+            yield
+        except (dbapi.Error, OSError) as error:
+            if getattr(error, "sqlstate", None) == _CANCELED and not self._timed_out(time.monotonic() - began):
+                raise KeyboardInterrupt from error
+            raise _failed(error, sql) from error
+
+    def _timed_out(self, seconds: float) -> bool:
+        """Whether a query that was canceled after so long had reached the role's limit, or ran where no key is seen."""
+        limited = self._limit is not None and seconds >= self._limit.total_seconds()
+        return limited or threading.current_thread() is not threading.main_thread()
+
     def execute(self, sql: str) -> None:
-        with _said(sql), closing(self._connection.cursor()) as cursor:
+        with self._said(sql), closing(self._connection.cursor()) as cursor:
             cursor.execute(sql)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         from featurelayer.warehouse._postgres_types import python_rows
 
-        with _said(sql), closing(self._connection.cursor()) as cursor:
+        with self._said(sql), closing(self._connection.cursor()) as cursor:
             cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
             cursor.execute(sql)
             return python_rows(cursor.fetch_arrow_table())
@@ -250,18 +278,22 @@ class PostgresWarehouse:
             sql = f"SELECT {selected} FROM (\n{sql}\n) AS {_positions('q', len(schema))}"  # noqa: S608 (ours)
         cursor = self._connection.cursor()
         cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_rows * 256)})
-        with _said(sql):
+        with self._said(sql):
             cursor.execute(sql)
             reader = as_arrow(cursor.fetch_record_batch(), shapes)
 
         def batches() -> Iterator[pa.RecordBatch]:
-            with _said(sql), closing(cursor):
-                yield from reader
+            with self._said(sql), closing(cursor):
+                try:
+                    yield from reader
+                except BaseException:
+                    cursor.adbc_cancel()  # or closing it would wait for the rest of the rows
+                    raise
 
         return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
     def _result_schema(self, sql: str) -> pa.Schema:
-        with _said(sql), closing(self._connection.cursor()) as cursor:
+        with self._said(sql), closing(self._connection.cursor()) as cursor:
             return cursor.adbc_execute_schema(sql)
 
     def _numeric_types(self, sql: str, schema: pa.Schema) -> dict[int, DType]:
@@ -384,6 +416,11 @@ class PostgresWarehouse:
             found.set("db", exp.to_identifier(self._schema, quoted=True))
         return found.sql(dialect="postgres", identify=True)
 
+    def estimate(self, query: str) -> Estimate:
+        from featurelayer.warehouse._postgres_scans import estimate
+
+        return estimate(self.rows, query)
+
     # --- the rest ------------------------------------------------------------------------------------------------
 
     def now(self) -> datetime:
@@ -413,6 +450,20 @@ def _table(relation: str) -> exp.Table:
     return table
 
 
+def _remembering(reader: pa.RecordBatchReader, failed: list[LabelError]) -> pa.RecordBatchReader:
+    """The same batches; what is wrong with the labels is remembered, since the driver makes text of it."""
+    import pyarrow as pa
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from reader
+        except LabelError as error:
+            failed.append(error)
+            raise
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
 def _distinct(names: Sequence[str]) -> list[str]:
     """Names for a table's columns: their own, or their place where two are the same or one is empty."""
     return [name if name and names.count(name) == 1 else f"__fl_c{place}" for place, name in enumerate(names)]
@@ -429,17 +480,6 @@ def _name(name: str) -> str:
 
 def _text(value: str) -> str:
     return exp.Literal.string(value).sql(dialect="postgres")
-
-
-@contextmanager
-def _said(sql: str) -> Iterator[None]:
-    """Let failures be ours."""
-    from adbc_driver_postgresql import dbapi
-
-    try:
-        yield
-    except (dbapi.Error, OSError) as error:
-        raise _failed(error, sql) from error
 
 
 def _failed(error: Exception, sql: str) -> WarehouseError:
