@@ -18,6 +18,7 @@ import msgspec
 from featurelayer.dbt.artifacts import DependsOn, RawManifest, decode
 from featurelayer.errors import ManifestUnreadable, Problem
 
+_LABELS = frozenset({"label", "target"})
 _RELATIONS = ("model.", "snapshot.", "seed.")
 
 
@@ -44,6 +45,8 @@ class _Column(msgspec.Struct):
     data_type: str | None = None
     description: str | None = None
     constraints: list[dict[str, Any]] | None = None
+    tags: list[str] | None = None
+    config: dict[str, Any] | None = None
 
 
 class _Checksum(msgspec.Struct):
@@ -78,11 +81,15 @@ class _Source(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelColumn:
-    """A column as a model declares it; `data_type` is dbt's text, "" where none is given."""
+    """A column as a model declares it; `data_type` is dbt's text, "" where none is given.
+
+    `is_label` says that it is what a model is to predict: it is tagged `label` or `target`.
+    """
 
     name: str
     data_type: str = ""
     description: str = ""
+    is_label: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +179,12 @@ class Inventory:
         parts = (unique_id.split(".") for group in groups for unique_id in group or ())
         return frozenset(name for part in parts for name in (part[-1], *part[2:3], ".".join(part[2:])))
 
+    def mentioning(self, word: str) -> tuple[Model, ...]:
+        """Return the models in whose part of the manifest a word stands, without looking further into the others."""
+        sought = word.encode()
+        found = (self.model(each) for each in self.model_ids if sought in bytes(self._raw.nodes[each]))
+        return tuple(model for model in found if model is not None)
+
     def model(self, unique_id: str) -> Model | None:
         """Return the model, snapshot, seed or source of that id, or None if there is none that can be read."""
         if unique_id not in self._models:
@@ -260,6 +273,7 @@ def _columns(columns: dict[str, _Column] | None) -> tuple[ModelColumn, ...]:
             name=column.name or name,
             data_type=column.data_type or "",
             description=(column.description or "").strip(),
+            is_label=not _LABELS.isdisjoint((*(column.tags or ()), *((column.config or {}).get("tags") or ()))),
         )
         for name, column in (columns or {}).items()
     )

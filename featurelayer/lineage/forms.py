@@ -134,13 +134,20 @@ def aggregates(node: exp.Expression) -> bool:
         if isinstance(each, exp.Query | exp.Subquery):
             continue
         if isinstance(each, exp.Window):
-            inner = each.this
-            waiting += list(inner.iter_expressions())
+            waiting += list(window_function(each).iter_expressions())
             continue
         if isinstance(each, exp.AggFunc):
             return True
         waiting += list(each.iter_expressions())
     return False
+
+
+def window_function(node: exp.Window) -> exp.Expression:
+    """Return the function that a window runs, without FILTER and IGNORE NULLS around it."""
+    inner: exp.Expression = node.this
+    while isinstance(inner, exp.IgnoreNulls | exp.RespectNulls | exp.Filter | exp.WithinGroup):
+        inner = inner.this
+    return inner
 
 
 def alias_columns(node: exp.Expression) -> list[str]:

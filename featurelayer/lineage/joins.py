@@ -137,9 +137,14 @@ def _compares(condition: exp.Expression | None) -> bool:
 
 def _mark_lookup(queries: Queries, item: Item) -> None:
     relation = item.relation
-    tables = {source.relation for value in relation.columns.values() for source in value.sources}
-    name = relation.reads[0] if relation.reads else tables.pop() if len(tables) == 1 else ""
+    tables = {(source.relation, source.unique_id) for value in relation.columns.values() for source in value.sources}
+    name, unique_id = relation.reads or (tables.pop() if len(tables) == 1 else ("", ""))
     if name:
-        fact = Fact(kind=Seen.LOOKUP, model=queries.writer.model, sql=f"join {item.name or name}", relation=name)
-        item.lookup = fact
-        item.found = {column: replace(value, facts=value.facts | {fact}) for column, value in item.found.items()}
+        said = f"join {item.name or name}"
+        fact = Fact(kind=Seen.LOOKUP, model=queries.writer.model, sql=said, relation=name, unique_id=unique_id)
+        # Rows that were chosen by what came last, joined to all rows of their key.
+        picked = (replace(each, joined=True) for each in relation.facts if each.kind is Seen.WINDOW)
+        item.extra = (fact, *picked)
+        item.found = {
+            column: replace(value, facts=value.facts.union(item.extra)) for column, value in item.found.items()
+        }

@@ -100,12 +100,15 @@ def _either(found: list[Value]) -> Value:
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A relation in a FROM, under its name there. `tag` tells it from the others where there are several."""
+    """A relation in a FROM, under its name there. `tag` tells it from the others where there are several.
+
+    `extra` are facts of its being joined, which all of its columns have from there on.
+    """
 
     name: str
     relation: Relation
     tag: str = ""
-    lookup: Fact | None = None
+    extra: tuple[Fact, ...] = ()
     found: dict[str, Value] = field(default_factory=dict)
 
     def column(self, name: str) -> Value | None:
@@ -117,8 +120,8 @@ class Item:
             return value
         facts = value.facts
         joined = [replace(fact, kind=Seen.JOINED) for fact in facts if fact.kind is Seen.AGGREGATE]
-        if joined or self.lookup:
-            facts = facts.union(joined, (self.lookup,) if self.lookup else ())
+        if joined or self.extra:
+            facts = facts.union(joined, self.extra)
         made, operands = value.form
         form = made, tuple(digest(self.tag, operand) for operand in operands)
         value = replace(value, key=digest(self.tag, value.key), facts=facts, form=form)

@@ -115,7 +115,8 @@ class Fact:
 
     `model` is where it was seen, `sql` what was seen. `frame` tells which rows a window function looks at, in time if
     its order is time: `past`, `future`, `all`. `partition` are the columns that divide the rows, `order` those of the
-    first order key. `relation` is what a lookup reads. `timed` says that a time divides the rows.
+    first order key. `relation` and `unique_id` are what a lookup reads. `timed` says that a time divides the rows,
+    `backwards` that the order goes from new to old, `joined` that the rows were then joined to others.
     """
 
     kind: Seen
@@ -125,7 +126,10 @@ class Fact:
     frame: str = ""
     unit: str = ""
     relation: str = ""
+    unique_id: str = ""
     timed: bool = False
+    backwards: bool = False
+    joined: bool = False
     partition: tuple[Source, ...] = ()
     order: tuple[Source, ...] = ()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from featurelayer.lineage.forms import window_function
 from featurelayer.lineage.scope import Parts, Scope, digest, sorted_sources
 from featurelayer.lineage.times import is_time
 from featurelayer.lineage.values import Kind, Seen
@@ -24,7 +25,7 @@ Frame = tuple[str, str, str]
 
 def window_key(writer: Writer, node: exp.Window, scope: Scope, parts: Parts) -> str:
     """Return the key of a window function, which holds the rows that it runs over."""
-    function = _function(node)
+    function = window_function(node)
     spec, partition, order = _spread(node, scope)
     writer.over = function
     text = writer.key(node.this, scope, parts)
@@ -50,17 +51,11 @@ def window_key(writer: Writer, node: exp.Window, scope: Scope, parts: Parts) -> 
             partition=sorted_sources(divided.sources),
             order=sorted_sources(first.sources),
             timed=times,
+            backwards=bool(order) and bool(order[0].args.get("desc")),
         )
     )
     bounds = () if isinstance(function, (*_RANKS, *_SHARES, *_SHIFTS)) else frame
     return f"window({text};{','.join(by)};{','.join(sequence)};{','.join(bounds)};{scope.rows})"
-
-
-def _function(node: exp.Window) -> exp.Expression:
-    inner: exp.Expression = node.this
-    while isinstance(inner, exp.IgnoreNulls | exp.RespectNulls | exp.Filter | exp.WithinGroup):
-        inner = inner.this
-    return inner
 
 
 def _spread(node: exp.Window, scope: Scope) -> tuple[exp.Expression | None, list[exp.Expression], list[exp.Expression]]:
@@ -84,7 +79,9 @@ def _named(node: exp.Expression) -> str:
 
 
 def _timed(writer: Writer, node: exp.Expression, scope: Scope) -> bool:
-    return is_time(node, writer.value(node, scope).type)
+    """Whether rows are divided by a time that was not cut down: then a partition has one moment's rows."""
+    value = writer.value(node, scope)
+    return is_time(node, value.type) and not any(fact.kind is Seen.TRUNCATED for fact in value.facts)
 
 
 def _frame(

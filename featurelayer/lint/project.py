@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featurelayer.dbt.inventory import DataTest, Inventory
 from featurelayer.errors import Problem
@@ -13,6 +13,9 @@ from featurelayer.lint.names import Names
 from featurelayer.lint.settings import Settings
 from featurelayer.model import FeatureView
 from featurelayer.registry import Registry
+
+if TYPE_CHECKING:
+    from featurelayer.lint.traced import Traced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,13 @@ class LintProject:
     def names(self) -> Names:
         """Every feature's name in its parts."""
         return Names(self.views, self.settings.naming)
+
+    @cached_property
+    def traced(self) -> Traced:
+        """What the features are made of, by the compiled SQL of their models and of all above them."""
+        from featurelayer.lint.traced import traced
+
+        return traced(self)
 
     @cached_property
     def has_sql(self) -> bool:

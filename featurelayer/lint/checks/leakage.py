@@ -1,0 +1,272 @@
+"""FL210 to FL215: SQL that lets a feature see what came after its event time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from featurelayer.lint.base import Hit, check, of_view
+from featurelayer.lint.project import LintProject
+from featurelayer.model import Severity
+
+if TYPE_CHECKING:
+    from featurelayer.lineage import Fact
+    from featurelayer.lint.traced import TracedView
+
+_RANKS = ("rownumber", "rank", "denserank")
+_SHIFTS = ("lag", "lead")
+_ENDS = ("firstvalue", "lastvalue", "nthvalue", "first", "last", "argmax", "argmin", "anyvalue")
+_UNITS = {
+    "day": timedelta(days=1),
+    "week": timedelta(days=7),
+    "isoweek": timedelta(days=7),
+    "month": timedelta(days=31),
+    "quarter": timedelta(days=92),
+    "year": timedelta(days=366),
+}
+
+
+@check(
+    "FL210",
+    Severity.ERROR,
+    "A window looks at rows that come after",
+    why="The value at an event knows what happened later. In training it is there, online it can't be: the model "
+    "learns from a future that it will not have.",
+    fix="Give the window `order by` the event time and a frame that ends at the current row: "
+    "`range between interval 30 days preceding and current row`, or use the macro featurelayer.rolling_features.",
+    needs_sql=True,
+)
+def future_window(project: LintProject) -> Iterator[Hit]:
+    """An aggregate over a frame that goes on after the current row, or over a whole partition for want of an order.
+
+    A partition within which all rows are of one moment, or of one thing that is unique, has no future.
+    """
+    from featurelayer.lineage import Seen
+
+    def leaks(seen: TracedView, fact: Fact) -> bool:
+        if fact.kind is not Seen.WINDOW or fact.function in (*_RANKS, *_SHIFTS, *_ENDS) or seen.of_one_row(fact):
+            return False
+        return fact.frame == "all" or (fact.frame == "future" and seen.about_time(fact.order))
+
+    for seen in _timed(project):
+        for fact, names in seen.found(leaks):
+            how = "all rows of its partition, whenever they happened" if fact.frame == "all" else "rows that come after"
+            yield _hit(project, seen, fact, names, f"the window `{fact.sql}`{_place(seen, fact)} looks at {how}")
+        for fact, names in seen.found_in_rows(leaks):
+            what = f"which rows there are depends on `{fact.sql}`{_place(seen, fact)}, and that on rows that come after"
+            yield _hit(project, seen, fact, names, what)
+
+
+@check(
+    "FL211",
+    Severity.ERROR,
+    "A value is taken from a later row",
+    why="`lead` is the next event: nobody knows it when the current one happens.",
+    fix="Use `lag`, ordered by the event time, ascending. What ends an interval belongs into the view's `valid_to`.",
+    needs_sql=True,
+)
+def later_row(project: LintProject) -> Iterator[Hit]:
+    """`lead` ordered by time, or `lag` ordered by time backwards, in a feature's value."""
+    from featurelayer.lineage import Seen
+
+    def leaks(seen: TracedView, fact: Fact) -> bool:
+        shifted = fact.kind is Seen.WINDOW and fact.function in _SHIFTS and fact.frame == "future"
+        return shifted and not seen.of_one_row(fact)
+
+    for seen in _timed(project):
+        for fact, names in seen.found(leaks):
+            yield _hit(project, seen, fact, names, f"`{fact.sql}`{_place(seen, fact)} is the value of a later row")
+
+
+@check(
+    "FL212",
+    Severity.ERROR,
+    "A value is the last of all rows, whenever they came",
+    why="The newest value of all is in every row of its key, also in those from before it was there.",
+    fix="End the frame at the current row (`last_value(x) over (partition by k order by t rows between unbounded "
+    "preceding and current row)`), or leave the newest row to featurelayer: it finds it for each label's time.",
+    needs_sql=True,
+)
+def last_of_all(project: LintProject) -> Iterator[Hit]:
+    """first_value and last_value over later rows, and rows picked by `row_number() ... desc` joined back to others."""
+    from featurelayer.lineage import Seen
+
+    def leaks(seen: TracedView, fact: Fact) -> bool:
+        if fact.kind is not Seen.WINDOW or seen.of_one_row(fact):
+            return False
+        if fact.function in _ENDS:
+            starts = fact.function in ("firstvalue", "first") and fact.frame == "all" and not fact.backwards
+            return fact.frame != "past" and not starts
+        return fact.function in _RANKS and fact.frame == "future" and seen.about_time(fact.order)
+
+    def picked(seen: TracedView, fact: Fact) -> bool:
+        return leaks(seen, fact) and (fact.function in _ENDS or fact.joined)
+
+    for seen in _timed(project):
+        for fact, names in seen.found(picked):
+            what = (
+                "picks the newest row of all, which is then joined to older ones"
+                if fact.function in _RANKS
+                else "is taken from rows that come after"
+            )
+            yield _hit(project, seen, fact, names, f"`{fact.sql}`{_place(seen, fact)} {what}")
+
+
+@check(
+    "FL213",
+    Severity.ERROR,
+    "A feature depends on when its model is built",
+    why="A value reckoned from the present time is that of the last build in every row, however old: training on last "
+    "year's labels sees today's age, and every build changes all rows.",
+    fix="Reckon from the row's own time: `date_diff('day', signed_up_at, event_time)`; what depends on the time of the "
+    "request, reckon in the model from the event time and the label's time.",
+    needs_sql=True,
+)
+def clock(project: LintProject) -> Iterator[Hit]:
+    """The present time in a feature's value, or in a filter that cuts old rows off.
+
+    `event_time <= current_timestamp` only keeps out what has not happened yet.
+    """
+    from featurelayer.lineage import Seen
+
+    for seen in _timed(project):
+        for fact, names in seen.found(lambda _seen, fact: fact.kind is Seen.CLOCK):
+            yield _hit(project, seen, fact, names, f"the present time, `{fact.sql}`, is part of it{_place(seen, fact)}")
+        model = project.inventory.model(seen.view.unique_id)
+        if model is None or model.config.get("materialized") == "incremental":
+            continue
+        for fact, names in seen.found_in_rows(lambda _seen, fact: fact.kind is Seen.CLOCK and fact.function != "run"):
+            what = f"which rows there are depends on the present time, `{fact.sql}`{_place(seen, fact)}"
+            yield _hit(project, seen, fact, names, what, severity=Severity.WARNING)
+
+
+@check(
+    "FL214",
+    Severity.ERROR,
+    "An event time is the start of the day, and what it stamps is known only at its end",
+    why="A day's rows are stamped with its midnight: a label at nine in the morning sees the whole day.",
+    fix="Add the unit (`date_trunc('day', t) + interval 1 day`), or say `delay: 1 day` or `available_at`.",
+    needs_sql=True,
+)
+def midnight(project: LintProject) -> Iterator[Hit]:
+    """An event time cut down to a day or longer, with neither a delay of that length nor an available time."""
+    from featurelayer.lineage import Seen
+
+    for seen in _timed(project):
+        view, column = seen.view, seen.column(seen.view.event_time)
+        if column is None or view.available_at:
+            continue
+        for fact in column.facts:
+            length = _UNITS.get(fact.unit, timedelta(0))
+            if fact.kind is not Seen.TRUNCATED or not length or (view.delay or timedelta(0)) >= length:
+                continue
+            what = f"its event time '{view.event_time}' is `{fact.sql}`{_place(seen, fact)}, the start of a {fact.unit}"
+            yield _hit(project, seen, fact, (), what, key="config.event_time")
+
+
+@check(
+    "FL215",
+    Severity.ERROR,
+    "An aggregate over all time is joined back to single rows",
+    why="The mean over a whole table holds every later row; joined to an event it tells it of the future.",
+    fix="Bind the aggregate in time: join on `other.t <= event.t`, group by the time as well, or use the macro "
+    "featurelayer.rolling_features.",
+    needs_sql=True,
+)
+def whole_table(project: LintProject) -> Iterator[Hit]:
+    """An aggregate whose groups have no time, joined to rows or read by a subquery; or stamped with its first time.
+
+    Groups of one thing that is unique, such as the lines of an order, are not of all time.
+    """
+    from featurelayer.lineage import Seen
+
+    def leaks(seen: TracedView, fact: Fact) -> bool:
+        return fact.kind is Seen.JOINED and not seen.of_one_row(fact)
+
+    for seen in _timed(project):
+        for fact, names in seen.found(leaks):
+            by = (
+                f"per {', '.join(source.column for source in fact.partition)}"
+                if fact.partition
+                else "of the whole table"
+            )
+            what = f"`{fact.sql}`{_place(seen, fact)} is an aggregate {by} over all time, joined back to single rows"
+            yield _hit(project, seen, fact, names, what)
+        yield from _stamped_first(project, seen)
+
+
+def _stamped_first(project: LintProject, seen: TracedView) -> Iterator[Hit]:
+    """Yield what is aggregated over a group and stamped with the first time of it."""
+    from featurelayer.lineage import Seen
+
+    column = seen.column(seen.view.event_time)
+    firsts = [fact for fact in column.facts if fact.kind is Seen.AGGREGATE and fact.function == "min"] if column else []
+
+    def leaks(_seen: TracedView, fact: Fact) -> bool:
+        return fact.kind is Seen.AGGREGATE and any(
+            fact.model == first.model and fact.partition == first.partition and not first.timed for first in firsts
+        )
+
+    for fact, names in seen.found(leaks):
+        if fact not in firsts:
+            what = f"`{fact.sql}`{_place(seen, fact)} is of a whole group and is stamped with the first time of it"
+            yield _hit(project, seen, fact, names, what)
+
+
+def _timed(project: LintProject) -> Iterator[TracedView]:
+    for seen in project.traced.views.values():
+        if seen.view.event_time and not seen.view.static:
+            yield seen
+
+
+def _place(seen: TracedView, fact: Fact) -> str:
+    return "" if fact.model == seen.view.unique_id else f" in {fact.model.split('.', 2)[-1]}"
+
+
+def _hit(
+    project: LintProject,
+    seen: TracedView,
+    fact: Fact,
+    names: tuple[str, ...],
+    what: str,
+    *,
+    key: str = "",
+    severity: Severity | None = None,
+) -> Hit:
+    """A finding in the SQL of one model about features of one view."""
+    from featurelayer.lint.traced import line_of
+
+    view = seen.view
+    model = project.inventory.model(fact.model)
+    features = [feature.name for feature in view.features if feature.name.casefold() in names]
+    said = f"{_named(features, len(view.features))}: {what}" if features else what
+    where = {"file": model.path, "line": line_of(model, *_words(fact))} if model and not key else {}
+    steps = [
+        str(step) for name in names[:1] for each in seen.lineage.upstream(view.unique_id, name) for step in each.steps
+    ]
+    return of_view(
+        view,
+        said,
+        key=key,
+        severity=severity,
+        details=tuple(steps),
+        others=tuple(f"{view.id}.{name}" for name in features),
+        **where,
+    )
+
+
+def _named(features: list[str], count: int) -> str:
+    if len(features) == count and count > 1:
+        return "all features"
+    shown = ", ".join(features[:5])
+    return shown if len(features) <= 5 else f"{shown} and {len(features) - 5} more"
+
+
+def _words(fact: Fact) -> list[str]:
+    """What to look for in the file: the function's name, with its bracket, or without for `current_date`."""
+    import re
+
+    name = re.match(r"\w+", fact.sql)
+    word = name[0] if name else fact.function
+    return [rf"\b{re.escape(word)}\s*\(", rf"\b{re.escape(word)}\b"]

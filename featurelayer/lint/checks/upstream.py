@@ -1,0 +1,256 @@
+"""FL201 and FL216 to FL220: models above a feature that tell it too much, or too little."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from featurelayer.dbt.inventory import Model
+from featurelayer.lint.base import Hit, check, of_feature, of_view
+from featurelayer.lint.project import LintProject
+from featurelayer.model import FeatureService, FeatureView, Severity
+
+if TYPE_CHECKING:
+    from featurelayer.lineage import Source
+    from featurelayer.lint.traced import TracedView
+
+_WATERMARK = re.compile(r"max\s*\(\s*[\"`]?(?:\w+\.)?(\w+)[\"`]?\s*\)", re.IGNORECASE)
+_LOOKBACK = re.compile(r"interval|dateadd|date_add|date_sub|timestamp_sub|timedelta|lookback", re.IGNORECASE)
+_PLANNED = frozenset({"sched", "scheduled", "schedule", "planned", "plan", "expected", "estimated", "est", "due"})
+_ACTUAL = frozenset({"actual", "real", "act", "completed", "final"})
+_AUDIT = re.compile(
+    r"updated|modified|changed|created|inserted|loaded|synced|extracted|ingested|_etl|_dbt|fivetran|airbyte|signed|"
+    r"signup|registered|birth|deleted|valid_|dbt_valid",
+    re.IGNORECASE,
+)
+_VALIDITY = re.compile(r"valid_?(from|to|until)|dbt_valid|effective|expir", re.IGNORECASE)
+
+
+@check(
+    "FL201",
+    Severity.ERROR,
+    "A microbatch model reads a feature view's newest batch only",
+    why="dbt cuts each input of a microbatch model that has an event time down to the batch; features of labels at the "
+    "start of a batch are older than it, and come out NULL without a word.",
+    fix="Read the view as {{ ref('...').render() }}: it is then not cut.",
+)
+def microbatch(project: LintProject) -> Iterator[Hit]:
+    """A microbatch model with a `ref` of a feature view that has an event time, without `.render()`."""
+    views = {view.name: view for view in project.views.values() if view.event_time}
+    for model in project.inventory.mentioning("microbatch"):
+        if model.config.get("incremental_strategy") != "microbatch":
+            continue
+        for number, line in enumerate(model.raw_sql.splitlines(), start=1):
+            for found in re.finditer(r"ref\(([^)]*)\)(\s*\.\s*render\s*\()?", line):
+                names = re.findall(r"['\"]([^'\"]+)['\"]", found[1])
+                view = views.get(names[-1]) if names else None
+                if view is not None and not found[2]:
+                    what = f"the microbatch model {model.id} reads it without .render()"
+                    yield of_view(view, what, file=model.path, line=number)
+
+
+@check(
+    "FL216",
+    Severity.WARNING,
+    "The current state of a dimension is joined to past events",
+    why="A table that keeps one row per key says what is so now; an event of last year gets this year's value.",
+    fix="Make a dbt snapshot of it and join on `event.t >= dbt_valid_from and event.t < dbt_valid_to`, or make it a "
+    "feature view of its own. If its values never change, ignore this with that as the reason.",
+    needs_sql=True,
+)
+def current_state(project: LintProject) -> Iterator[Hit]:
+    """A feature from a relation without event times, joined by equality alone; not a seed, not a static view.
+
+    A relation with validity columns counts as well, if the join does not heed them.
+    """
+    from featurelayer.lineage import Seen
+
+    static = {view.unique_id for view in project.views.values() if view.static}
+    for seen in project.traced.views.values():
+        if not seen.view.event_time:
+            continue
+        origin = {source.relation for source in seen.times}
+        for fact, names in seen.found(lambda _seen, fact: fact.kind is Seen.LOOKUP):
+            model = project.inventory.model(fact.unique_id) if fact.unique_id else None
+            if model is None or model.kind == "seed" or model.unique_id in static or fact.relation in origin:
+                continue
+            if _is_state(seen, model):
+                joined = project.inventory.model(fact.model)
+                what = f"{', '.join(names[:5])}: {model.name} has the current state and is joined to past events"
+                place = "" if fact.model == seen.view.unique_id or joined is None else f" in {joined.name}"
+                others = tuple(f"{seen.view.id}.{name}" for name in names)
+                file = {"file": joined.path} if joined else {}
+                yield of_view(seen.view, what + place, others=others, **file)
+
+
+def _is_state(seen: TracedView, model: Model) -> bool:
+    """Whether a relation has one row per key, as far as its columns tell: no time but when a row was written."""
+    from featurelayer.lineage.times import is_time_name, is_time_type
+
+    types = {column.name: column.data_type for column in model.columns}
+    names = {*types, *seen.lineage.columns(model.unique_id)}
+    times = [name for name in names if is_time_name(name) or is_time_type(types.get(name, ""))]
+    times += [name for name in names if _VALIDITY.search(name)]
+    return bool(names) and all(_AUDIT.search(name) or _VALIDITY.search(name) for name in times)
+
+
+@check(
+    "FL217",
+    Severity.WARNING,
+    "An incremental model takes only rows whose event is newer than the newest one",
+    why="A row that arrives late has an event time before that of the newest row: it is never taken, and the features "
+    "stay without it for good.",
+    fix="Filter on the time of loading (`where loaded_at > (select max(loaded_at) from {{ this }})`), or look back: "
+    "`max(event_time) - interval 3 days` with a `unique_key`.",
+    needs_sql=True,
+)
+def late_rows(project: LintProject) -> Iterator[Hit]:
+    """`max(event time)` of `{{ this }}` as the watermark, without a look back, in a view or in a model above it."""
+    from featurelayer.lint.traced import line_of
+
+    for seen in project.traced.views.values():
+        view = seen.view
+        column = seen.column(view.event_time)
+        above = seen.lineage.upstream(view.unique_id, column.column) if column else ()
+        for each in above:
+            model = project.inventory.model(each.unique_id)
+            if model is None or not _is_incremental(model):
+                continue
+            if each.column in _watermarks(model.raw_sql) and each.column != (view.available_at or "").casefold():
+                where = "" if model.unique_id == view.unique_id else f" in {model.name}"
+                what = f"the watermark{where} is max({each.column}), the event time: rows that come late are lost"
+                line = line_of(model, rf"max\s*\(\s*\S*{re.escape(each.column)}")
+                yield of_view(view, what, file=model.path, line=line)
+
+
+def _is_incremental(model: Model) -> bool:
+    config = model.config
+    return config.get("materialized") == "incremental" and config.get("incremental_strategy") != "microbatch"
+
+
+def _watermarks(sql: str) -> set[str]:
+    """The columns whose greatest value in the model's own table decides where a run goes on."""
+    if "is_incremental" not in sql or not re.search(r"\bthis\b", sql):
+        return set()
+    return {
+        found[1].casefold()
+        for found in _WATERMARK.finditer(sql)
+        if not _LOOKBACK.search(sql[max(0, found.start() - 80) : found.end() + 120])
+    }
+
+
+@check(
+    "FL218",
+    Severity.ERROR,
+    "A feature is made of a label",
+    why="The label is what is to be predicted: a feature that knows it makes a perfect model until it goes live.",
+    fix="Take the feature from the events, not from the labels. Where a model of labels has columns that are none, tag "
+    "those that are: `tags: [label]` on the column.",
+    needs_sql=True,
+)
+def label_ancestor(project: LintProject) -> Iterator[Hit]:
+    """A label column above a feature: tagged `label` or `target`; without tags, all of a service's labels but keys."""
+    labels: dict[str, frozenset[str]] = {}
+    for service in project.registry.services.values():
+        model = _labels_of(project, service)
+        if model is not None:
+            labels[model.unique_id] = _label_columns(model, service)
+    for seen in project.traced.views.values():
+        for feature in seen.view.features:
+            column = seen.column(feature.name)
+            above = seen.lineage.ancestors(seen.view.unique_id, feature.name) if column else frozenset()
+            rows = seen.lineage.reaches(column.row_sources) if column else frozenset()
+            for source in sorted(above | rows):
+                if _is_label(project, source, labels):
+                    how = "it is made of" if source in above else "its rows are chosen by"
+                    yield of_feature(seen.view, feature, f"{how} the label {source}")
+                    break
+
+
+def _labels_of(project: LintProject, service: FeatureService) -> Model | None:
+    if not service.labels:
+        return None
+    name, _, version = service.labels.partition(".v")
+    for model in project.inventory.mentioning(f'"{name}"'):
+        if model.name == name and (not version or model.version == version):
+            return model
+    return None
+
+
+def _label_columns(model: Model, service: FeatureService) -> frozenset[str]:
+    tagged = frozenset(column.name.casefold() for column in model.columns if column.is_label)
+    keys = {key.name.casefold() for key in service.request_keys} | {(service.label_timestamp or "").casefold()}
+    return tagged or frozenset(column.name.casefold() for column in model.columns) - keys
+
+
+def _is_label(project: LintProject, source: Source, labels: dict[str, frozenset[str]]) -> bool:
+    if source.unique_id in labels:
+        return source.column in labels[source.unique_id]
+    model = project.inventory.model(source.unique_id) if source.unique_id else None
+    return model is not None and any(each.is_label and each.name.casefold() == source.column for each in model.columns)
+
+
+@check(
+    "FL219",
+    Severity.NOTE,
+    "An event time is when something was planned, and the actual time is there, too",
+    why="What was planned for ten o'clock and happened at noon is seen by labels at eleven.",
+    fix="Use the actual time as the event time. If the plan itself is the event, ignore this with that as the reason.",
+    needs_sql=True,
+)
+def planned_time(project: LintProject) -> Iterator[Hit]:
+    """An event time whose column says scheduled or planned, next to one of the same name without it."""
+    for seen in project.traced.views.values():
+        view = seen.view
+        column = seen.column(view.event_time)
+        for each in seen.lineage.upstream(view.unique_id, column.column) if column else ():
+            found = next((pair for source in each.sources for pair in _actuals(project, seen, source)), None)
+            if found:
+                what = f"its event time comes from '{found[0]}', and '{found[1]}' is in {found[2]}, too"
+                yield of_view(view, what, key="config.event_time")
+                break
+
+
+def _actuals(project: LintProject, seen: TracedView, source: Source) -> Iterator[tuple[str, str, str]]:
+    words = set(source.column.split("_"))
+    if words.isdisjoint(_PLANNED) or not source.unique_id:
+        return
+    model = project.inventory.model(source.unique_id)
+    declared = [column.name.casefold() for column in model.columns] if model else []
+    rest = words - _PLANNED
+    for name in sorted({*declared, *seen.lineage.columns(source.unique_id)} - {source.column}):
+        others = set(name.split("_"))
+        if others.isdisjoint(_PLANNED) and rest and others - _ACTUAL == rest:
+            yield source.column, name, model.name if model else source.relation
+
+
+@check(
+    "FL220",
+    Severity.WARNING,
+    "The SQL of a model can't be followed, so nothing can be said of leaks in it",
+    why="Leaks and duplicates are found by following columns through SQL; here the trail ends.",
+    fix="Look at the model yourself. Where it is not compiled, run `dbt compile`.",
+    needs_sql=True,
+)
+def not_followed(project: LintProject) -> Iterator[Hit]:
+    """A view, or a model above it, whose SQL can't be parsed or is nested or large beyond measure."""
+    lineage = project.traced.lineage
+    for view in project.views.values():
+        for unique_id in _above(project, view):
+            if unique_id in lineage.problems:
+                model = project.inventory.model(unique_id)
+                name = model.name if model else unique_id
+                file = {"file": model.path} if model else {}
+                yield of_view(view, f"{name}: {lineage.problems[unique_id]}", **file)
+
+
+def _above(project: LintProject, view: FeatureView) -> list[str]:
+    found, seen = [view.unique_id], {view.unique_id}
+    for unique_id in found:  # grows while it is walked
+        model = project.inventory.model(unique_id)
+        for parent in model.depends_on if model else ():
+            if parent not in seen:
+                seen.add(parent)
+                found.append(parent)
+    return found
