@@ -12,7 +12,8 @@ from pathlib import Path
 
 _LISTS = ("models", "snapshots", "seeds", "sources", "exposures")
 _STEP = re.compile(r"([^.\[\]]+)|\[([^\[\]]*)\]")
-_LINE = re.compile(r"( *)((?:- +)*)(-$|[^\s#][^:#]*?:(?=\s|$)|\S)[ \t]*(.*)")
+_LINE = re.compile(r"( *)((?:- +)*)(-$|[^\s#{\[][^:#]*?:(?=\s|$)|\S)[ \t]*(.*)")
+_NAME_IN_BRACES = re.compile(r"(?:^|,)\s*name:\s*([^,}]+)")
 _LARGEST = 4_000_000
 
 
@@ -148,7 +149,7 @@ def _tokens(text: str) -> list[_Token]:
                 tokens.append(_Token(number, indent + place, None))
         if word.endswith(":"):
             tokens.append(_Token(number, indent + len(dashes), word[:-1].strip("'\""), value))
-        elif word.startswith("{") and dashes and (name := re.match(r"\s*name:\s*([^,}]+)", value)):
+        elif word.startswith("{") and dashes and (name := _NAME_IN_BRACES.search(value)):
             tokens.append(_Token(number, indent + len(dashes), "name", name[1]))
     return tokens
 
