@@ -223,7 +223,7 @@ def _snapshot(
     wanted = settings.limits["coverage"].is_set
     if view.static:
         source = warehouse.quote(view.relation_name)
-        found = _coverage(warehouse, project, view, settings, source) if wanted else None
+        found = _coverage(warehouse, project, view, settings, source, None) if wanted else None
         yield Snapshot(source=source, columns=tuple(columns), coverage=found) if wanted else None
         return
     if not view.online and not wanted:
@@ -238,13 +238,15 @@ def _snapshot(
         yield Snapshot(
             source=source,
             columns=warehouse.describe(_SNAPSHOT),
-            coverage=_coverage(warehouse, project, view, settings, source) if wanted else None,
+            coverage=_coverage(warehouse, project, view, settings, source, at) if wanted else None,
         )
     finally:
         warehouse.drop([*script.temporary, _SNAPSHOT])
 
 
-def _coverage(warehouse: Warehouse, project: Project, view: FeatureView, settings: Settings, source: str) -> Coverage:
+def _coverage(
+    warehouse: Warehouse, project: Project, view: FeatureView, settings: Settings, source: str, at: datetime | None
+) -> Coverage:
     population, of = view.relation_name, f"{view.id} at any time"
     if settings.population is not None:
         models = read_referable(project.target_path)
@@ -263,7 +265,8 @@ def _coverage(warehouse: Warehouse, project: Project, view: FeatureView, setting
         needed = ", ".join(key.column for key in view.join_keys)
         what = f"{view.id}: its population '{of}' is no built dbt model with the columns {needed}"
         raise PlanError([Problem(what=what, where=view.yaml_path, fix="correct `population`, or build it")])
-    total, found = warehouse.rows(covered(warehouse.dialect, warehouse.quote(population), source, keys))[0]
+    query = covered(warehouse.dialect, warehouse.quote(population), source, keys, at=at, ttl=view.ttl)
+    total, found = warehouse.rows(query)[0]
     return Coverage(population=int(total), covered=int(found), of=of)
 
 

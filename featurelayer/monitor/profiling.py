@@ -66,6 +66,8 @@ def find_bins(warehouse: Warehouse, frame: Frame, bins: int) -> dict[str, Bins]:
 
     Values that come often make bins of their own, so there can be fewer. Times have none: they move on by nature.
     """
+    if not any(Measured(column=column).has_bins for column in frame.columns.values()):
+        return {}
     if frame.rows.slots:
         whole = Slot(ranges=tuple(each for slot in frame.rows.slots for each in slot.ranges))
         frame = replace(frame, rows=replace(frame.rows, slots=(whole,)))

@@ -94,9 +94,7 @@ class _Watching:
             fixed = self._frame(time, [Slot(ranges=tuple((each.start, each.end) for each in parts))]) if parts else None
         earlier = self._frame(time, [Slot(ranges=((each.start, each.end),)) for each in before])
         reference = self._training() or fixed or (earlier if before else None)
-        bins = (find_bins(self.warehouse, reference, settings.bins) if reference is not None else {}) or find_bins(
-            self.warehouse, frame, settings.bins
-        )
+        bins = self._bins(reference, frame)
         seen = dict(zip(periods, measure(self.warehouse, frame, self.features, bins), strict=True))
         if reference is None or reference is earlier:
             compared = self._previous(before, [seen[each] for each in before])
@@ -122,7 +120,7 @@ class _Watching:
         training = self._training()
         kept = _newest_profiles(self.around.earlier, self.at)
         if training is not None:
-            bins = find_bins(self.warehouse, training, self.settings.bins)
+            bins = self._bins(training, frame)
             (found,) = measure(self.warehouse, training, self.features, bins)
             compared = self._training_compared(found)
         else:
@@ -132,6 +130,12 @@ class _Watching:
         (seen,) = measure(self.warehouse, frame, self.features, bins)
         watched = self._watched(period=None, seen=seen, compared=compared)
         return watched, self._profiles(Scope.PERIOD, seen, None, self.at)
+
+    def _bins(self, reference: Frame | None, frame: Frame) -> dict[str, Bins]:
+        """The baseline's bins, and those of the view itself for features that the baseline does not have."""
+        found = {} if reference is None else find_bins(self.warehouse, reference, self.settings.bins)
+        rest = replace(frame, columns={name: each for name, each in frame.columns.items() if name not in found})
+        return {**find_bins(self.warehouse, rest, self.settings.bins), **found}
 
     def _relation(self) -> str:
         return self.warehouse.quote(self.view.relation_name)

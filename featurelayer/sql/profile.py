@@ -14,18 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from sqlglot import exp
 
+from featurelayer.durations import microseconds
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import both, col, either, named, not_null
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.measures import LARGEST, Measures, count_if, measures, number, whole
-from featurelayer.sql.plan import RESERVED
+from featurelayer.sql.plan import EVENT_MICROS, RESERVED, VALID_TO_MICROS
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 # PostgreSQL returns 1664 columns and no more.
@@ -68,6 +69,11 @@ class Measured:
         return self.column.dtype.is_numeric or kind in (Kind.BOOL, Kind.ARRAY) or self.column.dtype.is_time
 
     @property
+    def has_bins(self) -> bool:
+        """Whether its numbers can lie in bins; true and false are two names."""
+        return self.is_numeric and self.column.dtype.kind is not Kind.BOOL
+
+    @property
     def is_text(self) -> bool:
         """Whether its values are names rather than amounts."""
         return self.column.dtype.kind in _TEXTS
@@ -105,7 +111,9 @@ class Measurement:
 def slot_counts(engine: str, rows: Rows) -> str:
     """Return a query of the slots and how many rows each has."""
     writer = dialect(engine)
-    counted = exp.select(*_slot(rows), exp.Count(this=exp.Star())).from_(_rows(writer, rows, []).subquery(_ROWS))
+    counted = exp.select(*_slot(rows), exp.Count(this=exp.Star())).from_(
+        _rows(writer, rows, []).subquery(_ROWS, copy=False)
+    )
     return writer.sql(_grouped(counted, rows))
 
 
@@ -153,7 +161,9 @@ def top_values(engine: str, rows: Rows, column: Column, most: int) -> str:
         text = exp.Case().when(col(column.name), exp.Literal.string("true")).else_(exp.Literal.string("false"))
     present = _rows(writer, rows, [named(text, _VALUE)]).where(not_null(col(column.name)))
     counts = exp.select(col(_SLOT), col(_VALUE), named(exp.Count(this=exp.Star()), _COUNT))
-    counts = counts.from_(present.subquery(_ROWS)).where(not_null(col(_SLOT))).group_by(col(_SLOT), col(_VALUE))
+    counts = (
+        counts.from_(present.subquery(_ROWS, copy=False)).where(not_null(col(_SLOT))).group_by(col(_SLOT), col(_VALUE))
+    )
     order = exp.Order(expressions=[exp.Ordered(this=col(_COUNT), desc=True), exp.Ordered(this=col(_VALUE))])
     ranked = exp.select(
         col(_SLOT), col(_VALUE), col(_COUNT),
@@ -164,10 +174,18 @@ def top_values(engine: str, rows: Rows, column: Column, most: int) -> str:
     return writer.sql(query.order_by(col(_SLOT), col(rank)))
 
 
-def covered(engine: str, population: str, snapshot: str, keys: Sequence[tuple[str, str]]) -> str:
-    """Return a query of how many different keys a population has, and how many of them are in a snapshot.
+def covered(
+    engine: str,
+    population: str,
+    snapshot: str,
+    keys: Sequence[tuple[str, str]],
+    *,
+    at: datetime | None = None,
+    ttl: timedelta | None = None,
+) -> str:
+    """Return a query of how many different keys a population has, and how many of them have a row that holds.
 
-    `keys` are (the population's column, the snapshot's column).
+    `keys` are (the population's column, the snapshot's column). Without `at` every row of the snapshot holds.
     """
     writer = dialect(engine)
     names = [f"{RESERVED}k{position}" for position in range(len(keys))]
@@ -176,7 +194,18 @@ def covered(engine: str, population: str, snapshot: str, keys: Sequence[tuple[st
     same = [exp.EQ(this=col(name, "p"), expression=col(key, "s")) for (_, key), name in zip(keys, names, strict=True)]
     query = exp.select(exp.Count(this=exp.Star()), exp.Count(this=col(keys[0][1], "s"))).from_(wanted.subquery("p"))
     found = exp.select(*(col(key) for _, key in keys)).distinct().from_(_from(writer, snapshot))
+    if at is not None:
+        found = found.where(both(*_holding(at, ttl)))
     return writer.sql(query.join(found.subquery("s"), on=both(*same), join_type="left"))
+
+
+def _holding(at: datetime, ttl: timedelta | None) -> Iterator[exp.Expression]:
+    """Rules 2 and 4 for the rows of a snapshot, whose times are microseconds."""
+    since = (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+    ends = col(VALID_TO_MICROS)
+    yield either(exp.Is(this=ends, expression=exp.Null()), exp.GT(this=ends.copy(), expression=whole(since)))
+    if ttl is not None:
+        yield exp.GTE(this=col(EVENT_MICROS), expression=whole(since - microseconds(ttl)))
 
 
 def _moments(writer: Dialect, ways: Measures, measured: Measured) -> Iterator[tuple[Measure, exp.Expression]]:
@@ -209,7 +238,7 @@ def _moments(writer: Dialect, ways: Measures, measured: Measured) -> Iterator[tu
 
 
 def _shape(ways: Measures, measured: Measured) -> Iterator[tuple[Measure, exp.Expression]]:
-    if not measured.is_numeric or measured.column.dtype.kind is Kind.BOOL:
+    if not measured.has_bins:
         return
     value = col(_number_name(measured))
     yield Measure.QUANTILES, ways.quantiles(value.copy(), QUANTILES)
@@ -221,7 +250,7 @@ def edge_quantiles(engine: str, rows: Rows, columns: Sequence[Measured], bins: i
     """Yield queries of the quantiles at which the bins of histograms end, the least and the greatest value included."""
     writer, ways = dialect(engine), measures(engine)
     shares = [position / bins for position in range(bins + 1)]
-    numeric = [column for column in columns if column.is_numeric and column.column.dtype.kind is not Kind.BOOL]
+    numeric = [column for column in columns if column.has_bins]
     part = [(column, [(Measure.QUANTILES, ways.ranks(col(_number_name(column)), shares))]) for column in numeric]
     for start in range(0, len(part), _MOST_OUTPUTS):
         yield _measurement(writer, rows, part[start : start + _MOST_OUTPUTS])
@@ -235,7 +264,7 @@ def _measurement(
     outputs = [(column.column.name, measure) for column, wanted in part for measure, _ in wanted]
     selected = [expression for _, wanted in part for _, expression in wanted]
     query = exp.select(*_slot(rows), exp.Count(this=exp.Star()), *selected)
-    query = query.from_(_rows(writer, rows, [*raw, *numbers]).subquery(_ROWS))
+    query = query.from_(_rows(writer, rows, [*raw, *numbers]).subquery(_ROWS, copy=False))
     return Measurement(sql=writer.sql(_grouped(query, rows)), outputs=tuple(outputs))
 
 
@@ -280,10 +309,7 @@ def _rows(writer: Dialect, rows: Rows, columns: Sequence[exp.Expression]) -> exp
         time = _time(writer, rows.time)
         inside = [_inside(writer, time, each) for each in rows.slots]
         if len(inside) > 1:
-            case = exp.Case()
-            for position, condition in enumerate(inside):
-                case = case.when(condition.copy(), whole(position))
-            slot = case
+            slot = exp.Case(ifs=[exp.If(this=each, true=whole(number)) for number, each in enumerate(inside)])
             starts, ends = zip(*(each for one in rows.slots for each in one.ranges), strict=True)
             where.append(_between(writer, time, min(starts), max(ends)))
         else:
