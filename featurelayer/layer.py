@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from featurelayer.catalog import Built
     from featurelayer.dbt_model import DbtModel
+    from featurelayer.diff import DiffReport
     from featurelayer.lint import LintReport
     from featurelayer.monitor import MonitorReport
     from featurelayer.observed import MonitorResult, Profile
@@ -78,6 +79,20 @@ class FeatureLayer(OnlineLayer):
         from featurelayer.lint import lint
 
         return lint(self.project, names, checks)
+
+    def diff(self, state: str | Path) -> DiffReport:
+        """Compare the features of this project with those of the manifest.json in a folder, from dbt's files alone.
+
+        Returns:
+            The report: `.changes`, each with its kind, features, services and owner, and `.breaking` of them.
+
+        Raises:
+            PlanError: there is no manifest in the folder.
+            ArtifactError, MetadataError: this project's or the other manifest can't be used.
+        """
+        from featurelayer.diffing import diff_projects
+
+        return diff_projects(self.project, Path(state))
 
     # --- catalog -------------------------------------------------------------------------------------------------
 

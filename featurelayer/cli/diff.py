@@ -1,0 +1,49 @@
+"""Compare the features of this project with those of another manifest, for pull requests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from featurelayer.cli.options import Context, project_options
+
+
+@click.command()
+@click.option(
+    "--state",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of the manifest.json to compare with, as dbt's --state.",
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "markdown", "json"]),
+    default="text",
+    show_default=True,
+    help="How the changes look.",
+)
+@project_options
+def command(context: Context, state: Path, output_format: str) -> int:
+    """Compare the features of this project with those of another manifest, for pull requests.
+
+    Reads two manifests, no warehouse and no profiles.yml. Exits with 1 if a change breaks whom a feature serves.
+    """
+    from featurelayer.cli.output import write_json
+    from featurelayer.diff.formats import markdown, text_lines
+    from featurelayer.diffing import diff_projects
+
+    report = diff_projects(context.project, state)
+    if output_format == "json":
+        write_json(report.to_dict())
+    elif output_format == "markdown":
+        sys.stdout.write(markdown(report))
+    else:
+        for line in text_lines(report):
+            click.echo(line)
+    for note in report.notes:
+        context.console.note(note)
+    return 1 if report.breaking else 0

@@ -1,0 +1,287 @@
+"""Compares two states of a project: features first, then services.
+
+What a feature means is its fingerprint: the computation from the sources down to the column, and which rows there are.
+To that come the annotations that decide which row a label gets. A file that was edited while neither has changed is
+cosmetic. Breaking is what hurts who relies on it: a feature that a service uses is removed or has another type, or one
+that is served means something else under the same version.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from featurelayer.diff.values import Change, DiffReport, Kind, Side
+from featurelayer.durations import format_duration
+from featurelayer.lineage import ColumnLineage
+from featurelayer.model import Feature, FeatureService, FeatureView, Severity
+
+_RULES = (
+    "event_time",
+    "available_at",
+    "delay",
+    "created_timestamp",
+    "tie_breaker",
+    "valid_to",
+    "ttl",
+    "bound",
+    "static",
+)
+_VIEW_METADATA = ("description", "owner", "update_frequency", "freshness", "on_stale", "tags", "deprecated",
+                  "block_export", "monitors", "ignore")  # fmt: skip
+_FEATURE_METADATA = ("description", "unit", "tags", "range", "monitors", "deprecated")
+_SHOWN = 100
+
+
+def compare(then: Side, now: Side) -> DiffReport:
+    """Return what has changed between two states."""
+    found = list(_views(then, now))
+    found += _services(then, now, {name for change in found for name in change.names if change.kind is Kind.REMOVED})
+    order = {kind: place for place, kind in enumerate(Kind)}
+    weights = {severity: place for place, severity in enumerate(Severity)}
+    grouped = _grouped(found)
+    return DiffReport(
+        changes=tuple(sorted(grouped, key=lambda each: (weights[each.severity], order[each.kind], each.names)))
+    )
+
+
+def _views(then: Side, now: Side) -> Iterator[Change]:
+    for name in sorted({*then.views, *now.views}):
+        old, new = then.views.get(name), now.views.get(name)
+        if old is None or new is None:
+            view = new if old is None else old
+            assert view is not None
+            kind = Kind.ADDED if old is None else Kind.REMOVED
+            yield from (_change(then, now, view, feature.name, kind) for feature in view.features)
+        else:
+            yield from _View(then=then, now=now, old=old, new=new).changes()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """A view that is on both sides."""
+
+    then: Side
+    now: Side
+    old: FeatureView
+    new: FeatureView
+
+    def changes(self) -> Iterator[Change]:
+        rules = tuple(_differing(self.old, self.new, _RULES))
+        keys = _keys(self.old), _keys(self.new)
+        if keys[0] != keys[1]:
+            rules = (f"keys: {keys[0]} -> {keys[1]}", *rules)
+        names = [feature.name for feature in self.old.features]
+        names += [feature.name for feature in self.new.features if feature.name not in names]
+        for name in names:
+            one, other = self.old.feature(name), self.new.feature(name)
+            if one is None:
+                yield _change(self.then, self.now, self.new, name, Kind.ADDED)
+            elif other is None:
+                yield _change(self.then, self.now, self.old, name, Kind.REMOVED)
+            else:
+                yield from self._feature(one, other, rules)
+        yield from self._metadata()
+
+    def _feature(self, one: Feature, other: Feature, rules: tuple[str, ...]) -> Iterator[Change]:
+        kind, details = self._computed(one.name)
+        said = _default(one), _default(other)
+        if said[0] != said[1]:
+            details, kind = (*details, f"default: {said[0]} -> {said[1]}"), Kind.MEANING
+        if rules:
+            details, kind = (*details, *rules), Kind.MEANING
+        if one.dtype != other.dtype:
+            details, kind = (
+                (f"{one.dtype} -> {other.dtype}", *(details if kind is not Kind.COSMETIC else ())),
+                Kind.RETYPED,
+            )
+        if kind is not None:
+            yield _change(self.then, self.now, self.new, one.name, kind, details)
+        metadata = tuple(_differing(one, other, _FEATURE_METADATA))
+        if metadata:
+            yield _change(self.then, self.now, self.new, one.name, Kind.METADATA, metadata)
+
+    def _computed(self, name: str) -> tuple[Kind | None, tuple[str, ...]]:
+        """Return what has become of the computation, and what tells."""
+        own = self.then.code(self.old.unique_id) != self.now.code(self.new.unique_id)
+        upstream = _changed_above(self.then, self.now, self.new.unique_id)
+        if not own and not upstream:
+            return None, ()
+        edited = (self.new.id, *upstream) if own else upstream
+        before, after = self.then.column(self.old, name), self.now.column(self.new, name)
+        if before is None or after is None:
+            why = self.then.problem(self.old) if before is None else self.now.problem(self.new)
+            return Kind.UNKNOWN, (f"{', '.join(edited)} changed, and what that means can't be told: {why}",)
+        if before.fingerprint == after.fingerprint:
+            return Kind.COSMETIC, (f"{', '.join(edited)} changed, the computation did not",)
+        if own:
+            return Kind.MEANING, tuple(_how(before, after)) or tuple(f"by {each}" for each in upstream)
+        return Kind.UPSTREAM, (f"by {', '.join(upstream)}", *_how(before, after))
+
+    def _metadata(self) -> Iterator[Change]:
+        metadata = tuple(_differing(self.old, self.new, _VIEW_METADATA))
+        if self.old.online and not self.new.online:
+            features = tuple(feature.name for feature in self.old.features)
+            for name in features:
+                change = _change(self.then, self.now, self.old, name, Kind.REMOVED, ("no longer online",))
+                yield change
+        elif self.old.online != self.new.online:
+            metadata = (*metadata, "online: false -> true")
+        if metadata:
+            yield replace(_change(self.then, self.now, self.new, "", Kind.METADATA, metadata), features=())
+
+
+def _change(
+    then: Side, now: Side, view: FeatureView, feature: str, kind: Kind, details: tuple[str, ...] = ()
+) -> Change:
+    """Return the change of one feature with all whom it concerns."""
+    services = {name for side in (then, now) for name in _users(side, view.id, feature)}
+    served = set(_users(then, view.id, feature))
+    online = view.online and (view.id not in then.views or then.views[view.id].online)
+    severity, fix = Severity.NOTE, ""
+    if kind in (Kind.REMOVED, Kind.RETYPED):
+        severity = Severity.ERROR if served else Severity.WARNING
+        fix = "keep it until no service uses it, or make a new version of the model"
+    elif kind in (Kind.MEANING, Kind.UPSTREAM):
+        severity = Severity.ERROR if online else Severity.WARNING
+        fix = "make a new version of the model, and train on it" if online else "train again before you use it"
+    elif kind is Kind.UNKNOWN:
+        severity, fix = Severity.WARNING, "compare manifests that `dbt compile` or `dbt build` has written"
+    return Change(
+        kind=kind, severity=severity, view=view.id, features=(feature,), details=details, fix=fix,
+        services=tuple(sorted(services)), owner=str(view.owner), file=view.yaml_path or view.path,
+        online=f"{view.name}@{view.version or 0}" if view.online else "",
+    )  # fmt: skip
+
+
+def _users(side: Side, view: str, feature: str) -> Iterator[str]:
+    for service in side.registry.services.values():
+        if any(join.view == view and (not feature or feature in join.features) for join in service.views):
+            yield service.name
+
+
+def _services(then: Side, now: Side, removed: set[str]) -> Iterator[Change]:
+    old, new = then.registry.services, now.registry.services
+    for name in sorted({*old, *new}):
+        if name not in new:
+            yield _service(old[name], Kind.REMOVED, Severity.ERROR, (), "keep it until no model asks for it")
+        elif name not in old:
+            yield _service(new[name], Kind.ADDED, Severity.NOTE, ())
+        else:
+            yield from _service_changes(old[name], new[name], removed)
+
+
+def _service_changes(old: FeatureService, new: FeatureService, removed: set[str]) -> Iterator[Change]:
+    fix = "give the model that is trained anew a service of its own"
+    gone = [
+        join.column(feature)
+        for join in old.views
+        for feature in join.features
+        if join.column(feature) not in new.columns and f"{join.view}.{feature}" not in removed
+    ]
+    if gone:
+        yield _service(new, Kind.REMOVED, Severity.ERROR, (f"it no longer has {', '.join(gone)}",), fix)
+    keys = [{key.name: str(key.dtype) for key in service.request_keys} for service in (old, new)]
+    if keys[0] != keys[1]:
+        yield _service(new, Kind.RETYPED, Severity.ERROR, (f"request keys: {_text(keys[0])} -> {_text(keys[1])}",), fix)
+    moved = [
+        f"{was.prefix}: {_text(dict(was.keys))} -> {_text(dict(joined.keys))}"
+        for was in old.views
+        for joined in new.views
+        if was.prefix == joined.prefix and was.keys != joined.keys
+    ]
+    if moved:
+        yield _service(new, Kind.MEANING, Severity.ERROR, tuple(f"joined on {each}" for each in moved), fix)
+    added = [column for column in new.columns if column not in old.columns]
+    if added:
+        yield _service(new, Kind.ADDED, Severity.NOTE, (f"it now has {', '.join(added)}",))
+    if sorted(old.columns) == sorted(new.columns) and old.columns != new.columns:
+        yield _service(new, Kind.METADATA, Severity.WARNING, ("its features are in another order",), fix)
+    metadata = tuple(_differing(old, new, ("description", "owner", "label_timestamp", "labels", "tags", "maturity")))
+    if metadata:
+        yield _service(new, Kind.METADATA, Severity.NOTE, metadata)
+
+
+def _service(
+    service: FeatureService, kind: Kind, severity: Severity, details: tuple[str, ...], fix: str = ""
+) -> Change:
+    return Change(
+        kind=kind, severity=severity, service=service.name, details=details, fix=fix, services=(service.name,),
+        owner=str(service.owner), file=service.yaml_path,
+    )  # fmt: skip
+
+
+def _grouped(changes: Iterable[Change]) -> list[Change]:
+    """Tell of features to which the same happened at once."""
+    groups: dict[Change, list[Change]] = defaultdict(list)
+    for change in changes:
+        groups[replace(change, features=(), services=())].append(change)
+    return [
+        replace(
+            common,
+            features=tuple(name for change in group for name in change.features),
+            services=tuple(sorted({name for change in group for name in change.services})),
+        )
+        for common, group in groups.items()
+    ]
+
+
+def _changed_above(then: Side, now: Side, unique_id: str) -> tuple[str, ...]:
+    """Return the names of the models above one that are others than they were."""
+    names = dict.fromkeys((*now.above(unique_id), *then.above(unique_id)))
+    return tuple(name.split(".", 2)[-1] for name in names if then.code(name) != now.code(name))
+
+
+def _how(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
+    """Say what differs in the model's own SQL."""
+    if before.sql != after.sql:
+        yield f"{_cut(before.sql)} -> {_cut(after.sql)}"
+    was, are = [str(step) for step in before.row_steps], [str(step) for step in after.row_steps]
+    yield from _steps(was, are)
+    if before.sql == after.sql and was == are:
+        yield from _steps([str(step) for step in before.steps], [str(step) for step in after.steps])
+
+
+def _steps(was: Sequence[str], are: Sequence[str]) -> Iterator[str]:
+    yield from (f"no longer {_cut(step)}" for step in was if step not in are)
+    yield from (f"now {_cut(step)}" for step in are if step not in was)
+
+
+def _differing(one: Any, other: Any, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        was, is_ = getattr(one, name), getattr(other, name)
+        if was != is_:
+            yield f"{name}: {_cut(_text(was))} -> {_cut(_text(is_))}"
+
+
+def _keys(view: FeatureView) -> str:
+    return ", ".join(f"{key.entity}.{key.key} = {key.column} {key.dtype}" for key in view.join_keys)
+
+
+def _default(feature: Feature) -> str:
+    return repr(feature.default) if feature.has_default else "none"
+
+
+def _text(value: Any) -> str:
+    if value is None or value in ("", ()):
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_text(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, tuple):
+        return ", ".join(_text(item) for item in value)
+    fields = getattr(value, "__dataclass_fields__", None)
+    if fields is not None and "__str__" not in vars(type(value)):
+        return ", ".join(f"{name} {_text(getattr(value, name))}" for name in fields) or "none"
+    return " ".join(str(value).split()) or "none"
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

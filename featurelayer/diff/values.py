@@ -1,0 +1,109 @@
+"""The two sides of a diff, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from featurelayer.lineage import ColumnLineage
+from featurelayer.model import FeatureView, Severity
+from featurelayer.registry import Registry
+
+
+class Kind(StrEnum):
+    """What has become of a feature, the gravest first."""
+
+    REMOVED = "removed"
+    RETYPED = "retyped"
+    MEANING = "meaning changed"
+    UPSTREAM = "changed upstream"
+    UNKNOWN = "may have changed"
+    ADDED = "added"
+    COSMETIC = "cosmetic"
+    METADATA = "metadata"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One state of the project.
+
+    `views` also has those that can't be fully understood. `column` finds the lineage of a view's column, None where
+    its SQL is not known; `problem` says why not. `code` is, by unique id, what a model was compiled to, or else the
+    checksum of its file, and `above` the models that one is built from.
+    """
+
+    registry: Registry
+    views: Mapping[str, FeatureView]
+    column: Callable[[FeatureView, str], ColumnLineage | None]
+    problem: Callable[[FeatureView], str]
+    code: Callable[[str], str]
+    above: Callable[[str], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change of one or more features of a view, or of a service (then `service` is its name).
+
+    `services` are those that use a feature on either side, `online` what the store keeps the view's items under.
+    """
+
+    kind: Kind
+    severity: Severity
+    view: str = ""
+    features: tuple[str, ...] = ()
+    service: str = ""
+    details: tuple[str, ...] = ()
+    fix: str = ""
+    services: tuple[str, ...] = ()
+    owner: str = ""
+    online: str = ""
+    file: str = ""
+
+    @property
+    def breaking(self) -> bool:
+        """Whether somebody who relies on the feature would be hurt."""
+        return self.severity is Severity.ERROR
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is about: `view.feature` each, or the service."""
+        return tuple(f"{self.view}.{name}" for name in self.features) or (self.service or self.view,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as JSON values."""
+        return {
+            "kind": str(self.kind),
+            "severity": str(self.severity),
+            "breaking": self.breaking,
+            "view": self.view,
+            "service": self.service,
+            "features": list(self.names) if self.features else [],
+            "details": list(self.details),
+            "fix": self.fix,
+            "services": list(self.services),
+            "owner": self.owner,
+            "online": self.online,
+            "file": self.file,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffReport:
+    """All changes, the gravest first. `notes` say what could not be compared."""
+
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def breaking(self) -> tuple[Change, ...]:
+        return tuple(change for change in self.changes if change.breaking)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "breaking": len(self.breaking),
+            "changes": [change.to_dict() for change in self.changes],
+            "notes": list(self.notes),
+        }

@@ -1,0 +1,130 @@
+"""Composes a diff: the project's manifest and another one, each read, understood and traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from featurelayer.dbt import Project
+from featurelayer.dbt.artifacts import RawManifest, manifest_of, read_raw
+from featurelayer.dbt.inventory import Inventory, Model
+from featurelayer.dbt.loader import Annotations, read_annotations
+from featurelayer.dbt.project import CONFIG_FILE, ProjectConfig, read_yaml
+from featurelayer.diff import DiffReport, Side, compare
+from featurelayer.errors import ManifestNotFound, MetadataError, PlanError, Problem
+from featurelayer.lineage import ColumnLineage
+from featurelayer.model import FeatureView
+from featurelayer.tracing import trace
+
+
+class _Placed(Inventory):
+    """A state's models as if they had been built where the project's are.
+
+    CI builds in a schema of its own, which is no change of what anything means. dbt writes a relation in compiled SQL
+    exactly as its manifest does.
+    """
+
+    def __init__(self, raw: RawManifest, path: Path, places: Mapping[str, str]) -> None:
+        super().__init__(raw, path)
+        self._original, self._places = Inventory(raw, path), places
+
+    def _read_model(self, unique_id: str) -> Model | None:
+        model = self._original.model(unique_id)
+        if model is None:
+            return None
+        sql = model.compiled_sql
+        for parent in (unique_id, *model.depends_on):
+            old = self._original.model(parent)
+            if old is not None and old.relation_name and parent in self._places:
+                sql = sql.replace(old.relation_name, self._places[parent])
+        return replace(model, compiled_sql=sql, relation_name=self._places.get(unique_id, model.relation_name))
+
+
+def diff_projects(project: Project, state: Path) -> DiffReport:
+    """Return what has changed since the manifest in the folder `state`.
+
+    A featurelayer.yml beside that manifest declares the entities of its time; without one, today's do.
+
+    Raises:
+        PlanError: there is no manifest in the folder.
+        ArtifactError: one of the manifests can't be used.
+        MetadataError: the project's annotations have problems. Those of the state do no harm.
+    """
+    if not (state / "manifest.json").is_file():
+        raise PlanError([Problem(
+            what="there is no manifest.json to compare with", where=str(state),
+            fix="name the folder that has the manifest.json of the other state, as dbt's --state does",
+        )])  # fmt: skip
+    if not (project.target_path / "manifest.json").is_file():
+        raise ManifestNotFound(
+            f"there is no manifest.json\n  at   {project.target_path}\n  fix  Run `dbt compile` in the project."
+        )
+    raw, path, data = read_raw(project.target_path)
+    inventory = Inventory(raw, path)
+    places = {
+        unique_id: model.relation_name
+        for unique_id in (*inventory.model_ids, *inventory.source_ids)
+        if (model := inventory.model(unique_id)) is not None and model.relation_name
+    }
+    read = read_annotations(manifest_of(raw, path, data), project)
+    if read.problems:
+        raise MetadataError(read.problems)
+    now = _side(read, inventory, keep=True)
+    raw, path, data = read_raw(state)
+    read = read_annotations(manifest_of(raw, path, data), _at(project, state))
+    then = _side(read, _Placed(raw, path, places), keep=False)
+    return replace(compare(then, now), notes=tuple(f"in {path}: {problem.what}" for problem in read.problems))
+
+
+def _at(project: Project, state: Path) -> Project:
+    """The project as it was: another manifest, and its own featurelayer.yml if there is one."""
+    then = replace(project, target_path=state)
+    path = state / CONFIG_FILE
+    config = (
+        ProjectConfig(project=then, path=path, document=read_yaml(path) or {}) if path.is_file() else project.config
+    )
+    then.__dict__["config"] = config  # what the cached property would read from the project's folder
+    return then
+
+
+def _side(read: Annotations, inventory: Inventory, *, keep: bool) -> Side:
+    views = {view.id: view for view in (*read.doubtful, *read.registry.views.values())}
+    lineage = trace(
+        inventory, adapter=read.registry.adapter, unique_ids=[view.unique_id for view in views.values()], keep=keep
+    )
+
+    def column(view: FeatureView, name: str) -> ColumnLineage | None:
+        return lineage.column(view.unique_id, name)
+
+    def problem(view: FeatureView) -> str:
+        model = inventory.model(view.unique_id)
+        if model is None or not model.compiled_sql:
+            return f"{inventory.path} has no compiled SQL of {view.id}"
+        return lineage.problems.get(view.unique_id, "its SQL does not show the column")
+
+    return Side(registry=read.registry, views=views, column=column, problem=problem, code=_coder(inventory),
+                above=lambda unique_id: tuple(_above(inventory, unique_id)))  # fmt: skip
+
+
+def _coder(inventory: Inventory) -> Callable[[str], str]:
+    """Return what tells whether a model is another one: what it was compiled to, or its file's checksum."""
+
+    def code(unique_id: str) -> str:
+        model = inventory.model(unique_id)
+        if model is None or model.kind in ("seed", "source"):
+            return ""
+        # An incremental model is compiled in one of two ways, by what is in the warehouse.
+        is_incremental = model.config.get("materialized") == "incremental"
+        return model.checksum if is_incremental and model.checksum else model.compiled_sql or model.checksum
+
+    return code
+
+
+def _above(inventory: Inventory, unique_id: str) -> Iterator[str]:
+    """Yield the models that one is built from, the nearest first."""
+    found = [unique_id]
+    for each in found:  # grows while it is walked
+        model = inventory.model(each)
+        found += [parent for parent in (model.depends_on if model else ()) if parent not in found]
+    yield from found[1:]

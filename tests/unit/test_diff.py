@@ -1,0 +1,368 @@
+"""Two manifests, feature by feature: every kind of change, whom it concerns, and what is no change at all."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurelayer.cli import main
+from featurelayer.diff import Change, DiffReport, Kind
+from featurelayer.diff.formats import MARK, markdown, text_lines
+from featurelayer.errors import MetadataError, PlanError
+from featurelayer.layer import FeatureLayer
+from featurelayer.model import Severity
+from tests.unit import dbt_projects as made
+
+RAW = "model.shop.raw"
+SQL = {
+    "raw": 'select tailnum, landed_at, delay, seats from "db"."src"."flights" where delay is not null',
+    "legs": 'select tailnum, landed_at, delay as arr_delay, seats from "db"."main"."raw"',
+}
+Edit = Callable[[dict[str, Any]], None]
+
+
+def manifest() -> dict[str, Any]:
+    """A view `legs` of two features over a model `raw`; the service `late` uses one of them."""
+    legs = made.model(online=True, ttl="1 day", columns={"seats": made.column("bigint")})
+    raw = made.model("raw", columns={"delay": made.column("double"), "seats": made.column("bigint")})
+    raw["config"] = {"materialized": "table"}
+    for column in raw["columns"].values():
+        column |= {"config": {}, "meta": {}}
+    legs["depends_on"], raw["depends_on"] = {"nodes": [RAW]}, {"nodes": []}
+    document = made.manifest(legs, raw, exposures=(made.exposure("legs.arr_delay", label_timestamp="at"),))
+    for name, sql in SQL.items():
+        set_sql(document, name, sql)
+    return document
+
+
+def set_sql(document: dict[str, Any], name: str, sql: str) -> None:
+    document["nodes"][f"model.shop.{name}"] |= {"compiled_code": sql, "language": "sql", "checksum": checksum(sql)}
+
+
+def checksum(text: str) -> dict[str, str]:
+    return {"name": "sha256", "checksum": str(hash(text))}
+
+
+def block(document: dict[str, Any], name: str = "legs") -> dict[str, Any]:
+    return document["nodes"][f"model.shop.{name}"]["config"]["meta"]["featurelayer"]
+
+
+def column(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return document["nodes"]["model.shop.legs"]["columns"][name]
+
+
+@pytest.fixture
+def diff(tmp_path: Path) -> Callable[..., DiffReport]:
+    """Return what an edit of the manifest amounts to; `before` edits the state that it is compared with."""
+
+    def found(edit: Edit, before: Edit = lambda _document: None) -> DiffReport:
+        then, now = manifest(), manifest()
+        before(then)
+        edit(now)
+        (tmp_path / "state").mkdir(exist_ok=True)
+        (tmp_path / "state" / "manifest.json").write_text(json.dumps(then))
+        made.project(tmp_path, now)
+        return FeatureLayer(tmp_path).diff(tmp_path / "state")
+
+    return found
+
+
+def told(report: DiffReport) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(str(change.kind), str(change.severity), change.names) for change in report.changes]
+
+
+def only(report: DiffReport) -> Change:
+    (change,) = report.changes
+    return change
+
+
+# --- no change ---------------------------------------------------------------
+
+
+def test_the_same_manifest_has_no_changes(diff):
+    assert diff(lambda _document: None) == DiffReport()
+
+
+def test_another_schema_is_no_change(diff):
+    def elsewhere(document):
+        text = json.dumps(document).replace('\\"main\\"', '\\"pr_42\\"').replace('\\"db\\".', '\\"ci\\".')
+        document.clear()
+        document.update(json.loads(text))
+
+    def sources(document):
+        document["sources"] = {"source.shop.src.flights": {
+            "unique_id": "source.shop.src.flights", "name": "flights", "source_name": "src",
+            "relation_name": '"db"."src"."flights"', "resource_type": "source",
+        }}  # fmt: skip
+        document["nodes"][RAW]["depends_on"] = {"nodes": ["source.shop.src.flights"]}
+
+    def both(document):
+        sources(document)
+        elsewhere(document)
+
+    assert diff(both, sources).changes == ()
+
+
+def test_an_incremental_model_is_compiled_in_two_ways(diff):
+    def first(document):
+        document["nodes"]["model.shop.legs"]["config"]["materialized"] = "incremental"
+        document["nodes"]["model.shop.legs"]["checksum"] = {"name": "sha256", "checksum": "same"}
+
+    def later(document):
+        first(document)
+        document["nodes"]["model.shop.legs"]["compiled_code"] += " where landed_at > (select max(landed_at) from legs)"
+
+    assert diff(later, first).changes == ()
+
+
+# --- features ----------------------------------------------------------------
+
+
+def test_a_feature_that_a_service_uses_is_removed(diff):
+    def edit(document):
+        del document["nodes"]["model.shop.legs"]["columns"]["arr_delay"]
+        document["exposures"]["exposure.shop.late"]["config"]["meta"]["featurelayer"]["features"] = ["legs.seats"]
+
+    report = diff(edit)
+    first = report.changes[0]
+    assert (first.kind, first.severity, first.names) == (Kind.REMOVED, Severity.ERROR, ("legs.arr_delay",))
+    assert (first.services, first.online) == (("late",), "legs@0")
+    # That the service lacks it is told once.
+    assert told(report)[1:] == [("added", "note", ("late",))]
+
+
+def test_a_feature_that_nobody_uses_is_removed_and_another_added(diff):
+    def edit(document):
+        columns = document["nodes"]["model.shop.legs"]["columns"]
+        columns["chairs"] = columns.pop("seats") | {"name": "chairs"}
+
+    assert told(diff(edit)) == [("removed", "warning", ("legs.seats",)), ("added", "note", ("legs.chairs",))]
+    assert diff(edit).breaking == ()
+
+
+@pytest.mark.parametrize(("name", "severity"), [("arr_delay", "error"), ("seats", "warning")])
+def test_another_type(diff, name, severity):
+    change = only(diff(lambda document: column(document, name).update(data_type="varchar")))
+    assert (change.kind, str(change.severity), change.names) == (Kind.RETYPED, severity, (f"legs.{name}",))
+    assert change.details[0].endswith("-> text")
+
+
+def test_another_computation(diff):
+    edited = SQL["legs"].replace("delay as arr_delay", "delay / 60 as arr_delay")
+    report = diff(lambda document: set_sql(document, "legs", edited))
+    change, other = report.changes
+    assert (other.kind, other.names) == (Kind.COSMETIC, ("legs.seats",))
+    assert (change.kind, change.severity, change.names) == (Kind.MEANING, Severity.ERROR, ("legs.arr_delay",))
+    assert "delay / 60" in change.details[0]
+    assert "new version" in change.fix
+
+
+def test_other_rows_are_another_meaning_of_every_feature(diff):
+    edited = f"{SQL['legs']} where seats > 9"
+    change = only(diff(lambda document: set_sql(document, "legs", edited)))
+    assert (change.kind, change.names) == (Kind.MEANING, ("legs.arr_delay", "legs.seats"))
+    assert any("seats > 9" in detail for detail in change.details)
+
+
+def test_a_model_above_that_changed_is_named(diff):
+    edited = SQL["raw"].replace("is not null", "> 0")
+    change = only(diff(lambda document: set_sql(document, "raw", edited)))
+    assert (change.kind, change.severity) == (Kind.UPSTREAM, Severity.ERROR)
+    assert change.names == ("legs.arr_delay", "legs.seats")
+    assert change.details[0] == "by raw"
+
+
+def test_what_is_not_online_is_a_warning(diff):
+    def offline(document):
+        block(document).pop("online")
+
+    def edit(document):
+        offline(document)
+        set_sql(document, "legs", f"{SQL['legs']} where seats > 9")
+
+    report = diff(edit, offline)
+    assert told(report) == [("meaning changed", "warning", ("legs.arr_delay", "legs.seats"))]
+
+
+def test_other_words_are_cosmetic(diff):
+    edited = 'with x as (select seats, tailnum, landed_at, delay as d from "db"."main"."raw") -- the legs\n' \
+             "select tailnum, landed_at, d as arr_delay, seats from x"  # fmt: skip
+    change = only(diff(lambda document: set_sql(document, "legs", edited)))
+    assert (change.kind, change.severity) == (Kind.COSMETIC, Severity.NOTE)
+    assert change.names == ("legs.arr_delay", "legs.seats")
+
+
+@pytest.mark.parametrize("sql", ["", "select from where (((", "select * from read_csv('x')"])
+def test_what_can_not_be_told_is_said(diff, sql):
+    change = diff(lambda document: set_sql(document, "legs", sql)).changes[0]
+    assert (change.kind, change.severity) == (Kind.UNKNOWN, Severity.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "detail"),
+    [
+        ("ttl", "2 days", "ttl: 1 day -> 2 days"),
+        ("delay", "1 hour", "delay: none -> 1 hour"),
+        ("bound", "exclusive", "bound: inclusive -> exclusive"),
+    ],
+)
+def test_rules_that_decide_which_row_wins_are_meaning(diff, key, value, detail):
+    change = only(diff(lambda document: block(document).update({key: value})))
+    assert (change.kind, change.severity, change.details) == (Kind.MEANING, Severity.ERROR, (detail,))
+
+
+def test_a_default_is_meaning(diff):
+    def edit(document):
+        column(document, "arr_delay")["config"] = {"meta": {"featurelayer": {"default": 0}}}
+
+    change = only(diff(edit))
+    assert (change.kind, change.names, change.details) == (Kind.MEANING, ("legs.arr_delay",), ("default: none -> 0.0",))
+
+
+def test_words_about_a_feature_are_metadata(diff):
+    def edit(document):
+        column(document, "seats")["description"] = "How many."
+        block(document)["update_frequency"] = "hourly"
+
+    report = diff(edit)
+    assert told(report) == [("metadata", "note", ("legs",)), ("metadata", "note", ("legs.seats",))]
+    assert report.changes[1].details == ("description: none -> How many.",)
+
+
+def test_a_view_that_is_no_longer_online(diff):
+    report = diff(lambda document: block(document).pop("online"))
+    assert told(report) == [("removed", "error", ("legs.arr_delay",)), ("removed", "warning", ("legs.seats",))]
+    assert report.changes[0].details == ("no longer online",)
+
+
+def test_a_new_version_breaks_nobody(diff):
+    def versions(*numbers):
+        def edit(document):
+            legs = document["nodes"].pop("model.shop.legs")
+            for number in numbers:
+                node = copy.deepcopy(legs) | {
+                    "unique_id": f"model.shop.legs.v{number}",
+                    "version": number,
+                    "latest_version": 1,
+                    "relation_name": f'"db"."main"."legs_v{number}"',
+                }
+                node["compiled_code"] += f" where seats > {number}"
+                document["nodes"][node["unique_id"]] = node
+            document["exposures"]["exposure.shop.late"]["depends_on"] = {"nodes": ["model.shop.legs.v1"]}
+
+        return edit  # fmt: skip
+
+    report = diff(versions(1, 2), versions(1))
+    assert told(report) == [("added", "note", ("legs.v2.arr_delay", "legs.v2.seats"))]
+
+
+# --- services ----------------------------------------------------------------
+
+
+def late(document: dict[str, Any]) -> dict[str, Any]:
+    return document["exposures"]["exposure.shop.late"]["config"]["meta"]["featurelayer"]
+
+
+def test_services_that_go_and_come(diff):
+    def edit(document):
+        exposure = document["exposures"].pop("exposure.shop.late")
+        document["exposures"]["exposure.shop.later"] = exposure | {"name": "later", "unique_id": "exposure.shop.later"}
+
+    assert told(diff(edit)) == [("removed", "error", ("late",)), ("added", "note", ("later",))]
+
+
+def test_a_service_that_gives_less_or_more(diff):
+    def more(document):
+        late(document)["features"] = ["legs.arr_delay", "legs.seats"]
+
+    assert told(diff(more)) == [("added", "note", ("late",))]
+    report = diff(lambda _document: None, more)
+    assert told(report) == [("removed", "error", ("late",))]
+    assert report.changes[0].details == ("it no longer has legs__seats",)
+    assert told(diff(lambda d: late(d).update(features=["legs.seats", "legs.arr_delay"]), more)) == [
+        ("metadata", "warning", ("late",))
+    ]
+
+
+def test_a_service_that_asks_for_another_key(diff):
+    def edit(document):
+        late(document)["features"] = [{"view": "legs", "keys": {"tailnum": "plane"}, "features": ["arr_delay"]}]
+
+    report = diff(edit)
+    assert {kind for kind, severity, _ in told(report) if severity == "error"} == {"retyped", "meaning changed"}
+
+
+# --- the command -------------------------------------------------------------
+
+
+def command(tmp_path: Path, *arguments: str) -> int:
+    return main(["diff", "--project-dir", str(tmp_path), "--state", str(tmp_path / "state"), *arguments])
+
+
+def test_the_command_exits_with_1_if_something_breaks(diff, tmp_path, capsys):
+    diff(lambda document: set_sql(document, "legs", f"{SQL['legs']} where seats > 9"))
+    assert command(tmp_path) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("BREAKING  meaning changed: legs.arr_delay, legs.seats\n")
+    assert "services late; " in out
+    assert "online items legs@0" in out
+    assert out.endswith("1 breaking, 0 other changes\n")
+    assert command(tmp_path, "--format", "json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["breaking"], report["changes"][0]["kind"]) == (1, "meaning changed")
+    assert report["changes"][0]["features"] == ["legs.arr_delay", "legs.seats"]
+    diff(lambda document: block(document).update(update_frequency="hourly"))
+    assert command(tmp_path, "--format", "markdown") == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{MARK}\n### Features: 0 breaking, 1 other change\n")
+    assert not [path for path in (tmp_path / "state").iterdir() if path.name != "manifest.json"]
+
+
+def test_nothing_changed_in_every_format(diff, tmp_path, capsys):
+    report = diff(lambda _document: None)
+    assert list(text_lines(report)) == ["No feature changed."]
+    assert markdown(report) == f"{MARK}\n### Features: No feature changed.\n\n"
+    assert command(tmp_path) == 0
+
+
+def test_markdown_does_not_do_what_names_say():
+    hostile = Change(kind=Kind.METADATA, severity=Severity.NOTE, view="a|b`c", features=("f",), owner="@everyone",
+                     details=("description: <img src=x> | [x](y) -> *b*\nnew line",))  # fmt: skip
+    text = markdown(DiffReport(changes=(hostile,)))
+    (row,) = (line for line in text.splitlines() if line.startswith("| note"))
+    assert row.count("|") - row.count("\\|") == 8
+    assert "<img" not in text
+    assert "@everyone" not in text
+
+
+def test_a_folder_without_a_manifest(diff, tmp_path):
+    diff(lambda _document: None)
+    with pytest.raises(PlanError, match=r"no manifest\.json to compare with"):
+        FeatureLayer(tmp_path).diff(tmp_path / "nowhere")
+
+
+def test_problems_of_the_other_state_do_no_harm(diff):
+    def wrong(document):
+        block(document)["tll"] = "1 day"
+
+    report = diff(lambda _document: None, wrong)
+    assert report.notes
+    with pytest.raises(MetadataError):
+        diff(wrong)
+
+
+def test_the_state_may_bring_its_own_entities(diff, tmp_path):
+    diff(lambda _document: None)
+    (tmp_path / "state" / "featurelayer.yml").write_text("entities: {aircraft: {keys: {tailnum: varchar}}}\n")
+    then = manifest()
+    block(then)["entity"] = "aircraft"
+    column(then, "tailnum")["config"] = {"meta": {"featurelayer": {"join_key": "aircraft"}}}
+    (tmp_path / "state" / "manifest.json").write_text(json.dumps(then))
+    report = FeatureLayer(tmp_path).diff(tmp_path / "state")
+    assert report.notes == ()
+    assert report.changes[0].details == ("keys: aircraft.tailnum = tailnum text -> plane.tailnum = tailnum text",)
