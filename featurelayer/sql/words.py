@@ -17,7 +17,7 @@ from featurelayer.sql.plan import AsofJoin, Statement
 from featurelayer.sql.writer import writer
 
 # Naive UTC timestamps have no daylight saving time, so a day is 24 hours in every engine.
-_UNITS = (
+UNITS = (
     ("DAY", 86_400_000_000),
     ("HOUR", 3_600_000_000),
     ("MINUTE", 60_000_000),
@@ -100,7 +100,7 @@ class Words:
         micros = microseconds(by)
         if micros == 0:
             return expression
-        unit, size = next((unit, size) for unit, size in _UNITS if micros % size == 0)
+        unit, size = next((unit, size) for unit, size in UNITS if micros % size == 0)
         interval = exp.Interval(this=exp.Literal.string(str(abs(micros) // size)), unit=exp.var(unit))
         return (exp.Add if micros > 0 else exp.Sub)(this=expression, expression=interval)
 

@@ -31,6 +31,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "label columns named like our internals": "which would be ambiguous",
     },
     "stepwise": {},
+    "asof": {},
     "statement": {},
 }
 
@@ -55,6 +56,12 @@ def stepwise() -> WarehouseEngine:
     return DuckDBEngine(StepwiseDuckDB())
 
 
+def asof() -> WarehouseEngine:
+    from tests.engines.stepwise import AsofDuckDB
+
+    return DuckDBEngine(AsofDuckDB())
+
+
 def statement() -> WarehouseEngine:
     from tests.engines.stepwise import StepwiseStatement
 
@@ -62,7 +69,7 @@ def statement() -> WarehouseEngine:
 
 
 ENGINES: dict[str, Callable[[], WarehouseEngine]] = {
-    found.__name__: found for found in (clickhouse, datafusion, stepwise, statement)
+    found.__name__: found for found in (clickhouse, datafusion, stepwise, asof, statement)
 }
 
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from sqlglot import exp
 
+from featurelayer.sql.ast import both
+from featurelayer.sql.dialects._asof import Asof
 from featurelayer.sql.dialects._stepwise import Stepwise
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.dialects.duckdb import DuckDB
@@ -28,6 +30,16 @@ class StepwiseDuckDB(Stepwise, DuckDB):
 
     def _numbered(self, names: list[str]) -> exp.Expression:
         return super()._numbered(names) if names else self.row_number()
+
+
+class AsofDuckDB(StepwiseDuckDB, Asof):
+    """With an as-of join in the place of the running maximum, as Snowflake's and ClickHouse's scripts have it."""
+
+    match = Asof.match
+    moments = Asof.moments
+
+    def join_asof(self, moments: exp.Expression, on: list[exp.Expression], at: exp.Expression) -> exp.Join:
+        return exp.Join(this=moments, method="ASOF", side="LEFT", on=both(*on, at))
 
 
 class StepwiseStatement(StepwiseDuckDB):

@@ -13,6 +13,7 @@ An engine with an as-of join of its own overrides `match`; the others find the n
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from sqlglot import exp
@@ -46,7 +47,19 @@ _FINER = r"\.[0-9]{6}[0-9]*[1-9]"
 
 
 class Stepwise(Dialect):
-    """Subclasses say their words; those with an as-of join say how it matches."""
+    """Subclasses say their words; those with an as-of join say how it matches.
+
+    `without_null` are types that can't be NULL there; `folds_names` says that names of columns are compared without
+    case, whether they are quoted or not.
+    """
+
+    without_null: tuple[Kind, ...] = ()
+    folds_names = False
+
+    def sql(self, expression: exp.Expression) -> str:
+        for cte in expression.find_all(exp.CTE):
+            cte.set("materialized", None)  # a word that these engines do not have
+        return super().sql(expression)
 
     def unsupported(self, capability: str, fix: str) -> UnsupportedByDialect:
         """The error for what the engine can't do."""
@@ -158,7 +171,7 @@ class Stepwise(Dialect):
 
     def try_cast(self, value: exp.Expression, dtype: DType) -> exp.Expression:
         """A text cast, or NULL if it can't be."""
-        return exp.TryCast(this=value, to=self.type(dtype))
+        return exp.TryCast(this=value, to=self.type(dtype), requires_string=True)
 
     def matches(self, text: exp.Expression, pattern: str) -> exp.Expression:
         """Whether a regular expression is found in a text."""
@@ -182,6 +195,25 @@ class Stepwise(Dialect):
         Raises:
             UnsupportedByDialect: it could not.
         """
+        problems = [
+            Problem(
+                what=f"{join.view}: the feature '{feature.source}' is {feature.dtype}, "
+                f"and {self.name} has no NULL of it: a label that finds no row would get an empty one",
+                fix="make it JSON text in the model",
+            )
+            for join in plan.joins
+            for feature in join.features
+            if feature.dtype.kind in self.without_null
+        ]
+        if isinstance(plan.spine, Labels) and self.folds_names:
+            names = [*(c.name for c in plan.spine.columns), *(f.name for join in plan.joins for f in join.features)]
+            folded = Counter(name.casefold() for name in names)
+            twins = [name for name in names if folded[name.casefold()] > 1]
+            if twins:
+                what = f"{self.name} can't tell columns apart whose names differ in case alone: {', '.join(twins)}"
+                problems.append(Problem(what=what, fix="rename one of them"))
+        if problems:
+            raise UnsupportedByDialect(problems)
 
     def statement(self, plan: Plan, *, ordered: bool = False) -> str:
         self.refuse(plan)

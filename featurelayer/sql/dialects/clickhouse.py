@@ -18,16 +18,13 @@ from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 from sqlglot.generator import Generator
 
-from featurelayer.errors import Problem, UnsupportedByDialect
 from featurelayer.model import DType, Kind
-from featurelayer.sql.ast import both, call, col, key_alias, named, table
-from featurelayer.sql.dialects._stepwise import Stepwise
-from featurelayer.sql.dialects.base import AT
-from featurelayer.sql.plan import EVENT, ID, RESERVED, AsofJoin, Plan, Statement
+from featurelayer.sql.ast import both, col, table
+from featurelayer.sql.dialects._asof import Asof
+from featurelayer.sql.plan import AsofJoin, Statement
 from featurelayer.sql.spine import LABELS
 from featurelayer.sql.writer import writer
 
-_PEERS = f"{RESERVED}peers"
 _PLAIN = {
     Kind.BOOL: "Bool",
     Kind.TEXT: "String",
@@ -42,11 +39,12 @@ _PLAIN = {
 _NESTED = (Kind.ARRAY, Kind.STRUCT, Kind.MAP)
 
 
-class ClickHouse(Stepwise):
+class ClickHouse(Asof):
     """ClickHouse 24.8 and later."""
 
     name = "clickhouse"
     text_type = "String"
+    without_null = _NESTED
     session = (
         Statement(sql="SET session_timezone = 'UTC'", comment="Times without a zone are UTC (rule 8)."),
         Statement(sql="SET join_use_nulls = 1", comment="A label without a row has NULL, not 0."),
@@ -86,20 +84,6 @@ class ClickHouse(Stepwise):
             raise self.unsupported(f"columns of {dtype}", "take it apart into columns, or make it JSON text")
         return _PLAIN[dtype.kind]
 
-    def refuse(self, plan: Plan) -> None:
-        problems = [
-            Problem(
-                what=f"{join.view}: the feature '{feature.source}' is {feature.dtype}, "
-                "and clickhouse has no NULL of it: a label that finds no row would get an empty one",
-                fix="make it JSON text in the model",
-            )
-            for join in plan.joins
-            for feature in join.features
-            if feature.dtype.kind in _NESTED
-        ]
-        if problems:
-            raise UnsupportedByDialect(problems)
-
     def utc(self, expression: exp.Expression, dtype: DType, *, nanoseconds: bool = False) -> exp.Expression:
         if dtype.kind is Kind.TIMESTAMP and not nanoseconds:
             return expression
@@ -134,40 +118,12 @@ class ClickHouse(Stepwise):
         this = keys[0] if len(keys) == 1 else exp.Tuple(expressions=keys)
         return exp.In(this=this, query=labels.subquery())
 
-    # --- the match -------------------------------------------------------------------------------------------------
+    def join_asof(self, moments: exp.Expression, on: list[exp.Expression], at: exp.Expression) -> exp.Join:
+        return exp.Join(this=moments, kind="ASOF", on=both(*on, at))
 
-    def match(self, join: AsofJoin) -> list[tuple[str, exp.Query]]:
-        keys = [key_alias(position) for position in range(len(join.keys))]
-        labels = (
-            exp.select(col(ID, "l"), named(self.seen(join, "l"), AT), *self.label_keys(join, "l"))
-            .from_(self.labels_of(join, "l"))
-            .where(self.label_known(join, "l"))
-        )
-        on: list[exp.Expression] = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
-        on.append(exp.GTE(this=col(AT, "l"), expression=col(AT, "f")))
-        asof = exp.Join(this=table(f"{join.name}__moments", "f"), kind="ASOF", on=both(*on))
-        select = exp.select(col(ID, "l"), col(AT, "l"), *(named(col(key, "l"), key) for key in keys), col(EVENT, "f"))
-        select = select.from_(labels.subquery("l"))
-        select.append("joins", asof)
-        return [(f"{join.name}__moments", self.moments(join)), (self.match_name(join), select)]
-
-    def moments(self, join: AsofJoin) -> exp.Select:
-        """The view's keys, when a row is first seen, and the newest event that is seen by then."""
-        rows = (
-            exp.select(*self.view_keys(join, "f"), named(self.effective(join, "f"), AT),
-                       named(self.event(join, "f"), _PEERS))
-            .from_(self.relation(join, "f"))
-            .where(both(self.usable(join, "f"), self.known_key(join)))
-        )  # fmt: skip
-        keys = [col(key_alias(position), "r") for position in range(len(join.keys))]
-        event: exp.Expression = col(_PEERS, "r")
-        if join.available is not None:
-            # Peers of one moment share the maximum, so it does not matter which of them the match meets.
-            order = exp.Order(expressions=[exp.Ordered(this=col(AT, "r"))])
-            event = exp.Window(this=exp.Max(this=event), partition_by=[key.copy() for key in keys], order=order)
-        # Only what can't be NULL may be matched by time.
-        at = call("assumeNotNull", col(AT, "r"))
-        return exp.select(*keys, named(at, AT), named(event, EVENT)).from_(rows.subquery("r"))
+    def sure(self, at: exp.Expression) -> exp.Expression:
+        """Only what can't be NULL may be matched by time."""
+        return exp.Anonymous(this="assumeNotNull", expressions=[at])
 
 
 def _named(projection: exp.Expression) -> exp.Expression:

@@ -1,0 +1,96 @@
+"""Trino: a training set as one query. It has no temporary tables, so there is no script.
+
+Not run by us: reviewed against the documentation, which is cited where it decided something. The form of the query is
+run on DuckDB.
+
+- TIMESTAMP alone has milliseconds; with six digits it has microseconds (trino.io/docs/current/language/types.html).
+- An interval has milliseconds (the same page, "INTERVAL DAY TO SECOND"), so nothing can be shifted by less.
+- Names of columns are compared without case. NaN is above all numbers where it is sorted.
+- `LEFT JOIN NEAREST` of newer versions is an as-of join, which sqlglot can't write yet.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, ClassVar
+
+from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect as SqlglotDialect
+from sqlglot.generator import Generator
+
+from featurelayer.durations import format_duration, microseconds
+from featurelayer.model import DType, Kind
+from featurelayer.sql.dialects._stepwise import Stepwise
+from featurelayer.sql.plan import Plan, Script
+from featurelayer.sql.writer import writer
+
+_PLAIN = {
+    Kind.TEXT: "VARCHAR",
+    Kind.BYTES: "VARBINARY",
+    Kind.TIMESTAMP: "TIMESTAMP(6)",
+    Kind.TIMESTAMPTZ: "TIMESTAMP(6) WITH TIME ZONE",
+}
+_INTEGERS = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
+
+
+class Trino(Stepwise):
+    """Trino 400 and later."""
+
+    name = "trino"
+    text_type = "VARCHAR"
+    folds_names = True
+
+    @cached_property
+    def _writer(self) -> SqlglotDialect:
+        found = writer(self.name)
+        found.generator_class = _generator(found.generator_class)
+        return found
+
+    def compile(self, plan: Plan) -> Script:
+        self.refuse(plan)
+        raise self.unsupported(
+            "temporary tables, which a script is made of",
+            "make the training set a dbt model, which is one query: featurelayer dbt-model write",
+        )
+
+    def type_text(self, dtype: DType) -> str:
+        match dtype.kind:
+            case Kind.INT:
+                return _INTEGERS.get(dtype.bits or 64, "DECIMAL(38, 0)")
+            case Kind.FLOAT:
+                return "REAL" if dtype.bits == 32 else "DOUBLE"
+        return _PLAIN[dtype.kind] if dtype.kind in _PLAIN else super().type_text(dtype)
+
+    def utc(self, expression: exp.Expression, dtype: DType, *, nanoseconds: bool = False) -> exp.Expression:
+        if dtype.kind is not Kind.TIMESTAMPTZ:
+            return super().utc(expression, dtype, nanoseconds=nanoseconds)
+        local = exp.AtTimeZone(this=expression, zone=exp.Literal.string("UTC"))
+        return exp.cast(local, exp.DataType.build("TIMESTAMP"))
+
+    def shift(self, expression: exp.Expression, by: timedelta) -> exp.Expression:
+        micros = microseconds(by)
+        if micros % 1000:
+            raise self.unsupported(
+                f"interval of {format_duration(by)}, only whole milliseconds",
+                "round the ttl or delay; for `bound: exclusive`, which is a microsecond, say a delay of a millisecond",
+            )
+        if micros % 1_000_000 == 0:
+            return super().shift(expression, by)
+        seconds = exp.Literal.string(f"{abs(micros) / 1_000_000:.3f}")
+        interval = exp.Interval(this=seconds, unit=exp.var("SECOND"))
+        return (exp.Add if micros > 0 else exp.Sub)(this=expression, expression=interval)
+
+    def nested_text(self, value: exp.Expression) -> exp.Expression:
+        return exp.Anonymous(this="JSON_FORMAT", expressions=[exp.cast(value, exp.DataType.build("JSON"))])
+
+
+def _generator(generator: type[Generator]) -> type[Generator]:
+    class Sql(generator):  # type: ignore[misc, valid-type]
+        # With six digits; without them it has three.
+        TYPE_MAPPING: ClassVar[Any] = {**generator.TYPE_MAPPING, exp.DataType.Type.TIMESTAMP: "TIMESTAMP(6)"}
+
+    return Sql
+
+
+DIALECT = Trino()

@@ -1,0 +1,128 @@
+-- training set of service, mode known_at
+-- Paste it whole: the last statement returns the rows, what the others create is temporary.
+
+-- Times without a zone are UTC (rule 8).
+SET session_timezone = 'UTC';
+
+-- A label without a row has NULL, not 0.
+SET join_use_nulls = 1;
+
+SET prefer_column_name_to_alias = 1;
+
+-- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
+CREATE TEMPORARY TABLE "__fl_labels" AS
+SELECT
+  ROW_NUMBER() OVER (ORDER BY
+    "tailnum",
+    "origin",
+    "dest",
+    "hour",
+    "predicted_at") - 1 AS "__fl_id",
+  toDateTime64("predicted_at", 6, 'UTC') AS "__fl_time",
+  "tailnum",
+  "origin",
+  "dest",
+  "hour",
+  "predicted_at"
+FROM "memory"."main"."labels";
+
+-- hourly: the newest event before each label (rule 1), and the first of its rows
+-- by the content; the greatest comes first, NULL last (rule 3).
+CREATE TEMPORARY TABLE "hourly__rows" AS
+WITH "hourly__moments" AS (
+  SELECT
+    "r"."__fl_k0" AS "__fl_k0",
+    "r"."__fl_k1" AS "__fl_k1",
+    assumeNotNull("r"."__fl_at") AS "__fl_at",
+    "r"."__fl_of_row" AS "__fl_event"
+  FROM (
+    SELECT
+      "f"."airport" AS "__fl_k0",
+      "f"."hour" AS "__fl_k1",
+      toDateTime64("f"."day", 6, 'UTC') + INTERVAL '1' DAY AS "__fl_at",
+      toDateTime64("f"."day", 6, 'UTC') AS "__fl_of_row"
+    FROM "memory"."main"."hourly" AS "f"
+    WHERE
+      "f"."airport" IS NOT NULL
+      AND "f"."hour" IS NOT NULL
+      AND "f"."day" IS NOT NULL
+      AND ("f"."airport", "f"."hour") IN (
+        SELECT
+          "l"."origin" AS "origin",
+          "l"."hour" AS "hour"
+        FROM "__fl_labels" AS "l"
+      )
+  ) AS "r"
+), "hourly__match" AS (
+  SELECT
+    "l"."__fl_id" AS "__fl_id",
+    "l"."__fl_at" AS "__fl_at",
+    "l"."__fl_k0" AS "__fl_k0",
+    "l"."__fl_k1" AS "__fl_k1",
+    "f"."__fl_event" AS "__fl_event"
+  FROM (
+    SELECT
+      "l"."__fl_id" AS "__fl_id",
+      "l"."__fl_time" AS "__fl_at",
+      "l"."origin" AS "__fl_k0",
+      "l"."hour" AS "__fl_k1"
+    FROM "__fl_labels" AS "l"
+    WHERE
+      "l"."__fl_time" IS NOT NULL
+      AND "l"."origin" IS NOT NULL
+      AND "l"."hour" IS NOT NULL
+  ) AS "l"
+  ASOF JOIN "hourly__moments" AS "f"
+    ON "l"."__fl_k0" = "f"."__fl_k0"
+    AND "l"."__fl_k1" = "f"."__fl_k1"
+    AND "l"."__fl_at" >= "f"."__fl_at"
+  WHERE
+    "f"."__fl_event" IS NOT NULL
+), "hourly__found" AS (
+  SELECT
+    "m"."__fl_id" AS "__fl_id",
+    "m"."__fl_at" AS "__fl_time",
+    "m"."__fl_event" AS "__fl_event",
+    ROW_NUMBER() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_place",
+    1 AS "__fl_level",
+    DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_content",
+    "f"."n" AS "n"
+  FROM "hourly__match" AS "m"
+  INNER JOIN "memory"."main"."hourly" AS "f"
+    ON "m"."__fl_k0" = "f"."airport"
+    AND "m"."__fl_k1" = "f"."hour"
+    AND toDateTime64("f"."day", 6, 'UTC') = "m"."__fl_event"
+)
+SELECT
+  "r"."__fl_id" AS "__fl_id",
+  1 AS "__fl_rank",
+  "r"."__fl_time" AS "__fl_time",
+  "r"."__fl_event" AS "__fl_event",
+  "r"."__fl_tied" AS "__fl_tied",
+  "r"."n" AS "n"
+FROM (
+  SELECT
+    "r"."__fl_id" AS "__fl_id",
+    "r"."__fl_time" AS "__fl_time",
+    "r"."__fl_event" AS "__fl_event",
+    "r"."__fl_place" AS "__fl_place",
+    MAX(CASE WHEN "r"."__fl_level" = 1 AND "r"."__fl_content" > 1 THEN 1 ELSE 0 END) OVER (PARTITION BY "r"."__fl_id") AS "__fl_tied",
+    "r"."n" AS "n"
+  FROM "hourly__found" AS "r"
+) AS "r"
+WHERE
+  "r"."__fl_place" = 1;
+
+-- Every label once, in its order, with the features of its rows.
+SELECT
+  "__fl_labels"."tailnum" AS "tailnum",
+  "__fl_labels"."origin" AS "origin",
+  "__fl_labels"."dest" AS "dest",
+  "__fl_labels"."hour" AS "hour",
+  "__fl_labels"."predicted_at" AS "predicted_at",
+  "hourly"."n" AS "hourly__n"
+FROM "__fl_labels"
+LEFT JOIN "hourly__rows" AS "hourly"
+  ON "hourly"."__fl_id" = "__fl_labels"."__fl_id" AND "hourly"."__fl_rank" = 1
+ORDER BY
+  "__fl_labels"."__fl_id";

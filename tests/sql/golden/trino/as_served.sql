@@ -1,0 +1,160 @@
+WITH "__fl_labels" AS (
+  /* The spine: every row numbered in its order, its time in UTC (rules 6 and 8). */
+  SELECT
+    ROW_NUMBER() OVER (ORDER BY
+      "tailnum",
+      "origin",
+      "dest",
+      "hour",
+      "predicted_at") - 1 AS "__fl_id",
+    CAST(AT_TIMEZONE("predicted_at", 'UTC') AS TIMESTAMP(6)) AS "__fl_time",
+    "tailnum",
+    "origin",
+    "dest",
+    "hour",
+    "predicted_at"
+  FROM "memory"."main"."labels"
+), "weather__labels" AS (
+  SELECT
+    "l"."__fl_id",
+    "l"."__fl_time",
+    "l"."origin",
+    "s"."__fl_seen"
+  FROM "__fl_labels" AS "l"
+  INNER JOIN (
+    SELECT
+      "as_of" AS "__fl_seen",
+      "finished_at" AS "__fl_from",
+      LEAD("finished_at") OVER (ORDER BY "finished_at", "version") AS "__fl_until"
+    FROM (
+      SELECT
+        "as_of",
+        "finished_at",
+        "version",
+        MAX("version") OVER (
+          ORDER BY "finished_at", "version"
+          ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS "__fl_newest"
+      FROM "memory"."main"."featurelayer_exports"
+      WHERE
+        "store" = 'dynamodb:features' AND "view" = 'weather' AND "finished_at" IS NOT NULL
+    ) AS "finished"
+    WHERE
+      "version" = "__fl_newest"
+  ) AS "s"
+    ON "l"."__fl_time" >= "s"."__fl_from"
+    AND (
+      "s"."__fl_until" IS NULL OR "l"."__fl_time" < "s"."__fl_until"
+    )
+), "weather__timeline" AS (
+  SELECT
+    "f"."airport" AS "__fl_k0",
+    CASE
+      WHEN "f"."known_at" > CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
+      THEN "f"."known_at"
+      ELSE CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
+    END AS "__fl_at",
+    CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6)) AS "__fl_event",
+    0 AS "__fl_is_label",
+    CAST(NULL AS BIGINT) AS "__fl_id"
+  FROM "memory"."main"."weather" AS "f"
+  WHERE
+    "f"."airport" IS NOT NULL
+    AND "f"."at" IS NOT NULL
+    AND "f"."known_at" IS NOT NULL
+    AND EXISTS(
+      SELECT
+        1
+      FROM "__fl_labels" AS "l"
+      WHERE
+        "l"."origin" = "f"."airport"
+    )
+  UNION ALL
+  SELECT
+    "l"."origin" AS "__fl_k0",
+    "l"."__fl_seen" AS "__fl_at",
+    CAST(NULL AS TIMESTAMP(6)) AS "__fl_event",
+    1 AS "__fl_is_label",
+    "l"."__fl_id"
+  FROM "weather__labels" AS "l"
+  WHERE
+    "l"."__fl_time" IS NOT NULL AND "l"."origin" IS NOT NULL
+), "weather__match" AS (
+  SELECT
+    "m"."__fl_id",
+    "m"."__fl_at",
+    "m"."__fl_k0",
+    "m"."__fl_event"
+  FROM (
+    SELECT
+      "__fl_id",
+      "__fl_at",
+      "__fl_is_label",
+      "__fl_k0",
+      MAX("__fl_event") OVER (
+        PARTITION BY "__fl_k0"
+        ORDER BY "__fl_at", "__fl_is_label"
+        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+      ) AS "__fl_event"
+    FROM "weather__timeline"
+  ) AS "m"
+  WHERE
+    "m"."__fl_is_label" = 1 AND "m"."__fl_event" IS NOT NULL
+), "weather__found" AS (
+  SELECT
+    "m"."__fl_id",
+    "l"."__fl_time",
+    "m"."__fl_event",
+    ROW_NUMBER() OVER (
+      PARTITION BY "m"."__fl_id"
+      ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS VARCHAR) DESC NULLS LAST
+    ) AS "__fl_place",
+    DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC NULLS LAST) AS "__fl_level",
+    DENSE_RANK() OVER (
+      PARTITION BY "m"."__fl_id"
+      ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS VARCHAR) DESC NULLS LAST
+    ) AS "__fl_content",
+    "f"."wind"
+  FROM "weather__match" AS "m"
+  INNER JOIN "__fl_labels" AS "l"
+    ON "l"."__fl_id" = "m"."__fl_id"
+  INNER JOIN "memory"."main"."weather" AS "f"
+    ON "m"."__fl_k0" = "f"."airport"
+    AND CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6)) = "m"."__fl_event"
+    AND CASE
+      WHEN "f"."known_at" > CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
+      THEN "f"."known_at"
+      ELSE CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
+    END <= "m"."__fl_at"
+    AND "f"."known_at" IS NOT NULL
+), "weather__rows" AS (
+  SELECT
+    "r"."__fl_id",
+    CASE WHEN "r"."__fl_event" >= "r"."__fl_time" - INTERVAL '3' HOUR THEN 1 ELSE 2 END AS "__fl_rank",
+    "r"."__fl_time",
+    "r"."__fl_event",
+    "r"."__fl_tied",
+    "r"."wind"
+  FROM (
+    SELECT
+      "r"."__fl_id",
+      "r"."__fl_time",
+      "r"."__fl_event",
+      "r"."__fl_place",
+      MAX(CASE WHEN "r"."__fl_level" = 1 AND "r"."__fl_content" > 1 THEN 1 ELSE 0 END) OVER (PARTITION BY "r"."__fl_id") AS "__fl_tied",
+      "r"."wind"
+    FROM "weather__found" AS "r"
+  ) AS "r"
+  WHERE
+    "r"."__fl_place" = 1
+)
+SELECT
+  "__fl_labels"."tailnum",
+  "__fl_labels"."origin",
+  "__fl_labels"."dest",
+  "__fl_labels"."hour",
+  "__fl_labels"."predicted_at",
+  "weather"."wind" AS "weather__wind"
+FROM "__fl_labels"
+LEFT JOIN "weather__rows" AS "weather"
+  ON "weather"."__fl_id" = "__fl_labels"."__fl_id" AND "weather"."__fl_rank" = 1
