@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from featurelayer.catalog import (
     Built,
@@ -207,11 +208,11 @@ def _newest(warehouse: Warehouse, registry: Registry) -> dict[str, datetime]:
     for view in registry.views.values():
         if view.event_time is None:
             continue
-        relation = exp.to_table(view.relation_name, dialect=writer.name)
-        query = exp.select(named(exp.Max(this=col(view.event_time)), "newest")).from_(relation)
         try:
+            relation = exp.to_table(view.relation_name, dialect=writer.name)
+            query = exp.select(named(exp.Max(this=col(view.event_time)), "newest")).from_(relation)
             ((value,),) = warehouse.rows(writer.sql(query))
-        except FeatureLayerError:
+        except (FeatureLayerError, SqlglotError):
             continue
         if isinstance(value, datetime):
             found[view.id] = value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 _LINK = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
-_PLAIN = re.compile(r"[\w ,.;:()'/%+=?\"-]*", re.ASCII)
-_MARKS = re.compile(r"_\S|\S_|^\d+[.)]|^[-+=] ")
+# One line of words: most descriptions. An underscore within a word marks nothing.
+_PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9 ,.;:()'/%+=?\"-]|(?<=\w)_(?=\w))*", re.ASCII)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
@@ -53,8 +53,8 @@ def first_sentence(text: str, most: int = 160) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text has no marks, as most descriptions: then it is its own rendering."""
-    return "\n\n" not in text and _PLAIN.fullmatch(text.replace("\n", " ")) is not None and not _MARKS.search(text)
+    """Whether a text has no marks at all: then it is its own rendering."""
+    return _PLAIN.fullmatch(text) is not None
 
 
 @functools.cache

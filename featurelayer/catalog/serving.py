@@ -26,6 +26,10 @@ class Serving:
         except KeyboardInterrupt:
             return
 
+    def stop(self) -> None:
+        """Have `run` return, from another thread."""
+        self._server.shutdown()
+
 
 class _Handler(SimpleHTTPRequestHandler):
     """Files of the folder and no lists of them, never kept by the browser: the next build may differ."""

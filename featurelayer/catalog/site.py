@@ -18,7 +18,9 @@ from featurelayer.observed import MonitorResult, Profile, Status
 
 _T = TypeVar("_T")
 _WORD = re.compile(r"[a-z]+|\d+")
-_MOST_ALIKE = 8
+_MOST_ALIKE = 6
+# What more features than that are called says nothing about any two of them.
+_CROWD = 20
 _ABSENT = {
     "profiles": "Its values have not been profiled yet: featurelayer monitor does that.",
     "monitors": "No monitor has run yet: featurelayer monitor does that.",
@@ -120,6 +122,8 @@ class Site:
         for same in computed.values():
             _pair(found, same, lambda _one, _other: "computed in the same way from the same columns")
         for group in alike.values():
+            if len(group) > _CROWD:
+                continue
             full = [f"{view}.{feature}" for view, feature in group]
             _pair(found, full, lambda one, other: "the same name" if _last(one) == _last(other) else "nearly its name")
         return {

@@ -6,6 +6,8 @@ import json
 import shlex
 from dataclasses import dataclass, replace
 
+from sqlglot.errors import SqlglotError
+
 from featurelayer.errors import FeatureLayerError
 from featurelayer.model import Column, DType, FeatureService, FeatureView, Key
 from featurelayer.registry import Registry
@@ -56,7 +58,7 @@ def point_in_time_sql(view: FeatureView, registry: Registry) -> str:
             service, {view.id: view}, {view.id: relation}, source="labels", label_columns=labels
         )  # fmt: skip
         return compile_statement(plan, registry.adapter)
-    except FeatureLayerError:
+    except (FeatureLayerError, SqlglotError):
         return ""
 
 

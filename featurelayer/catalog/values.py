@@ -89,7 +89,6 @@ class CatalogInput:
     tests: tuple[TestOutcome, ...] = ()
     descriptions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     lineage: Mapping[str, ColumnLineage] = field(default_factory=lambda: MappingProxyType({}))
-    lookalikes: Mapping[str, tuple[Lookalike, ...]] = field(default_factory=lambda: MappingProxyType({}))
     findings: tuple[Finding, ...] | None = None
     profiles: tuple[Profile, ...] = ()
     monitors: tuple[MonitorResult, ...] = ()
