@@ -77,6 +77,17 @@ class Node(msgspec.Struct, kw_only=True):
         return self.patch_path.partition("://")[2] if self.patch_path else self.original_file_path
 
 
+class _Config(msgspec.Struct):
+    """What of a node's config has to be of one kind, as dbt writes it."""
+
+    meta: dict[str, Any] | None = None
+    contract: dict[str, Any] | None = None
+    event_time: str | None = None
+    group: str | None = None
+    materialized: str | None = None
+    snapshot_meta_column_names: dict[str, Any] | None = None
+
+
 class Exposure(msgspec.Struct, kw_only=True):
     """An exposure."""
 
@@ -279,11 +290,25 @@ def _each(
 ) -> Iterator[Any]:
     for unique_id, part in parts.items():
         try:
-            yield decode(part, kind, path, unique_id)
+            yield _with_config(decode(part, kind, path, unique_id), path, unique_id)
         except ManifestUnreadable as error:
             if problems is None:
                 raise
             problems.append(Problem(what=str(error).partition("\n")[0], where=f"{path} -> {unique_id}", code="FL110"))
+
+
+def _with_config(part: Any, path: Path, unique_id: str) -> Any:
+    """Return a part of the manifest if its config is what dbt writes."""
+    columns = getattr(part, "columns", {}).values()
+    for config in (getattr(part, "config", None), *(column.config for column in columns)):
+        try:
+            msgspec.convert(config or {}, _Config)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise ManifestUnreadable(
+                f"{path.name} has an unexpected shape: config: {error}\n  at   {path} -> {unique_id}\n"
+                "  fix  Run `dbt parse` to write it again."
+            ) from error
+    return part
 
 
 def catalog_types(target_path: Path, unique_ids: frozenset[str]) -> Mapping[str, Mapping[str, str]]:

@@ -6,6 +6,7 @@ places of mistakes and the JSON Schema; the loader turns them into the domain at
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar
@@ -341,8 +342,9 @@ def _problem(contract: type[Block], mistake: Any, *, file: str, resource: str, p
     inner = _fields_around(contract, location)
     where = place(file, resource, (path + _joined(location)).removeprefix("."))
     last = location[-1] if location else path
-    name = f"{location[-2]}[{last}]" if isinstance(last, int) else str(last)
+    name = f"{location[-2]}[{last}]" if isinstance(last, int) and len(location) > 1 else str(last)
     value, kind = mistake["input"], mistake["type"]
+    shown = _SHORT.repr(value)
     subject = f"{resource}: " if resource else ""
     if kind == "extra_forbidden":
         fix = _NATIVE.get(name) or f"Known keys: {', '.join(inner)}."
@@ -350,19 +352,19 @@ def _problem(contract: type[Block], mistake: Any, *, file: str, resource: str, p
         return Problem(what=unknown, where=where, fix=fix, code="FL102")
     what: str | None = {
         "missing": f"the key '{name}' is missing",
-        "bool_type": f"'{name}' is {value!r}, not true or false",
-        "string_type": f"'{name}' is {value!r}, not text",
+        "bool_type": f"'{name}' is {shown}, not true or false",
+        "string_type": f"'{name}' is {shown}, not text",
         "string_too_short": f"'{name}' is empty",
         "too_short": f"'{name}' is empty",
-        "int_type": f"'{name}' is {value!r}, not a whole number",
-        "greater_than": f"'{name}' is {value!r}, and must be greater than 0",
-        "list_type": f"'{name}' is {value!r}, not a list",
-        "dict_type": f"'{name}' is {value!r}, not a mapping",
-        "model_type": f"'{name}' is {value!r}, not a mapping",
-        "string_pattern_mismatch": f"'{name}' is {value!r}, not a code such as FL203",
+        "int_type": f"'{name}' is {shown}, not a whole number",
+        "greater_than": f"'{name}' is {shown}, and must be greater than 0",
+        "list_type": f"'{name}' is {shown}, not a list",
+        "dict_type": f"'{name}' is {shown}, not a mapping",
+        "model_type": f"'{name}' is {shown}, not a mapping",
+        "string_pattern_mismatch": f"'{name}' is {shown}, not a code such as FL203",
     }.get(kind)
     if kind == "literal_error":
-        what = f"'{name}' is {value!r}, not {mistake['ctx']['expected']}{did_you_mean(str(value), _choices(mistake))}"
+        what = f"'{name}' is {shown}, not {mistake['ctx']['expected']}{did_you_mean(str(value), _choices(mistake))}"
     if what is None:
         what = f"'{name}': {str(mistake['msg']).removeprefix('Value error, ')}"
     meaning = inner[name].description if name in inner else None
@@ -370,6 +372,9 @@ def _problem(contract: type[Block], mistake: Any, *, file: str, resource: str, p
     return Problem(what=f"{subject}{what}", where=where, fix=fix, code="FL105")
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlevel = 4
 _FIXES = {"missing": "Add it.", "model_type": "Write `key: value` lines under it."}
 
 

@@ -21,6 +21,7 @@ from featurelayer.model import Finding, Ignore, Severity
 
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 UNUSED_IGNORE = "FL111"
+_LONGEST = 2000
 
 
 def lint(project: Project, names: Sequence[str] = (), checks: Sequence[str] = ()) -> LintReport:
@@ -68,9 +69,17 @@ def _unusable(project: Project, problems: Iterable[Problem]) -> LintReport:
         hit, code = problem_hit(problem, project), problem.code or "FL105"
         fix = hit.fix or all_checks()[code].fix
         findings.append(
-            Finding(code=code, severity=Severity.ERROR, message=hit.message, fix=fix, name=hit.name, file=hit.file,
-                    line=hit.line, key=hit.key)
-        )  # fmt: skip
+            Finding(
+                code=code,
+                severity=Severity.ERROR,
+                message=shortened(hit.message),
+                fix=shortened(fix),
+                name=hit.name,
+                file=hit.file,
+                line=hit.line,
+                key=hit.key,
+            )
+        )
     return LintReport(findings=tuple(findings))
 
 
@@ -123,7 +132,7 @@ class _Runner:
     def run(self) -> LintReport:
         ran = []
         for code, item in self.chosen.items():
-            if item.run is None or weighs(code, dict.fromkeys(self.seen.settings.off, True)):
+            if item.run is None or weighs(code, dict.fromkeys(self.seen.settings.disabled, True)):
                 continue
             if item.needs_sql and not self.seen.has_sql:
                 continue
@@ -164,8 +173,8 @@ class _Runner:
         return Finding(
             code=code,
             severity=severity,
-            message=hit.message,
-            fix=fix,
+            message=shortened(hit.message),
+            fix=shortened(fix),
             name=hit.name,
             file=hit.file,
             line=line,
@@ -229,6 +238,11 @@ def _holder(seen: LintProject, name: str) -> tuple[str, str, str]:
     if owner in seen.views:
         return owner, seen.views[owner].yaml_path, f"columns[{feature}].{AT}."
     return name, seen.registry.services[name].yaml_path, f"{AT}."
+
+
+def shortened(text: str) -> str:
+    """Return a text that a reader can take in, whatever a manifest holds."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _within(asked: str, name: str) -> bool:

@@ -82,7 +82,7 @@ class NamingBlock(Block):
 class LintBlock(Block):
     """The `lint:` of featurelayer.yml."""
 
-    off: list[Code] = Field(default_factory=list, description="Checks, or families of them, that do not run.")
+    disabled: list[Code] = Field(default_factory=list, description="Checks, or families of them, that do not run.")
     severity: dict[Code, Level | Literal["error", "warning", "note"]] = Field(
         default_factory=dict, description="What a check, or a family, weighs here: error, warning or note."
     )

@@ -200,7 +200,7 @@ def test_checks_select_codes_and_families(tmp_path):
 
 def test_settings_turn_checks_off_and_weigh_them(tmp_path):
     nodes = (view(update_frequency=None, ttl=None, config={"group": None}), *asked_tests())
-    settings = {"off": ["FL5"], "severity": {"FL1": "note", "FL112": "error"}}
+    settings = {"disabled": ["FL5"], "severity": {"FL1": "note", "FL112": "error"}}
     report = findings(tmp_path, *nodes, settings=settings)
     assert [(item.code, item.severity) for item in report.findings] == [
         ("FL112", Severity.ERROR),
@@ -209,7 +209,7 @@ def test_settings_turn_checks_off_and_weigh_them(tmp_path):
 
 
 def test_what_is_wrong_with_the_settings_is_a_finding(tmp_path):
-    settings = {"off": ["FL5", "nonsense"], "severity": {"FL1": "grave"}, "nming": {}, "naming": {"grammar": "<a>_<b>"}}
+    settings = {"disabled": ["FL5", "nonsense"], "severity": {"FL1": "grave"}, "nming": {}, "naming": {"grammar": "<a>_<b>"}}
     report = findings(tmp_path, settings=settings)
     assert {(item.code, item.file) for item in report.findings} == {
         ("FL105", "featurelayer.yml"),
