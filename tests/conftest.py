@@ -1,11 +1,12 @@
 """Shared fixtures and the hypothesis profile of the whole suite."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.servers import dynamodb_local, postgres
+from tests.servers import dynamodb_local, postgres, spark
 
 settings.register_profile(
     "featurelayer",
@@ -56,3 +57,12 @@ def postgres_server() -> Iterator[postgres.Server]:
         pytest.skip(reason)
     with postgres.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def spark_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A dbt-spark target whose Spark runs in this process, one for all tests. Skips where there is no Java."""
+    if reason := spark.why_not():
+        pytest.skip(reason)
+    with spark.running(tmp_path_factory.mktemp("spark")) as target:
+        yield target

@@ -46,6 +46,8 @@ _PINNED = {
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # A temporary view is the plan that was cached, and not text to be analysed again wherever it is named.
+    "spark.sql.legacy.storeAnalyzedPlanForView": "true",
     "spark.sql.pyspark.jvmStacktrace.enabled": "false",
 }
 # Results that Spark expects to be larger leave through files, batch by batch, and not through the driver's memory.
@@ -221,13 +223,17 @@ class SparkWarehouse:
 
     def _loaded(self, reader: pa.RecordBatchReader, name: str) -> DataFrame:
         """The rows as Spark reads them, in their order, under names that cannot meet."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
         safe = renamed(reader, [f"c{position}" for position in range(len(reader.schema))])
         if not self._local:
             # Workers see no files of ours: the rows travel in the plan.
             return self._session.createDataFrame(safe.read_all())
         path = self._folder / f"{name.lstrip('_')}.parquet"  # Spark overlooks files whose names start with _
+        # Said here, or Spark would look into the file for its types.
+        schema = from_arrow_schema(safe.schema, prefer_timestamp_ntz=True)
         write_parquet(safe, path)
-        return self._session.read.parquet(path.as_uri())
+        return self._session.read.schema(schema).parquet(path.as_uri())
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -1,0 +1,223 @@
+-- training set of service, mode as_served
+-- Paste it whole: the last statement returns the rows, what the others create is temporary.
+
+-- Times without a zone are UTC (rule 8).
+SET TIME ZONE 'UTC';
+
+-- What can't be cast is an error, never a NULL.
+SET spark.sql.ansi.enabled = true;
+
+-- The labels as they come, each with a number that grows.
+CACHE TABLE `__fl_numbered` AS
+SELECT
+  MONOTONICALLY_INCREASING_ID() AS `__fl_id`,
+  TIMESTAMPADD(
+    MICROSECOND,
+    UNIX_MICROS(`predicted_at`),
+    CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)
+  ) AS `__fl_time`,
+  `tailnum`,
+  `origin`,
+  `dest`,
+  `hour`,
+  `predicted_at`
+FROM `memory`.`main`.`labels`;
+
+-- The spine: every row numbered in its order, its time in UTC (rules 6 and 8).
+CACHE TABLE `__fl_labels` AS
+SELECT
+  `n`.`__fl_id` - `p`.`__fl_shift` AS `__fl_id`,
+  `n`.`__fl_time`,
+  `n`.`tailnum`,
+  `n`.`origin`,
+  `n`.`dest`,
+  `n`.`hour`,
+  `n`.`predicted_at`
+FROM `__fl_numbered` AS `n`
+INNER JOIN (
+  SELECT
+    `__fl_part`,
+    `__fl_first` - COALESCE(
+      SUM(`__fl_rows`) OVER (ORDER BY `__fl_part` ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
+      0
+    ) AS `__fl_shift`
+  FROM (
+    SELECT
+      SHIFTRIGHT(`__fl_id`, 33) AS `__fl_part`,
+      MIN(`__fl_id`) AS `__fl_first`,
+      COUNT(*) AS `__fl_rows`
+    FROM `__fl_numbered`
+    GROUP BY
+      SHIFTRIGHT(`__fl_id`, 33)
+  ) AS `counted`
+) AS `p`
+  ON SHIFTRIGHT(`n`.`__fl_id`, 33) = `p`.`__fl_part`;
+
+-- weather: the labels by the export that was being served at their time.
+CACHE TABLE `weather__labels` AS
+SELECT
+  `l`.`__fl_id`,
+  `l`.`__fl_time`,
+  `l`.`origin`,
+  `s`.`__fl_seen`
+FROM `__fl_labels` AS `l`
+INNER JOIN (
+  SELECT
+    `as_of` AS `__fl_seen`,
+    `finished_at` AS `__fl_from`,
+    LEAD(`finished_at`) OVER (ORDER BY `finished_at`, `version`) AS `__fl_until`
+  FROM (
+    SELECT
+      `as_of`,
+      `finished_at`,
+      `version`,
+      MAX(`version`) OVER (
+        ORDER BY `finished_at`, `version`
+        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+      ) AS `__fl_newest`
+    FROM `memory`.`main`.`featurelayer_exports`
+    WHERE
+      `store` = 'dynamodb:features' AND `view` = 'weather' AND `finished_at` IS NOT NULL
+  ) AS `finished`
+  WHERE
+    `version` = `__fl_newest`
+) AS `s`
+  ON `l`.`__fl_time` >= `s`.`__fl_from`
+  AND (
+    `s`.`__fl_until` IS NULL OR `l`.`__fl_time` < `s`.`__fl_until`
+  );
+
+-- weather: the newest row at or before each label, ties by known_at, then the content (rules 1 and 3);
+-- __fl_rank 2 has expired by the label's time (rule 2).
+CACHE TABLE `weather__rows` AS
+SELECT
+  `f`.`__fl_id`,
+  CASE WHEN `f`.`__fl_event` >= `f`.`__fl_time` - INTERVAL '3' HOUR THEN 1 ELSE 2 END AS `__fl_rank`,
+  `f`.`__fl_time`,
+  `f`.`__fl_event`,
+  `f`.`__fl_tied`,
+  `f`.`wind`
+FROM (
+  SELECT
+    `m`.`__fl_id`,
+    `m`.`__fl_time`,
+    `m`.`__fl_row`.`__fl_event` AS `__fl_event`,
+    `m`.`__fl_row`.`wind` AS `wind`,
+    `m`.`__fl_high`.`__fl_h` <> ~`m`.`__fl_low`.`__fl_h` AS `__fl_tied`
+  FROM (
+    SELECT
+      `__fl_id`,
+      `__fl_time`,
+      MAX(`__fl_row`) OVER (
+        PARTITION BY `__fl_k0`
+        ORDER BY `__fl_at`, `__fl_id` NULLS FIRST
+        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+      ) AS `__fl_row`,
+      MAX(`__fl_high`) OVER (
+        PARTITION BY `__fl_k0`
+        ORDER BY `__fl_at`, `__fl_id` NULLS FIRST
+        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+      ) AS `__fl_high`,
+      MAX(`__fl_low`) OVER (
+        PARTITION BY `__fl_k0`
+        ORDER BY `__fl_at`, `__fl_id` NULLS FIRST
+        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+      ) AS `__fl_low`
+    FROM (
+      SELECT
+        `f`.`airport` AS `__fl_k0`,
+        CASE
+          WHEN `f`.`known_at` > TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ))
+          THEN `f`.`known_at`
+          ELSE TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ))
+        END AS `__fl_at`,
+        CAST(NULL AS BIGINT) AS `__fl_id`,
+        CAST(NULL AS TIMESTAMP_NTZ) AS `__fl_time`,
+        NAMED_STRUCT(
+          '__fl_event',
+          TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)),
+          'known_at',
+          `f`.`known_at`,
+          'wind',
+          `f`.`wind`,
+          '__fl_t1_1',
+          CASE WHEN `f`.`wind` = 0 THEN CAST(`f`.`wind` AS STRING) END
+        ) AS `__fl_row`,
+        NAMED_STRUCT(
+          '__fl_event',
+          TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)),
+          '__fl_t0_0',
+          `f`.`known_at`,
+          '__fl_h',
+          XXHASH64(
+            `f`.`known_at`,
+            `f`.`wind`,
+            CASE WHEN `f`.`wind` = 0 THEN CAST(`f`.`wind` AS STRING) END
+          )
+        ) AS `__fl_high`,
+        NAMED_STRUCT(
+          '__fl_event',
+          TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)),
+          '__fl_t0_0',
+          `f`.`known_at`,
+          '__fl_h',
+          ~XXHASH64(
+            `f`.`known_at`,
+            `f`.`wind`,
+            CASE WHEN `f`.`wind` = 0 THEN CAST(`f`.`wind` AS STRING) END
+          )
+        ) AS `__fl_low`
+      FROM `memory`.`main`.`weather` AS `f`
+      LEFT SEMI JOIN (
+        SELECT DISTINCT
+          `l`.`origin` AS `__fl_k0`
+        FROM `weather__labels` AS `l`
+        WHERE
+          `l`.`__fl_time` IS NOT NULL AND `l`.`origin` IS NOT NULL
+      ) AS `k`
+        ON `k`.`__fl_k0` = `f`.`airport`
+      WHERE
+        `f`.`airport` IS NOT NULL
+        AND `f`.`at` IS NOT NULL
+        AND `f`.`known_at` IS NOT NULL
+        AND `f`.`at` <= (
+          SELECT
+            CAST(MAX(`__fl_time`) + INTERVAL '1' DAY AS TIMESTAMP)
+          FROM `__fl_labels`
+        )
+        AND `f`.`at` >= (
+          SELECT
+            CAST(MIN(`__fl_time`) - INTERVAL '3' HOUR - INTERVAL '1' DAY AS TIMESTAMP)
+          FROM `__fl_labels`
+        )
+      UNION ALL
+      SELECT
+        `l`.`origin` AS `__fl_k0`,
+        `l`.`__fl_seen` AS `__fl_at`,
+        `l`.`__fl_id`,
+        `l`.`__fl_time`,
+        NULL AS `__fl_row`,
+        NULL AS `__fl_high`,
+        NULL AS `__fl_low`
+      FROM `weather__labels` AS `l`
+      WHERE
+        `l`.`__fl_time` IS NOT NULL AND `l`.`origin` IS NOT NULL
+    ) AS `t`
+  ) AS `m`
+  WHERE
+    `m`.`__fl_id` IS NOT NULL AND `m`.`__fl_row` IS NOT NULL
+) AS `f`;
+
+-- Every label once, in its order, with the features of its rows.
+SELECT
+  `__fl_labels`.`tailnum`,
+  `__fl_labels`.`origin`,
+  `__fl_labels`.`dest`,
+  `__fl_labels`.`hour`,
+  `__fl_labels`.`predicted_at`,
+  `weather`.`wind` AS `weather__wind`
+FROM `__fl_labels`
+LEFT JOIN `weather__rows` AS `weather`
+  ON `weather`.`__fl_id` = `__fl_labels`.`__fl_id` AND `weather`.`__fl_rank` = 1
+ORDER BY
+  `__fl_labels`.`__fl_id`;
