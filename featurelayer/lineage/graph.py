@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -21,8 +21,12 @@ from featurelayer.lineage.scope import Relation, Unreadable, Value, digest, sort
 from featurelayer.lineage.values import ColumnLineage, Edge, Graph, Kind, Model, Run, Source
 
 MAX_SQL = 1_000_000
+MAX_FACTS = 60
+"""How many facts a column takes over from the models above it."""
 _TYPES = {"VARCHAR": "TEXT", "STRING": "TEXT", "INTEGER": "INT", "DOUBLE PRECISION": "DOUBLE", "FLOAT8": "DOUBLE"}
 _MOMENT = re.compile(r"'\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d")
+
+Pick = Callable[[ColumnLineage], Iterable[Hashable]]
 
 
 def analyse(
@@ -64,6 +68,7 @@ class Lineage:
     def __init__(self, stored: Mapping[str, Stored], problems: Mapping[str, str], relations: Mapping[str, str]) -> None:
         self._stored, self.problems, self._relations = stored, problems, relations
         self._columns: dict[str, dict[str, ColumnLineage]] = {}
+        self._collected: dict[Pick, dict[tuple[str, str], frozenset[Hashable]]] = {}
 
     def columns(self, unique_id: str) -> Mapping[str, ColumnLineage]:
         """Return the output columns of a model by name in lower case; empty where its SQL is not known."""
@@ -87,6 +92,27 @@ class Lineage:
                 found[each.unique_id, each.column] = each
                 waiting += [above for source in each.sources if (above := self._at(source)) is not None]
         return tuple(found.values())
+
+    def collect(self, unique_id: str, column: str, pick: Pick) -> frozenset[Hashable]:
+        """Return all that `pick` finds in a column and in the columns above it, each looked at once for all callers.
+
+        `pick` has to find little: the findings of a column are copied to all columns below it.
+        """
+        known = self._collected.setdefault(pick, {})
+        waiting = [(unique_id, column.casefold())]
+        while waiting:
+            place = waiting[-1]
+            of = self.column(*place)
+            above = [(source.unique_id, source.column) for source in of.sources if source.unique_id] if of else []
+            open_ones = [each for each in above if each not in known and each != place] if place not in known else []
+            if open_ones:
+                waiting += open_ones
+                continue
+            waiting.pop()
+            if place not in known:
+                found = set(pick(of)) if of else set()
+                known[place] = frozenset(found.union(*(known.get(each, frozenset()) for each in above)))
+        return known[unique_id, column.casefold()]
 
     def ancestors(self, unique_id: str, column: str) -> frozenset[Source]:
         """Return all columns that its value is made of, of models and of where lineage ends."""
@@ -234,12 +260,14 @@ def _read_relation(model: Model, name: str, stored: Stored) -> Relation:
             column.key,
             Kind.PASSTHROUGH,
             frozenset((source,)),
-            facts=frozenset(column.facts),
+            facts=frozenset(column.facts[:MAX_FACTS]),
             type=types.get(column.name, "") or column.type,
             sure=column.sure or column.name in model.not_null,
             form=column.form,
         )
-    relation = Relation(base=stored.base, where=frozenset(stored.where), columns=columns, facts=frozenset(stored.facts))
+    relation = Relation(
+        base=stored.base, where=frozenset(stored.where), columns=columns, facts=frozenset(stored.facts[:MAX_FACTS])
+    )
     if stored.open:
         relation.reads = (name, model.unique_id)
     return relation

@@ -96,7 +96,7 @@ class Seen(StrEnum):
     """What a fact says of a value or of rows; what it means for a feature is for others to judge."""
 
     WINDOW = "window"
-    """A window function: `function`, `frame`, and what its rows are ordered and divided by."""
+    """A window function that looks ahead: `function`, `frame`, and what its rows are ordered and divided by."""
     CLOCK = "clock"
     """It depends on the time at which the query runs."""
     TRUNCATED = "truncated"
@@ -114,7 +114,7 @@ class Fact:
     """Something about how a value was made, anywhere below it, that a check may want to know.
 
     `model` is where it was seen, `sql` what was seen. `frame` tells which rows a window function looks at, in time if
-    its order is time: `past`, `future`, `all`. `partition` are the columns that divide the rows, `order` those of the
+    its order is time: `future` or `all`. `partition` are the columns that divide the rows, `order` those of the
     first order key. `relation` and `unique_id` are what a lookup reads. `timed` says that a time divides the rows,
     `backwards` that the order goes from new to old, `joined` that the rows were then joined to others.
     """

@@ -42,20 +42,24 @@ def window_key(writer: Writer, node: exp.Window, scope: Scope, parts: Parts) -> 
         parts.facts |= used.facts
         parts.steps.update(used.steps)
     parts.kind = Kind.WINDOW
+    looks = _looks(function, frame, order)
+    bounds = () if isinstance(function, (*_RANKS, *_SHARES, *_SHIFTS)) else frame
+    key = f"window({text};{','.join(by)};{','.join(sequence)};{','.join(bounds)};{scope.rows})"
+    if looks == "past":
+        return key
     parts.facts.add(
         writer.fact(
             Seen.WINDOW,
             node,
             function=type(function).__name__.casefold(),
-            frame=_looks(function, frame, order),
+            frame=looks,
             partition=sorted_sources(divided.sources),
             order=sorted_sources(first.sources),
             timed=times,
             backwards=bool(order) and bool(order[0].args.get("desc")),
         )
     )
-    bounds = () if isinstance(function, (*_RANKS, *_SHARES, *_SHIFTS)) else frame
-    return f"window({text};{','.join(by)};{','.join(sequence)};{','.join(bounds)};{scope.rows})"
+    return key
 
 
 def _spread(node: exp.Window, scope: Scope) -> tuple[exp.Expression | None, list[exp.Expression], list[exp.Expression]]:

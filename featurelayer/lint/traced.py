@@ -79,6 +79,10 @@ class TracedView:
             source for name in names if name for source in self.lineage.ancestors(self.view.unique_id, name)
         )
 
+    def is_origin(self, relation: str) -> bool:
+        """Whether the view's times come from a relation, so that its rows are the events."""
+        return any(source.relation == relation for source in self.times)
+
     def about_time(self, sources: Iterable[Source]) -> bool:
         """Whether one of the columns is one of the view's times, or is called like a time."""
         from featurelayer.lineage.times import is_time_name

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, cast
 
 from featurelayer.dbt.inventory import Model
 from featurelayer.lint.base import Hit, check, of_feature, of_view
@@ -12,7 +12,7 @@ from featurelayer.lint.project import LintProject
 from featurelayer.model import FeatureService, FeatureView, Severity
 
 if TYPE_CHECKING:
-    from featurelayer.lineage import Source
+    from featurelayer.lineage import ColumnLineage, Source
     from featurelayer.lint.traced import TracedView
 
 _WATERMARK = re.compile(r"max\s*\(\s*[\"`]?(?:\w+\.)?(\w+)[\"`]?\s*\)", re.IGNORECASE)
@@ -70,10 +70,9 @@ def current_state(project: LintProject) -> Iterator[Hit]:
     for seen in project.traced.views.values():
         if not seen.view.event_time:
             continue
-        origin = {source.relation for source in seen.times}
         for fact, names in seen.found(lambda _seen, fact: fact.kind is Seen.LOOKUP):
             model = project.inventory.model(fact.unique_id) if fact.unique_id else None
-            if model is None or model.kind == "seed" or model.unique_id in static or fact.relation in origin:
+            if model is None or model.kind == "seed" or model.unique_id in static or seen.is_origin(fact.relation):
                 continue
             if _is_state(seen, model):
                 joined = project.inventory.model(fact.model)
@@ -109,19 +108,29 @@ def late_rows(project: LintProject) -> Iterator[Hit]:
     """`max(event time)` of `{{ this }}` as the watermark, without a look back, in a view or in a model above it."""
     from featurelayer.lint.traced import line_of
 
+    marks = {
+        model.unique_id: _watermarks(model.raw_sql)
+        for model in project.inventory.mentioning("is_incremental")
+        if _is_incremental(model)
+    }
+
+    def pick(column: ColumnLineage) -> Iterator[tuple[str, str]]:
+        if column.column in marks.get(column.unique_id, ()):
+            yield column.unique_id, column.column
+
     for seen in project.traced.views.values():
         view = seen.view
-        column = seen.column(view.event_time)
-        above = seen.lineage.upstream(view.unique_id, column.column) if column else ()
-        for each in above:
-            model = project.inventory.model(each.unique_id)
-            if model is None or not _is_incremental(model):
-                continue
-            if each.column in _watermarks(model.raw_sql) and each.column != (view.available_at or "").casefold():
+        found = (
+            seen.lineage.collect(view.unique_id, view.event_time, pick)
+            if view.event_time and any(marks.values())
+            else ()
+        )
+        for unique_id, name in sorted(cast("Iterable[tuple[str, str]]", found)):
+            model = project.inventory.model(unique_id)
+            if model is not None and name != (view.available_at or "").casefold():
                 where = "" if model.unique_id == view.unique_id else f" in {model.name}"
-                what = f"the watermark{where} is max({each.column}), the event time: rows that come late are lost"
-                line = line_of(model, rf"max\s*\(\s*\S*{re.escape(each.column)}")
-                yield of_view(view, what, file=model.path, line=line)
+                what = f"the watermark{where} is max({name}), the event time: rows that come late are lost"
+                yield of_view(view, what, file=model.path, line=line_of(model, rf"max\s*\(\s*\S*{re.escape(name)}"))
 
 
 def _is_incremental(model: Model) -> bool:
@@ -156,15 +165,19 @@ def label_ancestor(project: LintProject) -> Iterator[Hit]:
         model = _labels_of(project, service)
         if model is not None:
             labels[model.unique_id] = _label_columns(model, service)
+
+    def values(column: ColumnLineage) -> Iterator[Source]:
+        return (source for source in column.sources if _is_label(project, source, labels))
+
+    def rows(column: ColumnLineage) -> Iterator[Source]:
+        return (source for source in column.row_sources if _is_label(project, source, labels))
+
     for seen in project.traced.views.values():
         for feature in seen.view.features:
-            column = seen.column(feature.name)
-            above = seen.lineage.ancestors(seen.view.unique_id, feature.name) if column else frozenset()
-            rows = seen.lineage.reaches(column.row_sources) if column else frozenset()
-            for source in sorted(above | rows):
-                if _is_label(project, source, labels):
-                    how = "it is made of" if source in above else "its rows are chosen by"
-                    yield of_feature(seen.view, feature, f"{how} the label {source}")
+            for pick, how in ((values, "it is made of"), (rows, "its rows are chosen by")):
+                found = seen.lineage.collect(seen.view.unique_id, feature.name, pick)
+                if found:
+                    yield of_feature(seen.view, feature, f"{how} the label {min(cast('Iterable[Source]', found))}")
                     break
 
 
@@ -201,25 +214,31 @@ def _is_label(project: LintProject, source: Source, labels: dict[str, frozenset[
 )
 def planned_time(project: LintProject) -> Iterator[Hit]:
     """An event time whose column says scheduled or planned, next to one of the same name without it."""
+
+    def pick(column: ColumnLineage) -> Iterator[tuple[str, str, str]]:
+        for source in column.sources:
+            yield from _actuals(project, column_names, source)
+
+    column_names = project.traced.lineage.columns
     for seen in project.traced.views.values():
         view = seen.view
-        column = seen.column(view.event_time)
-        for each in seen.lineage.upstream(view.unique_id, column.column) if column else ():
-            found = next((pair for source in each.sources for pair in _actuals(project, seen, source)), None)
-            if found:
-                what = f"its event time comes from '{found[0]}', and '{found[1]}' is in {found[2]}, too"
-                yield of_view(view, what, key="config.event_time")
-                break
+        found = seen.lineage.collect(view.unique_id, view.event_time, pick) if view.event_time else frozenset()
+        if found:
+            planned, actual, name = min(cast("Iterable[tuple[str, str, str]]", found))
+            what = f"its event time comes from '{planned}', and '{actual}' is in {name}, too"
+            yield of_view(view, what, key="config.event_time")
 
 
-def _actuals(project: LintProject, seen: TracedView, source: Source) -> Iterator[tuple[str, str, str]]:
+def _actuals(
+    project: LintProject, columns: Callable[[str], Iterable[str]], source: Source
+) -> Iterator[tuple[str, str, str]]:
     words = set(source.column.split("_"))
     if words.isdisjoint(_PLANNED) or not source.unique_id:
         return
     model = project.inventory.model(source.unique_id)
     declared = [column.name.casefold() for column in model.columns] if model else []
     rest = words - _PLANNED
-    for name in sorted({*declared, *seen.lineage.columns(source.unique_id)} - {source.column}):
+    for name in sorted({*declared, *columns(source.unique_id)} - {source.column}):
         others = set(name.split("_"))
         if others.isdisjoint(_PLANNED) and rest and others - _ACTUAL == rest:
             yield source.column, name, model.name if model else source.relation
@@ -236,7 +255,7 @@ def _actuals(project: LintProject, seen: TracedView, source: Source) -> Iterator
 def not_followed(project: LintProject) -> Iterator[Hit]:
     """A view, or a model above it, whose SQL can't be parsed or is nested or large beyond measure."""
     lineage = project.traced.lineage
-    for view in project.views.values():
+    for view in project.views.values() if lineage.problems else ():
         for unique_id in _above(project, view):
             if unique_id in lineage.problems:
                 model = project.inventory.model(unique_id)
