@@ -117,11 +117,17 @@
       hits = find(text).slice(0, 12);
       const items = hits.map((hit, place) => {
         const item = make("li", { id: `hit-${place}` },
-          make("a", { href: root + hit.href, tabIndex: -1 },
-            make("span", { className: "kind", textContent: hit.kind }),
-            make("b", { textContent: hit.name }),
-            make("span", { className: "of", textContent: hit.view ? hit.view[0] : "" }),
-            make("span", { className: "text", textContent: hit.text })));
+          make("span", { className: "kind", textContent: hit.kind }),
+          make("b", { textContent: hit.name }),
+          make("span", { className: "of", textContent: hit.view ? hit.view[0] : "" }),
+          make("span", { className: "text", textContent: hit.text }));
+        // No link inside: an option of a list may hold nothing that can be used by itself.
+        const open = (event) => {
+          if (event.ctrlKey || event.metaKey || event.button === 1) globalThis.open(root + hit.href);
+          else location.href = root + hit.href;
+        };
+        item.addEventListener("click", open);
+        item.addEventListener("auxclick", open);
         item.setAttribute("role", "option");
         item.setAttribute("aria-selected", "false");
         return item;
