@@ -122,14 +122,14 @@ def run_monitors(
                 )
                 found, seen = watch(warehouse, view, columns[view.id], settings[view.id], at, around)
             watched.append(found)
-            profiles += [replace(profile, run=run) for profile in seen]
-        results = tuple(replace(result, run=run) for each in watched for result in judged(each))
+            profiles += [replace(profile, run=run, profiled_at=now) for profile in seen]
+        results = tuple(replace(result, run=run, checked_at=now) for each in watched for result in judged(each))
     return MonitorReport(run=run, at=at, results=results, profiles=tuple(profiles), watched=tuple(watched))
 
 
 def keep(project: Project, report: MonitorReport, opener: Opener) -> None:
     """Write what a run has seen and said into its tables."""
-    with closing(opener(writable=True)) as warehouse, warehouse.transaction():
+    with closing(opener(writable=True)) as warehouse:
         history = History(warehouse, _tables(project))
         history.create()
         history.add(report.profiles, report.results)

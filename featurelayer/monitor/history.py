@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from featurelayer.errors import RelationNotBuilt
-from featurelayer.model import DType, Kind
+from featurelayer.model import DType
 from featurelayer.observed import MonitorResult, Profile, Scope, Status
-from featurelayer.sql.ast import both, col, named
+from featurelayer.sql.ast import col, named
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.warehouse.base import Warehouse
@@ -64,7 +64,7 @@ class HistoryTables:
 
 
 class History:
-    """The history of one warehouse. Nothing is committed here: the caller has the transaction."""
+    """The history of one warehouse."""
 
     def __init__(self, warehouse: Warehouse, tables: HistoryTables) -> None:
         self._warehouse, self._tables = warehouse, tables
@@ -81,8 +81,12 @@ class History:
             self._warehouse.execute(self._writer.sql(exp.Create(this=schema, kind="TABLE", exists=True)))
 
     def profiles(self, view: str | None = None) -> tuple[Profile, ...]:
-        """Return the profiles of a view or of all, oldest first; none before the first run."""
+        """Return the profiles of a view or of all, oldest first; none before the first run.
+
+        Of rows that were profiled several times it is the newest profile.
+        """
         rows = self._rows(self._tables.profiles, PROFILES, view, ("view", "feature", "period_end", "profiled_at"))
+        newest = {(row["view"], row["feature"], row["scope"], row["end"]): row for row in rows}
         return tuple(
             Profile(
                 **row
@@ -92,7 +96,7 @@ class History:
                     for field in ("quantiles", "edges", "counts", "top")
                 }
             )
-            for row in rows
+            for row in newest.values()
         )
 
     def results(self, view: str | None = None) -> tuple[MonitorResult, ...]:
@@ -101,25 +105,9 @@ class History:
         return tuple(MonitorResult(**row | {"status": Status(row["status"])}) for row in rows)
 
     def add(self, profiles: Sequence[Profile], results: Sequence[MonitorResult]) -> None:
-        """Keep what a run has seen; a period that was profiled before has the new profile alone."""
-        for wanted in sorted({(profile.view, str(profile.scope)) for profile in profiles}):
-            ends = sorted({p.end for p in profiles if (p.view, p.scope) == wanted and p.end is not None})
-            self._forget(*wanted, ends)
+        """Keep what a run has seen. Rows are only ever appended: not every engine can change them, or two tables."""
         self._insert(self._tables.profiles, PROFILES, [_profile_row(profile) for profile in profiles])
         self._insert(self._tables.results, RESULTS, [_row(result, RESULTS) for result in results])
-
-    def _forget(self, view: str, scope: str, ends: Sequence[datetime]) -> None:
-        if not ends:
-            return
-        kind = DType(kind=Kind.TIMESTAMP)
-        times = [self._writer.literal(_naive(end), kind) for end in ends]
-        same = both(
-            exp.EQ(this=col("view"), expression=exp.Literal.string(view)),
-            exp.EQ(this=col("scope"), expression=exp.Literal.string(scope)),
-            exp.In(this=col("period_end"), expressions=times),
-        )
-        delete = exp.Delete(this=self._table(self._tables.profiles), where=exp.Where(this=same))
-        self._warehouse.execute(self._writer.sql(delete))
 
     def _insert(self, relation: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from featurelayer.model import Column, Feature, FeatureView, Kind
@@ -23,7 +23,7 @@ from featurelayer.sql.profile import (
 )
 from featurelayer.warehouse.base import Warehouse
 
-SHAPE_ROWS = 200_000
+SHAPE_ROWS = 20_000
 """Of slots with many more rows, quantiles and histograms are of about so many."""
 TOP = 50
 """How many values of a text are counted one by one."""
@@ -88,29 +88,42 @@ def find_bins(warehouse: Warehouse, frame: Frame, bins: int) -> dict[str, Bins]:
 
 
 def measure(
-    warehouse: Warehouse, frame: Frame, features: Mapping[str, Feature], bins: Mapping[str, Bins]
+    warehouse: Warehouse,
+    frame: Frame,
+    features: Mapping[str, Feature],
+    bins: Mapping[str, Bins],
+    shaped: Sequence[int] | None = None,
 ) -> list[dict[str, Seen]]:
-    """Return, slot by slot, what was seen of every feature; the bins are those of `bins`."""
+    """Return, slot by slot, what was seen of every feature; the bins are those of `bins`.
+
+    Only the slots `shaped` (all by default) get quantiles and a histogram, which cost most.
+    """
     columns = {name: _measured(column, features.get(name), bins.get(name)) for name, column in frame.columns.items()}
     counts = _counts(warehouse, frame)
     if not columns:
         return [{} for _ in counts]
-    sampled = _sampled(frame, max(counts))
+    wanted = range(frame.slots) if shaped is None else sorted(set(shaped))
+    sampled = _sampled(frame, max((counts[slot] for slot in wanted), default=0))
     ask = list(columns.values())
     engine = warehouse.dialect
-    at_once = sampled.one_in == 1
+    at_once = sampled.one_in == 1 and len(wanted) == frame.slots
     found = _ask(warehouse, measurements(engine, frame.rows, ask, moments=True, shape=at_once), frame.slots)
-    shapes = found
-    if not at_once:
-        shapes = _ask(warehouse, measurements(engine, sampled, ask, moments=False, shape=True), frame.slots)
+    shapes = dict(enumerate(found)) if at_once else {}
+    if not at_once and wanted:
+        rows = replace(sampled, slots=tuple(frame.rows.slots[slot] for slot in wanted) if frame.rows.slots else ())
+        answers = _ask(warehouse, measurements(engine, rows, ask, moments=False, shape=True), len(wanted))
+        shapes = dict(zip(wanted, answers, strict=True))
     tops = {name: _top(warehouse, frame, column) for name, column in columns.items() if column.is_text}
     return [
         {
             name: replace(
                 seen_of(
-                    {**found[slot].outputs[column.column.name], **shapes[slot].outputs[column.column.name]},
+                    {
+                        **found[slot].outputs[column.column.name],
+                        **shapes.get(slot, _Answer()).outputs[column.column.name],
+                    },
                     rows=found[slot].rows,
-                    shape_rows=shapes[slot].rows,
+                    shape_rows=shapes.get(slot, _Answer()).rows,
                     centre=column.centre,
                     edges=column.edges,
                     is_numeric=column.is_numeric,
@@ -125,8 +138,8 @@ def measure(
 
 @dataclass(slots=True)
 class _Answer:
-    rows: int
-    outputs: dict[str, dict[Measure, Any]]
+    rows: int = 0
+    outputs: dict[str, dict[Measure, Any]] = field(default_factory=lambda: defaultdict(dict))
 
 
 def _measured(column: Column, feature: Feature | None, bins: Bins | None) -> Measured:
@@ -155,7 +168,7 @@ def _sampled(frame: Frame, rows: int) -> Rows:
 
 
 def _ask(warehouse: Warehouse, queries: Any, slots: int) -> list[_Answer]:
-    answers = [_Answer(0, defaultdict(dict)) for _ in range(slots)]
+    answers = [_Answer() for _ in range(slots)]
     query: Measurement
     for query in queries:
         for slot, rows, *values in warehouse.rows(query.sql):

@@ -84,6 +84,7 @@ def seen_of(
 ) -> Seen:
     """Return what the outputs of a profile's query say of one column."""
     values = int(measured.get(Measure.VALUES) or 0)
+    edges = edges if Measure.BINS in measured else ()
     quantiles = _list(measured.get(Measure.QUANTILES))
     counts = tuple(int(count) for count in _list(measured.get(Measure.BINS)))
     # DuckDB leaves the last bin out where nothing is beyond the last edge, and all where there is no value.

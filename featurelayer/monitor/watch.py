@@ -95,7 +95,8 @@ class _Watching:
         earlier = self._frame(time, [Slot(ranges=((each.start, each.end),)) for each in before])
         reference = self._training() or fixed or (earlier if before else None)
         bins = self._bins(reference, frame)
-        seen = dict(zip(periods, measure(self.warehouse, frame, self.features, bins), strict=True))
+        shaped = [number for number, each in enumerate(periods) if each == now or each in before]
+        seen = dict(zip(periods, measure(self.warehouse, frame, self.features, bins, shaped), strict=True))
         if reference is None or reference is earlier:
             compared = self._previous(before, [seen[each] for each in before])
         else:

@@ -2,7 +2,7 @@
   What the annotations of the tested model or snapshot say, with the test's own arguments put first.
 
     {% set view = featurelayer._tested_view(keys=keys, event_time=event_time) %}
-    view.key_columns, view.event_time, view.available_at, view.created_timestamp, view.tie_breaker, view.freshness, view.ranges
+    view.name, view.key_columns, view.event_time, view.available_at, view.created_timestamp, view.tie_breaker, view.freshness, view.ranges
 
   Found through the test's attached node, so it works under `config: {where: ...}` too. At parse time there is no
   graph: everything is empty then.
@@ -20,7 +20,9 @@
     {% endfor %}
     {% set snapshot_start = (node.config.get('snapshot_meta_column_names') or {}).get('dbt_valid_from') or 'dbt_valid_from' %}
     {% set annotated_time = node.config.get('event_time') or (snapshot_start if node.get('resource_type') == 'snapshot') %}
+    {% set version = '.v' ~ node.version if node.get('version') is not none else '' %}
     {{ return({
+        'name': (node.get('name') or '') ~ version,
         'key_columns': featurelayer._listed(keys) or key_columns,
         'event_time': event_time or annotated_time or none,
         'available_at': available_at or view.get('available_at'),

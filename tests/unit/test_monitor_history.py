@@ -57,10 +57,10 @@ def test_what_was_seen_comes_back_exactly(history: History) -> None:
 
 def test_a_period_has_one_profile_and_every_result_is_kept(history: History) -> None:
     history.add([PROFILE, BARE], [RESULT])
-    again = replace(PROFILE, run="r2", rows=11)
+    again = replace(PROFILE, run="r2", rows=11, profiled_at=NOW + DAY)
     later = replace(PROFILE, run="r2", start=PROFILE.end, end=NOW)
     elsewhere = replace(PROFILE, view="other")
-    history.add([again, later, elsewhere], [replace(RESULT, run="r2")])
+    history.add([again, later, elsewhere], [replace(RESULT, run="r2", checked_at=NOW + DAY)])
     assert set(history.profiles()) == {again, later, elsewhere, BARE}
     assert [result.run for result in history.results()] == ["r1", "r2"]
 

@@ -1,0 +1,142 @@
+"""Profiles and their history on the engines that run here: what DuckDB, PostgreSQL and Spark see is the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from featurelayer.model import Feature
+from featurelayer.monitor import History, HistoryTables
+from featurelayer.monitor.profiling import Frame, find_bins, measure
+from featurelayer.monitor.seen import Seen
+from featurelayer.observed import MonitorResult, Profile, Scope, Status
+from featurelayer.sql.profile import Rows, Slot, newest
+from featurelayer.warehouse import Warehouse, connect
+from featurelayer.warehouse.duckdb import DuckDBWarehouse
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+ROWS = 400
+
+
+@pytest.fixture(scope="module", params=["duckdb", "postgres", "spark"])
+def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    if request.param == "duckdb":
+        with closing(DuckDBWarehouse(duckdb.connect())) as found:
+            yield found
+        return
+    target: dict[str, Any] = (
+        request.getfixturevalue("postgres_server").target("profiles")
+        if request.param == "postgres"
+        else {**request.getfixturevalue("spark_target"), "schema": "profiles"}
+    )
+    with closing(connect(target, root=Path(tmp_path_factory.mktemp("root")), writable=True)) as found:
+        found.execute("CREATE SCHEMA IF NOT EXISTS profiles")
+        yield found
+
+
+def rows() -> pa.Table:
+    numbers: list[float | None] = [math.sin(n) * 100 for n in range(ROWS - 5)]
+    return pa.table(
+        {
+            "key": pa.array([f"k{n % 7}" for n in range(ROWS)]),
+            "at": pa.array([START.replace(tzinfo=None) + timedelta(hours=n) for n in range(ROWS)], pa.timestamp("us")),
+            "x": pa.array([*numbers, None, math.nan, math.inf, -math.inf, 1e200], pa.float64()),
+            "n": pa.array([None if n % 10 == 3 else n % 12 for n in range(ROWS)], pa.int64()),
+            "late": pa.array([n % 4 == 0 for n in range(ROWS)], pa.bool_()),
+            "carrier": pa.array([None if n % 50 == 0 else f"c'{n % 3}" for n in range(ROWS)], pa.string()),
+        }
+    )
+
+
+def seen(warehouse: Warehouse, slots: int) -> list[dict[str, Seen]]:
+    source = warehouse.attach(rows())
+    columns = {column.name: column for column in source.columns}
+    half = timedelta(hours=ROWS // slots)
+    parts = tuple(Slot(ranges=((START + half * n, START + half * (n + 1)),)) for n in range(slots))
+    frame = Frame(
+        rows=Rows(source=source.sql, time=columns["at"], slots=parts, chosen_by=("key", "at")),
+        columns={name: columns[name] for name in ("x", "n", "late", "carrier")},
+    )
+    features = {
+        "n": Feature(name="n", dtype=columns["n"].dtype, default=0, has_default=True, range=(0, 10)),
+        "x": Feature(name="x", dtype=columns["x"].dtype, range=(None, 50)),
+    }
+    return measure(warehouse, frame, features, find_bins(warehouse, frame, 10))
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[dict[str, Seen]]:
+    with closing(DuckDBWarehouse(duckdb.connect())) as duck:
+        return seen(duck, 2)
+
+
+def test_engines_see_the_same(warehouse: Warehouse, expected: list[dict[str, Seen]]) -> None:
+    for found, wanted in zip(seen(warehouse, 2), expected, strict=True):
+        assert found.keys() == wanted.keys()
+        for name in wanted:
+            same = replace(found[name], total=0, squares=0, quantiles=(), distinct=None, centre=0, edges=(), counts=())
+            assert same == replace(
+                wanted[name], total=0, squares=0, quantiles=(), distinct=None, centre=0, edges=(), counts=()
+            )
+            assert found[name].mean == (
+                None if wanted[name].mean is None else pytest.approx(wanted[name].mean, abs=1e-9)
+            )
+            assert found[name].std == (None if wanted[name].std is None else pytest.approx(wanted[name].std, abs=1e-9))
+            assert found[name].distinct == pytest.approx(wanted[name].distinct, rel=0.1)
+            # Which value an engine takes for a quantile may differ by one rank.
+            assert sum(found[name].counts) == sum(wanted[name].counts)
+            assert len(found[name].edges) == len(wanted[name].edges)
+            for one, other in zip(found[name].counts, wanted[name].counts, strict=True):
+                assert abs(one - other) <= 3
+            assert [share for share, _ in found[name].quantiles] == [share for share, _ in wanted[name].quantiles]
+
+
+def test_a_slot_without_rows_and_a_sample_have_profiles(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featurelayer.monitor.profiling.SHAPE_ROWS", 100)
+    (one,) = seen(warehouse, 1)
+    assert one["x"].rows == ROWS
+    assert 50 < one["x"].shape_rows < 200
+    assert sum(one["x"].counts) <= one["x"].shape_rows
+
+
+def test_the_newest_time_is_read_from_a_column_or_an_expression(warehouse: Warehouse) -> None:
+    source = warehouse.attach(rows())
+    time = next(column for column in source.columns if column.name == "at")
+    at = START + timedelta(hours=10, minutes=30)
+    for said in (time, "at"):
+        (found,) = warehouse.rows(newest(warehouse.dialect, source.sql, said, at))[0]
+        assert found.replace(tzinfo=UTC) == START + timedelta(hours=10)
+
+
+def test_the_history_comes_back_exactly(warehouse: Warehouse) -> None:
+    tables = HistoryTables(profiles="profiles.featurelayer_profiles", results="profiles.featurelayer_monitor_results")
+    if warehouse.dialect == "duckdb":
+        warehouse.execute("CREATE SCHEMA IF NOT EXISTS profiles")
+    history = History(warehouse, tables)
+    history.create()
+    history.create()
+    profile = Profile(
+        view="legs", feature="x", scope=Scope.PERIOD, source="s", start=START, end=START + timedelta(days=1),
+        profiled_at=START, run="r", rows=3, nulls=1, mean=0.1 + 0.2, edges=(0.1, 2.0), counts=(1, 0, 1),
+        top=(("it's", 2),), quantiles=((0.5, 1.25),),
+    )  # fmt: skip
+    result = MonitorResult(
+        view="legs", feature="x", monitor="psi", metric="PSI", status=Status.WARN, meaning='a "word"', value=0.3,
+        checked_at=START, run="r", start=START,
+    )  # fmt: skip
+    history.add([profile], [result])
+    later = START + timedelta(hours=1)
+    again = replace(profile, rows=4, profiled_at=later)
+    history.add([again], [replace(result, run="s", checked_at=later)])
+    assert history.profiles() == (again,)
+    assert [each.run for each in history.results("legs")] == ["r", "s"]
+    assert history.results()[0] == result
