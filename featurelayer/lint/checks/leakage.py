@@ -250,7 +250,7 @@ def _hit(
         said,
         key=key,
         severity=severity,
-        details=tuple(steps),
+        details=tuple(steps[-20:]),
         others=tuple(f"{view.id}.{name}" for name in features),
         **where,
     )
