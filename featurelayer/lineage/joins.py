@@ -21,7 +21,7 @@ def join_items(queries: Queries, node: exp.Select, scope: Scope) -> Relation:
     from_, joins = node.args.get("from_"), node.args.get("joins") or []
     if from_ is None:
         return Relation(base=digest("one row"))
-    nodes = [from_.this, *(join.this for join in joins)]
+    nodes = [_unwrapped(from_.this), *(join.this for join in joins)]
     if len(nodes) == 1 and not _bracketed(nodes[0]):
         item = queries.item(nodes[0], scope, scope.within)
         scope.items.append(item)
@@ -29,6 +29,17 @@ def join_items(queries: Queries, node: exp.Select, scope: Scope) -> Relation:
         return Relation(base=of.base, where=of.where, steps=of.steps, sources=of.sources, facts=of.facts)
     joins = [*_bracketed(nodes[0]), *joins]
     return _joined(queries, nodes[0], joins, scope, node.args.get("where"))
+
+
+def _unwrapped(node: exp.Expression) -> exp.Expression:
+    """What is in brackets without a name of its own: a table and what is joined to it."""
+    while (
+        isinstance(node, exp.Subquery | exp.Paren)
+        and not node.alias
+        and isinstance(node.this, exp.Table | exp.Subquery)
+    ):
+        node = node.this
+    return node
 
 
 def _bracketed(node: exp.Expression) -> list[exp.Join]:

@@ -148,7 +148,7 @@ class Queries:
             relation = self.relation(node.this, lateral, alias or within) if not node.args.get("pivots") else (
                 self._opaque(self.relation(node.this, lateral, alias or within), node, "pivots")
             )  # fmt: skip
-            if node.args.get("joins"):
+            if node.args.get("joins") or (isinstance(node.this, exp.Table) and node.this.args.get("joins")):
                 raise Unreadable("a join in brackets is not followed")
         elif isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
             relation = self.relation(node.this.this, lateral, alias or within)

@@ -106,6 +106,8 @@ def test_one_computation_has_one_fingerprint_across_models() -> None:
 
 
 SAME = [
+    ("select amount as x from (raw.orders o join raw.customers c on o.customer = c.customer) where fee > 1",
+     "select amount as x from raw.orders o join raw.customers c on o.customer = c.customer and o.fee > 1"),
     ("select (amount + fee) * 2 as x from raw.orders",
      "with s as (select fee + amount as s from raw.orders) select 2 * s as x from s"),
     ("select fee + amount + id as x from raw.orders",
@@ -265,6 +267,7 @@ def test_a_snapshot_has_columns_of_its_own_and_other_rows() -> None:
         ("select " + "||".join(["amount"] * 30_000) + " as x from raw.orders", "can't be"),
         ("select " + "case when id > 1 then " * 200 + "1" + " end" * 200 + " as x from raw.orders", "nested too deep"),
         ("select '" + "x" * 2_000_000 + "' as x", "characters"),
+        ("select amount as x from (raw.orders join raw.customers using (customer)) both_of", "join in brackets"),
         ("insert into a select 1", "it is no SELECT"),
         ("", ""),
         ("\x00\x01", "can't be"),
