@@ -10,7 +10,7 @@ from featurelayer.sql.ast import table
 from featurelayer.sql.plan import AsofJoin
 from featurelayer.sql.spine import LABELS
 
-LABELS_PER_ROW = "0.5"
+LABELS_PER_ROW = "0.3"
 """Up to so many labels per row of the view a look by index costs less than sorting both (benchmarks/postgres.py)."""
 
 # An index can be read backwards to the newest event if the keys come first, in any order, and then the event time.
