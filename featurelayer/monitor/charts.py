@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from featurelayer.errors import MissingDependency
+from featurelayer.monitor.periods import Period
 from featurelayer.monitor.seen import Seen
 from featurelayer.monitor.watched import Watched, duration
 from featurelayer.observed import MonitorResult, Status
@@ -61,7 +62,7 @@ def rows_chart(watched: Watched) -> dict[str, Any]:
             "rows": max((part.rows for part in seen.values()), default=0),
             "which": "judged" if period == watched.period else "before",
         }
-        for period, seen in watched.history
+        for period, seen in _begun(watched)
     ]
     layers: list[dict[str, Any]] = [
         {
@@ -134,7 +135,7 @@ def staleness_chart(results: Sequence[MonitorResult], names: dict[str, str]) -> 
             {"mark": {"type": "bar", "height": 13}, "encoding": {"y": y, "x": x, "color": fill}},
             {"mark": {"type": "tick", "color": WARN, "thickness": 2, "size": 18},
              "encoding": {"y": y, "x": {"field": "warn", "type": "quantitative"}}},
-            {"data": {"values": [{"at": 1}]}, "mark": _rule(ERROR),
+            {"data": {"values": [{"at": 1}]}, "mark": _rule(INK),
              "encoding": {"x": {"field": "at", "type": "quantitative"}}},
             {"mark": {"type": "text", "align": "left", "dx": 5, "color": INK, "fontSize": 10},
              "encoding": {"y": y, "x": {**x, "field": "after"}, "text": {"field": "said"}}},
@@ -151,18 +152,21 @@ def _distribution(seen: Seen, before: Seen | None) -> dict[str, Any] | None:
 
 
 def _histogram(seen: Seen, before: Seen | None) -> dict[str, Any]:
-    low, high = _window(seen.edges)
+    low, high = _window(seen, before)
     width = (high - low) / _BARS or 1.0
     ends = [low + width * position for position in range(_BARS + 1)]
-    parts = [("baseline", before), ("now", seen)]
     values, outside = [], []
-    for name, part in parts:
+    for name, part in (("baseline", before), ("now", seen)):
         if part is None or part.edges != seen.edges or not sum(part.counts):
             continue
+        curve = _cumulative(part)
         for left, right in itertools.pairwise(ends):
-            share = _below(part, right) - _below(part, left) if left > low else _below(part, right) - _under(part, low)
-            values.append({"low": left, "high": right, "share": max(share, 0.0), "which": name})
-        outside.append(f"{name} {1 - _below(part, high) + _under(part, low):.1%}")
+            # What equals the least value is in the first bar.
+            start = _share_below(curve, left) if left > curve[0][0] else 0.0
+            share = max(_share_below(curve, right) - start, 0.0)
+            values.append({"low": left, "high": right, "share": share, "which": name})
+        under = _share_below(curve, low) if low > curve[0][0] else 0.0
+        outside.append(f"{name} {1 - _share_below(curve, high) + under:.1%}")
     x = {
         "field": "low",
         "type": "quantitative",
@@ -270,30 +274,51 @@ def _line(
     }  # fmt: skip
 
 
-def _window(edges: Sequence[float]) -> tuple[float, float]:
-    """From where to where a histogram is drawn: all of it, but for far outliers, which would press it flat."""
-    if len(edges) < 4:
-        low, high = edges[0], edges[-1]
-        return (low - 0.5, high + 0.5) if low == high else (low, high)
-    reach = edges[-2] - edges[1]
-    return max(edges[0], edges[1] - reach), min(edges[-1], edges[-2] + reach)
+def _window(seen: Seen, before: Seen | None) -> tuple[float, float]:
+    """From where to where a histogram is drawn: all of both, but for far outliers, which would press it flat."""
+    curves = [_cumulative(part) for part in (seen, before) if part is not None and part.edges == seen.edges]
+    low = min(_outmost(curve) for curve in curves)
+    high = max(-_outmost([(-value, 1 - share) for value, share in reversed(curve)]) for curve in curves)
+    return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 
-def _below(seen: Seen, value: float) -> float:
-    """About which share of the values is at or below one: exact at the edges, and even between them."""
+def _outmost(curve: Sequence[tuple[float, float]]) -> float:
+    """The least value, unless it lies far below a hundredth of all: then as far below as most values spread."""
+    few = next((value for value, share in curve if share >= 0.01), curve[-1][0])
+    most = next((value for value, share in curve if share >= 0.95), curve[-1][0])
+    return max(curve[0][0], few - (most - few) / 2)
+
+
+def _cumulative(seen: Seen) -> list[tuple[float, float]]:
+    """Values and which share is at or below them: at the bins' edges, and beyond these at the quantiles."""
     total, passed = sum(seen.counts), 0
-    if value < seen.edges[0]:
-        return 0.0
-    for (low, high), count in zip(itertools.pairwise(seen.edges), seen.counts[1:-1], strict=True):
-        if value < high:
-            return (seen.counts[0] + passed + count * (value - low) / (high - low)) / total
+    if not total:
+        return [(seen.edges[0], 0.0), (seen.edges[-1], 1.0)]
+    at: dict[float, float] = {}
+    for edge, count in zip(seen.edges, seen.counts, strict=False):
         passed += count
-    return (seen.counts[0] + passed) / total
+        at[edge] = passed / total
+    first, last = seen.edges[0], seen.edges[-1]
+    at |= {value: share for share, value in seen.quantiles if not first <= value <= last}
+    if seen.minimum is not None and seen.minimum < min(at):
+        at[seen.minimum] = 0.0
+    if seen.maximum is not None and seen.maximum > max(at):
+        at[seen.maximum] = 1.0
+    found, most = [], 0.0
+    for value in sorted(at):
+        most = max(most, at[value])
+        found.append((value, most))
+    return found
 
 
-def _under(seen: Seen, value: float) -> float:
-    """About which share of the values is below the start of the drawn part."""
-    return 0.0 if value <= seen.edges[0] else _below(seen, value)
+def _share_below(curve: Sequence[tuple[float, float]], value: float) -> float:
+    """About which share is at or below a value, even between the known ones."""
+    if value < curve[0][0]:
+        return 0.0
+    for (low, below), (high, above) in itertools.pairwise(curve):
+        if value < high:
+            return below + (above - below) * (value - low) / (high - low)
+    return curve[-1][1]
 
 
 def _shares(seen: Seen) -> dict[str, float]:
@@ -303,6 +328,15 @@ def _shares(seen: Seen) -> dict[str, float]:
 def _which() -> dict[str, Any]:
     scale = {"domain": ["baseline", "now"], "range": [BASELINE, NOW]}
     return {"field": "which", "type": "nominal", "scale": scale, "legend": None}
+
+
+def _begun(watched: Watched) -> list[tuple[Period, Mapping[str, Seen]]]:
+    """The periods since the view has rows, the judged one included whatever it has."""
+    return list(
+        itertools.dropwhile(
+            lambda each: each[0] != watched.period and not any(part.rows for part in each[1].values()), watched.history
+        )
+    )
 
 
 def _rule(colour: str | None) -> dict[str, Any]:
@@ -320,6 +354,4 @@ def _day(at: datetime) -> str:
 
 
 def _hours(hours: float) -> str:
-    from datetime import timedelta
-
     return duration(timedelta(hours=hours))

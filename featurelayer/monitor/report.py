@@ -75,7 +75,9 @@ def _view(watched: Watched, report: MonitorReport, charts: dict[str, str]) -> _V
     return _View(
         anchor=_file(view),
         watched=watched,
-        results=tuple(result for result in results if result.status in (Status.ERROR, Status.WARN)),
+        results=tuple(
+            result for status in (Status.ERROR, Status.WARN) for result in results if result.status is status
+        ),
         rows=charts.get(_file(view, "rows"), ""),
         features=tuple(_features(watched, results, charts)),
     )

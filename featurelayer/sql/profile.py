@@ -28,7 +28,7 @@ from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.measures import LARGEST, Measures, count_if, measures, number, whole
 from featurelayer.sql.plan import EVENT_MICROS, RESERVED, VALID_TO_MICROS
 
-QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 # PostgreSQL returns 1664 columns and no more.
 _MOST_OUTPUTS = 1500
 _SLOT, _VALUE, _COUNT, _ROWS = (f"{RESERVED}{name}" for name in ("slot", "value", "count", "rows"))

@@ -122,9 +122,11 @@ SELECT
   [
     APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(10)],
     APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(50)],
+    APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(100)],
     APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(250)],
     APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(500)],
     APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(750)],
+    APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(900)],
     APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(950)],
     APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(990)]
   ],
@@ -155,9 +157,11 @@ SELECT
   [
     APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(10)],
     APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(50)],
+    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(100)],
     APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(250)],
     APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(500)],
     APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(750)],
+    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(900)],
     APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(950)],
     APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(990)]
   ],
@@ -195,9 +199,11 @@ SELECT
   [
     APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(10)],
     APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(50)],
+    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(100)],
     APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(250)],
     APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(500)],
     APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(750)],
+    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(900)],
     APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(950)],
     APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(990)]
   ],
@@ -222,9 +228,11 @@ SELECT
   [
     APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(10)],
     APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(50)],
+    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(100)],
     APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(250)],
     APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(500)],
     APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(750)],
+    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(900)],
     APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(950)],
     APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(990)]
   ],

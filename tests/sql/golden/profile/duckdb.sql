@@ -95,7 +95,7 @@ SELECT
   COUNT(CASE WHEN (
     "__fl_n_delay" > CAST(60.0 AS DOUBLE)
   ) THEN 1 END),
-  APPROX_QUANTILE("__fl_n_delay", [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]),
+  APPROX_QUANTILE("__fl_n_delay", [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
   MAP_VALUES(HISTOGRAM("__fl_n_delay", [CAST(-1.5 AS DOUBLE), CAST(0.0 AS DOUBLE)])),
   COUNT("seats"),
   APPROX_COUNT_DISTINCT("seats"),
@@ -111,7 +111,7 @@ SELECT
       "__fl_n_seats" - CAST(0.0 AS DOUBLE)
     )
   ),
-  APPROX_QUANTILE("__fl_n_seats", [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]),
+  APPROX_QUANTILE("__fl_n_seats", [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
   MAP_VALUES(HISTOGRAM("__fl_n_seats", [CAST(1.0 AS DOUBLE)])),
   COUNT("late"),
   APPROX_COUNT_DISTINCT("late"),
@@ -140,7 +140,7 @@ SELECT
       "__fl_n_path" - CAST(0.0 AS DOUBLE)
     )
   ),
-  APPROX_QUANTILE("__fl_n_path", [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]),
+  APPROX_QUANTILE("__fl_n_path", [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
   MAP_VALUES(HISTOGRAM("__fl_n_path", [CAST(3.0 AS DOUBLE)])),
   COUNT("seen_at"),
   APPROX_COUNT_DISTINCT("seen_at"),
@@ -156,7 +156,7 @@ SELECT
       "__fl_n_seen_at" - CAST(0.0 AS DOUBLE)
     )
   ),
-  APPROX_QUANTILE("__fl_n_seen_at", [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]),
+  APPROX_QUANTILE("__fl_n_seen_at", [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
   COUNT("carrier"),
   APPROX_COUNT_DISTINCT("carrier")
 FROM (

@@ -144,11 +144,15 @@ SELECT
       "__fl_n_delay"),
     PERCENTILE_CONT(0.05) WITHIN GROUP (ORDER BY
       "__fl_n_delay"),
+    PERCENTILE_CONT(0.1) WITHIN GROUP (ORDER BY
+      "__fl_n_delay"),
     PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
       "__fl_n_delay"),
     PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
       "__fl_n_delay"),
     PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
+      "__fl_n_delay"),
+    PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY
       "__fl_n_delay"),
     PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY
       "__fl_n_delay"),
@@ -185,11 +189,15 @@ SELECT
       "__fl_n_seats"),
     PERCENTILE_CONT(0.05) WITHIN GROUP (ORDER BY
       "__fl_n_seats"),
+    PERCENTILE_CONT(0.1) WITHIN GROUP (ORDER BY
+      "__fl_n_seats"),
     PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
       "__fl_n_seats"),
     PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
       "__fl_n_seats"),
     PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
+      "__fl_n_seats"),
+    PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY
       "__fl_n_seats"),
     PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY
       "__fl_n_seats"),
@@ -232,11 +240,15 @@ SELECT
       "__fl_n_path"),
     PERCENTILE_CONT(0.05) WITHIN GROUP (ORDER BY
       "__fl_n_path"),
+    PERCENTILE_CONT(0.1) WITHIN GROUP (ORDER BY
+      "__fl_n_path"),
     PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
       "__fl_n_path"),
     PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
       "__fl_n_path"),
     PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
+      "__fl_n_path"),
+    PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY
       "__fl_n_path"),
     PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY
       "__fl_n_path"),
@@ -266,11 +278,15 @@ SELECT
       "__fl_n_seen_at"),
     PERCENTILE_CONT(0.05) WITHIN GROUP (ORDER BY
       "__fl_n_seen_at"),
+    PERCENTILE_CONT(0.1) WITHIN GROUP (ORDER BY
+      "__fl_n_seen_at"),
     PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
       "__fl_n_seen_at"),
     PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
       "__fl_n_seen_at"),
     PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
+      "__fl_n_seen_at"),
+    PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY
       "__fl_n_seen_at"),
     PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY
       "__fl_n_seen_at"),

@@ -122,9 +122,11 @@ SELECT
   [
     APPROX_PERCENTILE("__fl_n_delay", 0.01),
     APPROX_PERCENTILE("__fl_n_delay", 0.05),
+    APPROX_PERCENTILE("__fl_n_delay", 0.1),
     APPROX_PERCENTILE("__fl_n_delay", 0.25),
     APPROX_PERCENTILE("__fl_n_delay", 0.5),
     APPROX_PERCENTILE("__fl_n_delay", 0.75),
+    APPROX_PERCENTILE("__fl_n_delay", 0.9),
     APPROX_PERCENTILE("__fl_n_delay", 0.95),
     APPROX_PERCENTILE("__fl_n_delay", 0.99)
   ],
@@ -155,9 +157,11 @@ SELECT
   [
     APPROX_PERCENTILE("__fl_n_seats", 0.01),
     APPROX_PERCENTILE("__fl_n_seats", 0.05),
+    APPROX_PERCENTILE("__fl_n_seats", 0.1),
     APPROX_PERCENTILE("__fl_n_seats", 0.25),
     APPROX_PERCENTILE("__fl_n_seats", 0.5),
     APPROX_PERCENTILE("__fl_n_seats", 0.75),
+    APPROX_PERCENTILE("__fl_n_seats", 0.9),
     APPROX_PERCENTILE("__fl_n_seats", 0.95),
     APPROX_PERCENTILE("__fl_n_seats", 0.99)
   ],
@@ -195,9 +199,11 @@ SELECT
   [
     APPROX_PERCENTILE("__fl_n_path", 0.01),
     APPROX_PERCENTILE("__fl_n_path", 0.05),
+    APPROX_PERCENTILE("__fl_n_path", 0.1),
     APPROX_PERCENTILE("__fl_n_path", 0.25),
     APPROX_PERCENTILE("__fl_n_path", 0.5),
     APPROX_PERCENTILE("__fl_n_path", 0.75),
+    APPROX_PERCENTILE("__fl_n_path", 0.9),
     APPROX_PERCENTILE("__fl_n_path", 0.95),
     APPROX_PERCENTILE("__fl_n_path", 0.99)
   ],
@@ -222,9 +228,11 @@ SELECT
   [
     APPROX_PERCENTILE("__fl_n_seen_at", 0.01),
     APPROX_PERCENTILE("__fl_n_seen_at", 0.05),
+    APPROX_PERCENTILE("__fl_n_seen_at", 0.1),
     APPROX_PERCENTILE("__fl_n_seen_at", 0.25),
     APPROX_PERCENTILE("__fl_n_seen_at", 0.5),
     APPROX_PERCENTILE("__fl_n_seen_at", 0.75),
+    APPROX_PERCENTILE("__fl_n_seen_at", 0.9),
     APPROX_PERCENTILE("__fl_n_seen_at", 0.95),
     APPROX_PERCENTILE("__fl_n_seen_at", 0.99)
   ],

@@ -95,7 +95,7 @@ SELECT
   COUNT(CASE WHEN (
     `__fl_n_delay` > CAST(60.0 AS DOUBLE)
   ) THEN 1 END),
-  PERCENTILE_APPROX(`__fl_n_delay`, ARRAY(0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)),
+  PERCENTILE_APPROX(`__fl_n_delay`, ARRAY(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)),
   ARRAY(
     COUNT(CASE WHEN `__fl_n_delay` <= CAST(-1.5 AS DOUBLE) THEN 1 END),
     COUNT(
@@ -120,7 +120,7 @@ SELECT
       `__fl_n_seats` - CAST(0.0 AS DOUBLE)
     )
   ),
-  PERCENTILE_APPROX(`__fl_n_seats`, ARRAY(0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)),
+  PERCENTILE_APPROX(`__fl_n_seats`, ARRAY(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)),
   ARRAY(
     COUNT(CASE WHEN `__fl_n_seats` <= CAST(1.0 AS DOUBLE) THEN 1 END),
     COUNT(CASE WHEN `__fl_n_seats` > CAST(1.0 AS DOUBLE) THEN 1 END)
@@ -152,7 +152,7 @@ SELECT
       `__fl_n_path` - CAST(0.0 AS DOUBLE)
     )
   ),
-  PERCENTILE_APPROX(`__fl_n_path`, ARRAY(0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)),
+  PERCENTILE_APPROX(`__fl_n_path`, ARRAY(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)),
   ARRAY(
     COUNT(CASE WHEN `__fl_n_path` <= CAST(3.0 AS DOUBLE) THEN 1 END),
     COUNT(CASE WHEN `__fl_n_path` > CAST(3.0 AS DOUBLE) THEN 1 END)
@@ -171,7 +171,7 @@ SELECT
       `__fl_n_seen_at` - CAST(0.0 AS DOUBLE)
     )
   ),
-  PERCENTILE_APPROX(`__fl_n_seen_at`, ARRAY(0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)),
+  PERCENTILE_APPROX(`__fl_n_seen_at`, ARRAY(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)),
   COUNT(`carrier`),
   APPROX_COUNT_DISTINCT(`carrier`)
 FROM (

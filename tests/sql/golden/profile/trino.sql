@@ -95,7 +95,7 @@ SELECT
   COUNT(CASE WHEN (
     "__fl_n_delay" > CAST(60.0 AS DOUBLE)
   ) THEN 1 END),
-  APPROX_PERCENTILE("__fl_n_delay", ARRAY[0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]),
+  APPROX_PERCENTILE("__fl_n_delay", ARRAY[0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
   ARRAY[COUNT(CASE WHEN "__fl_n_delay" <= CAST(-1.5 AS DOUBLE) THEN 1 END), COUNT(
     CASE
       WHEN "__fl_n_delay" > CAST(-1.5 AS DOUBLE) AND "__fl_n_delay" <= CAST(0.0 AS DOUBLE)
@@ -116,7 +116,7 @@ SELECT
       "__fl_n_seats" - CAST(0.0 AS DOUBLE)
     )
   ),
-  APPROX_PERCENTILE("__fl_n_seats", ARRAY[0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]),
+  APPROX_PERCENTILE("__fl_n_seats", ARRAY[0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
   ARRAY[COUNT(CASE WHEN "__fl_n_seats" <= CAST(1.0 AS DOUBLE) THEN 1 END), COUNT(CASE WHEN "__fl_n_seats" > CAST(1.0 AS DOUBLE) THEN 1 END)],
   COUNT("late"),
   APPROX_DISTINCT("late"),
@@ -145,7 +145,7 @@ SELECT
       "__fl_n_path" - CAST(0.0 AS DOUBLE)
     )
   ),
-  APPROX_PERCENTILE("__fl_n_path", ARRAY[0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]),
+  APPROX_PERCENTILE("__fl_n_path", ARRAY[0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
   ARRAY[COUNT(CASE WHEN "__fl_n_path" <= CAST(3.0 AS DOUBLE) THEN 1 END), COUNT(CASE WHEN "__fl_n_path" > CAST(3.0 AS DOUBLE) THEN 1 END)],
   COUNT("seen_at"),
   APPROX_DISTINCT("seen_at"),
@@ -161,7 +161,7 @@ SELECT
       "__fl_n_seen_at" - CAST(0.0 AS DOUBLE)
     )
   ),
-  APPROX_PERCENTILE("__fl_n_seen_at", ARRAY[0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]),
+  APPROX_PERCENTILE("__fl_n_seen_at", ARRAY[0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
   COUNT("carrier"),
   APPROX_DISTINCT("carrier")
 FROM (
