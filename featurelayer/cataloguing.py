@@ -17,6 +17,7 @@ from sqlglot.errors import SqlglotError
 from featurelayer.catalog import (
     Built,
     CatalogInput,
+    Change,
     ColumnLineage,
     ExportRun,
     Look,
@@ -29,6 +30,7 @@ from featurelayer.dbt import Project
 from featurelayer.dbt.artifacts import read_raw
 from featurelayer.dbt.documented import read_docs, read_source_descriptions, read_tests
 from featurelayer.dbt.inventory import Inventory, Model
+from featurelayer.diffing import diff_projects
 from featurelayer.errors import FeatureLayerError, RelationNotBuilt
 from featurelayer.export import Ledger, LedgerRow, Tables
 from featurelayer.lineage import Kind, Lineage
@@ -52,7 +54,7 @@ class CatalogRequest:
     """What a catalog is made of and where it goes.
 
     `opener` connects to the warehouse, None if it is to be left alone; `tables` are those of its export ledger. What
-    can't be had is left out, and `say` is told why.
+    can't be had is left out, and `say` is told why. `state` is the folder of an earlier manifest to compare with.
     """
 
     project: Project
@@ -62,6 +64,7 @@ class CatalogRequest:
     opener: Callable[[], Warehouse] | None
     tables: Callable[[], Tables]
     say: Say
+    state: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,7 @@ def collect(request: CatalogRequest) -> CatalogInput:
         monitors=seen.monitors,
         exports=seen.exports,
         newest=seen.newest,
+        changes=None if request.state is None else _changes(project, request.state),
         absent=gone,
     )
 
@@ -125,6 +129,21 @@ def _models(inventory: Inventory, registry: Registry) -> dict[str, Model]:
 
 def _findings(project: Project) -> tuple[Finding, ...]:
     return lint(project).findings
+
+
+def _changes(project: Project, state: Path) -> tuple[Change, ...]:
+    """What has changed, feature by feature; of a service, under its own name."""
+    return tuple(
+        Change(
+            kind=str(change.kind).replace("_", " "),
+            view=change.view or change.service,
+            feature=feature,
+            message=" ".join(filter(None, (*change.details, change.fix))),
+            breaking=change.breaking,
+        )
+        for change in diff_projects(project, state).changes
+        for feature in change.features or ("",)
+    )
 
 
 def _lineage(inventory: Inventory, registry: Registry) -> dict[str, ColumnLineage]:

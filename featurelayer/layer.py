@@ -104,6 +104,7 @@ class FeatureLayer(OnlineLayer):
         title: str = "",
         logo: str | Path | None = None,
         dbt_docs: str = "",
+        state: str | Path | None = None,
         warehouse: bool = True,
     ) -> Built:
         """Write a static site of all features; return its folder and size.
@@ -114,12 +115,14 @@ class FeatureLayer(OnlineLayer):
             title: what the site is called.
             logo: a picture's file, for the site's corner.
             dbt_docs: where the site of `dbt docs generate` is, for links to it.
+            state: the folder of an earlier manifest.json, to show what has changed since.
             warehouse: ask the warehouse for profiles, results of monitors, exports and newest rows. What can't be had
                 is left out with a warning.
 
         Raises:
             ConfigError: the folder holds something else, or it or the logo can't be used.
             ArtifactError: dbt's files can't be read.
+            PlanError: there is no manifest in `state`.
         """
         from featurelayer.catalog import Look, copy_of
         from featurelayer.cataloguing import CatalogRequest, build_catalog
@@ -133,6 +136,7 @@ class FeatureLayer(OnlineLayer):
             opener=self._connect if warehouse else None,
             tables=self._export_tables,
             say=self._tell,
+            state=Path(state) if state else None,
         )
         return build_catalog(request)
 

@@ -172,6 +172,7 @@ def _others(site: Site, renderer: Renderer) -> Iterator[File]:
             "online": online,
             "snippets": service_snippets(service, online=online),
             "findings_here": site.findings_of.get(service.name, ()),
+            "changes_here": site.changes_of.get(service.name, ()),
         }
         summary = plain(first_sentence(service.description))
         yield renderer.page(service_path(service.name), "service.html", values, title=service.name, summary=summary)

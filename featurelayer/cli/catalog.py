@@ -18,6 +18,9 @@ _OPTIONS = (
     click.option("--title", default="", help="Name of the site."),
     click.option("--logo", type=click.Path(path_type=Path), metavar="PATH", help="Picture for the site's corner."),
     click.option("--dbt-docs", default="", metavar="URL", help="Where dbt's own docs are, for links to them."),
+    click.option(
+        "--state", type=click.Path(path_type=Path), metavar="DIR", help="Show what changed since the manifest in DIR."
+    ),
     click.option("--no-warehouse", is_flag=True, help="Leave the warehouse alone: dbt's files are all that is read."),
 )
 
@@ -66,6 +69,7 @@ def _built(
     title: str,
     logo: Path | None,
     dbt_docs: str,
+    state: Path | None,
     no_warehouse: bool,
 ) -> Any:
     from featurelayer.layer import FeatureLayer
@@ -75,5 +79,11 @@ def _built(
             raise click.UsageError(f"{option} takes an address such as https://example.com/features, not '{url}'.")
     layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
     return layer.build_catalog(
-        output, base_url=base_url, title=title, logo=logo, dbt_docs=dbt_docs, warehouse=not no_warehouse
+        output,
+        base_url=base_url,
+        title=title,
+        logo=logo,
+        dbt_docs=dbt_docs,
+        state=state,
+        warehouse=not no_warehouse,
     )
