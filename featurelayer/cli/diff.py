@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -40,7 +39,7 @@ def command(context: Context, state: Path, output_format: str) -> int:
     if output_format == "json":
         write_json(report.to_dict())
     elif output_format == "markdown":
-        sys.stdout.write(markdown(report))
+        click.echo(markdown(report), nl=False)
     else:
         for line in text_lines(report):
             click.echo(line)

@@ -1,0 +1,205 @@
+"""A YAML file that is changed in place: only the entries that change are written anew, all else stays byte for byte.
+
+What is written anew goes through ruamel.yaml, so its comments stay. Comments of an entry that vanishes are kept above
+what comes in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from featurelayer.errors import ConfigError, MissingDependency, Problem
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+
+_COMMENT = re.compile(r"""(?:[^'"#]|"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|(?<!\s)#)*?(?:^|\s)(#.*)$""")
+
+
+class Document:
+    """The text of a YAML file and its tree; `set` and the like note edits, `text` has them all."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self._text, self._lines = text, text.splitlines(keepends=True)
+        self._edits: list[tuple[int, int, list[str]]] = []
+        self.where = where
+        self.tree = _load(text, where)
+
+    @property
+    def text(self) -> str:
+        """The file as it is to be."""
+        lines = list(self._lines)
+        if lines and not lines[-1].endswith("\n"):
+            lines[-1] += "\n"
+        # Of edits at one place the later ones come after the earlier ones.
+        for start, end, _, new in sorted(((*edit[:2], n, edit[2]) for n, edit in enumerate(self._edits)), reverse=True):
+            lines[start:end] = new
+        return "".join(lines) if self._edits else self._text
+
+    def items(self, key: str) -> list[Any]:
+        """Return the mappings of a list at the top of the file."""
+        found = self.tree.get(key) if isinstance(self.tree, Mapping) else None
+        return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+    def replace(self, parent: Any, old: str | None, new: Mapping[str, Any], *, after: str | None = None) -> None:
+        """Write the entries `new` in place of the entry `old` of a mapping, or after its entry `after`."""
+        place = old if old is not None else after
+        assert place is not None
+        start, end, column = self._region(parent, place)
+        kept = self._vanishing(start, end, new) if old is not None else []
+        lines = [*kept, *(_dump(new) if new else [])]
+        prefix = self._lines[start][:column]
+        pad = " " * column
+        written = [f"{pad}{line}\n" if line else "\n" for line in lines]
+        if old is not None and written and prefix.strip():
+            written[0] = prefix + written[0][column:]
+        self._edits.append((start, end, written) if old is not None else (end, end, written))
+
+    def replace_item(self, item: Any, new: Mapping[str, Any]) -> None:
+        """Write an item of a list that stands in braces anew, on its line."""
+        line, column = item.lc.line, item.lc.col
+        end = self._end(line, self._lines[line].index("-"))
+        flow = "".join(_dump(new, flow=True))
+        rest = [f" {comment}" for comment in map(_comment, self._lines[line:end]) if comment]
+        self._edits.append((line, end, [f"{self._lines[line][:column]}{flow}{''.join(rest)}\n"]))
+
+    def append_items(self, parent: Any, key: str, items: Sequence[Mapping[str, Any]]) -> None:
+        """Add items to a list of a mapping, which need not have it yet."""
+        if not items:
+            return
+        if isinstance(parent.get(key), list) and parent[key] and not parent[key].fa.flow_style():
+            last = parent[key].lc.item(len(parent[key]) - 1)
+            start, dash = last[0], self._lines[last[0]].index("-")
+            end = self._end(start, dash)
+            pad = " " * dash
+        else:
+            end = max(self._region(parent, name)[1] for name in parent)
+            column = parent.lc.col
+            self._edits.append((end, end, [f"{' ' * column}{key}:\n"]))
+            pad = " " * (column + 2)
+        lines = [f"{pad}{line}\n" for item in items for line in _dump([item])]
+        self._edits.append((end, end, lines))
+
+    def _region(self, parent: Any, key: str) -> tuple[int, int, int]:
+        """The lines of an entry, and its column."""
+        line, column = parent.lc.key(key)
+        return line, self._end(line, column), column
+
+    def _end(self, start: int, column: int) -> int:
+        """The line after an entry that begins at a column: what is indented further, without blank lines at the end."""
+        end = start + 1
+        for number in range(start + 1, len(self._lines)):
+            line = self._lines[number].rstrip("\r\n")
+            stripped = line.strip()
+            if not stripped:
+                continue
+            if len(line) - len(line.lstrip()) <= column:
+                if not stripped.startswith("#"):
+                    break
+                continue
+            end = number + 1
+        return end
+
+    def _vanishing(self, start: int, end: int, new: Mapping[str, Any]) -> list[str]:
+        """The comments between two lines that the new entries do not have."""
+        comments = [comment for line in self._lines[start:end] if (comment := _comment(line))]
+        written = "\n".join(_dump(new)) if new else ""
+        return [comment for comment in comments if comment not in written]
+
+
+def _comment(line: str) -> str:
+    found = _COMMENT.match(line.rstrip("\r\n"))
+    return found[1].strip() if found else ""
+
+
+def _yaml() -> YAML:
+    try:
+        from ruamel.yaml import YAML
+    except ModuleNotFoundError as error:
+        raise MissingDependency("ruamel.yaml", "migrate") from error
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 100_000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _load(text: str, where: str) -> Any:
+    yaml = _yaml()
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return yaml.load(text)
+    except YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f":{place.line + 1}" if place is not None else ""
+        what = f"it is no YAML: {getattr(error, 'problem', None) or 'it can not be read'}"
+        raise ConfigError([Problem(what=what, where=f"{where}{line}", fix="correct it and run again")]) from error
+
+
+def _dump(value: Any, *, flow: bool = False) -> list[str]:
+    yaml = _yaml()
+    yaml.default_flow_style = flow
+    out = StringIO()
+    if flow:
+        from ruamel.yaml.comments import CommentedMap
+
+        whole = CommentedMap(value)
+        whole.fa.set_flow_style()
+        value = whole
+    yaml.dump(value, out)
+    lines = [line for line in out.getvalue().splitlines() if line.strip()]
+    # A list's items are indented as in a mapping; here they stand by themselves.
+    return [line[2:] for line in lines] if isinstance(value, list) else lines
+
+
+def plain(value: Any) -> Any:
+    """Return a part of a tree as plain values."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def copied(value: Any) -> Any:
+    """Return a part of a tree in its style and without its comments, which may belong to what comes after it."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    found: CommentedMap | CommentedSeq
+    if isinstance(value, Mapping):
+        found = CommentedMap({key: copied(item) for key, item in value.items()})
+    elif isinstance(value, list):
+        found = CommentedSeq([copied(item) for item in value])
+    else:
+        return value
+    if not hasattr(value, "fa") or value.fa.flow_style():
+        found.fa.set_flow_style()
+    return found
+
+
+def flow_map(value: Mapping[str, Any]) -> Any:
+    """Return a mapping that is written in braces, on one line."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    def convert(item: Any) -> Any:
+        if isinstance(item, Mapping):
+            found = CommentedMap({key: convert(each) for key, each in item.items()})
+            found.fa.set_flow_style()
+            return found
+        if isinstance(item, list | tuple):
+            listed = CommentedSeq([convert(each) for each in item])
+            listed.fa.set_flow_style()
+            return listed
+        return item
+
+    return convert(value)
+
+
+def yaml_files(folders: Iterator[Any]) -> Iterator[Any]:
+    """Yield the YAML files of folders, sorted."""
+    for folder in folders:
+        yield from sorted(path for path in folder.rglob("*") if path.suffix in (".yml", ".yaml") and path.is_file())

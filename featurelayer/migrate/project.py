@@ -1,0 +1,86 @@
+"""A migration of one dbt project: where its YAML and its models are, and which tool it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlglot import exp
+
+from featurelayer.dbt import Project
+from featurelayer.dbt.artifacts import read_models
+from featurelayer.errors import ConfigError, PlanError, Problem, UnknownNameError
+from featurelayer.migrate.dbt_features import from_dbt_features
+from featurelayer.migrate.feast import DbtModel, from_feast
+from featurelayer.migrate.values import Migration
+
+SOURCES = ("dbt-features", "feast")
+_PATHS = {"model-paths": ["models"], "snapshot-paths": ["snapshots"], "seed-paths": ["seeds"]}
+_STORE = "feature_store.yaml"
+_NOT_OURS = ("target", "dbt_packages", "logs", "node_modules")
+
+
+def plan_migration(project: Project, source: str, repo: Path | None = None) -> Migration:
+    """Return what would be written to bring a project over from another tool; nothing is.
+
+    Args:
+        project: the dbt project; of Feast its manifest is read, too.
+        source: `dbt-features` or `feast`.
+        repo: the folder of Feast's definitions; by default the one in the project that has a feature_store.yaml.
+
+    Raises:
+        UnknownNameError: there is no such source.
+        PlanError: there is nothing to migrate.
+        ConfigError: a file is no YAML.
+        ArtifactError: there is no usable manifest (feast).
+    """
+    if source == "dbt-features":
+        return from_dbt_features(project.root, list(_folders(project)), _target(project))
+    if source != "feast":
+        raise UnknownNameError("tool to migrate from", source, SOURCES)
+    folder = (repo or _repo(project.root)).resolve()
+    if not folder.is_dir():
+        raise PlanError([Problem(what=f"there is no folder {folder}", fix="name Feast's with --repo")])
+    first = next((path for path in _folders(project)), project.root / "models").relative_to(project.root)
+    return from_feast(folder, project.root, _models(project), first.as_posix(), _target(project))
+
+
+def _folders(project: Project) -> Iterator[Path]:
+    for setting, default in _PATHS.items():
+        for name in project.settings.get(setting) or default:
+            path = project.root / str(name)
+            if path.is_dir():
+                yield path
+
+
+def _target(project: Project) -> str:
+    try:
+        return project.target
+    except ConfigError:  # no profiles.yml here; whoever has one corrects the name
+        return "dev"
+
+
+def _repo(root: Path) -> Path:
+    found = [
+        path.parent
+        for path in sorted(root.rglob(_STORE))
+        if not any(part in _NOT_OURS or part.startswith(".") for part in path.relative_to(root).parts)
+    ]
+    if len(found) != 1:
+        what = f"there is no {_STORE} in the project" if not found else f"there are several {_STORE} in the project"
+        raise PlanError([Problem(what=what, where=str(root), fix="name the folder of Feast's definitions with --repo")])
+    return found[0]
+
+
+def _models(project: Project) -> dict[str, DbtModel]:
+    return {
+        name: DbtModel(
+            name=name,
+            kind=f"{node.resource_type}s",
+            sql=node.original_file_path,
+            yaml=node.file if node.patch_path else "",
+            relation=exp.to_table(node.relation_name).name if node.relation_name else node.name,
+        )
+        for name, node in read_models(project.target_path).items()
+        if (project.root / node.original_file_path).is_file()
+    }
