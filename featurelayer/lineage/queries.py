@@ -8,6 +8,7 @@ from featurelayer.lineage.expressions import Writer
 from featurelayer.lineage.forms import (
     aggregates,
     alias_columns,
+    bare,
     has_star,
     is_batch,
     is_limited,
@@ -254,7 +255,7 @@ class Queries:
                 continue
             keys.add(self._key(actual, scope, parts))
             times = times or is_time(actual, self.writer.value(actual, scope).type)
-            texts.append(self.writer.sql(actual))
+            texts.append(self.writer.sql(bare(actual)))
         for extra in ("grouping_sets", "cube", "rollup", "totals"):
             for each in group.args.get(extra) or () if isinstance(group.args.get(extra), list) else ():
                 keys.add(digest(extra, self.writer.key(each, scope, parts)))

@@ -1,4 +1,4 @@
-"""What `rolling_features` writes, in every form, has no leak in it: lint follows it and finds nothing."""
+"""What `rolling_features` writes, in every form, has no leak in it, nor has the demo: lint follows both to the end."""
 
 from __future__ import annotations
 
@@ -45,3 +45,10 @@ def test_no_form_of_the_macro_has_a_leak(tmp_path: Path) -> None:
     report = lint(load_project(folder), checks=("FL21", "FL220"))
     assert report.views == len(views)
     assert [(found.code, found.message) for found in report.findings] == []
+
+
+def test_the_demo_has_no_leak_and_no_duplicate(demo_project: Path) -> None:
+    report = lint(load_project(demo_project), checks=("FL201", "FL21", "FL22", "FL63"))
+    assert report.views == 6
+    assert not report.without_sql
+    assert report.findings == ()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 
+from featurelayer.dbt import load_project
 from featurelayer.lint import lint
 from tests.unit.dbt_projects import column, model
 from tests.unit.linting import described, service, view, write
@@ -323,3 +328,22 @@ def test_a_view_that_passes_on_another_ones_feature(tmp_path):
     replaced = described(description="Another.", deprecated={"replaced_by": "legs.arr_delay"})
     second = view("waits", columns={"wait": replaced}, node=sql_of(sql, "model.shop.legs")["node"])
     assert lint(write(tmp_path, first, second, sources=SOURCES), (), ("FL630",)).findings == ()
+
+
+def test_the_bad_project_has_every_leak_that_was_put_into_it(tmp_path):
+    fixture = Path(__file__).parents[1] / "fixtures" / "bad_project"
+    folder = Path(shutil.copytree(fixture / "project", tmp_path / "project"))
+    (folder / "target").mkdir()
+    shutil.copy(fixture / "manifest.json", folder / "target")
+    report = lint(load_project(folder), checks=("FL201", "FL21", "FL22", "FL63"))
+    assert {(found.code, found.name) for found in report.findings} == {
+        ("FL201", "customer_spend"),
+        *((f"FL{number}", "customer_leaks") for number in (210, 211, 212, 213, 215, 216, 217)),
+        ("FL214", "store_days"),
+        ("FL218", "customer_leaks.customer_state"),
+        ("FL630", "store_days.amount_lost_sum_1d"),
+    }
+    for found in report.findings:
+        if found.file.endswith(".sql") and found.line:
+            line = (folder / found.file).read_text().splitlines()[found.line - 1]
+            assert set(re.findall(r"\w+", found.message.lower())) & set(re.findall(r"\w{3,}", line.lower())), found
