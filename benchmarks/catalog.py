@@ -12,7 +12,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from featurelayer.catalog import CatalogInput, ColumnLineage, Look, Origin, site_files, write_site
+from featurelayer.catalog import CatalogInput, ColumnLineage, Look, Origin, write_site
+from featurelayer.catalog.pages import site_files
 from featurelayer.dbt.inventory import Model
 from featurelayer.model import (
     DType,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
@@ -23,9 +23,9 @@ from featurelayer.catalog import (
     Look,
     Origin,
     check_folder,
-    site_files,
     write_site,
 )
+from featurelayer.catalog.pages import site_files
 from featurelayer.dbt import Project
 from featurelayer.dbt.artifacts import read_raw
 from featurelayer.dbt.documented import read_docs, read_source_descriptions, read_tests
@@ -94,8 +94,9 @@ def collect(request: CatalogRequest) -> CatalogInput:
     project, registry = request.project, request.registry
     raw, path, _ = read_raw(project.target_path)
     inventory = Inventory(raw, path)
-    models = _models(inventory, registry)
-    lineage = _or_none(lambda: _lineage(inventory, registry), "column lineage", request.say) or {}
+    views = list(registry.views.values())
+    models = _models(inventory, views)
+    lineage = _or_none(lambda: _lineage(inventory, registry.adapter, views), "column lineage", request.say) or {}
     seen = _seen(request)
     gone = {part: seen.why for part in ("profiles", "monitors", "exports") if seen.why}
     return CatalogInput(
@@ -115,10 +116,22 @@ def collect(request: CatalogRequest) -> CatalogInput:
     )
 
 
-def _models(inventory: Inventory, registry: Registry) -> dict[str, Model]:
+def collect_view(project: Project, registry: Registry, view: FeatureView) -> CatalogInput:
+    """Return what dbt's files say of one view and what it is built from, for somebody who waits for it."""
+    raw, path, _ = read_raw(project.target_path)
+    inventory = Inventory(raw, path)
+    return CatalogInput(
+        registry=registry,
+        models=_models(inventory, [view]),
+        tests=tuple(test for test in read_tests(raw, path) if test.model == view.unique_id),
+        lineage=_lineage(inventory, registry.adapter, [view]),
+    )
+
+
+def _models(inventory: Inventory, views: Iterable[FeatureView]) -> dict[str, Model]:
     """The views' models and all that they are built from, by unique id."""
     found: dict[str, Model] = {}
-    queue = [view.unique_id for view in registry.views.values()]
+    queue = [view.unique_id for view in views]
     for unique_id in queue:  # grows while it is walked
         model = None if unique_id in found else inventory.model(unique_id)
         if model is not None:
@@ -146,10 +159,9 @@ def _changes(project: Project, state: Path) -> tuple[Change, ...]:
     )
 
 
-def _lineage(inventory: Inventory, registry: Registry) -> dict[str, ColumnLineage]:
+def _lineage(inventory: Inventory, adapter: str, views: Sequence[FeatureView]) -> dict[str, ColumnLineage]:
     """By `view.feature`, where its values come from."""
-    views = registry.views.values()
-    lineage = trace(inventory, adapter=registry.adapter, unique_ids=[view.unique_id for view in views])
+    lineage = trace(inventory, adapter=adapter, unique_ids=[view.unique_id for view in views])
     return {
         f"{view.id}.{feature.name}": described
         for view in views

@@ -1,10 +1,9 @@
 """The catalog: a static site of a project's features, for people who write no code, and for those who do.
 
-`site_files(input, look)` yields every file; `write_site(folder, files)` puts them into place. Templates are in
+`pages.site_files(input, look)` yields every file; `write_site(folder, files)` puts them into place. Templates are in
 templates/, our style and scripts in static/, and the libraries that tools/vendor.py renews in static/vendor/.
 """
 
-from featurelayer.catalog.pages import site_files
 from featurelayer.catalog.values import (
     CatalogInput,
     Change,
@@ -27,6 +26,5 @@ __all__ = [
     "Origin",
     "check_folder",
     "copy_of",
-    "site_files",
     "write_site",
 ]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from featurelayer.catalog.words import feature_words, view_words
 from featurelayer.durations import format_duration
 from featurelayer.model import Entity, Feature, FeatureService, FeatureView
 from featurelayer.registry import Registry
+
+if TYPE_CHECKING:
+    from featurelayer.catalog.people import Owned
+    from featurelayer.catalog.site import Site
+    from featurelayer.dbt.documented import TestOutcome
 
 
 def entity(value: Entity, registry: Registry) -> dict[str, Any]:
@@ -21,8 +27,8 @@ def entity(value: Entity, registry: Registry) -> dict[str, Any]:
     }
 
 
-def view(value: FeatureView, registry: Registry) -> dict[str, Any]:
-    """Return what a view is, where its rows are, and who uses it."""
+def view(value: FeatureView, registry: Registry, site: Site | None = None) -> dict[str, Any]:
+    """Return what a view is, where its rows are, and who uses it; with `site` also what it is built from."""
     freshness = value.freshness
     return {
         "view": value.id,
@@ -56,6 +62,8 @@ def view(value: FeatureView, registry: Registry) -> dict[str, Any]:
         "relation": value.relation_name,
         "unique_id": value.unique_id,
         "defined_in": value.yaml_path,
+        "means": view_words(value),
+        **(_known(_built_from(value, site)) if site else {}),
         "features": [_feature(item) for item in value.features],
         "services": [
             service.name
@@ -65,8 +73,8 @@ def view(value: FeatureView, registry: Registry) -> dict[str, Any]:
     }
 
 
-def feature(of: FeatureView, value: Feature, registry: Registry) -> dict[str, Any]:
-    """Return what a feature is, its view's times, and who uses it."""
+def feature(of: FeatureView, value: Feature, registry: Registry, site: Site | None = None) -> dict[str, Any]:
+    """Return what a feature is, its view's times, and who uses it; with `site` also where it comes from."""
     return {
         **_feature(value),
         "feature": f"{of.id}.{value.name}",
@@ -74,12 +82,26 @@ def feature(of: FeatureView, value: Feature, registry: Registry) -> dict[str, An
         "entities": list(of.entities),
         "owner": str(of.owner),
         "online": of.online,
+        "update_frequency": of.update_frequency,
         "defined_in": of.yaml_path,
+        "means": feature_words(of, value),
+        **(_known(_column(of, value, site)) if site else {}),
         "services": [
             service.name
             for service in registry.services.values()
             if any(join.view == of.id and value.name in join.features for join in service.views)
         ],
+    }
+
+
+def owner(value: Owned) -> dict[str, Any]:
+    """Return what somebody answers for."""
+    return {
+        "owner": value.name,
+        "addresses": list(value.emails),
+        "entities": [each.name for each in value.entities],
+        "views": [each.id for each in value.views],
+        "services": [each.name for each in value.services],
     }
 
 
@@ -106,6 +128,41 @@ def service(value: FeatureService) -> dict[str, Any]:
         ],
         "columns": list(value.columns),
     }
+
+
+def _built_from(value: FeatureView, site: Site) -> dict[str, Any]:
+    return {
+        "sources": [node.name for node in site.graph.sources(value.unique_id)],
+        "tests": [_test(test) for test in site.tests_of.get(value.unique_id, ())],
+    }
+
+
+def _column(of: FeatureView, value: Feature, site: Site) -> dict[str, Any]:
+    from featurelayer.catalog.snippets import feature_snippets
+
+    name = f"{of.id}.{value.name}"
+    lineage = site.given.lineage.get(name)
+    used = site.services_of.get(name, ())
+    first, column = used[0] if used else (None, "")
+    commands = [each for each in feature_snippets(name, column, of, first) if each.title != "Python"]
+    tests = [test for test in site.tests_of.get(of.unique_id, ()) if test.column == value.name]
+    return {
+        "comes_from": [f"{origin.relation}.{origin.column}" for origin in lineage.origins] if lineage else [],
+        "through": list(lineage.through) if lineage else [],
+        "expression": lineage.expression if lineage else "",
+        "tests": [_test(test) for test in tests],
+        "look_alikes": [{"feature": other.name, "why": other.reason} for other in site.lookalikes.get(name, ())],
+        "get_it": [{"command": each.text} for each in commands],
+    }
+
+
+def _known(facts: dict[str, Any]) -> dict[str, Any]:
+    """What dbt's files know beyond the annotations; `list`, which does not look there, has none of it."""
+    return {key: value for key, value in facts.items() if value}
+
+
+def _test(test: TestOutcome) -> dict[str, Any]:
+    return {"test": test.name, "column": test.column, "last_run": test.status}
 
 
 def _feature(value: Feature) -> dict[str, Any]:

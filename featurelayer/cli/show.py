@@ -1,15 +1,21 @@
-"""Show one view, feature, entity or service with all that is known of it."""
+"""Show one view, feature, entity, service or owner with all that is known of it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurelayer.cli.drawn import draw
 from featurelayer.cli.options import Context, moment_given, project_options
 
-_KINDS = ("view", "feature", "entity", "service")
+if TYPE_CHECKING:
+    from featurelayer.catalog.site import Site
+    from featurelayer.model import FeatureView
+
+_KINDS = ("view", "feature", "entity", "service", "owner")
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -37,7 +43,7 @@ _EMPTY: tuple[Any, ...] = (None, "", [], {})
 def command(
     context: Context, name: str, output_format: str, lateness: bool, coverage: float, since: str | None
 ) -> None:
-    """Show one view, feature (view.feature), entity or service.
+    """Show one view, feature (view.feature), entity, service or owner.
 
     Where one name means two things, say which: view:plane, entity:plane. With --lateness the warehouse is read.
     """
@@ -57,6 +63,8 @@ def command(
     described = _described(context, name)
     if output_format == "json":
         output.write_json(described)
+    elif sys.stdout.isatty():
+        draw(described)
     else:
         click.echo("\n".join(_lines(described)))
 
@@ -86,22 +94,44 @@ def _find(context: Context, kind: str, name: str) -> dict[str, Any] | None:
     try:
         match kind:
             case "view":
-                return describe.view(registry.view(name), registry)
+                view = registry.view(name)
+                return describe.view(view, registry, _site(context, view))
             case "feature":
                 view, feature = registry.feature(name)
-                return describe.feature(view, feature, registry)
+                return describe.feature(view, feature, registry, _site(context, view))
             case "entity":
                 return describe.entity(registry.entity(name), registry)
+            case "owner":
+                from featurelayer.catalog.people import owners_of
+
+                owner = owners_of(registry).get(name)
+                return None if owner is None else describe.owner(owner)
             case _:
                 return describe.service(registry.service(name))
     except UnknownNameError:
         return None
 
 
+def _site(context: Context, view: FeatureView) -> Site | None:
+    """What dbt's files say beyond the annotations, if they can be followed."""
+    from featurelayer.catalog.site import Site
+    from featurelayer.cataloguing import collect_view
+    from featurelayer.errors import FeatureLayerError
+
+    try:
+        return Site(collect_view(context.project, context.registry, view))
+    except FeatureLayerError as error:
+        context.console.warn(f"less is known of {view.id}: {error}")
+        return None
+
+
 def _known(context: Context) -> list[str]:
+    from featurelayer.catalog.people import owners_of
+
     registry = context.registry
     features = [f"{view.id}.{feature.name}" for view in registry.views.values() for feature in view.features]
-    return [*registry.views, *features, *registry.entities, *registry.services]
+    owners = owners_of(registry)
+    return [*registry.views, *features, *registry.entities, *registry.services, *owners]
 
 
 def _lines(described: dict[str, Any], indent: str = "") -> Iterator[str]:

@@ -15,9 +15,9 @@ from featurelayer.catalog import (
     ExportRun,
     Look,
     Origin,
-    site_files,
     write_site,
 )
+from featurelayer.catalog.pages import site_files
 from featurelayer.dbt.documented import DocBlock, TestOutcome
 from featurelayer.dbt.inventory import Model
 from featurelayer.model import (

@@ -18,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurelayer import FeatureLayer
-from featurelayer.catalog import Look, site_files
+from featurelayer.catalog import Look
 from featurelayer.catalog.addresses import FeaturePaths, slug
 from featurelayer.catalog.graph import graph_of
 from featurelayer.catalog.markdown import first_sentence, plain, rendered
+from featurelayer.catalog.pages import site_files
 from featurelayer.catalog.site import Site
 from featurelayer.catalog.snippets import point_in_time_sql
 from featurelayer.cataloguing import without_places
