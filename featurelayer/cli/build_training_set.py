@@ -237,6 +237,8 @@ def _write_plan(plan: BuildPlan, *, as_json: bool) -> None:
         ]
         write_table(["relation", "scans", "rows", "expected", "columns", "MB"], rows)
         click.echo()
+    if plan.text:
+        click.echo(f"{plan.text}\n")
     click.echo(f"{plan.title}: {', '.join(plan.views)}; labels {plan.labels}")
     size = "" if plan.bytes is None else f"about {plan.bytes / 1_000_000:,.1f} MB, "
     click.echo(f"{size}by {plan.engine} ({plan.how}); nothing was computed")

@@ -26,6 +26,7 @@ from featurelayer.sql.plan import (
     Script,
     Statement,
     Step,
+    loaded_name,
 )
 from featurelayer.sql.served import served_labels
 from featurelayer.sql.words import Words
@@ -52,7 +53,7 @@ class Spine(Words):
         return exp.cast(col(column.alias), self.type(column.cast))
 
     def _label_spine(self, labels: Labels) -> exp.Select:
-        projections = [named(self.row_number(), ID)]
+        projections = [named(self.label_number(labels), ID)]
         if labels.time is not None:
             time = labels.time
             value = self.utc(self.cast_text(time), time.cast or time.dtype, nanoseconds=time.nanoseconds)
@@ -64,6 +65,15 @@ class Spine(Words):
         only = exp.EQ(this=col(ID), expression=exp.Literal.number(labels.row))
         return exp.select(exp.Star()).from_(spine.subquery("labels")).where(only)
 
+    def label_number(self, labels: Labels) -> exp.Expression:
+        """The number of a label: in the order in which the source delivers them, or by the column that says it."""
+        return self.numbered_by([labels.order]) if labels.order else self.row_number()
+
+    def numbered_by(self, names: Sequence[str]) -> exp.Expression:
+        """A number from 0 on, by the order of columns."""
+        order = exp.Order(expressions=[exp.Ordered(this=col(name)) for name in names])
+        return exp.Sub(this=exp.Window(this=exp.RowNumber(), order=order), expression=exp.Literal.number(1))
+
     def _label_columns(self, labels: Labels) -> list[exp.Expression]:
         """The label columns as they come out; the timestamp is one like any other, as it went in."""
         return [
@@ -74,13 +84,17 @@ class Spine(Words):
     def _label_values(self, labels: Labels) -> Statement:
         """The label columns in order: as the source delivers them, or as they were numbered if it has no order."""
         if labels.ordered and labels.row is None:
-            return Statement(sql=self.sql(exp.select(*self._label_columns(labels)).from_(self.label_source(labels))))
+            values = exp.select(*self._label_columns(labels)).from_(self.label_source(labels))
+            return Statement(sql=self.sql(values.order_by(col(labels.order)) if labels.order else values))
         columns = [col(column.alias) for column in labels.columns]
         return Statement(sql=self.sql(exp.select(*columns).from_(table(LABELS)).order_by(col(ID))))
 
     def label_source(self, labels: Labels) -> exp.Expression:
         """The labels as a FROM item; its columns are renamed by position if a name is not safe inside the script."""
         source = exp.maybe_parse(labels.source, into=exp.Table, dialect=self.name)
+        if labels.order:
+            columns = [named(col(loaded_name(at)), column.alias) for at, column in enumerate(labels.columns)]
+            return exp.select(*columns, col(labels.order)).from_(source).subquery("labels")
         if all(column.alias == column.name for column in labels.columns):
             return source
         columns = [exp.to_identifier(column.alias, quoted=True) for column in labels.columns]

@@ -11,9 +11,10 @@ import pyarrow as pa
 from sqlglot import exp
 
 from featurelayer.model import FeatureService, FeatureView
+from featurelayer.sql.ast import col, named
 from featurelayer.sql.dialects import dialect as dialect_of
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.plan import Ledger, Mode, Plan, Script
+from featurelayer.sql.plan import Ledger, Mode, Plan, Script, loaded_name
 from featurelayer.sql.planner import plan_snapshot, plan_training_set
 from featurelayer.testing import oracle
 from featurelayer.testing.making import rows_of
@@ -78,7 +79,10 @@ class WarehouseEngine:
         """Create a table from Arrow, in place of what was there."""
         source = self.warehouse.attach(rows)
         table = exp.to_table(relation, dialect=self.dialect.name)
-        found = exp.select("*").from_(exp.maybe_parse(source.sql, into=exp.Table, dialect=self.dialect.name))
+        # Where the engine keeps no order, columns are named by their places, and one more says the order.
+        columns = [named(col(loaded_name(at)), column.name) for at, column in enumerate(source.columns)]
+        found = exp.select(*(columns if source.order else [exp.Star()]))
+        found = found.from_(exp.maybe_parse(source.sql, into=exp.Table, dialect=self.dialect.name))
         self.warehouse.execute(f"DROP TABLE IF EXISTS {relation}")
         self.warehouse.execute(self.dialect.sql(exp.Create(kind="TABLE", this=table, expression=found)))
 

@@ -33,7 +33,7 @@ class BuildPlan:
     """What a build would do. `views` are relations by the name that a view has in the set.
 
     `bytes` is what the engine says of the whole, which need not be the sum. `how` says where the numbers are from, or
-    why there are none.
+    why there are none; `text` is the engine's own plan where it can't be told in relations.
     """
 
     title: str
@@ -43,6 +43,7 @@ class BuildPlan:
     relations: tuple[PlannedRelation, ...]
     bytes: int | None
     how: str
+    text: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -66,6 +67,7 @@ def plan_build(warehouse: Warehouse, request: Request) -> BuildPlan:
         relations=_by_relation(found),
         bytes=found.bytes,
         how=found.how,
+        text=found.text,
     )
 
 

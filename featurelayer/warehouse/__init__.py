@@ -19,7 +19,7 @@ _GROUP = "featurelayer.warehouses"
 
 
 def available() -> tuple[str, ...]:
-    """Return the adapter types that can be connected to."""
+    """Return the adapter types that there is a driver for; others go through dbt's own adapter, where it is."""
     return tuple(sorted(_own() | {point.name for point in entry_points(group=_GROUP)}))
 
 
@@ -42,22 +42,31 @@ def connect(
     own = kind in _own()
     plugin = None if own else next(iter(entry_points(group=_GROUP, name=kind)), None)
     if not own and plugin is None:
-        names = available()
-        raise ConfigError(
-            [
-                Problem(
-                    what=f"there is no way to run SQL on the dbt adapter '{kind}'{did_you_mean(kind, names)}",
-                    where="profiles.yml",
-                    fix=f"choose a target of type {' or '.join(names)} with --target",
-                )
-            ]
-        )
+        return _through_dbt(connection, kind, root)
     module = plugin.load() if plugin else importlib.import_module(f"{__name__}.{kind}")
     warehouse: Warehouse = module.connect(connection, root=root, writable=writable, wait=wait)
     return warehouse
 
 
+def _through_dbt(connection: Mapping[str, Any], kind: str, root: Path) -> Warehouse:
+    from featurelayer.warehouse import adapter
+
+    if kind and adapter.is_installed(kind):
+        return adapter.connect(connection, root=root)
+    names = available()
+    raise ConfigError(
+        [
+            Problem(
+                what=f"there is no way to run SQL on the dbt adapter '{kind}'{did_you_mean(kind, names)}",
+                where="profiles.yml",
+                fix=f"choose a target of type {' or '.join(names)} with --target, "
+                f"or install dbt's own adapter beside featurelayer: pip install dbt-{kind or 'ADAPTER'}",
+            )
+        ]
+    )
+
+
 def _own() -> set[str]:
     """The engines among this package's modules."""
     modules = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
-    return modules - {"base", "compare", "digest", "streams"}
+    return modules - {"adapter", "base", "compare", "digest", "streams"}

@@ -54,11 +54,15 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a query would read. `bytes` is what the engine says of all of it; `how` where the numbers are from."""
+    """What a query would read. `bytes` is what the engine says of all of it; `how` where the numbers are from.
+
+    `text` is the engine's own plan, where it can't be told in scans.
+    """
 
     scans: tuple[Scan, ...] = ()
     bytes: int | None = None
     how: str
+    text: str = ""
 
 
 @runtime_checkable

@@ -65,9 +65,9 @@ class DataFusion(Stepwise):
             return [exp.Anonymous(this="encode", expressions=[col(column.name, alias), exp.Literal.string("hex")])]
         return super().comparable(column, alias)
 
-    def _numbered(self, names: list[str]) -> exp.Expression:
+    def numbered_by(self, names: list[str]) -> exp.Expression:
         """A number without a sign, less one, would be a decimal."""
-        number = super()._numbered(names)
+        number = super().numbered_by(names)
         return exp.cast(number, exp.DataType.build("BIGINT"))
 
     def nested_text(self, value: exp.Expression) -> exp.Expression:

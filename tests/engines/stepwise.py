@@ -28,8 +28,8 @@ class StepwiseDuckDB(Stepwise, DuckDB):
     def _order(self, labels: Labels) -> list[str]:
         return []
 
-    def _numbered(self, names: list[str]) -> exp.Expression:
-        return super()._numbered(names) if names else self.row_number()
+    def numbered_by(self, names: list[str]) -> exp.Expression:
+        return super().numbered_by(names) if names else self.row_number()
 
 
 class AsofDuckDB(StepwiseDuckDB, Asof):

@@ -36,7 +36,6 @@ from featurelayer.sql.plan import (
     Script,
     Statement,
     Step,
-    loaded_name,
 )
 from featurelayer.sql.spine import LABELS, RANK, VALID_TO
 
@@ -95,10 +94,6 @@ class Stepwise(Dialect):
 
     # --- the spine -------------------------------------------------------------------------------------------------
 
-    def _numbered(self, names: list[str]) -> exp.Expression:
-        order = exp.Order(expressions=[exp.Ordered(this=col(name)) for name in names])
-        return exp.Sub(this=exp.Window(this=exp.RowNumber(), order=order), expression=exp.Literal.number(1))
-
     def _order(self, labels: Labels) -> list[str]:
         if labels.order:
             return [labels.order]
@@ -110,43 +105,23 @@ class Stepwise(Dialect):
             )
         return [column.alias for column in labels.columns]
 
-    def _label_spine(self, labels: Labels) -> exp.Select:
-        projections = [named(self._numbered(self._order(labels)), ID)]
-        if labels.time is not None:
-            time = labels.time
-            value = self.utc(self.cast_text(time), time.cast or time.dtype, nanoseconds=time.nanoseconds)
-            projections.append(named(value, TIME))
-        spine = exp.select(*projections, *self._label_columns(labels)).from_(self.label_source(labels))
-        if labels.row is None:
-            return spine
-        only = exp.EQ(this=col(ID), expression=exp.Literal.number(labels.row))
-        return exp.select(exp.Star()).from_(spine.subquery("labels")).where(only)
+    def label_number(self, labels: Labels) -> exp.Expression:
+        return self.numbered_by(self._order(labels))
 
     def _entity_spine(self, entities: Entities, join: AsofJoin) -> exp.Select:
         keys = exp.select(*(named(col(key.name, "f"), alias) for key, alias in join.keys))
         keys = keys.from_(self.relation(join, "f")).where(both(*(not_null(col(key.name, "f")) for key, _ in join.keys)))
         names = [alias for _, alias in join.keys]
-        number = named(self._numbered(names), ID)
+        number = named(self.numbered_by(names), ID)
         at = named(self.moment(entities.as_of), TIME)
         return exp.select(number, at, *(col(name) for name in names)).from_(keys.distinct().subquery("entities"))
 
-    def _label_values(self, labels: Labels) -> Statement:
-        if not labels.order or labels.row is not None:
-            columns = [col(column.alias) for column in labels.columns]
-            return Statement(sql=self.sql(exp.select(*columns).from_(table(LABELS)).order_by(col(ID))))
-        values = exp.select(*self._label_columns(labels)).from_(self.label_source(labels))
-        return Statement(sql=self.sql(values.order_by(col(labels.order))))
-
     def label_source(self, labels: Labels) -> exp.Expression:
         """As ever, but that names are given one by one: not every engine takes a list of them after a table."""
+        if labels.order or all(column.alias == column.name for column in labels.columns):
+            return super().label_source(labels)
         source = exp.maybe_parse(labels.source, into=exp.Table, dialect=self.name)
-        if not labels.order and all(column.alias == column.name for column in labels.columns):
-            return source
-        columns = [
-            named(col(loaded_name(position) if labels.order else column.name), column.alias)
-            for position, column in enumerate(labels.columns)
-        ]
-        columns += [col(labels.order)] if labels.order else []
+        columns = [named(col(column.name), column.alias) for column in labels.columns]
         return exp.select(*columns).from_(source).subquery("labels")
 
     # --- checks ----------------------------------------------------------------------------------------------------
@@ -179,7 +154,7 @@ class Stepwise(Dialect):
 
     def _label_check(self, labels: Labels, column: str, bad: exp.Expression, message: str, fix: str) -> Check:
         row, value = f"{RESERVED}row", f"{RESERVED}value"
-        numbered = exp.select(col(column), named(self._numbered(self._order(labels)), row))
+        numbered = exp.select(col(column), named(self.label_number(labels), row))
         select = exp.select(named(col(column), value), col(row)).from_(
             numbered.from_(self.label_source(labels)).subquery("labels")
         )
