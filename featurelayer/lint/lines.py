@@ -6,9 +6,11 @@ makes a file no plain YAML does not matter. What is written in braces on one lin
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 _LISTS = ("models", "snapshots", "seeds", "sources", "exposures")
 _STEP = re.compile(r"([^.\[\]]+)|\[([^\[\]]*)\]")
@@ -17,8 +19,7 @@ _NAME_IN_BRACES = re.compile(r"(?:^|,)\s*name:\s*([^,}]+)")
 _LARGEST = 4_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     """The start of a list item (no key), or a key; `indent` is the column it stands in."""
 
     line: int
@@ -27,8 +28,7 @@ class _Token:
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """A line, and the tokens that belong to what starts there."""
 
     line: int
@@ -98,6 +98,7 @@ class Lines:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._outlines: dict[str, _Outline | None] = {}
+        self._starts: dict[tuple[str, str], _Place | None] = {}
 
     def find(self, file: str, resource: str, key: str) -> int:
         """Return the line, from 1, of `key` of the resource (`legs`, `legs.v2`), or of the nearest that is there.
@@ -107,18 +108,21 @@ class Lines:
         outline = self._outline(file)
         if outline is None:
             return 0
-        place = _Place(1, 0, len(outline.tokens))
-        if resource:
-            found = _resource(outline, place, resource)
-            if found is None:
-                return 0
-            place = found
-        for name, item in _STEP.findall(key):
-            inner = outline.inside(place).get(name or item)
+        place = self._start(outline, file, resource)
+        if place is None:
+            return 0
+        for step in _steps(key):
+            inner = outline.inside(place).get(step)
             if inner is None:
                 break
             place = inner
         return place.line
+
+    def _start(self, outline: _Outline, file: str, resource: str) -> _Place | None:
+        if (file, resource) not in self._starts:
+            document = _Place(1, 0, len(outline.tokens))
+            self._starts[file, resource] = _resource(outline, document, resource) if resource else document
+        return self._starts[file, resource]
 
     def _outline(self, file: str) -> _Outline | None:
         if file not in self._outlines:
@@ -134,6 +138,12 @@ class Lines:
             return None
 
 
+@functools.lru_cache(maxsize=4096)
+def _steps(key: str) -> tuple[str, ...]:
+    """Return the steps of `columns[arr_delay].config.meta`."""
+    return tuple(name or item for name, item in _STEP.findall(key))
+
+
 def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -144,9 +154,8 @@ def _tokens(text: str) -> list[_Token]:
         indent = len(spaces)
         if word == "-":
             dashes, word = f"{dashes}-", ""
-        for place, character in enumerate(dashes):
-            if character == "-":
-                tokens.append(_Token(number, indent + place, None))
+        if dashes:
+            tokens += [_Token(number, indent + place, None) for place, mark in enumerate(dashes) if mark == "-"]
         if word.endswith(":"):
             tokens.append(_Token(number, indent + len(dashes), word[:-1].strip("'\""), value))
         elif word.startswith("{") and dashes and (name := _NAME_IN_BRACES.search(value)):

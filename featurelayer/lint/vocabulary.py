@@ -98,8 +98,9 @@ _PERIODS = {
 _LONGEST = 200
 _WHOLE_WORDS = frozenset(word for word in _PERIODS if len(word) > 3) | {"day"}
 _LEADS = frozenset({"last", "past", "prev", "previous", "trailing", "rolling", "l"})
-_NUMBERED = re.compile(r"l?(\d{1,4})([a-z]{1,8})$")
-_LENGTH = re.compile(r"(\d{1,4})([a-z]{1,8})$")
+_NUMBER = r"[0-9]{1,4}"
+_NUMBERED = re.compile(rf"l?({_NUMBER})([a-z]{{1,8}})$")
+_LENGTH = re.compile(rf"({_NUMBER})([a-z]{{1,8}})$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,20 +206,22 @@ class Vocabulary:
             parts.append((self._part(word, unit, alone=len(words) == 1, said=said), word))
             index += 1
         last = parts[-1][1] if len(parts) > 1 and "aggregate" in said else ""
-        if window is None and (re.fullmatch(r"\d{1,4}", last) or is_ambiguous(last)):
-            window = Window(text=last, number=int(last) if last.isdigit() else None)
+        if window is None and (re.fullmatch(_NUMBER, last) or is_ambiguous(last)):
+            window = Window(text=last, number=int(last) if re.fullmatch(_NUMBER, last) else None)
             parts[-1] = ("window", last)
         return self._assembled(parts, window, said)
 
     def suggest(self, name: Name, *, aggregate: str = "", window: str = "") -> str:
-        """Return the name as the grammar has it, in standard words; empty if there is nothing to call it by."""
+        """Return the name as the grammar has it, in standard words; empty if there is none that reads the same."""
         values = {
             "what": "_".join(name.what),
             "aggregate": aggregate or (self.aggregate(name.aggregate) if name.aggregate else ""),
             "window": window or (_suggested_window(name.window) if name.window else ""),
             "unit": name.unit,
         }
-        return "_".join(values[part] for part in self._parts if values[part]) if values["what"] else ""
+        said = "_".join(values[part] for part in self._parts if values[part]) if values["what"] else ""
+        # `7_avg_month` without its middle would be a window: no name is proposed that reads as something else.
+        return said if self.read(said).what == name.what else ""
 
     def in_order(self, name: Name) -> bool:
         """Whether the parts stand in the order of the grammar, each in one piece."""
@@ -246,7 +249,7 @@ class Vocabulary:
         numbered = _NUMBERED.match(rest[0])
         if numbered and (seconds := _PERIODS.get(numbered[2])) and numbered[2] not in ("s", "q"):
             return lead + 1, Window(text=text(words[index : index + lead + 1]), seconds=int(numbered[1]) * seconds)
-        if len(rest) > 1 and rest[0].isdigit() and len(rest[0]) < 5 and rest[1] in _PERIODS:
+        if len(rest) > 1 and re.fullmatch(_NUMBER, rest[0]) and rest[1] in _PERIODS:
             end = index + lead + 2
             return lead + 2, Window(text=text(words[index:end]), seconds=int(rest[0]) * _PERIODS[rest[1]])
         if lead and rest[0] in _WHOLE_WORDS and words[index] != "l":
@@ -275,7 +278,7 @@ class Vocabulary:
 
 def is_ambiguous(text: str) -> bool:
     """Whether a word such as `3m` may be minutes or months."""
-    return re.fullmatch(r"\d{1,3}m", text) is not None
+    return re.fullmatch(r"[0-9]{1,3}m", text) is not None
 
 
 def _suggested_window(window: Window) -> str:

@@ -29,7 +29,7 @@ def order(project: LintProject) -> Iterator[Hit]:
             and (wanted := names.standard(named))
         ):
             grammar = project.settings.naming.grammar
-            yield named.hit(f"its name is not {grammar}, as in '{wanted}'", f"Rename it to '{wanted}'.")
+            yield named.hit(f"its name is not {grammar}, as in '{wanted}'", _rename(wanted))
 
 
 @check(
@@ -46,7 +46,7 @@ def aggregates(project: LintProject) -> Iterator[Hit]:
         word = named.name.aggregate
         if word and named.name.sure and word != (wanted := names.aggregate_word(word)):
             said = f"for what is '{wanted}' {names.where_said(names.words.aggregate(word), names.words.own_aggregates)}"
-            yield named.hit(f"its name says '{word}' {said}", f"Rename it to '{names.standard(named)}'.")
+            yield named.hit(f"its name says '{word}' {said}", _rename(names.standard(named)))
 
 
 @check(
@@ -67,7 +67,7 @@ def spelled_windows(project: LintProject) -> Iterator[Hit]:
         if window.text != wanted:
             better = names.standard(named)
             what = f"its window is written '{window.text}', elsewhere it is '{wanted}'"
-            yield named.hit(what, f"Rename it to '{better}'.")
+            yield named.hit(what, _rename(better))
 
 
 @check(
@@ -91,7 +91,7 @@ def near_windows(project: LintProject) -> Iterator[Hit]:
             wanted = names.window_spelling[usual]
             better = names.standard(named, usual_length=True)
             what = f"its window '{window.text}' is nearly the '{wanted}' of {other.id}"
-            yield named.hit(what, f"Make it {wanted}, as '{better}', if that is what is meant.", others=[other.id])
+            yield named.hit(what, f"If that is what is meant, make it {wanted}. {_rename(better)}", others=[other.id])
 
 
 @check(
@@ -224,11 +224,16 @@ def near_names(project: LintProject) -> Iterator[Hit]:
         if twin is not None:
             fuller = max(twin, named, key=lambda one: len("".join(one.name.what)))
             wanted = names.standard(fuller, usual_length=True)
+            as_named = f", as '{wanted}'" if wanted else ""
             yield named.hit(f"its name means the same as '{twin.id}'",
-                            f"Keep one of them, as '{wanted}'; or name them by what they differ in.",
+                            f"Keep one of them{as_named}; or name them by what they differ in.",
                             others=[twin.id])  # fmt: skip
         else:
             group.setdefault(named.feature.name, named)
+
+
+def _rename(better: str) -> str:
+    return f"Rename it to '{better}'." if better else "Rename it."
 
 
 def _is_twin(named: Named, other: Named) -> bool:
