@@ -292,14 +292,22 @@ class SparkWarehouse:
             return list(self._session.sql(query).columns)
 
     def write_table(
-        self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
+        self,
+        query: str,
+        name: str,
+        *,
+        rows: int,
+        labels: Sequence[str],
+        same: Callable[[pa.RecordBatchReader], None],
+        note: str = "",
     ) -> None:
         """Make the table beside the old one, look at it, then let it take the old one's name."""
         table = exp.to_table(self.quote(name), dialect="spark")
         exists = self._refuse_foreign(name)
         new, old = (self._beside(table, kind) for kind in ("new", "old"))
+        marks = f"'{_MARK}' = 'training set', '{_MARK}.note' = {exp.Literal.string(note).sql(dialect='spark')}"
         try:
-            self.execute(f"CREATE TABLE {new} USING parquet TBLPROPERTIES ('{_MARK}' = 'training set') AS\n{query}")
+            self.execute(f"CREATE TABLE {new} USING parquet TBLPROPERTIES ({marks}) AS\n{query}")
             (count,) = self.rows(f"SELECT count(*) FROM {new}")[0]  # noqa: S608 (quoted by sqlglot)
             if count != rows:
                 raise WarehouseError(f"{rows:,} rows were expected in {name} and {count:,} came; nothing was kept")
@@ -321,6 +329,28 @@ class SparkWarehouse:
             self.execute(f"DROP TABLE IF EXISTS {new}")
         if exists:
             self.execute(f"DROP TABLE IF EXISTS {old}")
+
+    def table_note(self, name: str) -> tuple[str, int] | None:
+        if not self._refuse_foreign(name):
+            return None
+        properties = dict(self.rows(f"SHOW TBLPROPERTIES {self.quote(name)}"))
+        (count,) = self.rows(f"SELECT count(*) FROM {self.quote(name)}")[0]  # noqa: S608 (quoted by sqlglot)
+        return properties.get(f"{_MARK}.note", ""), int(count)
+
+    def append_table(
+        self,
+        query: str,  # noqa: ARG002
+        name: str,
+        *,
+        rows: int,  # noqa: ARG002
+        labels: Sequence[str],  # noqa: ARG002
+        same: Callable[[pa.RecordBatchReader], None],  # noqa: ARG002
+    ) -> None:
+        """Refuse: what was inserted could neither be looked at by itself nor be taken back."""
+        raise WarehouseError(
+            f"{name} can't be appended to: Spark can't take an INSERT back\n"
+            "  fix  append to a parquet file (--output), or build the table anew, without --append"
+        )
 
     def _beside(self, table: exp.Table, kind: str) -> str:
         """A name in the same place that nobody else has."""
