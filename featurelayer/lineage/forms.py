@@ -112,8 +112,12 @@ def unit_of(node: exp.Expression) -> str:
 
 
 def reaches_out(query: exp.Expression) -> bool:
-    """Whether a subquery compares by an inequality, as one that is bound in time does."""
-    return any(isinstance(node, exp.LT | exp.LTE | exp.GT | exp.GTE | exp.Between) for node in query.walk())
+    """Whether a subquery compares with a column of the query around it by more or less, as one bound in time does."""
+    inner = {table.alias_or_name.casefold() for table in query.find_all(exp.Table, exp.Subquery)}
+    for comparison in query.find_all(exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between):
+        if any(column.table and column.table.casefold() not in inner for column in comparison.find_all(exp.Column)):
+            return True
+    return False
 
 
 def is_limited(query: exp.Expression) -> bool:

@@ -14,9 +14,10 @@ from featurelayer.lineage.forms import (
     is_limited,
     is_upper_bound,
     names_table,
+    reaches_out,
 )
 from featurelayer.lineage.joins import join_items
-from featurelayer.lineage.relations import OWN, Tables, combined, merged, over, padded, renamed, with_key
+from featurelayer.lineage.relations import OWN, Tables, bounded, combined, merged, over, padded, renamed, with_key
 from featurelayer.lineage.scope import (
     MAX_COLUMNS,
     Item,
@@ -146,13 +147,12 @@ class Queries:
         if isinstance(node, exp.Table):
             relation = self._read(node)
         elif isinstance(node, exp.Subquery):
-            relation = self.relation(node.this, lateral, alias or within) if not node.args.get("pivots") else (
-                self._opaque(self.relation(node.this, lateral, alias or within), node, "pivots")
-            )  # fmt: skip
             if node.args.get("joins") or (isinstance(node.this, exp.Table) and node.this.args.get("joins")):
                 raise Unreadable("a join in brackets is not followed")
+            relation = self._nested(node.this, lateral, alias or within)
+            relation = self._opaque(relation, node, "pivots") if node.args.get("pivots") else relation
         elif isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
-            relation = self.relation(node.this.this, lateral, alias or within)
+            relation = self._nested(node.this.this, lateral, alias or within)
         elif isinstance(node, exp.Values):
             relation = self._values_list(node, scope)
         elif isinstance(node, exp.Unnest | exp.Lateral | exp.Func | exp.Explode):
@@ -160,6 +160,10 @@ class Queries:
         else:
             raise Unreadable(f"it reads from {type(node).__name__.upper()}, which is not followed")
         return Item(alias, renamed(relation, alias_columns(node)))
+
+    def _nested(self, query: exp.Expression, around: Scope | None, within: str) -> Relation:
+        relation = self.relation(query, around, within)
+        return bounded(relation) if around is not None and reaches_out(query) else relation
 
     def _function(self, node: exp.Expression, scope: Scope) -> Relation:
         """Rows that a function makes: each column comes of all that went in."""

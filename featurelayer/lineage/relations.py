@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import chain
 
 from sqlglot import exp
 
 from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Value, digest, strength
-from featurelayer.lineage.values import Fact, Kind, Rows, RowStep
+from featurelayer.lineage.values import Fact, Kind, Rows, RowStep, Seen
 
 Tables = Callable[[exp.Table], Relation]
 OWN = "itself"
@@ -51,6 +52,17 @@ def merged(values: list[Value], key: str) -> Value:
     types = {value.type for value in values}
     of = types.pop() if len(types) == 1 else ""
     return Value(key, kind, frozenset(parts.sources), tuple(parts.steps), frozenset(facts), of)
+
+
+def bounded(relation: Relation) -> Relation:
+    """The relation as a subquery that is bound in time by the rows around it: its aggregates are of no other time."""
+    for name, value in relation.columns.items():
+        if any(fact.kind is Seen.AGGREGATE for fact in value.facts):
+            facts = frozenset(
+                replace(fact, timed=True) if fact.kind is Seen.AGGREGATE else fact for fact in value.facts
+            )
+            relation.columns[name] = replace(value, facts=facts)
+    return relation
 
 
 def with_key(value: Value, key: str) -> Value:

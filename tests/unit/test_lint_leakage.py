@@ -94,6 +94,7 @@ LEAKS = [
               "window w as (partition by tailnum)"),
     ("FL210", f"select tailnum, landed_at, arr_delay from {LEGS} qualify count(*) over (partition by tailnum) > 5"),
     ("FL210", rolling(order="", partition="tailnum, date_trunc('month', landed_at)")),
+    ("FL210", rolling("rank()", frame="", order="landed_at desc")),
     ("FL211", rolling("lead(arr_delay)", frame="")),
     ("FL211", rolling("lag(arr_delay)", frame="", order="landed_at desc")),
     ("FL211", f"with n as (select *, lead(arr_delay) over (partition by tailnum order by landed_at) as nx from {LEGS}) "
@@ -118,6 +119,10 @@ LEAKS = [
     ("FL215", f"select e.tailnum, e.landed_at, (select avg(i.arr_delay) from {LEGS} i where i.tailnum = e.tailnum) "
               f"as arr_delay from {LEGS} e"),
     ("FL215", f"select tailnum, min(landed_at) as landed_at, avg(arr_delay) as arr_delay from {LEGS} group by tailnum"),
+    ("FL215", f"select tailnum, landed_at, arr_delay - (select avg(arr_delay) from {LEGS} i where i.arr_delay > 0) "
+              f"as arr_delay from {LEGS}"),
+    ("FL215", f"select e.tailnum, e.landed_at, l.mean as arr_delay from {LEGS} e cross join lateral "
+              f"(select avg(i.arr_delay) as mean from {LEGS} i where i.tailnum = e.tailnum) l"),
     ("FL216", f"select e.tailnum, e.landed_at, p.seats as arr_delay from {LEGS} e "
               f"left join {PLANES} p on p.tailnum = e.tailnum"),
     ("FL216", f"with p as (select tailnum as t, seats as s from {PLANES}) select e.tailnum, e.landed_at, "
@@ -149,6 +154,10 @@ HONEST = [
     f"(select tailnum, landed_at, avg(arr_delay) as mean from {LEGS} group by 1, 2) d using (tailnum, landed_at)",
     f"select e.tailnum, e.landed_at, p.seats as arr_delay from {LEGS} e join {PLANES} p "
     "on p.tailnum = e.tailnum and e.landed_at >= p.valid_from and e.landed_at < p.valid_to",
+    f"select e.tailnum, e.landed_at, l.mean as arr_delay from {LEGS} e cross join lateral "
+    f"(select avg(i.arr_delay) as mean from {LEGS} i where i.tailnum = e.tailnum and i.landed_at < e.landed_at) l",
+    f"with newest as (select * from {LEGS} qualify row_number() over (partition by leg order by loaded_at desc) = 1) "
+    "select tailnum, landed_at, arr_delay from newest",
     f"select e.tailnum, e.landed_at, g.gate as arr_delay from {LEGS} e join raw.gates g using (tailnum)",
     f"select tailnum, max(landed_at) as landed_at, avg(arr_delay) as arr_delay from {LEGS} group by tailnum",
     f"select tailnum, greatest(landed_at, loaded_at) as landed_at, arr_delay from {LEGS}",

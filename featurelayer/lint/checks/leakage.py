@@ -45,7 +45,9 @@ def future_window(project: LintProject) -> Iterator[Hit]:
     from featurelayer.lineage import Seen
 
     def leaks(seen: TracedView, fact: Fact) -> bool:
-        if fact.kind is not Seen.WINDOW or fact.function in (*_RANKS, *_SHIFTS, *_ENDS) or seen.of_one_row(fact):
+        if fact.kind is not Seen.WINDOW or fact.function in (*_SHIFTS, *_ENDS) or seen.of_one_row(fact):
+            return False
+        if fact.function in _RANKS and (fact.joined or fact.frame == "all"):
             return False
         return fact.frame == "all" or (fact.frame == "future" and seen.about_time(fact.order))
 
@@ -53,7 +55,7 @@ def future_window(project: LintProject) -> Iterator[Hit]:
         for fact, names in seen.found(leaks):
             how = "all rows of its partition, whenever they happened" if fact.frame == "all" else "rows that come after"
             yield _hit(project, seen, fact, names, f"the window `{fact.sql}`{_place(seen, fact)} looks at {how}")
-        for fact, names in seen.found_in_rows(leaks):
+        for fact, names in seen.found_in_rows(lambda view, fact: fact.function not in _RANKS and leaks(view, fact)):
             what = f"which rows there are depends on `{fact.sql}`{_place(seen, fact)}, and that on rows that come after"
             yield _hit(project, seen, fact, names, what)
 
