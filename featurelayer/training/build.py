@@ -101,7 +101,7 @@ def _provenance(request: Request) -> Iterator[str]:
     """Yield what the head of the script says beside its title."""
     yield f"featurelayer {__version__}, manifest {request.provenance.manifest_sha256[:12]}"
     if request.labels.frame:
-        yield f"{request.labels.sql} stands for the labels, a frame in memory: elsewhere, register them by that name."
+        yield f"{request.labels.sql} stands for the labels, which this session alone has: elsewhere, load them by that name."
 
 
 def build_training_set(warehouse: Warehouse, request: Request, *, progress: Progress | None = None) -> TrainingSet:

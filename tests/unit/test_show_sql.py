@@ -15,7 +15,7 @@ from featurelayer.layer import FeatureLayer
 from tests.unit.warehouses import layer
 
 ROWS = {"tailnum": ["N1", "N1", "N2", None], "at": [datetime(2024, 1, 1, hour) for hour in (10, 13, 11, 12)]}
-STANDS = '-- "__fl_frame_1" stands for the labels, a frame in memory: elsewhere, register them by that name.'
+STANDS = '-- "__fl_frame_1" stands for the labels, which this session alone has: elsewhere, load them by that name.'
 
 
 @pytest.fixture
