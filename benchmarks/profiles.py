@@ -64,7 +64,7 @@ def made(columns: int, rows: int) -> Iterator[DuckDBWarehouse]:
     """A table of doubles and integers, a tenth of the doubles missing, in a file of its own."""
     with tempfile.TemporaryDirectory(prefix="featurelayer-benchmark-") as folder:
         connection = duckdb.connect(str(Path(folder) / "t.duckdb"))
-        connection.execute("SET preserve_insertion_order = false; SELECT setseed(0.5)")
+        connection.execute("SET memory_limit = '6GB'; SET preserve_insertion_order = false; SELECT setseed(0.5)")
         numbers = ", ".join(
             f"CAST(random() * 1000 AS BIGINT) AS c{number}"
             if number % 2

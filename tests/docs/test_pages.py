@@ -211,7 +211,7 @@ def test_yaml_on_the_pages_follows_the_contract(page: Path) -> None:
 
 def annotations(document: dict[str, Any]) -> Iterator[tuple[type[metadata.Block], Any]]:
     """Yield every block of ours in a properties file or featurelayer.yml, with its contract."""
-    if {"entities", "online_store", "prices"} & document.keys():
+    if {"entities", "online_store", "prices", "monitors"} & document.keys():
         yield metadata.ConfigBlock, document
     for kind, contract in (("models", metadata.ViewBlock), ("exposures", metadata.ServiceBlock)):
         listed = document.get(kind, [])

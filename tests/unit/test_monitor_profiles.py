@@ -71,9 +71,7 @@ def test_numbers_are_those_of_numpy(warehouse: DuckDBWarehouse, values: list[flo
     assert sum(found.counts) == found.numbers == len(usable)
     assert found.out_of_range == int(((usable < 0) | (usable > 2.5)).sum())
     ends = [-math.inf, *EDGES, math.inf]
-    assert found.counts == tuple(
-        int(((usable > a) & (usable <= b)).sum()) for a, b in itertools.pairwise(ends)
-    )
+    assert found.counts == tuple(int(((usable > a) & (usable <= b)).sum()) for a, b in itertools.pairwise(ends))
     if len(usable):
         assert (found.minimum, found.maximum) == (usable.min(), usable.max())
         assert found.mean == pytest.approx(usable.mean(), abs=1e-6)
