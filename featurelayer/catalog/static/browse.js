@@ -25,7 +25,8 @@
     const { documents, find } = await searcher();
     const features = documents.filter(({ kind }) => kind === "feature");
     const wide = new Set();
-    const openly = { entity: true, view: true, owner: true, tag: true };
+    // On a phone the list comes first.
+    const openly = matchMedia("(max-width: 48rem)").matches ? {} : { entity: true, view: true, owner: true, tag: true };
     let chosen = {};
     let limit = SHOWN;
     let order = null;
