@@ -416,11 +416,14 @@ class FeatureLayer(OnlineLayer):
         Raises:
             UnknownNameError: there is no such view.
             PlanError, LockError: a view or the baseline can't be used; the message lists every reason.
+            ConfigError: `alerts` in featurelayer.yml is wrong.
             MissingDependency: the extra `monitor` is not installed.
             WarehouseError: the engine failed.
         """
-        from featurelayer.monitoring import MonitorRequest, alert, keep, run_monitors
+        from featurelayer.monitor import send_alerts
+        from featurelayer.monitoring import MonitorRequest, alerts_of, keep, run_monitors
 
+        alerts = alerts_of(self.project) if record else {}
         registry = self.registry
         request = MonitorRequest(
             views=[registry.view(name) for name in views] or list(registry.views.values()),
@@ -431,7 +434,7 @@ class FeatureLayer(OnlineLayer):
         report = run_monitors(self.project, request, self._opener(), self._tell)
         if record:
             keep(self.project, report, self._opener(lock_timeout))
-            alert(self.project, report, self._tell)
+            send_alerts(report, alerts, self.project.name, self._tell)
         return report
 
     def profiles(self, view: str | None = None) -> tuple[Profile, ...]:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from featurelayer.dbt import Project
 from featurelayer.dbt.artifacts import read_referable
@@ -38,16 +38,14 @@ from featurelayer.monitor import (
     Source,
     TrainingRows,
     judged,
-    send_alerts,
     view_settings,
     watch,
 )
 from featurelayer.observed import MonitorResult, Profile, Status
 from featurelayer.online.status import StoreStatus
-from featurelayer.sql.compiler import compile_kept
 from featurelayer.sql.plan import RESERVED
 from featurelayer.sql.planner import match_column, plan_snapshot
-from featurelayer.sql.profile import covered, newest
+from featurelayer.sql.profile import covered, kept_snapshot, newest
 from featurelayer.training import describe_views, run_checks, run_step
 from featurelayer.training.lock import Lock, read_lock
 from featurelayer.warehouse import Warehouse
@@ -135,22 +133,21 @@ def keep(project: Project, report: MonitorReport, opener: Opener) -> None:
         history.add(report.profiles, report.results)
 
 
-def alert(project: Project, report: MonitorReport, tell: Callable[[str], None]) -> None:
-    """Tell whom featurelayer.yml names of what has failed; that this fails is a warning and no more.
+def alerts_of(project: Project) -> Mapping[str, Any]:
+    """Return whom featurelayer.yml names to be told of what fails; empty if nobody.
 
     Raises:
         ConfigError: `alerts` is not what the contract says.
     """
     config = project.config
     if not config.alerts:
-        return
+        return {}
     problems: list[Problem] = []
     file = config.path.name if config.path else CONFIG_FILE
-    said = dict(config.alerts)
-    block = check(AlertsBlock, said, file=file, resource="", path="monitors.alerts", problems=problems)
+    block = check(AlertsBlock, dict(config.alerts), file=file, resource="", path="monitors.alerts", problems=problems)
     if problems or block is None:
         raise ConfigError(problems)
-    send_alerts(report, block.model_dump(), project.name, tell)
+    return block.model_dump()
 
 
 def refuse_failing(project: Project, views: Sequence[FeatureView], at: datetime | None, opener: Opener) -> None:
@@ -229,12 +226,12 @@ def _snapshot(
     if not view.online and not wanted:
         yield None
         return
-    script = compile_kept(plan_snapshot(view, columns, as_of=at), warehouse.dialect, _SNAPSHOT)
+    script = kept_snapshot(warehouse.dialect, plan_snapshot(view, columns, as_of=at), _SNAPSHOT)
     run_checks(warehouse, script.checks)
     try:
         for step in script.steps:
             run_step(warehouse, step)
-        source = f'"{_SNAPSHOT}"'
+        source = warehouse.quote(_SNAPSHOT)
         yield Snapshot(
             source=source,
             columns=warehouse.describe(_SNAPSHOT),

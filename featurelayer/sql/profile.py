@@ -13,7 +13,7 @@ Squares are summed around a given centre, so that they neither overflow nor canc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -26,7 +26,7 @@ from featurelayer.sql.ast import both, col, either, named, not_null
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.measures import LARGEST, Measures, count_if, measures, number, whole
-from featurelayer.sql.plan import EVENT_MICROS, RESERVED, VALID_TO_MICROS
+from featurelayer.sql.plan import EVENT_MICROS, RESERVED, VALID_TO_MICROS, Plan, Script, Statement, Step
 
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 # PostgreSQL returns 1664 columns and no more.
@@ -172,6 +172,16 @@ def top_values(engine: str, rows: Rows, column: Column, most: int) -> str:
     query = exp.select(col(_SLOT), col(_VALUE), col(_COUNT)).from_(ranked.subquery("ranked"))
     query = query.where(exp.LTE(this=col(rank), expression=whole(most)))
     return writer.sql(query.order_by(col(_SLOT), col(rank)))
+
+
+def kept_snapshot(engine: str, plan: Plan, name: str) -> Script:
+    """Return the script of a view's snapshot with a last step that keeps its rows in the temporary table `name`."""
+    writer = dialect(engine)
+    script = writer.compile(plan)
+    rows = writer.query(plan)
+    rows.set("order", None)
+    keep = Step(name=name, statements=(Statement(sql=writer.create(name, rows)),))
+    return replace(script, steps=(*script.steps, keep))
 
 
 def covered(

@@ -13,7 +13,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+import yaml
 
+from featurelayer.layer import FeatureLayer
 from featurelayer.model import Feature
 from featurelayer.monitor import History, HistoryTables
 from featurelayer.monitor.profiling import Frame, find_bins, measure
@@ -22,6 +24,7 @@ from featurelayer.observed import MonitorResult, Profile, Scope, Status
 from featurelayer.sql.profile import Rows, Slot, newest
 from featurelayer.warehouse import Warehouse, connect
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from tests.unit import dbt_projects as made
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ROWS = 400
@@ -41,6 +44,14 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     with closing(connect(target, root=Path(tmp_path_factory.mktemp("root")), writable=True)) as found:
         found.execute("CREATE SCHEMA IF NOT EXISTS profiles")
         yield found
+
+
+@pytest.fixture(params=["postgres", "spark"])
+def target(request: pytest.FixtureRequest) -> dict[str, Any]:
+    if request.param == "postgres":
+        found: dict[str, Any] = request.getfixturevalue("postgres_server").target("profiles")
+        return found
+    return {**request.getfixturevalue("spark_target"), "schema": "profiles"}
 
 
 def rows() -> pa.Table:
@@ -140,3 +151,39 @@ def test_the_history_comes_back_exactly(warehouse: Warehouse) -> None:
     assert history.profiles() == (again,)
     assert [each.run for each in history.results("legs")] == ["r", "s"]
     assert history.results()[0] == result
+
+
+def test_a_view_is_watched_where_its_project_is(target: dict[str, Any], tmp_path: Path) -> None:
+    columns = {"x": made.column("double", range=[0, 50]), "carrier": made.column("varchar")}
+    said = {"minimum_rows": 10, "coverage": {"warn": 0.99}, "baseline": "previous", "history": 2}
+    node = made.model("watched", columns=columns, drop=("arr_delay",), monitors=said, ttl="1 hour", online=True)
+    name = "profiles.watched"
+    node |= {"relation_name": '"profiles"."watched"' if target["type"] == "postgres" else "`profiles`.`watched`"}
+    service = made.exposure("watched.x", depends_on=("model.shop.watched",), label_timestamp="at")
+    made.project(tmp_path, made.manifest(node, exposures=(service,), adapter=target["type"]))
+    (tmp_path / "profiles.yml").write_text(yaml.safe_dump({"shop": {"target": "dev", "outputs": {"dev": target}}}))
+    with closing(connect(target, root=tmp_path, writable=True)) as warehouse:
+        warehouse.execute("CREATE SCHEMA IF NOT EXISTS profiles")
+        source = warehouse.attach(watched_rows())
+        warehouse.execute(f"CREATE TABLE {name} AS SELECT * FROM {source.sql}")
+    layer = FeatureLayer(tmp_path, profiles_dir=tmp_path)
+    report = layer.monitor(as_of=START + timedelta(days=2))
+    found = {(result.monitor, result.feature): result for result in report.results}
+    assert found["psi", "x"].status is Status.WARN
+    assert found["new_categories", "carrier"].value == 1 / 3
+    assert found["coverage", ""].meaning == "1 of 4 keys in watched at any time (25.0%) have a row that holds"
+    assert {profile.scope for profile in layer.profiles("watched")} == set(Scope)
+    assert len(layer.monitor_results()) == len(report.results)
+
+
+def watched_rows() -> pa.Table:
+    """Two days of a row an hour; on the second all values are greater, and one in three has a new carrier."""
+    hours = range(48)
+    return pa.table(
+        {
+            "tailnum": pa.array([f"N{n % 4}" for n in hours]),
+            "landed_at": pa.array([START.replace(tzinfo=None) + timedelta(hours=n) for n in hours], pa.timestamp("us")),
+            "x": pa.array([float(n % 10) + (n >= 24) * 20 for n in hours]),
+            "carrier": pa.array(["new" if n >= 24 and n % 3 == 0 else "old" for n in hours]),
+        }
+    )
