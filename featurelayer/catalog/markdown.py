@@ -66,7 +66,7 @@ def _reader() -> MarkdownIt:
 
     reader = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable("table").disable("image")
     allowed: Callable[[str], bool] = lambda url: _LINK.match(url) is not None  # noqa: E731 (an attribute, not a name)
-    reader.validateLink = allowed  # type: ignore[method-assign]
+    reader.validateLink = allowed  # type: ignore[assignment, method-assign]
     reader.add_render_rule("heading_open", _heading)
     reader.add_render_rule("heading_close", _heading)
     reader.add_render_rule("link_open", _link)

@@ -35,7 +35,11 @@ def owner_name(owner: Owner) -> str:
 
 def owners_of(registry: Registry) -> Mapping[str, Owned]:
     """Return all owners by name, sorted."""
-    everything = [*registry.entities.values(), *registry.views.values(), *registry.services.values()]
+    everything: list[Entity | FeatureView | FeatureService] = [
+        *registry.entities.values(),
+        *registry.views.values(),
+        *registry.services.values(),
+    ]
     names = sorted({owner_name(each.owner) for each in everything} - {""}, key=str.casefold)
     return {
         name: Owned(

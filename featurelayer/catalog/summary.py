@@ -72,7 +72,7 @@ def list_pages(site: Site) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         )
         for entity in registry.entities.values()
     ]
-    headings = ("Entity", "Key", "Views", "Features", "Owner", "What it is")
+    headings: tuple[str, ...] = ("Entity", "Key", "Views", "Features", "Owner", "What it is")
     yield (
         "entities.html", "Entities", "The things that features describe.",
         {"kind": "rows", "rows": entities, "headings": headings, "numeric": numeric},

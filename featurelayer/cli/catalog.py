@@ -39,7 +39,7 @@ def command() -> None:
 @command.command("build")
 @_site_options
 @project_options
-def build(context: Context, **options: Any) -> None:
+def build(context: Context, /, **options: Any) -> None:
     """Write the site to a folder. It needs no server: open its index.html."""
     built = _built(context, **options)
     click.echo(built.folder / "index.html")
@@ -51,7 +51,7 @@ def build(context: Context, **options: Any) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one.")
 @_site_options
 @project_options
-def serve(context: Context, host: str, port: int, **options: Any) -> None:
+def serve(context: Context, /, host: str, port: int, **options: Any) -> None:
     """Write the site and show it in a browser until it is stopped with ctrl-c."""
     from featurelayer.catalog.serving import server
 
