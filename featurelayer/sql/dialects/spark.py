@@ -22,6 +22,7 @@ from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 from sqlglot.generator import Generator
 
+from featurelayer.errors import Problem, UnsupportedByDialect
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import both, col, key_alias, named, not_null, table
 from featurelayer.sql.dialects._spark_report import SparkReport
@@ -157,7 +158,7 @@ class Spark(SparkReport):
     def _label_spine(self, labels: Labels) -> exp.Select:
         # One row alone is taken after the numbers have been closed up.
         time = labels.time
-        projections = [named(self.row_number(), ID)]
+        projections = [named(self.label_number(labels), ID)]
         if time is not None:
             projections.append(named(self.utc(self.cast_text(time), time.cast or time.dtype), TIME))
         return exp.select(*projections, *self._label_columns(labels)).from_(self.label_source(labels))
@@ -303,6 +304,17 @@ class Spark(SparkReport):
     def _brought(self, join: AsofJoin) -> list[Column]:
         """The columns that leave the view: features, and when the row ends."""
         found = [Column(name=feature.source, dtype=feature.dtype) for feature in join.features]
+        unordered = [column.name for column in found if column.dtype.kind in (Kind.JSON, Kind.UNKNOWN)]
+        if unordered:
+            raise UnsupportedByDialect(
+                [
+                    Problem(
+                        what=f"{join.view}: {self.name} has no order of the type of {', '.join(unordered)}, and a row "
+                        "is chosen by its order",
+                        fix="cast it in the model to text or to a type that can be compared",
+                    )
+                ]
+            )
         return [*found, *([join.valid_to] if join.valid_to is not None else [])]
 
     def _levels(self, join: AsofJoin) -> list[exp.Expression]:

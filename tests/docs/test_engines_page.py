@@ -1,0 +1,76 @@
+"""The page on engines says what the code has: which dialects, which connections, what is golden and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from featurelayer.errors import UnsupportedByDialect
+from featurelayer.sql.compiler import compile_plan
+from featurelayer.sql.dialects import available, dialect
+from featurelayer.sql.dialects._asof import Asof
+from featurelayer.sql.dialects._stepwise import Stepwise
+from featurelayer.warehouse import adapter
+from featurelayer.warehouse import available as drivers
+from featurelayer.warehouse.base import Estimating
+from tests.docs.pages import REPOSITORY, tables
+from tests.sql.test_golden_dialects import ALL, placed
+
+PAGE = REPOSITORY / "docs" / "engines.md"
+ENGINES = {re.findall(r"`(\w+)`", row["dbt adapter"])[0]: row for row in next(tables(PAGE, "Engines"))}
+
+
+def test_every_dialect_is_on_the_page_and_no_other() -> None:
+    assert sorted(ENGINES) == sorted(available())
+
+
+def test_connections_are_what_the_code_has() -> None:
+    by_driver = {name for name, row in ENGINES.items() if row["connection"] == "driver"}
+    assert by_driver == set(drivers())
+    assert {name for name, row in ENGINES.items() if row["connection"].startswith("none")} == {"bigquery", "trino"}
+    assert set(adapter._NO_CURSOR) == {"bigquery"}
+    with pytest.raises(UnsupportedByDialect):
+        compile_plan(placed(ALL["static"], "trino"), "trino")
+
+
+def test_the_form_is_the_codes() -> None:
+    for name, row in ENGINES.items():
+        own = isinstance(dialect(name), Asof) or name == "duckdb"
+        assert (row["form of the join"] == "its own as-of join") == own, name
+
+
+def test_what_is_not_run_has_golden_sql_that_is() -> None:
+    for name, row in ENGINES.items():
+        if row["how it is tried"].startswith("not run"):
+            assert list((REPOSITORY / "tests" / "sql" / "golden" / name).glob("*.sql")), name
+    engines = (REPOSITORY / "tests" / "conformance" / "test_engines.py").read_text(encoding="utf-8")
+    assert "tests.engines.clickhouse" in engines
+
+
+def test_what_an_engine_lacks_is_what_the_code_refuses() -> None:
+    lacking = {row["what it lacks"]: row["engine"] for row in next(tables(PAGE, "What an engine can't do"))}
+    found = {name: dialect(name) for name in available()}
+    stepwise = {name: each for name, each in found.items() if isinstance(each, Stepwise)}
+
+    def engines(said: str) -> set[str]:
+        text = next(engine for what, engine in lacking.items() if what.startswith(said))
+        return {name.strip().lower() for name in text.split(",")}
+
+    assert engines("a NULL in place of an array") == {name for name, each in stepwise.items() if each.without_null}
+    assert engines("telling columns apart") == {name for name, each in stepwise.items() if each.folds_names}
+    assert engines("an order that tables keep") == set(stepwise)
+
+
+def test_plans_are_told_where_the_page_says() -> None:
+    from featurelayer.warehouse.duckdb import DuckDBWarehouse
+    from featurelayer.warehouse.postgres import PostgresWarehouse
+
+    for kind in (DuckDBWarehouse, PostgresWarehouse, adapter.AdapterWarehouse):
+        assert issubclass(kind, Estimating)
+
+
+def test_the_page_names_files_that_are_there() -> None:
+    for path in re.findall(r"`((?:tests|featurelayer)/[\w/]+/)`", PAGE.read_text(encoding="utf-8")):
+        assert Path(REPOSITORY / path).is_dir(), path
