@@ -408,8 +408,15 @@ class Writer:
             and (made, kind) == ("sum", "count")
             and summed == counted
         ):
-            return f"Avg(this={summed[0]})"
+            mean = digest(f"Avg(this={summed[0]})")
+            return self.windowed(mean, summed[1]) if len(summed) > 1 else mean
         return f"Div({'typed;' if node.args.get('typed') else ''}{above},{below})"
+
+    def windowed(self, function: str, window: str) -> str:
+        """The key of a function over a window, of which it is to be known later whether it is a sum or a count."""
+        made, operands = self._forms.get(function, ("", ()))
+        form = made if made in ("sum", "count") else ""
+        return self._made(f"window({function};{window})", form, *operands, window)
 
     def _inside(self, form: str, key: str) -> tuple[str, bool]:
         made, operands = self._forms.get(key, ("", ()))

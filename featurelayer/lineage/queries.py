@@ -297,7 +297,7 @@ class Queries:
                 self._expand(star, node, scope, columns)
                 continue
             name = (node.alias_or_name or f"_{place}").casefold()
-            value = self.writer.value(node, scope, name)
+            value = self.writer.value(node, scope, node.alias_or_name.casefold())
             aggregated = aggregated or (value.kind in (Kind.AGGREGATE, Kind.WINDOW) and aggregates(node))
             columns[name] = value
             scope.outputs.setdefault(name, value)

@@ -44,7 +44,7 @@ def window_key(writer: Writer, node: exp.Window, scope: Scope, parts: Parts) -> 
     parts.kind = Kind.WINDOW
     looks = _looks(function, frame, order)
     bounds = () if isinstance(function, (*_RANKS, *_SHARES, *_SHIFTS)) else frame
-    key = f"window({text};{','.join(by)};{','.join(sequence)};{','.join(bounds)};{scope.rows})"
+    key = writer.windowed(text, digest(",".join(by), ",".join(sequence), ",".join(bounds), scope.rows))
     if looks == "past":
         return key
     parts.facts.add(

@@ -106,6 +106,9 @@ def test_one_computation_has_one_fingerprint_across_models() -> None:
 
 
 SAME = [
+    ("select avg(amount) over (partition by customer order by at) as x from raw.orders",
+     "select sum(amount) over w / count(amount) over w as x from raw.orders "
+     "window w as (partition by customer order by at)"),
     ("select amount as x from (raw.orders o join raw.customers c on o.customer = c.customer) where fee > 1",
      "select amount as x from raw.orders o join raw.customers c on o.customer = c.customer and o.fee > 1"),
     ("select (amount + fee) * 2 as x from raw.orders",
@@ -168,6 +171,8 @@ def test_spellings_of_one_computation(one: str, other: str) -> None:
 
 
 DIFFERENT = [
+    ("select avg(amount) over (partition by customer order by at) as x from raw.orders",
+     "select sum(amount) over (partition by customer order by at) / count(amount) over () as x from raw.orders"),
     ("select amount as x from raw.orders where fee > 5", "select amount as x from raw.orders where fee >= 5"),
     ("select amount - fee as x from raw.orders", "select fee - amount as x from raw.orders"),
     ("select (amount + fee) * 2 as x from raw.orders", "select amount + fee * 2 as x from raw.orders"),
@@ -208,9 +213,7 @@ def test_division_of_integers_is_no_mean() -> None:
     mean = "select avg(amount) as x from raw.orders group by customer"
     divided = "select sum(amount) / count(amount) as x from raw.orders group by customer"
     assert fingerprint(mean, dialect="postgres") != fingerprint(divided, dialect="postgres")
-    exact = (
-        "select sum(amount)::double precision / nullif(count(amount), 0) as x from raw.orders group by customer"
-    )
+    exact = "select sum(amount)::double precision / nullif(count(amount), 0) as x from raw.orders group by customer"
     assert fingerprint(mean, dialect="postgres") == fingerprint(exact, dialect="postgres")
 
 
