@@ -173,7 +173,7 @@ def test_a_view_is_watched_where_its_project_is(target: dict[str, Any], tmp_path
     assert found["new_categories", "carrier"].value == 1 / 3
     assert found["coverage", ""].meaning == "1 of 4 keys in watched at any time (25.0%) have a row that holds"
     assert {profile.scope for profile in layer.profiles("watched")} == set(Scope)
-    assert len(layer.monitor_results()) == len(report.results)
+    assert len(layer.monitor_results("watched")) == len(report.results)
 
 
 def watched_rows() -> pa.Table:
