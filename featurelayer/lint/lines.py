@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 _LISTS = ("models", "snapshots", "seeds", "sources", "exposures")
 _STEP = re.compile(r"([^.\[\]]+)|\[([^\[\]]*)\]")
-_LINE = re.compile(r"( *)((?:- +)*)(-$|[^\s#{\[][^:#]*?:(?=\s|$)|\S)[ \t]*(.*)")
+_LINE = re.compile(
+    r"^( *)((?:- +)*)(?:(-)[ \t]*$|([^\s#{\[\n][^:#\n]*?):(?=\s|$)[ \t]*(.*)|\{(.*)|(?<=- )\S)", re.MULTILINE
+)
 _NAME_IN_BRACES = re.compile(r"(?:^|,)\s*name:\s*([^,}]+)")
 _LARGEST = 4_000_000
 
@@ -96,7 +98,7 @@ class Lines:
     """Looks up lines; each file is read once."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = root.resolve()
         self._outlines: dict[str, _Outline | None] = {}
         self._starts: dict[tuple[str, str], _Place | None] = {}
 
@@ -131,7 +133,7 @@ class Lines:
 
     def _read(self, path: Path) -> _Outline | None:
         try:
-            if not path.resolve().is_relative_to(self._root.resolve()) or path.stat().st_size > _LARGEST:
+            if not path.resolve().is_relative_to(self._root) or path.stat().st_size > _LARGEST:
                 return None
             return _Outline(_tokens(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
@@ -146,19 +148,19 @@ def _steps(key: str) -> tuple[str, ...]:
 
 def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        spaces, dashes, word, value = found.groups()
+    number, counted = 1, 0
+    for found in _LINE.finditer(text):
+        start = found.start()
+        number += text.count("\n", counted, start)
+        counted = start
+        spaces, dashes, last, key, value, braces = found.groups()
         indent = len(spaces)
-        if word == "-":
-            dashes, word = f"{dashes}-", ""
+        dashes = f"{dashes}{last or ''}"
         if dashes:
             tokens += [_Token(number, indent + place, None) for place, mark in enumerate(dashes) if mark == "-"]
-        if word.endswith(":"):
-            tokens.append(_Token(number, indent + len(dashes), word[:-1].strip("'\""), value))
-        elif word.startswith("{") and dashes and (name := _NAME_IN_BRACES.search(value)):
+        if key:
+            tokens.append(_Token(number, indent + len(dashes), key.strip("'\""), value))
+        elif braces and dashes and (name := _NAME_IN_BRACES.search(braces)):
             tokens.append(_Token(number, indent + len(dashes), "name", name[1]))
     return tokens
 

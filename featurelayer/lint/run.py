@@ -127,7 +127,8 @@ class _Runner:
 
     def __post_init__(self) -> None:
         self.lines = Lines(self.project.root)
-        self.ignores = ignores(self.seen)
+        self.ignores = {name: listed for name, listed in ignores(self.seen).items() if listed}
+        self.severities = {code: weighs(code, self.seen.settings.severity) for code in all_checks()}
 
     def run(self) -> LintReport:
         ran = []
@@ -154,7 +155,7 @@ class _Runner:
     def _add(self, item: Check, hit: Hit) -> None:
         if not self._is_asked(hit.name, hit.others, hit.owner):
             return
-        severity = weighs(item.code, self.seen.settings.severity) or hit.severity or item.severity
+        severity = self.severities[item.code] or hit.severity or item.severity
         finding = self._finding(item.code, Severity(severity), hit, hit.fix or item.fix)
         excuse = self._excuse(item.code, hit)
         if excuse is None:
@@ -188,7 +189,7 @@ class _Runner:
         return any(_within(asked, given) for asked in self.names for given in (name, owner, *others) if given)
 
     def _excuse(self, code: str, hit: Hit) -> Ignore | None:
-        for name in (hit.name, hit.owner, *hit.others):
+        for name in (hit.name, hit.owner, *hit.others) if self.ignores else ():
             for holder in (name, name.rpartition(".")[0]):
                 for ignore in self.ignores.get(holder, ()):
                     if ignore.code == code:

@@ -116,8 +116,8 @@ def _of_entity(name: str, message: str) -> Hit:
 
 def _repeats(description: str, name: str) -> bool:
     known = {_stem(word) for word in _WORDS.findall(name.casefold().replace("_", " "))} | {name.casefold()}
-    said = [_stem(word) for word in _WORDS.findall(description[:500].casefold().replace("_", " "))]
-    return all(word in known or word in _FILLERS for word in said)
+    said = _WORDS.findall(description[:500].casefold().replace("_", " "))
+    return all(_stem(word) in known or word in _FILLERS for word in said)
 
 
 def _stem(word: str) -> str:
