@@ -7,12 +7,10 @@ Spark itself removes when it stops.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,10 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from featurelayer.errors import ConfigError, LabelError, Problem, RelationNotBuilt, WarehouseError
+from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column
+from featurelayer.warehouse._spark_scans import scans_of
+from featurelayer.warehouse._spark_start import first_line, start
 from featurelayer.warehouse._spark_types import as_spark_has_them, dtype_of
-from featurelayer.warehouse.base import Source
+from featurelayer.warehouse.base import Estimate, Source
 from featurelayer.warehouse.streams import in_microseconds, read_labels, renamed, write_csv, write_parquet
 
 if TYPE_CHECKING:
@@ -53,13 +53,6 @@ _PINNED = {
 # Results that Spark expects to be larger leave through files, batch by batch, and not through the driver's memory.
 _SMALL = 16 * 1024 * 1024
 _CACHED = re.compile(r"CACHE TABLE `((?:[^`]|``)+)`")
-_QUIET = "rootLogger.level = error\nrootLogger.appenderRef.stderr.ref = stderr\nappender.stderr.type = Console\n" + (
-    "appender.stderr.name = stderr\nappender.stderr.target = SYSTEM_ERR\nappender.stderr.layout.type = PatternLayout\n"
-    "appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n\n"
-    # Said once more, with the SQL, by the error that leaves.
-    "logger.task.name = org.apache.spark.scheduler.TaskSetManager\nlogger.task.level = off\n"
-    "logger.executor.name = org.apache.spark.executor.Executor\nlogger.executor.level = off\n"
-)
 
 
 def connect(
@@ -75,68 +68,8 @@ def connect(
         ConfigError: the target has another method, or PySpark or Java is missing.
         WarehouseError: Spark does not start.
     """
-    method = str(connection.get("method", ""))
-    if method != "session" or os.environ.get("SPARK_REMOTE"):
-        said = "Spark Connect (SPARK_REMOTE)" if method == "session" else f"method '{method}'"
-        raise ConfigError(
-            [
-                Problem(
-                    what=f"featurelayer runs Spark in its own process, and this target has {said}",
-                    where="profiles.yml, key method",
-                    fix="add a target with `method: session` whose server_side_parameters name the same metastore and "
-                    "cluster (spark.master, spark.sql.catalog..., hive.metastore.uris); docs/spark.md has one",
-                )
-            ]
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of versions that PySpark does not know yet
-        try:
-            from pyspark.errors import PySparkException
-            from pyspark.sql import SparkSession
-        except ImportError as error:
-            raise ConfigError(
-                [
-                    Problem(
-                        what="PySpark is not installed here",
-                        where="profiles.yml, type spark",
-                        fix="pip install 'dbt-featurelayer[spark]', and Java 17 or 21",
-                    )
-                ]
-            ) from error
-        running = SparkSession.getActiveSession() is not None
-        builder = SparkSession.builder.enableHiveSupport()
-        for name, value in {**_defaults(root), **(connection.get("server_side_parameters") or {})}.items():
-            builder = builder.config(str(name), str(value))
-        try:
-            session = builder.getOrCreate()
-        except (PySparkException, RuntimeError, OSError) as error:
-            raise WarehouseError(
-                f"Spark does not start: {_first_line(error)}\n  fix  it needs Java 17 or 21 (JAVA_HOME or on the PATH) "
-                "and what server_side_parameters name"
-            ) from error
-        return SparkWarehouse(session, owned=not running)
-
-
-def _defaults(root: Path) -> dict[str, str]:
-    """What a target need not say: dbt is called in the project, and Spark keeps its tables where it was started."""
-    from pyspark import SparkContext
-
-    if SparkContext._active_spark_context is not None:
-        return {}
-    log = Path(tempfile.gettempdir()) / f"featurelayer-log4j2-{os.getuid() if hasattr(os, 'getuid') else 0}.properties"
-    log.write_text(_QUIET, encoding="utf-8")
-    found = {
-        "spark.app.name": "featurelayer",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log.as_uri()}",
-    }
-    if (root / "metastore_db").is_dir():
-        place = f"jdbc:derby:;databaseName={root / 'metastore_db'};create=true"
-        found["spark.hadoop.javax.jdo.option.ConnectionURL"] = place
-    if (root / "spark-warehouse").is_dir():
-        found["spark.sql.warehouse.dir"] = str(root / "spark-warehouse")
-    return found
+    session, running = start(connection, root)
+    return SparkWarehouse(session, owned=not running)
 
 
 class SparkWarehouse:
@@ -154,8 +87,8 @@ class SparkWarehouse:
         self._made: set[str] = set()
         for name, value in _PINNED.items():
             self._session.conf.set(name, value)
-        # What fails is said by our own errors.
-        session.sparkContext.setLogLevel("OFF" if owned else "ERROR")
+        if owned:
+            session.sparkContext.setLogLevel("OFF")  # what fails is said by our own errors
         self._folder = Path(tempfile.mkdtemp(prefix="featurelayer-spark-"))
         jvm: Any = session.sparkContext._jvm
         jvm.org.apache.spark.util.ShutdownHookManager.registerShutdownDeleteDir(jvm.java.io.File(str(self._folder)))
@@ -190,7 +123,7 @@ class SparkWarehouse:
                 schema = self._session.table(table).schema
         except (AnalysisException, ParseException) as error:
             raise RelationNotBuilt(
-                f"{relation} is not in the warehouse: {_first_line(error)}\n  fix  build it: dbt build", sql=table
+                f"{relation} is not in the warehouse: {first_line(error)}\n  fix  build it: dbt build", sql=table
             ) from error
         return tuple(Column(name=field.name, dtype=dtype_of(field.dataType)) for field in schema.fields)
 
@@ -207,7 +140,7 @@ class SparkWarehouse:
                 raise LabelError(
                     [
                         Problem(
-                            what=f"Spark can't hold a label column: {_first_line(error)}",
+                            what=f"Spark can't hold a label column: {first_line(error)}",
                             fix="cast it to a type that Spark has, or leave it out",
                         )
                     ]
@@ -239,8 +172,9 @@ class SparkWarehouse:
     def transaction(self) -> Iterator[None]:
         """Refuse: Spark has no transactions over several tables."""
         raise WarehouseError(
-            "Spark has no transactions over several tables, which this needs\n"
-            "  fix  use a target of another engine for it"
+            "Spark has no transactions over several tables, nor UPDATE and DELETE, which the ledger of exports needs; "
+            "nothing was written\n"
+            "  fix  export from a PostgreSQL or DuckDB target that holds the same features (docs/spark.md)"
         )
         yield  # pragma: no cover (makes it a generator)
 
@@ -272,14 +206,21 @@ class SparkWarehouse:
 
     def _expected_bytes(self, frame: DataFrame) -> int:
         """How large Spark expects a result to be, at most."""
-        return int(frame._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())  # type: ignore[operator]
+        return int(frame._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
+
+    def estimate(self, query: str) -> Estimate:
+        """What Spark's optimizer knows of the relations that a query reads, partitions left out where it can tell."""
+        ((text,),) = self.rows(f"EXPLAIN COST {query}")
+        return Estimate(scans=scans_of(text), how="EXPLAIN COST: sizes of files, before columns are left out")
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def write_file(self, query: str, path: Path, kind: Literal["parquet", "csv"]) -> int:
+    def write_file(
+        self, query: str, path: Path, kind: Literal["parquet", "csv"], *, names: Sequence[str] | None = None
+    ) -> int:
         if kind == "parquet":
-            return write_parquet(self.arrow(query), path)
-        return write_csv(self.arrow(self.as_text(query, self._columns(query))), path)
+            return write_parquet(renamed(self.arrow(query), names), path)
+        return write_csv(renamed(self.arrow(self.as_text(query, self._columns(query))), names), path)
 
     def as_text(self, query: str, columns: Sequence[str]) -> str:
         wanted = set(columns)
@@ -442,9 +383,4 @@ def _said(sql: str) -> Iterator[None]:
         with _silent():
             yield
     except (PySparkException, Py4JError) as error:
-        raise WarehouseError(f"Spark: {_first_line(error)}", sql=sql) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+        raise WarehouseError(f"Spark: {first_line(error)}", sql=sql) from error

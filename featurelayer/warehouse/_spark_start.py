@@ -1,0 +1,108 @@
+"""Starts Spark in this process as a dbt-spark target says, or finds the one that runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featurelayer.errors import ConfigError, Problem, WarehouseError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_QUIET = "rootLogger.level = error\nrootLogger.appenderRef.stderr.ref = stderr\nappender.stderr.type = Console\n" + (
+    "appender.stderr.name = stderr\nappender.stderr.target = SYSTEM_ERR\nappender.stderr.layout.type = PatternLayout\n"
+    "appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n\n"
+    # Said once more, with the SQL, by the error that leaves.
+    "logger.task.name = org.apache.spark.scheduler.TaskSetManager\nlogger.task.level = off\n"
+    "logger.executor.name = org.apache.spark.executor.Executor\nlogger.executor.level = off\n"
+)
+
+
+def start(connection: Mapping[str, Any], root: Path) -> tuple[SparkSession, bool]:
+    """Return a session, and whether Spark was running already: then it is used as it is.
+
+    Raises:
+        ConfigError: the target has another method, or PySpark is missing.
+        WarehouseError: Spark does not start.
+    """
+    method = str(connection.get("method", ""))
+    if method != "session" or os.environ.get("SPARK_REMOTE"):
+        said = "Spark Connect (SPARK_REMOTE)" if method == "session" else f"method '{method}'"
+        raise ConfigError(
+            [
+                Problem(
+                    what=f"featurelayer runs Spark in its own process, and this target has {said}",
+                    where="profiles.yml, key method",
+                    fix="add a target with `method: session` whose server_side_parameters name the same metastore and "
+                    "cluster (spark.master, spark.sql.catalog..., hive.metastore.uris); docs/spark.md has one",
+                )
+            ]
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of versions that PySpark does not know yet
+        try:
+            from pyspark import SparkContext
+        except ImportError as error:
+            raise ConfigError(
+                [
+                    Problem(
+                        what="PySpark is not installed here",
+                        where="profiles.yml, type spark",
+                        fix="pip install 'dbt-featurelayer[spark]', and Java 17 or 21",
+                    )
+                ]
+            ) from error
+        running = SparkContext._active_spark_context is not None
+        with tempfile.TemporaryDirectory(prefix="featurelayer-") as folder:
+            said = {} if running else {**_defaults(root, Path(folder)), **_parameters(connection)}
+            return _started(said), running
+
+
+def _parameters(connection: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in (connection.get("server_side_parameters") or {}).items()}
+
+
+def _started(settings: Mapping[str, str]) -> SparkSession:
+    """Spark with these settings, or the one that runs."""
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.enableHiveSupport()
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    try:
+        return builder.getOrCreate()
+    except (PySparkException, RuntimeError, OSError) as error:
+        raise WarehouseError(
+            f"Spark does not start: {first_line(error)}\n  fix  it needs Java 17 or 21 (JAVA_HOME or on the PATH) "
+            "and what server_side_parameters name"
+        ) from error
+
+
+def _defaults(root: Path, folder: Path) -> dict[str, str]:
+    """What a target need not say: dbt is called in the project, and Spark keeps its tables where it was started."""
+    log = folder / "log4j2.properties"
+    log.write_text(_QUIET, encoding="utf-8")
+    found = {
+        "spark.app.name": "featurelayer",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log.as_uri()}",
+    }
+    if (root / "metastore_db").is_dir():
+        place = f"jdbc:derby:;databaseName={root / 'metastore_db'};create=true"
+        found["spark.hadoop.javax.jdo.option.ConnectionURL"] = place
+    if (root / "spark-warehouse").is_dir():
+        found["spark.sql.warehouse.dir"] = str(root / "spark-warehouse")
+    return found
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error that says anything."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
