@@ -296,6 +296,15 @@ def test_columns_that_double_in_each_cte_end() -> None:
     assert found.columns("model.shop.m") or "more than" in found.problems["model.shop.m"]
 
 
+def test_a_star_brings_declared_columns_of_a_source_that_declares_few() -> None:
+    stg = model(
+        "stg", "with e as (select * from raw.events) select * from e where kind = 'a'", columns=(("tariff", ""),)
+    )
+    of = lineage(stg, model("m", "select tariff * 2 as x from shop.main.stg", "stg")).column("model.shop.stg", "tariff")
+    assert of is not None
+    assert [str(source) for source in of.sources] == ["raw.events.tariff"]
+
+
 def test_models_in_a_circle_are_named() -> None:
     found = lineage(
         model("a", "select x from shop.main.b", "b"),
