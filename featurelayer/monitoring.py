@@ -104,6 +104,7 @@ def run_monitors(
             what = f"the time {at.isoformat()} is in the future"
             raise PlanError([Problem(what=what, fix="monitor without --as-of")])
         columns = describe_views(warehouse, wanted)
+        _refuse_incomplete(wanted, columns)
         training = _training(warehouse, project, wanted, settings)
         history = History(warehouse, _tables(project))
         online = _online(request, wanted, at, tell)
@@ -173,6 +174,20 @@ def refuse_failing(project: Project, views: Sequence[FeatureView], at: datetime 
 
 def _tables(project: Project) -> HistoryTables:
     return HistoryTables.of_schema(str(project.connection.get("schema") or "main"))
+
+
+def _refuse_incomplete(views: Sequence[FeatureView], columns: Mapping[str, Sequence[Column]]) -> None:
+    """A column that is declared and not built would be watched by nobody."""
+    problems = []
+    for view in views:
+        needed = [*(key.column for key in view.join_keys), *(feature.name for feature in view.features)]
+        needed += [view.event_time] if view.event_time and not view.static else []
+        missing = [name for name in needed if match_column(name, columns[view.id]) is None]
+        if missing:
+            what = f"{view.id}: {view.relation_name} has no column {', '.join(missing)}"
+            problems.append(Problem(what=what, where=view.yaml_path, fix=f"dbt build -s {view.name}"))
+    if problems:
+        raise PlanError(problems)
 
 
 def _source(warehouse: Warehouse, source: FreshSource, at: datetime) -> Source:

@@ -97,7 +97,9 @@ class _Watching:
         bins = self._bins(reference, frame)
         shaped = [number for number, each in enumerate(periods) if each == now or each in before]
         seen = dict(zip(periods, measure(self.warehouse, frame, self.features, bins, shaped), strict=True))
-        if reference is None or reference is earlier:
+        if reference is None:
+            compared = Compared(why_not="the baseline has no period of the same hour or weekday")
+        elif reference is earlier:
             compared = self._previous(before, [seen[each] for each in before])
         else:
             (found,) = measure(self.warehouse, reference, self.features, bins)

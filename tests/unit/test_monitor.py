@@ -206,6 +206,9 @@ def test_hours_are_compared_with_the_same_hour_and_a_fixed_time_with_its_weekday
     psi = only(report, "psi", "arr_delay")
     assert (psi.status, psi.baseline) == (Status.PASS, "2024-01-01 to 2024-02-01")
     assert only(report, "volume").value == 1
+    friday = {"start": "2024-01-05", "end": "2024-01-06", "same": "weekday"}
+    psi = only(run(layer(tmp_path / "none", monitors={"baseline": friday})), "psi", "arr_delay")
+    assert (psi.status, psi.meaning) == (Status.SKIPPED, "the baseline has no period of the same hour or weekday")
 
 
 def labels() -> pa.Table:
@@ -368,6 +371,8 @@ def test_what_is_asked_wrongly_is_said(tmp_path: Path) -> None:
     with pytest.raises(MetadataError) as caught:
         run(layer(tmp_path / "wrong", monitors=wrong, project={"volume": {"warn": 0.1, "error": 0.5}}))
     assert len(caught.value.problems) == 5
+    with pytest.raises(PlanError, match="has no column gust, landed_at"):
+        run(layer(tmp_path / "less", "ALTER TABLE legs DROP gust; ALTER TABLE legs DROP landed_at;"))
     with pytest.raises(PlanError, match="is not built"):
         run(layer(tmp_path / "gone", "DROP TABLE legs;"))
 
