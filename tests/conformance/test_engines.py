@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurelayer.errors import UnsupportedByDialect
+from featurelayer.sql.plan import Mode
 from featurelayer.testing import Case, DuckDBEngine, WarehouseEngine, abilities, case_named, cases, check
 from featurelayer.testing.strategies import worlds
+from featurelayer.training import Provenance, Request, build_training_set
 from tests.profiles import examples
 
 NO_NULL_ARRAY = "clickhouse has no NULL of it"
@@ -103,7 +105,7 @@ def test_the_case(engine: tuple[str, WarehouseEngine], case: Case) -> None:
 
 @pytest.mark.parametrize("mode", ["known_at", "event_time", "as_served"])
 @given(data=st.data())
-@settings(max_examples=examples(10), deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 def test_a_random_world(engine: tuple[str, WarehouseEngine], mode: str, data: Any) -> None:
     """In any row order."""
     case = data.draw(worlds(mode=mode).filter(lambda case: not refused_by_clickhouse(case)))
@@ -114,3 +116,46 @@ def test_the_exceptions_are_cases() -> None:
     for names in EXCEPTIONS.values():
         for name in names:
             assert case_named(name)
+
+
+# --- a build, with its report ----------------------------------------------------------------------------------------
+
+
+def report_of(engine: WarehouseEngine, case: Case) -> dict[str, Any]:
+    """What a build by the engine's own dialect counts."""
+    for view in case.views:
+        engine.load(view, case.rows[view.id])
+    request = Request(
+        service=case.service,
+        views={view.id: engine.placed(view) for view in case.views},
+        labels=engine.warehouse.attach(case.labels),
+        labels_name="labels",
+        provenance=Provenance(
+            project="p", manifest_sha256="0" * 64, dbt_version="1", dbt_invocation_id="i", service_fingerprint=""
+        ),
+        mode=Mode(case.mode),
+        ledger=engine.ledger(case.exports) if case.mode == "as_served" else None,
+    )
+    built = build_training_set(engine.warehouse, request)
+    engine.warehouse.drop(built.script.temporary)
+    return {**built.report.to_dict(), "seconds": None}
+
+
+@pytest.fixture(scope="module")
+def two_engines() -> Iterator[tuple[WarehouseEngine, WarehouseEngine]]:
+    both = clickhouse(), DuckDBEngine("native")
+    yield both
+    for each in both:
+        each.close()
+
+
+@pytest.mark.parametrize("mode", ["known_at", "as_served"])
+@given(data=st.data())
+@settings(max_examples=examples(8), deadline=None)
+def test_clickhouse_counts_what_duckdb_counts(
+    two_engines: tuple[WarehouseEngine, WarehouseEngine], mode: str, data: Any
+) -> None:
+    """Matched, missing, expired, tied and unusable rows, ages with their quantiles, and the shares of each feature."""
+    case = data.draw(worlds(mode=mode).filter(lambda case: not refused_by_clickhouse(case)))
+    ours, theirs = (report_of(engine, case) for engine in two_engines)
+    assert ours == theirs
