@@ -99,3 +99,54 @@ select
 from fl_joined
 {% endif %}
 {% endmacro %}
+
+{#
+  PostgreSQL: the same in what its windows can do. Sums and means of decimals are carried along as a frame moves, those of
+  floating-point numbers would be summed anew at every row; and a window can't count distinct values.
+#}
+{% macro postgres__rolling_features(plan) %}
+with fl_events as (
+    {{ featurelayer._rolling_events(plan) }}
+),
+
+fl_points as (
+    {{ featurelayer._rolling_points(plan) }}
+),
+
+{% if plan.available_at %}
+fl_versions as (
+    {{ featurelayer._rolling_versions(plan) }}
+),
+
+fl_settled as (
+    select {{ plan.key_columns | join(', ') }}, fl_point
+    from fl_versions
+    group by {{ plan.key_columns | join(', ') }}, fl_point
+    having max(fl_as_of) = fl_point
+),
+
+fl_disputed as (
+    select versions.*
+    from fl_versions as versions
+    where not exists (
+        select 1
+        from fl_settled as settled
+        where {{ featurelayer._same_keys('versions', 'settled', plan.key_columns) }} and versions.fl_point = settled.fl_point
+    )
+),
+
+{{ featurelayer._rolling_join(plan, 'fl_disputed') }},
+{% endif %}
+
+{{ featurelayer._rolling_frames(plan, 'fl_settled' if plan.available_at else 'fl_points') }}
+
+select
+    {{ featurelayer._rolling_output(plan) }}
+from fl_ranged
+{% if plan.available_at %}
+union all
+select
+    {{ featurelayer._rolling_output(plan) }}
+from fl_joined
+{% endif %}
+{% endmacro %}
