@@ -41,6 +41,7 @@ class _Place(NamedTuple):
 @dataclass(slots=True)
 class _Outline:
     tokens: list[_Token]
+    text: str
     known: dict[tuple[int, int], dict[str, _Place]] = field(default_factory=dict)
 
     def inside(self, place: _Place) -> dict[str, _Place]:
@@ -120,6 +121,20 @@ class Lines:
             place = inner
         return place.line
 
+    def holds(self, file: str, resource: str, key: str) -> bool:
+        """Return whether the resource is in the file and has the key, as lines of its own or in braces on one line."""
+        outline = self._outline(file)
+        place = self._start(outline, file, resource) if outline is not None else None
+        if outline is None or place is None:
+            return False
+        for step in _steps(key):
+            inner = outline.inside(place).get(step)
+            if inner is None:
+                line = outline.text.splitlines()[place.line - 1]
+                return re.search(rf"\b{re.escape(_steps(key)[-1])}\s*:", line) is not None
+            place = inner
+        return True
+
     def _start(self, outline: _Outline, file: str, resource: str) -> _Place | None:
         if (file, resource) not in self._starts:
             document = _Place(1, 0, len(outline.tokens))
@@ -135,7 +150,8 @@ class Lines:
         try:
             if not path.resolve().is_relative_to(self._root) or path.stat().st_size > _LARGEST:
                 return None
-            return _Outline(_tokens(path.read_text(encoding="utf-8")))
+            text = path.read_text(encoding="utf-8")
+            return _Outline(_tokens(text), text)
         except (OSError, ValueError):
             return None
 

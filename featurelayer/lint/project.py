@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.dbt.inventory import DataTest, Inventory
 from featurelayer.errors import Problem
+from featurelayer.lint.lines import Lines
 from featurelayer.lint.names import Names
 from featurelayer.lint.settings import Settings
 from featurelayer.model import FeatureView
@@ -24,7 +26,8 @@ class LintProject:
 
     `registry` holds what can be used; `views` are all annotated models, also those with problems, as far as they could
     be understood. `inventory` has dbt's nodes, sources and tests with their SQL, decoded when they are asked for.
-    `problems` is what reading has found, `project_settings` what dbt_project.yml says.
+    `problems` is what reading has found, `project_settings` what dbt_project.yml says, `lines`
+    where in the YAML something stands.
     """
 
     registry: Registry
@@ -33,6 +36,7 @@ class LintProject:
     settings: Settings
     problems: tuple[Problem, ...] = ()
     project_settings: Mapping[str, Any] = field(default_factory=dict)
+    lines: Lines = field(default_factory=lambda: Lines(Path()))
 
     def tests(self, view: FeatureView) -> tuple[DataTest, ...]:
         """Return the enabled data tests that are declared on the view's model."""

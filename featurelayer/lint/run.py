@@ -58,6 +58,7 @@ def lint(project: Project, names: Sequence[str] = (), checks: Sequence[str] = ()
         settings=settings,
         problems=(*problems, *annotations.problems),
         project_settings=project.settings,
+        lines=Lines(project.root),
     )
     return _Runner(project=project, seen=seen, names=_selected(seen, names), chosen=chosen).run()
 
@@ -126,7 +127,6 @@ class _Runner:
     used: set[tuple[str, Ignore]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.lines = Lines(self.project.root)
         self.ignores = {name: listed for name, listed in ignores(self.seen).items() if listed}
         self.severities = {code: weighs(code, self.seen.settings.severity) for code in all_checks()}
 
@@ -170,7 +170,7 @@ class _Runner:
             self.findings.append(self._finding(code, Severity.ERROR, hit, hit.fix or all_checks()[code].fix))
 
     def _finding(self, code: str, severity: Severity, hit: Hit, fix: str) -> Finding:
-        line = hit.line or (self.lines.find(hit.file, hit.owner, hit.key) if hit.file else 0)
+        line = hit.line or (self.seen.lines.find(hit.file, hit.owner, hit.key) if hit.file else 0)
         return Finding(
             code=code,
             severity=severity,

@@ -209,7 +209,12 @@ def test_settings_turn_checks_off_and_weigh_them(tmp_path):
 
 
 def test_what_is_wrong_with_the_settings_is_a_finding(tmp_path):
-    settings = {"disabled": ["FL5", "nonsense"], "severity": {"FL1": "grave"}, "nming": {}, "naming": {"grammar": "<a>_<b>"}}
+    settings = {
+        "disabled": ["FL5", "nonsense"],
+        "severity": {"FL1": "grave"},
+        "nming": {},
+        "naming": {"grammar": "<a>_<b>"},
+    }
     report = findings(tmp_path, settings=settings)
     assert {(item.code, item.file) for item in report.findings} == {
         ("FL105", "featurelayer.yml"),
@@ -359,6 +364,20 @@ def test_a_folders_block_in_dbt_project_yml_is_told(tmp_path):
     fine = text.replace("featurelayer:", "featurelayer_defaults:")
     (project.root / "dbt_project.yml").write_text(fine)
     assert FeatureLayer(project.root).lint().findings == ()
+
+
+@pytest.mark.parametrize("yml", ["config:\n      meta:\n        featurelayer:\n          entity: plane",
+                                 "config: {meta: {featurelayer: {entity: plane}}}"])  # fmt: skip
+def test_a_block_in_the_sql_beside_that_of_the_yaml_is_told(yml, tmp_path):
+    sql = "{{ config(materialized='table', meta={'featurelayer': {'entity': 'plane'}}) }} select 1"
+    project = write(tmp_path, view(node={"raw_code": sql}), *asked_tests())
+    (tmp_path / "models").mkdir()
+    properties = tmp_path / "models" / "features.yml"
+    properties.write_text(f"models:\n  - name: legs\n    {yml}\n")
+    (found,) = lint(project).findings
+    assert (found.code, found.name) == ("FL104", "legs")
+    properties.write_text("models:\n  - name: legs\n    config: {meta: {owner: me}}\n")
+    assert lint(project).findings == ()
 
 
 def test_a_block_that_is_no_meta_at_all_is_told(tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from featurelayer.lint.base import AT, Hit, check, of_feature, of_view
 from featurelayer.lint.project import LintProject
 from featurelayer.model import Kind, Severity
+
+_IN_SQL = re.compile(r"""config\s*\([^;{}]*\bmeta\s*=\s*\{\s*['"]featurelayer['"]""")
+_HEAD = 20_000
 
 
 @check(
@@ -18,7 +22,13 @@ from featurelayer.model import Kind, Severity
     fix="Give the folder's keys under `featurelayer_defaults`, which our reader merges key by key.",
 )
 def block_at_two_levels(project: LintProject) -> Iterator[Hit]:
-    """A `+meta: {featurelayer: ...}` for a folder in dbt_project.yml."""
+    """A `+meta: {featurelayer: ...}` for a folder in dbt_project.yml, or a block in a model's SQL beside its YAML's."""
+    for view in project.views.values():
+        model = project.inventory.model(view.unique_id)
+        sql = model.raw_sql if model is not None else ""
+        if _IN_SQL.search(sql[:_HEAD]) and project.lines.holds(view.yaml_path, view.id, AT):
+            what = f"the block in `config(...)` of {view.path} replaces the one in the YAML"
+            yield of_view(view, what, key=AT, fix="Keep one of the two, best the one in the YAML.")
     for kind in ("models", "snapshots", "seeds"):
         for path in _blocks(project.project_settings.get(kind), kind):
             yield Hit(message=f"a folder's `{path}` is lost where a model has a block of its own",
