@@ -361,3 +361,27 @@ def test_types_of_ours_are_types_of_its(warehouse: PostgresWarehouse) -> None:
     columns = ", ".join(f"c{place} {DIALECT.type_text(DType.parse(name))}" for place, name in enumerate(names))
     warehouse.execute(f"CREATE TEMP TABLE typed ({columns})")
     assert [str(column.dtype) for column in warehouse.describe("pg_temp.typed")] == names
+
+
+def test_a_query_that_reaches_the_roles_limit_is_no_ctrl_c(
+    postgres_server: Server, warehouse: PostgresWarehouse
+) -> None:
+    warehouse.execute("DROP ROLE IF EXISTS limited")
+    warehouse.execute("CREATE ROLE limited LOGIN SUPERUSER PASSWORD 'x'")
+    warehouse.execute("ALTER ROLE limited SET statement_timeout = '300ms'")
+    limited = session(postgres_server, "public", user="limited", password="x")
+    with pytest.raises(WarehouseError, match="statement timeout"):
+        limited.rows("SELECT pg_sleep(10)::text")
+    limited.close()
+
+
+def test_a_database_in_another_encoding_is_refused(postgres_server: Server, warehouse: PostgresWarehouse) -> None:
+    warehouse.execute("DROP DATABASE IF EXISTS latin")
+    locale = "LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER libc" if _has_providers(warehouse) else "LOCALE 'C'"
+    warehouse.execute(f"CREATE DATABASE latin ENCODING 'LATIN1' {locale} TEMPLATE template0")
+    with pytest.raises(WarehouseError, match="the database's encoding is not UTF8"):
+        session(postgres_server, "public", dbname="latin")
+
+
+def _has_providers(warehouse: PostgresWarehouse) -> bool:
+    return int(warehouse.rows("SHOW server_version_num")[0][0]) >= 150_000
