@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from featurelayer.cli import main
-from featurelayer.errors import LabelError, PlanError, WarehouseError
+from featurelayer.errors import FeatureLayerError, LabelError, PlanError, WarehouseError
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore
 from featurelayer.warehouse.postgres import PostgresWarehouse
@@ -163,6 +163,20 @@ def test_a_table_that_is_not_ours_is_not_replaced(project, warehouse):
     with project.build_training_set("late", LABELS) as built, pytest.raises(WarehouseError, match="seen exists"):
         built.to_table("seen")
     assert warehouse.rows("SELECT count(*) FROM legs") == [(5,)]
+
+
+def test_labels_that_are_appended_give_the_set_of_all(project, warehouse, tmp_path):
+    lock = tmp_path / "train.lock.json"
+    for labels, append in ((LABELS.slice(0, 4), False), (LABELS.slice(4), True)):
+        with project.build_training_set("late", labels) as built:
+            assert built.to_table("train", lock=lock, append=append) == len(labels)
+    with project.build_training_set("late", LABELS) as built:
+        expected = built.to_arrow()
+    assert warehouse.arrow("SELECT * FROM train").read_all().equals(expected)
+    other = LABELS.append_column("more", pa.array([1] * 6))
+    with project.build_training_set("late", other) as built, pytest.raises(FeatureLayerError, match="more"):
+        built.to_table("train", lock=lock, append=True)
+    assert warehouse.rows("SELECT count(*) FROM train") == [(6,)]
 
 
 def test_an_index_decides_how_rows_are_looked_up_and_never_what_is_found(project, warehouse):
