@@ -71,14 +71,14 @@ class FeatureLayer(OnlineLayer):
 
         Args:
             names: models, views, features or services to report about; all by default.
-            checks: codes (`FL203`) or families (`FL2`) to run; all that are not off in featurelayer.yml by default.
+            checks: codes (`FL203`) or families (`FL2`) to run; all that featurelayer.yml does not disable by default.
 
         Raises:
             UnknownNameError: there is no such name, or no such check.
         """
         from featurelayer.lint import lint
 
-        return lint(self.project, names, checks)
+        return lint(self.project, names, checks, warn=self._warn)
 
     def diff(self, state: str | Path) -> DiffReport:
         """Compare the features of this project with those of the manifest.json in a folder, from dbt's files alone.

@@ -66,7 +66,7 @@ def command(
     selected = names_given(names)
     if names and not selected:
         context.console.note("No names were given on stdin: nothing to check.")
-    report = lint(context.project, selected, checks) if selected or not names else _nothing()
+    report = lint(context.project, selected, checks, warn=context.console.warn) if selected or not names else _nothing()
     _write(report, output_format, _folder(context.project.root))
     if report.without_sql:
         context.console.note(

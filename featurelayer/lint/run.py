@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from featurelayer.dbt.artifacts import manifest_of, read_raw
+from featurelayer.dbt.artifacts import doubts, manifest_of, read_raw
 from featurelayer.dbt.inventory import Inventory
 from featurelayer.dbt.loader import read_annotations
 from featurelayer.dbt.project import CONFIG_FILE, Project
@@ -24,14 +24,21 @@ UNUSED_IGNORE = "FL111"
 _LONGEST = 2000
 
 
-def lint(project: Project, names: Sequence[str] = (), checks: Sequence[str] = ()) -> LintReport:
+def lint(
+    project: Project,
+    names: Sequence[str] = (),
+    checks: Sequence[str] = (),
+    *,
+    warn: Callable[[str], None] | None = None,
+) -> LintReport:
     """Return what the checks find in the project; nothing but dbt's files and the project's YAML is read.
 
     Args:
         project: the dbt project.
         names: models, views, services or features (`view.feature`) to report about; all by default. A dbt node that is
             none of these is heeded and has no findings.
-        checks: codes (`FL203`) or families (`FL2`) to run; all that are not off by default.
+        checks: codes (`FL203`) or families (`FL2`) to run; all that are not disabled by default.
+        warn: told of what is doubtful, such as a manifest that is older than the project's files.
 
     Raises:
         UnknownNameError: there is no such name, or no such check.
@@ -41,7 +48,8 @@ def lint(project: Project, names: Sequence[str] = (), checks: Sequence[str] = ()
     problems: list[Problem] = []
     try:
         raw, path, data = read_raw(project.target_path)
-        annotations = read_annotations(manifest_of(raw, path, data, problems), project)
+        manifest = manifest_of(raw, path, data, problems)
+        annotations = read_annotations(manifest, project)
         settings = read_settings(project.config.document.get("lint"), CONFIG_FILE, problems)
     except ConfigError as error:
         return _unusable(project, error.problems)
@@ -50,6 +58,9 @@ def lint(project: Project, names: Sequence[str] = (), checks: Sequence[str] = ()
         where = next((line[7:] for line in rest if line.startswith("  at   ")), "")
         fix = next((line[7:] for line in rest if line.startswith("  fix  ")), "")
         return _unusable(project, [Problem(what=what, where=where, fix=fix, code="FL110")])
+    if warn is not None:
+        for doubt in doubts(manifest, project):
+            warn(doubt)
     views = {**annotations.registry.views, **{view.id: view for view in annotations.doubtful}}
     seen = LintProject(
         registry=annotations.registry,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -296,6 +297,17 @@ def test_without_a_manifest_the_command_says_how_to_make_one(tmp_path, capsys):
     assert "dbt parse" in err
     with pytest.raises(ManifestNotFound):
         lint(project)
+
+
+def test_a_manifest_older_than_the_project_is_told(tmp_path, capsys):
+    project = write(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "new.yml").write_text("models: []\n")
+    os.utime(tmp_path / "models" / "new.yml", (4e9, 4e9))
+    code, _, err = run(capsys, "--project-dir", project.root)
+    assert code == 0
+    assert "manifest.json is older than models/new.yml" in err
+    assert "dbt parse" in err
 
 
 def test_lint_imports_no_warehouse_and_no_sqlglot_where_there_is_no_sql(tmp_path):
