@@ -13,23 +13,21 @@ Ctrl-C, so the thread that waits for it must be another, which then has the stat
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 from sqlglot.errors import SqlglotError
 
 from featurelayer.errors import ConfigError, LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, Kind
+from featurelayer.warehouse._inserts import statements
 from featurelayer.warehouse.base import Estimate, Source
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ORDER = "__fl_row"
-_ROWS_AT_ONCE = 1000
 _NAME = "featurelayer"
 _NESTED = (Kind.BYTES, Kind.ARRAY, Kind.STRUCT, Kind.MAP, Kind.UNKNOWN)
 # Adapters whose connections have no cursor.
@@ -275,67 +272,13 @@ class AdapterWarehouse:
         if not self._keeps_order or "" in names or len({name.casefold() for name in names}) < len(names):
             # Names that the engine would refuse, before it can be said better why.
             names = [f"c{position}" for position in range(len(columns))]
-        types = [self._type_text(column) for column in columns]
-        if not self._keeps_order:
-            names, types = [*names, ORDER], [*types, "BIGINT"]
+        order = None if self._keeps_order else ORDER
         self._made.append(name)
-        fields = ", ".join(f"{self._named(field)} {kind}" for field, kind in zip(names, types, strict=True))
-        self.execute(f"CREATE TEMPORARY TABLE {self._named(name)} ({fields})")
-        number = 0
-        for batch in reader:
-            for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
-                piece = batch.slice(start, _ROWS_AT_ONCE)
-                values = [column.to_pylist() for column in piece.columns]
-                if not self._keeps_order:
-                    values.append(list(range(number, number + piece.num_rows)))
-                rows = ", ".join(f"({', '.join(map(self._literal, row))})" for row in zip(*values, strict=True))
-                self.execute(f"INSERT INTO {self._named(name)} VALUES {rows}")  # noqa: S608 (values are literals)
-                number += piece.num_rows
-
-    def _type_text(self, column: Column) -> str:
-        """A column's type in the engine's words; its dialect's are for casts, and another level's."""
-        dtype = column.dtype
-        match dtype.kind:
-            case Kind.DECIMAL:
-                return f"DECIMAL({dtype.precision}, {dtype.scale})"
-            case Kind.FLOAT:
-                kind = exp.DataType.build("DOUBLE" if dtype.bits == 64 else "FLOAT", dialect="duckdb")
-            case Kind.INT | Kind.UINT:
-                wide = dtype.kind is Kind.UINT and (dtype.bits or 64) >= 64
-                kind = exp.DataType.build("DECIMAL(20, 0)" if wide else "BIGINT")
-                if dtype.kind is Kind.INT and (dtype.bits or 64) == 32:
-                    kind = exp.DataType.build("INT")
-            case Kind.TIMESTAMP | Kind.TIMESTAMPTZ if self.dialect in _TIMES:
-                return _TIMES[self.dialect][dtype.kind is Kind.TIMESTAMPTZ]
-            case _:
-                kind = exp.DataType.build(_TYPES[dtype.kind], dialect="duckdb")
-        return kind.sql(dialect=self.dialect)
+        for statement in statements(self.dialect, name, names, columns, reader, order=order):
+            self.execute(statement)
 
     def _named(self, name: str) -> str:
         return exp.to_identifier(name, quoted=True).sql(dialect=self.dialect)
-
-    @functools.cached_property
-    def _sqlglot(self) -> SqlglotDialect:
-        return SqlglotDialect.get_or_raise(self.dialect)
-
-    def _literal(self, value: Any) -> str:
-        """A value as SQL: a word, digits, or a text in quotes, so that none can become SQL."""
-        match value:
-            case None:
-                return "NULL"
-            case bool():
-                return "TRUE" if value else "FALSE"
-            case int() | Decimal():
-                return str(value)
-            case float() if math.isfinite(value) and not (value == 0 and math.copysign(1, value) < 0):
-                return repr(value)
-            case datetime():
-                text = value.astimezone(UTC).isoformat(" ") if value.tzinfo else value.isoformat(" ")
-            case date():
-                text = value.isoformat()
-            case _:
-                text = str(value)
-        return exp.Literal.string(text).sql(dialect=self._sqlglot)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -429,27 +372,6 @@ class AdapterWarehouse:
             self.drop(self._made)
         self._wait(self._adapter.cleanup_connections)
         self._thread.shutdown()
-
-
-_TYPES = {
-    Kind.BOOL: "BOOLEAN",
-    Kind.TEXT: "VARCHAR",
-    Kind.DATE: "DATE",
-    Kind.TIME: "TIME",
-    Kind.TIMESTAMP: "TIMESTAMP",
-    Kind.TIMESTAMPTZ: "TIMESTAMPTZ",
-    Kind.UUID: "VARCHAR",
-    Kind.JSON: "VARCHAR",
-    Kind.INTERVAL: "INTERVAL",
-}
-# Naive times and instants, where a bare TIMESTAMP has fewer digits or another meaning.
-_TIMES = {
-    "snowflake": ("TIMESTAMP_NTZ(6)", "TIMESTAMP_TZ(6)"),
-    "trino": ("TIMESTAMP(6)", "TIMESTAMP(6) WITH TIME ZONE"),
-    "clickhouse": ("Nullable(DateTime64(6, 'UTC'))", "Nullable(DateTime64(6, 'UTC'))"),
-    "databricks": ("TIMESTAMP_NTZ", "TIMESTAMP"),
-    "spark": ("TIMESTAMP_NTZ", "TIMESTAMP"),
-}
 
 
 def _of_tables(tables: Iterator[pa.Table], whole: Callable[..., pa.Table]) -> pa.RecordBatchReader:

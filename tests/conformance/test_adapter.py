@@ -13,6 +13,8 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ from featurelayer.sql.plan import Labels
 from featurelayer.testing import Case, WarehouseEngine, applies, cases, check
 from featurelayer.warehouse import adapter, connect
 from featurelayer.warehouse import available as warehouses
+from featurelayer.warehouse._inserts import statements
 from featurelayer.warehouse.adapter import AdapterWarehouse
+from featurelayer.warehouse.streams import column_of
 from tests.engines.stepwise import StepwiseDuckDB
 from tests.servers import postgres
 from tests.unit.test_reproduce import LABELS
@@ -159,6 +163,34 @@ def test_values_stay_what_they_are(engine: WarehouseEngine) -> None:
     ).read_all()
     assert found.rename_columns(["s", "n", "b"]).to_pydict() == table.to_pydict()
     assert found.schema.types == table.schema.types
+
+
+def test_rows_are_loaded_into_clickhouse_as_they_are() -> None:
+    """A NULL stays one: in a column that can't hold it, ClickHouse would put a 0 in silence."""
+    pytest.importorskip("chdb", reason="chdb is not installed; .ci/run installs it")
+    from tests.engines.clickhouse import ClickHouseWarehouse
+
+    at = datetime(2024, 1, 1, 10, 30, 0, 5)
+    table = pa.table(
+        {
+            "i": pa.array([1, None], pa.int64()),
+            "s": ["it's \\ x", None],
+            "d": pa.array([Decimal("1.50"), None], pa.decimal128(9, 2)),
+            "f": [1.5, None],
+            "b": [True, None],
+            "t": pa.array([at, None], pa.timestamp("us")),
+            "z": pa.array([at, None], pa.timestamp("us", "Asia/Tokyo")),
+            "day": pa.array([date(2024, 1, 1), None], pa.date32()),
+        }
+    )
+    columns = [column_of(field) for field in table.schema]
+    with closing(ClickHouseWarehouse()) as warehouse:
+        for sql in statements("clickhouse", "labels", table.column_names, columns, table.to_reader(), order="n"):
+            warehouse.execute(sql)
+        first, second = warehouse.rows("SELECT * FROM labels ORDER BY n")
+    aware = at.replace(tzinfo=UTC)
+    assert first == (1, "it's \\ x", Decimal("1.50"), 1.5, True, aware, aware, date(2024, 1, 1), 0)
+    assert second == (None,) * 8 + (1,)
 
 
 def test_sessions_say_what_the_dialects_say() -> None:

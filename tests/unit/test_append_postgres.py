@@ -66,9 +66,9 @@ def test_a_table_and_a_file(shop: FeatureLayer, tmp_path: Path) -> None:
     assert shop.reproduce(output.with_suffix(".lock.json"), LABELS).identical
     with pytest.raises(LockError, match="the same 2 labels are in the set already"):
         to_table(shop, NEW, lock)
-    with shop.build_training_set("late", NEW, writable=True) as built:
-        with pytest.raises(WarehouseError, match="is not a training set that featurelayer wrote"):
-            built.to_table(f"{SCHEMA}.legs", append=True)
+    refused = pytest.raises(WarehouseError, match="is not a training set that featurelayer wrote")
+    with shop.build_training_set("late", NEW, writable=True) as built, refused:
+        built.to_table(f"{SCHEMA}.legs", append=True)
 
 
 def test_a_plan(shop: FeatureLayer) -> None:
