@@ -17,7 +17,7 @@ from featurelayer.lint.lines import Lines
 from featurelayer.lint.project import LintProject
 from featurelayer.lint.report import Excused, LintReport
 from featurelayer.lint.settings import read_settings, weighs
-from featurelayer.model import Finding, Ignore, Severity
+from featurelayer.model import FeatureView, Finding, Ignore, Severity
 
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 UNUSED_IGNORE = "FL111"
@@ -144,7 +144,10 @@ class _Runner:
     def run(self) -> LintReport:
         ran = []
         for code, item in self.chosen.items():
-            if item.run is None or weighs(code, dict.fromkeys(self.seen.settings.disabled, True)):
+            if item.run is None:
+                ran.append(code)  # it has been read already
+                continue
+            if weighs(code, dict.fromkeys(self.seen.settings.disabled, True)):
                 continue
             if item.needs_sql and not self.seen.has_sql:
                 continue
@@ -159,7 +162,7 @@ class _Runner:
             findings=tuple(sorted(self.findings, key=_place)),
             excused=tuple(self.excused),
             checks=tuple(ran),
-            views=sum(self._is_asked(view.id, (), "") for view in self.seen.views.values()),
+            views=sum(self._is_seen(view) for view in self.seen.views.values()),
             without_sql=not self.seen.has_sql and any(item.needs_sql for item in self.chosen.values()),
         )
 
@@ -198,6 +201,9 @@ class _Runner:
         if self.names is None:
             return True
         return any(_within(asked, given) for asked in self.names for given in (name, owner, *others) if given)
+
+    def _is_seen(self, view: FeatureView) -> bool:
+        return self.names is None or any(_within(name, view.id) or _within(view.id, name) for name in self.names)
 
     def _excuse(self, code: str, hit: Hit) -> Ignore | None:
         for name in (hit.name, hit.owner, *hit.others) if self.ignores else ():

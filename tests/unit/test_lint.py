@@ -176,6 +176,7 @@ def test_names_select_what_is_reported(tmp_path):
     project = write(tmp_path, *nodes, exposures=(service(node={"description": ""}),))
     assert {item.name for item in lint(project, ["other"]).findings if item.code == "FL403"} == {"other.a", "other.b"}
     assert {item.name for item in lint(project, ["other.a"]).findings} == {"other.a"}
+    assert (lint(project).views, lint(project, ["other.a"]).views, lint(project, ["late"]).views) == (2, 1, 0)
     assert {item.name for item in lint(project, ["late"]).findings} == {"late"}
     assert {item.name for item in lint(project, ["exposure:late"]).findings} == {"late"}
 
@@ -197,6 +198,7 @@ def test_checks_select_codes_and_families(tmp_path):
     project = write(tmp_path, view(update_frequency=None, ttl=None, config={"group": None}))
     assert {item.code for item in lint(project, checks=["FL1,fl4"]).findings} == {"FL112", "FL401"}
     assert lint(project, checks=["FL112"]).checks == ("FL112",)
+    assert lint(project, checks=["FL101"]).checks == ("FL101",)
 
 
 def test_settings_turn_checks_off_and_weigh_them(tmp_path):
