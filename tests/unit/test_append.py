@@ -277,9 +277,9 @@ def test_two_appends_at_once_lose_nothing(shop: Shop) -> None:
     with shop.layer.build_training_set("late", NEW) as built:
         finish = built._warehouse.write_file
 
-        def meanwhile(*arguments: Any) -> int:
+        def meanwhile(*arguments: Any, **named: Any) -> int:
             shop.append(NEW.slice(1))
-            return finish(*arguments)
+            return finish(*arguments, **named)
 
         built._warehouse.write_file = meanwhile
         with pytest.raises(LockError, match=r"another build has written|no longer the file"):
