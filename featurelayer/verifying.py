@@ -75,7 +75,8 @@ def verify_views(
         CodecError: a value of the warehouse does not fit its declared type.
         StoreNotFound: there is no such store.
     """
-    pace = Pace(request.read_units)
+    # A file or memory has no units to spend.
+    pace = Pace(request.read_units if _is_served(store) else None)
     for view in request.views:
         view_schema(view)
     with connect(False) as warehouse:
@@ -164,7 +165,7 @@ def _verified(
     facts = Facts(
         view=view, commit=commit, schemas=_schemas(store, {item.schema for item in items.values()}), runs=runs,
         keys=keys_of(view), code=request.code.get(view.id, ""), now=to_microseconds(warehouse.now()),
-        collects=_collects(store),
+        collects=_is_served(store),
     )  # fmt: skip
     seen = [Seen(pk=pk, expected=rows.get(pk), item=items.get(pk), held=held.get(pk)) for pk in keys]
     told = replace(
@@ -209,8 +210,8 @@ def _schemas(store: OnlineStore, names: set[str]) -> dict[str, Schema]:
     return {sk: Schema.from_item(item) for (_, sk), item in found.items()}
 
 
-def _collects(store: OnlineStore) -> bool:
-    """Whether a store removes by itself what is past its `ttl`; the two of one machine never do."""
+def _is_served(store: OnlineStore) -> bool:
+    """Whether a store is a service, which bills reads and removes what is past its `ttl`, and not of this machine."""
     from featurelayer.online.stores.sqlite import SqliteStore
 
     return not isinstance(store, MemoryStore | SqliteStore)

@@ -172,6 +172,9 @@ def _excuse(facts: Facts, seen: Seen) -> str | None:
     if expected is None:
         if seen.present is None:
             return EQUAL
+        # What nobody has exported is nobody's, however old.
+        if seen.held is None and facts.runs:
+            return None
         # An export leaves alone what has merely expired, and in the run after which keys are others the old keys.
         gone = facts.expired(seen.present.event_time, facts.commit.as_of)
         return GONE if gone or facts.expired(seen.present.event_time, facts.now) or _moved(facts, seen) else None

@@ -236,6 +236,14 @@ def test_a_key_that_nobody_exported(found):
     assert only(found.verify()) == (Class.UNEXPECTED, 'plane["X"]')
 
 
+def test_a_key_that_nobody_exported_is_found_however_old_it_is(tmp_path):
+    layer = project(tmp_path, ttl="1 hour")
+    layer.export(as_of=NOON)
+    online(layer, "INSERT INTO items (pk, sk, f, v, t, e, s, d) SELECT 'plane[\"X\"]', sk, f, v, t, 0, s, d FROM items "
+           "WHERE pk = 'plane[\"N1\"]'")  # fmt: skip
+    assert only(layer.verify()) == (Class.UNEXPECTED, 'plane["X"]')
+
+
 @pytest.mark.parametrize("f", ["[8.0,20,1704099600123456]", "[]", "no JSON", "[1.0,2,3,4]"])
 def test_values_that_nobody_exported(found, f):
     online(found, f"UPDATE items SET f = '{f}' WHERE pk = 'plane[\"N1\"]'")
