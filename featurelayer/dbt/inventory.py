@@ -40,13 +40,17 @@ class _Test(msgspec.Struct):
     config: _TestConfig | None = None
 
 
+class _ColumnConfig(msgspec.Struct):
+    tags: list[str] | str | None = None
+
+
 class _Column(msgspec.Struct):
     name: str = ""
     data_type: str | None = None
     description: str | None = None
     constraints: list[dict[str, Any]] | None = None
     tags: list[str] | None = None
-    config: dict[str, Any] | None = None
+    config: _ColumnConfig | None = None
 
 
 class _Checksum(msgspec.Struct):
@@ -273,10 +277,15 @@ def _columns(columns: dict[str, _Column] | None) -> tuple[ModelColumn, ...]:
             name=column.name or name,
             data_type=column.data_type or "",
             description=(column.description or "").strip(),
-            is_label=not _LABELS.isdisjoint((*(column.tags or ()), *((column.config or {}).get("tags") or ()))),
+            is_label=not _LABELS.isdisjoint((*(column.tags or ()), *_tags(column.config))),
         )
         for name, column in (columns or {}).items()
     )
+
+
+def _tags(config: _ColumnConfig | None) -> list[str]:
+    tags = config.tags if config is not None else None
+    return [tags] if isinstance(tags, str) else tags or []
 
 
 def _constraints(node: _Model) -> Iterator[Constraint]:

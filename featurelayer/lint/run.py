@@ -159,7 +159,7 @@ class _Runner:
         for hit in self._unused_ignores(frozenset(ran)):
             self._add(all_checks()[UNUSED_IGNORE], hit)
         return LintReport(
-            findings=tuple(sorted(self.findings, key=_place)),
+            findings=tuple(dict.fromkeys(sorted(self.findings, key=_place))),
             excused=tuple(self.excused),
             checks=tuple(ran),
             views=sum(self._is_seen(view) for view in self.seen.views.values()),
