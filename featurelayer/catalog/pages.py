@@ -91,7 +91,7 @@ def _view(site: Site, renderer: Renderer, view: FeatureView, sql_path: str) -> F
         "rows": [(view, feature) for feature in view.features],
         "services": site.services_of_view.get(view.id, ()),
         "parents": [graph.nodes[each] for each in graph.parents.get(view.unique_id, ())],
-        "sources": graph.sources(view.unique_id)[:20],
+        "sources": [(node, first_sentence(site.description(node.id))) for node in graph.sources(view.unique_id)[:20]],
         "sql": [snippet for snippet in written if snippet],
         "sql_script": sql_path,
         "tests": site.tests_of.get(view.unique_id, ()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from featurelayer.observed import MonitorResult, Profile, Status
 
 _T = TypeVar("_T")
 _WORD = re.compile(r"[a-z]+|\d+")
-_MOST_ALIKE = 6
+_MOST_ALIKE = 4
 # What more features than that are called says nothing about any two of them.
 _CROWD = 20
 _ABSENT = {
@@ -85,6 +86,8 @@ class Site:
     def findings_of(self) -> Mapping[str, list[Finding]]:
         """By name of what they are about, the findings of the checks, the heaviest first."""
         ordered = sorted(self.given.findings or (), key=lambda finding: (_WEIGHT[finding.severity], finding.code))
+        # Where they are shown, it is known about whom.
+        ordered = [replace(each, message=each.message.removeprefix(f"{each.name}: ")) for each in ordered]
         return grouped(ordered, lambda finding: finding.name)
 
     @cached_property
@@ -120,7 +123,7 @@ class Site:
         computed = grouped(prints, lambda name: prints[name])
         alike = grouped(names, lambda name: " ".join(sorted(_WORD.findall(name[1].casefold()))) or name[1])
         for same in computed.values():
-            _pair(found, same, lambda _one, _other: "computed in the same way from the same columns")
+            _pair(found, same, lambda _one, _other: "the same computation")
         for group in alike.values():
             if len(group) > _CROWD:
                 continue
@@ -134,6 +137,11 @@ class Site:
     @cached_property
     def _profiles(self) -> Mapping[str, list[Profile]]:
         return grouped(self.given.profiles, lambda profile: f"{profile.view}.{profile.feature}")
+
+    def description(self, unique_id: str) -> str:
+        """Return what dbt says of a model or source; "" if nothing."""
+        model = self.given.models.get(unique_id)
+        return self.given.descriptions.get(unique_id) or (model.description if model else "")
 
     def chart(self, name: str) -> Chart | None:
         """Return the plots of `view.feature`, if it was profiled."""

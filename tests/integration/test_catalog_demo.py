@@ -65,6 +65,6 @@ def test_a_browser_draws_it_without_a_complaint(site: Path) -> None:
         assert page.locator("figure.plot canvas").count() == 3
         page.goto(f"{site.as_uri()}/lineage.html#model.featurelayer_demo.plane_legs")
         page.wait_for_selector("#neighbours ul a")
-        assert page.locator("#neighbours a").first.text_content() == "stg_landed_flights"
+        assert page.locator("#neighbours ul a").first.text_content() == "stg_landed_flights"
         browser.close()
     assert complaints == []

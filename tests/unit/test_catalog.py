@@ -142,7 +142,7 @@ def test_no_link_is_dead(name: str, make: Any, tmp_path: Path) -> None:
         "2.0% of 1,000 rows are NULL",  # its monitors
         "int64 became float64",  # what changed
         '<a class="name" href="../feature/visits__amount_mean_7d.html">',  # what is like it
-        "computed in the same way",
+        "the same computation",
         "After 30 days without a newer one it no longer counts. Where there is none, it is missing (null).",
     ],
 )
@@ -269,7 +269,7 @@ def test_look_alikes_are_found_by_computation_and_by_the_words_of_a_name() -> No
     ]
     assert "one.age" not in found
     known = Site(shop()).lookalikes["orders.amount_mean_7d"]
-    assert [each.reason for each in known] == ["computed in the same way from the same columns"]
+    assert [each.reason for each in known] == ["the same computation"]
 
 
 def test_a_thousand_features_stay_small() -> None:

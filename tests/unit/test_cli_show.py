@@ -39,9 +39,7 @@ def test_a_feature_says_what_its_times_mean_where_it_comes_from_and_how_to_get_i
     assert "It counts as known 5 minutes later. After 1 day" in str(found["means"])
     assert found["comes_from"] == ["raw.delay"]
     assert "60" in str(found["expression"])
-    assert found["look_alikes"] == [
-        {"feature": "legs.seconds", "why": "computed in the same way from the same columns"}
-    ]
+    assert found["look_alikes"] == [{"feature": "legs.seconds", "why": "the same computation"}]
     train, look_up = (str(each["command"]) for each in found["get_it"])
     assert train.startswith("featurelayer build-training-set --features legs.arr_delay ")
     assert look_up == "featurelayer lookup --service late --key tailnum=TAILNUM"
