@@ -197,7 +197,7 @@ def test_other_words_are_cosmetic(diff):
     assert change.names == ("legs.arr_delay", "legs.seats")
 
 
-@pytest.mark.parametrize("sql", ["", "select from where (((", "select * from read_csv('x')"])
+@pytest.mark.parametrize("sql", ["", "select from where ((("])
 def test_what_can_not_be_told_is_said(diff, sql):
     change = diff(lambda document: set_sql(document, "legs", sql)).changes[0]
     assert (change.kind, change.severity) == (Kind.UNKNOWN, Severity.WARNING)
