@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlglot import exp
 
 from featurelayer.lineage.expressions import Writer
@@ -30,7 +32,7 @@ from featurelayer.lineage.scope import (
     sorted_sources,
 )
 from featurelayer.lineage.times import is_time
-from featurelayer.lineage.values import Kind, Rows, RowStep, Run, Seen
+from featurelayer.lineage.values import Kind, Rows, RowStep, Run, Seen, Source
 from featurelayer.lineage.windows import window_key
 
 
@@ -331,11 +333,35 @@ class Queries:
             return
         parts = Parts()
         keys = sorted(self.writer.key(each, scope, parts) for each in on.expressions)
+        divided = sorted_sources(parts.sources)
         order = self._order(node, scope, parts)
+        self._note_newest(rows, node, on, divided, scope)
         rows.base, rows.where = digest("distinct on", rows.rows, *keys, "order", *order), frozenset()
         text = "distinct on " + ", ".join(self.writer.sql(each) for each in on.expressions)
         rows.steps = (*rows.steps, RowStep(kind=Rows.DISTINCT, sql=text, within=scope.within))
         rows.sources |= parts.sources
+
+    def _note_newest(
+        self, rows: Relation, node: exp.Select, on: exp.Expression, partition: tuple[Source, ...], scope: Scope
+    ) -> None:
+        """Note that rows are the newest of their group, as `row_number() over (... desc) = 1` would have them."""
+        named = {self.writer.sql(each) for each in on.expressions}
+        order = node.args.get("order")
+        after = [each for each in order.expressions if self.writer.sql(each.this) not in named] if order else []
+        if after and after[0].args.get("desc"):
+            first = Parts()
+            self.writer.key(after[0].this, scope, first)
+            fact = self.writer.fact(
+                Seen.WINDOW,
+                on,
+                function="rownumber",
+                frame="future",
+                backwards=True,
+                partition=partition,
+                timed=any(is_time(each, self.writer.value(each, scope).type) for each in on.expressions),
+                order=sorted_sources(first.sources),
+            )
+            rows.facts |= {replace(fact, sql=f"DISTINCT ON {fact.sql} ... {self.writer.sql(after[0])}")}
 
     def _order(self, node: exp.Expression, scope: Scope, parts: Parts) -> list[str]:
         order = node.args.get("order")

@@ -104,6 +104,8 @@ LEAKS = [
     ("FL212", f"with newest as (select tailnum, arr_delay from {LEGS} qualify row_number() over (partition by tailnum "
               f"order by landed_at desc) = 1) select e.tailnum, e.landed_at, n.arr_delay from {LEGS} e "
               "join newest n on n.tailnum = e.tailnum"),
+    ("FL212", f"with newest as (select distinct on (tailnum) tailnum, arr_delay from {LEGS} "
+              f"order by tailnum, landed_at desc) select e.tailnum, e.landed_at, n.arr_delay from {LEGS} e join newest n using (tailnum)"),
     ("FL213", f"select tailnum, landed_at, date_diff('day', landed_at, current_date) as arr_delay from {LEGS}"),
     ("FL213", f"select tailnum, landed_at, epoch(now() - landed_at) as arr_delay from {LEGS}"),
     ("FL213", f"with t as (select current_timestamp as n) select tailnum, landed_at, epoch(n - landed_at) as arr_delay "
@@ -158,6 +160,7 @@ HONEST = [
     f"(select avg(i.arr_delay) as mean from {LEGS} i where i.tailnum = e.tailnum and i.landed_at < e.landed_at) l",
     f"with newest as (select * from {LEGS} qualify row_number() over (partition by leg order by loaded_at desc) = 1) "
     "select tailnum, landed_at, arr_delay from newest",
+    f"select distinct on (leg) tailnum, landed_at, arr_delay from {LEGS} order by leg, loaded_at desc",
     f"select e.tailnum, e.landed_at, g.gate as arr_delay from {LEGS} e join raw.gates g using (tailnum)",
     f"select tailnum, max(landed_at) as landed_at, avg(arr_delay) as arr_delay from {LEGS} group by tailnum",
     f"select tailnum, greatest(landed_at, loaded_at) as landed_at, arr_delay from {LEGS}",
