@@ -402,3 +402,51 @@ def test_a_block_that_is_no_meta_at_all_is_told(tmp_path):
 def test_a_feature_that_is_a_timestamp_needs_no_unit(tmp_path):
     columns = {"at": {**column("timestamp"), "description": "When it left."}}
     assert codes(tmp_path, view(columns=columns), *asked_tests()) == []
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+def test_only_what_is_asked_about_is_decoded_and_each_part_once(tmp_path, monkeypatch):
+    import featurelayer.dbt.inventory as inventory
+
+    plain = {
+        "resource_type": "model",
+        "name": "plain",
+        "package_name": "shop",
+        "columns": {},
+        "config": {},
+        "depends_on": {"nodes": []},
+    }
+    others = [{**plain, "unique_id": f"model.shop.plain_{number}"} for number in range(50)]
+    project = write(tmp_path, view(update_frequency=None), *asked_tests(), *others)
+    decoded: list[str] = []
+    real = inventory.decode
+
+    def counting(part, kind, path, node="", command="dbt parse"):
+        decoded.append(node)
+        return real(part, kind, path, node, command)
+
+    monkeypatch.setattr(inventory, "decode", counting)
+    assert [item.code for item in lint(project).findings] == ["FL112"]
+    assert not [node for node in decoded if "plain" in node]
+    assert len(decoded) == len(set(decoded))
+
+
+def test_lines_are_looked_up_in_files_with_findings_only_and_each_is_read_once(tmp_path, monkeypatch):
+    from featurelayer.lint.lines import Lines
+
+    nodes = [view(name, node={"patch_path": f"shop://models/{name}.yml"}) for name in ("one", "two")]
+    nodes[0]["config"]["meta"]["featurelayer"].pop("update_frequency")
+    nodes[0]["columns"]["arr_delay"]["description"] = ""
+    project = write(tmp_path, *nodes, *asked_tests("one"), *asked_tests("two"))
+    read: list[str] = []
+    real = Lines._read
+
+    def counting(lines, path):
+        read.append(path.name)
+        return real(lines, path)
+
+    monkeypatch.setattr(Lines, "_read", counting)
+    assert [item.code for item in lint(project).findings] == ["FL112", "FL403"]
+    assert read == ["one.yml"]
