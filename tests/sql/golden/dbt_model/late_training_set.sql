@@ -73,6 +73,18 @@ WITH "__fl_labels" AS MATERIALIZED (
   SELECT
     "__fl_id"
   FROM "legs__fetched"
+  WHERE
+    (
+      SELECT
+        COUNT(*)
+      FROM "legs__fetched"
+    ) <> (
+      SELECT
+        COUNT(*)
+      FROM "legs__match" AS "m"
+      WHERE
+        "m"."__fl_event" >= "m"."__fl_time" - INTERVAL '1' DAY
+    )
   GROUP BY
     "__fl_id"
   HAVING
