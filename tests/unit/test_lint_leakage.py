@@ -105,7 +105,8 @@ LEAKS = [
               f"order by landed_at desc) = 1) select e.tailnum, e.landed_at, n.arr_delay from {LEGS} e "
               "join newest n on n.tailnum = e.tailnum"),
     ("FL212", f"with newest as (select distinct on (tailnum) tailnum, arr_delay from {LEGS} "
-              f"order by tailnum, landed_at desc) select e.tailnum, e.landed_at, n.arr_delay from {LEGS} e join newest n using (tailnum)"),
+              f"order by tailnum, landed_at desc) select e.tailnum, e.landed_at, n.arr_delay from {LEGS} e "
+              "join newest n using (tailnum)"),
     ("FL213", f"select tailnum, landed_at, date_diff('day', landed_at, current_date) as arr_delay from {LEGS}"),
     ("FL213", f"select tailnum, landed_at, epoch(now() - landed_at) as arr_delay from {LEGS}"),
     ("FL213", f"with t as (select current_timestamp as n) select tailnum, landed_at, epoch(n - landed_at) as arr_delay "
