@@ -210,7 +210,7 @@ def _seen(request: CatalogRequest) -> _Seen:
     with closing(warehouse):
         return _Seen(
             newest=_newest(warehouse, request.registry),
-            exports=_or_none(lambda: _exports(warehouse, request.tables()), "exports", say) or (),
+            exports=_or_none(lambda: _exports(warehouse, request.tables(), project.root), "exports", say) or (),
             profiles=_or_none(lambda: kept_profiles(warehouse, project, None), "profiles", say) or (),
             monitors=tuple(
                 replace(result, meaning=without_places(result.meaning, project.root), baseline="")
@@ -252,12 +252,12 @@ def _newest(warehouse: Warehouse, registry: Registry) -> dict[str, datetime]:
     return found
 
 
-def _exports(warehouse: Warehouse, tables: Tables) -> tuple[ExportRun, ...]:
+def _exports(warehouse: Warehouse, tables: Tables, root: Path) -> tuple[ExportRun, ...]:
     try:
         rows = Ledger(warehouse, tables).every()
     except RelationNotBuilt:
         return ()
-    return tuple(_run(row) for row in rows)
+    return tuple(_run(replace(row, store=without_places(row.store, root))) for row in rows)
 
 
 def _run(row: LedgerRow) -> ExportRun:

@@ -422,6 +422,8 @@ def test_addresses_and_paths_are_left_out_of_what_monitors_say() -> None:
     assert without_places(said, Path("/srv/shop")) == (
         "no store at (left out) or .featurelayer/online.db, 5 of 10 m/s, 1/2; (left out)"
     )
+    assert without_places("sqlite:/srv/other/online.db", Path("/srv/shop")) == "sqlite:(left out)"
+    assert without_places("dynamodb:features@eu-west-1", Path("/srv/shop")) == "dynamodb:features@eu-west-1"
 
 
 def test_python_builds_the_same(project: Path, catalog: Catalog) -> None:
