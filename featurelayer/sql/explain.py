@@ -97,8 +97,10 @@ class _Queries:
         return self._with_served(self._beside_served(select))
 
     def counts(self) -> exp.Select:
-        newer = exp.Coalesce(this=exp.Sum(this=self._newer()), expressions=[exp.Literal.number(0)])
-        counted = self._of_the_label(exp.select(named(exp.Count(this=exp.Star()), "rows"), named(newer, "newer")))
+        # A sum takes no subquery in it where the labels were numbered by something that Spark calls not deterministic.
+        flags = self._of_the_label(exp.select(named(self._newer(), "newer"))).subquery("f")
+        newer = exp.Coalesce(this=exp.Sum(this=col("newer", "f")), expressions=[exp.Literal.number(0)])
+        counted = exp.select(named(exp.Count(this=exp.Star()), "rows"), named(newer, "newer")).from_(flags, copy=False)
         return self._with_newest(self._with_served(counted))
 
     def nearest(self, columns: tuple[str, ...], *, newer: bool) -> exp.Select:
