@@ -300,10 +300,10 @@ def _cumulative(seen: Seen) -> list[tuple[float, float]]:
         at[edge] = passed / total
     first, last = seen.edges[0], seen.edges[-1]
     at |= {value: share for share, value in seen.quantiles if not first <= value <= last}
-    if seen.minimum is not None and seen.minimum < min(at):
-        at[seen.minimum] = 0.0
-    if seen.maximum is not None and seen.maximum > max(at):
-        at[seen.maximum] = 1.0
+    # The outer bins reach further than the values in them.
+    if seen.minimum is not None and seen.maximum is not None:
+        at.setdefault(seen.minimum, 0.0)
+        at.setdefault(seen.maximum, 1.0)
     found, most = [], 0.0
     for value in sorted(at):
         most = max(most, at[value])
