@@ -176,8 +176,10 @@ def _definition(writer: Dialect, name: str, dtype: DType) -> exp.ColumnDef:
 
 
 def _insert(writer: Dialect, target: exp.Table, source: exp.Expression, columns: Mapping[str, DType]) -> exp.Insert:
-    known = exp.select(col(LOG_ID)).from_(target.copy())
-    new = exp.Not(this=exp.In(this=col(LOG_ID, "r"), query=known.subquery()))
+    there = target.copy()
+    there.set("alias", exp.TableAlias(this=exp.to_identifier("t", quoted=True)))
+    same = exp.EQ(this=col(LOG_ID, "t"), expression=col(LOG_ID, "r"))
+    new = exp.Not(this=exp.Exists(this=exp.select(exp.Literal.number(1)).from_(there).where(same)))
     source = source.copy()
     source.set("alias", exp.TableAlias(this=exp.to_identifier("r", quoted=True)))
     typed = (named(exp.cast(col(name, "r"), writer.type(dtype)), name) for name, dtype in columns.items())

@@ -317,7 +317,11 @@ class Fetching(Dialect):
             for position, (_, alias) in enumerate(join.keys)
         ]
         on.append(exp.GTE(this=self.seen(join, "l"), expression=col(f"{RESERVED}at", "f")))
-        unmatched = exp.Not(this=exp.In(this=col(ID, "l"), query=exp.select(col(ID)).from_(table(match)).subquery()))
+        # Not NOT IN, for which PostgreSQL goes through the whole list per label once the list outgrows work_mem.
+        same = exp.EQ(this=col(ID, "m"), expression=col(ID, "l"))
+        unmatched = exp.Not(
+            this=exp.Exists(this=exp.select(exp.Literal.number(1)).from_(table(match, "m")).where(same))
+        )
         beyond = (
             exp.select(exp.Count(this=exp.Star()))
             .from_(self.labels_of(join, "l"))
