@@ -108,7 +108,8 @@ class _Queries:
         found = self._of_the_label(exp.select(*self._projections(columns)))
         found = found.join(table(_WINNER, "w"), on=exp.true(), join_type="left", copy=False)
         found = found.where(self._on_side(newer=newer), copy=False)
-        first = [] if newer else [_greatest(_flag(self._tied()))]
+        # By its name: Spark sorts by no expression that asks for a label which it numbered.
+        first = [] if newer else [_greatest(col(f"{RESERVED}tied"))]
         order = [*first, *self._by_distance(newer=newer), *self.dialect.tie_order(self.join, "f")]
         found = self._with_newest(self._with_served(found.order_by(*order, copy=False).limit(self.most, copy=False)))
         found = found.with_(exp.to_identifier(_WINNER, quoted=True), as_=self._winner(), copy=False)
@@ -209,14 +210,14 @@ class _Queries:
             after,
             exp.LTE(this=self.dialect.effective(self.join, "f"), expression=time.copy()),
             self._visible(),
-            self._tied(),
+            _flag(self._tied()),
             self._decided_by(),
             both(*fresh) if fresh else exp.true(),
         )
 
     def _static_facts(self) -> tuple[exp.Expression, ...]:
-        yes = exp.true
-        return (exp.Null(), exp.Null(), yes(), exp.false(), yes(), self._visible(), self._visible(), exp.Null(), yes())
+        yes, tied = exp.true, _flag(self._tied())
+        return (exp.Null(), exp.Null(), yes(), exp.false(), yes(), self._visible(), tied, exp.Null(), yes())
 
     def _visible(self) -> exp.Expression:
         """Rule 1; a static view is seen as soon as it is served."""
