@@ -27,6 +27,7 @@ from featurelayer.lineage.forms import (
     unit_of,
     within_run,
 )
+from featurelayer.lineage.names import MACROS, spoken
 from featurelayer.lineage.scope import Parts, Scope, Unreadable, Value, digest
 from featurelayer.lineage.values import Fact, Kind, Run, Seen, Step
 
@@ -100,7 +101,7 @@ class Writer:
         parts = Parts()
         text = self.key(inner, scope, parts)
         facts = frozenset((*parts.facts, *self._truncated(inner, scope)))
-        step = Step(kind=parts.kind, sql=self.sql(inner), within=scope.within, name=name)
+        step = Step(kind=parts.kind, sql=self._spoken(inner, scope), within=scope.within, name=name)
         steps = (*parts.steps, step)
         of = self._type_of(inner, scope)
         sure = isinstance(inner, exp.Literal | exp.Count)
@@ -150,6 +151,11 @@ class Writer:
                 raise Unreadable("it is nested too deep to follow") from None
             self._texts[id(node)] = node, text if len(text) <= LONGEST else text[:LONGEST] + " ..."
         return self._texts[id(node)][1]
+
+    def _spoken(self, node: exp.Expression, scope: Scope) -> str:
+        """An expression as SQL for a reader who does not know our macros."""
+        text = self.sql(node)
+        return self.sql(spoken(node, lambda column: self._resolve(column, scope))) if MACROS in text else text
 
     def type_name(self, node: exp.Expression) -> str:
         """Return the name of a type, one for those that are the same."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+if TYPE_CHECKING:
+    from featurelayer.lineage.scope import Value
+
+MACROS = "fl_"
+"""What the names begin with that our macros give to CTEs, columns and windows of theirs."""
+_WINDOW = "last_"
 _PLAIN = re.compile(r'[\w\-$."`\[\] ]+')
 _QUOTES = str.maketrans("", "", '"`[]')
 
@@ -29,3 +37,26 @@ def name_of_table(table: exp.Table, dialect: str) -> str:
     if isinstance(table.this, exp.Func):
         return table.this.sql(dialect)
     return ".".join(part.name for part in table.parts).translate(_QUOTES).casefold()
+
+
+def spoken(node: exp.Expression, resolve: Callable[[exp.Column], Value | None]) -> exp.Expression:
+    """Return an expression in which names of our macros, which nobody has written, are what they stand for."""
+    return node.copy().transform(lambda each: _spoken(each, resolve), copy=False)
+
+
+def _spoken(node: exp.Expression, resolve: Callable[[exp.Column], Value | None]) -> exp.Expression:
+    if isinstance(node, exp.Column) and node.name.startswith(MACROS):
+        value = resolve(node)
+        return exp.Var(this=_stands_for(value, node.name) if value else node.name)
+    alias = node.args.get("alias") if isinstance(node, exp.Window) else None
+    if isinstance(alias, exp.Identifier) and alias.name.startswith(MACROS):
+        node.set("alias", exp.to_identifier(_WINDOW + alias.name.removeprefix(MACROS)))
+    return node
+
+
+def _stands_for(value: Value, name: str) -> str:
+    """The last thing that was called so, or the one column that it is."""
+    made = next((step.sql for step in reversed(value.steps) if step.name == name), "")
+    if made:
+        return made
+    return next(iter(value.sources)).column if len(value.sources) == 1 else name

@@ -66,6 +66,28 @@ def test_sources_and_steps_lead_through_ctes_and_joins() -> None:
     assert {source.column for source in of.row_sources} == {"state", "customer", "country"}
 
 
+def test_names_of_our_macros_are_told_as_what_they_stand_for() -> None:
+    found = lineage(
+        model(
+            "rolling",
+            """with fl_events as (
+                select customer, at as fl_at, (amount) as fl_x1, case when state = 'late' then 1.0 else 0.0 end as fl_x2
+                from raw.orders
+            ), fl_timeline as (
+                select *, true as fl_is_point from fl_events union all select customer, fl_at, null, null, false from fl_events
+            ), fl_ranged as (
+                select customer, sum(fl_x1) over fl_7d as amount_7d, avg(fl_x2) over fl_7d as late_7d, fl_unknown as odd
+                from fl_timeline
+                window fl_7d as (partition by customer order by fl_at range interval 7 days preceding)
+            ) select * from fl_ranged""",
+        )
+    )
+    said = {name: column.sql for name, column in found.columns("model.shop.rolling").items()}
+    assert said["amount_7d"] == "SUM(amount) OVER last_7d"
+    assert said["late_7d"] == "AVG(CASE WHEN state = 'late' THEN 1.0 ELSE 0.0 END) OVER last_7d"
+    assert said["odd"] == "fl_unknown"
+
+
 def test_ancestors_go_through_models_to_the_sources() -> None:
     found = lineage(
         model("stg", "select id, customer as who, amount * 100 as cents from raw.orders"),
