@@ -14,5 +14,5 @@
     {%- set now = featurelayer._timestamp(as_of) if as_of else featurelayer._utc_now() -%}
 select *
 from {{ model }}
-where {{ view.event_time or 'null' }} > {{ dbt.dateadd('second', featurelayer._seconds('tolerance', tolerance or '0 seconds'), now) }}
+where {{ view.event_time or 'null' }} > {{ featurelayer._seconds_after(now, featurelayer._seconds('tolerance', tolerance or '0 seconds')) }}
 {% endmacro %}

@@ -17,7 +17,7 @@
     {%- set period = period or (limit.count ~ ' ' ~ limit.period if limit) -%}
     {%- do featurelayer._required('fresh_within', {'event_time': view.event_time, 'period': period or none}) -%}
     {%- set now = featurelayer._timestamp(as_of) if as_of else featurelayer._utc_now() -%}
-    {%- set oldest = dbt.dateadd('second', -featurelayer._seconds('period', period or '0 seconds'), now) -%}
+    {%- set oldest = featurelayer._seconds_after(now, -featurelayer._seconds('period', period or '0 seconds')) -%}
     {%- set time = view.event_time or 'null' -%}
     {%- set keys = view.key_columns if per_entity else [] -%}
 with rows_of_view as (

@@ -13,6 +13,10 @@
     {{ return('cast(' ~ dbt.datediff(earlier, later, 'second') ~ ' as ' ~ featurelayer._double() ~ ')') }}
 {% endmacro %}
 
+{% macro spark___seconds_between(earlier, later) %}
+    {{ return('(unix_micros(cast(' ~ later ~ ' as timestamp)) - unix_micros(cast(' ~ earlier ~ ' as timestamp))) / 1e6') }}
+{% endmacro %}
+
 {% macro duckdb___seconds_between(earlier, later) %}
     {{ return('epoch(' ~ later ~ ' - ' ~ earlier ~ ')') }}
 {% endmacro %}

@@ -32,7 +32,7 @@
         {%- if plan.batch %}
         and {{ plan.event_time }} < {{ featurelayer._timestamp(plan.batch[1]) }}
         {%- if not plan.grid %}
-        and {{ plan.event_time }} >= {{ dbt.dateadd('second', -plan.widest, featurelayer._timestamp(plan.batch[0])) }}
+        and {{ plan.event_time }} >= {{ featurelayer._seconds_after(featurelayer._timestamp(plan.batch[0]), -plan.widest) }}
         {%- endif %}
         {%- endif %}
 {% endmacro %}

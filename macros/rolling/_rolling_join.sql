@@ -31,7 +31,7 @@ fl_joined as (
         {%- for column in plan.columns %}
         {%- set value = 'events.' ~ column.slot -%}
         {%- if column.window.seconds < plan.widest -%}
-        {%- set start = dbt.dateadd('second', -column.window.seconds, point) -%}
+        {%- set start = featurelayer._seconds_after(point, -column.window.seconds) -%}
         {%- set value = 'case when events.fl_at > ' ~ start ~ ' then ' ~ value ~ ' end' -%}
         {%- endif %}
         {{ featurelayer._rolling_aggregate(column.agg, value, point) }} as {{ column.name }}{{ ',' if not loop.last }}
@@ -41,7 +41,7 @@ fl_joined as (
         on {{ featurelayer._same_keys('probes', 'events', plan.key_columns) }}
         and probes.fl_slice = events.fl_slice
         and events.fl_at <= {{ point }}
-        and events.fl_at > {{ dbt.dateadd('second', -plan.widest, point) }}
+        and events.fl_at > {{ featurelayer._seconds_after(point, -plan.widest) }}
         and events.fl_known <= probes.fl_as_of
     group by {% for key in plan.key_columns %}probes.{{ key }}, {% endfor %}probes.fl_point, probes.fl_as_of
 )

@@ -19,8 +19,10 @@
         from fl_events
     ) as firsts
     inner join (
-        select {{ dbt.dateadd('second', '(cast(generated_number as ' ~ dbt.type_int() ~ ') - 1) * ' ~ plan.grid.every,
-                              featurelayer._timestamp(plan.grid.start)) }} as fl_point
+        select {{ featurelayer._seconds_after(
+            featurelayer._timestamp(plan.grid.start),
+            '(cast(generated_number as ' ~ dbt.type_int() ~ ') - 1) * ' ~ plan.grid.every
+        ) }} as fl_point
         from ({{ dbt.generate_series(plan.grid.steps) }}) as steps
     ) as grid
         on grid.fl_point >= firsts.fl_at
@@ -31,7 +33,7 @@
         select {{ keys }}, fl_at as fl_point, fl_known from fl_events
         {%- for window in plan.windows %}
         union all
-        select {{ keys }}, {{ dbt.dateadd('second', window.seconds, 'fl_at') }} as fl_point, fl_known from fl_events
+        select {{ keys }}, {{ featurelayer._seconds_after('fl_at', window.seconds) }} as fl_point, fl_known from fl_events
         {%- endfor %}
     ) as changes
     where fl_point <= {{ featurelayer._timestamp(plan.until) }}

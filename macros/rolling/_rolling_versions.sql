@@ -15,7 +15,7 @@
     inner join (select * from fl_events where fl_known > fl_at) as late
         on {{ featurelayer._same_keys('points', 'late', plan.key_columns) }}
         and late.fl_at <= points.fl_point
-        and late.fl_at > {{ dbt.dateadd('second', -plan.widest, 'points.fl_point') }}
+        and late.fl_at > {{ featurelayer._seconds_after('points.fl_point', -plan.widest) }}
         and late.fl_known > points.fl_born
     {%- endif %}
 {% endmacro %}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ import pytest
 import yaml
 
 from featurelayer.cli import main
-from tests.integration.conftest import REPOSITORY, run_dbt
+from tests.integration import test_macros_generic_tests as generic
+from tests.integration import test_macros_rolling as rolling
+from tests.integration.conftest import REPOSITORY, run_dbt, write_project
 from tests.integration.test_postgres import LEFT
 from tests.servers import spark
 
@@ -154,3 +158,100 @@ def test_the_commands_give_duckdbs_training_set(projects: dict[str, Path], tmp_p
          for view in report["views"]] for report in reports
     ]  # fmt: skip
     assert counts[0] == counts[1]
+
+
+# --- the macros ------------------------------------------------------------------------------------------------------
+
+SOURCES = "sources: [{name: raw, schema: macros, tables: [{name: events}]}]"
+VARIANTS = [(when, late) for when in rolling.WHENS for late in (False, True)]
+
+
+@pytest.fixture(scope="module")
+def seed() -> int:
+    return random.randrange(1_000_000)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Path:
+    """Rolling features of random events and the generic tests' cases, run by dbt-spark; copies.db has the tables."""
+    models = {rolling.name_of("duckdb", *each): rolling.rolling_model(form="duckdb", when=each[0], late=each[1])
+              for each in VARIANTS}  # fmt: skip
+    rows = {**generic.TABLES, "plain": generic.BAD}
+    models |= {name: generic._select(found).replace("as varchar)", "as string)") for name, found in rows.items()}
+    annotated = [generic.ANNOTATED.format(model=name, now=generic.NOW.isoformat()) for name in generic.TABLES]
+    folder = write_project(
+        tmp_path_factory.mktemp("macros"),
+        {f"models/{name}.sql": sql for name, sql in models.items()}
+        | {"models/sources.yml": SOURCES, "models/models.yml": "models:" + "".join(annotated) + generic.PLAIN},
+        settings="data_tests: {+store_failures: true}",
+    )
+    columns = ("case_id", "k", "happened_at", "known_at", "x", "word")
+    kinds = (pa.int32(), pa.string(), pa.timestamp("us"), pa.timestamp("us"), pa.int32(), pa.string())
+    values = zip(*rolling.random_rows(seed), strict=True)
+    events = pa.table([pa.array(v, kind) for v, kind in zip(values, kinds, strict=True)], names=columns)
+    pq.write_table(events, folder / "events.parquet")
+    profile(folder, "small", "macros")
+    in_spark(folder, """
+        warehouse.execute("CREATE SCHEMA macros")
+        source = warehouse.attach(folder / "events.parquet").sql
+        warehouse.execute(f"CREATE TABLE macros.events USING parquet AS SELECT * FROM {source}")
+    """)  # fmt: skip
+    run_dbt(folder, "build", check=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(project: Path) -> dict[str, dict[str, Any]]:
+    """What dbt says of each test."""
+    nodes = json.loads((project / "target/manifest.json").read_text())["nodes"]
+    runs = json.loads((project / "target/run_results.json").read_text())["results"]
+    return {
+        nodes[run["unique_id"]]["name"]: {**run, "relation": nodes[run["unique_id"]]["relation_name"]} for run in runs
+    }
+
+
+@pytest.fixture(scope="module")
+def database(project: Path, results: dict[str, dict[str, Any]]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The rolling features, the events and the failures, copied to where the tests of the macros look."""
+    wanted = {rolling.name_of("duckdb", *each): f"macros.{rolling.name_of('duckdb', *each)}" for each in VARIANTS}
+    wanted |= {test: results[test]["relation"] for test, _, _ in generic.FAILS}
+    (project / "wanted.json").write_text(json.dumps(wanted))
+    in_spark(project, """
+        for name, relation in json.loads((folder / "wanted.json").read_text()).items():
+            warehouse.write_file(f"SELECT * FROM {relation}", folder / f"{name}.parquet", "parquet")
+    """)  # fmt: skip
+    with duckdb.connect() as connection:
+        for name in [*wanted, "events"]:
+            found = pq.read_table(project / f"{name}.parquet")
+            naive = [field.with_type(pa.timestamp("us")) if pa.types.is_timestamp(field.type) else field
+                     for field in found.schema]  # fmt: skip
+            connection.register("found", found.cast(pa.schema(naive)))
+            connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM found')
+            connection.unregister("found")
+        yield connection
+
+
+@pytest.mark.parametrize(("when", "late"), VARIANTS)
+def test_what_is_read_at_any_time_is_the_window_of_what_was_known(database: Any, seed: int, when: str, late: bool):
+    rolling.test_what_is_read_at_any_time_is_the_window_of_what_was_known(database, seed, "duckdb", when, late)
+
+
+def test_rows_are_where_something_changes(database: Any) -> None:
+    rolling.test_event_driven_has_a_row_per_change_and_no_other(database)
+    rolling.test_the_grid_is_regular_from_the_first_event_on(database)
+
+
+@pytest.mark.parametrize("test", generic.PASSES)
+def test_good_data_passes(results: dict[str, dict[str, Any]], test: str) -> None:
+    assert (results[test]["status"], results[test]["failures"]) == ("pass", 0), results[test]["message"]
+
+
+@pytest.mark.parametrize(("test", "columns", "rows"), generic.FAILS, ids=[case[0] for case in generic.FAILS])
+def test_bad_data_fails_with_the_offending_rows(
+    results: dict[str, dict[str, Any]], database: Any, test: str, columns: str, rows: list[tuple[Any, ...]]
+) -> None:
+    assert results[test]["status"] == "fail", results[test]["message"]
+    columns = columns.replace("null_rate,", "null_rate::DOUBLE,")  # a decimal on Spark
+    found = database.execute(f'SELECT {columns} FROM "{test}"').fetchall()
+    assert sorted(map(repr, found)) == sorted(map(repr, rows))
+    assert results[test]["failures"] == len(rows)
