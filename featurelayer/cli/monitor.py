@@ -113,6 +113,9 @@ def _write(found: MonitorReport) -> None:
         ]
         write_table(["status", "feature", "metric", "value", "limit", "meaning", "baseline"], table)
         click.echo()
+    for watched in found.watched:
+        if watched.nothing:
+            click.echo(f"{watched.view.id}: nothing to judge: {watched.nothing}")
     counts = found.counts
     views = len({each.view.id for each in found.watched})
     click.echo(

@@ -37,6 +37,12 @@ def newest_complete(unit: Unit, at: datetime) -> Period:
     return Period(_before(unit, end), end)
 
 
+def holding(unit: Unit, at: datetime) -> Period:
+    """Return the period of a unit that a time is in."""
+    start = _floor(unit, at.astimezone(UTC))
+    return Period(start, _after(unit, start))
+
+
 def preceding(unit: Unit, period: Period, count: int) -> tuple[Period, ...]:
     """Return so many periods before one, oldest first."""
     found: list[Period] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from featurelayer.model import Feature, FeatureView, Freshness
-from featurelayer.monitor.periods import Period, Unit
+from featurelayer.monitor.periods import Period, Unit, holding
 from featurelayer.monitor.seen import Seen
 from featurelayer.monitor.settings import Limit, Settings
 from featurelayer.observed import MonitorResult, Status
@@ -76,6 +76,23 @@ class Watched:
     def when(self) -> str:
         """The judged rows in words."""
         return "all rows" if self.period is None else shown(self.settings.period, self.period)
+
+    @property
+    def nothing(self) -> str:
+        """Why there are no rows to judge, and what to do; empty where there are some, or their number is judged."""
+        if self.rows or (self.baseline.per_period and self.settings.limits["volume"].is_set):
+            return ""
+        if self.period is None or self.newest is None:
+            until = "" if self.period is None else f" up to {self.at:%Y-%m-%d %H:%M}"
+            return f"{self.view.relation_name} has no rows{until}; dbt build -s {self.view.name} if it should have"
+        unit = self.settings.period
+        end = holding(unit, self.newest).end
+        found = f"no row is of {self.when}, the newest is of {self.newest:%Y-%m-%d %H:%M}"
+        if end > self.at:
+            return f"{found}: that {unit} is judged when it is over"
+        time = end.replace(tzinfo=None).isoformat(timespec="minutes") if unit == "hour" else f"{end:%Y-%m-%d}"
+        fresh = "" if self.view.freshness else "; give the view `freshness` to be told when rows stop coming"
+        return f"{found}: monitor --as-of {time} judges that {unit}{fresh}"
 
     def features(self, monitor: str) -> list[tuple[Feature, Limit, Seen]]:
         """The features that were seen and for which a monitor has a threshold."""

@@ -421,6 +421,32 @@ def test_the_command_prints_what_is_wrong_and_ends_with_1_on_an_error(
     assert (case.get("classname"), case.get("name")) == ("legs.gust", "null_rate")
 
 
+@pytest.mark.parametrize(
+    ("change", "monitors", "said"),
+    [
+        ("DELETE FROM legs WHERE landed_at >= TIMESTAMP '2024-01-03'", {},
+         "no row is of 2024-02-29, the newest is of 2024-01-02 23:58: monitor --as-of 2024-01-03 judges that day"),
+        ("DELETE FROM legs WHERE landed_at >= TIMESTAMP '2024-02-29 02:00'",
+         {"period": "hour", "baseline": {"previous": 3, "same": "none"}},
+         "the newest is of 2024-02-29 01:58: monitor --as-of 2024-02-29T02:00 judges that hour"),
+        ("DELETE FROM legs WHERE landed_at < TIMESTAMP '2024-03-01'", {}, "05:58: that day is judged when it is over"),
+        ("DELETE FROM legs", {}, "has no rows up to 2024-03-01 06:00; dbt build -s legs if it should have"),
+    ],
+)  # fmt: skip
+def test_nothing_to_judge_is_told_with_the_reason_and_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, monitors: dict[str, Any], said: str
+) -> None:
+    made_of = layer(tmp_path, f"{change};", monitors=monitors)
+    _, out, _ = cli(capsys, tmp_path, "--no-record", "--report", str(tmp_path / "out"))
+    (line,) = [line for line in out.splitlines() if "nothing to judge" in line]
+    assert line.startswith("legs: nothing to judge: ")
+    assert said in line
+    assert "Nothing to judge" in (tmp_path / "out" / "index.html").read_text()
+    volume = [result for result in run(made_of).results if result.monitor == "volume"]
+    assert [result.status for result in volume] == [Status.SKIPPED]
+    assert said in volume[0].meaning
+
+
 def test_the_report_is_one_page_that_needs_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     layer(tmp_path, f"UPDATE legs SET carrier = '<script>' WHERE {LAST} AND carrier = 'UA';", online=True)
     code, _, err = cli(capsys, tmp_path, "--report", str(tmp_path / "out"), "--no-record")

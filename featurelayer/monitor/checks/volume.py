@@ -11,7 +11,11 @@ from featurelayer.observed import MonitorResult
 def check(watched: Watched) -> Iterator[MonitorResult]:
     """Judge the number of rows by the baseline's per period; as many times more is as bad as as many times less."""
     limit, expected = watched.settings.limits["volume"], watched.baseline.per_period
-    if not limit.is_set or not expected:
+    if not limit.is_set:
+        return
+    if not expected:
+        if watched.nothing:
+            yield watched.judged("volume", None, limit, watched.nothing)
         return
     ratio = watched.rows / expected
     meaning = f"{watched.rows:,} rows in {watched.when}, {expected:,.0f} in a period of the baseline ({ratio:.0%})"
