@@ -32,7 +32,11 @@ MENU = (
 )
 _KINDS = ("entity", "view", "service", "owner", "tag")
 _HERE = files("featurelayer.catalog")
-_NEEDLESS = re.compile(r"^[ \t]+|</(?:li|dt|dd|td|th|tr|thead|tbody)>", re.MULTILINE)
+_NEEDLESS = re.compile(
+    r"^[ \t]+|</?(?:head|body)>\n|</html>\n?|</(?:li|dt|dd|td|th|tr|thead|tbody)>|</p>$", re.MULTILINE
+)
+_BACKTICKS = re.compile(r"`([^`\n]+)`")
+_QUOTED = re.compile(r'(?<=[a-z])="([\w.-]+)"(?=[ >])', re.ASCII)
 
 
 class Renderer:
@@ -67,6 +71,7 @@ class Renderer:
             "none_described": "not described",
             "md": rendered,
             "code": code,
+            "worded": worded,
             "first_sentence": first_sentence,
             "duration": format_duration,
             "count": lambda value: "" if value is None else f"{value:,}",
@@ -112,6 +117,11 @@ def code(text: str) -> Markup:
     return Markup(str(escape(text)).replace("&#34;", '"').replace("&#39;", "'"))  # noqa: S704 (the rest is escaped)
 
 
+def worded(text: str) -> Markup:
+    """Return a sentence of a check, in which what stands between backticks is code."""
+    return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 (all of it is escaped)
+
+
 def percent(share: float | None) -> str:
     """Return a share for people; "" if there is none."""
     if share is None:
@@ -128,8 +138,8 @@ def number(value: float | None) -> str:
 
 @functools.cache
 def _source(name: str) -> str:
-    """A template without indentation and the end tags that HTML says may be left out: a tenth of every page."""
-    return _NEEDLESS.sub("", (_HERE / "templates" / name).read_text(encoding="utf-8"))
+    """A template without indentation and the tags and quotes that HTML says may be left out: a tenth of every page."""
+    return _QUOTED.sub(r"=\1", _NEEDLESS.sub("", (_HERE / "templates" / name).read_text(encoding="utf-8")))
 
 
 def _moment(text: str) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from featurelayer.catalog.addresses import FeaturePaths, entity_path, owner_path, service_path, tag_path, view_path
 from featurelayer.catalog.markdown import first_sentence
 from featurelayer.catalog.people import owners_of, tags_of
 from featurelayer.registry import Registry
+
+_ESCAPED = re.compile(r"\\.|'")
+_UNESCAPED = {'\\"': '"', "'": "\\'"}
 
 
 def search_data(registry: Registry, paths: FeaturePaths, services: dict[str, list[str]]) -> dict[str, Any]:
@@ -68,5 +72,7 @@ def script(name: str, value: Any) -> str:
     A page that is opened from a folder may load scripts, and not data.
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, str):  # SQL is full of double quotes: between single ones they need no escape
+        text = "'" + _ESCAPED.sub(lambda found: _UNESCAPED.get(found[0], found[0]), text[1:-1]) + "'"
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return f"(globalThis.featurelayer??={{}}).{name}={text};\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import json
@@ -23,6 +24,8 @@ from featurelayer.catalog.addresses import FeaturePaths, slug
 from featurelayer.catalog.graph import graph_of
 from featurelayer.catalog.markdown import first_sentence, plain, rendered
 from featurelayer.catalog.pages import site_files
+from featurelayer.catalog.render import worded
+from featurelayer.catalog.searching import script
 from featurelayer.catalog.site import Site
 from featurelayer.catalog.snippets import point_in_time_sql
 from featurelayer.cataloguing import without_places
@@ -132,7 +135,7 @@ def test_no_link_is_dead(name: str, make: Any, tmp_path: Path) -> None:
         "2 hours",  # when it is late
         "raw.orders.<b>amount</b>",  # its lineage
         "AVG(amount) OVER w",
-        '<a class="name" href="../service/reorder.html">reorder</a>',  # who uses it
+        '<a class=name href="../service/reorder.html">reorder</a>',  # who uses it
         "orders__amount_mean_7d",
         "featurelayer build-training-set --features orders.amount_mean_7d --labels labels.parquet",
         'layer.build_training_set(features=["orders.amount_mean_7d"]',
@@ -141,7 +144,7 @@ def test_no_link_is_dead(name: str, make: Any, tmp_path: Path) -> None:
         'data-load="data/sql/orders.js"',
         "2.0% of 1,000 rows are NULL",  # its monitors
         "int64 became float64",  # what changed
-        '<a class="name" href="../feature/visits__amount_mean_7d.html">',  # what is like it
+        '<a class=name href="../feature/visits__amount_mean_7d.html">',  # what is like it
         "the same computation",
         "After 30 days without a newer one it no longer counts. Where there is none, it is missing (null).",
     ],
@@ -152,7 +155,7 @@ def test_a_feature_answers(fact: str, site: Path) -> None:
 
 def test_the_plots_have_the_profiles_of_the_periods_and_the_baseline(site: Path) -> None:
     page = text_of(site, "feature/orders__amount_mean_7d.html")
-    found = re.search(r'id="chart">(.*?)</script>', page)
+    found = re.search(r"id=chart>(.*?)</script>", page)
     assert found
     data = json.loads(found[1])
     assert data["bins"]["edges"] == [0, 10, 20, 50, 99.5]
@@ -191,12 +194,37 @@ def test_a_deprecated_feature_names_what_replaces_it(site: Path) -> None:
     assert 'use <a href="../feature/orders__amount_mean_7d.html">' in text_of(site, "feature/orders__old_amount.html")
 
 
+def test_what_stands_between_backticks_is_code_and_nothing_else_is_more_than_text() -> None:
+    assert (
+        worded("Add `unit: s`, not `<b>`: 2 < 3 ` 4")
+        == "Add <code>unit: s</code>, not <code>&lt;b&gt;</code>: 2 &lt; 3 ` 4"
+    )
+    finding = replace(shop().findings[0], name="facts.age", message="it has no `unit`", fix="Add `unit: s`.")
+    pages = dict(site_files(replace(shop(), findings=(finding,)), Look()))
+    for path in ("feature/facts__age.html", "monitors.html"):
+        page = pages[path].decode()
+        assert "it has no <code>unit</code> <span class=fix>Add <code>unit: s</code>.</span>" in page
+
+
+@given(st.text(alphabet="a'\"\\<\n\u2028`$", max_size=30))
+@settings(max_examples=examples(200))
+def test_a_text_is_handed_to_the_page_as_it_is(text: str) -> None:
+    written = script("sql", text)
+    assert handed(written) == text
+    assert not set(written) & {"<", "\u2028"}
+
+
+def handed(written: str) -> object:
+    """What a script hands over: its escapes are those of a Python string, too."""
+    return ast.literal_eval(written.partition("sql=")[2].removesuffix(";\n"))
+
+
 def test_the_point_in_time_sql_runs(site: Path) -> None:
     import duckdb
 
     orders = shop().registry.views["orders"]
     sql = point_in_time_sql(orders, shop().registry)
-    assert json.dumps(sql)[1:40] in text_of(site, "data/sql/orders.js")
+    assert handed(text_of(site, "data/sql/orders.js")) == sql
     with duckdb.connect() as connection:
         connection.execute("attach ':memory:' as shop; create schema if not exists shop.main")
         columns = "'a' customer_id, timestamp '2026-01-01' \"at\", 1.5::double amount_mean_7d, 0::double returns_7d"
@@ -223,7 +251,7 @@ def test_title_logo_base_url_and_dbt_docs_are_where_they_belong(tmp_path: Path) 
     assert "<title>orders.channel · Our features</title>" in page
     assert 'src="../static/logo.svg"' in page
     assert (site / "static/logo.svg").read_bytes() == b"<svg/>"
-    assert '<link rel="canonical" href="https://x.example/f/feature/orders__channel.html">' in page
+    assert '<link rel=canonical href="https://x.example/f/feature/orders__channel.html">' in page
     assert 'href="https://d.example/#!/model/model.shop.orders"' in page
     assert 'href="https://d.example/#!/exposure/exposure.shop.reorder"' in text_of(site, "service/reorder.html")
 

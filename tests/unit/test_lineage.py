@@ -74,7 +74,8 @@ def test_names_of_our_macros_are_told_as_what_they_stand_for() -> None:
                 select customer, at as fl_at, (amount) as fl_x1, case when state = 'late' then 1.0 else 0.0 end as fl_x2
                 from raw.orders
             ), fl_timeline as (
-                select *, true as fl_is_point from fl_events union all select customer, fl_at, null, null, false from fl_events
+                select *, true as fl_is_point from fl_events
+                union all select customer, fl_at, null, null, false from fl_events
             ), fl_ranged as (
                 select customer, sum(fl_x1) over fl_7d as amount_7d, avg(fl_x2) over fl_7d as late_7d, fl_unknown as odd
                 from fl_timeline
