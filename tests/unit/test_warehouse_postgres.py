@@ -276,23 +276,25 @@ def test_what_fails_inside_leaves_nothing_and_lets_others_in(
 def test_one_writes_and_the_other_waits_and_then_sees_it(postgres_server: Server, warehouse: PostgresWarehouse) -> None:
     warehouse.execute("CREATE TABLE IF NOT EXISTS counted (x int)")
     warehouse.execute("TRUNCATE counted")
-    started, seen = threading.Event(), list[int]()
+    # Connected before: a slow connection would look like one that waits.
+    other, asked, seen = session(postgres_server, "public"), threading.Event(), list[int]()
 
     def second() -> None:
-        other = session(postgres_server, "public")
-        started.wait()
+        other.rows("SELECT 1")
+        asked.set()
         with other.transaction():
             seen.append(other.rows("SELECT count(*) FROM counted")[0][0])
-        other.close()
 
     thread = threading.Thread(target=second)
-    thread.start()
     with warehouse.transaction():
-        started.set()
-        time.sleep(0.4)
+        thread.start()
+        assert asked.wait(30)
+        thread.join(0.5)
         warehouse.execute("INSERT INTO counted VALUES (1)")
+        assert thread.is_alive()
         assert seen == []
     thread.join()
+    other.close()
     assert seen == [1]
 
 
