@@ -20,6 +20,8 @@ from tests.unit import dbt_projects as made
 from tests.unit.test_reproduce import LABELS
 from tests.unit.warehouses import LEGS
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = LABELS.slice(0, 2), LABELS.slice(2)
 SCHEMA = "appending"
 

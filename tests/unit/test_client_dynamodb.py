@@ -22,6 +22,8 @@ from featurelayer.online import FeatureClient, Item, Written
 from featurelayer.online.stores.dynamodb import DynamoDBStore
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES
 
+pytestmark = pytest.mark.slow
+
 TABLE = "features"
 T = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

@@ -32,6 +32,8 @@ from tests.servers.imports import as_aws_imports
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import LEGS, layer
 
+pytestmark = pytest.mark.slow
+
 AT = datetime(2024, 1, 1, 13, tzinfo=UTC)
 KEYS = [{"tailnum": name} for name in ("N1", "N2", "'; DROP TABLE legs; --", "nobody")]
 WHERE = "featurelayer.yml -> online_store.dev"

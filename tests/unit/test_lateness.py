@@ -20,6 +20,8 @@ from featurelayer.verify.lateness import LADDER, QUANTILES
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2024, 1, 1)
 LOADED = {"loaded_at": made.column("timestamp"), "changed_at": made.column("timestamptz")}
 

@@ -27,6 +27,8 @@ from featurelayer.online import MemoryStore
 from tests.unit import dbt_projects as made
 from tests.unit import warehouses
 
+pytestmark = pytest.mark.slow
+
 AT = datetime(2024, 3, 1, 6, tzinfo=UTC)  # a Friday; the newest complete day is Thursday, February 29
 # 720 legs a day in January and February, and until AT: delays from -30 to 29 evenly, three carriers,
 # a tenth of the gusts missing.

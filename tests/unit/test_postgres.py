@@ -21,6 +21,8 @@ from tests.servers.postgres import Server
 from tests.unit import dbt_projects as made
 from tests.unit import warehouses
 
+pytestmark = pytest.mark.slow
+
 LABELS = pa.table({
     "tailnum": ["N1", "N2", "'; DROP TABLE legs; --", None, "N1", "?"],
     "at": [datetime(2024, 1, 1, hour) for hour in (11, 12, 10, 12, 13, 12)],

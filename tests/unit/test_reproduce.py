@@ -22,6 +22,8 @@ from featurelayer.training.reasons import Reproduction
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import LEGS, layer
 
+pytestmark = pytest.mark.slow
+
 TIMES = [datetime(2024, 1, 1, 10, 30), datetime(2024, 1, 1, 12), datetime(2024, 1, 1, 11), datetime(2024, 1, 1, 8)]
 LABELS = pa.table({"tailnum": ["N1", "N1", "N2", "N9"], "at": TIMES, "y": [1, 0, 1, 0]})
 LOADED = LEGS + "; ALTER TABLE legs ADD COLUMN loaded_at TIMESTAMP DEFAULT TIMESTAMP '2024-01-02'"

@@ -25,6 +25,8 @@ from featurelayer.verify import Class, Pace, VerifyReport
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
+pytestmark = pytest.mark.slow
+
 NOON = datetime(2024, 1, 1, 13, tzinfo=UTC)
 SEATS = {"seats": made.column("bigint"), "seen": made.column("timestamp")}
 LEGS = """

@@ -29,6 +29,8 @@ from featurelayer.warehouse.postgres import PostgresWarehouse, connect
 from tests.postgres_projects import session
 from tests.servers.postgres import Server
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def warehouse(postgres_server: Server) -> Iterator[PostgresWarehouse]:
