@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,8 +20,10 @@ import yaml
 
 from featurelayer.cli import main
 from featurelayer.layer import FeatureLayer
+from featurelayer.monitor.distances import Pair, psi
 from featurelayer.online import FeatureClient
 from tests.integration import test_macros_generic_tests as generic
+from tests.integration import test_macros_psi as drift
 from tests.integration import test_macros_rolling as rolling
 from tests.integration.conftest import REPOSITORY, run_dbt, write_project
 from tests.postgres_projects import session
@@ -254,3 +257,55 @@ def test_bad_data_fails_with_the_offending_rows(
     warehouse.close()
     assert sorted(map(repr, found)) == sorted(map(repr, rows))
     assert results[test]["failures"] == len(rows)
+
+
+@pytest.fixture(scope="module")
+def drifted(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> dict[str, dict[str, Any]]:
+    """The project of `psi_below` on PostgreSQL."""
+    selects = {
+        f"models/{name}.sql": re.sub(r"range\((\d+)\)", r"generate_series(1, \1)", query).replace(
+            "::double", "::double precision"
+        )
+        for name, query in {**drift.MODELS, "legs": drift.MODELS["same"]}.items()
+    }
+    models = "models:" + "".join(drift.TESTS.format(model=name) for name in drift.MODELS) + drift.LEGS
+    folder = write_project(
+        tmp_path_factory.mktemp("psi"),
+        {**selects, "models/models.yml": models, "seeds/baselines.csv": drift.BASELINE.strip()},
+        settings="data_tests: {+store_failures: true}",
+    )
+    profile(folder, "small", postgres_server.target("psi"))
+    run_dbt(folder, "build", check=False)
+    nodes = json.loads((folder / "target/manifest.json").read_text())["nodes"]
+    runs = json.loads((folder / "target/run_results.json").read_text())["results"]
+    return {
+        nodes[run["unique_id"]]["name"]: {**run, "relation": nodes[run["unique_id"]]["relation_name"]} for run in runs
+    }
+
+
+@pytest.mark.parametrize(
+    "test",
+    ["same_delay", "same_carrier", "same_late", "few_delay", "few_carrier", "odd_delay", "odd_late", "moved_late",
+     "legs_by_its_own_name"],
+)  # fmt: skip
+def test_what_did_not_move_passes(drifted: dict[str, dict[str, Any]], test: str) -> None:
+    assert (drifted[test]["status"], drifted[test]["failures"]) == ("pass", 0), drifted[test]["message"]
+
+
+@pytest.mark.parametrize(
+    ("test", "one", "other"),
+    [
+        ("moved_delay", (10, 490, 500, 0), (0, 250, 500, 250)),
+        ("moved_carrier", (0, 400, 600), (200, 400, 400)),
+    ],
+)
+def test_what_moved_fails_with_the_figure_of_the_monitor(
+    drifted: dict[str, dict[str, Any]], postgres_server: Server, test: str, one: Any, other: Any
+) -> None:
+    assert drifted[test]["status"] == "fail", drifted[test]["message"]
+    warehouse = session(postgres_server, "psi")
+    rows = warehouse.rows(f"SELECT * FROM {drifted[test]['relation']} ORDER BY bin")
+    warehouse.close()
+    expected = psi(Pair(one=tuple(n / 1000 for n in one), other=tuple(n / 1000 for n in other)))
+    assert [row[4] for row in rows] == [pytest.approx(expected)] * len(one)
+    assert sum(row[3] for row in rows) == pytest.approx(expected)
