@@ -32,7 +32,8 @@ def start(connection: Mapping[str, Any], root: Path) -> tuple[SparkSession, bool
     """
     method = str(connection.get("method", ""))
     if method != "session" or os.environ.get("SPARK_REMOTE"):
-        said = "Spark Connect (SPARK_REMOTE)" if method == "session" else f"method '{method}'"
+        other = f"method '{method}'" if method else "no method"
+        said = "Spark Connect (SPARK_REMOTE)" if method == "session" else other
         raise ConfigError(
             [
                 Problem(

@@ -69,24 +69,28 @@ def connect(
         WarehouseError: Spark does not start.
     """
     session, running = start(connection, root)
-    return SparkWarehouse(session, owned=not running)
+    return SparkWarehouse(session, owned=not running, schema=str(connection.get("schema") or ""))
 
 
 class SparkWarehouse:
     """A session of its own beside the given one: its temporary views and settings are seen by nobody else.
 
-    `owned` says that Spark ends with it.
+    `owned` says that Spark ends with it; `schema` is where names without one are, if it is there.
     """
 
     dialect = "spark"
 
-    def __init__(self, session: SparkSession, *, owned: bool = False) -> None:
+    def __init__(self, session: SparkSession, *, owned: bool = False, schema: str = "") -> None:
         self._session = session.newSession()
         self._owned = owned
         self._sources = 0
         self._made: set[str] = set()
         for name, value in _PINNED.items():
             self._session.conf.set(name, value)
+        # A schema that dbt has not made yet is missed when a table is to be written there.
+        self._missing = schema if schema and not self._session.catalog.databaseExists(_name(schema)) else ""
+        if schema and not self._missing:
+            self._session.catalog.setCurrentDatabase(_name(schema))
         if owned:
             session.sparkContext.setLogLevel("OFF")  # what fails is said by our own errors
         self._folder = Path(tempfile.mkdtemp(prefix="featurelayer-spark-"))
@@ -244,6 +248,11 @@ class SparkWarehouse:
     ) -> None:
         """Make the table beside the old one, look at it, then let it take the old one's name."""
         table = exp.to_table(self.quote(name), dialect="spark")
+        if self._missing and not table.db:
+            raise WarehouseError(
+                f"{name} can't be written: schema {self._missing} of the target is not there\n"
+                "  fix  let dbt build the features first, or name a schema that is there: --as-table schema.name"
+            )
         exists = self._refuse_foreign(name)
         new, old = (self._beside(table, kind) for kind in ("new", "old"))
         marks = f"'{_MARK}' = 'training set', '{_MARK}.note' = {exp.Literal.string(note).sql(dialect='spark')}"
