@@ -93,7 +93,7 @@ def test_every_kind_of_value_is_among_the_features(manifest: dict[str, Any]) -> 
         "varchar",
         "integer",
         "bigint",
-        "double",
+        "double precision",
         "decimal",
         "boolean",
         "timestamp",

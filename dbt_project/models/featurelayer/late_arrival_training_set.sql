@@ -71,6 +71,18 @@ WITH "__fl_labels" AS MATERIALIZED (
   SELECT
     "__fl_id"
   FROM "plane_legs__fetched"
+  WHERE
+    (
+      SELECT
+        COUNT(*)
+      FROM "plane_legs__fetched"
+    ) <> (
+      SELECT
+        COUNT(*)
+      FROM "plane_legs__match" AS "m"
+      WHERE
+        "m"."__fl_event" >= "m"."__fl_time" - INTERVAL '1' DAY
+    )
   GROUP BY
     "__fl_id"
   HAVING
@@ -169,6 +181,18 @@ WITH "__fl_labels" AS MATERIALIZED (
   SELECT
     "__fl_id"
   FROM "carrier_punctuality_7d__fetched"
+  WHERE
+    (
+      SELECT
+        COUNT(*)
+      FROM "carrier_punctuality_7d__fetched"
+    ) <> (
+      SELECT
+        COUNT(*)
+      FROM "carrier_punctuality_7d__match" AS "m"
+      WHERE
+        "m"."__fl_event" >= "m"."__fl_time" - INTERVAL '30' DAY
+    )
   GROUP BY
     "__fl_id"
   HAVING
@@ -259,6 +283,18 @@ WITH "__fl_labels" AS MATERIALIZED (
   SELECT
     "__fl_id"
   FROM "airport_recent_3h__fetched"
+  WHERE
+    (
+      SELECT
+        COUNT(*)
+      FROM "airport_recent_3h__fetched"
+    ) <> (
+      SELECT
+        COUNT(*)
+      FROM "airport_recent_3h__match" AS "m"
+      WHERE
+        "m"."__fl_event" >= "m"."__fl_time" - INTERVAL '1' DAY
+    )
   GROUP BY
     "__fl_id"
   HAVING
@@ -356,6 +392,18 @@ WITH "__fl_labels" AS MATERIALIZED (
   SELECT
     "__fl_id"
   FROM "airport_hour_28d__fetched"
+  WHERE
+    (
+      SELECT
+        COUNT(*)
+      FROM "airport_hour_28d__fetched"
+    ) <> (
+      SELECT
+        COUNT(*)
+      FROM "airport_hour_28d__match" AS "m"
+      WHERE
+        "m"."__fl_event" >= "m"."__fl_time" - INTERVAL '56' DAY
+    )
   GROUP BY
     "__fl_id"
   HAVING
@@ -464,6 +512,18 @@ WITH "__fl_labels" AS MATERIALIZED (
   SELECT
     "__fl_id"
   FROM "airport_weather__fetched"
+  WHERE
+    (
+      SELECT
+        COUNT(*)
+      FROM "airport_weather__fetched"
+    ) <> (
+      SELECT
+        COUNT(*)
+      FROM "airport_weather__match" AS "m"
+      WHERE
+        "m"."__fl_event" >= "m"."__fl_time" - INTERVAL '6' HOUR
+    )
   GROUP BY
     "__fl_id"
   HAVING
