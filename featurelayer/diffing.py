@@ -11,7 +11,7 @@ from featurelayer.dbt.artifacts import RawManifest, manifest_of, read_raw
 from featurelayer.dbt.inventory import Inventory, Model
 from featurelayer.dbt.loader import Annotations, read_annotations
 from featurelayer.dbt.project import CONFIG_FILE, ProjectConfig, read_yaml
-from featurelayer.diff import DiffReport, Side, compare
+from featurelayer.diff import Code, DiffReport, Side, compare
 from featurelayer.errors import ManifestNotFound, MetadataError, PlanError, Problem
 from featurelayer.lineage import ColumnLineage
 from featurelayer.model import FeatureView
@@ -107,16 +107,17 @@ def _side(read: Annotations, inventory: Inventory, *, keep: bool) -> Side:
                 above=lambda unique_id: tuple(_above(inventory, unique_id)))  # fmt: skip
 
 
-def _coder(inventory: Inventory) -> Callable[[str], str]:
-    """Return what tells whether a model is another one: what it was compiled to, or its file's checksum."""
+def _coder(inventory: Inventory) -> Callable[[str], Code]:
+    """Return what tells whether a model is another one."""
 
-    def code(unique_id: str) -> str:
+    def code(unique_id: str) -> Code:
         model = inventory.model(unique_id)
         if model is None or model.kind in ("seed", "source"):
-            return ""
+            return Code()
         # An incremental model is compiled in one of two ways, by what is in the warehouse.
         is_incremental = model.config.get("materialized") == "incremental"
-        return model.checksum if is_incremental and model.checksum else model.compiled_sql or model.checksum
+        compiled = "" if is_incremental and model.checksum else model.compiled_sql
+        return Code(compiled=compiled or "", checksum=model.checksum or "")
 
     return code
 

@@ -106,7 +106,7 @@ class _View:
 
     def _computed(self, name: str) -> tuple[Kind | None, tuple[str, ...]]:
         """Return what has become of the computation, and what tells."""
-        own = self.then.code(self.old.unique_id) != self.now.code(self.new.unique_id)
+        own = not self.then.code(self.old.unique_id).is_as(self.now.code(self.new.unique_id))
         upstream = _changed_above(self.then, self.now, self.new.unique_id)
         if not own and not upstream:
             return None, ()
@@ -232,7 +232,7 @@ def _grouped(changes: Iterable[Change]) -> list[Change]:
 def _changed_above(then: Side, now: Side, unique_id: str) -> tuple[str, ...]:
     """Return the names of the models above one that are others than they were."""
     names = dict.fromkeys((*now.above(unique_id), *then.above(unique_id)))
-    return tuple(name.split(".", 2)[-1] for name in names if then.code(name) != now.code(name))
+    return tuple(name.split(".", 2)[-1] for name in names if not then.code(name).is_as(now.code(name)))
 
 
 def _how(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:

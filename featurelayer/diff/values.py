@@ -26,6 +26,20 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """What a model is: what it was compiled to, empty if it was not, and the checksum of its file."""
+
+    compiled: str = ""
+    checksum: str = ""
+
+    def is_as(self, other: Code) -> bool:
+        """Whether both are one model: by what both were compiled to, else by their files."""
+        if self.compiled and other.compiled:
+            return self.compiled == other.compiled
+        return self.checksum == other.checksum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
     """One state of the project.
 
@@ -38,7 +52,7 @@ class Side:
     views: Mapping[str, FeatureView]
     column: Callable[[FeatureView, str], ColumnLineage | None]
     problem: Callable[[FeatureView], str]
-    code: Callable[[str], str]
+    code: Callable[[str], Code]
     above: Callable[[str], tuple[str, ...]]
 
 

@@ -108,6 +108,18 @@ def test_another_schema_is_no_change(diff):
     assert diff(both, sources).changes == ()
 
 
+def test_a_model_that_only_one_side_has_compiled_is_compared_by_its_file(diff):
+    """CI builds some models and compiles all of the branch it goes to."""
+
+    def partly(document):
+        for node in document["nodes"].values():
+            if node["resource_type"] == "model":
+                node["compiled_code"] = None
+
+    assert told(diff(partly)) == []
+    assert told(diff(lambda _document: None, before=partly)) == []
+
+
 def test_an_incremental_model_is_compiled_in_two_ways(diff):
     def first(document):
         document["nodes"]["model.shop.legs"]["config"]["materialized"] = "incremental"
