@@ -101,7 +101,8 @@ def _provenance(request: Request) -> Iterator[str]:
     """Yield what the head of the script says beside its title."""
     yield f"featurelayer {__version__}, manifest {request.provenance.manifest_sha256[:12]}"
     if request.labels.frame:
-        yield f"{request.labels.sql} stands for the labels, which this session alone has: elsewhere, load them by that name."
+        name = request.labels.sql
+        yield f"{name} stands for the labels, which this session alone has: elsewhere, load them by that name."
 
 
 def build_training_set(warehouse: Warehouse, request: Request, *, progress: Progress | None = None) -> TrainingSet:
@@ -197,7 +198,8 @@ def _record(warehouse: Warehouse, request: Request, plan: Plan, built_at: dateti
 def _tuned(warehouse: Warehouse, plan: Plan, opening: Opening) -> Plan:
     """Say how each join is best made here.
 
-    The cut to the labels' keys is left out where most rows would stay: then it costs a quarter of the match for nothing.
+    The cut to the labels' keys is left out where most rows would stay: there it costs a quarter of the match for
+    nothing.
     """
     joins = []
     for join, reach, probe in zip(plan.joins, opening.reaches, opening.probes, strict=True):

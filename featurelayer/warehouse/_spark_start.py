@@ -60,8 +60,8 @@ def start(connection: Mapping[str, Any], root: Path) -> tuple[SparkSession, bool
             ) from error
         running = SparkContext._active_spark_context is not None
         with tempfile.TemporaryDirectory(prefix="featurelayer-") as folder:
-            said = {} if running else {**_defaults(root, Path(folder)), **_parameters(connection)}
-            return _started(said), running
+            settings = {} if running else {**_defaults(root, Path(folder)), **_parameters(connection)}
+            return _started(settings), running
 
 
 def _parameters(connection: Mapping[str, Any]) -> dict[str, str]:

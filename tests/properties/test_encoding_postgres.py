@@ -42,8 +42,7 @@ def encoded(warehouse: PostgresWarehouse, dtype: DType, values: list[Any], *, ke
     text = DIALECT.json_text(exp.column("x", quoted=True), dtype, key=key)
     assert text is not None
     return [
-        found
-        for (found,) in warehouse.rows(f"SELECT {DIALECT.sql(text)} FROM (VALUES {literals}) t(n, x) ORDER BY n")
+        found for (found,) in warehouse.rows(f"SELECT {DIALECT.sql(text)} FROM (VALUES {literals}) t(n, x) ORDER BY n")
     ]
 
 
