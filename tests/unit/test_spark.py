@@ -18,6 +18,8 @@ from tests.unit import dbt_projects as made
 from tests.unit import warehouses
 from tests.unit.test_postgres import LABELS
 
+pytestmark = pytest.mark.slow
+
 LEGS = """
 CREATE TABLE legs USING parquet AS SELECT * FROM VALUES
   ('N1', TIMESTAMP_NTZ '2024-01-01 10:00', 5.0D),
