@@ -21,6 +21,8 @@ from tests.unit import dbt_projects as made
 from tests.unit.test_reproduce import LABELS, LEGS, LOADED, SHA, TIMES
 from tests.unit.warehouses import layer
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = LABELS.slice(0, 2), LABELS.slice(2)
 
 

@@ -35,6 +35,8 @@ from tests.catalog.sites import HARM, bare, built, dead_links, feature, hostile,
 from tests.profiles import examples
 from tests.unit import dbt_projects as dbt
 
+pytestmark = pytest.mark.slow
+
 VENDOR = Path(__file__).parents[2] / "featurelayer" / "catalog" / "static" / "vendor"
 
 

@@ -22,6 +22,8 @@ from tests.online_cases import feature, legs_batch, planes_batch, view
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
+pytestmark = pytest.mark.slow
+
 T = datetime(2026, 11, 1, 12, tzinfo=UTC)
 Store = Callable[..., FeatureLayer]
 

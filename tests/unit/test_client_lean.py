@@ -28,6 +28,8 @@ from featurelayer.online.sigv4 import host_header, signed_headers
 from featurelayer.online.stores.dynamodb import DynamoDBStore
 from tests.profiles import examples
 
+pytestmark = pytest.mark.slow
+
 # --- signatures ------------------------------------------------------------------------------------------------------
 
 printable = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)

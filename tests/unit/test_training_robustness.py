@@ -21,6 +21,8 @@ from featurelayer.warehouse.duckdb import _said
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import LEGS, layer
 
+pytestmark = pytest.mark.slow
+
 TIMES = [datetime(2024, 1, 1, 10, 30), datetime(2024, 1, 1, 12), datetime(2024, 1, 1, 11), datetime(2024, 1, 1, 8)]
 LABELS = pa.table({"tailnum": ["N1", "N1", "N2", "N9"], "at": TIMES, "y": [1, 0, 1, 0]})
 EXPECTED = [5.0, None, -3.5, None]
