@@ -12,10 +12,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from featurelayer.errors import MissingDependency, WarehouseError
 from featurelayer.model import Column, DType
+from featurelayer.warehouse.tables import table_of as as_written
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -203,12 +203,7 @@ class Session:
 
 def table_of(relation: str) -> exp.Table:
     """A relation as PostgreSQL reads its name: what is not quoted is in small letters."""
-    try:
-        table = exp.to_table(relation, dialect="postgres")
-    except SqlglotError:
-        table = None
-    if table is None or not isinstance(table.this, exp.Identifier):
-        return exp.Table(this=exp.to_identifier(relation, quoted=True))
+    table = as_written(relation, "postgres")
     for part in table.parts:
         if isinstance(part, exp.Identifier) and not part.args.get("quoted"):
             part.set("this", part.name.lower())

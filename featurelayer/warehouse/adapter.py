@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from featurelayer.errors import ConfigError, LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, Kind
 from featurelayer.warehouse._inserts import statements
 from featurelayer.warehouse.base import Estimate, Source
+from featurelayer.warehouse.tables import table_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -221,13 +221,7 @@ class AdapterWarehouse:
         return pa.RecordBatchReader.from_batches(schema, batches())
 
     def quote(self, relation: str) -> str:
-        try:
-            table = exp.to_table(relation, dialect=self.dialect)
-        except SqlglotError:
-            table = None
-        if table is None or not isinstance(table.this, exp.Identifier):
-            table = exp.Table(this=exp.to_identifier(relation, quoted=True))
-        return table.sql(dialect=self.dialect, identify=True)
+        return table_of(relation, self.dialect).sql(dialect=self.dialect, identify=True)
 
     def describe(self, relation: str) -> tuple[Column, ...]:
         from featurelayer.warehouse._cursor_types import columns_of

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, DType, Kind
 from featurelayer.warehouse._duckdb_scans import estimate
 from featurelayer.warehouse.base import MARK, Estimate, Source
+from featurelayer.warehouse.tables import check_columns, check_rows, not_ours, table_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -135,13 +135,7 @@ class DuckDBWarehouse:
     # --- reading -------------------------------------------------------------------------------------------------
 
     def quote(self, relation: str) -> str:
-        try:
-            table = exp.to_table(relation, dialect="duckdb")
-        except SqlglotError:
-            table = None
-        if table is None or not isinstance(table.this, exp.Identifier):
-            table = exp.Table(this=exp.to_identifier(relation, quoted=True))
-        return table.sql(dialect="duckdb", identify=True)
+        return table_of(relation, "duckdb").sql(dialect="duckdb", identify=True)
 
     def describe(self, relation: str) -> tuple[Column, ...]:
         table = self.quote(relation)
@@ -276,12 +270,7 @@ class DuckDBWarehouse:
             there, new = (
                 [(column, kind) for column, kind, *_ in self.rows(f"DESCRIBE {what}")] for what in (table, query)
             )
-            if there != new:
-                are, were = (", ".join(f"{column} {kind}" for column, kind in columns) for columns in (new, there))
-                raise WarehouseError(
-                    f"{name} has other columns than the new rows: {were}; they have {are}\n"
-                    "  fix  build it anew, without --append"
-                )
+            check_columns(name, there, new)
             self.execute(f"INSERT INTO {table}\n{query}")
             self._check_written(table, name, first=first, rows=rows, labels=labels, same=same)
 
@@ -296,15 +285,14 @@ class DuckDBWarehouse:
         same: Callable[[pa.RecordBatchReader], None],
     ) -> None:
         (count,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
-        if count - first != rows:
-            raise WarehouseError(f"{rows:,} rows were expected in {name} and {count - first:,} came; nothing was kept")
+        check_rows(name, expected=rows, came=count - first)
         columns = ", ".join(_name(label) for label in labels)
         with self.arrow(f"SELECT {columns} FROM {table} OFFSET {first}") as written:  # noqa: S608 (quoted by sqlglot)
             same(written)
 
     def _in_full(self, name: str) -> str:
         """A table's name with its database and schema, or it could mean one of the build's temporary tables."""
-        found = exp.to_table(self.quote(name), dialect="duckdb")
+        found = table_of(name, "duckdb")
         if not found.db:
             database, schema = self.rows("SELECT current_database(), current_schema()")[0]
             found.set("catalog", exp.to_identifier(database, quoted=True))
@@ -312,7 +300,7 @@ class DuckDBWarehouse:
         return found.sql(dialect="duckdb", identify=True)
 
     def table_note(self, name: str) -> tuple[str, int] | None:
-        table = exp.to_table(self.quote(name), dialect="duckdb")
+        table = table_of(name, "duckdb")
         here = "current_database()", "current_schema()"
         database, schema = (
             _text(part) if part else other for part, other in zip((table.catalog, table.db), here, strict=True)
@@ -326,10 +314,7 @@ class DuckDBWarehouse:
         if not found:
             return None
         if not all(comment and comment.startswith(MARK) for (comment,) in found):
-            raise WarehouseError(
-                f"{name} exists and is not a training set that featurelayer wrote\n"
-                "  fix  choose another name, or drop it first"
-            )
+            raise not_ours(name)
         (rows,) = self.rows(f"SELECT count(*) FROM {self._in_full(name)}")[0]  # noqa: S608 (quoted by sqlglot)
         return found[0][0].removeprefix(MARK).strip(), rows
 

@@ -21,6 +21,7 @@ from featurelayer.identifiers import fitted
 from featurelayer.model import Column
 from featurelayer.warehouse._postgres_session import Session, literal, opened, positions, quoted, table_of
 from featurelayer.warehouse.base import MARK, Estimate, Source
+from featurelayer.warehouse.tables import check_columns, check_rows, not_ours
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -198,13 +199,11 @@ class PostgresWarehouse(Session):
         with self._atomic():
             self.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")  # two at once would count each other's rows
             (first,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
-            there, new = self.columns(table), self.columns_of(query)
-            if there != new:
-                are, were = (", ".join(f"{each.name} {each.dtype}" for each in columns) for columns in (new, there))
-                raise WarehouseError(
-                    f"{name} has other columns than the new rows: {were}; they have {are}\n"
-                    "  fix  build it anew, without --append"
-                )
+            there, new = (
+                [(each.name, str(each.dtype)) for each in columns]
+                for columns in (self.columns(table), self.columns_of(query))
+            )
+            check_columns(name, there, new)
             self.execute(f"INSERT INTO {table}\n{query}")
             self._check_written(table, name, first=first, rows=rows, labels=labels, same=same)
 
@@ -219,8 +218,7 @@ class PostgresWarehouse(Session):
         same: Callable[[pa.RecordBatchReader], None],
     ) -> None:
         (count,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
-        if count - first != rows:
-            raise WarehouseError(f"{rows:,} rows were expected in {name} and {count - first:,} came; nothing was kept")
+        check_rows(name, expected=rows, came=count - first)
         # Read in the order in which it was written.
         self.execute("SET LOCAL synchronize_seqscans = off")
         self.execute("SET LOCAL max_parallel_workers_per_gather = 0")
@@ -238,10 +236,7 @@ class PostgresWarehouse(Session):
             return None
         [(kind, comment)] = found
         if kind != "r" or not (comment or "").startswith(MARK):
-            raise WarehouseError(
-                f"{name} exists and is not a training set that featurelayer wrote\n"
-                "  fix  choose another name, or drop it first"
-            )
+            raise not_ours(name)
         (rows,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
         return comment.removeprefix(MARK).strip(), rows
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column
@@ -27,6 +26,7 @@ from featurelayer.warehouse._spark_start import first_line, start
 from featurelayer.warehouse._spark_types import as_spark_has_them, dtype_of
 from featurelayer.warehouse.base import Estimate, Source
 from featurelayer.warehouse.streams import in_microseconds, read_labels, renamed, write_csv, write_parquet
+from featurelayer.warehouse.tables import check_rows, not_ours, table_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,13 +110,7 @@ class SparkWarehouse:
     # --- reading -------------------------------------------------------------------------------------------------
 
     def quote(self, relation: str) -> str:
-        try:
-            table = exp.to_table(relation, dialect="spark")
-        except SqlglotError:
-            table = None
-        if table is None or not isinstance(table.this, exp.Identifier):
-            table = exp.Table(this=exp.to_identifier(relation, quoted=True))
-        return table.sql(dialect="spark", identify=True)
+        return table_of(relation, "spark").sql(dialect="spark", identify=True)
 
     def describe(self, relation: str) -> tuple[Column, ...]:
         from pyspark.errors import AnalysisException, ParseException
@@ -247,7 +241,7 @@ class SparkWarehouse:
         note: str = "",
     ) -> None:
         """Make the table beside the old one, look at it, then let it take the old one's name."""
-        table = exp.to_table(self.quote(name), dialect="spark")
+        table = table_of(name, "spark")
         if self._missing and not table.db:
             raise WarehouseError(
                 f"{name} can't be written: schema {self._missing} of the target is not there\n"
@@ -259,8 +253,7 @@ class SparkWarehouse:
         try:
             self.execute(f"CREATE TABLE {new} USING parquet TBLPROPERTIES ({marks}) AS\n{query}")
             (count,) = self.rows(f"SELECT count(*) FROM {new}")[0]  # noqa: S608 (quoted by sqlglot)
-            if count != rows:
-                raise WarehouseError(f"{rows:,} rows were expected in {name} and {count:,} came; nothing was kept")
+            check_rows(name, expected=rows, came=count)
             columns = ", ".join(_name(label) for label in labels)
             # The files are named in the order of the rows.
             order = "ORDER BY _metadata.file_name, _metadata.row_index"
@@ -319,10 +312,7 @@ class SparkWarehouse:
         except WarehouseError:  # a temporary view has none
             properties = {}
         if _MARK not in properties:
-            raise WarehouseError(
-                f"{name} exists and is not a training set that featurelayer wrote\n"
-                "  fix  choose another name, or drop it first"
-            )
+            raise not_ours(name)
         return True
 
     # --- the rest ------------------------------------------------------------------------------------------------

@@ -1,0 +1,50 @@
+"""What the drivers have in common about tables: how dbt's names are read, and what is refused when one is written."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from featurelayer.errors import WarehouseError
+
+
+def table_of(relation: str, dialect: str) -> exp.Table:
+    """Return a relation's name as a table; what can't be read as a name of several parts is one name."""
+    try:
+        table = exp.to_table(relation, dialect=dialect)
+    except SqlglotError:
+        table = None
+    if table is None or not isinstance(table.this, exp.Identifier):
+        return exp.Table(this=exp.to_identifier(relation, quoted=True))
+    return table
+
+
+def not_ours(name: str) -> WarehouseError:
+    """Return the error of a table that featurelayer did not write, and so does not replace."""
+    return WarehouseError(
+        f"{name} exists and is not a training set that featurelayer wrote\n  fix  choose another name, or drop it first"
+    )
+
+
+def check_rows(name: str, *, expected: int, came: int) -> None:
+    """Raise unless as many rows came into a table as were expected.
+
+    Raises:
+        WarehouseError: they are more or fewer.
+    """
+    if came != expected:
+        raise WarehouseError(f"{expected:,} rows were expected in {name} and {came:,} came; nothing was kept")
+
+
+def check_columns(name: str, there: list[tuple[str, str]], new: list[tuple[str, str]]) -> None:
+    """Raise unless new rows have the columns of the table that they are appended to, given as names and types.
+
+    Raises:
+        WarehouseError: a column has another name, type or place.
+    """
+    if there != new:
+        are, were = (", ".join(f"{column} {kind}" for column, kind in columns) for columns in (new, there))
+        raise WarehouseError(
+            f"{name} has other columns than the new rows: {were}; they have {are}\n"
+            "  fix  build it anew, without --append"
+        )
