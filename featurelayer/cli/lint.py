@@ -22,6 +22,25 @@ if TYPE_CHECKING:
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
+def _refuse_unknown(
+    context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None
+) -> str | tuple[str, ...] | None:
+    """A code that no check has is a mistake in the command: say all of them, and which there are."""
+    if not value:
+        return value
+    from featurelayer.errors import did_you_mean
+    from featurelayer.lint import all_checks, unknown_checks
+
+    known = all_checks()
+    wrong = unknown_checks(value) if isinstance(value, tuple) else {value.strip().upper()} - known.keys()
+    if wrong:
+        said = ", ".join(f"'{code}'{did_you_mean(code, known)}" for code in wrong)
+        families = (" ".join(codes) for _, codes in groupby(known, key=lambda code: code[:3]))
+        listed = "\n  ".join(families)
+        raise click.BadParameter(f"there is no check {said}. There are\n  {listed}", ctx=context, param=parameter)
+    return value
+
+
 @click.command()
 @click.option(
     "-s",
@@ -32,10 +51,19 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
     help="Models, views, features or services to report about, - for stdin [default: all].",
 )
 @click.option(
-    "--checks", multiple=True, metavar="CODES", help="Checks or families to run, such as FL2,FL601 [default: all]."
+    "--checks",
+    multiple=True,
+    metavar="CODES",
+    callback=_refuse_unknown,
+    help="Checks or families to run, such as FL2,FL601 [default: all].",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
-@click.option("--explain", metavar="CODE", help="Say what a check finds, why that matters and how to fix it.")
+@click.option(
+    "--explain",
+    metavar="CODE",
+    callback=_refuse_unknown,
+    help="Say what a check finds, why that matters and how to fix it.",
+)
 @click.option(
     "--format",
     "output_format",
@@ -150,12 +178,9 @@ def _styled(text: str, **style: Any) -> str:
 
 def _explain(code: str, output_format: str) -> None:
     from featurelayer.cli import output
-    from featurelayer.errors import UnknownNameError
     from featurelayer.lint import all_checks
 
-    found = all_checks().get(code.strip().upper())
-    if found is None:
-        raise UnknownNameError("check", code, all_checks())
+    found = all_checks()[code.strip().upper()]
     if output_format == "json":
         output.write_json({name: getattr(found, name) for name in ("code", "severity", "title", "why", "fix")})
         return

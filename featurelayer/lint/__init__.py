@@ -39,7 +39,7 @@ from featurelayer.lint.base import Check, Hit, check, of_feature, of_service, of
 from featurelayer.lint.checks import all_checks
 from featurelayer.lint.project import LintProject
 from featurelayer.lint.report import Excused, LintReport
-from featurelayer.lint.run import choose, lint
+from featurelayer.lint.run import choose, lint, unknown_checks
 
 __all__ = [
     "Check",
@@ -54,4 +54,5 @@ __all__ = [
     "of_feature",
     "of_service",
     "of_view",
+    "unknown_checks",
 ]

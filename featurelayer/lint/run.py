@@ -102,11 +102,20 @@ def choose(checks: Sequence[str]) -> Mapping[str, Check]:
         UnknownNameError: a name fits none.
     """
     known = all_checks()
-    asked = [code.strip().upper() for item in checks for code in item.split(",") if code.strip()]
-    for code in asked:
-        if not any(other.startswith(code) for other in known):
-            raise UnknownNameError("check", code, known)
-    return {code: item for code, item in known.items() if not asked or code.startswith(tuple(asked))}
+    asked = _asked(checks)
+    for code in unknown_checks(checks):
+        raise UnknownNameError("check", code, known)
+    return {code: item for code, item in known.items() if not asked or code.startswith(asked)}
+
+
+def unknown_checks(checks: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the codes and families that fit no check."""
+    known = all_checks()
+    return tuple(code for code in _asked(checks) if not any(other.startswith(code) for other in known))
+
+
+def _asked(checks: Sequence[str]) -> tuple[str, ...]:
+    return tuple(code.strip().upper() for item in checks for code in item.split(",") if code.strip())
 
 
 def _selected(seen: LintProject, names: Sequence[str]) -> frozenset[str] | None:

@@ -287,8 +287,17 @@ def test_a_check_is_explained_without_a_project(arguments, capsys, tmp_path, mon
 
 def test_an_unknown_check_is_not_explained(capsys):
     code, _, err = run(capsys, "--explain", "FL999")
-    assert code == 1
+    assert code == 2
     assert "there is no check 'FL999'" in err
+
+
+@pytest.mark.parametrize("given", ["FL9,FL2,odd", "fl9, odd"])
+def test_codes_that_no_check_has_are_a_wrong_call_and_those_that_are_there_are_named(bad, capsys, given):
+    code, out, err = run(capsys, "--project-dir", bad, "--checks", given)
+    assert (code, out) == (2, "")
+    assert "'--checks': there is no check 'FL9' (did you mean" in err
+    assert "'ODD'" in err
+    assert all(known in err for known in all_checks())
 
 
 def test_without_a_manifest_the_command_says_how_to_make_one(tmp_path, capsys):
