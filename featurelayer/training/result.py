@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from featurelayer.errors import WarehouseError
 from featurelayer.identifiers import fitted
 from featurelayer.model import FeatureService
 from featurelayer.sql.plan import Script
+from featurelayer.temporary import TemporaryFolder
 from featurelayer.training.append import (
     extended,
     file_before,
@@ -393,25 +393,20 @@ def _typed_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _appears_whole(path: Path, *, kept: bool = True) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; it takes the real name only if nothing failed, if it is to be kept."""
-    temporary = None
+    """Yield a temporary path on the same disk; it takes the real name only if nothing failed, if it is to be kept."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        if kept:
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
+        with TemporaryFolder(beside=path) as folder:
+            temporary = folder / "rows"
+            yield temporary
+            if kept:
+                temporary.chmod(0o666 & ~_umask())
+                temporary.replace(path)
     except OSError as error:
         raise WarehouseError(
             f"{path} can't be written: {error.strerror or error}; nothing was kept\n"
             "  fix  choose a place that exists, may be written to and has room"
         ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:

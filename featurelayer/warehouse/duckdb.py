@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from sqlglot import exp
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, DType, Kind
+from featurelayer.temporary import TemporaryFolder
 from featurelayer.warehouse._duckdb_scans import estimate
 from featurelayer.warehouse.base import MARK, Estimate, Source
 from featurelayer.warehouse.tables import check_columns, check_rows, not_ours, table_of
@@ -103,11 +103,11 @@ class DuckDBWarehouse:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
-        self._spill = tempfile.TemporaryDirectory(prefix="featurelayer-")
+        self._spill = TemporaryFolder()
         self._sources = 0
         for setting, value in _PINNED.items():
             connection.execute(f"SET {setting} = {value}")
-        connection.execute(f"SET temp_directory = {_text(self._spill.name)}")
+        connection.execute(f"SET temp_directory = {_text(str(self._spill.path))}")
 
     @property
     def engine(self) -> str:
@@ -330,7 +330,7 @@ class DuckDBWarehouse:
 
     def close(self) -> None:
         self._connection.close()
-        self._spill.cleanup()
+        self._spill.remove()
 
 
 def _renamed(column: Column, name: str) -> Column:

@@ -1,0 +1,99 @@
+"""Temporary folders: gone afterwards, and taken away by the next process where one was killed."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from featurelayer.temporary import TemporaryFolder
+
+HOLDER = """
+import sys
+from pathlib import Path
+from featurelayer.temporary import TemporaryFolder
+folder = TemporaryFolder(beside=Path(sys.argv[1]) if sys.argv[1:] else None)
+(folder.path / "rows").write_text("half")
+print(folder.path, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's place for temporary files, of this test alone."""
+    found = tmp_path / "tmp"
+    found.mkdir()
+    monkeypatch.setenv("TMPDIR", str(found))
+    monkeypatch.setattr(tempfile, "tempdir", str(found))
+    return found
+
+
+def holder(*arguments: str) -> tuple[subprocess.Popen[str], Path]:
+    """A process that has a folder until it is told to end, and the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.communicate(timeout=20)
+
+
+def test_it_is_there_inside_and_gone_afterwards(place: Path) -> None:
+    with TemporaryFolder() as folder:
+        (folder / "rows").write_text("x")
+        assert folder.parent == place
+    assert list(place.iterdir()) == []
+    kept = TemporaryFolder()
+    assert len(list(place.iterdir())) == 1
+    del kept
+    gc.collect()
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_a_killed_process_left_goes_with_the_next_folder(tmp_path: Path, place: Path, beside: bool) -> None:
+    output = tmp_path / "out" / "train.parquet"
+    output.parent.mkdir()
+    process, left = holder(*([str(output)] if beside else []))
+    assert left.parent == (output.parent if beside else place)
+    process.kill()
+    end(process)
+    assert (left / "rows").read_text() == "half"
+    with TemporaryFolder(beside=output.with_name("other.parquet")):
+        assert left.exists(), "another file's"
+    with TemporaryFolder(beside=output if beside else None):
+        assert not left.exists()
+
+
+def test_what_a_living_process_has_stays(place: Path) -> None:
+    process, there = holder()
+    with TemporaryFolder(), TemporaryFolder():
+        assert len(list(place.iterdir())) == 3
+    assert (there / "rows").read_text() == "half"
+    end(process)
+    assert list(place.iterdir()) == []
+
+
+def test_what_is_not_known_to_be_ours_stays(place: Path) -> None:
+    (place / "featurelayer-notes").mkdir()
+    (place / "featurelayer-linked").symlink_to(place / "featurelayer-notes")
+    other = place / "featurelayer-of-another-host"
+    other.mkdir()
+    (other / ".in-use").write_text("another host")
+    with TemporaryFolder():
+        assert len(list(place.iterdir())) == 4
+    long_ago = time.time() - 2 * 86_400
+    os.utime(other / ".in-use", (long_ago, long_ago))
+    with TemporaryFolder():
+        assert not other.exists()
+    assert sorted(path.name for path in place.iterdir()) == ["featurelayer-linked", "featurelayer-notes"]
