@@ -25,6 +25,7 @@ from sqlglot.generator import Generator
 from featurelayer.errors import Problem, UnsupportedByDialect
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import both, col, key_alias, named, not_null, table
+from featurelayer.sql.dialects._spark_json import json_text
 from featurelayer.sql.dialects._spark_report import SparkReport
 from featurelayer.sql.dialects.base import Cte
 from featurelayer.sql.plan import EVENT, ID, RESERVED, TIME, AsofJoin, Entities, Labels, Plan, Script, Statement, Step
@@ -90,6 +91,9 @@ class Spark(SparkReport):
     def micros(self, expression: exp.Expression) -> exp.Expression:
         instant = exp.cast(expression, exp.DataType.build("TIMESTAMPTZ"))
         return exp.Anonymous(this="UNIX_MICROS", expressions=[instant])
+
+    def json_text(self, value: exp.Expression, dtype: DType, *, key: bool) -> exp.Expression | None:
+        return json_text(value, dtype, key=key)
 
     def finer_than_microseconds(self, value: exp.Expression) -> exp.Expression:  # noqa: ARG002 (no such type)
         return exp.false()

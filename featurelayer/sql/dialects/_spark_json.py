@@ -1,0 +1,145 @@
+"""Values as JSON in Spark's SQL, exactly as the online store's codec writes them.
+
+Spark prints doubles so that they read back bit for bit, and decimals plainly where casts are ANSI's. It escapes text as
+JSON asks, with capital digits in control characters where the codec has small ones: no difference for a reader of
+values, but keys are compared as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlglot import exp
+
+from featurelayer.model import DType, Kind
+from featurelayer.sql.ast import both
+
+_ELEMENT = "v"
+_NEWLINE = (0x0D, 0x0A)
+# Control characters that have a letter among their digits.
+_SHOUTED = (0x0B, 0x0E, 0x0F, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F)
+
+
+def json_text(value: exp.Expression, dtype: DType, *, key: bool) -> exp.Expression | None:
+    """Return the JSON text of a value, `null` for NULL; None if the codec's Python must write it."""
+    text = _key(value, dtype) if key else _value(value, dtype)
+    return None if text is None else _call("COALESCE", text, exp.Literal.string("null"))
+
+
+def _value(value: exp.Expression, dtype: DType) -> exp.Expression | None:
+    match dtype.kind:
+        case Kind.BOOL | Kind.INT | Kind.UINT:
+            return _text(value)
+        case Kind.FLOAT:
+            return _float(value)
+        case Kind.DECIMAL:
+            return _quoted(_text(value))
+        case Kind.TEXT:
+            return _escaped(value)
+        case Kind.BYTES:
+            # Some versions cut the text into lines.
+            return _quoted(
+                _call("TRANSLATE", _call("BASE64", value.copy()), _characters(_NEWLINE), exp.Literal.string(""))
+            )
+        case Kind.DATE:
+            return _quoted(_text(_bounded(value, "DATE")))
+        case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
+            return _microseconds(value, dtype)
+        case Kind.ARRAY:
+            return _array(value, dtype)
+    return None
+
+
+def _key(value: exp.Expression, dtype: DType) -> exp.Expression | None:
+    if dtype.kind is Kind.DECIMAL:
+        return _quoted(_without_zeros(value) if dtype.scale else _text(value))
+    if dtype.kind is Kind.TEXT:
+        return _lowered(value)
+    return _value(value, dtype) if dtype.is_key else None
+
+
+def _call(name: str, *arguments: exp.Expression) -> exp.Expression:
+    """A function of Spark, by the name that it has there."""
+    return exp.Anonymous(this=name, expressions=list(arguments))
+
+
+def _text(value: exp.Expression) -> exp.Expression:
+    return exp.Cast(this=value.copy(), to=exp.DataType.build("STRING", dialect="spark"))
+
+
+def _characters(codes: Sequence[int]) -> exp.Expression:
+    """Characters that no literal should have to hold."""
+    return _call("CONCAT", *(_call("CHR", exp.Literal.number(code)) for code in codes))
+
+
+def _quoted(text: exp.Expression) -> exp.Expression:
+    quote = exp.Literal.string('"')
+    return _call("CONCAT", quote, text, quote.copy())
+
+
+def _float(value: exp.Expression) -> exp.Expression:
+    """A FLOAT is written as the double that it is, so that it reads back as the same FLOAT."""
+    double = _text(exp.Cast(this=value.copy(), to=exp.DataType.build("DOUBLE")))
+    words = [exp.Literal.string(word) for word in ("NaN", "Infinity", "-Infinity")]
+    return exp.Case().when(exp.In(this=double, expressions=words), _quoted(double.copy())).else_(double.copy())
+
+
+def _bounded(value: exp.Expression, kind: str) -> exp.Expression:
+    """The value, or the end of the query if no Python and no JSON reader could hold it."""
+    to = exp.DataType.build(kind)
+    first, last = (
+        exp.Cast(this=exp.Literal.string(text), to=to.copy())
+        for text in ("0001-01-01", "9999-12-31" if kind == "DATE" else "9999-12-31 23:59:59.999999")
+    )
+    inside = both(exp.GTE(this=value.copy(), expression=first), exp.LTE(this=value.copy(), expression=last))
+    message = exp.Literal.string("a time before year 1 or after 9999 can't be stored; bound it in the model")
+    return (
+        exp.Case()
+        .when(exp.Is(this=value.copy(), expression=exp.Null()), exp.Null())
+        .when(inside, value.copy())
+        .else_(exp.Cast(this=_call("RAISE_ERROR", message), to=to))
+    )
+
+
+def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:
+    """Whole microseconds. A naive time becomes an instant in the session's zone, which is UTC."""
+    bounded = _bounded(value, "TIMESTAMPTZ" if dtype.kind is Kind.TIMESTAMPTZ else "TIMESTAMP")
+    return _text(_call("UNIX_MICROS", exp.Cast(this=bounded, to=exp.DataType.build("TIMESTAMPTZ"))))
+
+
+def _array(value: exp.Expression, dtype: DType) -> exp.Expression | None:
+    assert dtype.element is not None, "an array has an element"
+    element = json_text(exp.column(_ELEMENT, quoted=True), dtype.element, key=False)
+    if element is None or dtype.element.kind is Kind.ARRAY:
+        return None
+    each = exp.Lambda(this=element, expressions=[exp.to_identifier(_ELEMENT, quoted=True)])
+    joined = _call("ARRAY_JOIN", _call("TRANSFORM", value.copy(), each), exp.Literal.string(","))
+    return _call("CONCAT", exp.Literal.string("["), joined, exp.Literal.string("]"))
+
+
+def _without_zeros(value: exp.Expression) -> exp.Expression:
+    """A decimal with a fraction, without the zeros at its end: `1.50` is the same key as `1.5`."""
+    pattern = exp.Literal.string("[.]?0+$")
+    return _call("REGEXP_REPLACE", _text(value), pattern, exp.Literal.string(""))
+
+
+def _escaped(value: exp.Expression) -> exp.Expression:
+    """Text as the one element of an array, without the brackets; NULL is null there as well."""
+    listed = _call("TO_JSON", _call("ARRAY", _text(value)))
+    length = exp.Sub(this=_call("CHAR_LENGTH", listed.copy()), expression=exp.Literal.number(2))
+    return _call("SUBSTRING", listed, exp.Literal.number(2), length)
+
+
+def _lowered(value: exp.Expression) -> exp.Expression:
+    """Text with small digits in its escapes. Only texts that hold such a character are looked at so closely."""
+    plain = _escaped(value)
+    two, mark = exp.Literal.string("\\\\"), _call("CHR", exp.Literal.number(1))
+    # A backslash of the text is two; marked by what JSON never holds, they can't be taken for the start of an escape.
+    slow = _call("REPLACE", plain.copy(), two, mark)
+    for code in _SHOUTED:
+        escape = f"\\u{code:04X}"
+        slow = _call("REPLACE", slow, exp.Literal.string(escape), exp.Literal.string(escape.lower()))
+    slow = _call("REPLACE", slow, mark.copy(), two.copy())
+    without = _call("TRANSLATE", _text(value), _characters(_SHOUTED), exp.Literal.string(""))
+    rare = exp.NEQ(this=without, expression=_text(value))
+    return exp.Case().when(rare, slow).else_(plain)
