@@ -1,4 +1,4 @@
-"""Temporary folders that are gone afterwards, also after a process that was killed: the next one takes them away.
+"""What is temporary is gone afterwards, also after a process that was killed: the next one takes it away.
 
 Whoever uses a folder holds a lock on a file in it. The system lets go of the lock when the process ends, however it
 ends; so a folder whose lock is free is nobody's.
@@ -92,4 +92,17 @@ def _lock(held: int, *, wait: bool = True) -> bool:
         fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except (ImportError, OSError):
         return False
+    return True
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this host is still there; unknown counts as there."""
+    if os.name != "posix":
+        return True  # there, signal 0 would not ask but kill
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
     return True

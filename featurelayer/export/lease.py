@@ -17,6 +17,7 @@ from datetime import timedelta
 from featurelayer.errors import OnlineStoreError, StoreNotFound
 from featurelayer.online.base import OnlineStore
 from featurelayer.online.definitions import Lease, lease_key
+from featurelayer.temporary import is_alive
 
 LEASE = timedelta(seconds=30)
 _LOOK_AGAIN = 1.0
@@ -25,26 +26,13 @@ Tell = Callable[[str], None]
 """Called with a line for the person who waits."""
 
 
-def _is_alive(process: int) -> bool:
-    """Whether a process of this host is still there; unknown counts as there."""
-    if os.name != "posix":
-        return True  # there, signal 0 would not ask but kill
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
     """What tells the time, passes it, and knows which processes of this host live. Tests have their own."""
 
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
-    is_alive: Callable[[int], bool] = _is_alive
+    is_alive: Callable[[int], bool] = is_alive
 
 
 class HeldLease:
