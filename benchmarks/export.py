@@ -29,11 +29,20 @@ REGION = "eu-west-1"
 FEATURES = 50
 PER_CALL = 2_000
 REFUSED = b'{"Error":{"Code":"ConditionalCheckFailed","Message":"The conditional request failed"},"TableName":"t"}'
+TABLE = {
+    "TableName": "features", "TableStatus": "ACTIVE", "TableArn": "arn:aws:dynamodb:eu-west-1:0:table/features",
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+}  # fmt: skip
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: %d\r\n\r\n"
 
 
 async def serve() -> None:
-    """Take all writes on a free port, whose number is printed, until killed; only an UPDATE of `missing` is refused."""
+    """Take all writes on a free port, whose number is printed, until killed; only an UPDATE of `missing` is refused.
+
+    Kept, and read again, are the few items by which exports know of each other; their keys begin with #.
+    """
+    control: dict[tuple[str, str], dict] = {}
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -42,7 +51,13 @@ async def serve() -> None:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 body = await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]))
                 content = b"{}"
-                if b"batchwriteitem" in head:
+                if any(name in head for name in (b"putitem", b"batchgetitem", b".query")):
+                    content = json.dumps(answer(json.loads(body), control)).encode()
+                elif b"describetable" in head:
+                    content = json.dumps({"Table": TABLE}).encode()
+                elif b"listtagsofresource" in head:
+                    content = b'{"Tags":[{"Key":"created-by","Value":"featurelayer"}]}'
+                elif b"batchwriteitem" in head:
                     content = b'{"UnprocessedItems":{}}'
                 elif b"batchexecutestatement" in head:
                     statements = body.split(b'{"Statement":')[1:]
@@ -54,6 +69,21 @@ async def serve() -> None:
     server = await asyncio.start_server(connection, "127.0.0.1", 0, limit=2**20)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
+
+
+def answer(request: dict, control: dict[tuple[str, str], dict]) -> dict:
+    """Put an item, or give those that were put, by their keys or of one partition."""
+    if "Item" in request:
+        item = request["Item"]
+        if item["pk"]["S"].startswith("#"):
+            control[item["pk"]["S"], item["sk"]["S"]] = item
+        return {}
+    if "KeyConditionExpression" in request:
+        pk = request["ExpressionAttributeValues"][":pk"]["S"]
+        return {"Items": [item for key, item in sorted(control.items()) if key[0] == pk]}
+    [(table, asked)] = request["RequestItems"].items()
+    found = (control.get((key["pk"]["S"], key["sk"]["S"])) for key in asked["Keys"])
+    return {"Responses": {table: [item for item in found if item is not None]}, "UnprocessedKeys": {}}
 
 
 @contextlib.contextmanager
