@@ -48,7 +48,8 @@ from featurelayer.sql.planner import match_column, plan_snapshot
 from featurelayer.sql.profile import covered, kept_snapshot, newest
 from featurelayer.training import describe_views, run_checks, run_step
 from featurelayer.training.lock import Lock, read_lock
-from featurelayer.warehouse import Warehouse
+from featurelayer.warehouse import Warehouse, schema_of
+from featurelayer.warehouse.base import from_item
 
 _SNAPSHOT = f"{RESERVED}snapshot"
 
@@ -173,7 +174,7 @@ def refuse_failing(project: Project, views: Sequence[FeatureView], at: datetime 
 
 
 def _tables(project: Project) -> HistoryTables:
-    return HistoryTables.of_schema(str(project.connection.get("schema") or "main"))
+    return HistoryTables.of_schema(schema_of(project.connection))
 
 
 def _refuse_incomplete(views: Sequence[FeatureView], columns: Mapping[str, Sequence[Column]]) -> None:
@@ -300,8 +301,9 @@ def _training(
             known = ", ".join(sorted({join.view for join in lock.joins}))
             what = f"{lock.name} has no feature of {', '.join(columns)}"
             raise LockError([Problem(what=what, fix=f"it has features of {known}; name those with -s")])
+        source = from_item(warehouse, rows) if attached.order else attached.sql
         for view in using:
-            found[view.id] = TrainingRows(name=lock.name, source=attached.sql, columns=columns[view.id])
+            found[view.id] = TrainingRows(name=lock.name, source=source, columns=columns[view.id])
     return found
 
 

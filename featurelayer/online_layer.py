@@ -20,7 +20,7 @@ from featurelayer.online import FeatureClient, OnlineStore, open_store
 from featurelayer.online.provision import Provisioned
 from featurelayer.online.settings import KEEP, exports_kept, opened, store_name, store_url
 from featurelayer.registry import Registry
-from featurelayer.warehouse import Warehouse, connect
+from featurelayer.warehouse import Warehouse, connect, schema_of
 
 if TYPE_CHECKING:
     from featurelayer.export import Drained, Forgotten, LedgerRow, Tables
@@ -418,7 +418,7 @@ class OnlineLayer:
         """Where the warehouse of this target remembers exports."""
         from featurelayer.export import Tables
 
-        schema = str(self.project.connection.get("schema") or "main")
+        schema = schema_of(self.project.connection)
         return Tables.of_schema(schema, store or store_name(self.project.config.online_store))
 
     def _online_views(self, names: Sequence[str]) -> list[FeatureView]:

@@ -19,6 +19,7 @@ from featurelayer.sql.plan import Plan, Script
 from featurelayer.sql.planner import plan_snapshot
 from featurelayer.training import describe_views, run_checks, run_step
 from featurelayer.warehouse import Warehouse
+from featurelayer.warehouse.base import from_item
 
 
 def take_snapshots(
@@ -65,7 +66,7 @@ def _snapshot(view: FeatureView, at: datetime, plan: Plan, script: Script, code:
             return query, 0
         with warehouse.arrow(script.query.sql) as reader:
             null_keys = encode_to_file(view, reader, folder / "encoded.parquet")
-        source = warehouse.attach(folder / "encoded.parquet").sql
+        source = from_item(warehouse, folder / "encoded.parquet")
         return exp.maybe_parse(source, into=exp.Table, dialect=writer.name), null_keys
 
     return Snapshot(view=view, as_of=at, rows=rows, temporary=script.temporary, code=code)

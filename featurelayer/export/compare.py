@@ -25,7 +25,7 @@ from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewBegun, ViewCommit, begun_key, commit_key, view_schema, view_sk
 from featurelayer.sql.delta import DIFFERENT, IN_DOUBT, NEW, REMOVED, Delta
 from featurelayer.sql.dialects import dialect
-from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.base import Warehouse, from_item
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -255,7 +255,7 @@ def _ask_the_store(warehouse: Warehouse, store: OnlineStore, delta: Delta, sk: s
         for batch in _batches(_live(store, sk), _LISTED_AT_ONCE):
             pks, events = zip(*batch, strict=True)
             writer.write_table(pa.table({"pk": pks, "event_time": pa.array(events, pa.int64())}, schema=schema))
-    warehouse.execute(delta.listed(warehouse.attach(path).sql))
+    warehouse.execute(delta.listed(from_item(warehouse, path)))
 
 
 def _live(store: OnlineStore, sk: str) -> Iterator[tuple[str, int | None]]:

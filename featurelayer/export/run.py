@@ -59,7 +59,7 @@ from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewBegun, ViewCommit, commit_key, view_schema, view_sk
 from featurelayer.sql.delta import IN_DOUBT, NEW, REMOVED, Delta
 from featurelayer.sql.dialects import dialect
-from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.base import Warehouse, from_item
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -345,7 +345,7 @@ class Exporter:
         newest = replace(intent, row=replace(intent.row, version=commit.version, as_of=as_of))
         with self._connect(False) as warehouse:
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
-            rows = warehouse.rows(delta.newest(warehouse.attach(path).sql, commit.version))
+            rows = warehouse.rows(delta.newest(from_item(warehouse, path), commit.version))
         return {pk: _item(newest, pk, *values) for pk, *values in rows}
 
     def _remember(self, intent: Intent, sent: Sent) -> None:
@@ -362,7 +362,7 @@ class Exporter:
             ledger = Ledger(warehouse, self._tables)
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
             if sent.refused:
-                warehouse.execute(delta.refuse(row.run, warehouse.attach(sent.refused_keys).sql))
+                warehouse.execute(delta.refuse(row.run, from_item(warehouse, sent.refused_keys)))
             ledger.finish(row)
             done = [each.version for each in ledger.rows(intent.view.id) if each.finished_at is not None]
             if row.version not in done:

@@ -26,7 +26,7 @@ from featurelayer.online.streaming import LogEntry, key_values, log_of
 from featurelayer.sql.ast import col, named
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.base import Warehouse, from_item
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -140,7 +140,7 @@ def append(warehouse: Warehouse, log: StreamedLog) -> Drained:
         with TemporaryDirectory(prefix="featurelayer-") as folder:
             path = Path(folder) / "log.parquet"
             _write(path, log.rows, columns)
-            source = exp.maybe_parse(warehouse.attach(path).sql, into=exp.Table, dialect=writer.name)
+            source = exp.maybe_parse(from_item(warehouse, path), into=exp.Table, dialect=writer.name)
             [(before,)] = warehouse.rows(writer.sql(_count(target)))
             warehouse.execute(writer.sql(_insert(writer, target, source, columns)))
             [(after,)] = warehouse.rows(writer.sql(_count(target)))

@@ -16,7 +16,7 @@ from featurelayer.observed import MonitorResult, Profile, Scope, Status
 from featurelayer.sql.ast import col, named
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.base import Warehouse, from_item
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,7 +112,7 @@ class History:
     def _insert(self, relation: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
-        source = self._warehouse.attach(_frame(columns, rows)).sql
+        source = from_item(self._warehouse, _frame(columns, rows))
         names = [exp.to_identifier(name, quoted=True) for name in columns]
         values = [named(exp.cast(col(name), self._writer.type(DType.parse(columns[name]))), name) for name in columns]
         found = exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name)

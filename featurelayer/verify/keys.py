@@ -15,7 +15,7 @@ from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.verify.pace import Pace
 from featurelayer.verify.values import Held, Row
-from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.base import Warehouse, from_item
 
 _READ_UNIT = 4096
 _ROW = ("pk", "f", "event_time", "valid_to")
@@ -108,8 +108,8 @@ def _rows(warehouse: Warehouse, writer: Dialect, query: exp.Select) -> dict[str,
 
 def _keys(warehouse: Warehouse, writer: Dialect, keys: Sequence[str]) -> exp.Expression:
     """A FROM item of keys."""
-    source = warehouse.attach(pa.table({"pk": pa.array(keys, pa.string())}))
-    return exp.maybe_parse(source.sql, into=exp.Table, dialect=writer.name)
+    source = from_item(warehouse, pa.table({"pk": pa.array(keys, pa.string())}))
+    return exp.maybe_parse(source, into=exp.Table, dialect=writer.name)
 
 
 def _aliased(source: exp.Expression, name: str) -> exp.Expression:

@@ -13,7 +13,7 @@ from typing import Any
 from featurelayer.errors import ConfigError, Problem, did_you_mean
 from featurelayer.warehouse.base import Warehouse
 
-__all__ = ["Warehouse", "available", "connect"]
+__all__ = ["Warehouse", "available", "connect", "schema_of"]
 
 _GROUP = "featurelayer.warehouses"
 
@@ -32,7 +32,7 @@ def connect(
         connection: the target's rendered output.
         root: the folder that relative paths in it start from.
         writable: whether something is to be written; a DuckDB file is opened read-only otherwise.
-        wait: how long to try while another process holds a DuckDB file.
+        wait: how long to try while another process holds a DuckDB file, or writes to the same schema.
 
     Raises:
         ConfigError: the adapter type is not supported.
@@ -42,17 +42,24 @@ def connect(
     own = kind in _own()
     plugin = None if own else next(iter(entry_points(group=_GROUP, name=kind)), None)
     if not own and plugin is None:
-        return _through_dbt(connection, kind, root)
+        return _through_dbt(connection, kind, root, wait)
     module = plugin.load() if plugin else importlib.import_module(f"{__name__}.{kind}")
     warehouse: Warehouse = module.connect(connection, root=root, writable=writable, wait=wait)
     return warehouse
 
 
-def _through_dbt(connection: Mapping[str, Any], kind: str, root: Path) -> Warehouse:
+def schema_of(connection: Mapping[str, Any]) -> str:
+    """Return the schema that dbt builds a target in, as its engine has the name."""
+    from featurelayer.warehouse import _adapter_engines
+
+    return _adapter_engines.schema_of(connection)
+
+
+def _through_dbt(connection: Mapping[str, Any], kind: str, root: Path, wait: timedelta) -> Warehouse:
     from featurelayer.warehouse import adapter
 
     if kind and adapter.is_installed(kind):
-        return adapter.connect(connection, root=root)
+        return adapter.connect(connection, root=root, wait=wait)
     names = available()
     raise ConfigError(
         [

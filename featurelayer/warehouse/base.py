@@ -73,6 +73,14 @@ class Estimating(Protocol):
         """Return what a query would read: EXPLAIN, a dry run, or what else the engine has."""
 
 
+@runtime_checkable
+class Loading(Protocol):
+    """A warehouse whose `attach` gives columns other names than their own, so that labels keep their order."""
+
+    def load(self, rows: Path | pa.Table) -> str:
+        """Load rows of ours into a temporary table under their own names, in any order, and return its name as SQL."""
+
+
 class Warehouse(Protocol):
     """One connection to an engine. Its session's time zone is UTC."""
 
@@ -155,3 +163,8 @@ class Warehouse(Protocol):
 
     def close(self) -> None:
         """End the connection and remove what it left."""
+
+
+def from_item(warehouse: Warehouse, rows: Path | pa.Table) -> str:
+    """Return rows of ours as a FROM item in the engine's SQL, its columns under their own names, in any order."""
+    return warehouse.load(rows) if isinstance(warehouse, Loading) else warehouse.attach(rows).sql

@@ -29,8 +29,9 @@ from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects._stepwise import Stepwise
 from featurelayer.sql.plan import Labels
 from featurelayer.testing import Case, WarehouseEngine, applies, cases, check
-from featurelayer.warehouse import adapter, connect
+from featurelayer.warehouse import _adapter_engines, adapter, connect
 from featurelayer.warehouse import available as warehouses
+from featurelayer.warehouse._adapter_engines import Engine, engine_of
 from featurelayer.warehouse._inserts import statements
 from featurelayer.warehouse.adapter import AdapterWarehouse
 from featurelayer.warehouse.streams import column_of
@@ -122,11 +123,14 @@ def test_a_training_set(shop: FeatureLayer) -> None:
     assert shop.explain_row("late", "labels.parquet", 0).views[0].result
 
 
-def test_what_it_does_not_do_is_said(shop: FeatureLayer) -> None:
+def test_what_an_engine_does_not_have_is_said(shop: FeatureLayer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of an engine of which nothing is known but that it takes SQL."""
+    monkeypatch.setattr(_adapter_engines, "ENGINES", {"duckdb": Engine(keeps_order=True)})
     with shop.build_training_set("late", LABELS, writable=True) as built:
-        with pytest.raises(WarehouseError, match="make the set a dbt model"):
-            built.to_table("train")
-        with pytest.raises(WarehouseError, match="no transactions through dbt's"), built._warehouse.transaction():
+        for append in (False, True):
+            with pytest.raises(WarehouseError, match="make the set a dbt model"):
+                built.to_table("train", append=append)
+        with pytest.raises(WarehouseError, match="has no transactions over several"), built._warehouse.transaction():
             pass
     plan = shop.plan_training_set("late", LABELS)
     assert (plan.relations, plan.how) == ((), "EXPLAIN, in the engine's words")
@@ -196,7 +200,7 @@ def test_rows_are_loaded_into_clickhouse_as_they_are() -> None:
 def test_sessions_say_what_the_dialects_say() -> None:
     for name in dialects():
         wanted = {statement.sql for statement in dialect(name).session}
-        assert name == "bigquery" or wanted <= set(adapter._SESSION[name]), name
+        assert name == "bigquery" or wanted <= set(engine_of(name).session), name
     assert "adapter" not in warehouses()
 
 
