@@ -380,8 +380,10 @@ def python_of(contender: str) -> str:
 
 
 def read_ahead(contender: str, world: World) -> None:
-    """Have the system hold a contender's files in memory, or who runs after one that reads the same has it easier."""
-    views = [f"v{view}.parquet" for view in range(world.views)] if contender in ("polars", "feast") else ["views.duckdb"]
+    """Have the system hold a contender's files in memory, or who follows one that reads the same has it easier."""
+    views = (
+        [f"v{view}.parquet" for view in range(world.views)] if contender in ("polars", "feast") else ["views.duckdb"]
+    )
     for path in (world.label_file, *(world.folder / name for name in views)):
         with path.open("rb", buffering=0) as file:
             while file.read(1 << 24):
