@@ -1,7 +1,7 @@
 """What a DB-API cursor says of its columns, as types of ours and of Arrow; and its rows as Arrow columns.
 
-A driver describes a column's type by its name (DuckDB, Trino, ClickHouse) or by PostgreSQL's number for it (psycopg2,
-redshift_connector). A type that neither tells is text, as the driver writes it.
+A driver describes a column's type by its name (DuckDB, Trino, ClickHouse), by PostgreSQL's number for it (psycopg2,
+redshift_connector), or by Snowflake's. A type that none tells is text, as the driver writes it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,13 @@ _NUMBERS = {
 _ARRAYS = {1000: 16, 1005: 21, 1007: 23, 1009: 25, 1015: 25, 1016: 20, 1021: 700, 1022: 701, 1115: 1114, 1182: 1082,
            1185: 1184, 1231: 1700, 2951: 2950}  # fmt: skip
 _NUMERIC = 1700
+# Snowflake's connector: FIELD_TYPES, in the order of their numbers, the first of which is FIXED.
+_SNOWFLAKE = (
+    "NUMBER", "DOUBLE", "TEXT", "DATE", "TIMESTAMP", "VARIANT", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "TIMESTAMP_NTZ",
+    "OBJECT", "ARRAY", "BINARY", "TIME", "BOOLEAN",
+)  # fmt: skip
+# Every whole number there is NUMBER(38, 0), however it was declared.
+_WHOLE_DIGITS = 38
 # What a NUMERIC of no declared size is taken for: it has as many digits as it likes, an Arrow decimal has 38 or 76.
 _LARGEST = DType(kind=Kind.DECIMAL, precision=76, scale=38)
 _ARROW = {
@@ -64,9 +71,22 @@ def _column(said: Sequence[Any], dialect: str) -> Column:
     if code in _ARRAYS:
         return Column(name=name, dtype=DType(kind=Kind.ARRAY, element=_numbered(_ARRAYS[code])))
     precision, scale = (*said, None, None, None, None)[4:6]
+    if dialect == "snowflake":
+        return _of_snowflake(name, code, precision, scale or 0)
     if code == _NUMERIC and precision and 0 < precision <= 76:
         return Column(name=name, dtype=DType(kind=Kind.DECIMAL, precision=precision, scale=scale or 0))
     return Column(name=name, dtype=_numbered(code))
+
+
+def _of_snowflake(name: str, code: int, precision: int | None, scale: int) -> Column:
+    kind = _SNOWFLAKE[code] if code < len(_SNOWFLAKE) else ""
+    if kind == "NUMBER" and scale == 0 and precision in (None, _WHOLE_DIGITS):
+        return Column(name=name, dtype=DType(kind=Kind.INT, bits=64))
+    if kind == "NUMBER":
+        return Column(name=name, dtype=DType(kind=Kind.DECIMAL, precision=precision, scale=scale))
+    if kind in ("OBJECT", "ARRAY"):  # of anything: they come as JSON text
+        return Column(name=name, dtype=DType(kind=Kind.JSON))
+    return Column(name=name, dtype=dtype_of(kind, "snowflake"), nanoseconds="TIMESTAMP" in kind and scale > 6)
 
 
 def _numbered(code: int) -> DType:

@@ -1,7 +1,7 @@
 """Exports and tables through dbt's own adapters, run on dbt-duckdb and dbt-postgres, against our drivers' result.
 
 `statements` is PostgreSQL with what Snowflake has: the lock is an UPDATE, and nothing but single statements is kept
-together. `encoded` has the rows encoded in Python and loaded by INSERT, as all engines without JSON of our form do.
+together; and rows are encoded in Python and loaded by INSERT, as on all engines without JSON of our form.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CHANGES = ("UPDATE {legs} SET arr_delay = 6.5 WHERE tailnum = 'N2'", "DELETE FRO
 Shop = Callable[..., FeatureLayer]
 
 
-@pytest.fixture(params=["duckdb", "postgres", "statements", "encoded"])
+@pytest.fixture(params=["duckdb", "postgres", "statements"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The engine, and which of its ways."""
     kind: str = request.param
@@ -53,7 +53,6 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if kind == "statements":
         engines = {**ENGINES, "postgres": replace(ENGINES["postgres"], transactions=BY_STATEMENT)}
         monkeypatch.setattr(_adapter_engines, "ENGINES", engines)
-    if kind in ("statements", "encoded"):
         monkeypatch.setattr(dialect("postgres"), "json_text", lambda *_, **__: None)
     return kind
 
@@ -175,7 +174,7 @@ def test_a_refused_export_leaves_nothing_or_what_the_next_one_mends(shop: Shop, 
     found, store = shop(), MemoryStore()
     with pytest.raises(PlanError, match="would cost"):
         found.export(store=store, as_of=NOON, max_cost=-1.0)
-    if kind in ("postgres", "encoded", "duckdb"):
+    if kind != "statements":
         with pytest.raises(WarehouseError):
             rows(found, f"SELECT * FROM {place(kind, 'featurelayer_exports')}")
     else:  # an intent that never committed: its keys are in doubt

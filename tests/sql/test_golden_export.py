@@ -1,0 +1,89 @@
+"""What an export says to the engines that can't run here, for a reader to hold against their documentation.
+
+`UPDATE_GOLDEN=1 pytest tests/sql` writes the files anew. The same statements run on DuckDB, PostgreSQL and Spark.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel
+
+from featurelayer.export.ledger import Ledger, LedgerRow, Tables
+from featurelayer.sql.delta import Delta
+from featurelayer.sql.dialects import dialect
+from featurelayer.warehouse import schema_of
+from featurelayer.warehouse._adapter_engines import ENGINES
+from featurelayer.warehouse.base import Warehouse
+from tests.sql.test_golden import HERE
+from tests.sql.test_golden_dialects import same
+
+ENGINES_THAT_NEVER_RAN = ("redshift", "snowflake")
+NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
+ROW = LedgerRow(
+    run="r2", store="dynamodb:features", view="plane_legs", definition="d", keys='[["plane"], ["text"]]',
+    dbt_invocation_id="i", version=1704110400000000, as_of=NOON, started_at=NOON, finished_at=NOON, entities=3,
+    written=1, unchanged=2, refused=0, tombstones=0, bytes=80,
+)  # fmt: skip
+
+
+class Told:
+    """Keeps what is said to a warehouse."""
+
+    def __init__(self, kind: str) -> None:
+        self.dialect = kind
+        self.said: list[str] = []
+
+    def execute(self, sql: str) -> None:
+        self.said.append(sql)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        self.said.append(sql)
+        return []
+
+
+def statements(kind: str) -> list[str]:
+    """All that an export, its end, and a rollback say, in about that order."""
+    told = Told(kind)
+    tables = Tables.of_schema(schema_of({"type": kind, "schema": "marts"}), "dynamodb:features")
+    ledger, delta = Ledger(cast("Warehouse", told), tables), Delta(dialect(kind), tables.log("plane_legs"))
+    source = exp.to_table('"__fl_frame_1"', dialect=kind)
+    frame = source.sql(dialect=kind)
+    ledger.create()
+    ledger.rows("plane_legs")
+    ledger.start([ROW])
+    told.said += [
+        delta.now(source, "d|86400000000"), delta.twins(), delta.extent(), delta.state(), delta.listed(frame),
+        delta.doubt(), delta.changed(full=False, alive_since=1704024000000000), delta.counts(),
+        delta.sizes(source, 60), *delta.intend(source, run="r2", version=ROW.version, schema="d"),
+        delta.intended_sizes("r2", 60), delta.too_large("r2", 60, item=409_600, key=2_048),
+        delta.intended("r2", "changed"), delta.newest(frame, ROW.version), delta.refuse("r2", frame),
+    ]  # fmt: skip
+    ledger.finish(ROW)
+    told.said += [
+        *delta.prune(keep_since=1704024000000000, committed=ROW.version, garbage=1702900800000000),
+        delta.restored(until=1704024000000000), delta.extent_held(1704024000000000),
+        *delta.intend_restored(until=1704024000000000, run="r3", version=ROW.version + 1),
+    ]  # fmt: skip
+    return told.said
+
+
+@pytest.mark.parametrize("kind", ENGINES_THAT_NEVER_RAN)
+def test_golden_export(kind: str) -> None:
+    same(";\n\n".join(statements(kind)) + ";\n", HERE / kind / "export.sql")
+
+
+@pytest.mark.parametrize("kind", ENGINES_THAT_NEVER_RAN)
+def test_it_parses_in_its_dialect(kind: str) -> None:
+    for text in statements(kind):
+        parsed = sqlglot.parse_one(text, dialect=kind, error_level=ErrorLevel.RAISE)
+        assert list(parsed.find_all(exp.Command)) == [], text
+
+
+def test_they_are_the_engines_that_export_and_have_no_driver() -> None:
+    with_transactions = {kind for kind, engine in ENGINES.items() if engine.transactions is not None}
+    assert with_transactions == {*ENGINES_THAT_NEVER_RAN, "duckdb", "postgres"}
