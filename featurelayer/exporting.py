@@ -25,7 +25,7 @@ from featurelayer.export import (
 )
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online import Item, OnlineStore
-from featurelayer.online.definitions import service_definition, view_schema
+from featurelayer.online.definitions import service_definition, view_schema, view_sk
 from featurelayer.snapshots import take_snapshots
 from featurelayer.warehouse import Warehouse
 
@@ -287,15 +287,18 @@ def _usd(target: Target, intents: Sequence[Intent]) -> float:
 def _loaded(
     exporter: BulkExporter, bulk: Bulk, intents: Sequence[Intent], progress: Progress | None
 ) -> tuple[tuple[ViewExport, ...], str]:
-    """Have AWS make the table of what was intended; return what was done and by which way."""
+    """Have AWS make the table, or that of each view, of what was intended; return what was done and by which way."""
     sent: list[Files] = []
+    done: list[ViewExport] = []
+    for together in [[intent] for intent in intents] if bulk.store.divided else [list(intents)]:
+        sk = view_sk(together[0].view)
 
-    def loader(batches: Iterator[Sequence[Item]], run: str) -> None:
-        told = progress or (lambda _stage, _count, _total: None)
-        sent.append(bulk.store.load(batches, bulk.place, bulk.settings, run, told))
+        def loader(batches: Iterator[Sequence[Item]], run: str, sk: str = sk) -> None:
+            told = progress or (lambda _stage, _count, _total: None)
+            sent.append(bulk.store.load(sk, batches, bulk.place, bulk.settings, run, told))
 
-    done = exporter.load(intents, loader)
-    return done, f"ImportTable from s3://{sent[0].bucket}/{sent[0].prefix}"
+        done += exporter.load(together, loader)
+    return tuple(done), "ImportTable from " + ", ".join(f"s3://{each.bucket}/{each.prefix}" for each in sent)
 
 
 def _path(store: OnlineStore) -> str:

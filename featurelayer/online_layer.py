@@ -17,7 +17,8 @@ from featurelayer.errors import (
 )
 from featurelayer.model import FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store
-from featurelayer.online.provision import Provisioned
+from featurelayer.online.definitions import view_sk
+from featurelayer.online.provision import provisioned
 from featurelayer.online.settings import KEEP, exports_kept, opened, store_name, store_url
 from featurelayer.registry import Registry
 from featurelayer.warehouse import Warehouse, connect, schema_of
@@ -79,6 +80,22 @@ class OnlineLayer:
         where = f"{self.project.config.path} -> online_store.{self.project.target}"
         return read_settings(self.project.config.online_store, where)
 
+    @property
+    def store_tables(self) -> dict[str, str]:
+        """The names of this target's DynamoDB tables: one under no name, or that of each view, and `services`.
+
+        Raises:
+            PlanError: the store is no DynamoDB table.
+            ConfigError: names of views make no names of tables, or the same one; all of them are named.
+        """
+        from featurelayer.online.layout import layout_of
+
+        entry = self.project.config.online_store
+        if entry["type"] != "dynamodb" or not entry.get("table"):
+            what = f"the online store of target '{self.project.target}' is no DynamoDB table, but {entry['type']}"
+            raise PlanError([Problem(what=what, fix="choose another target with -t")])
+        return layout_of(str(entry["table"])).tables(self._online_sks() if self._has_table_per_view else ())
+
     def create_store(self, *, tell: Callable[[str], None] | None = None) -> Creation:
         """Make this target's online store, or look whether the one that is there will do; safe to repeat.
 
@@ -87,9 +104,10 @@ class OnlineLayer:
         """
         settings = self.table_settings
         with closing(open_store(self.store_url)) as store:
-            if not isinstance(store, Provisioned):
+            place = provisioned(store, self._online_sks() if self._has_table_per_view else ())
+            if place is None:
                 raise PlanError([Problem(what=f"{store!r} can't be made from here", fix="make it with its own tools")])
-            return store.create(settings, tell)
+            return place.create(settings, tell)
 
     def store_status(self, *, now: datetime | None = None) -> StoreStatus:
         """Return what this target's online store is and holds: its own facts, and the newest export of each view.
@@ -128,7 +146,7 @@ class OnlineLayer:
             full: write every row again, also where the store holds a newer event.
             max_cost: write nothing if it is estimated to cost more US dollars than that.
             bulk: have AWS make the table, which must not exist, by an import from S3; of a DynamoDB store that says
-                where to (`bulk:` in featurelayer.yml), and of all views.
+                where to (`bulk:` in featurelayer.yml), and of all views, unless each has a table of its own.
             ignore_monitors: export views with `block_export` although their monitors fail.
             store: a store other than the target's.
             lock_timeout: how long to wait for a DuckDB file that another process holds, when the ledger is written.
@@ -143,10 +161,10 @@ class OnlineLayer:
 
         request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
         if bulk:
-            _refuse_part(views, store)
+            self._refuse_part(views, store)
         if not ignore_monitors:
             self._refuse_failing(request.views, as_of)
-        with self._target(store, bulk=bulk) as target:
+        with self._target(store, bulk=request.views if bulk else ()) as target:
             return export_views(request, self._opener(lock_timeout), target, progress=progress, tell=self._tell)
 
     def plan_export(
@@ -167,8 +185,8 @@ class OnlineLayer:
 
         request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
         if bulk:
-            _refuse_part(views, store)
-        with self._target(store, bulk=bulk) as target:
+            self._refuse_part(views, store)
+        with self._target(store, bulk=request.views if bulk else ()) as target:
             return plan_export(request, self._opener(), target)
 
     def rollback(
@@ -380,15 +398,15 @@ class OnlineLayer:
         return opener
 
     @contextmanager
-    def _target(self, store: OnlineStore | None, *, bulk: bool = False) -> Iterator[Target]:
-        """The online store to work on, and what belongs to it; with `bulk` one that does not exist yet."""
+    def _target(self, store: OnlineStore | None, *, bulk: Sequence[FeatureView] = ()) -> Iterator[Target]:
+        """The online store to work on, and what belongs to it; the tables of the views in `bulk` do not exist yet."""
         from featurelayer.exporting import Target, prices_of
 
         config, url = self.project.config, self.store_url if store is None else ""
         where = f"{config.path} -> online_store.{self.project.target}"
         keep = exports_kept(config.online_store, where) if store is None else KEEP
         place = self._bulk_place(where) if bulk else None
-        with opened(store, url, new=bulk) as target:
+        with opened(store, url, views=self._online_sks(), new=[view_sk(view) for view in bulk]) as target:
             yield Target(
                 store=target,
                 shown=url or repr(store),
@@ -397,6 +415,16 @@ class OnlineLayer:
                 keep=keep,
                 bulk=self._bulk(target, place),
             )
+
+    @property
+    def _has_table_per_view(self) -> bool:
+        from featurelayer.online.layout import layout_of
+
+        entry = self.project.config.online_store
+        return entry["type"] == "dynamodb" and bool(entry.get("table")) and layout_of(str(entry["table"])).divided
+
+    def _online_sks(self) -> list[str]:
+        return [view_sk(view) for view in self.registry.views.values() if view.online]
 
     def _bulk_place(self, where: str) -> BulkPlace:
         from featurelayer.online.imports import read_place
@@ -447,15 +475,14 @@ class OnlineLayer:
     def _connect(self, *, writable: bool = False, wait: timedelta = timedelta(0)) -> Warehouse:
         return connect(self.project.connection, root=self.project.root, writable=writable, wait=wait)
 
-
-def _refuse_part(views: Sequence[str], store: OnlineStore | None) -> None:
-    """An import makes the whole table, once, so what it leaves out would have to be written row by row."""
-    problems = []
-    if views:
-        what = "an import makes the table of all online views, and some were named"
-        problems.append(Problem(what=what, fix="leave the names out, or export without --bulk"))
-    if store is not None:
-        what = "an import is for the store of featurelayer.yml, and another was given"
-        problems.append(Problem(what=what, fix="leave `store` out, or export without `bulk`"))
-    if problems:
-        raise PlanError(problems)
+    def _refuse_part(self, views: Sequence[str], store: OnlineStore | None) -> None:
+        """An import makes a whole table, once, so what it leaves out would have to be written row by row."""
+        problems = []
+        if views and not self._has_table_per_view:
+            what = "an import makes the table of all online views, and some were named"
+            problems.append(Problem(what=what, fix="leave the names out, or export without --bulk"))
+        if store is not None:
+            what = "an import is for the store of featurelayer.yml, and another was given"
+            problems.append(Problem(what=what, fix="leave `store` out, or export without `bulk`"))
+        if problems:
+            raise PlanError(problems)

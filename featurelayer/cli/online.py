@@ -11,6 +11,7 @@ from featurelayer.cli.options import Context, console_of, names_given, pairs_giv
 from featurelayer.cli.output import write_json, write_table
 
 if TYPE_CHECKING:
+    from featurelayer.layer import FeatureLayer
     from featurelayer.online.status import StoreStatus, ViewStatus
 
 
@@ -23,14 +24,14 @@ def command() -> None:
 @click.option(
     "--template",
     type=click.Choice(["cloudformation", "terraform"]),
-    help="Print the DynamoDB table as code instead; nothing is created.",
+    help="Print the DynamoDB table, or all of them, as code instead; nothing is created.",
 )
 @project_options
 def create(context: Context, template: str | None) -> None:
     """Make this target's online store; safe to repeat.
 
-    On DynamoDB: a table on demand, with TTL switched on and the tags of featurelayer.yml. A table of another shape, or
-    one that is not tagged as ours, is left alone and reported. On SQLite: the file.
+    On DynamoDB: a table on demand, with TTL switched on and the tags of featurelayer.yml, or one for each online view.
+    A table of another shape, or one that is not tagged as ours, is left alone and reported. On SQLite: the file.
     """
     from featurelayer.layer import FeatureLayer
     from featurelayer.online.base import shown_url
@@ -54,7 +55,7 @@ def status(context: Context, output_format: str) -> int:
     """Print what the online store is and holds.
 
     That is its own facts and, per view, the newest export, its age, and whether it is as fresh as the view demands.
-    Ends with 1 if the store is not one of ours. A stale view is only shown.
+    Ends with 1 if the store is not one of ours or lacks a view's table. A stale view is only shown.
     """
     from featurelayer.layer import FeatureLayer
 
@@ -63,9 +64,12 @@ def status(context: Context, output_format: str) -> int:
         write_json(found.to_dict())
     else:
         _print(found)
+    console = console_of(click.get_current_context())
     for problem in found.problems:
-        console_of(click.get_current_context()).error(f"this is not a featurelayer store: {problem}")
-    return 1 if found.problems else 0
+        console.error(f"this is not a featurelayer store: {problem}")
+    for table in found.missing:
+        console.error(f"there is no table '{table}'; `featurelayer online create` makes it")
+    return 1 if found.problems or found.missing else 0
 
 
 _LOCK_TIMEOUT = click.option(
@@ -152,20 +156,15 @@ def forget(context: Context, keys: tuple[str, ...], view: str | None, lock_timeo
     write_table(["view", "items", "log", "kept exports", "streamed"], rows)
 
 
-def _template(layer: Any, kind: str) -> str:
-    from featurelayer.errors import PlanError, Problem
-    from featurelayer.online.tables import cloudformation, terraform
+def _template(layer: FeatureLayer, kind: str) -> str:
+    from featurelayer.online.templates import cloudformation, terraform
 
-    store = layer.project.config.online_store
-    if store["type"] != "dynamodb" or not store.get("table"):
-        what = f"the online store of target '{layer.project.target}' is no DynamoDB table, but {store['type']}"
-        raise PlanError([Problem(what=what, fix="choose another target with -t")])
+    tables, settings = layer.store_tables, layer.table_settings
     if kind == "terraform":
-        return terraform(str(store["table"]), layer.table_settings)
+        return terraform(tables, settings)
     import yaml
 
-    document = cloudformation(str(store["table"]), layer.table_settings)
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(cloudformation(tables, settings), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _print(found: StoreStatus) -> None:
@@ -173,6 +172,10 @@ def _print(found: StoreStatus) -> None:
     width = max(len(name) for name in facts)
     for name, text in facts.items():
         click.echo(f"{name.ljust(width)}  {text}")
+    tables = found.store.get("tables")
+    if tables:
+        click.echo()
+        write_table(list(_TABLE_FACTS.values()), [_table_row(each) for each in tables])
     if found.views:
         click.echo()
         headings = ["view", "rows", "as of", "source time", "age", "freshness", "run"]
@@ -182,7 +185,7 @@ def _print(found: StoreStatus) -> None:
 def _facts(store: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the facts as text; what the role may not see, or the server does not have, is unknown."""
     for name, value in store.items():
-        if name == "problems":
+        if name in ("problems", "missing", "tables"):
             continue
         if name == "ttl" and value:
             text = " on ".join(part for part in (value["status"], value["attribute"]) if part)
@@ -195,6 +198,17 @@ def _facts(store: dict[str, Any]) -> Iterator[tuple[str, str]]:
         else:
             text = "unknown" if value is None else str(value)
         yield name.replace("_", " "), text
+
+
+_TABLE_FACTS = {
+    "table": "table", "state": "state", "billing": "billing", "ttl": "ttl", "deletion protection": "protection",
+    "point in time recovery": "recovery", "tags": "tags", "items": "items", "bytes": "bytes",
+}  # fmt: skip
+
+
+def _table_row(facts: dict[str, Any]) -> list[str]:
+    said = dict(_facts(facts))
+    return [said.get(name, "") for name in _TABLE_FACTS]
 
 
 def _row(view: ViewStatus) -> list[str]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import UUID, uuid5
 
 import msgspec
 from boto3.exceptions import S3UploadFailedError
@@ -134,6 +135,11 @@ def import_request(table: str, files: Files, token: str) -> dict[str, Any]:
         "InputCompressionType": "GZIP",
         "TableCreationParameters": {name: request[name] for name in names},
     }
+
+
+def token_of(run: str, table: str) -> str:
+    """Return what tells the import of one table from those of others in the same run."""
+    return uuid5(UUID(run), table).hex
 
 
 def import_files(

@@ -6,14 +6,14 @@ Here are the calls to DynamoDB; what the table has to be like is in `featurelaye
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from featurelayer.errors import OnlineStoreError, StoreNotFound
-from featurelayer.online.base import foreign_store
+from featurelayer.online.base import OnlineStore, foreign_store
 from featurelayer.online.tables import (
     OUR_TAG,
     TableSettings,
@@ -59,6 +59,21 @@ class Provisioned(Protocol):
         """
 
 
+@runtime_checkable
+class Divided(Protocol):
+    """A store that may keep views apart, and then has to be told which there are."""
+
+    def of_views(self, views: Collection[str]) -> Provisioned:
+        """Return what makes, checks and describes a store with these views (their `sk`)."""
+
+
+def provisioned(store: OnlineStore, views: Collection[str]) -> Provisioned | None:
+    """Return what makes, checks and describes a store with these views; None if it is not made from here."""
+    if isinstance(store, Divided):
+        return store.of_views(views)
+    return store if isinstance(store, Provisioned) else None
+
+
 class TableCalls:
     """The control calls of one table, by a boto3 client; `errors` raises ours for botocore's."""
 
@@ -67,14 +82,21 @@ class TableCalls:
 
     def create(self, settings: TableSettings, tell: Tell) -> Creation:
         """Create the table and wait for it, or look whether the one that is there will do; switch TTL on."""
+        return self.complete(settings, tell, created=self.begin(settings, tell))
+
+    def begin(self, settings: TableSettings, tell: Tell) -> bool:
+        """Create the table, without waiting for it; False if there is one."""
         with self._calls():
-            found = self._described()
-            created = found is None and self._created(settings, tell)
+            return self._described() is None and self._created(settings, tell)
+
+    def complete(self, settings: TableSettings, tell: Tell, *, created: bool) -> Creation:
+        """Wait for the table and give it what CreateTable can't be told; one that was not `created` must be ours."""
+        with self._calls():
             description = self._active(tell)
             ttl = self._ttl()
             if not created:
                 self._refuse(description, differences(description, self._tags(description), ttl))
-            # These two can't be said to CreateTable, so a run that was stopped in between is completed here.
+            # A run that was stopped in between is completed here.
             self._complete(settings, ttl, tell)
             return Creation(created=created, differs=() if created else tuple(self._differs(description, settings)))
 

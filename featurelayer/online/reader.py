@@ -1,26 +1,29 @@
-"""Reading a DynamoDB table: which call, in which parts, and again until everything is read or the time is up.
+"""Reading DynamoDB tables: which call, in which parts, and again until everything is read or the time is up.
 
-A hundred keys are one BatchGetItem, which costs half a read unit per item of up to 4 KB, found or not. The views of
-one entity lie side by side under its partition key, so one Query reads them for half a unit per 4 KB of all of them
-together; but it reads, and bills, whatever else lies between. So the rule: several keys that share their partition key
-and nothing else are one Query, unless the last such Query for the same views cost more than BatchGetItem would have;
-then BatchGetItem for the next hundred reads of these views, and a Query again to see whether that has changed.
+A hundred keys, of whichever tables, are one BatchGetItem, which costs half a read unit per item of up to 4 KB, found or
+not. In one table the views of one entity lie side by side under its partition key, so one Query reads them for half a
+unit per 4 KB of all of them together; but it reads, and bills, whatever else lies between. So the rule: several keys of
+one table that share their partition key and nothing else are one Query, unless the last such Query for the same views
+cost more than BatchGetItem would have; then BatchGetItem for the next hundred reads of these views, and a Query again
+to see whether that has changed.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
 
-from featurelayer.errors import StoreThrottled, StoreUnavailable
+from featurelayer.errors import StoreNotFound, StoreThrottled, StoreUnavailable
 from featurelayer.online.base import Item, ItemKey, ReadBudget, Usage, deadline_exceeded, foreign_store
+from featurelayer.online.layout import Layout
 from featurelayer.online.tables import is_too_long
 from featurelayer.online.transport import Transport
 
@@ -104,10 +107,10 @@ _read_names = msgspec.json.Decoder(_Names).decode
 
 
 class TableReader:
-    """Reads items of one table. Safe to share between threads."""
+    """Reads items, wherever the layout has them. Safe to share between threads."""
 
-    def __init__(self, table: str, pool: Callable[[], ThreadPoolExecutor]) -> None:
-        self._table, self._pool = table, pool
+    def __init__(self, layout: Layout, pool: Callable[[], ThreadPoolExecutor]) -> None:
+        self._layout, self._pool = layout, pool
         # Reads of these views to go before a Query is tried again.
         self._dear: dict[tuple[str, ...], int] = {}
 
@@ -132,10 +135,10 @@ class TableReader:
             found |= part
         return found
 
-    def names(self, transport: Transport, pk: str) -> list[str]:
-        """Return every `sk` under one `pk`, sorted."""
+    def names(self, transport: Transport, table: str, pk: str) -> list[str]:
+        """Return every `sk` under one `pk` of a table, sorted."""
         request: dict[str, Any] = {
-            "TableName": self._table,
+            "TableName": table,
             "KeyConditionExpression": "pk = :pk",
             "ProjectionExpression": "sk",
             "ExpressionAttributeValues": {":pk": {"S": pk}},
@@ -143,7 +146,7 @@ class TableReader:
         found: list[str] = []
         while True:
             answer = transport.call("Query", _json(request), ReadBudget(None), Usage())
-            with _understood(self._table):
+            with _understood(table):
                 page = _read_names(answer)
             found += [name.sk.S for name in self._there(page.items)]
             if page.last is None:
@@ -153,16 +156,17 @@ class TableReader:
     def _chunk(
         self, transport: Transport, keys: Sequence[ItemKey], consistent: bool, budget: ReadBudget, usage: Usage
     ) -> dict[ItemKey, Item]:
-        pk, views = keys[0][0], tuple(sorted(sk for _, sk in keys))
-        if len(keys) > 1 and all(key[0] == pk for key in keys) and self._may_query(views):
-            found = self._query(transport, pk, views, consistent, budget, usage)
+        pk, tables = keys[0][0], self._layout.split(keys)
+        if len(keys) > 1 and len(tables) == 1 and all(key[0] == pk for key in keys):
+            views = tuple(sorted(sk for _, sk in keys))
+            found = self._query(transport, pk, views, consistent, budget, usage) if self._may_query(views) else None
             if found is not None:
                 return found
-        return self._batch_get(transport, keys, consistent, budget, usage)
+        return self._batch_get(transport, tables, consistent, budget, usage)
 
     def _there(self, content: T | None) -> T:
         if content is None:
-            raise StoreUnavailable(f"DynamoDB's answer for table '{self._table}' is empty\n  fix  try again")
+            raise StoreUnavailable(f"DynamoDB's answer for table '{self._layout.text}' is empty\n  fix  try again")
         return content
 
     def _may_query(self, views: tuple[str, ...]) -> bool:
@@ -176,13 +180,13 @@ class TableReader:
     ) -> dict[ItemKey, Item] | None:
         """Return the items of one partition by one Query; None if that would take more than one page."""
         body = {
-            "TableName": self._table,
+            "TableName": self._layout.table(pk, views[0]),
             "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
             "ExpressionAttributeValues": {":pk": {"S": pk}, ":first": {"S": views[0]}, ":last": {"S": views[-1]}},
             "ConsistentRead": consistent,
         }
         answer = transport.call("Query", _json(body), budget, usage)
-        with _understood(self._table):
+        with _understood(self._layout.text):
             page = _read_page(answer)
         wanted = frozenset(views)
         items = [stored.item() for stored in self._there(page.items)]
@@ -192,26 +196,45 @@ class TableReader:
         return found if page.last is None else None
 
     def _batch_get(
-        self, transport: Transport, keys: Sequence[ItemKey], consistent: bool, budget: ReadBudget, usage: Usage
+        self,
+        transport: Transport,
+        tables: Mapping[str, Sequence[ItemKey]],
+        consistent: bool,
+        budget: ReadBudget,
+        usage: Usage,
     ) -> dict[ItemKey, Item]:
         found: dict[ItemKey, Item] = {}
-        pending: dict[str, Any] = {"Keys": [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in keys]}
-        if consistent:
-            pending["ConsistentRead"] = True
+        pending = {table: _asked(keys, consistent) for table, keys in tables.items()}
         waits: Iterator[bool] | None = None
         while True:
-            answer = transport.call("BatchGetItem", _json({"RequestItems": {self._table: pending}}), budget, usage)
-            with _understood(self._table):
-                batch = _read_batch(answer)
-            for stored in self._there(batch.responses).get(self._table, ()):
+            batch = self._answered(transport, pending, budget, usage)
+            for stored in chain.from_iterable(self._there(batch.responses).values()):
                 found[stored.pk.S, stored.sk.S] = stored.item()
-            pending = batch.unprocessed.get(self._table, {})
-            if not pending.get("Keys"):
+            pending = {table: keys for table, keys in batch.unprocessed.items() if keys.get("Keys")}
+            if not pending:
                 return found
             waits = waits or _backoff(budget)
             if not next(waits, False):
-                count = len(pending["Keys"])
-                raise StoreThrottled(f"DynamoDB left {count} items of '{self._table}' unread; slow down and try again")
+                count, text = sum(len(keys["Keys"]) for keys in pending.values()), self._layout.text
+                raise StoreThrottled(f"DynamoDB left {count} items of '{text}' unread; slow down and try again")
+
+    def _answered(self, transport: Transport, pending: Mapping[str, Any], budget: ReadBudget, usage: Usage) -> _Batch:
+        try:
+            answer = transport.call("BatchGetItem", _json({"RequestItems": pending}), budget, usage)
+        except StoreNotFound as error:
+            if error.code != "ResourceNotFoundException" or pending.keys() == {self._layout.text}:
+                raise
+            raise no_table(pending, error.code) from error  # DynamoDB does not say which
+        with _understood(self._layout.text):
+            return _read_batch(answer)
+
+
+def no_table(names: Iterable[str], code: str) -> StoreNotFound:
+    """Return the error for tables of which at least one is not there."""
+    shown = [f"'{name}'" for name in sorted(names)]
+    what = f"there is no table {shown[0]}" if len(shown) == 1 else f"of the tables {', '.join(shown)} not all are there"
+    fix = "create what is missing with `featurelayer online create`, or check the address, region and account"
+    return StoreNotFound(f"{what} ({code})\n  fix  {fix}", code=code)
 
 
 def in_parallel(pool: ThreadPoolExecutor, calls: Sequence[tuple[Any, ...]], budget: ReadBudget) -> list[Any]:
@@ -224,6 +247,13 @@ def in_parallel(pool: ThreadPoolExecutor, calls: Sequence[tuple[Any, ...]], budg
     finally:
         for future in futures:
             future.cancel()
+
+
+def _asked(keys: Sequence[ItemKey], consistent: bool) -> dict[str, Any]:
+    asked: dict[str, Any] = {"Keys": [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in keys]}
+    if consistent:
+        asked["ConsistentRead"] = True
+    return asked
 
 
 def _query_units(items: Iterable[Item]) -> int:

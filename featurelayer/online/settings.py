@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from featurelayer.errors import ConfigError, PlanError, Problem
 from featurelayer.online.base import OnlineStore, open_store
-from featurelayer.online.provision import Provisioned
+from featurelayer.online.provision import provisioned
 from featurelayer.online.tables import CONFIGURED as TABLE_SETTINGS
 
 KEEP = 7
@@ -64,38 +64,55 @@ def exports_kept(settings: Mapping[str, Any], where: str) -> int:
 
 
 @contextmanager
-def opened(store: OnlineStore | None, url: str, *, new: bool = False) -> Iterator[OnlineStore]:
+def opened(
+    store: OnlineStore | None, url: str, *, views: Collection[str], new: Collection[str] = ()
+) -> Iterator[OnlineStore]:
     """Yield a store to export to, checked; one that was given stays open, one that is opened here is closed.
 
-    `new` asks for one that does not exist yet.
+    `views` are the `sk` of all that it is to hold, `new` those of them whose tables must not be there yet.
     """
     if store is not None:
-        _check(store, new)
+        _check(store, views, new)
         yield store
         return
     own = open_store(url)
     try:
-        _check(own, new)
+        _check(own, views, new)
         yield own
     finally:
         own.close()
 
 
-def _check(store: OnlineStore, new: bool) -> None:
+def _check(store: OnlineStore, views: Collection[str], new: Collection[str]) -> None:
     if new:
-        _refuse_existing(store)
-    elif isinstance(store, Provisioned):
-        store.check()
+        _refuse_existing(store, views, new)
+    elif (place := provisioned(store, views)) is not None:
+        place.check()
 
 
-def _refuse_existing(store: OnlineStore) -> None:
+def _refuse_existing(store: OnlineStore, views: Collection[str], new: Collection[str]) -> None:
     """AWS imports into a table that it makes, never into one that is there."""
+    from featurelayer.online.layout import view_of
     from featurelayer.online.stores.dynamodb import DynamoDBStore
 
     if not isinstance(store, DynamoDBStore):
         what = f"{store!r} is no DynamoDB table, so it can't be loaded by an import"
-    elif store.exists():
-        what = f"the table '{store.table}' exists already, and AWS imports only into a table that it makes"
-    else:
-        return
-    raise PlanError([Problem(what=what, fix="export without --bulk")])
+        raise PlanError([Problem(what=what, fix="export without --bulk")])
+    store.of_views(views)  # their names are checked before any table is asked for
+    there = store.existing(views)
+    untouched = [view_of(sk) for sk in new if sk not in there]
+    fix = "export without --bulk" + (f", or only {' '.join(untouched)}" if store.divided and untouched else "")
+    problems = [
+        Problem(what=f"the table '{table}' exists already, and AWS imports only into a table that it makes", fix=fix)
+        for table in sorted({there[sk] for sk in new if sk in there})
+    ]
+    # Once services are published, a lookup needs the tables of all their views.
+    problems += [
+        Problem(what=f"the table of view {view_of(sk)} is missing, and the view is not among those to be imported",
+                fix="import it, too: name both, or none")
+        for sk in sorted(set(views) - set(new)) if store.divided and sk not in there
+    ]  # fmt: skip
+    if problems:
+        raise PlanError(problems)
+    if store.divided and store.exists():
+        store.of_views(set(views) - set(new)).check()

@@ -12,7 +12,7 @@ from featurelayer.durations import microseconds
 from featurelayer.online.base import OnlineStore
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import VIEWS, ViewCommit, commit_key, view_sk
-from featurelayer.online.provision import Provisioned
+from featurelayer.online.provision import provisioned
 
 if TYPE_CHECKING:
     from featurelayer.model import FeatureView
@@ -46,6 +46,11 @@ class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     def problems(self) -> tuple[str, ...]:
         return tuple(self.store.get("problems", ()))
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The tables of views that are not there, where each has its own."""
+        return tuple(self.store.get("missing", ()))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the status as JSON values."""
         views = [msgspec.structs.asdict(view) for view in self.views]
@@ -60,10 +65,11 @@ def store_status(store: OnlineStore, views: Iterable[FeatureView], now: datetime
     Raises:
         StoreNotFound: there is no such store.
     """
-    facts = store.describe() if isinstance(store, Provisioned) else {"type": type(store).__name__}
+    known = {view_sk(view): view for view in views}
+    place = provisioned(store, known)
+    facts = place.describe() if place is not None else {"type": type(store).__name__}
     if facts.get("problems"):
         return StoreStatus(store=facts, views=())
-    known = {view_sk(view): view for view in views}
     suffix = commit_key("")[1]
     committed = [name.removesuffix(suffix) for name in store.names(VIEWS) if name.endswith(suffix)]
     commits = store.read([commit_key(sk) for sk in committed], consistent=True)

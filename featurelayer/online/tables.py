@@ -1,13 +1,12 @@
-"""The DynamoDB table that features live in: its shape, its settings, and the same as templates. No AWS call is made.
+"""The DynamoDB table that features live in: its shape and its settings. No AWS call is made.
 
-One definition, `table_request`, is what `create_table` sends and what the templates say, so they can't differ. A table
+One definition, `table_request`, is what `create_table` sends and what templates say, so they can't differ. A table
 is ours if its key is `pk` and `sk`, both text, and it carries the tag `created-by = featurelayer`. Many tables of other
 programs have that very key, so the key alone says nothing.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,7 +19,6 @@ from featurelayer.online.base import ItemKey
 
 OUR_TAG = ("created-by", "featurelayer")
 TTL_ATTRIBUTE = "ttl"
-TEMPLATES = ("cloudformation", "terraform")
 _KEY_SCHEMA = ({"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"})
 _ATTRIBUTES = ({"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"})
 
@@ -80,13 +78,18 @@ def read_settings(entry: Mapping[str, Any], where: str) -> TableSettings:
     return TableSettings(**chosen)
 
 
+def is_name(table: str) -> bool:
+    """Return whether DynamoDB could have a table of that name."""
+    return _NAME.fullmatch(table) is not None
+
+
 def check_name(table: str) -> None:
     """Raise ConfigError unless DynamoDB could have a table of that name."""
-    if not _NAME.fullmatch(table):
+    if not is_name(table):
         # The text may be anything, a secret in the wrong place too, so only its readable part is repeated.
         shown = re.sub(r"[^A-Za-z0-9_.-].*", "...", table)[:80]
-        raise ConfigError([Problem(what=f"'{shown}' is no name of a DynamoDB table",
-                                   fix="use 3 to 255 letters, digits, '_', '-' and '.'")])  # fmt: skip
+        fix = "use 3 to 255 letters, digits, '_', '-' and '.', and {view} for a table per view"
+        raise ConfigError([Problem(what=f"'{shown}' is no name of a DynamoDB table", fix=fix)])
 
 
 def check_endpoint(endpoint_url: str | None) -> None:
@@ -157,60 +160,6 @@ def differences(
 def is_enabled(ttl: Mapping[str, Any] | None) -> bool:
     """Return whether a `TimeToLiveDescription` says that garbage is, or will be, collected."""
     return (ttl or {}).get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
-
-
-def cloudformation(table: str, settings: TableSettings) -> dict[str, Any]:
-    """Return a CloudFormation template of the table; its properties are those of the API."""
-    check_name(table)
-    properties = {
-        **table_request(table, settings),
-        "TimeToLiveSpecification": ttl_request(),
-        "PointInTimeRecoverySpecification": recovery_request(settings),
-    }
-    resource = {
-        "Type": "AWS::DynamoDB::Table",
-        "DeletionPolicy": "Retain" if settings.deletion_protection else "Delete",
-        "UpdateReplacePolicy": "Retain",
-        "Properties": properties,
-    }
-    return {
-        "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": "The online store of featurelayer",
-        "Resources": {"FeatureTable": resource},
-    }
-
-
-def terraform(table: str, settings: TableSettings) -> str:
-    """Return the table as a Terraform resource of the `aws` provider."""
-    check_name(table)
-    return "\n".join([*_terraform(table_request(table, settings), settings), ""])
-
-
-def _terraform(request: Mapping[str, Any], settings: TableSettings) -> Iterator[str]:
-    hash_key, range_key = (each["AttributeName"] for each in request["KeySchema"])
-    yield 'resource "aws_dynamodb_table" "features" {'
-    yield f"  name                        = {_quoted(request['TableName'])}"
-    yield f"  billing_mode                = {_quoted(request['BillingMode'])}"
-    yield f"  hash_key                    = {_quoted(hash_key)}"
-    yield f"  range_key                   = {_quoted(range_key)}"
-    yield f"  deletion_protection_enabled = {str(request['DeletionProtectionEnabled']).lower()}"
-    for attribute in request["AttributeDefinitions"]:
-        yield from ("", "  attribute {", f"    name = {_quoted(attribute['AttributeName'])}")
-        yield from (f"    type = {_quoted(attribute['AttributeType'])}", "  }")
-    ttl = ttl_request()
-    yield from ("", "  ttl {", f"    attribute_name = {_quoted(ttl['AttributeName'])}")
-    yield from (f"    enabled        = {str(ttl['Enabled']).lower()}", "  }")
-    recovery = recovery_request(settings)["PointInTimeRecoveryEnabled"]
-    yield from ("", "  point_in_time_recovery {", f"    enabled = {str(recovery).lower()}", "  }")
-    yield from ("", "  tags = {")
-    for tag in request["Tags"]:
-        yield f"    {_quoted(tag['Key'])} = {_quoted(tag['Value'])}"
-    yield from ("  }", "}")
-
-
-def _quoted(text: str) -> str:
-    """Return a string as HCL writes it; `${` and `%{` would begin a template."""
-    return json.dumps(text, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
 
 
 def _tag_problems(tags: Mapping[Any, Any]) -> Iterator[str]:

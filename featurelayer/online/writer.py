@@ -1,4 +1,4 @@
-"""Writing a DynamoDB table by PartiQL: twenty-five statements a call, each under its own condition, nothing read first.
+"""Writing DynamoDB tables by PartiQL: twenty-five statements a call, each under its own condition, nothing read first.
 
 PartiQL has no upsert. A key that is probably there gets an UPDATE under the newer-wins rule of `Item.replaces`; where
 that is refused, the key may be missing or the item newer, so an INSERT tells; where that finds a duplicate, somebody
@@ -23,6 +23,7 @@ import msgspec
 from featurelayer.errors import OnlineStoreError, StoreThrottled, StoreUnavailable
 from featurelayer.online.aws import store_error, unreadable
 from featurelayer.online.base import Item, ReadBudget, Usage
+from featurelayer.online.layout import Layout
 from featurelayer.online.reader import in_parallel
 from featurelayer.online.transport import Transport
 
@@ -79,13 +80,15 @@ _read_answer = msgspec.json.Decoder(_Answer).decode
 
 
 class TableWriter:
-    """Writes items to one table. Safe to share between threads.
+    """Writes items, each to the table that the layout has for it. Safe to share between threads.
 
     At most `threads` calls are under way at once; `patience` is how many seconds a batch may go without progress.
     """
 
-    def __init__(self, table: str, pool: Callable[[], ThreadPoolExecutor], *, threads: int, patience: float) -> None:
-        self._table, self._pool, self._threads, self._patience = table, pool, threads, patience
+    def __init__(
+        self, layout: Layout, pool: Callable[[], ThreadPoolExecutor], *, threads: int, patience: float
+    ) -> None:
+        self._layout, self._pool, self._threads, self._patience = layout, pool, threads, patience
 
     def why_not(self, transport: Transport) -> str:
         """Return why the server can't be written to in this way, or nothing.
@@ -94,7 +97,7 @@ class TableWriter:
         """
         # One SET: two are the stack of an error for moto, which lacks most of PartiQL.
         where = 'SET "f"=? WHERE "pk"=? AND "sk"=? AND "_v" < ?'
-        statement = f'UPDATE "{self._table}" {where}'
+        statement = f'UPDATE "{self._layout.home}" {where}'
         values = [_Text(""), _Text("#probe"), _Text("#probe"), _Number("0")]
         body = _json({"Statements": [{"Statement": statement, "Parameters": values}]})
         try:
@@ -105,7 +108,7 @@ class TableWriter:
             return error.code or "unknown operation"
         if result.error is None or result.error.code in _REFUSED:
             return ""
-        failure = self._failure(result.error)
+        failure = _failure(result.error, self._layout.home)
         if failure.retryable:
             raise failure
         return result.error.code
@@ -159,7 +162,7 @@ class TableWriter:
                     if result.error.code in _REFUSED:
                         refused.append(item)
                         continue
-                    failure = self._failure(result.error)
+                    failure = _failure(result.error, self._layout.table(item.pk, item.sk))
                     if not failure.retryable:
                         raise failure
                     again.append(item)
@@ -181,18 +184,15 @@ class TableWriter:
         try:
             results = _read_answer(answer).responses
         except msgspec.DecodeError as error:
-            raise unreadable(self._table) from error
+            raise unreadable(self._layout.text) from error
         if len(results) != count:
-            raise unreadable(self._table)
+            raise unreadable(self._layout.text)
         return results
-
-    def _failure(self, error: _Error) -> OnlineStoreError:
-        return store_error(_CODES.get(error.code, error.code), error.message, 200, self._table)
 
     def _given_up(self, failure: OnlineStoreError, count: int) -> OnlineStoreError:
         kind = StoreThrottled if isinstance(failure, StoreThrottled) else StoreUnavailable
         return kind(
-            f"DynamoDB, table '{self._table}': {count} items of a batch could not be written for "
+            f"DynamoDB, table '{self._layout.text}': {count} items of a batch could not be written for "
             f"{self._patience:g} seconds\n  last {str(failure).splitlines()[0]}\n"
             "  fix  run it again, which finishes the work; patience=SECONDS in the store's address waits longer",
             code=failure.code,
@@ -217,24 +217,29 @@ class TableWriter:
         if mask[5]:
             values.append(_TRUE)
         values += (_Text(item.pk), _Text(item.sk))
+        table = self._layout.table(item.pk, item.sk)
         if insert:
-            return {"Statement": _insert(self._table, mask), "Parameters": values}
+            return {"Statement": _insert(table, mask), "Parameters": values}
         rule = _VERSION if rewind or item.event_time is None else _STREAMED if item.streamed else _EXPORTED
         values += [_Number(str(getattr(item, name))) for name in _CONDITIONS[rule][1]]
-        return {"Statement": _update(self._table, mask, rule), "Parameters": values}
+        return {"Statement": _update(table, mask, rule), "Parameters": values}
+
+
+def _failure(error: _Error, table: str) -> OnlineStoreError:
+    return store_error(_CODES.get(error.code, error.code), error.message, 200, table)
 
 
 def _names(mask: tuple[bool, ...]) -> list[str]:
     return ["f", "_v", "_t", *(name for name, present in zip(_OPTIONAL, mask, strict=True) if present)]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def _insert(table: str, mask: tuple[bool, ...]) -> msgspec.Raw:
     pairs = ", ".join(f"'{name}': ?" for name in [*_names(mask), "pk", "sk"])
     return msgspec.Raw(_json(f'INSERT INTO "{table}" VALUE {{{pairs}}}'))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def _update(table: str, mask: tuple[bool, ...], rule: int) -> msgspec.Raw:
     """The UPDATE under one of the conditions that leaves nothing of what was there."""
     sets = " ".join(f'SET "{name}"=?' for name in _names(mask))

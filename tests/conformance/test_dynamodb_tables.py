@@ -10,7 +10,8 @@ import yaml
 from featurelayer.errors import ConfigError, OnlineStoreError, StoreNotFound
 from featurelayer.online import Item
 from featurelayer.online.stores.dynamodb import DynamoDBStore
-from featurelayer.online.tables import TableSettings, cloudformation, read_settings, table_request, terraform
+from featurelayer.online.tables import TableSettings, read_settings, table_request
+from featurelayer.online.templates import cloudformation, terraform
 from tests.servers.faults import FaultProxy, Refuse
 
 ITEM = Item(pk='plane["N1"]', sk="legs@0", version=1)
@@ -205,7 +206,7 @@ def test_the_cloudformation_template_makes_the_table_that_create_makes(tagged, m
     tagged.create(settings)
     (sent,) = [call.request for call in moto.calls if call.operation == "CreateTable"]
     ttl = next(call.request for call in moto.calls if call.operation == "UpdateTimeToLive")
-    template = yaml.safe_load(yaml.safe_dump(cloudformation(tagged.table, settings), sort_keys=False))
+    template = yaml.safe_load(yaml.safe_dump(cloudformation({"": tagged.table}, settings), sort_keys=False))
     properties = template["Resources"]["FeatureTable"]["Properties"]
     assert {name: text for name, text in properties.items() if name in sent} == sent
     assert properties["TimeToLiveSpecification"] == ttl["TimeToLiveSpecification"]
@@ -220,7 +221,7 @@ def test_cloudformation_makes_a_table_that_is_ours(moto, tagged):
     import boto3
 
     client = boto3.client("cloudformation", region_name="eu-west-1", endpoint_url=moto_of(moto))
-    client.create_stack(StackName=tagged.table, TemplateBody=yaml.safe_dump(cloudformation(tagged.table, PLAIN)))
+    client.create_stack(StackName=tagged.table, TemplateBody=yaml.safe_dump(cloudformation({"": tagged.table}, PLAIN)))
     client.close()
     tagged.check()
     assert tagged.create().created is False
@@ -233,7 +234,7 @@ def moto_of(proxy: FaultProxy) -> str:
 @pytest.mark.parametrize("settings", [PLAIN, SPECIAL], ids=["plain", "special"])
 def test_the_terraform_template_says_the_same(settings):
     request = table_request("features-prod", settings)
-    found = hcl2.loads(terraform("features-prod", settings))
+    found = hcl2.loads(terraform({"": "features-prod"}, settings))
     ((resource,),) = [each.values() for each in found["resource"]]
     (table,) = unquoted(list(resource.values()) if isinstance(resource, dict) else resource)
     assert table["name"] == request["TableName"]
@@ -261,7 +262,11 @@ def unquoted(value):
 
 @pytest.mark.parametrize("name", ["ab", "x" * 256, "with space", "a/b/c", "AKIA:wJalr@features", "table\n", ""])
 def test_a_name_that_no_table_has_is_refused_without_being_repeated(name):
-    for use in (lambda: DynamoDBStore(name), lambda: cloudformation(name, PLAIN), lambda: terraform(name, PLAIN)):
+    for use in (
+        lambda: DynamoDBStore(name),
+        lambda: cloudformation({"": name}, PLAIN),
+        lambda: terraform({"": name}, PLAIN),
+    ):
         with pytest.raises(ConfigError, match="no name of a DynamoDB table") as caught:
             use()
         assert "wJalr" not in str(caught.value)

@@ -17,39 +17,52 @@ from featurelayer.errors import DeadlineExceeded, StoreNotFound
 from featurelayer.export import publish_services
 from featurelayer.online import FeatureClient, Item, OnlineStore, Status, Written, open_store
 from featurelayer.online.base import LiveKey, store_schemes
-from featurelayer.online.provision import Provisioned
+from featurelayer.online.provision import Provisioned, provisioned
 from featurelayer.online.streaming import log_of
 from tests.exporting import export_view, exporter_of, intend, snapshot_of
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES, legs_batch, planes_batch
 
 # Far ahead, because DynamoDB Local does delete what its TTL says is garbage.
 T = datetime(2100, 11, 1, 12, tzinfo=UTC)
+OF_SERVICE = ("plane_legs@0", "planes@0")
 
 
 # moto always; DynamoDB Local, which is closer to the real thing, where its licence is accepted.
 SERVERS = {"dynamodb": ("moto_endpoint", "dynamodb_local_endpoint")}
+# One table, or one per view.
+TABLES = {"dynamodb": ("", "-{view}")}
 FLAVOURS = [
-    pytest.param((scheme, server), id=f"{scheme}-{server.removesuffix('_endpoint')}" if server else scheme)
+    pytest.param(
+        (scheme, server, tables),
+        id="-".join(filter(None, (scheme, server.removesuffix("_endpoint"), tables and "per-view"))),
+    )
     for scheme in store_schemes()
     for server in SERVERS.get(scheme, ("",))
+    for tables in TABLES.get(scheme, ("",))
 ]
 
 
-def dynamodb_address(endpoint: str) -> str:
+def dynamodb_address(endpoint: str, tables: str) -> str:
     # moto takes half a second for what DynamoDB does in milliseconds, hence the timeout.
-    return f"dynamodb://features-{uuid.uuid4().hex}?region=eu-west-1&endpoint_url={endpoint}&timeout=20"
+    return f"dynamodb://features-{uuid.uuid4().hex}{tables}?region=eu-west-1&endpoint_url={endpoint}&timeout=20"
 
 
 @pytest.fixture(params=FLAVOURS)
 def store_url(request: pytest.FixtureRequest, tmp_path) -> str:
-    scheme, server = request.param
-    return dynamodb_address(request.getfixturevalue(server)) if server else f"{scheme}:///{tmp_path / 'online'}"
+    scheme, server, tables = request.param
+    return dynamodb_address(request.getfixturevalue(server), tables) if server else f"{scheme}:///{tmp_path / 'online'}"
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[OnlineStore]:
+def views() -> tuple[str, ...]:
+    """The views that a test's store is made for, where each has a table of its own."""
+    return ("legs@0",)
+
+
+@pytest.fixture
+def store(store_url: str, views: tuple[str, ...]) -> Iterator[OnlineStore]:
     opened = open_store(store_url)
-    opened.create()
+    provisioned(opened, views).create()
     yield opened
     opened.close()
 
@@ -84,6 +97,7 @@ def test_items_come_back_as_they_were_written(store):
     assert store.read([item.key for item in items], consistent=True) == {item.key: item for item in items}
 
 
+@pytest.mark.parametrize("views", [("legs@0", "other@0")])
 def test_what_is_not_there_is_left_out_and_nothing_is_asked_twice(store):
     store.write([row()])
     keys = [row().key, ('plane["N2"]', "legs@0"), ('plane["N1"]', "other@0"), row().key]
@@ -218,6 +232,7 @@ def test_one_call_counts_each_outcome(store):
     assert counts.bytes == sum(item.size for item in new)
 
 
+@pytest.mark.parametrize("views", [("legs@0", "legs@1")])
 def test_live_keys_are_those_of_one_view_without_tombstones(store):
     store.write([row("plane[1]", v=4), row("plane[2]", e=None), row("plane[3]"), row("plane[4]", sk="legs@1")])
     store.write([Item(pk="plane[3]", sk="legs@0", version=2, deleted=True)])
@@ -245,6 +260,7 @@ def test_what_is_removed_leaves_no_trace(store):
     assert store.write([items[0]]).written == 1
 
 
+@pytest.mark.parametrize("views", [OF_SERVICE])
 def test_a_client_writes_between_exports_and_what_it_wrote_is_in_the_log(store):
     publish_services(store, [SERVICE], {"plane_legs": PLANE_LEGS, "planes": STATIC_PLANES}, 1)
     client = FeatureClient(store)
@@ -313,17 +329,17 @@ def test_a_store_that_was_never_made_is_empty_or_says_how_to_make_it(store_url):
     assert "featurelayer" in advice
 
 
-def test_making_a_store_again_keeps_what_is_in_it(store):
+def test_making_a_store_again_keeps_what_is_in_it(store, views):
     store.write([row()])
-    assert store.create().created is False
-    store.check()
+    assert provisioned(store, views).create().created is False
+    provisioned(store, views).check()
     assert stored(store, row()) == row()
 
 
-def test_a_store_says_what_it_is(store):
+def test_a_store_says_what_it_is(store, views):
     assert isinstance(store, Provisioned)
     store.write([row()])
-    facts = store.describe()
+    facts = provisioned(store, views).describe()
     assert facts["type"] == type(store).__name__.removesuffix("Store").lower()
     assert (facts["items"], facts.get("problems", [])) == (1, [])
     assert isinstance(facts["bytes"], int)  # moto says 0
@@ -335,6 +351,7 @@ def test_a_closed_store_opens_again(store):
     assert stored(store, row()) == row()
 
 
+@pytest.mark.parametrize("views", [OF_SERVICE])
 def test_a_view_goes_in_by_export_and_comes_out_by_lookup(store):
     version = int(T.timestamp() * 1e6)
     publish_services(store, [SERVICE], {"plane_legs": PLANE_LEGS, "planes": STATIC_PLANES}, version)

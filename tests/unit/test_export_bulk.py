@@ -24,7 +24,8 @@ from featurelayer.export import BulkExporter, ViewExport
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore, imports
 from featurelayer.online.imports import Files, import_files, read_place, upload
-from featurelayer.online.stores.dynamodb import DynamoDBStore, _from_wire
+from featurelayer.online.stores.dynamodb import DynamoDBStore
+from featurelayer.online.wire import from_wire
 from tests.exporting import TABLES, export_view, exporter_of, intend, snapshot_of, warehouse_of
 from tests.online_cases import PLANE_LEGS, legs_batch
 from tests.servers.faults import Drop, FaultProxy, Refuse
@@ -154,7 +155,7 @@ def test_the_files_put_item_by_item_serve_the_same(project, s3, bucket, moto_end
     """The files hold what they should, whatever an import does with them."""
     project.export(as_of=AT, bulk=True)
     reference = rows_of(project.store_url)
-    items = [_from_wire(line) for line in lines(s3, bucket)]
+    items = [from_wire(line) for line in lines(s3, bucket)]
     assert len({item.key for item in items}) == len(items)
     with closing(DynamoDBStore(f"put-{uuid.uuid4().hex}", region="eu-west-1", endpoint_url=moto_endpoint)) as put:
         put.create()

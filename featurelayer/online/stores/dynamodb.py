@@ -1,4 +1,4 @@
-"""A store in one DynamoDB table: the one for production.
+"""A store in DynamoDB: the one for production, in one table or in one per view (see `featurelayer.online.layout`).
 
 Reads are one call per hundred keys, further calls in parallel (see `featurelayer.online.reader`); what DynamoDB leaves
 unprocessed is asked for again until the deadline. Exports know what has changed, so they write without looking, by
@@ -7,8 +7,8 @@ Which it is, is found out once per store. Other writes read their items consiste
 read (1 unit) and no write (5 times the price), and are PutItem calls. Unlike the other stores this one leaves the
 version of an equal row as it is then: renewing it would cost as much as writing it.
 
-`live` scans the table (4 KB of it per unit, consistent): correct with nothing but the table, about $0.30 and minutes
-for 10 million rows of 1 KB.
+`live` scans the view's table (4 KB of it per unit, consistent): correct with nothing but the table, about $0.30 and
+minutes for 10 million rows of 1 KB.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from featurelayer.errors import CodecError, ConfigError, OnlineStoreError, Problem
+from featurelayer.errors import ConfigError, OnlineStoreError, Problem, StoreNotFound
 from featurelayer.online.aws import Clients, aws_errors, unreadable
 from featurelayer.online.base import (
     Item,
@@ -32,18 +32,18 @@ from featurelayer.online.base import (
     Written,
     sort_out,
 )
-from featurelayer.online.provision import Creation, TableCalls, Tell
+from featurelayer.online.definitions import VIEWS, ViewDefinition
+from featurelayer.online.layout import layout_of
+from featurelayer.online.provision import Creation, Provisioned, TableCalls, Tell
 from featurelayer.online.reader import TableReader, in_parallel
 from featurelayer.online.tables import (
     CONFIGURED,
-    PK_LIMIT,
-    SK_LIMIT,
     TableSettings,
     check_endpoint,
-    check_name,
-    is_too_long,
 )
-from featurelayer.online.transport import TRANSPORTS
+from featurelayer.online.tableset import TableSet
+from featurelayer.online.transport import TRANSPORTS, Transport
+from featurelayer.online.wire import LIMITS, check_sizes, from_wire, number_in, to_wire
 from featurelayer.online.writer import TableWriter
 
 if TYPE_CHECKING:
@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from featurelayer.online.sampling import Spend
 
 PATIENCE = 300.0
-_ITEM_LIMIT = 400 * 1024
-_LIMITS = Limits(item=_ITEM_LIMIT, pk=PK_LIMIT)
 
 # Item.replaces, where the row is.
 _BY_VERSION = "attribute_not_exists(pk) OR #v < :v"
@@ -66,7 +64,10 @@ _BY_KIND = (
 
 
 def connect(url: StoreUrl) -> DynamoDBStore:
-    """Return the store that `dynamodb://table?region=...` names; it takes what `DynamoDBStore` takes."""
+    """Return the store that `dynamodb://table?region=...` names; it takes what `DynamoDBStore` takes.
+
+    `dynamodb://features-{view}?region=...` names one with a table for each view.
+    """
     options = url.only("region", "endpoint_url", "timeout", "threads", "transport", "patience", configured=CONFIGURED)
     numbers, problems = {}, []
     for name, kind, default, noun in (
@@ -98,13 +99,15 @@ def connect(url: StoreUrl) -> DynamoDBStore:
 class DynamoDBStore:
     """An `OnlineStore` in the table `table`. Safe to share between threads and to use after a fork.
 
+    A `{view}` in that name stands for the view: one table for each, and one for what is of no view.
+
     `timeout` is how long, in seconds, one of the two attempts of a serving call may take to connect and to answer;
     `threads` bounds the calls that one read has under way at once, and the connections that are kept. `transport` says
     how lookups and exports are sent: `boto3`, or `lean` (see `featurelayer.online.lean`). `patience` is how many
     seconds an export that is throttled, or finds nobody there, goes on trying. Credentials are boto3's own.
     """
 
-    limits: Limits | None = _LIMITS
+    limits: Limits | None = LIMITS
 
     def __init__(
         self,
@@ -117,14 +120,14 @@ class DynamoDBStore:
         transport: str = "boto3",
         patience: float = PATIENCE,
     ) -> None:
-        check_name(table)
+        self._layout = layout_of(table)
         check_endpoint(endpoint_url)
-        self.table = table
+        self.table, self.patience = table, patience
         self._clients = Clients(
             table, region=region, endpoint_url=endpoint_url, timeout=timeout, threads=threads, transport=transport
         )
-        self._reader = TableReader(table, lambda: self._clients.pool)
-        self._writer = TableWriter(table, lambda: self._clients.pool, threads=threads, patience=patience)
+        self._reader = TableReader(self._layout, lambda: self._clients.pool)
+        self._writer = TableWriter(self._layout, lambda: self._clients.pool, threads=threads, patience=patience)
         self._no_partiql: str | None = None  # not asked yet
 
     def read(
@@ -156,7 +159,7 @@ class DynamoDBStore:
             CodecError: an item is larger than DynamoDB allows; nothing of this call has been sent then.
             StoreThrottled: DynamoDB refused to go on for longer than patience lasts; writing again finishes it.
         """
-        _check_sizes(items)
+        check_sizes(items)
         return self._rewrite(items, rewind, new) if rewrite else self._look_and_write(items, rewind)
 
     @property
@@ -207,7 +210,7 @@ class DynamoDBStore:
         )
 
     def live(self, sk: str) -> Iterator[LiveKey]:
-        """Yield the entities that a view has values for. Scans the whole table."""
+        """Yield the entities that a view has values for. Scans the whole table that they are in."""
         request = {
             "ConsistentRead": True,
             "FilterExpression": "sk = :sk AND attribute_not_exists(#d)",
@@ -215,18 +218,20 @@ class DynamoDBStore:
             "ExpressionAttributeNames": {"#d": "_d", "#v": "_v", "#e": "_e"},
             "ExpressionAttributeValues": {":sk": {"S": sk}},
         }
-        for raw in self._pages(self._clients.exporting.scan, request):
-            yield LiveKey(raw["pk"]["S"], int(raw["_v"]["N"]), _number(raw, "_e"))
+        for raw in self._pages(self._clients.exporting.scan, self._layout.table("", sk), request):
+            yield LiveKey(raw["pk"]["S"], int(raw["_v"]["N"]), number_in(raw, "_e"))
 
     def sample(self, sk: str, count: int, *, rows: int, random: Random, spend: Spend) -> list[str]:
         """Return up to `count` keys that a view has values for, from parts of the table chosen at random."""
         from featurelayer.online.sampling import scan_some
 
+        table = self._layout.table("", sk)
+
         def scan(request: Mapping[str, Any]) -> Mapping[str, Any]:
-            with aws_errors(self.table):
-                page: Mapping[str, Any] = self._clients.exporting.scan(TableName=self.table, **request)
+            with aws_errors(table):
+                page: Mapping[str, Any] = self._clients.exporting.scan(TableName=table, **request)
             if "Items" not in page:
-                raise unreadable(self.table)
+                raise unreadable(table)
             return page
 
         request = {
@@ -239,8 +244,26 @@ class DynamoDBStore:
         return scan_some(scan, request, count, rows=rows, random=random, spend=spend)
 
     def names(self, pk: str) -> list[str]:
-        """Return every `sk` under one `pk`."""
-        return self._reader.names(self._clients.transport(), pk)
+        """Return every `sk` under one `pk`, in the tables of all views that clients can write to."""
+        transport, table = self._clients.transport(), self._layout.partition(pk)
+        if table is not None:
+            return self._reader.names(transport, table, pk)
+        home = self._layout.home
+        definitions = [(VIEWS, name) for name in self._reader.names(transport, home, VIEWS)]
+        known = self.read(definitions, consistent=True).values()
+        tables = {self._layout.table("", ViewDefinition.from_item(item).sk) for item in known}
+        calls = [(self._names, transport, each, pk) for each in sorted(tables)]
+        found = in_parallel(self._clients.pool, calls, ReadBudget(None))
+        own = [name for _, name in definitions] if pk == VIEWS else []
+        return sorted({*own, *(name for names in found for name in names)})
+
+    def _names(self, transport: Transport, table: str, pk: str) -> list[str]:
+        try:
+            return self._reader.names(transport, table, pk)
+        except StoreNotFound as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+            return []  # of a view that has gone, and whose definition is still there
 
     def remove(self, keys: Collection[ItemKey]) -> None:
         """Delete items, one call each, in parallel."""
@@ -249,65 +272,103 @@ class DynamoDBStore:
 
     def _remove(self, client: Any, key: ItemKey) -> None:
         pk, sk = key
-        with aws_errors(self.table):
-            client.delete_item(TableName=self.table, Key={"pk": {"S": pk}, "sk": {"S": sk}})
+        table = self._layout.table(pk, sk)
+        with aws_errors(table):
+            client.delete_item(TableName=table, Key={"pk": {"S": pk}, "sk": {"S": sk}})
+
+    def of_views(self, views: Collection[str]) -> Provisioned:
+        """Return what makes, checks and describes the tables of a store with these views (their `sk`).
+
+        Raises:
+            ConfigError: names of views make no names of tables, or the same one; all of them are named.
+        """
+        if not self._layout.divided:
+            return self
+        return TableSet(self.table, list(self._layout.tables(views).values()), self._calls)
 
     def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:
         """Create the table (on demand, TTL on the attribute `ttl`) and wait for it, or complete one of ours.
 
+        With a table for each view this is about the one of the services, as are `check` and `describe`; see `of_views`.
+
         Raises:
             StoreNotFound: a table of that name exists and is not a featurelayer store; says what differs.
         """
-        return self._calls().create(settings or TableSettings(), tell or (lambda _text: None))
+        return self._calls(self._layout.home).create(settings or TableSettings(), tell or (lambda _text: None))
 
     def load(
-        self, batches: Iterable[Sequence[Item]], place: BulkPlace, settings: TableSettings, run: str, progress: Told
+        self,
+        sk: str,
+        batches: Iterable[Sequence[Item]],
+        place: BulkPlace,
+        settings: TableSettings,
+        run: str,
+        progress: Told,
     ) -> Files:
-        """Make the table from items, each of another key, by an import from S3; return what was sent.
+        """Make the table that has a view from items, each of another key, by an import from S3; return what was sent.
 
-        `run` names the files and the import. The table is ours when this returns, and has every item.
+        `run` names the files and the import. The table is ours when this returns, and has every item. With a table for
+        each view, items of no view are written to theirs, which is made if need be.
 
         Raises:
             CodecError: an item is larger than DynamoDB allows; there is no table then.
             OnlineStoreError: S3 or the import failed.
         """
-        from featurelayer.online.imports import check_whole, import_files, upload
+        from featurelayer.online.imports import check_whole, import_files, token_of, upload
+
+        table = self._layout.table("", sk)
+        if self._layout.divided:
+            self.create(settings)
 
         def wired() -> Iterator[dict[str, Any]]:
             for items in batches:
-                _check_sizes(items)
-                yield from map(_to_wire, items)
+                check_sizes(items)
+                mine = [self._layout.table(*item.key) == table for item in items]
+                self.write([item for item, is_mine in zip(items, mine, strict=True) if not is_mine])
+                yield from (to_wire(item) for item, is_mine in zip(items, mine, strict=True) if is_mine)
 
         s3 = self._clients.s3(place.endpoint_url)
         try:
-            files = upload(s3, place, f"{self.table}/{run}", wired())
+            files = upload(s3, place, f"{table}/{run}", wired())
         finally:
             s3.close()
         client = self._clients.exporting
-        found = import_files(client, self.table, files, run, lambda: aws_errors(self.table), progress)
+        token = token_of(run, table) if self._layout.divided else run
+        found = import_files(client, table, files, token, lambda: aws_errors(table), progress)
         # Ours first, so that what is amiss can be mended by an export.
-        self._calls().adopt(settings, lambda _text: None)
-        check_whole(self.table, files, found)
+        self._calls(table).adopt(settings, lambda _text: None)
+        check_whole(table, files, found)
         return files
+
+    @property
+    def divided(self) -> bool:
+        """Whether each view has a table of its own."""
+        return self._layout.divided
 
     def exists(self) -> bool:
         """Return whether there is a table of that name, whoever's it is."""
-        return self._calls().exists()
+        return self._calls(self._layout.home).exists()
+
+    def existing(self, views: Collection[str]) -> dict[str, str]:
+        """Return the tables of views (their `sk`) that are there, whoever's they are."""
+        tables = {sk: self._layout.table("", sk) for sk in views}
+        there = {table for table in {*tables.values()} if self._calls(table).exists()}
+        return {sk: table for sk, table in tables.items() if table in there}
 
     def check(self) -> None:
         """Raise StoreNotFound unless the table exists and is one of ours."""
-        self._calls().check()
+        self._calls(self._layout.home).check()
 
     def describe(self) -> dict[str, Any]:
         """Return what DynamoDB tells of the table; its counts are up to six hours old."""
-        return self._calls().describe() | ({"writes": self.write_path} if self.write_path else {})
+        return self._calls(self._layout.home).describe() | ({"writes": self.write_path} if self.write_path else {})
 
     def close(self) -> None:
         """Close connections and stop the threads."""
         self._clients.close()
 
-    def _calls(self) -> TableCalls:
-        return TableCalls(self._clients.exporting, self.table, lambda: aws_errors(self.table))
+    def _calls(self, table: str) -> TableCalls:
+        return TableCalls(self._clients.exporting, table, lambda: aws_errors(table))
 
     def _put_all(self, items: Sequence[Item], rewind: bool, *, looked: bool) -> list[Item]:
         """Put items one by one, in parallel, and return those that were refused.
@@ -321,6 +382,7 @@ class DynamoDBStore:
 
     def _put(self, client: Any, item: Item, rewind: bool, looked: bool) -> bool:
         """Put one item under its condition; False if somebody newer won."""
+        table = self._layout.table(item.pk, item.sk)
         by_event_time = item.event_time is not None and not rewind
         names, values = {"#v": "_v"}, {":v": {"N": str(item.version)}}
         if by_event_time:
@@ -329,10 +391,10 @@ class DynamoDBStore:
                 names["#w"] = "_w"
         condition = _BY_VERSION if not by_event_time else _BY_EVENT_TIME if item.streamed else _BY_KIND
         try:
-            with aws_errors(self.table):
+            with aws_errors(table):
                 client.put_item(
-                    TableName=self.table,
-                    Item=_to_wire(item),
+                    TableName=table,
+                    Item=to_wire(item),
                     ConditionExpression=condition,
                     ExpressionAttributeNames=names,
                     ExpressionAttributeValues=values,
@@ -344,70 +406,17 @@ class DynamoDBStore:
             # An attempt whose answer got lost has written; its retry is refused by our own item.
             told = error.__cause__.response if isinstance(error.__cause__, ClientError) else {}
             retried = told.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
-            return (looked or retried) and "Item" in told and _from_wire(told["Item"]) == item
+            return (looked or retried) and "Item" in told and from_wire(told["Item"]) == item
         return True
 
-    def _pages(self, operation: Any, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _pages(self, operation: Any, table: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         start: dict[str, Any] = {}
         while True:
-            with aws_errors(self.table):
-                page = operation(TableName=self.table, **request, **start)
+            with aws_errors(table):
+                page = operation(TableName=table, **request, **start)
             if "Items" not in page:
-                raise unreadable(self.table)
+                raise unreadable(table)
             yield from page["Items"]
             if not page.get("LastEvaluatedKey"):
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-
-
-def _check_sizes(items: Sequence[Item]) -> None:
-    problems = [
-        f"{item.pk} of view {item.sk}: the item has about {item.size:,} bytes, DynamoDB allows {_ITEM_LIMIT:,}"
-        for item in items if len(item.f) * 4 > _ITEM_LIMIT and item.size > _ITEM_LIMIT
-    ]  # fmt: skip
-    problems += [
-        f"{item.pk[:80]}... of view {item.sk[:80]}: the key has more than the {PK_LIMIT} bytes that DynamoDB allows, "
-        f"or the view's name more than {SK_LIMIT}"
-        for item in items if is_too_long(item.key)
-    ]  # fmt: skip
-    if problems:
-        shown = problems[:10] + ([f"... and {len(problems) - 10} more"] if len(problems) > 10 else [])
-        fix = "  fix  split the view, or shorten its texts and arrays; nothing of this batch was sent"
-        raise CodecError("\n".join([*shown, fix]))
-
-
-def _to_wire(item: Item) -> dict[str, Any]:
-    wire: dict[str, Any] = {
-        "pk": {"S": item.pk}, "sk": {"S": item.sk}, "f": {"S": item.f},
-        "_v": {"N": str(item.version)}, "_t": {"N": str(item.as_of)},
-    }  # fmt: skip
-    for name, number in (("_e", item.event_time), ("_u", item.valid_to), ("ttl", item.ttl)):
-        if number is not None:
-            wire[name] = {"N": str(number)}
-    if item.schema:
-        wire["_s"] = {"S": item.schema}
-    if item.deleted:
-        wire["_d"] = {"BOOL": True}
-    if item.streamed:
-        wire["_w"] = {"BOOL": True}
-    return wire
-
-
-def _from_wire(raw: Mapping[str, Any]) -> Item:
-    return Item(
-        pk=raw["pk"]["S"],
-        sk=raw["sk"]["S"],
-        version=int(raw["_v"]["N"]),
-        f=raw["f"]["S"],
-        schema=raw["_s"]["S"] if "_s" in raw else "",
-        as_of=int(raw["_t"]["N"]),
-        event_time=_number(raw, "_e"),
-        valid_to=_number(raw, "_u"),
-        ttl=_number(raw, "ttl"),
-        deleted="_d" in raw,
-        streamed="_w" in raw,
-    )
-
-
-def _number(raw: Mapping[str, Any], name: str) -> int | None:
-    return int(raw[name]["N"]) if name in raw else None
