@@ -76,4 +76,4 @@ def _through_dbt(connection: Mapping[str, Any], kind: str, root: Path, wait: tim
 def _own() -> set[str]:
     """The engines among this package's modules."""
     modules = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
-    return modules - {"adapter", "base", "compare", "digest", "streams"}
+    return modules - {"adapter", "base", "compare", "digest", "streams", "tables"}

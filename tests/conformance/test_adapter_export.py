@@ -33,6 +33,8 @@ from tests.unit import dbt_projects as made
 from tests.unit import warehouses
 from tests.unit.test_reproduce import LABELS
 
+pytestmark = pytest.mark.slow
+
 NOON = datetime(2024, 1, 1, 13, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 BY_STATEMENT = Transactions(
@@ -160,6 +162,7 @@ def test_as_served_drain_and_forget(shop: Shop, kind: str) -> None:
         assert built.to_arrow()["legs__arr_delay"].to_pylist() == [None]
 
 
+@pytest.mark.parametrize("kind", ["statements"], indirect=True)
 def test_an_export_to_dynamodb(shop: Shop, kind: str, moto_endpoint: str) -> None:
     found = shop()
     sql(found, CHANGES[1].format(legs=place(kind, "legs")))  # moto's PartiQL does not take a quote in a key

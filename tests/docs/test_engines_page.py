@@ -14,6 +14,7 @@ from featurelayer.sql.dialects._asof import Asof
 from featurelayer.sql.dialects._stepwise import Stepwise
 from featurelayer.warehouse import adapter
 from featurelayer.warehouse import available as drivers
+from featurelayer.warehouse._adapter_engines import engine_of
 from featurelayer.warehouse.base import Estimating
 from tests.docs.pages import REPOSITORY, tables
 from tests.sql.test_golden_dialects import ALL, placed
@@ -61,6 +62,23 @@ def test_what_an_engine_lacks_is_what_the_code_refuses() -> None:
     assert engines("a NULL in place of an array") == {name for name, each in stepwise.items() if each.without_null}
     assert engines("telling columns apart") == {name for name, each in stepwise.items() if each.folds_names}
     assert engines("an order that tables keep") == set(stepwise)
+
+
+def test_what_goes_through_an_adapter_is_what_the_engines_have() -> None:
+    lacking = {row["what it lacks"]: row["engine"] for row in next(tables(PAGE, "What an engine can't do"))}
+    ways = {row["what"]: row["where"] for row in list(tables(PAGE, "Engines"))[1] if "through dbt" in row["what"]}
+    without_driver = {name for name, row in ENGINES.items() if row["connection"] != "driver"}
+
+    def said(rows: dict[str, str], start: str) -> str:
+        return next(text for what, text in rows.items() if what.startswith(start)).lower()
+
+    def having(part: str) -> set[str]:
+        return {name for name in without_driver if getattr(engine_of(name), part) is not None}
+
+    for way, part in (("`export`", "transactions"), ("`--as-table`", "notes"), ("`--plan`", "explain")):
+        assert {name for name in without_driver if name in said(ways, way)} == having(part), way
+    for lack, part in (("transactions over several", "transactions"), ("comments", "notes")):
+        assert set(said(lacking, lack).split(", ")) == without_driver - having(part), lack
 
 
 def test_plans_are_told_where_the_page_says() -> None:
