@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from featurelayer.errors import OnlineStoreError, StoreNotFound
+from featurelayer.export.patience import insist
 from featurelayer.online.base import OnlineStore
 from featurelayer.online.definitions import Lease, lease_key
 from featurelayer.temporary import is_alive
@@ -44,10 +45,13 @@ class HeldLease:
 
     def renew(self) -> None:
         """Say so again, when half of the time is over."""
+        if self._clock.now() + LEASE.total_seconds() / 2 > self._until:
+            insist(self._store, self._renew)
+
+    def _renew(self) -> None:
         now = self._clock.now()
-        if now + LEASE.total_seconds() / 2 > self._until:
-            self._until = now + LEASE.total_seconds()
-            self._write(now)
+        self._until = now + LEASE.total_seconds()
+        self._write(now)
 
     def release(self) -> None:
         """Let the next one begin at once. A store that fails now has failed before, and the lease runs out anyway."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from featurelayer.export.patience import insist
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online.base import OnlineStore
 from featurelayer.online.definitions import ServiceDefinition, service_definition, view_definition, view_schema
@@ -26,10 +27,11 @@ def publish_services(
     writable = [view_definition(view) for view in views.values() if view.online]
     schemas = {view_schema(views[view]) for view in sorted(used)} | {each.schema for each in writable}
     # Schemas are there before anything that names them.
-    items = [schema.item() for schema in schemas]
-    if items:
-        store.write(items)
+    described = [schema.item() for schema in schemas]
+    if described:
+        insist(store, lambda: store.write(described))
     items = [item for each in definitions for item in each.items(version)] + [each.item(version) for each in writable]
     if items:
-        store.write(list({item.key: item for item in items}.values()))
+        pointers = list({item.key: item for item in items}.values())
+        insist(store, lambda: store.write(pointers))
     return definitions

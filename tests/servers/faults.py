@@ -107,21 +107,39 @@ class FaultProxy:
         self.closing = threading.Event()
         self._upstream = urlsplit(upstream).netloc
         self._lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"proxy": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._port = 0
+        self._listen()
+        self.url = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()  # releases whoever waits
+        self._hang_up()
+
+    def _listen(self) -> None:
+        handler = type("Handler", (_Handler,), {"proxy": self})
+        self._http = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
+        self._http.daemon_threads = True
+        self._port = self._http.server_address[1]
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def _hang_up(self) -> None:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+    def cut(self) -> None:
+        """Be gone: nobody listens, and whoever is connected gets no more answers, though a call may be carried out."""
+        self.always(Drop(applied=True))
+        self._hang_up()
+
+    def mend(self) -> None:
+        """Be back after `cut`, at the same address."""
+        self._listen()
+        self.plan = lambda _operation: None
 
     def script(self, *faults: Fault | None, operation: str = "") -> None:
         """Give each of the next calls (of that operation) the next of these faults; then none."""
