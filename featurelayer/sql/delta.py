@@ -177,7 +177,9 @@ class Delta:
         `fixed` are the bytes of an item beside its key and values; one unit writes up to 1 KB.
         """
         rows = exp.select(col("kind", "c"), col("pk", "c"), col("f", "e")).from_(table(CHANGED, "c"))
-        return self._sizes(rows.join(_alias(source, "e"), on=_same("pk", "e", "c"), join_type="left"), fixed)
+        return self._sizes(
+            rows.join(_alias(_changed_of(source), "e"), on=_same("pk", "e", "c"), join_type="left"), fixed
+        )
 
     def intended_sizes(self, run: str, fixed: int) -> str:
         """Return the same of what a run has put into the log."""
@@ -228,7 +230,7 @@ class Delta:
         constant = {"store": self._log.store, "view": self._log.view, "run": run, "version": version, "schema": schema}
         written = exp.select(*self._columns(constant, body="e"))
         written = written.from_(table(CHANGED, "c")).join(
-            _alias(source, "e"), on=_same("pk", "e", "c"), join_type="inner"
+            _alias(_changed_of(source), "e"), on=_same("pk", "e", "c"), join_type="inner"
         )
         written = written.where(exp.NEQ(this=col("kind", "c"), expression=_text(REMOVED)))
         removed = exp.select(*self._columns(constant, body=None)).from_(table(CHANGED, "c"))
@@ -393,6 +395,16 @@ def _number(value: int) -> exp.Expression:
 
 def _text(value: str) -> exp.Expression:
     return exp.Literal.string(value)
+
+
+def _changed_of(source: exp.Expression) -> exp.Expression:
+    """The rows of a source that are to be written. Of the others not even the values are encoded."""
+    if not isinstance(source, exp.Select):
+        return source
+    pk = next(each for each in source.selects if each.alias_or_name == "pk").unalias()
+    there = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
+    keys = exp.select(col("pk")).from_(table(CHANGED)).where(there)
+    return source.where(exp.In(this=pk.copy(), query=keys.subquery()))
 
 
 def _alias(source: exp.Expression, name: str) -> exp.Expression:
