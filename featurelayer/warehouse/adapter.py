@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlglot import exp
 
-from featurelayer.errors import ConfigError, LabelError, Problem, WarehouseError
+from featurelayer.errors import LabelError, Problem, WarehouseError
 from featurelayer.model import Column, Kind
 from featurelayer.warehouse._adapter_session import AdapterSession
 from featurelayer.warehouse._inserts import statements
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 ORDER = "__fl_row"
 _NESTED = (Kind.BYTES, Kind.ARRAY, Kind.STRUCT, Kind.MAP, Kind.UNKNOWN)
 _LONGEST_WAIT = timedelta(seconds=30)
-# Adapters whose connections have no cursor.
-_NO_CURSOR = {"bigquery": "its client has no cursor"}
 
 
 def is_installed(kind: str) -> bool:
@@ -57,14 +55,13 @@ def connect(
     `wait` is how long to wait while another process of ours writes to the same schema.
 
     Raises:
-        ConfigError: the adapter has no cursor, or does not take the target's credentials.
+        ConfigError: the adapter does not take the target's credentials.
         WarehouseError: the engine can't be reached.
     """
-    kind = str(connection["type"])
-    if kind in _NO_CURSOR:
-        what = f"training sets can't be built on the dbt adapter '{kind}' yet: {_NO_CURSOR[kind]}"
-        fix = "make the training set a dbt model, which dbt builds: featurelayer dbt-model write"
-        raise ConfigError([Problem(what=what, where="profiles.yml", fix=fix)])
+    if connection["type"] == "bigquery":  # its client has no cursor
+        from featurelayer.warehouse._adapter_bigquery import BigQueryWarehouse
+
+        return BigQueryWarehouse(connection)
     return AdapterWarehouse(connection, wait=max(wait, _LONGEST_WAIT))
 
 
