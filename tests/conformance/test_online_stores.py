@@ -41,6 +41,8 @@ FLAVOURS = [
     for tables in TABLES.get(scheme, ("",))
 ]
 
+PER_VIEW = [flavour for flavour in FLAVOURS if flavour.values[0][2]]
+
 
 def dynamodb_address(endpoint: str, tables: str) -> str:
     # moto takes half a second for what DynamoDB does in milliseconds, hence the timeout.
@@ -150,6 +152,7 @@ NEWER_WINS = [
 ]
 
 
+@pytest.mark.parametrize("store_url", [each for each in FLAVOURS if each not in PER_VIEW], indirect=True)
 @pytest.mark.parametrize("rewrite", [False, True])
 @pytest.mark.parametrize(("there", "comes", "wins", "was_streamed", "is_streamed", "rewind"), NEWER_WINS)
 def test_newer_wins(store, there, comes, wins, was_streamed, is_streamed, rewind, rewrite):
@@ -160,6 +163,18 @@ def test_newer_wins(store, there, comes, wins, was_streamed, is_streamed, rewind
     assert (counts.written, counts.refused, counts.unchanged) == ((1, 0, 0) if wins else (0, 1, 0))
     assert counts.lost == (() if wins else (new.key,))
     assert stored(store, old) == (new if wins else old)
+
+
+@pytest.mark.parametrize("store_url", PER_VIEW, indirect=True)
+@pytest.mark.parametrize("rewrite", [False, True])
+def test_newer_wins_in_a_table_per_view(store, rewrite):
+    """The same cases, each with a key of its own: making tables for each would take its time."""
+    for number, (there, comes, wins, was_streamed, is_streamed, rewind) in enumerate(NEWER_WINS):
+        old = row(f"plane[{number}]", e=there[0], v=there[1], f='["old"]', streamed=was_streamed)
+        new = row(f"plane[{number}]", e=comes[0], v=comes[1], f='["new"]', streamed=is_streamed)
+        store.write([old])
+        assert store.write([new], rewind=rewind, rewrite=rewrite).lost == (() if wins else (new.key,))
+        assert stored(store, old) == (new if wins else old)
 
 
 @pytest.mark.parametrize("new", [False, True])

@@ -37,25 +37,31 @@ def allowed(role: str) -> set[str]:
     return {action.removeprefix("dynamodb:") for action in policies()[role]["Action"]}
 
 
-@pytest.fixture(params=["moto_endpoint", "dynamodb_local_endpoint"])
-def proxy(request: pytest.FixtureRequest) -> Iterator[FaultProxy]:
-    with FaultProxy(request.getfixturevalue(request.param)) as running:
+@pytest.fixture(params=[("moto_endpoint", ""), ("dynamodb_local_endpoint", ""), ("moto_endpoint", "-{view}")])
+def layout(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The server's fixture, and what follows in the name of the table: nothing, or a table per view."""
+    return request.param
+
+
+@pytest.fixture
+def proxy(request: pytest.FixtureRequest, layout: tuple[str, str]) -> Iterator[FaultProxy]:
+    with FaultProxy(request.getfixturevalue(layout[0])) as running:
         yield running
 
 
 @pytest.fixture
-def is_local(request: pytest.FixtureRequest) -> bool:
+def is_local(layout: tuple[str, str]) -> bool:
     """Whether it is DynamoDB Local, which has PartiQL, but no tags and no point-in-time recovery."""
-    return request.node.callspec.params["proxy"] == "dynamodb_local_endpoint"
+    return layout[0] == "dynamodb_local_endpoint"
 
 
 @pytest.fixture
-def project(tmp_path: Path, proxy: FaultProxy, is_local: bool) -> FeatureLayer:
+def project(tmp_path: Path, proxy: FaultProxy, layout: tuple[str, str], is_local: bool) -> FeatureLayer:
     views = [made.model(name=name, online=True, ttl="1 day") for name in ("legs", "more")]
     both = tuple(each["unique_id"] for each in views)
     exposures = (made.exposure("legs.arr_delay", "more.arr_delay", label_timestamp="at", depends_on=both),)
     layer(tmp_path, *views, exposures=exposures, sql=f"{LEGS}; CREATE TABLE more AS FROM legs")
-    entry = {"type": "dynamodb", "table": f"iam-{uuid.uuid4().hex}", "region": "eu-west-1", "timeout": 20,
+    entry = {"type": "dynamodb", "table": f"iam-{uuid.uuid4().hex}{layout[1]}", "region": "eu-west-1", "timeout": 20,
              "endpoint_url": proxy.url, "point_in_time_recovery": not is_local, "tags": {"team": "growth"}}  # fmt: skip
     stores = {"online_store": {"dev": entry, "lean": {**entry, "transport": "lean"}}}
     (tmp_path / "featurelayer.yml").write_text(yaml.safe_dump({"entities": made.ENTITIES, **stores}))
