@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,43 @@ AT = datetime(2024, 1, 1, 13, tzinfo=UTC)
 VIEWS = ("legs", "more")
 
 
-@pytest.fixture
-def proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
+def make(root: Path, endpoint: str, table: str, views: tuple[str, ...] = VIEWS, **more: Any) -> FeatureLayer:
+    """Two views and a service of both."""
+    models = [made.model(name=view, online=True, ttl="1 day") for view in views]
+    both = tuple(each["unique_id"] for each in models)
+    exposures = (made.exposure(*(f"{view}.arr_delay" for view in views), label_timestamp="at", depends_on=both),)
+    rest = "".join(f"; CREATE TABLE IF NOT EXISTS {view} AS FROM legs" for view in views if view != "legs")
+    layer(root, *models, exposures=exposures, sql=("SELECT 1" if (root / "db.duckdb").exists() else LEGS) + rest)
+    entry = {"type": "dynamodb", "table": table, "region": "eu-west-1", "endpoint_url": endpoint, "timeout": 20, **more}
+    (root / "featurelayer.yml").write_text(yaml.safe_dump({"entities": made.ENTITIES, "online_store": {"dev": entry}}))
+    return FeatureLayer(root, profiles_dir=root)
+
+
+@pytest.fixture(scope="module")
+def one_proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
     with FaultProxy(moto_endpoint) as running:
         yield running
+
+
+@pytest.fixture
+def proxy(one_proxy: FaultProxy) -> Iterator[FaultProxy]:
+    one_proxy.calls.clear()
+    yield one_proxy
+    one_proxy.pass_all()
+
+
+@pytest.fixture(scope="module")
+def served(one_proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> FeatureLayer:
+    """An exported project, for tests that only read; each view has a table of its own."""
+    found = make(tmp_path_factory.mktemp("served"), one_proxy.url, f"served-{uuid.uuid4().hex[:12]}-{{view}}")
+    found.create_store()
+    found.export(as_of=AT)
+    return found
+
+
+def named(found: FeatureLayer, part: str) -> str:
+    """Return the name of one of a project's tables."""
+    return str(found.project.config.online_store["table"]).replace("{view}", part)
 
 
 @pytest.fixture
@@ -52,21 +86,8 @@ Project = Callable[..., FeatureLayer]
 
 @pytest.fixture
 def project(tmp_path: Path, proxy: FaultProxy, name: str) -> Project:
-    """Two views and a service of both; by default each view has a table of its own."""
-
-    def with_store(table: str = f"{name}-{{view}}", views: tuple[str, ...] = VIEWS, **more: Any) -> FeatureLayer:
-        models = [made.model(name=view, online=True, ttl="1 day") for view in views]
-        both = tuple(each["unique_id"] for each in models)
-        exposures = (made.exposure(*(f"{view}.arr_delay" for view in views), label_timestamp="at", depends_on=both),)
-        rest = "".join(f"; CREATE TABLE IF NOT EXISTS {view} AS FROM legs" for view in views if view != "legs")
-        sql = "SELECT 1" + rest if (tmp_path / "db.duckdb").exists() else LEGS + rest
-        layer(tmp_path, *models, exposures=exposures, sql=sql)
-        entry = {"type": "dynamodb", "table": table, "region": "eu-west-1", "endpoint_url": proxy.url, "timeout": 20}
-        document = {"entities": made.ENTITIES, "online_store": {"dev": {**entry, **more}}}
-        (tmp_path / "featurelayer.yml").write_text(yaml.safe_dump(document))
-        return FeatureLayer(tmp_path, profiles_dir=tmp_path)
-
-    return with_store
+    """Makes a project; by default each of its views has a table of its own."""
+    return partial(make, tmp_path, proxy.url, f"{name}-{{view}}")
 
 
 @pytest.fixture
@@ -143,24 +164,24 @@ def test_each_view_has_its_own_values_and_records_and_the_rest_is_with_the_servi
 
 
 @pytest.mark.parametrize("transport", ["boto3", "lean"])
-def test_a_lookup_of_all_views_is_one_call_whatever_is_due(exported, proxy, name, transport):
+def test_a_lookup_of_all_views_is_one_call_whatever_is_due(served, proxy, transport):
     """A hundred items of both tables, and with them the service's pointer, of the third."""
     keys = [{"tailnum": f"N{number}"} for number in range(1, 51)]
-    url = f"{exported.store_url}&transport={transport}"
+    url = f"{served.store_url}&transport={transport}"
     with FeatureClient.connect(url) as client, FeatureClient.connect(url, refresh=timedelta(0)) as eager:
         for each in (client, eager):
             each.lookup_many("late", keys[:2], now=AT)
         proxy.calls.clear()
         found = client.lookup_many("late", keys, now=AT)
         [call] = proxy.calls
-        assert (call.operation, asked(call)) == ("BatchGetItem", {f"{name}-legs": 50, f"{name}-more": 50})
+        assert (call.operation, asked(call)) == ("BatchGetItem", {named(served, "legs"): 50, named(served, "more"): 50})
         assert [vector["legs__arr_delay"] == vector["more__arr_delay"] for vector in found] == [True] * 50
         assert found[1]["more__arr_delay"] is not None
 
         proxy.calls.clear()
         eager.lookup("late", {"tailnum": "N2"}, now=AT, consistent=True)
         [call] = proxy.calls
-        assert asked(call) == {f"{name}-legs": 1, f"{name}-more": 1, f"{name}-services": 1}
+        assert asked(call) == {named(served, "legs"): 1, named(served, "more"): 1, named(served, "services"): 1}
         assert all(each["ConsistentRead"] for each in call.request["RequestItems"].values())
 
         proxy.calls.clear()
@@ -168,30 +189,32 @@ def test_a_lookup_of_all_views_is_one_call_whatever_is_due(exported, proxy, name
         assert sorted(sum(asked(call).values()) for call in proxy.calls) == [2, 100, 100]
 
 
-def test_a_lookup_for_asyncio_is_one_call_too(exported, proxy, name):
+def test_a_lookup_for_asyncio_is_one_call_too(served, proxy):
     async def look_up() -> Any:
-        async with AsyncFeatureClient.connect(exported.store_url) as client:
+        async with AsyncFeatureClient.connect(served.store_url) as client:
             await client.lookup("late", {"tailnum": "N2"}, now=AT)
             proxy.calls.clear()
             return await client.lookup("late", {"tailnum": "N2"}, now=AT)
 
     vector = asyncio.run(look_up())
     [call] = proxy.calls
-    assert asked(call) == {f"{name}-legs": 1, f"{name}-more": 1}
+    assert asked(call) == {named(served, "legs"): 1, named(served, "more"): 1}
     assert vector["legs__arr_delay"] == vector["more__arr_delay"] is not None
 
 
-def test_two_keys_of_one_partition_and_table_are_one_query(exported, proxy, name):
-    with closing(DynamoDBStore(f"{name}-{{view}}", region="eu-west-1", endpoint_url=proxy.url, timeout=20)) as store:
+def test_two_keys_of_one_partition_and_table_are_one_query(served, proxy):
+    with closing(
+        DynamoDBStore(named(served, "{view}"), region="eu-west-1", endpoint_url=proxy.url, timeout=20)
+    ) as store:
         found = store.read([("#view", "legs@0#commit"), ("#view", "legs@0#begun")])
         store.read([("#view", "legs@0#commit"), ("#view", "more@0#commit")])
     assert len(found) == 2
     assert [call.operation for call in proxy.calls] == ["Query", "BatchGetItem"]
-    assert proxy.calls[0].request["TableName"] == f"{name}-legs"
+    assert proxy.calls[0].request["TableName"] == named(served, "legs")
 
 
-def test_what_is_left_unprocessed_in_several_tables_is_asked_for_again(exported, proxy):
-    with exported.client() as client:
+def test_what_is_left_unprocessed_in_several_tables_is_asked_for_again(served, proxy):
+    with served.client() as client:
         keys = [{"tailnum": f"N{number}"} for number in range(1, 4)]
         whole = [vector.to_list() for vector in client.lookup_many("late", keys, now=AT)]
         proxy.calls.clear()
@@ -361,8 +384,8 @@ def test_a_resource_keeps_its_name_whatever_other_views_there_are():
     assert (len(named[1]), named[0] <= named[1]) == (5, True)
 
 
-def test_after_a_change_from_one_table_to_many_everything_is_written_again(project, name):
-    one = project(table=name)
+def test_after_a_change_from_one_table_to_many_everything_is_written_again(project, tmp_path, proxy, name):
+    one = make(tmp_path, proxy.url, name)
     one.create_store()
     assert [view.written for view in one.export(as_of=AT).views] == [3, 3]
     many = project()
