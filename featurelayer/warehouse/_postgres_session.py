@@ -117,7 +117,7 @@ class Session:
         try:
             yield
         except (dbapi.Error, OSError) as error:
-            if getattr(error, "sqlstate", None) == _CANCELED and not self._timed_out(time.monotonic() - began):
+            if _is_canceled(error) and not self._timed_out(time.monotonic() - began):
                 raise KeyboardInterrupt from error
             raise _failed(error, sql) from error
 
@@ -199,6 +199,11 @@ class Session:
 
         found = self.rows(_COLUMNS.format(relation=literal(table)))
         return tuple(described(name, kind, is_enum=is_enum) for name, is_enum, kind in found)
+
+
+def _is_canceled(error: Exception) -> bool:
+    """Whether a query was canceled; of one whose rows were on their way the driver gives the server's words alone."""
+    return getattr(error, "sqlstate", None) == _CANCELED or "canceling statement due to user request" in str(error)
 
 
 def table_of(relation: str) -> exp.Table:
