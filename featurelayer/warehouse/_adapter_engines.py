@@ -56,12 +56,15 @@ class Engine:
     """One engine. `session` is what a session must say, whatever the profile says; dialects know it too, for scripts.
 
     `keeps_order`: tables give their rows back as they came, and names can be anything. `dbt_quotes`: dbt writes names
-    in quotes unless it is told not to. `present` is the time, in a transaction that of its start where it can be.
+    in quotes unless it is told not to. `cuts_statements`: its adapter cuts what it is given into statements by their
+    text, which takes long and which a value can mislead, so it is not asked to. `present` is the time, in a transaction
+    that of its start where it can be.
     """
 
     session: tuple[str, ...] = ()
     keeps_order: bool = False
     dbt_quotes: bool = True
+    cuts_statements: bool = False
     present: str = "CURRENT_TIMESTAMP"
     transactions: Transactions | None = None
     notes: Notes | None = None
@@ -107,6 +110,7 @@ ENGINES: Mapping[str, Engine] = {
     ),
     "redshift": Engine(
         session=("SET timezone TO 'UTC'",),
+        cuts_statements=True,
         # CURRENT_TIMESTAMP is a function of the leader node; SYSDATE is the transaction's start, in the session's zone
         # (docs.aws.amazon.com/redshift/latest/dg/r_SYSDATE.html).
         present="SYSDATE",
@@ -118,6 +122,7 @@ ENGINES: Mapping[str, Engine] = {
     "snowflake": Engine(
         session=("ALTER SESSION SET TIMEZONE = 'UTC'",),
         dbt_quotes=False,
+        cuts_statements=True,
         # DDL commits what is open, and CREATE TABLE AS is DDL; an UPDATE holds its table until its transaction ends;
         # one that is idle for five minutes while others wait is rolled back (docs.snowflake.com/en/sql-reference/
         # transactions).

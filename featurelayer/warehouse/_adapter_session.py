@@ -129,8 +129,14 @@ class AdapterSession:
     def _cursor(self, sql: str) -> Any:
         from dbt_common.exceptions import DbtBaseException
 
+        connections = self._adapter.connections
+        add_query = connections.add_query
+        if self._engine.cuts_statements:
+            from dbt.adapters.sql import SQLConnectionManager
+
+            add_query = functools.partial(SQLConnectionManager.add_query, connections)
         try:
-            return self._wait(lambda: self._adapter.connections.add_query(sql, auto_begin=False)[1])
+            return self._wait(lambda: add_query(sql, auto_begin=False)[1])
         except DbtBaseException as error:
             raise WarehouseError(f"{self.dialect}: {first_line(error)}", sql=sql) from error
 

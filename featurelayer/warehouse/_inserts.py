@@ -1,9 +1,9 @@
-"""Label rows as statements that load them into a temporary table: CREATE, then INSERT by the thousand rows."""
+"""Rows as statements that load them into a temporary table: CREATE, then INSERT by up to a thousand rows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,8 @@ from sqlglot.dialects.dialect import Dialect
 from featurelayer.model import Column, Kind
 
 _ROWS_AT_ONCE = 1000
+# In characters; Snowflake takes a statement of 1 MB (docs.snowflake.com/en/user-guide/query-size-limits).
+_TEXT_AT_ONCE = 250_000
 _TYPES = {
     Kind.BOOL: "BOOLEAN",
     Kind.TEXT: "VARCHAR",
@@ -65,8 +67,23 @@ def statements(
             rows = (
                 f"({', '.join(_literal(value, dialect, writer) for value in row)})" for row in zip(*values, strict=True)
             )
-            yield f"INSERT INTO {named(table)} VALUES {', '.join(rows)}"  # noqa: S608 (values are literals)
+            for some in _short(rows):
+                yield f"INSERT INTO {named(table)} VALUES {', '.join(some)}"  # noqa: S608 (values are literals)
             number += piece.num_rows
+
+
+def _short(rows: Iterable[str]) -> Iterator[list[str]]:
+    """The rows, as many at once as are not too long together."""
+    some: list[str] = []
+    length = 0
+    for row in rows:
+        if some and length + len(row) > _TEXT_AT_ONCE:
+            yield some
+            some, length = [], 0
+        some.append(row)
+        length += len(row)
+    if some:
+        yield some
 
 
 def type_text(column: Column, dialect: str) -> str:

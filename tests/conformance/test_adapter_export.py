@@ -53,7 +53,8 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     kind: str = request.param
     monkeypatch.setattr(adapter, "_LONGEST_WAIT", timedelta(seconds=1))
     if kind == "statements":
-        engines = {**ENGINES, "postgres": replace(ENGINES["postgres"], transactions=BY_STATEMENT)}
+        engine = replace(ENGINES["postgres"], transactions=BY_STATEMENT, cuts_statements=True)
+        engines = {**ENGINES, "postgres": engine}
         monkeypatch.setattr(_adapter_engines, "ENGINES", engines)
         monkeypatch.setattr(dialect("postgres"), "json_text", lambda *_, **__: None)
     return kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from sqlglot import exp, parse_one
 
@@ -12,7 +13,9 @@ from featurelayer.model import Column, DType, Kind
 from featurelayer.warehouse import _adapter_scans, schema_of
 from featurelayer.warehouse._adapter_engines import ENGINES, as_read
 from featurelayer.warehouse._cursor_types import columns_of
+from featurelayer.warehouse._inserts import statements
 from featurelayer.warehouse.base import Scan
+from featurelayer.warehouse.streams import column_of
 
 QUERY = "SELECT 1"
 
@@ -140,6 +143,23 @@ def test_columns_of_snowflake() -> None:
     }  # fmt: skip
     expected = tuple(Column(name=n, dtype=kind, nanoseconds=n == "LANDED_AT") for n, kind in kinds.items())
     assert columns_of(described, "snowflake") == expected
+
+
+def test_no_statement_is_longer_than_snowflake_takes() -> None:
+    """Rows are cut where they are long, and none is lost."""
+    texts = ["é😀'" * 20_000 * (at % 5) for at in range(9)]
+    table = pa.table({"pk": [str(at) for at in range(9)], "f": texts})
+    columns = [column_of(each) for each in table.schema]
+    made, *inserts = statements("snowflake", "t", table.column_names, columns, table.to_reader())
+    assert made.startswith('CREATE TEMPORARY TABLE "t"')
+    assert all(len(each.encode()) < 1024**2 for each in inserts)
+    rows = [row for each in inserts for row in parse_one(each, dialect="snowflake").find_all(exp.Tuple)]
+    assert [(row.expressions[0].name, row.expressions[1].name) for row in rows] == list(
+        zip(*table.to_pydict().values(), strict=True)
+    )
+    small = pa.table({"pk": ["a"] * 1500})
+    columns = [column_of(each) for each in small.schema]
+    assert len(list(statements("snowflake", "t", ["pk"], columns, small.to_reader()))) == 3
 
 
 def test_what_is_said_parses() -> None:
