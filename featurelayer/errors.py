@@ -144,6 +144,10 @@ class RelationNotBuilt(WarehouseError):
     """dbt knows the model, the warehouse does not have it."""
 
 
+class Overtaken(WarehouseError):
+    """Another transaction was faster, and nothing of this one was kept: it can be done once more."""
+
+
 class OnlineStoreError(FeatureLayerError):
     """The online store failed. `code` is the store's own error code."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from featurelayer.errors import PlanError, Problem
@@ -21,6 +22,7 @@ from featurelayer.export import (
     Tell,
     ViewExport,
     ViewPlan,
+    again,
     publish_services,
 )
 from featurelayer.model import FeatureService, FeatureView
@@ -173,13 +175,7 @@ def export_views(
     exporter = _exporter(opener, target, request.invocation_id, progress, tell)
     if target.bulk is None:
         exporter.wait({view.id: view for view in request.views})
-    with exporter.transaction() as warehouse:
-        at, snapshots = _snapshots(warehouse, request)
-        rewind = request.as_of is not None
-        intents = [exporter.intend(warehouse, each, full=request.full, rewind=rewind) for each in snapshots]
-        usd = _usd(target, intents)
-        # What has been written down goes with the transaction.
-        _refuse_expensive(usd, request.max_cost, target.prices)
+    at, intents, usd = again(partial(_intended, request, exporter, target))
     path = None
     if target.bulk is None:
         done = tuple(exporter.finish(intent) for intent in intents)
@@ -192,6 +188,18 @@ def export_views(
         as_of=at, store=target.shown, views=done, services=tuple(s.name for s in request.services), usd=usd,
         path=path or _path(target.store),
     )  # fmt: skip
+
+
+def _intended(request: ExportRequest, exporter: BulkExporter, target: Target) -> tuple[datetime, list[Intent], float]:
+    """Write down in the warehouse what will be sent; return it with the snapshots' time and what it costs."""
+    with exporter.transaction() as warehouse:
+        at, snapshots = _snapshots(warehouse, request)
+        rewind = request.as_of is not None
+        intents = [exporter.intend(warehouse, each, full=request.full, rewind=rewind) for each in snapshots]
+        usd = _usd(target, intents)
+        # What has been written down goes with the transaction.
+        _refuse_expensive(usd, request.max_cost, target.prices)
+        return at, intents, usd
 
 
 def plan_export(request: ExportRequest, opener: Opener, target: Target) -> ExportPlan:
@@ -215,8 +223,12 @@ def roll_back(
     with closing(opener(writable=False)) as warehouse:
         exporter.plan_restore(warehouse, view, run)
     exporter.wait({view.id: view})
-    with exporter.transaction() as warehouse:
-        intent = exporter.restore(warehouse, view, run)
+
+    def intended() -> Intent:
+        with exporter.transaction() as warehouse:
+            return exporter.restore(warehouse, view, run)
+
+    intent = again(intended)
     done = exporter.finish(intent)
     cost = target.prices.cost(rows=intent.to_write, units=intent.units)
     return ExportReport(

@@ -21,7 +21,7 @@ from featurelayer.online.definitions import view_sk
 from featurelayer.online.provision import provisioned
 from featurelayer.online.settings import KEEP, exports_kept, opened, store_name, store_url
 from featurelayer.registry import Registry
-from featurelayer.warehouse import Warehouse, connect, schema_of
+from featurelayer.warehouse import Warehouse, connect, kept, schema_of
 
 if TYPE_CHECKING:
     from featurelayer.export import Drained, Forgotten, LedgerRow, Tables
@@ -406,7 +406,7 @@ class OnlineLayer:
         where = f"{config.path} -> online_store.{self.project.target}"
         keep = exports_kept(config.online_store, where) if store is None else KEEP
         place = self._bulk_place(where) if bulk else None
-        with opened(store, url, views=self._online_sks(), new=[view_sk(view) for view in bulk]) as target:
+        with opened(store, url, views=self._online_sks(), new=[view_sk(view) for view in bulk]) as target, self._kept():
             yield Target(
                 store=target,
                 shown=url or repr(store),
@@ -425,6 +425,9 @@ class OnlineLayer:
 
     def _online_sks(self) -> list[str]:
         return [view_sk(view) for view in self.registry.views.values() if view.online]
+
+    def _kept(self) -> AbstractContextManager[None]:
+        return kept(self.project.connection, root=self.project.root)
 
     def _bulk_place(self, where: str) -> BulkPlace:
         from featurelayer.online.imports import read_place

@@ -1,5 +1,6 @@
 """Use case: the snapshot of a view at a time T into the online store."""
 
+from featurelayer.export.again import again
 from featurelayer.export.bulk import BulkExporter
 from featurelayer.export.compare import Snapshot
 from featurelayer.export.encode import encode_to_file
@@ -30,6 +31,7 @@ __all__ = [
     "Tell",
     "ViewExport",
     "ViewPlan",
+    "again",
     "drain",
     "encode_to_file",
     "forget",

@@ -16,6 +16,7 @@ from typing import Any
 from sqlglot import exp
 
 from featurelayer.errors import CodecError, PlanError, Problem, RelationNotBuilt
+from featurelayer.export.again import again
 from featurelayer.export.ledger import Ledger, Tables
 from featurelayer.export.streamed import streamed_table
 from featurelayer.model import FeatureView
@@ -122,9 +123,13 @@ def forget(store: OnlineStore, warehouse: Warehouse, tables: Tables, subject: Su
     items = sum(
         _bury(store, subject.definition, pks[at : at + _AT_ONCE], newest) for at in range(0, len(pks), _AT_ONCE)
     )
-    with warehouse.transaction():
-        gone = _delete_items(warehouse, tables, subject, remembered)
-        rows = _delete_streamed(warehouse, relation, subject) if is_streamed else 0
+
+    def erase() -> tuple[int, int]:
+        with warehouse.transaction():
+            gone = _delete_items(warehouse, tables, subject, remembered)
+            return gone, _delete_streamed(warehouse, relation, subject) if is_streamed else 0
+
+    gone, rows = again(erase)
     return Forgotten(view=subject.view.id, items=items, log=len(log), export_items=gone, streamed=rows)
 
 

@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from featurelayer.durations import microseconds
-from featurelayer.errors import OnlineStoreError, PlanError, Problem, WarehouseError
+from featurelayer.errors import OnlineStoreError, Overtaken, PlanError, Problem, WarehouseError
+from featurelayer.export.again import again
 from featurelayer.export.compare import (
     KINDS,
     Compared,
@@ -51,6 +52,7 @@ from featurelayer.export.compare import (
 from featurelayer.export.files import KeyFile, read_batches, read_keys
 from featurelayer.export.lease import Clock, HeldLease, Tell, wait_for_others
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
+from featurelayer.export.patience import insist
 from featurelayer.export.records import Intent, ViewExport, ViewPlan
 from featurelayer.export.withdraw import withdraw
 from featurelayer.model import FeatureView
@@ -120,9 +122,13 @@ class Exporter:
     @contextmanager
     def transaction(self) -> Iterator[Warehouse]:
         """Open the warehouse for writing, for all intents of this run; its present is the run's."""
-        with self._connect(True) as warehouse, warehouse.transaction():
-            self._began = time.monotonic()
-            yield warehouse
+        try:
+            with self._connect(True) as warehouse, warehouse.transaction():
+                self._began = time.monotonic()
+                yield warehouse
+        except Overtaken:
+            self._run = uuid4().hex  # the next try is another run: of this one the warehouse may know after all
+            raise
 
     # --- plan ----------------------------------------------------------------------------------------------------
 
@@ -285,7 +291,7 @@ class Exporter:
         schema = view_schema(intent.view)
         begun = ViewBegun(version=intent.row.version, run=self._run)
         # There before the first item: the schema, which it names, and which versions a rebuilt warehouse may not reuse.
-        self._store.write([schema.item(), begun.item(view_sk(intent.view))])
+        insist(self._store, lambda: self._store.write([schema.item(), begun.item(view_sk(intent.view))]))
         with KeyFile(sent.refused_keys) as refused:
             for kind, path in self._fetched(intent, folder):
                 for batch in read_batches(path):
@@ -330,11 +336,11 @@ class Exporter:
             schema=row.definition, rows=row.entities or 0, finished=to_microseconds(_finished_at(intent)),
             code=intent.code,
         )  # fmt: skip
-        return not self._store.write([commit.item(sk)]).refused
+        return not insist(self._store, lambda: self._store.write([commit.item(sk)])).refused
 
     def _is_superseded(self, intent: Intent) -> bool:
         key = commit_key(view_sk(intent.view))
-        commit = self._store.read([key], consistent=True).get(key)
+        commit = insist(self._store, lambda: self._store.read([key], consistent=True)).get(key)
         return commit is not None and commit.version > intent.row.version
 
     def _newest(self, intent: Intent, path: Path, commit: ViewCommit, pks: Sequence[str]) -> dict[str, Item]:
@@ -358,6 +364,10 @@ class Exporter:
             bytes=sent.bytes,
             finished_at=_finished_at(intent),
         )
+        # The store has been written: this must not be left to somebody who runs the command again.
+        again(partial(self._note, intent, row, sent))
+
+    def _note(self, intent: Intent, row: LedgerRow, sent: Sent) -> None:
         with self._connect(True) as warehouse, warehouse.transaction():
             ledger = Ledger(warehouse, self._tables)
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from featurelayer.errors import PlanError, Problem, StoredSchemaMismatch
+from featurelayer.export.again import again
 from featurelayer.export.ledger import Tables
 from featurelayer.model import DType, FeatureView
 from featurelayer.online.base import ItemKey, OnlineStore
@@ -79,11 +81,17 @@ def drain(
     logs = [log for log in logs if always or log.rows]
     if not logs:
         return []
-    with connect(True) as warehouse, warehouse.transaction():
-        done = [append(warehouse, log) for log in logs]
+    done = again(partial(_appended, connect, logs))
     for log in logs:
         store.remove(log.keys)
     return done
+
+
+def _appended(
+    connect: Callable[[bool], AbstractContextManager[Warehouse]], logs: Sequence[StreamedLog]
+) -> list[Drained]:
+    with connect(True) as warehouse, warehouse.transaction():
+        return [append(warehouse, log) for log in logs]
 
 
 def streamed_table(view: FeatureView, tables: Tables) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from featurelayer.errors import ConfigError, Problem, did_you_mean
 from featurelayer.warehouse.base import Warehouse
 
-__all__ = ["Warehouse", "available", "connect", "schema_of"]
+__all__ = ["Warehouse", "available", "connect", "kept", "schema_of"]
 
 _GROUP = "featurelayer.warehouses"
 
@@ -46,6 +47,14 @@ def connect(
     module = plugin.load() if plugin else importlib.import_module(f"{__name__}.{kind}")
     warehouse: Warehouse = module.connect(connection, root=root, writable=writable, wait=wait)
     return warehouse
+
+
+def kept(connection: Mapping[str, Any], *, root: Path) -> AbstractContextManager[None]:
+    """Keep what the engine starts in this process, if it does, for several connections one after the other."""
+    kind = str(connection.get("type", ""))
+    keep = getattr(importlib.import_module(f"{__name__}.{kind}"), "keep", None) if kind in _own() else None
+    found: AbstractContextManager[None] = keep(connection, root) if keep is not None else nullcontext()
+    return found
 
 
 def schema_of(connection: Mapping[str, Any]) -> str:

@@ -61,7 +61,10 @@ def start(connection: Mapping[str, Any], root: Path) -> tuple[SparkSession, bool
         running = SparkContext._active_spark_context is not None
         with tempfile.TemporaryDirectory(prefix="featurelayer-") as folder:
             settings = {} if running else {**_defaults(root, Path(folder)), **_parameters(connection)}
-            return _started(settings), running
+            session = _started(settings)
+            if not running:
+                session.sparkContext.setLogLevel("OFF")  # what fails is said by our own errors
+            return session, running
 
 
 def _parameters(connection: Mapping[str, Any]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Spark, as dbt-spark's `method: session` runs it: in this process, with the profile's own settings.
 
-Spark has no temporary tables and no transactions. What a script makes are cached temporary views of a session of our
-own, which are gone when it ends, however it ends; files brought in and results on their way out lie in a folder that
-Spark itself removes when it stops.
+Spark has no temporary tables. What a script makes are cached temporary views of a session of our own, which are gone
+when it ends, however it ends; files brought in and results on their way out lie in a folder that Spark itself removes
+when it stops. Nor has it transactions: the tables of exports are kept by `_spark_exports`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sqlglot import exp
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column
+from featurelayer.warehouse._spark_exports import MADE, ExportTables
 from featurelayer.warehouse._spark_scans import scans_of
 from featurelayer.warehouse._spark_start import first_line, start
 from featurelayer.warehouse._spark_types import as_spark_has_them, dtype_of
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
-_MARK = "featurelayer.made"
 # What our SQL means may not depend on a profile.
 _PINNED = {
     "spark.sql.session.timeZone": "UTC",
@@ -72,6 +72,17 @@ def connect(
     return SparkWarehouse(session, owned=not running, schema=str(connection.get("schema") or ""))
 
 
+@contextmanager
+def keep(connection: Mapping[str, Any], root: Path) -> Iterator[None]:
+    """Let Spark run until the end, as `connect` starts it, for several connections one after the other."""
+    session, running = start(connection, root)
+    try:
+        yield
+    finally:
+        if not running:
+            session.stop()
+
+
 class SparkWarehouse:
     """A session of its own beside the given one: its temporary views and settings are seen by nobody else.
 
@@ -91,12 +102,13 @@ class SparkWarehouse:
         self._missing = schema if schema and not self._session.catalog.databaseExists(_name(schema)) else ""
         if schema and not self._missing:
             self._session.catalog.setCurrentDatabase(_name(schema))
-        if owned:
-            session.sparkContext.setLogLevel("OFF")  # what fails is said by our own errors
         self._folder = Path(tempfile.mkdtemp(prefix="featurelayer-spark-"))
         jvm: Any = session.sparkContext._jvm
         jvm.org.apache.spark.util.ShutdownHookManager.registerShutdownDeleteDir(jvm.java.io.File(str(self._folder)))
         self._local = session.sparkContext.master.startswith("local")
+        self._present: datetime | None = None
+        here = "" if self._missing else self._session.catalog.currentDatabase()
+        self._exports = ExportTables(self._session, here, self._collected)
 
     @property
     def session(self) -> SparkSession:
@@ -118,7 +130,7 @@ class SparkWarehouse:
         table = self.quote(relation)
         try:
             with _silent():
-                schema = self._session.table(table).schema
+                schema = self._session.table(self._exports.resolved(table)).schema
         except (AnalysisException, ParseException) as error:
             raise RelationNotBuilt(
                 f"{relation} is not in the warehouse: {first_line(error)}\n  fix  build it: dbt build", sql=table
@@ -168,31 +180,44 @@ class SparkWarehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Refuse: Spark has no transactions over several tables."""
-        raise WarehouseError(
-            "Spark has no transactions over several tables, nor UPDATE and DELETE, which the ledger of exports needs; "
-            "nothing was written\n"
-            "  fix  export from a PostgreSQL or DuckDB target that holds the same features (docs/spark.md)"
-        )
-        yield  # pragma: no cover (makes it a generator)
+        """Keep what is written to the tables of exports inside, or nothing: Spark itself has no transactions.
+
+        Raises:
+            Overtaken: another transaction was faster.
+        """
+        self._present = self.now()
+        try:
+            with self._exports.transaction(self._present):
+                yield
+        finally:
+            self._present = None
 
     def execute(self, sql: str) -> None:
+        if self._exports.change(sql):
+            return
         with _said(sql):
             cached = _CACHED.match(sql)
             if cached:
                 name = cached[1].replace("``", "`")
                 self.drop([name])  # Spark has no `or replace` for them
                 self._made.add(name)
-            self._session.sql(sql)
+            self._frame(sql)
+
+    def _frame(self, sql: str) -> DataFrame:
+        return self._session.sql(self._exports.resolved(sql))
+
+    def _collected(self, sql: str) -> list[Any]:
+        with _said(sql):
+            return list(self._session.sql(sql).collect())
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with _said(sql):
-            table = self._session.sql(sql).toArrow()
+            table = self._frame(sql).toArrow()
         return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
     def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:
         with _said(sql):
-            frame = self._session.sql(sql)
+            frame = self._frame(sql)
             if not self._local or self._expected_bytes(frame) < _SMALL:
                 return frame.toArrow().to_reader(max_chunksize=batch_rows)
             folder = self._folder / f"result-{uuid.uuid4().hex}"
@@ -228,7 +253,7 @@ class SparkWarehouse:
 
     def _columns(self, query: str) -> list[str]:
         with _said(query):
-            return list(self._session.sql(query).columns)
+            return list(self._frame(query).columns)
 
     def write_table(
         self,
@@ -249,7 +274,7 @@ class SparkWarehouse:
             )
         exists = self._refuse_foreign(name)
         new, old = (self._beside(table, kind) for kind in ("new", "old"))
-        marks = f"'{_MARK}' = 'training set', '{_MARK}.note' = {exp.Literal.string(note).sql(dialect='spark')}"
+        marks = f"'{MADE}' = 'training set', '{MADE}.note' = {exp.Literal.string(note).sql(dialect='spark')}"
         try:
             self.execute(f"CREATE TABLE {new} USING parquet TBLPROPERTIES ({marks}) AS\n{query}")
             (count,) = self.rows(f"SELECT count(*) FROM {new}")[0]  # noqa: S608 (quoted by sqlglot)
@@ -278,7 +303,7 @@ class SparkWarehouse:
             return None
         properties = dict(self.rows(f"SHOW TBLPROPERTIES {self.quote(name)}"))
         (count,) = self.rows(f"SELECT count(*) FROM {self.quote(name)}")[0]  # noqa: S608 (quoted by sqlglot)
-        return properties.get(f"{_MARK}.note", ""), int(count)
+        return properties.get(f"{MADE}.note", ""), int(count)
 
     def append_table(
         self,
@@ -311,13 +336,15 @@ class SparkWarehouse:
             properties = dict(self.rows(f"SHOW TBLPROPERTIES {self.quote(name)}"))
         except WarehouseError:  # a temporary view has none
             properties = {}
-        if _MARK not in properties:
+        if MADE not in properties:
             raise not_ours(name)
         return True
 
     # --- the rest ------------------------------------------------------------------------------------------------
 
     def now(self) -> datetime:
+        if self._present is not None:
+            return self._present
         (micros,) = self.rows("SELECT unix_micros(current_timestamp())")[0]
         return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
 

@@ -1,0 +1,178 @@
+"""The states of the tables of exports, each a numbered generation, in a metastore without transactions.
+
+A generation says which tables in the metastore the rows of each table of ours lie in: its parts. Parts never change
+once they are written. Whoever changes something reads the newest generation, writes new parts beside the old ones, and
+then makes the generation of the next number, under a name that can be made once: who comes second has lost, and
+nothing of what it wrote counts. So no lock is held, and who dies leaves parts that no generation names.
+
+- A generation is a view whose rows name the parts, as to make a view is the one thing that a metastore does whole or
+  not at all.
+- Readers take the greatest number. It is never removed, the last few before it neither: a number that is free again
+  is so far back that whoever makes it, woken late, finds itself overtaken and takes it back. Nobody reads it.
+- Numbers alone say what is garbage, and no clock: a part is made for the number that its name has, and once that
+  number is `_KEPT` back it is named by a generation or will never be. Only how long readers are left in peace is time.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice, pairwise
+from typing import Protocol
+
+from featurelayer.errors import Overtaken
+
+PREFIX = "featurelayer_log_"
+_NAME = re.compile(rf"{PREFIX}(\d{{10}})(_\w+)?")
+# How far back a number has to be before it can be made again, and how long its parts stay for those who read them.
+_KEPT = 4
+READERS = timedelta(hours=1)
+_SWEPT_AT_ONCE = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Rows of a table of ours, in a table of the metastore."""
+
+    table: str
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """Which parts each table has; `token` is of the transaction that made it, number 0 is before the first."""
+
+    number: int = 0
+    parts: tuple[Part, ...] = ()
+    committed: datetime | None = None
+    token: str = ""
+
+    def of(self, table: str) -> tuple[Part, ...]:
+        """The parts of a table; none if it is not there."""
+        return tuple(part for part in self.parts if part.table == table)
+
+
+class Metastore(Protocol):
+    """Where generations and parts are kept under their names."""
+
+    def names(self) -> list[str]:
+        """Return all names that begin with `PREFIX`."""
+
+    def create(self, name: str, generation: Generation) -> bool:
+        """Make a generation; False if the name is taken."""
+
+    def read(self, name: str) -> Generation | None:
+        """Return a generation, its number left out; None if it is not there."""
+
+    def drop(self, name: str, *, generation: bool) -> None:
+        """Remove a generation, or a part, if it is there."""
+
+
+def name_of(number: int) -> str:
+    """The name of a generation."""
+    return f"{PREFIX}{number:010}"
+
+
+def newest(metastore: Metastore) -> Generation:
+    """Return the state that counts."""
+    while True:
+        number = max(_numbers(metastore.names()), default=0)
+        if not number:
+            return Generation()
+        found = metastore.read(name_of(number))
+        if found is not None:  # else so many came in between that it has been swept
+            return Generation(number=number, parts=found.parts, committed=found.committed, token=found.token)
+
+
+class Transaction:
+    """Changes of the newest generation, which become the next one or nothing; `parts` is how it is seen inside."""
+
+    def __init__(self, metastore: Metastore, where: str) -> None:
+        self._metastore, self._where = metastore, where
+        self.base = newest(metastore)
+        self.parts = self.base.parts
+        self._token = uuid.uuid4().hex[:12]
+        self._made: list[str] = []
+
+    def of(self, table: str) -> tuple[Part, ...]:
+        """The parts of a table as this transaction sees it."""
+        return tuple(part for part in self.parts if part.table == table)
+
+    def new_part(self) -> str:
+        """Return the name of a part that is about to be written."""
+        name = f"{name_of(self.base.number + 1)}_{self._token}_{len(self._made)}"
+        self._made.append(name)
+        return name
+
+    def replace(self, old: Iterable[Part], new: Iterable[Part]) -> None:
+        """Let parts take the place of others."""
+        gone = {part.name for part in old}
+        self.parts = (*(part for part in self.parts if part.name not in gone), *new)
+
+    def commit(self, now: datetime) -> None:
+        """Make the next generation of what has changed, if anything has.
+
+        Raises:
+            Overtaken: another transaction made it first; nothing of this one counts.
+        """
+        if self.parts == self.base.parts:
+            return
+        name = name_of(self.base.number + 1)
+        new = Generation(parts=self.parts, committed=now, token=self._token)
+        if not self._metastore.create(name, new) and not self._is_ours(name):
+            raise overtaken(self._where)
+        if self.is_swept():
+            # The number may have been free because it was swept; if it was not, the transaction is done once more.
+            self._metastore.drop(name, generation=True)
+            raise overtaken(self._where)
+
+    def is_swept(self) -> bool:
+        """Whether so much was written meanwhile that parts of this transaction may have been taken for garbage."""
+        return max(_numbers(self._metastore.names()), default=0) > self.base.number + _KEPT
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether it was made although the metastore did not say so."""
+        found = self._metastore.read(name)
+        return found is not None and found.token == self._token
+
+    def clear(self) -> None:
+        """Remove what was written for nothing; after a commit that is what a later statement replaced."""
+        named = {part.name for part in newest(self._metastore).parts}
+        for name in self._made:
+            if name not in named:
+                self._metastore.drop(name, generation=False)
+
+
+def sweep(metastore: Metastore, now: datetime) -> None:
+    """Remove generations that nobody reads any more, oldest first, and the parts that went with them."""
+    names = metastore.names()
+    numbers = sorted(_numbers(names))
+    parts = {name: int(found[1]) for name in names if (found := _NAME.fullmatch(name)) and found[2]}
+    for number, following in islice(pairwise(numbers), _SWEPT_AT_ONCE):
+        after = metastore.read(name_of(following))
+        if number > numbers[-1] - _KEPT or after is None or after.committed is None:
+            return
+        if now - after.committed < READERS:
+            return
+        named = {part.name for part in after.parts}
+        # A part that a generation no longer names is named by none after it.
+        for name in [name for name, made_for in parts.items() if made_for <= number and name not in named]:
+            metastore.drop(name, generation=False)
+            del parts[name]
+        metastore.drop(name_of(number), generation=True)
+
+
+def overtaken(where: str) -> Overtaken:
+    """Return the error of a transaction that another one was faster than."""
+    return Overtaken(
+        f"another command wrote to the tables of exports in {where} at the same time; nothing was written to them\n"
+        "  fix  run it again"
+    )
+
+
+def _numbers(names: Iterable[str]) -> list[int]:
+    return [int(found[1]) for name in names if (found := _NAME.fullmatch(name)) and not found[2]]
