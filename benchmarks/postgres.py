@@ -2,6 +2,7 @@
 
     python benchmarks/postgres.py                      # a million rows, some minutes
     python benchmarks/postgres.py --rows 10000000
+    python benchmarks/postgres.py --per-key 10 1000    # how many rows a key has, one table each
 
 It starts a server of its own (Debian's `postgresql`, or initdb on the PATH) on loopback in a temporary folder. Both
 forms of a whole training set are run, spine to tie-break, with an index on the key and the event time. Printed is the
@@ -27,7 +28,6 @@ from featurelayer.testing.postgres import PostgresEngine
 from featurelayer.training import run_step
 from tests.servers import postgres
 
-PER_KEY = 100
 START = datetime(2024, 1, 1)  # noqa: DTZ001 (naive is UTC)
 SHARES = (0.0001, 0.001, 0.01, 0.1, 0.3, 0.5, 1.0)
 VIEW = make_view(
@@ -42,21 +42,21 @@ def moments(count: int, chance: np.random.Generator) -> pa.Array:
     return pa.array(np.datetime64(START, "us") + micros.astype("timedelta64[us]"))
 
 
-def rows_of_view(count: int) -> pa.Table:
-    """Rows of `count / 100` keys."""
+def rows_of_view(count: int, keys: int) -> pa.Table:
+    """Rows of so many keys."""
     chance = np.random.default_rng(1)
     numbers = chance.random(count)
     texts = pa.array(np.char.add("text ", chance.integers(0, 1000, count).astype(str)))
     return pa.table({
-        "k": chance.integers(0, count // PER_KEY, count), "e": moments(count, chance), "x": numbers, "y": numbers,
+        "k": chance.integers(0, keys, count), "e": moments(count, chance), "x": numbers, "y": numbers,
         "z": texts,
     })  # fmt: skip
 
 
-def labels_of(count: int, rows: int) -> pa.Table:
+def labels_of(count: int, keys: int) -> pa.Table:
     """Labels of the same keys."""
     chance = np.random.default_rng(2)
-    return pa.table({"k": chance.integers(0, rows // PER_KEY, count), "t": moments(count, chance)})
+    return pa.table({"k": chance.integers(0, keys, count), "t": moments(count, chance)})
 
 
 def spent(pid: int) -> float:
@@ -66,11 +66,11 @@ def spent(pid: int) -> float:
 
 
 @contextmanager
-def engines(server: postgres.Server, rows: int) -> Iterator[dict[str, PostgresEngine]]:
+def engines(server: postgres.Server, rows: int, keys: int) -> Iterator[dict[str, PostgresEngine]]:
     """Both forms, on one schema with the rows in it."""
     found = {form: PostgresEngine(server.target("bench"), form) for form in ("portable", "lateral")}
     first = found["portable"]
-    first.load(VIEW, rows_of_view(rows))
+    first.load(VIEW, rows_of_view(rows, keys))
     first.warehouse.execute("CREATE INDEX ON bench.v (k, e)")
     first.warehouse.execute("VACUUM ANALYZE bench.v")
     for engine in found.values():
@@ -95,21 +95,30 @@ def cpu(engine: PostgresEngine, labels: pa.Table) -> float:
     return after - before
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    rows: int = parser.parse_args().rows
-    if reason := postgres.why_not():
-        sys.exit(reason)
-    with postgres.running("shared_buffers=1GB", "max_wal_size=4GB") as server, engines(server, rows) as both:
-        print(f"{rows:,} rows, {rows // PER_KEY:,} keys, index on (k, e); CPU seconds of the server")
+def compare(server: postgres.Server, rows: int, per_key: int) -> None:
+    """Print the table of one shape."""
+    keys = rows // per_key
+    with engines(server, rows, keys) as both:
+        print(f"{rows:,} rows, {keys:,} keys, index on (k, e); CPU seconds of the server")
         print(f"{'labels':>10}  {'per row':>7}  {'portable':>8}  {'lateral':>8}  portable / lateral")
         for share in SHARES:
-            labels = labels_of(int(rows * share), rows)
+            labels = labels_of(int(rows * share), keys)
             portable, lateral = (cpu(both[form], labels) for form in ("portable", "lateral"))
             ratio = portable / max(lateral, 0.01)
             print(f"{labels.num_rows:>10,}  {share:>7}  {portable:>8.2f}  {lateral:>8.2f}  {ratio:.2f}", flush=True)
+
+
+def main() -> None:
+    """Print a table for every number of rows per key."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--per-key", type=int, nargs="+", default=[100])
+    arguments = parser.parse_args()
+    if reason := postgres.why_not():
+        sys.exit(reason)
+    with postgres.running("shared_buffers=1GB", "max_wal_size=4GB") as server:
+        for per_key in arguments.per_key:
+            compare(server, arguments.rows, per_key)
 
 
 if __name__ == "__main__":

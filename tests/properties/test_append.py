@@ -127,6 +127,6 @@ def test_appended_is_built_at_once_by_postgres(postgres: PostgresEngine, mode: M
 
 
 @given(data=st.data())
-@settings(max_examples=examples(3))
+@settings(max_examples=examples(2))
 def test_appended_files_are_built_at_once_by_spark(spark: SparkEngine, data: st.DataObject) -> None:
     check(spark, data, data.draw(st.sampled_from(list(Mode))), table=False)
