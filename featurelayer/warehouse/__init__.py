@@ -59,6 +59,8 @@ def kept(connection: Mapping[str, Any], *, root: Path) -> AbstractContextManager
 
 def schema_of(connection: Mapping[str, Any]) -> str:
     """Return the schema that dbt builds a target in, as its engine has the name."""
+    if connection.get("type") in _own():  # dbt writes it in quotes
+        return str(connection.get("schema") or "main")
     from featurelayer.warehouse import _adapter_engines
 
     return _adapter_engines.schema_of(connection)

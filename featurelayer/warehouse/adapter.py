@@ -208,7 +208,7 @@ class AdapterWarehouse(AdapterSession):
             raise WarehouseError(
                 f"{self.dialect} has no transactions over several tables through dbt's adapter, which exports need; "
                 "nothing was written\n"
-                "  fix  export from a target that holds the same features, of type duckdb, postgres or snowflake"
+                "  fix  export from a target that has them and holds the same features (docs/engines.md says which)"
             )
         with one_writer(self, how, self._lock_wait):
             yield
