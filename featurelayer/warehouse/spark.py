@@ -21,6 +21,7 @@ from sqlglot import exp
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column
+from featurelayer.warehouse._spark_beside import beside, take_away
 from featurelayer.warehouse._spark_exports import MADE, ExportTables
 from featurelayer.warehouse._spark_scans import scans_of
 from featurelayer.warehouse._spark_start import first_line, start
@@ -273,7 +274,9 @@ class SparkWarehouse:
                 "  fix  let dbt build the features first, or name a schema that is there: --as-table schema.name"
             )
         exists = self._refuse_foreign(name)
-        new, old = (self._beside(table, kind) for kind in ("new", "old"))
+        with _said(f"SHOW TABLES beside {name}"):
+            take_away(self._session, table)
+        new, old = (beside(table, kind) for kind in ("new", "old"))
         marks = f"'{MADE}' = 'training set', '{MADE}.note' = {exp.Literal.string(note).sql(dialect='spark')}"
         try:
             self.execute(f"CREATE TABLE {new} USING parquet TBLPROPERTIES ({marks}) AS\n{query}")
@@ -319,12 +322,6 @@ class SparkWarehouse:
             f"{name} can't be appended to: Spark can't take an INSERT back\n"
             "  fix  append to a parquet file (--output), or build the table anew, without --append"
         )
-
-    def _beside(self, table: exp.Table, kind: str) -> str:
-        """A name in the same place that nobody else has."""
-        found = table.copy()
-        found.set("this", exp.to_identifier(f"{table.name}__fl_{kind}_{uuid.uuid4().hex[:8]}", quoted=True))
-        return found.sql(dialect="spark", identify=True)
 
     def _refuse_foreign(self, name: str) -> bool:
         """Replace only a table that an earlier build made; say whether there is one."""
