@@ -206,8 +206,7 @@ class Dying:
         raise Killed
 
 
-@pytest.mark.parametrize("made", [False, True], ids=["before the generation is made", "after it"])
-@pytest.mark.parametrize("step", ["intent", "end"])
+@pytest.mark.parametrize(("step", "made"), [("intent", True), ("end", False)])
 def test_the_next_export_finishes_what_a_killed_one_left(spark: Side, step: str, made: bool) -> None:
     spark.export([("a", T, 1.0, 1), ("b", T, 1.0, 1)], T)
     exporter, plain = spark.exporter(), spark.opened

@@ -99,17 +99,34 @@ def test_a_row_is_explained(root: Path) -> None:
     assert [str(candidate.outcome) for candidate in found.candidates] == ["won", "older"]
 
 
-@pytest.mark.usefixtures("warehouse")
-def test_an_export_is_refused_before_anything_is_written(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_export_goes_to_the_store_and_is_remembered(root: Path, warehouse: SparkWarehouse) -> None:
     (root / "featurelayer.yml").write_text(
         "entities: {plane: {keys: {tailnum: varchar}}}\nonline_store: {dev: {type: sqlite, path: online.db}}\n"
     )
-    before = sorted(root.rglob("*"))
-    assert main(["export", "--project-dir", str(root), "--profiles-dir", str(root)]) == 1
-    said = capsys.readouterr().err
-    assert "no transactions over several tables" in said
-    assert "fix  export from a PostgreSQL or DuckDB target" in said
-    assert sorted(root.rglob("*")) == before
+    layer = FeatureLayer(root, profiles_dir=root)
+    planned = layer.plan_export().views[0]
+    assert tables(warehouse, root) == {"legs"}
+    first = layer.export().views[0]
+    assert (planned.new, first.written) == (3, 3)
+    warehouse.execute("INSERT INTO legs VALUES ('N2', TIMESTAMP_NTZ '2024-01-02 11:00', 4.5D)")
+    assert main(["export", "--project-dir", str(root), "--profiles-dir", str(root)]) == 0
+    assert layer.verify(seed=1).ok
+    newest, before = layer.kept_exports("legs")
+    assert (newest.written, before.run) == (1, first.run)
+    assert layer.rollback("legs", before.run).views[0].written == 1
+    with layer.build_training_set("late", LABELS, mode="as_served") as served:
+        assert served.to_arrow().num_rows == 6
+    (forgotten,) = layer.forget({"tailnum": "N2"})
+    assert (forgotten.items, forgotten.export_items) == (1, 3)
+    with layer.client() as client:
+        client.write("legs", [{"tailnum": "N1", "arr_delay": 8.0}])
+    name = "featurelayer_streamed__legs"
+    drained = [(done.table, done.appended) for _ in range(2) for done in layer.drain(["legs"])]
+    assert drained == [(f"`{root.name}`.`{name}`", 1), (f"`{root.name}`.`{name}`", 0)]
+    assert warehouse.rows(f"SELECT tailnum, arr_delay FROM {name}") == [("N1", 8.0)]
+    assert {"featurelayer_exports", "featurelayer_export_items", name} < tables(warehouse, root)
+    left = warehouse.rows("SELECT pk FROM featurelayer_export_items ORDER BY pk")
+    assert [pk for (pk,) in left] == ['plane["\'; DROP TABLE legs; --"]', 'plane["N1"]']
 
 
 @pytest.mark.parametrize(("method", "said"), [("thrift", "method 'thrift'"), ("", "no method")])
