@@ -283,22 +283,12 @@ def drifted(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -
     }
 
 
-@pytest.mark.parametrize(
-    "test",
-    ["same_delay", "same_carrier", "same_late", "few_delay", "few_carrier", "odd_delay", "odd_late", "moved_late",
-     "legs_by_its_own_name"],
-)  # fmt: skip
+@pytest.mark.parametrize("test", drift.SILENT)
 def test_what_did_not_move_passes(drifted: dict[str, dict[str, Any]], test: str) -> None:
     assert (drifted[test]["status"], drifted[test]["failures"]) == ("pass", 0), drifted[test]["message"]
 
 
-@pytest.mark.parametrize(
-    ("test", "one", "other"),
-    [
-        ("moved_delay", (10, 490, 500, 0), (0, 250, 500, 250)),
-        ("moved_carrier", (0, 400, 600), (200, 400, 400)),
-    ],
-)
+@pytest.mark.parametrize(("test", "one", "other"), drift.MOVED)
 def test_what_moved_fails_with_the_figure_of_the_monitor(
     drifted: dict[str, dict[str, Any]], postgres_server: Server, test: str, one: Any, other: Any
 ) -> None:
