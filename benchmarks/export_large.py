@@ -95,7 +95,7 @@ def change(folder: Path) -> int:
     """Give one of `SHARE` entities a newer row; return how many."""
     with duckdb.connect(str(folder / "bench.duckdb")) as database:
         database.execute(
-            "INSERT INTO spending SELECT * REPLACE (\"at\" + INTERVAL 1 DAY AS \"at\", amount_00 + 1 AS amount_00) "
+            'INSERT INTO spending SELECT * REPLACE ("at" + INTERVAL 1 DAY AS "at", amount_00 + 1 AS amount_00) '
             f"FROM spending WHERE hash(customer_id) % {SHARE} = 0"
         )
         return (

@@ -24,7 +24,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from featurelayer.monitor.distances import Pair, psi
 from tests.integration import test_macros_generic_tests as generic
+from tests.integration import test_macros_psi as drift
 from tests.integration import test_macros_rolling as rolling
 from tests.integration.conftest import REPOSITORY, run_dbt, write_project
 from tests.integration.test_postgres import LEFT
@@ -169,8 +171,17 @@ def test_the_commands_give_duckdbs_training_set(projects: dict[str, Path], tmp_p
 
 # --- the macros ------------------------------------------------------------------------------------------------------
 
-SOURCES = "sources: [{name: raw, schema: macros, tables: [{name: events}]}]"
+SOURCES = "sources: [{name: raw, schema: macros, tables: [{name: events}, {name: daily}]}]"
 VARIANTS = [(when, late) for when in rolling.WHENS for late in (False, True)]
+# dbt-spark overwrites the partitions of a batch, so the model needs a column that says the batch, its last one.
+BATCHED = rolling.BATCHED.replace("lookback=0", "lookback=0, partition_by='day'")
+BY_DAY = f"select *, cast(happened_at as date) as day from ({rolling.DAYS})"
+BATCHES = {
+    "daily_events": "{{ config(event_time='happened_at') }} select * from {{ source('raw', 'daily') }}",
+    "days_at_once": BY_DAY,
+    "days_in_batches": BATCHED + BY_DAY,
+}
+DRIFTED = ("moved_delay", "moved_carrier")
 
 
 @pytest.fixture(scope="module")
@@ -184,12 +195,16 @@ def project(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Path:
     models = {rolling.name_of("duckdb", *each): rolling.rolling_model(form="duckdb", when=each[0], late=each[1])
               for each in VARIANTS}  # fmt: skip
     rows = {**generic.TABLES, "plain": generic.BAD}
-    models |= {name: generic._select(found).replace("as varchar)", "as string)") for name, found in rows.items()}
+    selects = {name: generic._select(found) for name, found in rows.items()}
+    selects |= {**drift.MODELS, "legs": drift.MODELS["same"]}
+    models |= {name: found.replace("as varchar)", "as string)") for name, found in selects.items()} | BATCHES
     annotated = [generic.ANNOTATED.format(model=name, now=generic.NOW.isoformat()) for name in generic.TABLES]
+    annotated += [generic.PLAIN, *(drift.TESTS.format(model=name) for name in drift.MODELS), drift.LEGS]
     folder = write_project(
         tmp_path_factory.mktemp("macros"),
         {f"models/{name}.sql": sql for name, sql in models.items()}
-        | {"models/sources.yml": SOURCES, "models/models.yml": "models:" + "".join(annotated) + generic.PLAIN},
+        | {"models/sources.yml": SOURCES, "models/models.yml": "models:" + "".join(annotated)}
+        | {"seeds/baselines.csv": drift.BASELINE.strip()},
         settings="data_tests: {+store_failures: true}",
     )
     columns = ("case_id", "k", "happened_at", "known_at", "x", "word")
@@ -202,8 +217,12 @@ def project(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Path:
         warehouse.execute("CREATE SCHEMA macros")
         source = warehouse.attach(folder / "events.parquet").sql
         warehouse.execute(f"CREATE TABLE macros.events USING parquet AS SELECT * FROM {source}")
+        warehouse.execute("CREATE TABLE macros.daily USING parquet AS SELECT concat('k', i % 2) AS k, i AS x, "
+                          "happened_at, happened_at + CASE WHEN i % 5 = 0 THEN INTERVAL '11' HOUR "
+                          "ELSE INTERVAL '0' HOUR END AS known_at FROM (SELECT i, TIMESTAMP_NTZ '2026-01-01 00:00:00' "
+                          "+ i * INTERVAL '7' HOUR AS happened_at FROM range(20) AS numbers (i))")
     """)  # fmt: skip
-    run_dbt(folder, "build", check=False)
+    run_dbt(folder, "build", "--event-time-start", "2026-01-01", "--event-time-end", "2026-01-08", check=False)
     return folder
 
 
@@ -221,7 +240,8 @@ def results(project: Path) -> dict[str, dict[str, Any]]:
 def database(project: Path, results: dict[str, dict[str, Any]]) -> Iterator[duckdb.DuckDBPyConnection]:
     """The rolling features, the events and the failures, copied to where the tests of the macros look."""
     wanted = {rolling.name_of("duckdb", *each): f"macros.{rolling.name_of('duckdb', *each)}" for each in VARIANTS}
-    wanted |= {test: results[test]["relation"] for test, _, _ in generic.FAILS}
+    wanted |= {test: results[test]["relation"] for test in (*(test for test, _, _ in generic.FAILS), *DRIFTED)}
+    wanted |= {name: f"macros.{name}" for name in BATCHES if name != "daily_events"}
     (project / "wanted.json").write_text(json.dumps(wanted))
     in_spark(project, """
         for name, relation in json.loads((folder / "wanted.json").read_text()).items():
@@ -246,6 +266,7 @@ def test_what_is_read_at_any_time_is_the_window_of_what_was_known(database: Any,
 def test_rows_are_where_something_changes(database: Any) -> None:
     rolling.test_event_driven_has_a_row_per_change_and_no_other(database)
     rolling.test_the_grid_is_regular_from_the_first_event_on(database)
+    rolling.test_microbatches_give_the_rows_of_one_build(database)
 
 
 @pytest.mark.parametrize("test", generic.PASSES)
@@ -262,3 +283,18 @@ def test_bad_data_fails_with_the_offending_rows(
     found = database.execute(f'SELECT {columns} FROM "{test}"').fetchall()
     assert sorted(map(repr, found)) == sorted(map(repr, rows))
     assert results[test]["failures"] == len(rows)
+
+
+@pytest.mark.parametrize("test", drift.SILENT)
+def test_what_did_not_move_passes(results: dict[str, dict[str, Any]], test: str) -> None:
+    assert (results[test]["status"], results[test]["failures"]) == ("pass", 0), results[test]["message"]
+
+
+@pytest.mark.parametrize(("test", "one", "other"), drift.MOVED)
+def test_what_moved_fails_with_the_figure_of_the_monitor(
+    results: dict[str, dict[str, Any]], database: Any, test: str, one: tuple[int, ...], other: tuple[int, ...]
+) -> None:
+    assert results[test]["status"] == "fail", results[test]["message"]
+    expected = psi(Pair(one=tuple(n / 1000 for n in one), other=tuple(n / 1000 for n in other)))
+    found = database.execute(f"SELECT psi FROM {test}").fetchall()
+    assert found == [(pytest.approx(expected),)] * len(one)

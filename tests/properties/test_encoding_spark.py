@@ -29,7 +29,8 @@ ARROW = {
     "float64": pa.float64(), "decimal(38,0)": pa.decimal128(38, 0), "decimal(18,4)": pa.decimal128(18, 4),
     "decimal(38,12)": pa.decimal128(38, 12), "text": pa.string(), "bytes": pa.binary(), "date": pa.date32(),
     "timestamp": pa.timestamp("us"), "timestamptz": pa.timestamp("us", "UTC"),
-    "array<float64>": pa.list_(pa.float64()), "array<int64>": pa.list_(pa.int64()), "array<text>": pa.list_(pa.string()),
+    "array<float64>": pa.list_(pa.float64()), "array<int64>": pa.list_(pa.int64()),
+    "array<text>": pa.list_(pa.string()),
 }  # fmt: skip
 
 
