@@ -101,7 +101,9 @@ def _refuse_existing(store: OnlineStore, views: Collection[str], new: Collection
     store.of_views(views)  # their names are checked before any table is asked for
     there = store.existing(views)
     untouched = [view_of(sk) for sk in new if sk not in there]
-    fix = "export without --bulk" + (f", or only {' '.join(untouched)}" if store.divided and untouched else "")
+    fix = "export without --bulk"
+    if store.divided and untouched:
+        fix += f", or only what has no table yet: -s {' -s '.join(untouched)}"
     problems = [
         Problem(what=f"the table '{table}' exists already, and AWS imports only into a table that it makes", fix=fix)
         for table in sorted({there[sk] for sk in new if sk in there})
