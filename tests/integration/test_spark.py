@@ -14,7 +14,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from featurelayer.layer import FeatureLayer
 from featurelayer.monitor.distances import Pair, psi
+from featurelayer.online import FeatureClient
 from tests.integration import test_macros_generic_tests as generic
 from tests.integration import test_macros_psi as drift
 from tests.integration import test_macros_rolling as rolling
 from tests.integration.conftest import REPOSITORY, run_dbt, write_project
 from tests.integration.test_postgres import LEFT
+from tests.profiles import trials
 from tests.servers import spark
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(spark.why_not()), reason=spark.why_not() or "there is Spark")]
@@ -167,6 +170,67 @@ def test_the_commands_give_duckdbs_training_set(projects: dict[str, Path], tmp_p
          for view in report["views"]] for report in reports
     ]  # fmt: skip
     assert counts[0] == counts[1]
+
+
+EXPORT = """
+import json, sys
+from pathlib import Path
+from featurelayer import FeatureLayer
+layer = FeatureLayer(Path(sys.argv[1]), profiles_dir=Path(sys.argv[1]))
+layer.create_store()
+planned = layer.plan_export()
+first, again, verified = layer.export(), layer.export(), layer.verify(sample=50, seed=1)
+view = first.views[0].view
+kept = layer.kept_exports(view)
+layer.rollback(view, kept[-1].run)
+with layer.build_training_set("late_arrival", sys.argv[2], mode="as_served") as built:
+    built.to_parquet(sys.argv[3])
+print(json.dumps({
+    "planned": {plan.view: [plan.new, plan.bytes] for plan in planned.views},
+    "written": {done.view: [done.written, done.bytes] for done in first.views},
+    "again": sum(done.written + done.tombstones for done in again.views),
+    "verified": [verified.ok, sum(each.compared for each in verified.views) > 0],
+    "kept": len(kept),
+}))
+"""
+
+
+@pytest.mark.skipif(trials(1) < 10, reason="takes minutes of Spark: FEATURELAYER_TRIALS=10, as CI runs it")
+def test_what_is_exported_is_looked_up_as_from_duckdb(
+    projects: dict[str, Path], moto_endpoint: str, tmp_path: Path
+) -> None:
+    labels, later = tmp_path / "labels.parquet", datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)
+    with duckdb.connect(str(projects["duckdb"] / "featurelayer_demo.duckdb"), read_only=True) as connection:
+        asked = "SELECT DISTINCT tailnum, carrier, origin, hour FROM late_arrival_labels ORDER BY ALL"
+        keys = connection.sql(asked).to_arrow_table().to_pylist()
+        served = f"SELECT * REPLACE (TIMESTAMP '{later}' AS predicted_at) FROM late_arrival_labels"
+        pq.write_table(connection.sql(served).to_arrow_table(), labels)
+    told, answers = {}, {}
+    for engine, project in projects.items():
+        store = {"type": "dynamodb", "table": f"spark-{engine}", "region": "us-east-1", "endpoint_url": moto_endpoint}
+        settings = yaml.safe_load((project / "featurelayer.yml").read_text()) | {"online_store": {"dev": store}}
+        (project / "featurelayer.yml").write_text(yaml.safe_dump(settings))
+        arguments = [sys.executable, "-c", EXPORT, str(project), str(labels), str(tmp_path / f"{engine}.parquet")]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stderr[-3000:]
+        told[engine] = json.loads(done.stdout.splitlines()[-1])
+        layer = FeatureLayer(project, profiles_dir=project)
+        with FeatureClient.connect(layer.store_url) as client:
+            answers[engine] = [found.to_dict() for found in client.lookup_many("late_arrival", keys)]
+    assert {name: counts[0] for name, counts in told["spark"]["written"].items()} == {
+        name: counts[0] for name, counts in told["duckdb"]["written"].items()
+    }
+    assert told["spark"]["planned"] == told["spark"]["written"]
+    assert [told["spark"][name] for name in ("again", "verified", "kept")] == [0, [True, True], 2]
+    tables = [naive(pq.read_table(tmp_path / f"{engine}.parquet")) for engine in projects]
+    for left, right in ((answers["spark"], answers["duckdb"]), tables):
+        assert len(left) == len(right) > 100
+        assert any(value is not None for one in left for value in one.values())
+        for one, other in zip(left, right, strict=True):
+            assert one.keys() == other.keys()
+            for name, value in one.items():
+                same = value == other[name] or math.isclose(value, other[name], rel_tol=1e-12)
+                assert same, (name, value, other[name])
 
 
 # --- the macros ------------------------------------------------------------------------------------------------------
