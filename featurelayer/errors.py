@@ -14,7 +14,8 @@
     ├── LabelError                     the label rows can't be used; holds all reasons found
     ├── LockError                      a training set's lock can't be used
     ├── WarehouseError                 carries the SQL that failed
-    │   └── RelationNotBuilt           the model exists in dbt, not in the warehouse
+    │   ├── RelationNotBuilt           the model exists in dbt, not in the warehouse
+    │   └── Overtaken                  another exporter wrote meanwhile, and this transaction can be done again
     ├── OnlineStoreError               `.retryable` says whether trying again can help
     │   ├── StoreThrottled
     │   ├── StoreUnavailable

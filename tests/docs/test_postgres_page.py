@@ -40,9 +40,11 @@ def test_every_key_of_a_target_that_is_named_is_read() -> None:
 
 
 def test_the_measurements_are_where_the_choice_is_made() -> None:
-    (rows,) = tables(PAGE, "Indexes")
+    rows, shapes = tables(PAGE, "Indexes")
     limit = float(LABELS_PER_ROW)
     for row in rows:
         cheaper = float(row["sorted / looked up"]) >= 1
         assert cheaper == (float(row["labels per row"]) <= limit)
+    for row in shapes:
+        assert float(row["0.01 labels per row"]) > 1 > float(row["1.0"]), "the limit lies between"
     assert "at most three labels to ten rows" in PAGE.read_text()

@@ -182,53 +182,59 @@ WHERE
 
 CREATE TEMPORARY TABLE "__fl_changed" AS
 SELECT
-  "n"."pk",
+  COALESCE("k"."pk", "d"."pk") AS "pk",
   CASE
+    WHEN "k"."now_pk" IS NULL
+    THEN 'removed'
     WHEN "d"."pk" IS NOT NULL
     THEN 'doubt'
     WHEN (
-      "s"."pk" IS NULL OR "s"."kind" = 'removed'
+      "k"."was_pk" IS NULL OR "k"."was" = 'removed'
     )
     THEN 'new'
     ELSE 'changed'
   END AS "kind",
-  "n"."hash"
-FROM "__fl_now" AS "n"
-LEFT JOIN "__fl_state" AS "s"
-  ON "s"."pk" = "n"."pk"
-LEFT JOIN "__fl_doubt" AS "d"
-  ON "d"."pk" = "n"."pk"
+  "k"."hash"
+FROM (
+  SELECT
+    COALESCE("n"."pk", "s"."pk") AS "pk",
+    "n"."pk" AS "now_pk",
+    "n"."hash",
+    "s"."pk" AS "was_pk",
+    "s"."kind" AS "was",
+    "s"."hash" AS "was_hash",
+    "s"."event_time" AS "was_at"
+  FROM "__fl_now" AS "n"
+  FULL JOIN "__fl_state" AS "s"
+    ON "s"."pk" = "n"."pk"
+) AS "k"
+FULL JOIN "__fl_doubt" AS "d"
+  ON "d"."pk" = "k"."pk"
 WHERE
   (
     (
-      "s"."pk" IS NULL OR "s"."kind" = 'removed'
+      "k"."now_pk" IS NOT NULL
+      AND (
+        (
+          "k"."was_pk" IS NULL OR "k"."was" = 'removed'
+        )
+        OR NOT COALESCE("k"."was_hash" = "k"."hash", "k"."was_hash" IS NULL AND "k"."hash" IS NULL)
+        OR "d"."pk" IS NOT NULL
+      )
     )
-    OR NOT COALESCE("s"."hash" = "n"."hash", "s"."hash" IS NULL AND "n"."hash" IS NULL)
-    OR "d"."pk" IS NOT NULL
-  )
-UNION ALL
-SELECT
-  "g"."pk",
-  'removed' AS "kind",
-  CAST(NULL AS VARCHAR(MAX)) AS "hash"
-FROM (
-  SELECT
-    "s"."pk"
-  FROM "__fl_state" AS "s"
-  WHERE
-    "s"."kind" <> 'removed'
-    AND (
-      "s"."event_time" IS NULL OR "s"."event_time" >= 1704024000000000
+    OR (
+      "k"."now_pk" IS NULL
+      AND (
+        "d"."pk" IS NOT NULL
+        OR (
+          "k"."was" <> 'removed'
+          AND (
+            "k"."was_at" IS NULL OR "k"."was_at" >= 1704024000000000
+          )
+        )
+      )
     )
-  UNION
-  SELECT
-    "d"."pk"
-  FROM "__fl_doubt" AS "d"
-) AS "g"
-LEFT JOIN "__fl_now" AS "n"
-  ON "g"."pk" = "n"."pk"
-WHERE
-  "n"."pk" IS NULL;
+  );
 
 SELECT
   "kind",
