@@ -211,7 +211,7 @@ def test_what_is_exported_is_looked_up_as_from_duckdb(
         settings = yaml.safe_load((project / "featurelayer.yml").read_text()) | {"online_store": {"dev": store}}
         (project / "featurelayer.yml").write_text(yaml.safe_dump(settings))
         arguments = [sys.executable, "-c", EXPORT, str(project), str(labels), str(tmp_path / f"{engine}.parquet")]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=400)
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
         told[engine] = json.loads(done.stdout.splitlines()[-1])
         layer = FeatureLayer(project, profiles_dir=project)
