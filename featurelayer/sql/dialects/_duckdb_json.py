@@ -10,7 +10,8 @@ from __future__ import annotations
 from sqlglot import exp
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.ast import both, call
+from featurelayer.sql.ast import call
+from featurelayer.sql.dialects._json import bounded
 
 _TEXT = exp.DataType.Type.VARCHAR
 _ELEMENT = "v"
@@ -72,18 +73,8 @@ def _float(value: exp.Expression) -> exp.Expression:
 
 
 def _bounded(value: exp.Expression, kind: exp.DataType) -> exp.Expression:
-    """The value, or the end of the query if no Python and no JSON reader could hold it."""
-    first, last = (
-        exp.Cast(this=exp.Literal.string(text), to=kind.copy()) for text in ("0001-01-01", "9999-12-31 23:59:59.999999")
-    )
-    inside = both(exp.GTE(this=value.copy(), expression=first), exp.LTE(this=value.copy(), expression=last))
     message = exp.Literal.string("a time before year 1 or after 9999 can't be stored; bound it in the model")
-    return (
-        exp.Case()
-        .when(exp.Is(this=value.copy(), expression=exp.Null()), exp.Null())
-        .when(inside, value.copy())
-        .else_(exp.Cast(this=call("ERROR", message), to=kind.copy()))
-    )
+    return bounded(value, kind, exp.Cast(this=call("ERROR", message), to=kind.copy()))
 
 
 def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from sqlglot import exp
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.ast import both, call, col
+from featurelayer.sql.ast import call, col
+from featurelayer.sql.dialects._json import bounded
 
 _ELEMENT, _PLACE = "v", "n"
 REFUSED = "featurelayer: "
@@ -107,20 +108,8 @@ def _finite(value: exp.Expression) -> exp.Expression:
 
 
 def _bounded(value: exp.Expression, kind: exp.DataType) -> exp.Expression:
-    """The value, or the end of the query if no Python and no JSON reader could hold it."""
-    first, last = (
-        exp.Cast(this=exp.Literal.string(bound), to=kind.copy())
-        for bound in ("0001-01-01", "9999-12-31 23:59:59.999999")
-    )
-    inside = both(exp.GTE(this=value.copy(), expression=first), exp.LTE(this=value.copy(), expression=last))
     said = exp.Literal.string(" is a time before year 1 or after 9999 and can't be stored; bound it in the model")
-    message = exp.DPipe(this=text(value), expression=said)
-    return (
-        exp.Case()
-        .when(exp.Is(this=value.copy(), expression=exp.Null()), exp.Null())
-        .when(inside, value.copy())
-        .else_(refusal(message, kind))
-    )
+    return bounded(value, kind, refusal(exp.DPipe(this=text(value), expression=said), kind))
 
 
 def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.ast import both
+from featurelayer.sql.dialects._json import bounded
 
 _ELEMENT = "v"
 _NEWLINE = (0x0D, 0x0A)
@@ -85,20 +85,10 @@ def _float(value: exp.Expression) -> exp.Expression:
 
 
 def _bounded(value: exp.Expression, kind: str) -> exp.Expression:
-    """The value, or the end of the query if no Python and no JSON reader could hold it."""
     to = exp.DataType.build(kind)
-    first, last = (
-        exp.Cast(this=exp.Literal.string(text), to=to.copy())
-        for text in ("0001-01-01", "9999-12-31" if kind == "DATE" else "9999-12-31 23:59:59.999999")
-    )
-    inside = both(exp.GTE(this=value.copy(), expression=first), exp.LTE(this=value.copy(), expression=last))
     message = exp.Literal.string("a time before year 1 or after 9999 can't be stored; bound it in the model")
-    return (
-        exp.Case()
-        .when(exp.Is(this=value.copy(), expression=exp.Null()), exp.Null())
-        .when(inside, value.copy())
-        .else_(exp.Cast(this=_call("RAISE_ERROR", message), to=to))
-    )
+    refused = exp.Cast(this=_call("RAISE_ERROR", message), to=to.copy())
+    return bounded(value, to, refused, last="9999-12-31" if kind == "DATE" else "9999-12-31 23:59:59.999999")
 
 
 def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:

@@ -1,0 +1,21 @@
+"""What the engines' JSON of feature values has in common."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from featurelayer.sql.ast import both
+
+
+def bounded(
+    value: exp.Expression, kind: exp.DataType, refused: exp.Expression, *, last: str = "9999-12-31 23:59:59.999999"
+) -> exp.Expression:
+    """The value, or `refused`, which ends the query, if it is a time that no Python and no JSON reader could hold."""
+    first, final = (exp.Cast(this=exp.Literal.string(text), to=kind.copy()) for text in ("0001-01-01", last))
+    inside = both(exp.GTE(this=value.copy(), expression=first), exp.LTE(this=value.copy(), expression=final))
+    return (
+        exp.Case()
+        .when(exp.Is(this=value.copy(), expression=exp.Null()), exp.Null())
+        .when(inside, value.copy())
+        .else_(refused)
+    )
