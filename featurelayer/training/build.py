@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -16,11 +17,12 @@ from featurelayer.sql.plan import Check, Ledger, Mode, Opening, Plan
 from featurelayer.sql.planner import plan_training_set
 from featurelayer.training.definition import definition_of, refuse_changes
 from featurelayer.training.lock import Lock, LockedRequest, Record, take_record
+from featurelayer.training.memory import working_memory
 from featurelayer.training.modes import compare_modes
 from featurelayer.training.report import Report, ViewReport, feature_reports, view_report
 from featurelayer.training.result import Provenance, TrainingSet
 from featurelayer.training.steps import run_step
-from featurelayer.warehouse.base import Source, Warehouse
+from featurelayer.warehouse.base import Caching, Source, Warehouse
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
@@ -138,16 +140,18 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
     run_step(warehouse, opening.spine)
     (rows,) = warehouse.rows(opening.count.sql)[0]
     record = _record(warehouse, request, plan, built_at)
-    script = compile_plan(_tuned(warehouse, plan, opening), warehouse.dialect)
+    shares = [warehouse.rows(reach.sql)[0][0] if reach is not None else None for reach in opening.reaches]
+    script = compile_plan(_tuned(warehouse, plan, opening, shares), warehouse.dialect)
     views: list[ViewReport] = []
     nulls: dict[str, int] = {}
-    for done, step in enumerate(script.steps[1:], start=3):
-        tell(done)
-        run_step(warehouse, step)
-        assert step.report is not None, "every view of a training set is counted"
-        counts, values = view_report(warehouse, step.report, rows)
-        views.append(counts)
-        nulls |= values
+    with _room(warehouse, plan, record, rows, shares):
+        for done, step in enumerate(script.steps[1:], start=3):
+            tell(done)
+            run_step(warehouse, step)
+            assert step.report is not None, "every view of a training set is counted"
+            counts, values = view_report(warehouse, step.report, rows)
+            views.append(counts)
+            nulls |= values
     report = Report(
         rows=rows,
         mode=str(request.mode),
@@ -195,19 +199,28 @@ def _record(warehouse: Warehouse, request: Request, plan: Plan, built_at: dateti
     )
 
 
-def _tuned(warehouse: Warehouse, plan: Plan, opening: Opening) -> Plan:
+def _tuned(warehouse: Warehouse, plan: Plan, opening: Opening, shares: Sequence[float | None]) -> Plan:
     """Say how each join is best made here.
 
     The cut to the labels' keys is left out where most rows would stay: there it costs a quarter of the match for
     nothing.
     """
     joins = []
-    for join, reach, probe in zip(plan.joins, opening.reaches, opening.probes, strict=True):
-        share = warehouse.rows(reach.sql)[0][0] if reach is not None else None
+    for join, share, probe in zip(plan.joins, shares, opening.probes, strict=True):
         narrow = join.narrow if share is None else share < _NOT_WORTH_NARROWING
         looked_up = probe is not None and bool(warehouse.rows(probe.sql)[0][0])
         joins.append(replace(join, narrow=narrow, probe=looked_up))
     return replace(plan, joins=tuple(joins))
+
+
+def _room(
+    warehouse: Warehouse, plan: Plan, record: Record, labels: int, shares: Sequence[float | None]
+) -> AbstractContextManager[None]:
+    """Have an engine of this process keep of what it reads only what fits beside the joins."""
+    rows = {name: view.rows for name, view in record.views.items()}
+    known = [1.0 if share is None else share for share in shares]
+    working = working_memory(plan, labels, rows, known) if isinstance(warehouse, Caching) else None
+    return warehouse.within(working) if isinstance(warehouse, Caching) and working is not None else nullcontext()
 
 
 def run_checks(warehouse: Warehouse, checks: Sequence[Check]) -> None:

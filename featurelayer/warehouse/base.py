@@ -81,6 +81,17 @@ class Loading(Protocol):
         """Load rows of ours into a temporary table under their own names, in any order, and return its name as SQL."""
 
 
+@runtime_checkable
+class Caching(Protocol):
+    """A warehouse that works in this process and keeps what it has read until memory is full."""
+
+    def within(self, working: int) -> AbstractContextManager[None]:
+        """Inside, keep of what is read only what fits beside `working` bytes, which the statements themselves need.
+
+        How much they may use is not cut: they run again with all memory if the estimate was too small.
+        """
+
+
 class Warehouse(Protocol):
     """One connection to an engine. Its session's time zone is UTC."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlglot import exp
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, DType, Kind
 from featurelayer.temporary import TemporaryFolder
+from featurelayer.warehouse._duckdb_memory import MemoryLimit
 from featurelayer.warehouse._duckdb_scans import estimate
 from featurelayer.warehouse.base import MARK, Estimate, Source
 from featurelayer.warehouse.tables import check_columns, check_rows, not_ours, table_of
@@ -105,6 +106,7 @@ class DuckDBWarehouse:
         self._connection = connection
         self._spill = TemporaryFolder()
         self._sources = 0
+        self._memory = MemoryLimit(connection)
         for setting, value in _PINNED.items():
             connection.execute(f"SET {setting} = {value}")
         connection.execute(f"SET temp_directory = {_text(str(self._spill.path))}")
@@ -121,6 +123,8 @@ class DuckDBWarehouse:
         for name, value in (connection.get("settings") or {}).items():
             if name.lower() not in _OURS:
                 self.execute(f"SET {_name(name)} = {_text(str(value))}")
+            if name.lower() in ("memory_limit", "max_memory"):
+                self._memory.configured = str(value)
         # dbt is called in the project, we may be called from anywhere: views over files are looked for there too.
         searched = str((connection.get("settings") or {}).get("file_search_path", "")).split(",")
         folders = ",".join(str((root / part.strip()).resolve()) for part in (*searched, "."))
@@ -197,12 +201,24 @@ class DuckDBWarehouse:
             raise
         self.execute("COMMIT")
 
+    def within(self, working: int) -> AbstractContextManager[None]:
+        return self._memory.lower(working)
+
     def execute(self, sql: str) -> None:
         with _said(sql):
-            self._connection.execute(sql)
+            self._run(sql)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with _said(sql):
+            return self._run(sql)
+
+    def _run(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(sql).fetchall()
+        except duckdb.OutOfMemoryException:
+            if not self._memory.lowered:
+                raise
+            self._memory.restore()
             return self._connection.execute(sql).fetchall()
 
     def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:

@@ -1,0 +1,65 @@
+"""How much memory the joins of a training set work in, so that an engine in this process need not fill all there is.
+
+An engine that reads a table once gains nothing from keeping it, and new memory costs more than memory used again. What
+counts is that the joins themselves never have to spill, so the estimate is generous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from featurelayer.model import DType, Kind
+from featurelayer.sql.plan import AsofJoin, LabelColumn, Labels, Plan
+
+_BYTES = {Kind.DECIMAL: 16, Kind.UUID: 16, Kind.INTERVAL: 16, Kind.TEXT: 1024}
+_KEY_TEXT = 64
+# What an array, a document or bytes take can't be told from their type.
+_UNKNOWN = {Kind.ARRAY, Kind.STRUCT, Kind.MAP, Kind.JSON, Kind.BYTES, Kind.UNKNOWN}
+_ROW = 16
+# A row is held about three times while it is partitioned, sorted and joined; where what a label may see has first to be
+# worked out over the view's rows, twice that.
+_COPIES = 3
+# A sample tells the share of the rows that have a label's key; where few have, it may be off by so much.
+_SAMPLE_ERROR = 0.01
+
+
+def working_memory(plan: Plan, labels: int, rows: Mapping[str, int], shares: Sequence[float]) -> int | None:
+    """Return how many bytes the joins of a plan need, without what is read; None if that can't be told.
+
+    `labels` is the number of labels, `rows` that of each view by id, and `shares` says join by join which share of the
+    view's rows has a key of the labels.
+    """
+    assert isinstance(plan.spine, Labels), "a training set has labels"
+    if any(feature.dtype.kind in _UNKNOWN for join in plan.joins for feature in join.features):
+        return None
+    results = [labels * _row(feature.dtype for feature in join.features) for join in plan.joins]
+    spine = labels * _row(_types(plan.spine.columns))
+    matches = (
+        _COPIES * (result + int(_copies(join) * rows[join.view] * min(share + _SAMPLE_ERROR, 1)) * _keys(join))
+        for join, result, share in zip(plan.joins, results, shares, strict=True)
+    )
+    return spine + sum(results) + max(matches, default=0)
+
+
+def _copies(join: AsofJoin) -> int:
+    return 1 if join.available is None and join.ledger is None else 2
+
+
+def _keys(join: AsofJoin) -> int:
+    """Bytes of what a view's row is matched by."""
+    columns = (*(column for column, _ in join.keys), join.event, join.available, join.valid_to, *join.order)
+    return _ROW + sum(
+        _KEY_TEXT if column.dtype.kind is Kind.TEXT else _bytes(column.dtype) for column in columns if column
+    )
+
+
+def _types(columns: Iterable[LabelColumn]) -> Iterable[DType]:
+    return (column.dtype for column in columns)
+
+
+def _row(types: Iterable[DType]) -> int:
+    return _ROW + sum(map(_bytes, types))
+
+
+def _bytes(dtype: DType) -> int:
+    return _BYTES.get(dtype.kind, max(8, (dtype.bits or 64) // 8))
