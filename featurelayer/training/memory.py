@@ -16,8 +16,8 @@ _KEY_TEXT = 64
 # What an array, a document or bytes take can't be told from their type.
 _UNKNOWN = {Kind.ARRAY, Kind.STRUCT, Kind.MAP, Kind.JSON, Kind.BYTES, Kind.UNKNOWN}
 _ROW = 16
-# A row is held about three times while it is partitioned, sorted and joined; where what a label may see has first to be
-# worked out over the view's rows, twice that.
+# What decides a match is held about three times while it is partitioned, sorted and joined; where what a label may see
+# has first to be worked out over the view's rows, twice that.
 _COPIES = 3
 # A sample tells the share of the rows that have a label's key; where few have, it may be off by so much.
 _SAMPLE_ERROR = 0.01
@@ -35,10 +35,11 @@ def working_memory(plan: Plan, labels: int, rows: Mapping[str, int], shares: Seq
     results = [labels * _row(feature.dtype for feature in join.features) for join in plan.joins]
     spine = labels * _row(_types(plan.spine.columns))
     matches = (
-        _COPIES * (result + int(_copies(join) * rows[join.view] * min(share + _SAMPLE_ERROR, 1)) * _keys(join))
-        for join, result, share in zip(plan.joins, results, shares, strict=True)
+        _COPIES * (labels + int(_copies(join) * rows[join.view] * min(share + _SAMPLE_ERROR, 1))) * _keys(join)
+        for join, share in zip(plan.joins, shares, strict=True)
     )
-    return spine + sum(results) + max(matches, default=0)
+    # The largest result once more: while it is written, it stands beside the match that it is fetched by.
+    return spine + sum(results) + max(results, default=0) + max(matches, default=0)
 
 
 def _copies(join: AsofJoin) -> int:
