@@ -11,7 +11,9 @@ import platform
 import shutil
 import tempfile
 import time
+import uuid
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,14 +36,17 @@ class TemporaryFolder:
         )
         _sweep(place, prefix, suffix)
         while True:
-            self.path = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=place))
-            held = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            os.write(held, platform.node().encode())
-            _lock(held)
-            if os.fstat(held).st_nlink or os.name != "posix":
+            self.path = place.absolute() / f"{prefix}{uuid.uuid4().hex}{suffix}"
+            held: list[int] = []
+            # Before there is anything to remove: the keyboard may stop this between any two lines.
+            self._remove = weakref.finalize(self, _removed, self.path, held)
+            self.path.mkdir(mode=0o700)
+            held.append(os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600))
+            os.write(held[0], platform.node().encode())
+            _lock(held[0])
+            if os.fstat(held[0]).st_nlink or os.name != "posix":
                 break
-            os.close(held)  # somebody took it for left over before it was locked
-        self._remove = weakref.finalize(self, _removed, self.path, held)
+            self.remove()  # somebody took it for left over before it was locked
 
     def __enter__(self) -> Path:
         return self.path
@@ -54,9 +59,10 @@ class TemporaryFolder:
         self._remove()
 
 
-def _removed(folder: Path, held: int) -> None:
+def _removed(folder: Path, held: Sequence[int]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    os.close(held)
+    for lock in held:
+        os.close(lock)
     if folder.exists():  # where an open file can't be deleted
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
+from featurelayer import temporary
 from featurelayer.temporary import TemporaryFolder
 
 HOLDER = """
@@ -57,6 +62,38 @@ def test_it_is_there_inside_and_gone_afterwards(place: Path) -> None:
     assert len(list(place.iterdir())) == 1
     del kept
     gc.collect()
+    assert list(place.iterdir()) == []
+
+
+def test_the_keyboard_may_stop_it_at_any_line(place: Path) -> None:
+    def stopped_at(line: int) -> bool:
+        """Whether making a folder had that many lines, the last of which the keyboard stopped."""
+        lines = itertools.count()
+
+        def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+            if frame.f_code.co_filename != temporary.__file__:
+                return None
+            if event == "line" and next(lines) == line:
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            made = TemporaryFolder()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        made.remove()
+        return False
+
+    tried = 0
+    while stopped_at(tried):
+        gc.collect()
+        assert list(place.iterdir()) == [], f"stopped at line {tried} of what makes it"
+        tried += 1
+    assert tried > 20
     assert list(place.iterdir()) == []
 
 
