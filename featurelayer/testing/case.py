@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from featurelayer.errors import FeatureLayerError
 from featurelayer.model import FeatureService, FeatureView
@@ -114,6 +115,7 @@ ABILITIES = {
     "structs": "columns that hold records",
     "nanoseconds": "timestamp types finer than a microsecond",
     "unsigned": "unsigned integers",
+    "zero characters": "text with U+0000 in it",
     "twins": "label columns whose names differ in case alone",
     "signed zeros": "telling 0.0 from -0.0",
     "as_served": "the mode as_served",
@@ -124,11 +126,13 @@ ABILITIES = {
 
 
 def abilities(case: Case) -> frozenset[str]:
-    """Return what an engine must be able to do for a case: what it says itself, its types, its mode."""
+    """Return what an engine must be able to do for a case: what it says itself, its types and texts, its mode."""
     found = set(case.needs)
     for table in (case.labels, *case.rows.values()):
         for column in table.schema:
             found |= {ability for ability, test in _TYPES.items() if test(column.type)}
+            if pa.types.is_string(column.type) and pc.any(pc.match_substring(table[column.name], "\0")).as_py():
+                found.add("zero characters")
     found |= {case.mode} & ABILITIES.keys()
     if case.error is not None:
         found.add("refusals")

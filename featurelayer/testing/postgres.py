@@ -34,8 +34,8 @@ class OneStatement(Postgres):
 
 
 FORMS: dict[str, Dialect] = {"portable": Postgres(), "lateral": Lateral(), "statement": OneStatement()}
-LACKS = frozenset({"structs", "nested arrays", "nanoseconds"})
-"""What PostgreSQL has no types for."""
+LACKS = frozenset({"structs", "nested arrays", "nanoseconds", "zero characters"})
+"""What PostgreSQL's types can't hold."""
 
 
 class PostgresEngine(WarehouseEngine):

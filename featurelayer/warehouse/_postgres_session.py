@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlglot import exp
 
@@ -20,8 +18,9 @@ from featurelayer.warehouse.tables import table_of as as_written
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_T = TypeVar("_T")
 _OLDEST = 140_000
-_CANCELED = "57014"
+_MOMENT = 0.1  # seconds
 # What our SQL means may not depend on the settings of a role or a database.
 _PINNED = {
     "TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "postgres", "extra_float_digits": "1",
@@ -83,7 +82,11 @@ class Session:
 
     def __init__(self, connection: Any, target: Mapping[str, Any]) -> None:
         self._connection = connection
-        self._limit: timedelta | None = None
+        # All calls of the driver are made in one thread of their own. In the main thread it would take Ctrl-C for
+        # itself, cancel what the server is doing, and forget it where that is nothing.
+        self._caller = ThreadPoolExecutor(1, thread_name_prefix="featurelayer-postgres")
+        self._stopped = False
+        self._unread = 0
         self.schema = str(target.get("schema") or "public")
         (version,) = self.rows("SHOW server_version_num")[0]
         if int(version) < _OLDEST:
@@ -94,8 +97,6 @@ class Session:
                 "the database's encoding is not UTF8, so text has another order and length than everywhere else\n"
                 "  fix  create the database with ENCODING 'UTF8'"
             )
-        [(limit,)] = self.rows("SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'statement_timeout'")
-        self._limit = timedelta(milliseconds=limit) if limit else None
         for setting, value in _PINNED.items():
             self.execute(f"SET {setting} = {literal(value)}")
         path = target.get("search_path")
@@ -108,35 +109,46 @@ class Session:
         (version,) = self.rows("SHOW server_version")[0]
         return f"postgres {version.split()[0]}"
 
-    @contextmanager
-    def _said(self, sql: str) -> Iterator[None]:
-        """Let failures be ours, and Ctrl-C be Ctrl-C: the driver cancels the query and tells of that alone."""
+    def _call(self, call: Callable[[], _T], sql: str) -> _T:
+        """Return what a call of the driver's gives; Ctrl-C ends what the server is doing, then the wait.
+
+        Raises:
+            WarehouseError: it failed.
+        """
         from adbc_driver_postgresql import dbapi
 
-        began = time.monotonic()
+        self._stopped = False
+        called = self._caller.submit(call)
         try:
-            yield
+            while not called.done():
+                wait([called], timeout=_MOMENT)  # by and by: where polars is loaded, no signal ends a wait
+            return called.result()
+        except KeyboardInterrupt:
+            self._stopped = True
+            while not called.done():
+                self._connection.adbc_cancel()  # again and again: one that comes before the query does nothing
+                wait([called], timeout=_MOMENT)
+            raise
         except (dbapi.Error, OSError) as error:
-            if _is_canceled(error) and not self._timed_out(time.monotonic() - began):
-                raise KeyboardInterrupt from error
             raise _failed(error, sql) from error
 
-    def _timed_out(self, seconds: float) -> bool:
-        """Whether a query that was canceled after so long had reached the role's limit, or ran where no key is seen."""
-        limited = self._limit is not None and seconds >= self._limit.total_seconds()
-        return limited or threading.current_thread() is not threading.main_thread()
-
     def execute(self, sql: str) -> None:
-        with self._said(sql), closing(self._connection.cursor()) as cursor:
-            cursor.execute(sql)
+        def call() -> None:
+            with closing(self._connection.cursor()) as cursor:
+                cursor.execute(sql)
+
+        self._call(call, sql)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         from featurelayer.warehouse._postgres_types import python_rows
 
-        with self._said(sql), closing(self._connection.cursor()) as cursor:
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
-            cursor.execute(sql)
-            return python_rows(cursor.fetch_arrow_table())
+        def call() -> pa.Table:
+            with closing(self._connection.cursor()) as cursor:
+                cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+                cursor.execute(sql)
+                return cursor.fetch_arrow_table()
+
+        return python_rows(self._call(call, sql))
 
     def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:
         import pyarrow as pa
@@ -154,25 +166,63 @@ class Session:
                 f'{shape.selected.sql(dialect="postgres")} AS "c{place}"' for place, shape in enumerate(shapes)
             )
             sql = f"SELECT {selected} FROM (\n{sql}\n) AS {positions('q', len(schema))}"  # noqa: S608 (ours)
-        cursor = self._connection.cursor()
-        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_rows * 256)})
-        with self._said(sql):
+
+        def call() -> tuple[Any, pa.RecordBatchReader]:
+            cursor = self._connection.cursor()
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_rows * 256)})
             cursor.execute(sql)
-            reader = as_arrow(cursor.fetch_record_batch(), shapes)
+            return cursor, as_arrow(cursor.fetch_record_batch(), shapes)
+
+        cursor, reader = self._call(call, sql)
+        self._unread += 1
 
         def batches() -> Iterator[pa.RecordBatch]:
-            with self._said(sql), closing(cursor):
-                try:
-                    yield from reader
-                except BaseException:
-                    cursor.adbc_cancel()  # or closing it would wait for the rest of the rows
-                    raise
+            rest = iter(reader)
+            try:
+                while (batch := self._call(lambda: next(rest, None), sql)) is not None:
+                    yield batch
+            except BaseException:
+                with suppress(Exception):  # the session may have ended, and the cursor with it
+                    self._connection.adbc_cancel()  # or closing it would wait for the rest of the rows
+                    self._call(cursor.close, sql)
+                raise
+            finally:
+                self._unread -= 1
+            self._call(cursor.close, sql)
 
         return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
+    def copy_in(self, name: str, rows: pa.RecordBatchReader) -> None:
+        """Add rows to a temporary table, by COPY."""
+        import pyarrow as pa
+
+        def wanted() -> Iterator[pa.RecordBatch]:
+            for batch in rows:
+                if self._stopped:
+                    raise InterruptedError("stopped by the keyboard")
+                yield batch
+
+        def call() -> None:
+            with closing(self._connection.cursor()) as cursor:
+                given = pa.RecordBatchReader.from_batches(rows.schema, wanted())
+                cursor.adbc_ingest(name, given, mode="append", temporary=True)
+
+        self._call(call, f"COPY {name}")
+
     def result_schema(self, sql: str) -> pa.Schema:
-        with self._said(sql), closing(self._connection.cursor()) as cursor:
-            return cursor.adbc_execute_schema(sql)
+        def call() -> pa.Schema:
+            with closing(self._connection.cursor()) as cursor:
+                return cursor.adbc_execute_schema(sql)
+
+        return self._call(call, sql)
+
+    def close(self) -> None:
+        """End the session, and with it all that is temporary."""
+        with suppress(Exception):  # a session that is broken has ended
+            if self._unread:
+                self._connection.adbc_cancel()  # or closing it would wait for the rest of the rows
+            self._caller.submit(self._connection.close).result()
+        self._caller.shutdown()
 
     def _numeric_types(self, sql: str, schema: pa.Schema) -> dict[int, DType]:
         """The types of a query's numerics by place: the driver does not say their precision, the catalog does."""
@@ -199,11 +249,6 @@ class Session:
 
         found = self.rows(_COLUMNS.format(relation=literal(table)))
         return tuple(described(name, kind, is_enum=is_enum) for name, is_enum, kind in found)
-
-
-def _is_canceled(error: Exception) -> bool:
-    """Whether a query was canceled; of one whose rows were on their way the driver gives the server's words alone."""
-    return getattr(error, "sqlstate", None) == _CANCELED or "canceling statement due to user request" in str(error)
 
 
 def table_of(relation: str) -> exp.Table:

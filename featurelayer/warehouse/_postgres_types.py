@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlglot import exp
 
 from featurelayer.errors import LabelError, Problem, WarehouseError
@@ -25,6 +26,8 @@ _KINDS = {
 }  # fmt: skip
 _BARE = DType(kind=Kind.DECIMAL, precision=38, scale=18)
 """What a numeric without a precision comes out as, if all its digits have room there."""
+
+_MOST_EXAMPLES = 3
 
 REFUSED = "featurelayer: "
 """What the text starts with that a query of ours was ended with (featurelayer.sql.dialects._postgres_json)."""
@@ -58,7 +61,7 @@ def loadable(reader: pa.RecordBatchReader) -> tuple[pa.RecordBatchReader, list[s
     """Return label batches in types that can be loaded, and the type of each column in PostgreSQL's words.
 
     Raises:
-        LabelError: a column has a type that PostgreSQL has not.
+        LabelError: a column has a type that PostgreSQL has not, or (when it is read) text that it can't hold.
     """
     homes, problems = [], []
     for field in reader.schema:
@@ -76,11 +79,34 @@ def loadable(reader: pa.RecordBatchReader) -> tuple[pa.RecordBatchReader, list[s
     schema = pa.schema([field.with_type(kind) for field, (kind, _) in zip(reader.schema, homes, strict=True)])
 
     def batches() -> Iterator[pa.RecordBatch]:
+        start = 0
         for batch in reader:
             arrays = [_as(column, kind) for column, kind in zip(batch.columns, schema.types, strict=True)]
+            _refuse_zeros(schema.names, arrays, start)
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            start += batch.num_rows
 
     return pa.RecordBatchReader.from_batches(schema, batches()), [name for _, name in homes]
+
+
+def _refuse_zeros(names: Sequence[str], columns: Sequence[pa.Array], start: int) -> None:
+    """Name the columns and rows of a batch, which begins at row `start`, whose text the server would refuse."""
+    problems = []
+    for name, column in zip(names, columns, strict=True):
+        is_list = pa.types.is_list(column.type)
+        texts = pc.list_flatten(column) if is_list else column
+        if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+            continue
+        found = pc.indices_nonzero(pc.fill_null(pc.match_substring(texts, "\0"), False))[:_MOST_EXAMPLES]
+        if len(found):
+            rows = pc.unique(pc.list_parent_indices(column).take(found) if is_list else found).to_pylist()
+            what = (
+                f"label column '{name}' has a zero character (U+0000) in row {', '.join(str(start + n) for n in rows)} "
+                "(rows are counted from 0), which PostgreSQL's text can't hold"
+            )
+            problems.append(Problem(what=what, fix="take the character out, or leave the column out"))
+    if problems:
+        raise LabelError(problems)
 
 
 def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:

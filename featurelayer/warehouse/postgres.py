@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -106,9 +106,7 @@ class PostgresWarehouse(Session):
             columns = ", ".join(f"{quoted(column)} {kind}" for column, kind in zip(names, kinds, strict=True))
             self.execute(f"CREATE TEMPORARY TABLE {quoted(name)} ({columns})")
             try:
-                with self._said(f"COPY {name}"), closing(self._connection.cursor()) as cursor:
-                    rows = _remembering(renamed(reader, names), failed)
-                    cursor.adbc_ingest(name, rows, mode="append", temporary=True)
+                self.copy_in(name, _remembering(renamed(reader, names), failed))
             except WarehouseError as error:
                 raise failed[0] if failed else error from None
             if given.from_text and not self._has_castable:
@@ -261,10 +259,6 @@ class PostgresWarehouse(Session):
     def drop(self, temporary: Sequence[str]) -> None:
         for name in temporary:
             self.execute(f"DROP TABLE IF EXISTS pg_temp.{quoted(fitted(name))}")
-
-    def close(self) -> None:
-        with suppress(Exception):  # a session that is broken has ended
-            self._connection.close()
 
 
 def _remembering(reader: pa.RecordBatchReader, failed: list[LabelError]) -> pa.RecordBatchReader:

@@ -65,7 +65,8 @@ def numbered(_: pytest.FixtureRequest) -> WarehouseEngine:
 
 def on_postgres(request: pytest.FixtureRequest) -> WarehouseEngine:
     server = request.getfixturevalue("postgres_server")
-    return WarehouseEngine(AdapterWarehouse(server.target("public")), schema='"public"', lacks=LACKS)
+    lacks = (*LACKS, "zero characters")
+    return WarehouseEngine(AdapterWarehouse(server.target("public")), schema='"public"', lacks=lacks)
 
 
 ENGINES: dict[str, Callable[[pytest.FixtureRequest], WarehouseEngine]] = {
@@ -83,7 +84,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[WarehouseEngine]:
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_the_case(engine: WarehouseEngine, case: Case) -> None:
     if not applies(engine, case):
-        pytest.skip("it needs what INSERT can't load")
+        pytest.skip("it needs what can't be loaded there")
     if case.name in BYTES:
         with pytest.raises((LabelError, AssertionError), match="is bytes, which can't be loaded by INSERT"):
             assert check(engine, case) == []

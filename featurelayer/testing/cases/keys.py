@@ -126,6 +126,13 @@ def keys() -> list[Case]:
             expected=[6, 5, 4, 3, 2, 1, 0, None],
         ),
         one_view(
+            "text keys with zero characters",
+            "A zero character ends nothing: what comes after it is part of the key.",
+            rows=[{"k": key, "e": NOON, "x": number} for number, key in enumerate(["a", "a\0", "a\0b", "\0"])],
+            labels=labels({"k": ["a\0c", "\0", "a\0b", "a\0", "a", ""]}),
+            expected=[None, 3, 2, 1, 0, None],
+        ),
+        one_view(
             "key order",
             "The parts of a key are found by name, in whatever order the labels have them.",
             rows=[{"k": "a", "n": "b", "e": NOON, "x": 1}, {"k": "b", "n": "a", "e": NOON, "x": 2}],
