@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -36,7 +36,8 @@ from tests.unit.warehouses import layer as duckdb_layer
 pytestmark = pytest.mark.slow
 
 HOW = [signal.SIGINT, signal.SIGKILL]
-MANY = 400_000  # labels, so that writing what comes of them takes a while
+MANY = 400_000  # labels, so that writing what comes of them takes about a second
+MANY_FOR_DUCKDB = 2_000_000
 FEW = 3
 PATIENCE = 100
 
@@ -60,12 +61,13 @@ class Shop:
     def output(self) -> Path:
         return self.root / "out" / "train.parquet"
 
-    def begin(self) -> Shop:
+    def begin(self, many: int = MANY) -> Shop:
         for folder in (self.temporary, self.output.parent):
             folder.mkdir()
-        for name, count in (("many", MANY), ("few", FEW)):
-            at = pa.array([datetime(2024, 1, 1, 10, second % 60) for second in range(count)], pa.timestamp("us"))
-            labels = {"tailnum": ["N1"] * count, "at": at, "n": list(range(count))}
+        start = np.datetime64("2024-01-01T10:00", "us")
+        for name, count in (("many", many), ("few", FEW)):
+            numbers = np.arange(count)
+            labels = {"tailnum": pa.repeat("N1", count), "at": start + numbers % 60 * 1_000_000, "n": numbers}
             pq.write_table(pa.table(labels), self.root / f"{name}.parquet")
         return self
 
@@ -133,7 +135,7 @@ def duckdb_shop(tmp_path: Path) -> Shop:
     root = tmp_path / "shop"
     root.mkdir()
     duckdb_layer(root)
-    return Shop(root=root).begin()
+    return Shop(root=root).begin(MANY_FOR_DUCKDB)
 
 
 @pytest.mark.parametrize("how", HOW)
