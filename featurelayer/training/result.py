@@ -33,7 +33,7 @@ from featurelayer.training.definition import Definition
 from featurelayer.training.lock import FORMAT, Lock, LockedOutput, Record, sealed
 from featurelayer.training.report import Report
 from featurelayer.warehouse.base import Warehouse
-from featurelayer.warehouse.digest import TableDigest
+from featurelayer.warehouse.digest import TableDigest, file_checksums
 
 if TYPE_CHECKING:
     import pandas
@@ -125,7 +125,7 @@ class TrainingSet:
             for batch in reader:
                 digest.update(batch)
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-            self._finish(digest)
+            self._finish(digest.rows, digest.finish())
 
         return pa.RecordBatchReader.from_batches(schema, batches())
 
@@ -306,19 +306,11 @@ class TrainingSet:
 
     def _digest_file(self, path: Path) -> None:
         """Checksum what was written, not what was meant to be."""
-        import pyarrow.parquet as pq
+        rows, checksums = file_checksums(path)
+        self._finish(rows, dict(zip(self.columns, checksums, strict=True)))
 
-        digest = TableDigest(self.columns)
-        with pq.ParquetFile(path) as file:
-            # By row group: as fast as a map of the file, and less in memory than DuckDB writes at once.
-            for group in range(file.num_row_groups):
-                for batch in file.read_row_group(group).to_batches():
-                    digest.update(batch)
-        self._finish(digest)
-
-    def _finish(self, digest: TableDigest) -> None:
-        self._same_rows(digest.rows)
-        checksums = digest.finish()
+    def _finish(self, rows: int, checksums: dict[str, str]) -> None:
+        self._same_rows(rows)
         self._same_labels(checksums)
         self._checksums = checksums
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurelayer.warehouse.digest import ColumnDigest, TableDigest
+from featurelayer.warehouse.digest import ColumnDigest, TableDigest, file_checksums
 from tests.profiles import examples
 
 VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
@@ -89,14 +89,19 @@ def test_a_parquet_file_has_the_checksums_of_the_stream(tmp_path: Any) -> None:
             "s": ["a", "", None],
             "l": [[1, None], None, []],
             "b": [True, None, False],
+            "r": [{"x": 1}, None, {"x": None}],
+            "r.x": [7, 8, 9],
+            "": ["", None, "a"],
         }
     )
     pq.write_table(table, tmp_path / "t.parquet", row_group_size=2)
-    found = []
+    rows, checksums = file_checksums(tmp_path / "t.parquet")
+    assert rows == 3
+    found = [dict(zip(table.column_names, checksums, strict=True))]
     for batches in (table.to_batches(max_chunksize=1), pq.ParquetFile(tmp_path / "t.parquet").iter_batches(2)):
         total = TableDigest(table.column_names)
         for batch in batches:
             total.update(batch)
         found.append(total.finish())
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     assert len(set(found[0].values())) == len(table.column_names)
