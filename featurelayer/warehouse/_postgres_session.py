@@ -184,7 +184,7 @@ class Session:
             except BaseException:
                 with suppress(Exception):  # the session may have ended, and the cursor with it
                     self._connection.adbc_cancel()  # or closing it would wait for the rest of the rows
-                    self._call(cursor.close, sql)
+                    self._caller.submit(cursor.close)  # without waiting: this may be a clean-up in that very thread
                 raise
             finally:
                 self._unread -= 1
