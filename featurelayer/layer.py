@@ -245,11 +245,16 @@ class FeatureLayer(OnlineLayer):
         keys: Mapping[str, str] | None = None,
         mode: str = "known_at",
         csv_types: bool = False,
+        dialect: str | None = None,
     ) -> str:
         """Return the SQL of `build_training_set` without running it; arguments and errors are the same.
 
         A build may leave out the cut to the labels' keys where a sample of the view says that it keeps most rows.
+        `dialect` is another engine to write for, by the name of its dbt adapter; labels from a file or a frame have the
+        name of a table there, which the script says.
         """
+        from featurelayer.training.elsewhere import plan_elsewhere
+
         with closing(self._connect()) as warehouse:
             request = self._request(
                 warehouse,
@@ -261,7 +266,9 @@ class FeatureLayer(OnlineLayer):
                 mode=mode,
                 csv_types=csv_types,
             )
-            return str(compile_plan(plan_request(warehouse, request), warehouse.dialect))
+            if dialect is None or dialect == warehouse.dialect:
+                return str(compile_plan(plan_request(warehouse, request), warehouse.dialect))
+            return str(compile_plan(plan_elsewhere(warehouse, request, dialect), dialect))
 
     def explain_row(
         self,

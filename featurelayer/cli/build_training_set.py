@@ -45,6 +45,11 @@ if TYPE_CHECKING:
 )
 @click.option("--show-sql", is_flag=True, help="Print the SQL; without an output nothing is run.")
 @click.option(
+    "--dialect",
+    metavar="NAME",
+    help="With --show-sql: print it for another engine, as dbt names its adapter (snowflake, bigquery, ...).",
+)
+@click.option(
     "--plan", "planned", is_flag=True, help="Print what the engine will read, where it can tell; nothing is computed."
 )
 @click.option(
@@ -89,6 +94,7 @@ def command(
     compare_modes: bool,
     gap_page: Path | None,
     show_sql: bool,
+    dialect: str | None,
     planned: bool,
     row: int | None,
     csv_types: bool,
@@ -113,6 +119,8 @@ def command(
             "Say where it goes: --output PATH.parquet or --as-table NAME; "
             "or --plan, --show-sql, --explain-row N or --compare-modes."
         )
+    if dialect is not None and (not show_sql or writes or planned or compare_modes or row is not None):
+        raise click.UsageError("--dialect goes with --show-sql alone: what is run is the SQL of the target's engine.")
     if output is not None and output.suffix.lower() not in (".parquet", ".csv"):
         raise click.UsageError(f"--output must end in .parquet or .csv, not '{output.name}'.")
     from featurelayer.cli.progress import steps
@@ -134,7 +142,7 @@ def command(
     as_json = output_format == "json"
     if not writes and not compare_modes:
         if show_sql:
-            sys.stdout.write(layer.training_set_sql(service, labels, **request))
+            sys.stdout.write(layer.training_set_sql(service, labels, **request, dialect=dialect))
         if show_sql and explanation is not None:
             click.echo()
         if explanation is not None:

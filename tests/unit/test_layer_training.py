@@ -594,6 +594,13 @@ def test_the_command_shows_sql_that_runs_as_it_is(
             2,
             "either --output or --as-table",
         ),
+        (["--service", "late", "--labels", "x", "--dialect", "spark"], 2, "Say where it goes"),
+        (
+            ["--service", "late", "--labels", "x", "--dialect", "spark", "--show-sql", "--output", "o.csv"],
+            2,
+            "--dialect goes with --show-sql alone",
+        ),
+        (["--service", "late", "--labels", "x", "--dialect", "spark", "--plan"], 2, "--dialect goes with --show-sql"),
     ],
 )
 def test_the_command_says_what_is_wrong(
