@@ -13,5 +13,10 @@ def trials(count: int) -> int:
     return max(1, int(count * _factor("FEATURELAYER_TRIALS", _factor("FEATURELAYER_EXAMPLES", 1))))
 
 
+def joins(count: int) -> int:
+    """Return the same for random worlds that are joined, which have a factor of their own if it is set."""
+    return max(1, int(count * _factor("FEATURELAYER_WORLDS", _factor("FEATURELAYER_EXAMPLES", 1))))
+
+
 def _factor(name: str, default: float) -> float:
     return float(os.environ.get(name, default))

@@ -166,7 +166,7 @@ def _judge(facts: Facts, seen: Seen) -> str | Judgement:
 def _excuse(facts: Facts, seen: Seen) -> str | None:
     item, expected = seen.item, seen.expected
     if item is not None and not item.streamed and item.version > facts.commit.version:
-        return FORGOTTEN if item.deleted and item.as_of == item.version else UNCOMMITTED
+        return FORGOTTEN if _is_forgotten(item) else UNCOMMITTED
     if item is not None and item.streamed and (expected is None or not _replaces(facts, seen, expected, item)):
         return STREAMED
     if expected is None:
@@ -180,7 +180,18 @@ def _excuse(facts: Facts, seen: Seen) -> str | None:
         return GONE if gone or facts.expired(seen.present.event_time, facts.now) or _moved(facts, seen) else None
     if item is None and facts.collected(expected.event_time):
         return GONE
-    return None
+    return FORGOTTEN if item is not None and _forgotten_before(facts, seen, item) else None
+
+
+def _is_forgotten(item: Item) -> bool:
+    """Whether an item is the tombstone that an erasure leaves, whose snapshot is of its own moment."""
+    return item.deleted and item.as_of == item.version
+
+
+def _forgotten_before(facts: Facts, seen: Seen, item: Item) -> bool:
+    """Whether a key was erased after the time of the snapshot that is served: a rollback does not bring it back."""
+    exported = seen.held is not None and seen.held.row is not None
+    return _is_forgotten(item) and item.as_of > facts.commit.as_of and not exported
 
 
 def _replaces(facts: Facts, seen: Seen, expected: Row, item: Item) -> bool:

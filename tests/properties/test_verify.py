@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -35,6 +36,7 @@ class World:
 
     def __init__(self, view: FeatureView, drawn: Sequence[dict[str, Any]], store: OnlineStore) -> None:
         self.view, self.rows, self.store, self.runs = view, list(drawn), store, list[str]()
+        self.has_forgotten = False
         self._database = duckdb.connect(config={"threads": 1})
         self.load()
 
@@ -53,6 +55,9 @@ class World:
             (snapshot,) = take_snapshots(warehouse, [self.view], at.replace(tzinfo=UTC))
             assert isinstance(snapshot, Snapshot)
             intent = exporter.intend(warehouse, snapshot, **how)
+        if self.has_forgotten:
+            # Whom this brings back, since the source has him still, a rollback to before takes away as if he came late.
+            self.runs, self.has_forgotten = [], False
         self.runs.append(exporter.finish(intent).run)
         publish_services(self.store, [make_service((self.view, None, None))], {"v": self.view}, intent.row.version)
 
@@ -75,6 +80,7 @@ class World:
             client.write("v", [{name: row[name] for name in names}])
 
     def forget(self, key: str) -> None:
+        self.has_forgotten = True
         with self.connect(True) as warehouse:
             for subject in subjects([self.view], {"k": key}):
                 forget(self.store, warehouse, TABLES, subject)
@@ -175,7 +181,12 @@ def happen(world: World, step: str, data: st.DataObject) -> None:
         world.load()
     elif step == "end" and view.valid_to is not None:
         ended = AFTER.replace(tzinfo=UTC) if str(view.dtype("until")) == "timestamptz" else AFTER
-        world.rows = [row if row["until"] is not None else row | {"until": ended} for row in world.rows]
+        # Of tied rows the content decides, to which the end belongs: another row would win.
+        moments = Counter((row["k"], row.get("n"), row["e"]) for row in world.rows)
+        world.rows = [
+            row | {"until": ended} if row["until"] is None and moments[row["k"], row.get("n"), row["e"]] == 1 else row
+            for row in world.rows
+        ]
         world.load()
 
 

@@ -121,6 +121,26 @@ def test_a_subject_that_was_forgotten_and_is_still_in_the_source_is_no_alarm(fou
     assert (report.ok, dict(report.views[0].excused)) == (True, {"forgotten": 1})
 
 
+def test_a_subject_that_was_forgotten_does_not_come_back_with_a_rollback_which_is_no_alarm(found):
+    (run,) = found.kept_exports("legs")
+    found.forget({"tailnum": "N1"})
+    found.rollback("legs", run.run)
+    report = found.verify()
+    assert (report.ok, dict(report.views[0].excused)) == (True, {"forgotten": 1})
+
+
+def test_a_subject_that_was_forgotten_and_exported_again_is_no_longer_forgotten(found):
+    """The source has it still: the export brings it back, and where its write was lost that is told."""
+    found.forget({"tailnum": "N1"})
+    tombstone = "SELECT * FROM items WHERE pk = 'plane[\"N1\"]'"
+    with sqlite3.connect(found.project.root / ".featurelayer" / "online.db") as connection:
+        connection.execute(f"CREATE TABLE forgotten AS {tombstone}")
+    found.export(as_of=NOON)
+    assert (found.verify().ok, dict(found.verify().views[0].excused)) == (True, {})
+    online(found, "INSERT OR REPLACE INTO items SELECT * FROM forgotten")
+    assert only(found.verify()) == (Class.STALE, 'plane["N1"]')
+
+
 def test_an_export_that_has_not_committed_is_no_alarm(found):
     online(found, "UPDATE items SET v = v + 1000000, f = '[9.0,9,9]' WHERE pk = 'plane[\"N1\"]'")
     report = found.verify()
