@@ -182,9 +182,9 @@ def happen(world: World, step: str, data: st.DataObject) -> None:
     elif step == "end" and view.valid_to is not None:
         ended = AFTER.replace(tzinfo=UTC) if str(view.dtype("until")) == "timestamptz" else AFTER
         # Of tied rows the content decides, to which the end belongs: another row would win.
-        moments = Counter((row["k"], row.get("n"), row["e"]) for row in world.rows)
+        alike = Counter((row["k"], row.get("n"), row["e"]) for row in world.rows)
         world.rows = [
-            row | {"until": ended} if row["until"] is None and moments[row["k"], row.get("n"), row["e"]] == 1 else row
+            row | {"until": ended} if row["until"] is None and alike[row["k"], row.get("n"), row["e"]] == 1 else row
             for row in world.rows
         ]
         world.load()
