@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -244,7 +245,7 @@ class SqliteStore:
         try:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 self._bring_up(connection, self._check_ours(connection))
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_wal(connection)
             # In WAL mode NORMAL survives a crash of the process, and a power cut leaves a whole older state.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(_CREATE)
@@ -311,3 +312,16 @@ def _read(connection: sqlite3.Connection, keys: Collection[ItemKey]) -> dict[Ite
         )
         for pk, sk, f, v, t, e, u, s, ttl, d, w in found
     }
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turn WAL mode on, waiting for others who do the same: SQLite itself waits for no lock that it would upgrade to."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > until:
+                raise
+        time.sleep(0.005)
