@@ -315,7 +315,7 @@ def _read(connection: sqlite3.Connection, keys: Collection[ItemKey]) -> dict[Ite
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Turn WAL mode on, waiting for others who do the same: SQLite itself waits for no lock that it would upgrade to."""
+    """Turn WAL mode on, waiting for others who do the same: SQLite waits for no lock that it would upgrade to."""
     until = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
