@@ -138,7 +138,8 @@ class LiveKey(msgspec.Struct, frozen=True):
 class OnlineStore(Protocol):
     """What a store can do. A new one is a module `featurelayer/online/stores/<scheme>.py` with `connect(url)`.
 
-    An export looks at `limits` before it sends anything; None if there are none.
+    An export looks at `limits` before it sends anything; None if there are none. Every `deadline` is a reading of
+    `time.monotonic()`, None for no limit. A call that can't end by then raises DeadlineExceeded.
     """
 
     limits: Limits | None
@@ -153,7 +154,7 @@ class OnlineStore(Protocol):
     ) -> dict[ItemKey, Item]:
         """Return the items that exist, tombstones included, in one call where the store's limits allow.
 
-        `deadline` is a reading of `time.monotonic()`; `usage` is told what the read took.
+        `usage` is told what the read took.
 
         Raises:
             DeadlineExceeded: not every item was read in time. Never a silent gap.
@@ -161,22 +162,39 @@ class OnlineStore(Protocol):
         """
 
     def write(
-        self, items: Sequence[Item], *, rewind: bool = False, rewrite: bool = False, new: bool = False
+        self,
+        items: Sequence[Item],
+        *,
+        rewind: bool = False,
+        rewrite: bool = False,
+        new: bool = False,
+        deadline: float | None = None,
     ) -> Written:
         """Put every item that `Item.replaces` what is there and differs from it; each key at most once per call.
 
         `rewind` lets a newer version bring back older events, `rewrite` puts what has not changed, too. `new` says that
         most likely none of the keys is there: what a store makes of that is speed.
+
+        Raises:
+            DeadlineExceeded: not every item is known to be written; writing the same items again finishes it.
         """
 
     def live(self, sk: str) -> Iterator[LiveKey]:
         """Yield the entities that a view has values for (no tombstones). Reads the view's whole content."""
 
-    def names(self, pk: str) -> list[str]:
+    def names(self, pk: str, *, deadline: float | None = None) -> list[str]:
         """Return every `sk` under one `pk`, sorted."""
 
-    def remove(self, keys: Collection[ItemKey]) -> None:
+    def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
         """Delete items without a trace. Only for what no export writes: a value that is gone needs a tombstone."""
+
+    def warm_up(self, *, deadline: float | None = None) -> None:
+        """Open what the first read would otherwise open inside its own deadline: files, sockets, credentials.
+
+        Raises:
+            DeadlineExceeded: the store was not ready in time.
+            StoreNotFound: there is no such store.
+        """
 
     def close(self) -> None:
         """Release connections and threads."""
@@ -217,12 +235,12 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadBudget:
-    """The time left for a read. Shared by the threads of one call."""
+    """The time left for a call to a store. Shared by the threads of one call. `done` is what the call does to items."""
 
-    __slots__ = ("until",)
+    __slots__ = ("done", "until")
 
-    def __init__(self, until: float | None) -> None:
-        self.until = until
+    def __init__(self, until: float | None, done: str = "read") -> None:
+        self.until, self.done = until, done
 
     def left(self) -> float | None:
         """Return the seconds left, or None for no limit.
@@ -234,7 +252,7 @@ class ReadBudget:
             return None
         seconds = self.until - monotonic()
         if seconds <= 0:
-            raise deadline_exceeded()
+            raise deadline_exceeded(self.done)
         return seconds
 
 
@@ -353,9 +371,9 @@ def shown_url(url: str) -> str:
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
-def deadline_exceeded() -> DeadlineExceeded:
-    """Return the error for a read that ran out of time."""
-    return DeadlineExceeded("the lookup's deadline passed before every item was read; allow it more time")
+def deadline_exceeded(done: str = "read") -> DeadlineExceeded:
+    """Return the error for a call that ran out of time before every item was `done`: read, written, removed."""
+    return DeadlineExceeded(f"the deadline passed before every item was {done}; allow it more time")
 
 
 def foreign_store(what: str, fix: str, why: str = "") -> StoreNotFound:

@@ -327,8 +327,36 @@ def test_racing_writers_that_do_not_look_first_leave_the_newest(request, store, 
 
 def test_a_deadline_that_has_passed_is_an_error_and_never_a_gap(store):
     store.write([row()])
-    with pytest.raises(DeadlineExceeded, match="allow it more time"):
-        store.read([row().key], deadline=time.monotonic() - 1)
+    passed = time.monotonic() - 1
+    for done, call in (
+        ("read", lambda: store.read([row().key], deadline=passed)),
+        ("read", lambda: store.names("#service", deadline=passed)),
+        ("read", lambda: store.warm_up(deadline=passed)),
+        ("written", lambda: store.write([row(v=2, f="[2]")], deadline=passed)),
+        ("written", lambda: store.write([row(v=2, f="[2]")], rewrite=True, deadline=passed)),
+        ("removed", lambda: store.remove([row().key], deadline=passed)),
+    ):
+        with pytest.raises(DeadlineExceeded, match=f"before every item was {done}; allow it more time"):
+            call()
+    assert stored(store, row()) == row()
+
+
+def test_a_deadline_far_away_changes_nothing(store):
+    later = time.monotonic() + 60
+    store.warm_up(deadline=later)
+    assert store.write([row()], deadline=later).written == 1
+    assert store.read([row().key], consistent=True, deadline=later) == {row().key: row()}
+    store.write([Item(pk="#log#legs@0#1", sk="1", version=1, f="{}")], rewrite=True, new=True, deadline=later)
+    assert store.names("#log#legs@0#1", deadline=later) == ["1"]
+    store.remove([("#log#legs@0#1", "1")], deadline=later)
+    assert store.names("#log#legs@0#1", deadline=later) == []
+
+
+def test_a_store_that_is_warm_reads_at_once(store):
+    store.write([row()])
+    store.close()
+    store.warm_up()
+    assert stored(store, row()) == row()
 
 
 def test_a_store_that_was_never_made_is_empty_or_says_how_to_make_it(store_url):

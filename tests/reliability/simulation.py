@@ -194,8 +194,8 @@ class WatchedStore:
         if point(name) in (REFUSE, CUT):
             raise StoreUnavailable("the connection was lost", code="ConnectionClosed")
 
-    def names(self, pk: str) -> list[str]:
-        return self._store.names(pk)
+    def names(self, pk: str, **options: Any) -> list[str]:
+        return self._store.names(pk, **options)
 
     def close(self) -> None:
         self._store.close()

@@ -150,6 +150,7 @@ class DynamoDBStore:
         rewind: bool = False,
         rewrite: bool = False,
         new: bool = False,
+        deadline: float | None = None,
     ) -> Written:
         """Put what replaces what is there and differs from it; each item under its own condition.
 
@@ -159,6 +160,7 @@ class DynamoDBStore:
             CodecError: an item is larger than DynamoDB allows; nothing of this call has been sent then.
             StoreThrottled: DynamoDB refused to go on for longer than patience lasts; writing again finishes it.
         """
+        ReadBudget(deadline, "written").left()
         check_sizes(items)
         return self._rewrite(items, rewind, new) if rewrite else self._look_and_write(items, rewind)
 
@@ -243,8 +245,9 @@ class DynamoDBStore:
         }
         return scan_some(scan, request, count, rows=rows, random=random, spend=spend)
 
-    def names(self, pk: str) -> list[str]:
+    def names(self, pk: str, *, deadline: float | None = None) -> list[str]:
         """Return every `sk` under one `pk`, in the tables of all views that clients can write to."""
+        ReadBudget(deadline).left()
         transport, table = self._clients.transport(), self._layout.partition(pk)
         if table is not None:
             return self._reader.names(transport, table, pk)
@@ -265,10 +268,16 @@ class DynamoDBStore:
                 raise
             return []  # of a view that has gone, and whose definition is still there
 
-    def remove(self, keys: Collection[ItemKey]) -> None:
+    def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
         """Delete items, one call each, in parallel."""
-        client = self._clients.exporting
-        in_parallel(self._clients.pool, [(self._remove, client, key) for key in keys], ReadBudget(None))
+        budget, client = ReadBudget(deadline, "removed"), self._clients.exporting
+        budget.left()
+        in_parallel(self._clients.pool, [(self._remove, client, key) for key in keys], budget)
+
+    def warm_up(self, *, deadline: float | None = None) -> None:
+        """Build the client and find its credentials."""
+        ReadBudget(deadline).left()
+        self._clients.transport()
 
     def _remove(self, client: Any, key: ItemKey) -> None:
         pk, sk = key

@@ -14,14 +14,12 @@ if TYPE_CHECKING:
     from featurelayer.online.tables import TableSettings
 
 _shared: dict[str, MemoryStore] = {}
-_shared_lock = Lock()
 
 
 def connect(url: StoreUrl) -> MemoryStore:
     """Return the store of that name: the same one for every caller of this process."""
     url.only()
-    with _shared_lock:
-        return _shared.setdefault(url.location, MemoryStore())
+    return _shared.setdefault(url.location, MemoryStore())  # atomic, so it needs no lock that a fork could leave locked
 
 
 class MemoryStore:
@@ -61,8 +59,10 @@ class MemoryStore:
         rewind: bool = False,
         rewrite: bool = False,
         new: bool = False,  # noqa: ARG002 (no matter here)
+        deadline: float | None = None,
     ) -> Written:
         """Put what replaces what is there and differs from it."""
+        ReadBudget(deadline, "written").left()
         with self._lock:
             work = sort_out(items, self._items, rewind=rewind, rewrite=rewrite)
             self._items.update((item.key, item) for item in work.put + work.renew)
@@ -76,16 +76,22 @@ class MemoryStore:
         for item in found:
             yield LiveKey(item.pk, item.version, item.event_time)
 
-    def names(self, pk: str) -> list[str]:
+    def names(self, pk: str, *, deadline: float | None = None) -> list[str]:
         """Return every `sk` under one `pk`."""
+        ReadBudget(deadline).left()
         with self._lock:
             return sorted(sk for stored, sk in self._items if stored == pk)
 
-    def remove(self, keys: Collection[ItemKey]) -> None:
+    def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
         """Delete items."""
+        ReadBudget(deadline, "removed").left()
         with self._lock:
             for key in keys:
                 self._items.pop(key, None)
+
+    def warm_up(self, *, deadline: float | None = None) -> None:
+        """Do nothing: memory is open."""
+        ReadBudget(deadline).left()
 
     def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:  # noqa: ARG002
         """Do nothing: memory is there."""

@@ -130,8 +130,10 @@ class SqliteStore:
         rewind: bool = False,
         rewrite: bool = False,
         new: bool = False,  # noqa: ARG002 (no matter here)
+        deadline: float | None = None,
     ) -> Written:
         """Put what replaces what is there and differs from it, in one transaction. Creates the file if need be."""
+        ReadBudget(deadline, "written").left()
         with self._errors():
             connection = self._writer()
             connection.execute("BEGIN IMMEDIATE")
@@ -159,18 +161,26 @@ class SqliteStore:
                 return
             after = page[-1][0]
 
-    def names(self, pk: str) -> list[str]:
+    def names(self, pk: str, *, deadline: float | None = None) -> list[str]:
         """Return every `sk` under one `pk` of a definition."""
+        ReadBudget(deadline).left()
         with self._errors():
             return [sk for (sk,) in self._reader().execute(_NAMES, (pk,))]
 
-    def remove(self, keys: Collection[ItemKey]) -> None:
+    def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
         """Delete items, in one transaction."""
+        ReadBudget(deadline, "removed").left()
         with self._errors():
             connection = self._writer()
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(_REMOVE, keys)
             connection.execute("COMMIT")
+
+    def warm_up(self, *, deadline: float | None = None) -> None:
+        """Open the file for this thread."""
+        ReadBudget(deadline).left()
+        with self._errors():
+            self._reader()
 
     def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:  # noqa: ARG002
         """Make the file, if it is not there; the settings are DynamoDB's."""
