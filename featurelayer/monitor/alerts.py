@@ -7,6 +7,8 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.client import HTTPException, InvalidURL
 from typing import Any
 
 from featurelayer.monitor.result import MonitorReport
@@ -37,17 +39,48 @@ def _text(report: MonitorReport, project: str) -> str:
 
 
 def _post(url: str, body: bytes, timeout: float, tell: Callable[[str], None]) -> None:
+    """Send JSON by one POST; whatever is not answered with a 2xx is reported, without the address: it is a secret."""
     headers = {"Content-Type": "application/json", "User-Agent": "featurelayer"}
     request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 (the contract takes http(s) only)
     try:
-        with urllib.request.urlopen(request, timeout=timeout):  # noqa: S310 (as above)
-            pass
+        with urllib.request.build_opener(_NoRedirects).open(request, timeout=timeout):
+            return
     except urllib.error.HTTPError as error:
-        tell(f"the alert's webhook answered {error.code} {error.reason}")
         error.close()
-    except (OSError, ValueError) as error:
-        # Its address may hold a secret, so it is not said.
-        tell(f"the alert's webhook can't be reached: {getattr(error, 'reason', error)}")
+        reason = f"the webhook answered {_status(error.code)}"
+        if 300 <= error.code < 400:
+            reason += "; redirects are not followed, set monitors.alerts.webhook to the final address"
+    except TimeoutError:
+        reason = _too_slow(timeout)
+    except urllib.error.URLError as error:
+        slow = isinstance(error.reason, TimeoutError)
+        reason = _too_slow(timeout) if slow else f"the webhook can't be reached: {error.reason}"
+    except OSError as error:
+        reason = f"the webhook closed the connection: {error.strerror or type(error).__name__}"
+    except HTTPException as error:  # its text may quote the address
+        what = "its address is not valid" if isinstance(error, InvalidURL) else "its answer is not HTTP"
+        reason = f"the webhook can't be used: {what}"
+    except ValueError:
+        reason = "the webhook can't be used: its address is not valid"
+    tell(f"the alert was not delivered: {reason}")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Treats a redirect as an answer: following it would send a GET, to an address that nobody configured."""
+
+    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
+        return None
+
+
+def _status(code: int) -> str:
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
+
+
+def _too_slow(timeout: float) -> str:
+    return f"the webhook did not answer within {timeout:g} seconds"
 
 
 def _run(command: list[str], body: bytes, timeout: float, tell: Callable[[str], None]) -> None:

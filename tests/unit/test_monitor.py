@@ -467,7 +467,7 @@ def test_the_report_is_one_page_that_needs_nothing_else(tmp_path: Path, capsys: 
 
 
 @contextmanager
-def listening(answer: int, wait: threading.Event | None = None) -> Iterator[tuple[str, list[Any]]]:
+def listening(answer: int, wait: threading.Event | None = None, location: str = "") -> Iterator[tuple[str, list[Any]]]:
     got: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -476,7 +476,12 @@ def listening(answer: int, wait: threading.Event | None = None) -> Iterator[tupl
             if wait is not None:
                 wait.wait(20)
             self.send_response(answer)
+            if location:
+                self.send_header("Location", location)
             self.end_headers()
+
+        def do_GET(self) -> None:
+            got.append(self.path)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -517,8 +522,10 @@ def test_an_alert_that_can_t_be_sent_is_a_warning(tmp_path: Path, capsys: pytest
     with listening(500) as (refusing, _), listening(200, held) as (slow, _):
         cases: list[tuple[dict[str, Any], str]] = [
             ({"webhook": refusing}, "answered 500"),
-            ({"webhook": slow, "timeout": 0.2}, "can't be reached: timed out"),
-            ({"webhook": "http://127.0.0.1:9/secret"}, "can't be reached"),
+            ({"webhook": slow, "timeout": 0.2}, "not delivered: the webhook did not answer within 0.2 seconds"),
+            ({"webhook": "http://127.0.0.1:9/secret"}, "not delivered: the webhook can't be reached"),
+            ({"webhook": "http://127.0.0.1:9/hook/sec ret"}, "not delivered: the webhook can't be used"),
+            ({"webhook": "http://me:secret@127.0.0.1:9/hook"}, "not delivered: the webhook can't be"),
             ({"command": ["false"]}, "ended with 1"),
             ({"command": ["/nowhere/program"]}, "can't be run"),
             ({"command": ["sleep", "20"], "timeout": 0.2}, "took longer than 0.2 seconds"),
@@ -529,6 +536,7 @@ def test_an_alert_that_can_t_be_sent_is_a_warning(tmp_path: Path, capsys: pytest
             assert code == 1
             assert said in err
             assert "secret" not in err
+            assert "sec ret" not in err
     found = layer(tmp_path / "wrong", change, project={"alerts": {"webhok": "x"}})
     with pytest.raises(ConfigError, match="did you mean 'webhook'"):
         found.monitor(as_of=AT)
