@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -18,6 +17,7 @@ from featurelayer.errors import (
 from featurelayer.model import FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store
 from featurelayer.online.definitions import view_sk
+from featurelayer.online.once import Once
 from featurelayer.online.provision import provisioned
 from featurelayer.online.settings import KEEP, exports_kept, opened, store_name, store_url
 from featurelayer.registry import Registry
@@ -50,22 +50,26 @@ class OnlineLayer:
         vars: Mapping[str, Any] | str | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self.project: Project = load_project(
+        project = load_project(
             project_dir, profiles_dir=profiles_dir, profile=profile, target=target, target_path=target_path, vars=vars
         )
-        self._warn = warn
+        self._start(project, warn)
 
     @classmethod
     def of_project(cls, project: Project, *, warn: Callable[[str], None] | None = None) -> Self:
         """Return the layer of a project that is already loaded."""
         layer = cls.__new__(cls)
-        layer.project, layer._warn = project, warn
+        layer._start(project, warn)
         return layer
 
-    @cached_property
+    def _start(self, project: Project, warn: Callable[[str], None] | None) -> None:
+        self.project, self._warn = project, warn
+        self._registry = Once(lambda: load_registry(project, warn=warn))
+
+    @property
     def registry(self) -> Registry:
         """Every entity, view and service of the project, read once from dbt's manifest."""
-        return load_registry(self.project, warn=self._warn)
+        return self._registry()
 
     @property
     def store_url(self) -> str:

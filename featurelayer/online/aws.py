@@ -5,11 +5,12 @@ Imported only by the DynamoDB store, so that nobody else pays for boto3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Lock
-from typing import Any
+from functools import partial
+from threading import RLock
+from typing import Any, TypeVar
 
 import boto3
 import botocore.session
@@ -26,7 +27,10 @@ from botocore.exceptions import (
 
 from featurelayer.errors import OnlineStoreError, StoreNotFound, StoreThrottled, StoreUnavailable
 from featurelayer.online.forks import renew_after_fork
+from featurelayer.online.once import Once
 from featurelayer.online.transport import Transport
+
+T = TypeVar("T")
 
 # The store's own code -> what we raise, and what to do about it.
 _CODES: dict[str, tuple[type[OnlineStoreError], str]] = {
@@ -67,40 +71,36 @@ class Clients:
     ) -> None:
         self._table, self._region, self._endpoint_url = table, region, endpoint_url
         self._timeout, self._threads, self._lean = timeout, threads, transport == "lean"
+        self._session = Once(self._new_session)
+        self._clients = _for_both(self._new_client)
+        self._transports = _for_both(self._new_transport)
+        self._pool = Once(self._new_pool)
         self.after_fork()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Start with nothing."""
-        self._lock = Lock()
-        self._clients: dict[bool, Any] = {}
-        self._transports: dict[bool, Transport] = {}
-        self._pool: ThreadPoolExecutor | None = None
-        self._session: Any = None
-        self._core: Any = None
+        self._building = RLock()
+        everything: list[Once[Any]] = [self._session, self._pool, *self._clients.values(), *self._transports.values()]
+        for shared in everything:
+            shared.clear()
 
     @property
     def serving(self) -> Any:
         """Two attempts and short timeouts: a slow answer is as bad as none."""
-        return self._client(exporting=False)
+        return self._clients[False]()
 
     @property
     def exporting(self) -> Any:
         """Patient: throttling is normal while an on-demand table grows."""
-        return self._client(exporting=True)
+        return self._clients[True]()
 
     def transport(self, *, exporting: bool = False) -> Transport:
         """Return what goes the short way: reads, and the writes of exports."""
-        known = self._transports.get(exporting)
-        if known is None:
-            client = self._client(exporting=exporting)
-            with self._lock:
-                known = self._transports.setdefault(exporting, self._new_transport(client))
-        return known
+        return self._transports[exporting]()
 
     def s3(self, endpoint_url: str | None) -> Any:
         """Return a client of S3 for the files of an import. Its endpoint is said for itself, as DynamoDB's is."""
-        self._client(exporting=True)  # makes the session
         config = Config(
             retries={"mode": "standard", "total_max_attempts": 8},
             connect_timeout=10.0,
@@ -108,57 +108,53 @@ class Clients:
             s3={"addressing_style": "path"} if endpoint_url else None,
             ignore_configured_endpoint_urls=True,
         )
-        with self._lock, aws_errors(self._table):
-            return self._session.client("s3", endpoint_url=endpoint_url, config=config)
+        with aws_errors(self._table), self._building:
+            return self._session()[0].client("s3", endpoint_url=endpoint_url, config=config)
 
     @property
     def pool(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                # Callers that can't wait leave their calls behind here, so there are more threads than connections.
-                self._pool = ThreadPoolExecutor(4 * self._threads, thread_name_prefix="featurelayer-dynamodb")
-            return self._pool
+        return self._pool()
 
     def close(self) -> None:
         """Close connections and stop the threads; they come back when they are used."""
-        with self._lock:
-            if self._pool is not None:
-                self._pool.shutdown(wait=True, cancel_futures=True)
-            for transport in self._transports.values():
-                transport.close()
-            for client in self._clients.values():
-                client.close()
-            self._pool, self._transports, self._clients = None, {}, {}
+        for pool in self._pool.clear():
+            pool.shutdown(wait=True, cancel_futures=True)
+        users: list[Once[Any]] = [*self._transports.values(), *self._clients.values()]
+        for shared in users:
+            for each in shared.clear():
+                each.close()
 
-    def _client(self, *, exporting: bool) -> Any:
-        known = self._clients.get(exporting)
-        if known is None:
-            with self._lock:  # making a client is not thread-safe in boto3
-                known = self._clients.get(exporting)
-                if known is None:
-                    known = self._clients[exporting] = self._new_client(exporting=exporting)
-        return known
+    def _new_pool(self) -> ThreadPoolExecutor:
+        # Callers that can't wait leave their calls behind here, so there are more threads than connections.
+        return ThreadPoolExecutor(4 * self._threads, thread_name_prefix="featurelayer-dynamodb")
 
-    def _new_transport(self, client: Any) -> Transport:
+    def _new_transport(self, exporting: bool) -> Transport:
         from featurelayer.online.boto import BotoTransport
         from featurelayer.online.lean import LeanTransport
 
+        client = self._clients[exporting]()
+        session, core = self._session()
         if not self._lean:
-            return BotoTransport(client, self._table, self._session.get_credentials())
+            return BotoTransport(client, self._table, session.get_credentials())
 
         with aws_errors(self._table):
             return LeanTransport(
                 self._table,
                 endpoint_url=client.meta.endpoint_url,
                 region=client.meta.region_name,
-                credentials=self._session.get_credentials(),
-                ca_bundle=self._core.get_config_variable("ca_bundle"),
+                credentials=session.get_credentials(),
+                ca_bundle=core.get_config_variable("ca_bundle"),
                 timeout=client.meta.config.read_timeout,
                 idle=self._threads,
                 attempts=client.meta.config.retries["total_max_attempts"],
             )
 
-    def _new_client(self, *, exporting: bool) -> Any:
+    def _new_session(self) -> tuple[Any, Any]:
+        """Return one session for all clients, boto3's and botocore's: it keeps the description of the service."""
+        core = botocore.session.get_session()
+        return boto3.session.Session(region_name=self._region, botocore_session=core), core
+
+    def _new_client(self, exporting: bool) -> Any:
         timeout = max(self._timeout, 10.0) if exporting else self._timeout
         config = Config(
             retries={"mode": "standard", "total_max_attempts": 8 if exporting else 2},
@@ -172,13 +168,13 @@ class Clients:
             # Only the store's own address names another server: a forgotten AWS_ENDPOINT_URL must not get the features.
             ignore_configured_endpoint_urls=True,
         )
-        with aws_errors(self._table):
-            # One session for both clients: it keeps the description of the service, which is slow to load.
-            if self._session is None:
-                self._core = botocore.session.get_session()
-                self._session = boto3.session.Session(region_name=self._region, botocore_session=self._core)
-            client = self._session.client("dynamodb", endpoint_url=self._endpoint_url, config=config)
-        return client
+        with aws_errors(self._table), self._building:  # making clients of one session is not thread-safe in boto3
+            return self._session()[0].client("dynamodb", endpoint_url=self._endpoint_url, config=config)
+
+
+def _for_both(build: Callable[[bool], T]) -> dict[bool, Once[T]]:
+    """Return what is built for serving (False) and for exporting (True)."""
+    return {exporting: Once(partial(build, exporting)) for exporting in (False, True)}
 
 
 @contextmanager

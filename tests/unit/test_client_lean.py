@@ -472,7 +472,7 @@ def test_a_child_process_does_not_use_its_parents_connection(transport, monkeypa
         store = DynamoDBStore("features", region="eu-west-1", endpoint_url=f"http://127.0.0.1:{server.port}",
                               timeout=5, transport=transport)  # fmt: skip
         store.read([("a[1]", "v@0")])
-        store._clients._lock.acquire()  # as if another thread were just making a client
+        store._clients._building.acquire()  # as if another thread were just making a client
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Python's general advice against forks beside threads
             child = os.fork()
@@ -482,7 +482,7 @@ def test_a_child_process_does_not_use_its_parents_connection(transport, monkeypa
                 ended = int(store.read([("a[1]", "v@0")]) != {})
             finally:
                 os._exit(ended)
-        store._clients._lock.release()
+        store._clients._building.release()
         assert os.waitpid(child, 0)[1] == 0
         assert server.connections == 2
         store.read([("a[1]", "v@0")])
