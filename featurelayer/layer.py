@@ -19,7 +19,7 @@ from featurelayer.errors import (
     WarehouseError,
     did_you_mean,
 )
-from featurelayer.model import Column, FeatureService, FeatureView
+from featurelayer.model import Column, DType, FeatureService, FeatureView
 from featurelayer.online import service_definition
 from featurelayer.online_layer import OnlineLayer
 from featurelayer.sql.compiler import compile_plan
@@ -32,6 +32,7 @@ from featurelayer.training import (
     build_training_set,
     plan_request,
 )
+from featurelayer.training.csv_labels import read_csv_labels
 from featurelayer.training.explain import Explanation, explain_row
 from featurelayer.training.labels import as_labels, labels_name, locked_labels, recorded_path
 from featurelayer.training.lock import Lock, LockedRequest, read_lock
@@ -346,7 +347,15 @@ class FeatureLayer(OnlineLayer):
         asked, none = locked.request, FeatureService(name="", views=(), request_keys=())
         known = {name: self.registry.views[name] for name in locked.views if name in self.registry.views}
         with closing(self._connect()) as warehouse:
-            source, name = self._label_source(warehouse, labels, csv_types=asked.csv_types)
+            source, name = self._label_source(
+                warehouse,
+                labels,
+                keys={
+                    asked.keys.get(key, key): DType.parse(dtype) for key, dtype in locked.service.request_keys.items()
+                },
+                time=locked.labels.timestamp,
+                csv_types=asked.csv_types,
+            )
             base = Request(
                 service=none,
                 views={},
@@ -484,7 +493,13 @@ class FeatureLayer(OnlineLayer):
         found = self._service(service, features, label_timestamp)
         views = {join.view: self.registry.views[join.view] for join in found.views}
         frame = as_labels(_given_labels(found, labels))
-        source, name = self._label_source(warehouse, frame, csv_types=csv_types)
+        source, name = self._label_source(
+            warehouse,
+            frame,
+            keys={(keys or {}).get(key.name, key.name): key.dtype for key in found.request_keys},
+            time=label_timestamp or found.label_timestamp,
+            csv_types=csv_types,
+        )
         return Request(
             service=found,
             views=views,
@@ -527,12 +542,24 @@ class FeatureLayer(OnlineLayer):
         return replace(self.registry.adhoc_service(features, label_timestamp), name="")
 
     def _label_source(
-        self, warehouse: Warehouse, labels: Path | str | pa.Table, *, csv_types: bool
+        self,
+        warehouse: Warehouse,
+        labels: Path | str | pa.Table,
+        *,
+        keys: Mapping[str, DType],
+        time: str | None,
+        csv_types: bool,
     ) -> tuple[Source, str]:
-        """Labels as rows of the warehouse's SQL, and what the lock calls them."""
+        """Labels as rows of the warehouse's SQL, and what the lock calls them.
+
+        `keys` are the types of the key columns by name, `time` is the column with the time; a CSV does not say them.
+        """
         if isinstance(labels, str):
             return self._relation_labels(warehouse, labels)
-        return warehouse.attach(labels, csv_types=csv_types), labels_name(labels)
+        if isinstance(labels, Path) and labels.suffix.lower() == ".csv":
+            rows = read_csv_labels(labels, keys=keys, time=time, csv_types=csv_types)
+            return warehouse.attach(rows), labels_name(labels)
+        return warehouse.attach(labels), labels_name(labels)
 
     def _relation_labels(self, warehouse: Warehouse, name: str) -> tuple[Source, str]:
         """Labels that are in the warehouse: a dbt model by name, else a relation as SQL writes it."""

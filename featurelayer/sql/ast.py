@@ -29,6 +29,12 @@ def named(expression: exp.Expression, name: str) -> exp.Expression:
     return exp.Alias(this=expression, alias=exp.to_identifier(name, quoted=True))
 
 
+def parse_from_item(text: str, dialect: str) -> exp.Expression:
+    """Parse what may stand in a FROM: the name of a relation, a function or a subquery."""
+    select = exp.maybe_parse(f"SELECT * FROM {text}", dialect=dialect)  # noqa: S608 (parsed, never run)
+    return cast("exp.Expression", select.args["from_"].this)
+
+
 def key_alias(position: int) -> str:
     """The name of a key part inside the script."""
     return f"{RESERVED}k{position}"

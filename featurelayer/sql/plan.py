@@ -47,12 +47,11 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelColumn:
-    """A label column: its name in the output, a name that is safe inside the script, and a cast if it comes as text."""
+    """A label column: its name in the output, and a name that is safe inside the script."""
 
     name: str
     alias: str
     dtype: DType
-    cast: DType | None = None
     nanoseconds: bool = False
 
 
@@ -60,6 +59,8 @@ class LabelColumn:
 class Labels:
     """The label rows of a training set: a FROM item in the engine's SQL, its columns, and which one is the time.
 
+    `parsed` are further columns of the FROM item, with the keys and the time of a CSV in their types; they are matched
+    and do not come out.
     `row` keeps one of them alone, counted from 0. `ordered` says that the source delivers its rows in one order always,
     as files and frames do and relations do not; where an engine keeps no order, `order` is the column that says it,
     and the others are named by their places (`loaded_name`), because labels may have names that an engine refuses.
@@ -68,9 +69,20 @@ class Labels:
     source: str
     columns: tuple[LabelColumn, ...]
     time: LabelColumn | None
+    parsed: tuple[LabelColumn, ...] = ()
     row: int | None = None
     ordered: bool = False
     order: str = ""
+
+    @property
+    def spine_columns(self) -> tuple[LabelColumn, ...]:
+        """What the spine holds beside the time: the columns that come out, and keys that were parsed."""
+        return *self.columns, *(column for column in self.parsed if column is not self.time)
+
+    @property
+    def source_columns(self) -> tuple[LabelColumn, ...]:
+        """All columns of the FROM item, in order, but for `order`."""
+        return *self.columns, *self.parsed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

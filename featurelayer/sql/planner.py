@@ -83,7 +83,7 @@ def plan_training_set(
     *,
     source: str,
     label_columns: Sequence[Column],
-    from_text: bool = False,
+    parsed: Mapping[str, Column] | None = None,
     ordered: bool = False,
     order: str = "",
     label_timestamp: str | None = None,
@@ -100,7 +100,7 @@ def plan_training_set(
         relations: the columns that the warehouse really has, by view id.
         source: the labels as a FROM item in the engine's SQL.
         label_columns: the labels' columns in order.
-        from_text: the labels come from a CSV: keys and the timestamp are cast, all else stays text.
+        parsed: further columns of the source with the values of a CSV's text in a type, by label column.
         ordered: the source delivers its rows in one order always.
         order: a column of the source that says their order, where the engine keeps none.
         label_timestamp: the label column with the time; the service's own by default.
@@ -118,13 +118,16 @@ def plan_training_set(
     served = mode is Mode.AS_SERVED
     timed = served or any(not views[join.view].static for join in service.views)
     columns = _safe_aliases(label_columns)
-    key_columns = _label_keys(service, columns, keys or {}, from_text, problems)
-    time = _label_time(time_name, columns, from_text, timed, problems)
+    typed = {
+        name: LabelColumn(name=column.name, alias=column.name, dtype=column.dtype)
+        for name, column in (parsed or {}).items()
+    }
+    key_columns = _label_keys(service, columns, typed, keys or {}, problems)
+    time = _label_time(time_name, columns, typed, timed, problems)
     _refuse_collisions(service, columns, problems)
     if problems:
         raise LabelError(problems)
 
-    casts = {column.name: column for column in (*key_columns.values(), *([time] if time and timed else []))}
     used = _pruned(service)
     joins = []
     for join in used:
@@ -140,8 +143,9 @@ def plan_training_set(
         title=f"training set of {service.name}, mode {mode}",
         spine=Labels(
             source=source,
-            columns=tuple(casts.get(column.name, column) for column in columns),
+            columns=columns,
             time=time if timed else None,
+            parsed=tuple(typed.values()),
             ordered=ordered,
             order=order,
         ),
@@ -223,8 +227,8 @@ def _safe_aliases(columns: Sequence[Column]) -> tuple[LabelColumn, ...]:
 def _label_keys(
     service: FeatureService,
     columns: Sequence[LabelColumn],
+    typed: Mapping[str, LabelColumn],
     keys: Mapping[str, str],
-    from_text: bool,
     problems: list[Problem],
 ) -> dict[str, LabelColumn]:
     """Find the label column of every request key and check that its type joins the key's."""
@@ -252,9 +256,9 @@ def _label_keys(
                 )
             )
             continue
-        if from_text and column.dtype.kind is Kind.TEXT and key.dtype.kind is not Kind.TEXT:
-            column = _with_cast(column, key.dtype)
-        elif not key.dtype.joins(column.dtype):
+        if not key.dtype.joins(column.dtype):
+            column = typed.get(column.name, column)
+        if not key.dtype.joins(column.dtype):
             problems.append(
                 Problem(
                     what=f"label column '{column.name}' is {column.dtype}, the key {key.name} is {key.dtype}",
@@ -268,7 +272,11 @@ def _label_keys(
 
 
 def _label_time(
-    name: str | None, columns: Sequence[LabelColumn], from_text: bool, timed: bool, problems: list[Problem]
+    name: str | None,
+    columns: Sequence[LabelColumn],
+    typed: Mapping[str, LabelColumn],
+    timed: bool,
+    problems: list[Problem],
 ) -> LabelColumn | None:
     names = [column.name for column in columns]
     if name is None:
@@ -292,8 +300,8 @@ def _label_time(
                 )
             )
         return None
-    if from_text and column.dtype.kind is Kind.TEXT:
-        return _with_cast(column, DType(kind=Kind.TIMESTAMPTZ))
+    if not column.dtype.is_time:
+        column = typed.get(column.name, column)
     if not column.dtype.is_time and timed:
         problems.append(
             Problem(
@@ -303,10 +311,6 @@ def _label_time(
             )
         )
     return column
-
-
-def _with_cast(column: LabelColumn, dtype: DType) -> LabelColumn:
-    return LabelColumn(name=column.name, alias=column.alias, dtype=column.dtype, cast=dtype)
 
 
 def _refuse_collisions(service: FeatureService, columns: Sequence[LabelColumn], problems: list[Problem]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlglot import exp
 
 from featurelayer.model import Column
-from featurelayer.sql.ast import both, col, key_alias, named, not_null, table
+from featurelayer.sql.ast import both, col, key_alias, named, not_null, parse_from_item, table
 from featurelayer.sql.plan import (
     EVENT,
     EVENT_MICROS,
@@ -20,7 +20,6 @@ from featurelayer.sql.plan import (
     AsofJoin,
     Check,
     Entities,
-    LabelColumn,
     Labels,
     Plan,
     Script,
@@ -46,19 +45,13 @@ class Spine(Words):
             return self._entity_spine(plan.spine, plan.joins[0])
         return self._label_spine(plan.spine)
 
-    def cast_text(self, column: LabelColumn) -> exp.Expression:
-        """A label column, cast if it is text from a CSV."""
-        if column.cast is None:
-            return col(column.alias)
-        return exp.cast(col(column.alias), self.type(column.cast))
-
     def _label_spine(self, labels: Labels) -> exp.Select:
         projections = [named(self.label_number(labels), ID)]
         if labels.time is not None:
             time = labels.time
-            value = self.utc(self.cast_text(time), time.cast or time.dtype, nanoseconds=time.nanoseconds)
+            value = self.utc(col(time.alias), time.dtype, nanoseconds=time.nanoseconds)
             projections.append(named(value, TIME))
-        projections += self._label_columns(labels)
+        projections += [col(column.alias) for column in labels.spine_columns]
         spine = exp.select(*projections).from_(self.label_source(labels))
         if labels.row is None:
             return spine
@@ -74,30 +67,23 @@ class Spine(Words):
         order = exp.Order(expressions=[exp.Ordered(this=col(name)) for name in names])
         return exp.Sub(this=exp.Window(this=exp.RowNumber(), order=order), expression=exp.Literal.number(1))
 
-    def _label_columns(self, labels: Labels) -> list[exp.Expression]:
-        """The label columns as they come out; the timestamp is one like any other, as it went in."""
-        return [
-            named(col(column.alias) if column is labels.time else self.cast_text(column), column.alias)
-            for column in labels.columns
-        ]
-
     def _label_values(self, labels: Labels) -> Statement:
         """The label columns in order: as the source delivers them, or as they were numbered if it has no order."""
         if labels.ordered and labels.row is None:
-            values = exp.select(*self._label_columns(labels)).from_(self.label_source(labels))
+            values = exp.select(*(col(column.alias) for column in labels.columns)).from_(self.label_source(labels))
             return Statement(sql=self.sql(values.order_by(col(labels.order)) if labels.order else values))
         columns = [col(column.alias) for column in labels.columns]
         return Statement(sql=self.sql(exp.select(*columns).from_(table(LABELS)).order_by(col(ID))))
 
     def label_source(self, labels: Labels) -> exp.Expression:
         """The labels as a FROM item; its columns are renamed by position if a name is not safe inside the script."""
-        source = exp.maybe_parse(labels.source, into=exp.Table, dialect=self.name)
+        source = parse_from_item(labels.source, self.name)
         if labels.order:
-            columns = [named(col(loaded_name(at)), column.alias) for at, column in enumerate(labels.columns)]
+            columns = [named(col(loaded_name(at)), column.alias) for at, column in enumerate(labels.source_columns)]
             return exp.select(*columns, col(labels.order)).from_(source).subquery("labels")
-        if all(column.alias == column.name for column in labels.columns):
+        if all(column.alias == column.name for column in labels.source_columns):
             return source
-        columns = [exp.to_identifier(column.alias, quoted=True) for column in labels.columns]
+        columns = [exp.to_identifier(column.alias, quoted=True) for column in labels.source_columns]
         source.set("alias", exp.TableAlias(this=exp.to_identifier("labels", quoted=True), columns=columns))
         return source
 
@@ -236,9 +222,28 @@ class Spine(Words):
         labels = self.label_checks(plan.spine) if isinstance(plan.spine, Labels) else ()
         return (*labels, *views.values())
 
-    def label_checks(self, labels: Labels) -> tuple[Check, ...]:  # noqa: ARG002 (engines that load labels override)
+    def label_checks(self, labels: Labels) -> tuple[Check, ...]:
         """Checks of the label rows themselves."""
-        return ()
+        time = labels.time
+        if time is None or not time.nanoseconds:
+            return ()
+        row, value = f"{RESERVED}row", f"{RESERVED}value"
+        numbered = exp.select(col(time.alias), named(self.label_number(labels), row)).from_(self.label_source(labels))
+        select = (
+            exp.select(named(col(time.alias), value), col(row))
+            .from_(numbered.subquery("labels"))
+            .where(self.finer_than_microseconds(col(time.alias)))
+            .order_by(col(row))
+            .limit(3)
+        )
+        return (
+            Check(
+                sql=self.sql(select),
+                message=f"label column '{time.name}' has values finer than a microsecond: {{rows}}",
+                fix="round them to microseconds; truncating here could move a label past an event",
+                about_labels=True,
+            ),
+        )
 
     def _unique_check(self, join: AsofJoin) -> Check:
         keys = [col(key.name, "f") for key, _ in join.keys]

@@ -88,7 +88,7 @@ def plan_request(warehouse: Warehouse, request: Request) -> Plan:
         describe_views(warehouse, request.views.values()),
         source=labels.sql,
         label_columns=labels.columns,
-        from_text=labels.from_text,
+        parsed=labels.parsed,
         ordered=labels.ordered,
         order=labels.order,
         label_timestamp=request.label_timestamp,

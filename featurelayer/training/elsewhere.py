@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
+from featurelayer.sql.ast import parse_from_item
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.plan import AsofJoin, Labels, Plan
 from featurelayer.training.build import Request, plan_request
@@ -36,12 +37,16 @@ def plan_elsewhere(warehouse: Warehouse, request: Request, engine: str) -> Plan:
     else:
         source = exp.to_table(_LABELS).sql(dialect=there, identify=True)
     # The request is planned with names that the warehouse knows; only then do they change.
-    plan = plan_request(warehouse, replace(request, labels=replace(labels, frame=False, ordered=False, order="")))
+    columns = tuple(replace(labels.parsed.get(column.name, column), name=column.name) for column in labels.columns)
+    unread = replace(labels, columns=columns, parsed={}, frame=False, ordered=False, order="")
+    plan = plan_request(warehouse, replace(request, labels=unread))
     assert isinstance(plan.spine, Labels), "a training set has labels"
     note = f"Written for {engine}; columns and types are those that {warehouse.dialect} has."
     if not is_relation:
-        texts = ", every column as text" if labels.from_text else ""
-        note += f"\n{source} stands for the labels, {request.labels_name}: load them by that name{texts}."
+        # A CSV says no types, so the reader has to know in which the keys and the time are expected.
+        types = ", ".join(f"{column.name} {column.dtype}" for column in columns) if labels.parsed else ""
+        columns_note = f", with columns {types}" if types else ""
+        note += f"\n{source} stands for the labels, {request.labels_name}: load them by that name{columns_note}."
     return replace(
         plan,
         spine=replace(plan.spine, source=source),
@@ -52,7 +57,7 @@ def plan_elsewhere(warehouse: Warehouse, request: Request, engine: str) -> Plan:
 
 def _is_relation(labels: Source, here: str) -> bool:
     """Whether labels lie in the warehouse under a name that others know, too: not in a file, nor in this session."""
-    read = exp.maybe_parse(labels.sql, into=exp.Table, dialect=here)
+    read = parse_from_item(labels.sql, here)
     return not labels.frame and isinstance(read.this, exp.Identifier)
 
 

@@ -206,12 +206,10 @@ def take_record(
 
 
 def label_types(plan: Plan) -> dict[str, str]:
-    """Return the types in which the label columns come out: cast where text was read as a key, but for the time."""
+    """Return the types in which the label columns come out."""
     assert isinstance(plan.spine, Labels), "a training set has labels"
-    time = plan.spine.time
     return {
-        column.name: str((None if column is time else column.cast) or column.dtype)
-        + (" (nanoseconds)" if column.nanoseconds else "")
+        column.name: str(column.dtype) + (" (nanoseconds)" if column.nanoseconds else "")
         for column in plan.spine.columns
     }
 

@@ -33,7 +33,7 @@ def working_memory(plan: Plan, labels: int, rows: Mapping[str, int], shares: Seq
     if any(feature.dtype.kind in _UNKNOWN for join in plan.joins for feature in join.features):
         return None
     results = [labels * _row(feature.dtype for feature in join.features) for join in plan.joins]
-    spine = labels * _row(_types(plan.spine.columns))
+    spine = labels * _row(_types(plan.spine.spine_columns))
     matches = (
         _COPIES * (labels + int(_copies(join) * rows[join.view] * min(share + _SAMPLE_ERROR, 1))) * _keys(join)
         for join, share in zip(plan.joins, shares, strict=True)

@@ -16,7 +16,7 @@ from featurelayer.model import Column, DType, Kind
 from featurelayer.warehouse._adapter_session import first_line
 from featurelayer.warehouse._cursor_types import dtype_of
 from featurelayer.warehouse.adapter import AdapterWarehouse
-from featurelayer.warehouse.base import Estimate, Scan, Source
+from featurelayer.warehouse.base import CsvRows, Estimate, Scan, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +36,7 @@ class BigQueryWarehouse(AdapterWarehouse):
         what = "training sets can't be built on the dbt adapter 'bigquery' yet: its client has no cursor"
         raise ConfigError([Problem(what=what, where="profiles.yml", fix=_FIX)])
 
-    def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:  # noqa: ARG002
+    def attach(self, labels: Path | CsvRows | pa.Table) -> Source:  # noqa: ARG002
         what = "labels of a file or a frame can't be brought to bigquery through dbt's adapter"
         raise LabelError([Problem(what=what, fix="put them into the warehouse and name the dbt model or the relation")])
 

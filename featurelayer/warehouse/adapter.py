@@ -25,7 +25,7 @@ from featurelayer.errors import LabelError, Problem, WarehouseError
 from featurelayer.model import Column, Kind
 from featurelayer.warehouse._adapter_session import AdapterSession
 from featurelayer.warehouse._inserts import statements
-from featurelayer.warehouse.base import Estimate, Source
+from featurelayer.warehouse.base import CsvRows, Estimate, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,11 +79,11 @@ class AdapterWarehouse(AdapterSession):
         self._lock_wait = wait
         self._sources = 0
 
-    def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
-        from featurelayer.warehouse.streams import in_microseconds, read_labels
+    def attach(self, labels: Path | CsvRows | pa.Table) -> Source:
+        from featurelayer.warehouse.streams import in_microseconds, read_labels, split_columns
 
         name = self._next_name()
-        with read_labels(labels, csv_types=csv_types) as found:
+        with read_labels(labels) as found:
             refused = [column for column in found.columns if column.dtype.kind in _NESTED]
             if refused:
                 fix = "leave it out, or put the labels into the warehouse and name the relation"
@@ -98,12 +98,13 @@ class AdapterWarehouse(AdapterSession):
                 names = [f"c{position}" for position in range(len(columns))]
             order = "" if self._keeps_order else ORDER
             self._load(name, names, columns, in_microseconds(found.reader), order=order or None)
+        visible, parsed = split_columns(labels, columns)
         return Source(
             sql=self.named(name),
-            columns=columns,
-            from_text=found.from_text,
+            columns=visible,
+            parsed=parsed,
             ordered=True,
-            frame=not isinstance(labels, Path),
+            frame=not isinstance(labels, (Path, CsvRows)),
             order=order,
         )
 

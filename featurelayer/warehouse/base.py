@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -23,18 +23,29 @@ MARK = "featurelayer training set"
 class Source:
     """Rows brought from outside: a FROM item in the engine's SQL and its columns in order.
 
-    `from_text` says that every column is text because the file does not say types (CSV); `ordered` that the rows come
-    in one order always; `frame` that they are in memory, so that `sql` is a name which this connection alone knows.
+    `parsed` names further columns of the FROM item, by the text column of a CSV whose values they hold in a type;
+    `ordered` says that the rows come in one order always; `frame` that they are in memory, so that `sql` is a name
+    which this connection alone knows.
     Where the engine keeps no order, `order` is a further column of the FROM item that says it, and the others are named
     by their places (`featurelayer.sql.plan.loaded_name`).
     """
 
     sql: str
     columns: tuple[Column, ...]
-    from_text: bool = False
+    parsed: Mapping[str, Column] = field(default_factory=dict)
     ordered: bool = False
     frame: bool = False
     order: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvRows:
+    """The rows of a CSV file: a query of DuckDB's that reads them, its columns, and then those of `parsed`."""
+
+    path: Path
+    sql: str
+    columns: tuple[Column, ...]
+    parsed: Mapping[str, Column]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +120,8 @@ class Warehouse(Protocol):
     def quote(self, relation: str) -> str:
         """Return a relation's name as a FROM item of this engine's SQL, so that no name can become SQL."""
 
-    def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
-        """Make a file or an Arrow table readable for SQL of this connection; nothing is copied yet."""
+    def attach(self, labels: Path | CsvRows | pa.Table) -> Source:
+        """Make a parquet file, a CSV or an Arrow table readable for SQL of this connection; nothing is copied yet."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """Keep everything that is written inside, or nothing of it if an error leaves."""

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +18,7 @@ from featurelayer.model import Column, DType, Kind
 from featurelayer.temporary import TemporaryFolder
 from featurelayer.warehouse._duckdb_memory import MemoryLimit
 from featurelayer.warehouse._duckdb_scans import estimate
-from featurelayer.warehouse.base import MARK, Estimate, Source
+from featurelayer.warehouse.base import MARK, CsvRows, Estimate, Source
 from featurelayer.warehouse.tables import check_columns, check_rows, not_ours, table_of
 
 if TYPE_CHECKING:
@@ -37,8 +36,6 @@ _PINNED = {
     "python_enable_replacements": "false",
 }
 _OURS = {*_PINNED, "temp_directory", "null_order"}
-# The rest is found in the file, but quotes and comments are what a CSV says they are and no row is skipped.
-_CSV = """header = true, skip = 0, quote = '"', escape = '"', comment = '', hive_partitioning = false"""
 # DuckDB's own parquet makes a HUGEINT (any sum of integers) a DOUBLE, these others something else than Arrow does, and
 # of arrays of a fixed length a file that Arrow can't read as soon as one of them is NULL.
 _CHANGED_BY_PARQUET = re.compile(r"HUGEINT|UUID|TIMESTAMP_S\b|\bBIT\b|INTERVAL|\[\d+\]")
@@ -155,16 +152,19 @@ class DuckDBWarehouse:
             raise _failed(error, table) from error
         return tuple(_column(name, kind) for name, kind, *_ in found)
 
-    def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
-        if not isinstance(labels, Path):
+    def columns_of(self, query: str) -> tuple[Column, ...]:
+        """Return the columns of a query."""
+        return tuple(_column(name, kind) for name, kind, *_ in self.rows(f"DESCRIBE {query}"))
+
+    def attach(self, labels: Path | CsvRows | pa.Table) -> Source:
+        if isinstance(labels, CsvRows):
+            return Source(sql=f"({labels.sql})", columns=labels.columns, parsed=labels.parsed, ordered=True)
+        if isinstance(labels, Path):
+            source = f"read_parquet({_text(str(labels))}, hive_partitioning = false)"
+        else:
             self._sources += 1
             name = f"__fl_frame_{self._sources}"
-            source, from_text = _name(name), False
-        elif labels.suffix.lower() == ".csv":
-            from_text = not csv_types
-            source = f"read_csv({_text(str(labels))}, {_CSV}, all_varchar = {str(from_text).lower()})"
-        else:
-            source, from_text = f"read_parquet({_text(str(labels))}, hive_partitioning = false)", False
+            source = _name(name)
         try:
             if not isinstance(labels, Path):
                 self._connection.register(name, labels)
@@ -179,17 +179,15 @@ class DuckDBWarehouse:
                     )
                 ]
             ) from error
-        columns = tuple(_column(name, kind) for name, kind, *_ in described)
-        if not isinstance(labels, Path):
-            columns = tuple(_renamed(column, name) for column, name in zip(columns, labels.column_names, strict=True))
-        elif labels.suffix.lower() != ".csv":
+        if isinstance(labels, Path):
             import pyarrow.parquet as pq
 
-            # DuckDB renames columns that differ in case alone; the file knows their names.
             names = pq.read_schema(labels).names
-            columns = tuple(_renamed(column, name) for column, name in zip(columns, names, strict=True))
-        frame = not isinstance(labels, Path)
-        return Source(sql=source, columns=columns, from_text=from_text, ordered=True, frame=frame)
+        else:
+            names = labels.column_names
+        # DuckDB renames columns that differ in case alone; the file or the frame knows their names.
+        columns = tuple(_column(name, kind) for name, (_, kind, *_) in zip(names, described, strict=True))
+        return Source(sql=source, columns=columns, ordered=True, frame=not isinstance(labels, Path))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -347,10 +345,6 @@ class DuckDBWarehouse:
     def close(self) -> None:
         self._connection.close()
         self._spill.remove()
-
-
-def _renamed(column: Column, name: str) -> Column:
-    return replace(column, name=name)
 
 
 def _name(name: str) -> str:

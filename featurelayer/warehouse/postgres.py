@@ -20,32 +20,13 @@ from featurelayer.errors import LabelError, RelationNotBuilt, WarehouseError
 from featurelayer.identifiers import fitted
 from featurelayer.model import Column
 from featurelayer.warehouse._postgres_session import Session, literal, opened, positions, quoted, table_of
-from featurelayer.warehouse.base import MARK, Estimate, Source
+from featurelayer.warehouse.base import MARK, CsvRows, Estimate, Source
 from featurelayer.warehouse.tables import check_columns, check_rows, not_ours
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _LONGEST_WAIT = timedelta(seconds=30)
-# Whether a text can be cast to a type. What most values look like is seen at once; the rest is tried.
-_CASTABLE = """
-CREATE FUNCTION pg_temp."__fl_castable"(value text, kind text) RETURNS boolean LANGUAGE plpgsql AS $function$
-BEGIN
-  IF kind IN ('BIGINT', 'INTEGER', 'TEXT') AND value ~ '^-?[0-9]{1,9}$' THEN
-    RETURN true;
-  ELSIF kind IN ('TIMESTAMP', 'TIMESTAMPTZ') AND value ~
-    '^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])'
-    '([ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]{1,6})?)?Z?)?$'
-  THEN
-    RETURN true;
-  END IF;
-  EXECUTE format('SELECT CAST($1 AS %s)', kind) USING value;
-  RETURN true;
-EXCEPTION WHEN data_exception THEN
-  RETURN false;
-END
-$function$
-"""
 
 
 def connect(
@@ -79,7 +60,7 @@ class PostgresWarehouse(Session):
     def __init__(self, connection: Any, target: Mapping[str, Any], *, wait: timedelta) -> None:
         super().__init__(connection, target)
         self._wait = wait
-        self._sources, self._has_castable = 0, False
+        self._sources = 0
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -92,14 +73,14 @@ class PostgresWarehouse(Session):
             raise RelationNotBuilt(f"{relation} is not in the warehouse\n  fix  build it: dbt build", sql=relation)
         return found
 
-    def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
+    def attach(self, labels: Path | CsvRows | pa.Table) -> Source:
         """Load labels into a temporary table, by COPY; it is read in the order in which it was written."""
         from featurelayer.warehouse._postgres_types import loadable
-        from featurelayer.warehouse.streams import in_microseconds, read_labels, renamed
+        from featurelayer.warehouse.streams import in_microseconds, read_labels, renamed, split_columns
 
         self._sources += 1
         name = f"__fl_source_{self._sources}"
-        with read_labels(labels, csv_types=csv_types) as given:
+        with read_labels(labels) as given:
             reader, kinds = loadable(in_microseconds(given.reader))
             failed: list[LabelError] = []
             names = _distinct([fitted(column.name) for column in given.columns])
@@ -109,14 +90,10 @@ class PostgresWarehouse(Session):
                 self.copy_in(name, _remembering(renamed(reader, names), failed))
             except WarehouseError as error:
                 raise failed[0] if failed else error from None
-            if given.from_text and not self._has_castable:
-                self.execute(_CASTABLE)
-                self._has_castable = True
         there = self.columns(f"pg_temp.{quoted(name)}")
-        found = tuple(
-            Column(name=column.name, dtype=kind.dtype) for column, kind in zip(given.columns, there, strict=True)
-        )
-        return Source(sql=quoted(name), columns=found, from_text=given.from_text, ordered=True, frame=True)
+        loaded = [Column(name=column.name, dtype=kind.dtype) for column, kind in zip(given.columns, there, strict=True)]
+        found, parsed = split_columns(labels, loaded)
+        return Source(sql=quoted(name), columns=found, parsed=parsed, ordered=True, frame=True)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -26,8 +26,15 @@ from featurelayer.warehouse._spark_exports import MADE, ExportTables
 from featurelayer.warehouse._spark_scans import scans_of
 from featurelayer.warehouse._spark_start import first_line, start
 from featurelayer.warehouse._spark_types import as_spark_has_them, dtype_of
-from featurelayer.warehouse.base import Estimate, Source
-from featurelayer.warehouse.streams import in_microseconds, read_labels, renamed, write_csv, write_parquet
+from featurelayer.warehouse.base import CsvRows, Estimate, Source
+from featurelayer.warehouse.streams import (
+    in_microseconds,
+    read_labels,
+    renamed,
+    split_columns,
+    write_csv,
+    write_parquet,
+)
 from featurelayer.warehouse.tables import check_rows, not_ours, table_of
 
 if TYPE_CHECKING:
@@ -138,12 +145,12 @@ class SparkWarehouse:
             ) from error
         return tuple(Column(name=field.name, dtype=dtype_of(field.dataType)) for field in schema.fields)
 
-    def attach(self, labels: Path | pa.Table, *, csv_types: bool = False) -> Source:
+    def attach(self, labels: Path | CsvRows | pa.Table) -> Source:
         import pyarrow as pa
 
         self._sources += 1
         name = f"__fl_frame_{self._sources}"
-        with read_labels(labels, csv_types=csv_types) as found:
+        with read_labels(labels) as found:
             names = found.reader.schema.names
             try:
                 frame = self._loaded(as_spark_has_them(in_microseconds(found.reader)), name)
@@ -159,11 +166,10 @@ class SparkWarehouse:
             types = [field.dataType for field in frame.schema.fields]
             frame.toDF(*names).createOrReplaceTempView(name)
             self._made.add(name)
-            columns = tuple(
-                Column(name=column, dtype=dtype_of(kind)) for column, kind in zip(names, types, strict=True)
-            )
-        is_frame = not isinstance(labels, Path)
-        return Source(sql=f"`{name}`", columns=columns, from_text=found.from_text, ordered=True, frame=is_frame)
+            loaded = [Column(name=column, dtype=dtype_of(kind)) for column, kind in zip(names, types, strict=True)]
+        columns, parsed = split_columns(labels, loaded)
+        is_frame = not isinstance(labels, (Path, CsvRows))
+        return Source(sql=f"`{name}`", columns=columns, parsed=parsed, ordered=True, frame=is_frame)
 
     def _loaded(self, reader: pa.RecordBatchReader, name: str) -> DataFrame:
         """The rows as Spark reads them, in their order, under names that cannot meet."""

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from featurelayer.errors import LabelError, Problem
 from featurelayer.model import Column, DType, Kind
+from featurelayer.warehouse.base import CsvRows
 
 _BATCH_ROWS = 131_072
 _MOST_EXAMPLES = 3
@@ -23,28 +24,36 @@ _MOST_EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRows:
-    """Label rows as a stream, and their columns; `from_text` says that all are text because the file has no types."""
+    """Label rows as a stream and the stream's columns."""
 
     columns: tuple[Column, ...]
-    from_text: bool
     reader: pa.RecordBatchReader
 
 
 @contextmanager
-def read_labels(labels: Path | pa.Table, *, csv_types: bool = False) -> Iterator[LabelRows]:
-    """Give the rows of a parquet or CSV file or of a table, in their order, once.
+def read_labels(labels: Path | CsvRows | pa.Table) -> Iterator[LabelRows]:
+    """Give the rows of a parquet file, a CSV or a table, in their order, once.
 
     Raises:
         LabelError: the file can't be read.
     """
     if isinstance(labels, pa.Table):
         yield _rows(labels.to_reader(_BATCH_ROWS))
-    elif labels.suffix.lower() == ".csv":
-        with _csv(labels, csv_types=csv_types) as found:
+    elif isinstance(labels, CsvRows):
+        with _read_csv(labels) as found:
             yield found
     else:
         with _parquet(labels) as reader:
             yield _rows(reader)
+
+
+def split_columns(
+    labels: Path | CsvRows | pa.Table, columns: Sequence[Column]
+) -> tuple[tuple[Column, ...], dict[str, Column]]:
+    """Return the label columns among those that were loaded, and the parsed ones by label column."""
+    parsed = labels.parsed if isinstance(labels, CsvRows) else {}
+    count = len(columns) - len(parsed)
+    return tuple(columns[:count]), dict(zip(parsed, columns[count:], strict=True))
 
 
 def column_of(field: pa.Field) -> Column:
@@ -173,7 +182,7 @@ def _csv_field(text: pa.Array) -> pa.Array:
 
 
 def _rows(reader: pa.RecordBatchReader) -> LabelRows:
-    return LabelRows(columns=tuple(column_of(field) for field in reader.schema), from_text=False, reader=reader)
+    return LabelRows(columns=tuple(column_of(field) for field in reader.schema), reader=reader)
 
 
 @contextmanager
@@ -189,16 +198,13 @@ def _parquet(path: Path) -> Iterator[pa.RecordBatchReader]:
 
 
 @contextmanager
-def _csv(path: Path, *, csv_types: bool) -> Iterator[LabelRows]:
+def _read_csv(labels: CsvRows) -> Iterator[LabelRows]:
     import duckdb
 
     from featurelayer.warehouse.duckdb import DuckDBWarehouse
 
-    with closing(DuckDBWarehouse(duckdb.connect())) as files:
-        source = files.attach(path, csv_types=csv_types)
-        reader = files.arrow(f"SELECT * FROM {source.sql}")  # noqa: S608 (escaped there)
-        with reader:
-            yield LabelRows(columns=source.columns, from_text=source.from_text, reader=reader)
+    with closing(DuckDBWarehouse(duckdb.connect())) as files, files.arrow(labels.sql) as reader:
+        yield LabelRows(columns=(*labels.columns, *labels.parsed.values()), reader=reader)
 
 
 def _microseconds(kind: pa.DataType) -> pa.DataType:

@@ -122,7 +122,7 @@ def test_a_relation_keeps_its_name_and_a_file_is_told_from_it(legs: FeatureLayer
     assert 'FROM `lab"els`' in sql
     (tmp_path / "l.csv").write_text("tailnum,at\nN1,2024-01-01 10:00\n")
     sql = legs.training_set_sql("late", tmp_path / "l.csv", dialect="bigquery")
-    assert "l.csv: load them by that name, every column as text." in sql
+    assert "l.csv: load them by that name, with columns tailnum text, at timestamptz." in sql
     assert "CSV(" not in sql
 
 

@@ -6,7 +6,7 @@ from sqlglot import exp
 
 from featurelayer.sql.ast import both, col, key_alias, named, not_null, table
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.plan import EVENT, ID, RESERVED, TIME, AsofJoin, Check, JoinReport, Labels, Statement
+from featurelayer.sql.plan import EVENT, ID, RESERVED, TIME, AsofJoin, JoinReport, Statement
 from featurelayer.sql.spine import LABELS, RANK
 
 TIED = f"{RESERVED}tied"
@@ -17,33 +17,6 @@ _SHARES = ("0.5", "0.9", "0.99")
 
 class SparkReport(Dialect):
     """What is asked of the labels before a script runs, and of each view's rows after its step."""
-
-    def label_checks(self, labels: Labels) -> tuple[Check, ...]:
-        checks = []
-        for column in labels.columns:
-            if column.cast is not None:
-                kind = "a timestamp" if column is labels.time else str(column.cast)
-                cast = exp.TryCast(this=col(column.alias), to=self.type(column.cast))
-                bad = both(not_null(col(column.alias)), exp.Is(this=cast, expression=exp.Null()))
-                message = f"label column '{column.name}' must be {kind}; it holds {{rows}}"
-                checks.append(self._label_check(labels, column.alias, bad, message, "correct these rows"))
-        time = labels.time
-        if time is not None and time.cast is not None:
-            digits = exp.Literal.string(r"\.\d{6}\d*[1-9]")
-            finer = exp.RegexpLike(this=col(time.alias), expression=digits)
-            message = f"label column '{time.name}' has values finer than a microsecond: {{rows}}"
-            fix = "round them to microseconds; truncating here could move a label past an event"
-            checks.append(self._label_check(labels, time.alias, finer, message, fix))
-        return tuple(checks)
-
-    def _label_check(self, labels: Labels, column: str, bad: exp.Expression, message: str, fix: str) -> Check:
-        row, value = f"{RESERVED}row", f"{RESERVED}value"
-        order = exp.Order(expressions=[exp.Ordered(this=self.row_number())])
-        number = exp.Sub(this=exp.Window(this=exp.RowNumber(), order=order), expression=exp.Literal.number(1))
-        numbered = exp.select(exp.Star(), named(number, row)).from_(self.label_source(labels))
-        select = exp.select(named(col(column), value), col(row)).from_(numbered.subquery("labels"))
-        select = select.where(bad).order_by(col(row)).limit(3)
-        return Check(sql=self.sql(select), message=message, fix=fix, about_labels=True)
 
     def report(self, join: AsofJoin) -> JoinReport:
         """Counts for the report of a training set."""

@@ -19,8 +19,8 @@ from dataclasses import replace
 from sqlglot import exp
 
 from featurelayer.errors import Problem, UnsupportedByDialect
-from featurelayer.model import Column, DType, Kind
-from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
+from featurelayer.model import Column, Kind
+from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, parse_from_item, table
 from featurelayer.sql.dialects.base import AT, IS_LABEL, Dialect
 from featurelayer.sql.plan import (
     EVENT,
@@ -28,7 +28,6 @@ from featurelayer.sql.plan import (
     RESERVED,
     TIME,
     AsofJoin,
-    Check,
     Entities,
     JoinReport,
     Labels,
@@ -42,7 +41,6 @@ from featurelayer.sql.spine import LABELS, RANK, VALID_TO
 PLACE, LEVEL, CONTENT, TIED = (f"{RESERVED}{name}" for name in ("place", "level", "content", "tied"))
 _AGE, _SORTED, _ALL = (f"{RESERVED}{name}" for name in ("age", "sorted", "all"))
 _SHARES = ("0.5", "0.9", "0.99")
-_FINER = r"\.[0-9]{6}[0-9]*[1-9]"
 
 
 class Stepwise(Dialect):
@@ -118,49 +116,11 @@ class Stepwise(Dialect):
 
     def label_source(self, labels: Labels) -> exp.Expression:
         """As ever, but that names are given one by one: not every engine takes a list of them after a table."""
-        if labels.order or all(column.alias == column.name for column in labels.columns):
+        if labels.order or all(column.alias == column.name for column in labels.source_columns):
             return super().label_source(labels)
-        source = exp.maybe_parse(labels.source, into=exp.Table, dialect=self.name)
-        columns = [named(col(column.name), column.alias) for column in labels.columns]
+        source = parse_from_item(labels.source, self.name)
+        columns = [named(col(column.name), column.alias) for column in labels.source_columns]
         return exp.select(*columns).from_(source).subquery("labels")
-
-    # --- checks ----------------------------------------------------------------------------------------------------
-
-    def label_checks(self, labels: Labels) -> tuple[Check, ...]:
-        checks = []
-        for column in labels.columns:
-            if column.cast is not None:
-                kind = "a timestamp" if column is labels.time else str(column.cast)
-                cast = self.try_cast(col(column.alias), column.cast)
-                bad = both(not_null(col(column.alias)), exp.Is(this=cast, expression=exp.Null()))
-                message = f"label column '{column.name}' must be {kind}; it holds {{rows}}"
-                checks.append(self._label_check(labels, column.alias, bad, message, "correct these rows"))
-        time = labels.time
-        if time is not None and (time.nanoseconds or time.cast is not None):
-            value = col(time.alias)
-            finer = self.finer_than_microseconds(value) if time.cast is None else self.matches(value, _FINER)
-            message = f"label column '{time.name}' has values finer than a microsecond: {{rows}}"
-            fix = "round them to microseconds; truncating here could move a label past an event"
-            checks.append(self._label_check(labels, time.alias, finer, message, fix))
-        return tuple(checks)
-
-    def try_cast(self, value: exp.Expression, dtype: DType) -> exp.Expression:
-        """A text cast, or NULL if it can't be."""
-        return exp.TryCast(this=value, to=self.type(dtype), requires_string=True)
-
-    def matches(self, text: exp.Expression, pattern: str) -> exp.Expression:
-        """Whether a regular expression is found in a text."""
-        return exp.RegexpLike(this=text, expression=exp.Literal.string(pattern))
-
-    def _label_check(self, labels: Labels, column: str, bad: exp.Expression, message: str, fix: str) -> Check:
-        row, value = f"{RESERVED}row", f"{RESERVED}value"
-        numbered = exp.select(col(column), named(self.label_number(labels), row))
-        select = exp.select(named(col(column), value), col(row)).from_(
-            numbered.from_(self.label_source(labels)).subquery("labels")
-        )
-        return Check(
-            sql=self.sql(select.where(bad).order_by(col(row)).limit(3)), message=message, fix=fix, about_labels=True
-        )
 
     # --- the script ------------------------------------------------------------------------------------------------
 

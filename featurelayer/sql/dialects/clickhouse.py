@@ -98,13 +98,6 @@ class ClickHouse(Asof):
         nanos = exp.Anonymous(this="toUnixTimestamp64Nano", expressions=[value])
         return exp.NEQ(this=exp.Mod(this=nanos, expression=exp.Literal.number(1000)), expression=exp.Literal.number(0))
 
-    def matches(self, text: exp.Expression, pattern: str) -> exp.Expression:
-        return exp.Anonymous(this="match", expressions=[text, exp.Literal.string(pattern)])
-
-    def try_cast(self, value: exp.Expression, dtype: DType) -> exp.Expression:
-        kind = exp.Literal.string(f"Nullable({self.type_text(dtype)})")
-        return exp.Anonymous(this="accurateCastOrNull", expressions=[value, kind])
-
     def is_nan(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="isNaN", expressions=[value])
 

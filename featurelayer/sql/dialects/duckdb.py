@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from featurelayer.model import Column, DType, Kind
-from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
+from featurelayer.sql.ast import both, call, col, key_alias, named, table
 from featurelayer.sql.dialects._duckdb_json import json_text
 from featurelayer.sql.dialects._fetching import Fetching
 from featurelayer.sql.plan import (
@@ -27,8 +27,6 @@ from featurelayer.sql.plan import (
     RESERVED,
     TIME,
     AsofJoin,
-    Check,
-    Labels,
     Plan,
     Statement,
     Step,
@@ -85,51 +83,6 @@ class DuckDB(Fetching):
             # 0.0 and -0.0 are equal and not the same; their text tells them apart.
             values.append(exp.cast(col(column.name, alias), exp.DataType.build("VARCHAR", dialect=self.name)))
         return values
-
-    # --- checks --------------------------------------------------------------------------------------------------
-
-    def label_checks(self, labels: Labels) -> tuple[Check, ...]:
-        checks = []
-        for column in labels.columns:
-            if column.cast is not None:
-                kind = "a timestamp" if column is labels.time else str(column.cast)
-                bad = both(
-                    not_null(col(column.alias)),
-                    exp.Is(this=exp.TryCast(this=col(column.alias), to=self.type(column.cast)), expression=exp.Null()),
-                )
-                checks.append(
-                    self._label_check(
-                        labels,
-                        column.alias,
-                        bad,
-                        f"label column '{column.name}' must be {kind}; it holds {{rows}}",
-                        "correct these rows",
-                    )
-                )
-        time = labels.time
-        if time is not None and (time.nanoseconds or time.cast is not None):
-            if time.cast is not None:
-                digits = exp.Literal.string(r"\.\d{6}\d*[1-9]")
-                finer: exp.Expression = call("REGEXP_MATCHES", col(time.alias), digits)
-            else:
-                finer = self.finer_than_microseconds(col(time.alias))
-            message = f"label column '{time.name}' has values finer than a microsecond: {{rows}}"
-            fix = "round them to microseconds; truncating here could move a label past an event"
-            checks.append(self._label_check(labels, time.alias, finer, message, fix))
-        return tuple(checks)
-
-    def _label_check(self, labels: Labels, column: str, bad: exp.Expression, message: str, fix: str) -> Check:
-        row, value = f"{RESERVED}row", f"{RESERVED}value"
-        numbered = exp.select(exp.Star(), named(self.row_number(), row))
-        numbered = numbered.from_(self.label_source(labels))
-        select = (
-            exp.select(named(col(column), value), col(row))
-            .from_(numbered.subquery("labels"))
-            .where(bad)
-            .order_by(col(row))
-            .limit(3)
-        )
-        return Check(sql=self.sql(select), message=message, fix=fix, about_labels=True)
 
     # --- the script ----------------------------------------------------------------------------------------------
 

@@ -36,9 +36,7 @@ from featurelayer.sql.plan import (
     RESERVED,
     TIME,
     AsofJoin,
-    Check,
     Entities,
-    Labels,
     Plan,
     Script,
     Statement,
@@ -47,8 +45,6 @@ from featurelayer.sql.plan import (
 from featurelayer.sql.spine import LABELS, SPINE_COMMENT
 
 AT, IS_LABEL = f"{RESERVED}at", f"{RESERVED}is_label"
-CASTABLE = f"{RESERVED}castable"
-"""A function of the session (featurelayer.warehouse.postgres) that says whether a text can be cast to a type."""
 
 _INTEGERS = {8: "SMALLINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
 _UNSIGNED = {8: "SMALLINT", 16: "INTEGER", 32: "BIGINT", 64: "NUMERIC(20, 0)"}
@@ -133,36 +129,6 @@ class Postgres(Fetching):
 
     def fail(self, message: exp.Expression) -> exp.Expression:
         return refusal(message, exp.DataType.build("INT"))
-
-    # --- checks --------------------------------------------------------------------------------------------------
-
-    def label_checks(self, labels: Labels) -> tuple[Check, ...]:
-        checks = []
-        for column in labels.columns:
-            if column.cast is not None:
-                kind = "a timestamp" if column is labels.time else str(column.cast)
-                wanted = exp.Literal.string(self.type_text(column.cast))
-                castable = exp.Dot(
-                    this=exp.to_identifier("pg_temp"), expression=call(CASTABLE, col(column.alias), wanted)
-                )
-                bad = both(not_null(col(column.alias)), exp.Not(this=castable))
-                message = f"label column '{column.name}' must be {kind}; it holds {{rows}}"
-                checks.append(self._label_check(labels, column.alias, bad, message, "correct these rows"))
-        time = labels.time
-        if time is not None and time.cast is not None:
-            finer = exp.RegexpLike(this=col(time.alias), expression=exp.Literal.string(r"\.\d{6}\d*[1-9]"))
-            message = f"label column '{time.name}' has values finer than a microsecond: {{rows}}"
-            fix = "round them to microseconds; truncating here could move a label past an event"
-            checks.append(self._label_check(labels, time.alias, finer, message, fix))
-        return tuple(checks)
-
-    def _label_check(self, labels: Labels, column: str, bad: exp.Expression, message: str, fix: str) -> Check:
-        row, value = f"{RESERVED}row", f"{RESERVED}value"
-        everything = [col(each.alias) for each in labels.columns]
-        numbered = exp.select(*everything, named(self.row_number(), row)).from_(self.label_source(labels))
-        select = exp.select(named(col(column), value), col(row)).from_(numbered.subquery("labels"))
-        select = select.where(bad).order_by(col(row)).limit(3)
-        return Check(sql=self.sql(select), message=message, fix=fix, about_labels=True)
 
     # --- the script ----------------------------------------------------------------------------------------------
 

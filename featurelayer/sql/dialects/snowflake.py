@@ -66,10 +66,6 @@ class Snowflake(Asof):
         nanos = exp.Anonymous(this="DATE_PART", expressions=[exp.var("NANOSECOND"), value])
         return exp.NEQ(this=exp.Mod(this=nanos, expression=exp.Literal.number(1000)), expression=exp.Literal.number(0))
 
-    def matches(self, text: exp.Expression, pattern: str) -> exp.Expression:
-        place = exp.Anonymous(this="REGEXP_INSTR", expressions=[text, exp.Literal.string(pattern)])
-        return exp.GT(this=place, expression=exp.Literal.number(0))
-
     def nested_text(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="TO_JSON", expressions=[exp.Anonymous(this="TO_VARIANT", expressions=[value])])
 

@@ -146,7 +146,7 @@ class Spark(SparkReport):
         )
         times = [] if plan.spine.time is None else [col(TIME, "n")]
         number = named(exp.Sub(this=col(ID, "n"), expression=col(_SHIFT, "p")), ID)
-        dense = exp.select(number, *times, *(col(column.alias, "n") for column in plan.spine.columns))
+        dense = exp.select(number, *times, *(col(column.alias, "n") for column in plan.spine.spine_columns))
         dense = dense.from_(table(NUMBERED, "n")).join(shifts.subquery("p"), on=same, join_type="inner")
         if plan.spine.row is not None:
             only = exp.EQ(this=col(ID), expression=exp.Literal.number(plan.spine.row))
@@ -164,8 +164,9 @@ class Spark(SparkReport):
         time = labels.time
         projections = [named(self.label_number(labels), ID)]
         if time is not None:
-            projections.append(named(self.utc(self.cast_text(time), time.cast or time.dtype), TIME))
-        return exp.select(*projections, *self._label_columns(labels)).from_(self.label_source(labels))
+            projections.append(named(self.utc(col(time.alias), time.dtype), TIME))
+        columns = (col(column.alias) for column in labels.spine_columns)
+        return exp.select(*projections, *columns).from_(self.label_source(labels))
 
     # --- the script ----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,214 @@
+"""Read the keys and the time of a CSV file in their types, exactly or not at all.
+
+A CSV says no types, so its columns are text, except the keys and the time, whose types the service knows. An engine's
+own cast is not fit for that: DuckDB reads `1.7` as the integer 2 and drops the offset of `05:00-05:00` in a TIMESTAMP,
+PostgreSQL reads `now`. So each type has a pattern of the texts that stand for exactly one of its values; other text is
+an error that names row and value. The file is read by DuckDB's rules whatever the engine, so that it means the same
+everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featurelayer.errors import LabelError, Problem, WarehouseError
+from featurelayer.model import Column, DType, Kind
+from featurelayer.sql.ast import col
+from featurelayer.sql.dialects import dialect
+from featurelayer.sql.plan import RESERVED
+from featurelayer.sql.planner import match_column
+from featurelayer.warehouse.base import CsvRows
+from featurelayer.warehouse.csv_files import read_csv_call
+
+if TYPE_CHECKING:
+    from featurelayer.warehouse.duckdb import DuckDBWarehouse
+
+_EXAMPLES = 3
+_ZONE = r"( ?(Z|UTC|[+-]\d{2}(:?\d{2}(:?\d{2})?)?))?"
+_DAY = r"\d{4,6}-\d{1,2}-\d{1,2}"
+_TIME = rf"[+-]?infinity|{_DAY}([T ]\d{{1,2}}:\d{{2}}(:\d{{2}}(\.\d*)?)?{_ZONE})?( \(BC\))?"
+_MIDNIGHT = r"([T ]0?0:00(:00(\.0*)?)?( ?(Z|UTC|[+-]00(:?00)?))?)?"
+_PATTERNS = {
+    Kind.BOOL: "(?i)true|false|t|f|1|0",
+    Kind.INT: r"[+-]?\d+(\.0*)?",
+    Kind.UINT: r"\+?\d+(\.0*)?|-0+(\.0*)?",
+    Kind.DATE: rf"[+-]?infinity|{_DAY}{_MIDNIGHT}( \(BC\))?",
+    Kind.TIMESTAMP: _TIME,
+    Kind.TIMESTAMPTZ: _TIME,
+    Kind.UUID: r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}",
+}
+_FINER = r"\.\d{6}\d*[1-9]"
+_HAS_RANGE = (Kind.INT, Kind.UINT, Kind.DECIMAL)
+_INSTANT = DType(kind=Kind.TIMESTAMPTZ)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TypedText:
+    """A text column of the file and the type in which its values are needed."""
+
+    name: str
+    dtype: DType
+    is_time: bool = False
+
+    @property
+    def text(self) -> str:
+        return f"TRIM({_quote(self.name)})"
+
+    @property
+    def pattern(self) -> str:
+        if self.dtype.kind is not Kind.DECIMAL:
+            return _PATTERNS[self.dtype.kind]
+        scale = self.dtype.scale or 0
+        fraction = rf"\.\d{{1,{scale}}}0*" if scale else r"\.0+"
+        return rf"[+-]?(\d+({fraction}|\.)?|{fraction})"
+
+    @property
+    def value(self) -> str:
+        """The value in SQL: NULL where the type has none."""
+        kind = dialect("duckdb").type_text(self.dtype)
+        match self.dtype.kind:
+            case Kind.INT | Kind.UINT:
+                return rf"TRY_CAST(REGEXP_REPLACE({self.text}, '\.0*$', '') AS {kind})"
+            case Kind.TIMESTAMP:  # its values are UTC, and a cast to it would drop an offset
+                return f"TRY_CAST({self.text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
+            case Kind.DATE:  # without the midnight that the pattern allows
+                return rf"TRY_CAST(REGEXP_REPLACE({self.text}, '[T ][0-9].*?( \(BC\))?$', '\1') AS {kind})"
+        return f"TRY_CAST({self.text} AS {kind})"
+
+    @property
+    def is_wrong(self) -> str:
+        """Whether a value is there that the type can't hold, in SQL; numbers beyond its range are not wrong."""
+        matches = f"REGEXP_FULL_MATCH({self.text}, '{self.pattern}')"
+        wrong = f"NOT {matches}" if self.dtype.kind in _HAS_RANGE else f"NOT {matches} OR {self.value} IS NULL"
+        return f"{_quote(self.name)} IS NOT NULL AND ({wrong})"
+
+    @property
+    def is_finer(self) -> str:
+        times = (Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+        return f"REGEXP_MATCHES({self.text}, '{_FINER}')" if self.dtype.kind in times else "FALSE"
+
+    @property
+    def is_beyond(self) -> str:
+        """Whether a number is there that is no value of the type, and so no key, in SQL."""
+        is_beyond = f"{_quote(self.name)} IS NOT NULL AND {self.value} IS NULL"
+        return is_beyond if self.dtype.kind in _HAS_RANGE else "FALSE"
+
+
+def read_csv_labels(path: Path, *, keys: Mapping[str, DType], time: str | None, csv_types: bool = False) -> CsvRows:
+    """Return the rows of a CSV file with its keys and its time in their types.
+
+    A key column comes out in its type. Where it holds numbers beyond the type's range, which match nothing, it stays
+    text, so that no value is lost. The time comes out as the text that it was.
+
+    Args:
+        path: the file, with a header.
+        keys: the types of the key columns by name; a name that the file lacks is left to the planner.
+        time: the name of the label column with the time.
+        csv_types: let DuckDB guess the types of all other columns and of the time.
+
+    Raises:
+        LabelError: the file can't be read, or values are not of these types; names column, row and value of all.
+    """
+    import duckdb
+
+    from featurelayer.warehouse.duckdb import DuckDBWarehouse
+
+    with closing(DuckDBWarehouse(duckdb.connect())) as files:
+        plain = _describe(files, path, read_csv_call(path))
+        typed = list(_typed_texts(plain, keys, time))
+        guessed = {each.name for each in typed if not each.is_time} if csv_types else None
+        source = read_csv_call(path, text=guessed)
+        columns = _describe(files, path, source) if csv_types else plain
+        if csv_types and time is not None:
+            found = match_column(time, columns)
+            typed = [each for each in typed if not each.is_time or (found and found.dtype.kind is Kind.TEXT)]
+        problems = list(_find_problems(files, source, typed))
+        if problems:
+            raise LabelError(problems)
+        beyond = _find_beyond(files, source, typed)
+    replaced = {each.name: each for each in typed if not each.is_time and each.name not in beyond}
+    hidden = [each for each in typed if each.name not in replaced or each.is_time]
+    parsed = {
+        each.name: Column(name=f"{RESERVED}typed_{position}", dtype=each.dtype) for position, each in enumerate(hidden)
+    }
+    projections = [
+        f"{replaced[column.name].value} AS {_quote(column.name)}" if column.name in replaced else _quote(column.name)
+        for column in columns
+    ]
+    projections += [f"{each.value} AS {_quote(parsed[each.name].name)}" for each in hidden]
+    return CsvRows(
+        path=path,
+        sql=f"SELECT {', '.join(projections)} FROM {source}",  # noqa: S608 (quoted)
+        columns=tuple(
+            Column(name=column.name, dtype=replaced[column.name].dtype) if column.name in replaced else column
+            for column in columns
+        ),
+        parsed=parsed,
+    )
+
+
+def _typed_texts(columns: tuple[Column, ...], keys: Mapping[str, DType], time: str | None) -> Iterator[_TypedText]:
+    for name, dtype in keys.items():
+        column = match_column(name, columns)
+        if column is not None and dtype.kind is not Kind.TEXT:
+            yield _TypedText(name=column.name, dtype=dtype)
+    column = match_column(time, columns) if time is not None else None
+    if column is not None:
+        yield _TypedText(name=column.name, dtype=_INSTANT, is_time=True)
+
+
+def _describe(files: DuckDBWarehouse, path: Path, source: str) -> tuple[Column, ...]:
+    try:
+        return files.columns_of(f"SELECT * FROM {source}")  # noqa: S608 (quoted)
+    except WarehouseError as error:
+        raise LabelError([Problem(
+            what=f"the labels can't be read: {error}", where=str(path),
+            fix="give a parquet file, a CSV file with a header, or a relation",
+        )]) from error  # fmt: skip
+
+
+def _find_problems(files: DuckDBWarehouse, source: str, typed: Sequence[_TypedText]) -> Iterator[Problem]:
+    """Yield what no value of its type stands for; the file is read once more for each column that has such a text."""
+    counts = [f"COUNT(*) FILTER (WHERE {condition})" for each in typed for condition in (each.is_wrong, each.is_finer)]
+    if not counts:
+        return
+    found = files.rows(f"SELECT {', '.join(counts)} FROM {source}")[0]  # noqa: S608 (quoted)
+    for each, wrong, finer in zip(typed, found[::2], found[1::2], strict=True):
+        if wrong:
+            kind = "a timestamp" if each.is_time else str(each.dtype)
+            yield Problem(
+                what=f"label column '{each.name}' must be {kind}; it holds {_show(files, source, each, each.is_wrong)}",
+                fix="correct these rows; a value must be exactly one of the type",
+            )
+        if finer:
+            yield Problem(
+                what=f"label column '{each.name}' has values finer than a microsecond: "
+                f"{_show(files, source, each, each.is_finer)}",
+                fix="round them to microseconds; truncating here could move a label past an event",
+            )
+
+
+def _show(files: DuckDBWarehouse, source: str, each: _TypedText, condition: str) -> str:
+    name = _quote(each.name)
+    numbered = f"SELECT {name}, ROW_NUMBER() OVER () - 1 AS __fl_row FROM {source}"  # noqa: S608 (quoted)
+    rows = files.rows(
+        f"SELECT {name}, __fl_row FROM ({numbered}) WHERE {condition} ORDER BY __fl_row LIMIT {_EXAMPLES}"  # noqa: S608 (quoted)
+    )
+    return f"{', '.join(f'{value!r} in row {row}' for value, row in rows)} (rows are counted from 0)"
+
+
+def _find_beyond(files: DuckDBWarehouse, source: str, typed: Sequence[_TypedText]) -> set[str]:
+    """Return the columns with numbers beyond their type's range."""
+    found = [f"COALESCE(BOOL_OR({each.is_beyond}), FALSE)" for each in typed]
+    if not found:
+        return set()
+    row = files.rows(f"SELECT {', '.join(found)} FROM {source}")[0]  # noqa: S608 (quoted)
+    return {each.name for each, is_beyond in zip(typed, row, strict=True) if is_beyond}
+
+
+def _quote(name: str) -> str:
+    return str(col(name).sql(dialect="duckdb"))
