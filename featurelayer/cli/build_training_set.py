@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, pairs_given, project_options
+from featurelayer.cli.options import Context, pairs_given, project_options, split_names
 from featurelayer.cli.output import write_json
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @click.command(help=__doc__)
 @click.option("--service", help="The feature service to join.")
-@click.option("--features", help="Features instead of a service: view.feature,view.*")
+@click.option(
+    "--features", multiple=True, metavar="VIEW.FEATURE,...", help="Features instead of a service; may be repeated."
+)
 @click.option(
     "--labels",
     metavar="PATH|RELATION",
@@ -83,7 +85,7 @@ if TYPE_CHECKING:
 def command(
     context: Context,
     service: str | None,
-    features: str | None,
+    features: tuple[str, ...],
     labels: str | None,
     label_timestamp: str | None,
     keys: tuple[str, ...],
@@ -102,9 +104,10 @@ def command(
     output_format: str,
 ) -> None:
     """Join features to labels and write the set, its lock and its report."""
-    if (service is None) == (features is None):
+    names = split_names(features)
+    if (service is None) == (not names):
         raise click.UsageError("Say either --service or --features.")
-    if labels is None and features is not None:
+    if labels is None and names:
         raise click.UsageError("Say where the labels are: --labels PATH|RELATION.")
     if output is not None and as_table is not None:
         raise click.UsageError("Say either --output or --as-table.")
@@ -128,7 +131,7 @@ def command(
 
     layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
     request: dict[str, Any] = {
-        "features": [name.strip() for name in features.split(",")] if features else (),
+        "features": names,
         "label_timestamp": label_timestamp,
         "keys": pairs_given("--key REQUEST_KEY=LABEL_COLUMN", keys),
         "mode": mode,
@@ -165,7 +168,7 @@ def command(
         if gap_page is not None:
             from featurelayer.training.gap import write_gap_page
 
-            write_gap_page(training_set.report, gap_page, service or features or "")
+            write_gap_page(training_set.report, gap_page, service or ",".join(names))
         if show_sql:
             sys.stdout.write(training_set.sql)
         _tell(context, training_set, written, explanation, as_json=as_json, append=append)

@@ -147,6 +147,11 @@ def pairs_given(form: str, values: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
+def split_names(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of an option that may be repeated and takes several, with commas between them."""
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
 def moment_given(option: str, text: str | None) -> datetime | None:
     """Return the time that an option says in ISO 8601, or None.
 

@@ -31,7 +31,7 @@ def named(expression: exp.Expression, name: str) -> exp.Expression:
 
 def parse_from_item(text: str, dialect: str) -> exp.Expression:
     """Parse what may stand in a FROM: the name of a relation, a function or a subquery."""
-    select = exp.maybe_parse(f"SELECT * FROM {text}", dialect=dialect)  # noqa: S608 (parsed, never run)
+    select: exp.Expression = exp.maybe_parse(f"SELECT * FROM {text}", dialect=dialect)  # noqa: S608 (parsed, never run)
     return cast("exp.Expression", select.args["from_"].this)
 
 

@@ -21,8 +21,6 @@ class StepwiseDuckDB(Stepwise, DuckDB):
     statement_ctes = Dialect.statement_ctes
     comparable = DuckDB.comparable
     label_source = Dialect.label_source
-    label_checks = DuckDB.label_checks
-    _label_check = DuckDB._label_check
     _label_values = Dialect._label_values
 
     def _order(self, labels: Labels) -> list[str]:

@@ -78,7 +78,7 @@ def test_text_that_stands_for_one_value_is_that_value(tmp_path: Path, dtype: str
 
 
 WRONG = [
-    *(("int64", text) for text in ("1.7", "0.5", "1_0", "1e3", "0x10", "seven", '""', "NaN", "1,5", "١")),
+    *(("int64", text) for text in ("1.7", "0.5", "1_0", "1e3", "0x10", "seven", '""', "NaN", "1,5", "\u0661")),
     *(("uint8", text) for text in ("-1", "1.5")),
     *(("decimal(10,2)", text) for text in ("1.499", "1e2", "1_0.5", ".", "inf", "1,5")),
     *(("bool", text) for text in ("yes", "2", "on", "wahr")),
@@ -133,9 +133,7 @@ def test_a_header_with_quotes_and_one_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "text"), [("int8", "128"), ("int64", str(2**63)), ("decimal(4,2)", "100.00")])
-def test_a_number_beyond_the_type_matches_nothing_and_stays_what_it_was(
-    tmp_path: Path, dtype: str, text: str
-) -> None:
+def test_a_number_beyond_the_type_matches_nothing_and_stays_what_it_was(tmp_path: Path, dtype: str, text: str) -> None:
     assert read(tmp_path, f"k,n\n{text},x\n1,y\n", dtype) == [(text, "x", None), ("1", "y", 1)]
 
 

@@ -581,6 +581,18 @@ def test_the_command_shows_sql_that_runs_as_it_is(
     assert [row[-1] for row in found] == EXPECTED
 
 
+def test_features_may_be_named_in_several_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pq.write_table(LABELS, tmp_path / "l.parquet")
+    found = layer(
+        tmp_path / "p",
+        made.model(columns={"speed": made.column("double")}),
+        sql=LEGS + "; ALTER TABLE legs ADD COLUMN speed DOUBLE",
+    )
+    options = ["--features", "legs.arr_delay", "--features", " legs.speed, ", "--label-timestamp", "at"]
+    assert run(found, *options, "--labels", str(tmp_path / "l.parquet"), "--output", str(tmp_path / "o.parquet")) == 0
+    assert pq.read_schema(tmp_path / "o.parquet").names[-2:] == ["legs__arr_delay", "legs__speed"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -24,6 +24,7 @@ from featurelayer.errors import LabelError, MissingDependency, RelationNotBuilt,
 from featurelayer.identifiers import fitted
 from featurelayer.model import DType
 from featurelayer.sql.dialects._postgres_json import REFUSED
+from featurelayer.training.csv_labels import read_csv_labels
 from featurelayer.warehouse._postgres_types import REFUSED as REFUSED_HERE
 from featurelayer.warehouse.postgres import PostgresWarehouse, connect
 from tests.postgres_projects import session
@@ -187,10 +188,18 @@ def test_text_with_a_zero_character_is_refused_by_column_and_row(warehouse: Post
 
 def test_a_csv_means_what_it_means_on_duckdb(warehouse: PostgresWarehouse, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text('k;n;t\n007;;2024-01-01\n"a;""b""";5;\n')
-    source = warehouse.attach(tmp_path / "labels.csv")
-    assert source.from_text
-    assert warehouse.rows(f"SELECT * FROM {source.sql}") == [("007", None, "2024-01-01"), ('a;"b"', "5", None)]
-    typed = warehouse.attach(tmp_path / "labels.csv", csv_types=True)
+    source = warehouse.attach(read_csv_labels(tmp_path / "labels.csv", keys={}, time="t"))
+    midnight = datetime(2024, 1, 1, tzinfo=UTC)
+    assert warehouse.rows(f"SELECT * FROM {source.sql}") == [
+        ("007", None, "2024-01-01", midnight), ('a;"b"', "5", None, None),
+    ]  # fmt: skip
+    assert [(column.name, str(column.dtype)) for column in source.columns] == [
+        ("k", "text"),
+        ("n", "text"),
+        ("t", "text"),
+    ]
+    assert {name: str(column.dtype) for name, column in source.parsed.items()} == {"t": "timestamptz"}
+    typed = warehouse.attach(read_csv_labels(tmp_path / "labels.csv", keys={}, time=None, csv_types=True))
     assert [str(column.dtype) for column in typed.columns] == ["text", "int64", "date"]
 
 

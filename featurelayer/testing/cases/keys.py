@@ -116,6 +116,38 @@ def keys() -> list[Case]:
             expected=[2, 1, None],
         ),
         one_view(
+            "keys beyond the width of the view's",
+            "A wider label key that the view's type can't hold matches nothing; it is no error.",
+            rows=[{"k": 7, "e": NOON, "x": 1}, {"k": -1, "e": NOON, "x": 2}],
+            keys={"k": "int16"},
+            columns=simple,
+            labels=pa.table({"k": pa.array([7, 2**40 + 7, -1], pa.int64()), "t": stamps([NOON] * 3)}),
+            expected=[1, None, 2],
+        ),
+        one_view(
+            "unsigned keys beyond a signed type",
+            "The greatest unsigned integer is not -1.",
+            rows=[{"k": 7, "e": NOON, "x": 1}, {"k": -1, "e": NOON, "x": 2}],
+            keys={"k": "int64"},
+            columns=simple,
+            labels=pa.table({"k": pa.array([7, 2**64 - 1, 2**63], pa.uint64()), "t": stamps([NOON] * 3)}),
+            expected=[1, None, None],
+        ),
+        one_view(
+            "decimal keys beyond an integer type",
+            "A number without fraction is compared as a number, however large.",
+            rows=[{"k": 7, "e": NOON, "x": 1}, {"k": -1, "e": NOON, "x": 2}],
+            keys={"k": "int64"},
+            columns=simple,
+            labels=pa.table(
+                {
+                    "k": pa.array([Decimal(7), Decimal(10**37), Decimal(-1)], pa.decimal128(38, 0)),
+                    "t": stamps([NOON] * 3),
+                }
+            ),
+            expected=[1, None, 2],
+        ),
+        one_view(
             "text keys are not trimmed, folded or normalised",
             "Case, blanks, leading zeros and the two ways to write é all make another key.",
             rows=[
