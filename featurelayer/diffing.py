@@ -15,7 +15,7 @@ from featurelayer.diff import Code, DiffReport, Side, compare
 from featurelayer.errors import ManifestNotFound, MetadataError, PlanError, Problem
 from featurelayer.lineage import ColumnLineage
 from featurelayer.model import FeatureView
-from featurelayer.tracing import trace
+from featurelayer.tracing import find_missing_columns, trace
 
 
 class _Placed(Inventory):
@@ -103,8 +103,21 @@ def _side(read: Annotations, inventory: Inventory, *, keep: bool) -> Side:
             return f"{inventory.path} has no compiled SQL of {view.id}"
         return lineage.problems.get(view.unique_id, "its SQL does not show the column")
 
-    return Side(registry=read.registry, views=views, column=column, problem=problem, code=_coder(inventory),
-                above=lambda unique_id: tuple(_above(inventory, unique_id)))  # fmt: skip
+    found = find_missing_columns(inventory, lineage, tuple(views.values()), adapter=read.registry.adapter)
+
+    def missing(view: FeatureView, name: str) -> str:
+        columns = (each for each in found.get(view.id, ()) if each.is_certain)
+        return next((str(each) for each in columns if each.role != "feature" or each.column == name), "")
+
+    return Side(
+        registry=read.registry,
+        views=views,
+        column=column,
+        problem=problem,
+        missing=missing,
+        code=_coder(inventory),
+        above=lambda unique_id: tuple(_above(inventory, unique_id)),
+    )
 
 
 def _coder(inventory: Inventory) -> Callable[[str], Code]:

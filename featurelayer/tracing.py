@@ -1,16 +1,45 @@
-"""The column lineage of a dbt project: its models as dbt compiled them, analysed, and kept in dbt's target folder."""
+"""The column lineage of a dbt project: its models as dbt compiled them, analysed, and kept in dbt's target folder.
+
+And what follows from it at once: the declared columns that a model does not produce.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from featurelayer.dbt.catalog import CatalogColumns, read_catalog_columns
 from featurelayer.dbt.inventory import Inventory
 from featurelayer.dbt.inventory import Model as Node
+from featurelayer.dbt.views import snapshot_columns
+from featurelayer.errors import closest
 from featurelayer.lineage import Lineage, Model, Run, analyse
+from featurelayer.model import FeatureView
 
 _FILE = "featurelayer_lineage.bin"
 _FILE_WITH_TESTS = "featurelayer_lineage_tested.bin"
+_CASE_COUNTS = frozenset({"postgres", "clickhouse"})
+"""Engines to which "Amount" and "amount" are two columns, when both are quoted, as we quote them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingColumn:
+    """A column that a view declares and that its model does not produce.
+
+    `role` is what the view needs it for, `known_from` what says so, `nearest` the produced column most like it, ""
+    if none is. It is not `is_certain` where a catalog says so that is older than the model.
+    """
+
+    column: str
+    role: str
+    known_from: str
+    nearest: str = ""
+    is_certain: bool = True
+
+    def __str__(self) -> str:
+        meant = f" (did you mean '{self.nearest}'?)" if self.nearest else ""
+        return f"its model produces no column '{self.column}', the {self.role}, by {self.known_from}{meant}"
 
 
 def trace(
@@ -45,6 +74,73 @@ def trace(
     )
 
 
+def find_missing_columns(
+    inventory: Inventory, lineage: Lineage, views: Sequence[FeatureView], *, adapter: str
+) -> dict[str, tuple[MissingColumn, ...]]:
+    """Return, by the id of each view that has some, the declared columns that its model does not produce.
+
+    Compiled SQL decides where all of its columns are known, else the catalog, to which the columns of the SQL are
+    added. Where neither knows, nothing is missing.
+    """
+    catalog = read_catalog_columns(inventory.path.parent, [view.unique_id for view in views])
+    found = {view.id: tuple(_missing(inventory, lineage, catalog, view, adapter)) for view in views}
+    return {name: missing for name, missing in found.items() if missing}
+
+
+def _missing(
+    inventory: Inventory, lineage: Lineage, catalog: CatalogColumns, view: FeatureView, adapter: str
+) -> Iterator[MissingColumn]:
+    output, listed = lineage.output(view.unique_id), catalog.columns.get(view.unique_id, ())
+    if output is not None and output.is_complete:
+        produced, known_from, is_certain = output.columns, "its compiled SQL", True
+    elif listed:
+        produced, known_from = (*listed, *(output.columns if output is not None else ())), "catalog.json"
+        changed = _newest_change(inventory, view.unique_id)
+        is_certain = catalog.written_at is None or changed is None or changed <= catalog.written_at
+        if not is_certain:
+            known_from += ", which is older than the model"
+    else:
+        return
+    fold = str if adapter in _CASE_COUNTS else str.casefold
+    names = {fold(name) for name in produced}
+    for column, role in _needed_columns(view):
+        if fold(column) not in names:
+            told = known_from
+            if known_from == "its compiled SQL" and fold(column) in {fold(name) for name in listed}:
+                told += " (catalog.json has it: it is older, or the model is still to be built)"
+            yield MissingColumn(
+                column=column, role=role, known_from=told, nearest=closest(column, produced), is_certain=is_certain
+            )
+
+
+def _needed_columns(view: FeatureView) -> Iterator[tuple[str, str]]:
+    """Yield each column that is read when the view is, once, and what for."""
+    needed = [(key.column, f"join key of {key.entity}") for key in view.join_keys]
+    needed += [
+        (column, role)
+        for column, role in (
+            (view.event_time, "event time"),
+            (view.available_at, "available time"),
+            (view.created_timestamp, "created time"),
+            (view.valid_to, "end of validity"),
+        )
+        if column
+    ]
+    needed += [(column, "tie-breaker") for column in view.tie_breaker]
+    needed += [(feature.name, "feature") for feature in view.features]
+    seen: set[str] = set()
+    for column, role in needed:
+        if column not in seen:
+            seen.add(column)
+            yield column, role
+
+
+def _newest_change(inventory: Inventory, unique_id: str) -> datetime | None:
+    """Return when dbt last read a changed file of the model or of one above it."""
+    nodes = (inventory.model(each) for each in _with_parents(inventory, [unique_id]))
+    return max((node.parsed_at for node in nodes if node is not None and node.parsed_at is not None), default=None)
+
+
 def _with_parents(inventory: Inventory, unique_ids: Iterable[str]) -> tuple[str, ...]:
     found = list(dict.fromkeys(unique_ids))
     seen = set(found)
@@ -60,6 +156,7 @@ def _with_parents(inventory: Inventory, unique_ids: Iterable[str]) -> tuple[str,
 def _model(node: Node, not_null: tuple[str, ...]) -> Model:
     config = node.config
     is_batch = config.get("materialized") == "incremental" and config.get("incremental_strategy") == "microbatch"
+    is_snapshot = node.kind == "snapshot"
     return Model(
         unique_id=node.unique_id,
         relation_name=node.relation_name,
@@ -68,7 +165,8 @@ def _model(node: Node, not_null: tuple[str, ...]) -> Model:
         depends_on=node.depends_on,
         not_null=not_null,
         batch=is_batch,
-        history=node.kind == "snapshot",
+        history=is_snapshot,
+        added=tuple(snapshot_columns(config).values()) if is_snapshot else (),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.options import Context, project_options, warn_of_missing_columns
 
 
 @click.command()
@@ -23,11 +23,13 @@ from featurelayer.cli.options import Context, project_options
 def command(context: Context, kind: str, output_format: str) -> None:
     """List the features of the project, or its entities, views or services.
 
-    Reads dbt's manifest and nothing else: no warehouse, no profiles.yml.
+    Reads dbt's manifest, and its catalog if there is one: no warehouse, no profiles.yml.
     """
     from featurelayer.cli import output
 
     found = _described(context, kind)
+    if kind in ("features", "views"):
+        warn_of_missing_columns(context, tuple(context.registry.views.values()))
     if output_format == "json":
         output.write_json(found)
         return

@@ -17,6 +17,7 @@ from featurelayer.cli.console import Console
 
 if TYPE_CHECKING:
     from featurelayer.dbt.project import Project
+    from featurelayer.model import FeatureView
     from featurelayer.registry import Registry
 
 _P = ParamSpec("_P")
@@ -56,6 +57,24 @@ class Context:
         from featurelayer.dbt import load_registry
 
         return load_registry(self.project, warn=self.console.warn)
+
+
+def warn_of_missing_columns(context: Context, views: Sequence[FeatureView]) -> None:
+    """Warn of each column that a view declares and its model does not produce, as far as dbt's files tell."""
+    from featurelayer.dbt.artifacts import read_raw
+    from featurelayer.dbt.inventory import Inventory
+
+    raw, path, _ = read_raw(context.project.target_path)
+    inventory, adapter = Inventory(raw, path), context.registry.adapter
+    models = (inventory.model(view.unique_id) for view in views)
+    if not path.with_name("catalog.json").is_file() and not any(model and model.compiled_sql for model in models):
+        return
+    from featurelayer.tracing import find_missing_columns, trace
+
+    lineage = trace(inventory, adapter=adapter, unique_ids=[view.unique_id for view in views])
+    for view_id, missing in find_missing_columns(inventory, lineage, views, adapter=adapter).items():
+        for each in missing:
+            context.console.warn(f"{view_id}: {each}")
 
 
 def _be_quiet(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurelayer.cli.drawn import draw
-from featurelayer.cli.options import Context, moment_given, project_options
+from featurelayer.cli.options import Context, moment_given, project_options, warn_of_missing_columns
 
 if TYPE_CHECKING:
     from featurelayer.catalog.site import Site
@@ -119,6 +119,7 @@ def _site(context: Context, view: FeatureView) -> Site | None:
     from featurelayer.errors import FeatureLayerError
 
     try:
+        warn_of_missing_columns(context, (view,))
         return Site(collect_view(context.project, context.registry, view))
     except FeatureLayerError as error:
         context.console.warn(f"less is known of {view.id}: {error}")

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,15 @@ def _with_config(part: Any, path: Path, unique_id: str) -> Any:
                 "  fix  Run `dbt parse` to write it again."
             ) from error
     return part
+
+
+def read_timestamp(text: str | None) -> datetime | None:
+    """Return a time as dbt writes it, in UTC if it names no zone; None if it is none."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def catalog_types(target_path: Path, unique_ids: frozenset[str]) -> Mapping[str, Mapping[str, str]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from featurelayer.dbt.artifacts import DependsOn, RawManifest, decode
+from featurelayer.dbt.artifacts import DependsOn, RawManifest, decode, read_timestamp
 from featurelayer.errors import ManifestUnreadable, Problem
 
 _LABELS = frozenset({"label", "target"})
@@ -74,6 +74,7 @@ class _Model(msgspec.Struct):
     raw_code: str | None = None
     compiled_code: str | None = None
     checksum: _Checksum | None = None
+    created_at: float | None = None
 
 
 class _Source(msgspec.Struct):
@@ -108,7 +109,8 @@ class Constraint:
 class Model:
     """A model, snapshot, seed or source: its relation, its columns and its SQL.
 
-    `compiled_sql` is empty until `dbt compile` or `dbt build` has run. `checksum` is of the file.
+    `compiled_sql` is empty until `dbt compile` or `dbt build` has run. `checksum` is of the file, and `parsed_at` when
+    dbt last read its files, which it does again when they have changed.
     """
 
     unique_id: str
@@ -128,6 +130,7 @@ class Model:
     raw_sql: str = field(default="", repr=False)
     compiled_sql: str = field(default="", repr=False)
     checksum: str = ""
+    parsed_at: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -157,12 +160,12 @@ class Inventory:
     @property
     def run_started(self) -> datetime | None:
         """When the dbt run that wrote the manifest began, None if it does not say."""
-        return _moment(self._raw.metadata.invocation_started_at)
+        return read_timestamp(self._raw.metadata.invocation_started_at)
 
     @property
     def generated(self) -> datetime | None:
         """When the manifest was written, None if it does not say."""
-        return _moment(self._raw.metadata.generated_at)
+        return read_timestamp(self._raw.metadata.generated_at)
 
     @cached_property
     def model_ids(self) -> tuple[str, ...]:
@@ -230,14 +233,6 @@ class Inventory:
             return None
 
 
-def _moment(text: str | None) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def _model(unique_id: str, node: _Model) -> Model:
     patch = node.patch_path or ""
     return Model(
@@ -258,6 +253,7 @@ def _model(unique_id: str, node: _Model) -> Model:
         raw_sql=node.raw_code or "",
         compiled_sql=node.compiled_code or "",
         checksum=(node.checksum.checksum or "") if node.checksum else "",
+        parsed_at=datetime.fromtimestamp(node.created_at, UTC) if node.created_at else None,
     )
 
 

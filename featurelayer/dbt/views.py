@@ -37,7 +37,7 @@ from featurelayer.model import (
 BLOCK = "featurelayer"
 DEFAULTS = "featurelayer_defaults"
 AT = f"config.meta.{BLOCK}"
-_SNAPSHOT_COLUMNS = ("dbt_valid_from", "dbt_valid_to", "dbt_scd_id", "dbt_updated_at", "dbt_is_deleted")
+SNAPSHOT_COLUMNS = ("dbt_valid_from", "dbt_valid_to", "dbt_scd_id", "dbt_updated_at", "dbt_is_deleted")
 _CASE_SENSITIVE_ADAPTERS = frozenset({"clickhouse"})
 # A view's own word on one of these leaves no room for the folder's word on the others.
 _ALTERNATIVES = ({"available_at", "delay", "static"}, {"ttl", "static"}, {"created_timestamp", "static"})
@@ -175,8 +175,7 @@ class ViewReader:
 
     def _times(self, block: ViewBlock) -> Times:
         snapshot = self.node.resource_type == "snapshot"
-        renamed = self.node.config.get("snapshot_meta_column_names") or {}
-        names = {name: renamed.get(name) or name for name in _SNAPSHOT_COLUMNS} if snapshot else {}
+        names = snapshot_columns(self.node.config) if snapshot else {}
         self._check_snapshot()
         event_time = self.node.config.get("event_time")
         if block.static:
@@ -405,6 +404,12 @@ def column_meta(column: Column) -> Mapping[str, Any]:
     """
     meta = (column.config or {}).get("meta")
     return meta if isinstance(meta, dict) else {}
+
+
+def snapshot_columns(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the columns that dbt adds to a snapshot, by dbt's name for each."""
+    renamed = config.get("snapshot_meta_column_names") or {}
+    return {name: renamed.get(name) or name for name in SNAPSHOT_COLUMNS}
 
 
 def ignores(blocks: Iterable[IgnoreBlock]) -> tuple[Ignore, ...]:

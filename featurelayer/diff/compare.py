@@ -34,6 +34,7 @@ _VIEW_METADATA = ("description", "owner", "update_frequency", "freshness", "on_s
                   "block_export", "monitors", "ignore")  # fmt: skip
 _FEATURE_METADATA = ("description", "unit", "tags", "range", "monitors", "deprecated")
 _SHOWN = 100
+_FIX_LOST = "correct the name in the SQL or in the YAML; to rename a feature in use, make a new version of the model"
 
 
 def compare(then: Side, now: Side) -> DiffReport:
@@ -87,7 +88,15 @@ class _View:
         yield from self._metadata()
 
     def _feature(self, one: Feature, other: Feature, rules: tuple[str, ...]) -> Iterator[Change]:
-        kind, details = self._computed(one.name)
+        lost, was_lost = self.now.missing(self.new, one.name), self.then.missing(self.old, one.name)
+        if lost and not was_lost:
+            change = _change(self.then, self.now, self.new, one.name, Kind.REMOVED, (lost,))
+            yield replace(change, severity=Severity.ERROR, fix=_FIX_LOST)
+            return
+        if was_lost and not lost:
+            yield _change(self.then, self.now, self.new, one.name, Kind.ADDED, ("its model produces it now",))
+            return
+        kind, details = self._computed(one.name) if not lost else (None, ())
         said = _default(one), _default(other)
         if said[0] != said[1]:
             details, kind = (*details, f"default: {said[0]} -> {said[1]}"), Kind.MEANING

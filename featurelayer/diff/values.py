@@ -44,7 +44,8 @@ class Side:
     """One state of the project.
 
     `views` also has those that can't be fully understood. `column` finds the lineage of a view's column, None where
-    its SQL is not known; `problem` says why not. `code` is, by unique id, what a model was compiled to, or else the
+    its SQL is not known; `problem` says why not. `missing` says, by view and feature, why the model can't produce it,
+    "" where it does or where that is not known. `code` is, by unique id, what a model was compiled to, or else the
     checksum of its file, and `above` the models that one is built from.
     """
 
@@ -52,6 +53,7 @@ class Side:
     views: Mapping[str, FeatureView]
     column: Callable[[FeatureView, str], ColumnLineage | None]
     problem: Callable[[FeatureView], str]
+    missing: Callable[[FeatureView, str], str]
     code: Callable[[str], Code]
     above: Callable[[str], tuple[str, ...]]
 

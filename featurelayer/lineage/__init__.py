@@ -12,6 +12,7 @@
     of.facts         # what checks want to know: windows, clocks, truncated times, aggregates joined back
 
     lineage.columns("model.shop.orders_30d")                  # all of a model's columns, by name in lower case
+    lineage.output("model.shop.orders_30d")                   # Output(columns, is_complete), None if not followed
     lineage.upstream("model.shop.orders_30d", "amount")       # it and the columns of models above it, nearest first
     lineage.ancestors("model.shop.orders_30d", "amount")      # every Source above it
     lineage.graph("model.shop.orders_30d", "amount")          # Graph(nodes, edges), to draw
@@ -35,6 +36,7 @@ from featurelayer.lineage.values import (
     Graph,
     Kind,
     Model,
+    Output,
     Rows,
     RowStep,
     Run,
@@ -51,6 +53,7 @@ __all__ = [
     "Kind",
     "Lineage",
     "Model",
+    "Output",
     "RowStep",
     "Rows",
     "Run",

@@ -13,6 +13,8 @@ from featurelayer.lineage.forms import (
     CHAINS,
     CLOCKS,
     CONDITIONAL,
+    EXACT,
+    INTERVALS,
     LONGEST,
     MIRRORED,
     OPPOSITE,
@@ -87,6 +89,7 @@ class Writer:
             exp.GTE: self._mirrored,
             exp.DataType: lambda node, _scope, _parts: self.type_name(node),
         }
+        self._special |= {exp.Star: self._star, exp.Columns: self._columns}
         self._special |= dict.fromkeys(CHAINS, self._chain)
         self._special |= dict.fromkeys(UNORDERED, self._sorted)
         self._special |= dict.fromkeys(CLOCKS, self._clock)
@@ -190,19 +193,21 @@ class Writer:
 
     def _arguments(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
         texts = []
+        exact = isinstance(node, EXACT)
         for name, argument in node.args.items():
             if argument is None or argument is False or argument == [] or name in ARGUMENTS_TO_SKIP:
                 continue
             if isinstance(argument, list):
-                texts.append(f"{name}=[{','.join(self._argument(each, scope, parts) for each in argument)}]")
+                inside = ",".join(self._argument(each, scope, parts, exact=exact) for each in argument)
+                texts.append(f"{name}=[{inside}]")
             else:
-                texts.append(f"{name}={self._argument(argument, scope, parts)}")
+                texts.append(f"{name}={self._argument(argument, scope, parts, exact=exact)}")
         return ",".join(sorted(texts))
 
-    def _argument(self, argument: Any, scope: Scope, parts: Parts) -> str:
+    def _argument(self, argument: Any, scope: Scope, parts: Parts, *, exact: bool = False) -> str:
         if isinstance(argument, exp.Expression):
             return self.key(argument, scope, parts)
-        return repr(argument.upper() if isinstance(argument, str) else argument)
+        return repr(argument.upper() if isinstance(argument, str) and not exact else argument)
 
     def _aggregate(self, node: exp.Expression, scope: Scope, parts: Parts) -> None:
         if node is self.over:  # a window's function leaves the rows as they are
@@ -228,20 +233,61 @@ class Writer:
 
     def _column(self, node: exp.Column, scope: Scope, parts: Parts) -> str:
         if isinstance(node.this, exp.Star):
-            return "*"
+            return self._row(node.table.casefold(), scope, parts)
+        name = node.name.casefold()
+        if not node.table and scope.has_table(name) and not scope.has_column(name):
+            return self._row(name, scope, parts)
+        fields: tuple[str, ...] = ()
         value = self._resolve(node, scope)
-        fields: list[str] = []
-        if value is None and node.table:  # a field of a struct: column.field
-            value = scope.column(node.table.casefold(), node.text("db").casefold())
-            fields = [node.name.casefold()]
-        if value is None and scope.has_table(node.name.casefold()):
-            return f"row({digest(scope.rows, node.name.casefold())})"
+        if value is None and node.table:
+            value, fields = self._field(node, scope)
+        if value is None and not node.table and name in scope.aliases:
+            return self._alias(name, scope, parts)
         if value is None:
-            return f"unknown({node.name.casefold()})"
+            return f"unknown({name})"
         parts.add(value)
-        if value.form[0]:
+        if value.form[0] and not fields:
             self._forms[value.key] = value.form
         return ".".join((value.key, *fields))
+
+    def _field(self, node: exp.Column, scope: Scope) -> tuple[Value | None, tuple[str, ...]]:
+        """Return the column that a path of a struct begins with, and the fields that lead on: `home.geo.lat`."""
+        path = [part.name.casefold() for part in node.parts]
+        if len(path) > 2 and (value := scope.column(path[1], path[0])) is not None:
+            return value, tuple(path[2:])
+        if scope.has_table(path[0]) and not scope.has_column(path[0]):
+            return None, ()
+        return scope.column(path[0]), tuple(path[1:])
+
+    def _row(self, table: str, scope: Scope, parts: Parts) -> str:
+        """Return the key of all columns of a table, or of all tables."""
+        keys: list[str] = []
+        for item in scope.tables(table):
+            if item.relation.is_open and item.relation.rest is None:
+                raise Unreadable(f"it takes all columns of '{item.name}', which are not all known, as one value")
+            for name in item.relation.columns:
+                value = item.column(name)
+                if value is not None:
+                    parts.add(value)
+                    keys.append(digest(name, value.key))
+            if item.relation.rest is not None:
+                parts.add(item.relation.rest)
+                keys.append(item.relation.rest.key)
+        return f"row({digest(scope.rows, table, *keys)})"
+
+    def _star(self, _node: exp.Star, scope: Scope, parts: Parts) -> str:
+        return self._row("", scope, parts)
+
+    def _columns(self, node: exp.Columns, _scope: Scope, _parts: Parts) -> str:
+        raise Unreadable(f"{self.sql(node)[:60]} is not followed")
+
+    def _alias(self, name: str, scope: Scope, parts: Parts) -> str:
+        """Return the key of an expression that the SELECT gives a name, where a clause before it uses that name."""
+        node = scope.aliases.pop(name)  # an alias that means itself means a column
+        try:
+            return self.key(node, scope, parts)
+        finally:
+            scope.aliases[name] = node
 
     def _literal(self, node: exp.Literal, _scope: Scope, parts: Parts) -> str:
         if node.is_string and self.run is not None and within_run(node.this, self.run):
@@ -267,6 +313,8 @@ class Writer:
         texts = [self.key(part, scope, parts) for part in flat(kind, node)]
         if isinstance(node, exp.Or):
             return self._all("or", texts)
+        if any(isinstance(part, INTERVALS) for part in flat(kind, node)):  # a day and a month, or a month and a day
+            return f"{kind.__name__}[{','.join(texts)}]"
         operands = sorted(self._operands(kind.__name__, texts))
         return self._made(f"{kind.__name__}({','.join(operands)})", kind.__name__, *operands)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from sqlglot import exp
 
+from featurelayer.lineage.scope import Unreadable
 from featurelayer.lineage.values import Run
 
 LONGEST = 2_000
@@ -46,7 +47,40 @@ OPPOSITE: dict[type[exp.Expression], type[exp.Expression]] = {
 }
 UNORDERED = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
 CHAINS = (exp.And, exp.Or, exp.Add, exp.Mul, exp.BitwiseAnd, exp.BitwiseOr)
+EXACT = (exp.JSONPathPart, exp.RawString, exp.National, exp.ByteString, exp.UnicodeString, exp.Heredoc, exp.Collate)
+"""Nodes whose texts differ by case."""
+INTERVALS = (exp.Interval, exp.DateAdd, exp.DateSub, exp.TimestampAdd, exp.TimestampSub, exp.Anonymous)
 CONDITIONAL = (exp.Sum, exp.Avg, exp.Min, exp.Max)
+AT_ANOTHER_TIME = ("version", "when", "system_time", "partition", "only", "ordinality")
+"""Parts of a table in a FROM that say which of its rows, or as of when."""
+_OF_QUERIES = ("match", "connect", "pivots", "kind", "side", "on", "for_")
+_NOT_FOLLOWED: dict[type[exp.Expression], tuple[str, ...]] = {
+    exp.Select: ("kind", "exclude", "match", "connect", "pivots", "for_"),
+    exp.Table: ("pivots", "changes", "rows_from", "pattern", "laterals"),
+    exp.Subquery: (*_OF_QUERIES, "laterals", "where", "group", "having", "qualify"),
+    exp.Union: _OF_QUERIES,
+    exp.Except: _OF_QUERIES,
+    exp.Intersect: _OF_QUERIES,
+    exp.Join: ("nearest", "expressions", "pivots"),
+    exp.Values: ("pivots",),
+    exp.CTE: ("key_expressions",),
+}
+_WORDS = {
+    "match": "MATCH_RECOGNIZE",
+    "connect": "CONNECT BY",
+    "for_": "FOR",
+    "kind": "AS STRUCT",
+    "side": "OUTER UNION",
+    "on": "UNION ... ON",
+    "rows_from": "ROWS FROM",
+    "key_expressions": "USING KEY",
+}
+_MAKES_ROWS = frozenset(
+    {"generate_series", "generate_subscripts", "regexp_split_to_table", "string_to_table", "regexp_matches",
+     "jsonb_array_elements", "json_array_elements", "jsonb_array_elements_text", "json_array_elements_text",
+     "json_each", "jsonb_each", "jsonb_object_keys", "json_object_keys", "arrayjoin", "inline", "stack", "json_tuple",
+     "flatten"}
+)  # fmt: skip
 ARGUMENTS_TO_SKIP = frozenset({"_type", "big_int", "nested", "copy", "safe"})
 
 
@@ -55,6 +89,31 @@ def bare(node: exp.Expression) -> exp.Expression:
     while isinstance(node, exp.Paren | exp.Alias):
         node = node.this
     return node
+
+
+def check_parts(node: exp.Expression) -> None:
+    """Refuse a part of a query that decides rows or columns in a way that is not followed.
+
+    Raises:
+        Unreadable: there is one.
+    """
+    for name in _NOT_FOLLOWED.get(type(node), ()):
+        part = node.args.get(name)
+        if part:
+            word = _WORDS.get(name, name.upper())
+            if name == "pivots":
+                word = "UNPIVOT" if part[0].args.get("unpivot") else "PIVOT"
+            raise Unreadable(f"{word} is not followed")
+
+
+def makes_rows(node: exp.Expression) -> bool:
+    """Whether an expression of a SELECT makes several rows of one, as UNNEST does."""
+    for each in node.walk(prune=lambda inner: isinstance(inner, exp.Query | exp.Subquery)):
+        if isinstance(each, exp.UDTF | exp.Explode | exp.Posexplode | exp.GenerateSeries | exp.Inline):
+            return True
+        if isinstance(each, exp.Anonymous) and str(each.this).casefold() in _MAKES_ROWS:
+            return True
+    return False
 
 
 def flat(kind: type[exp.Expression], node: exp.Expression) -> list[exp.Expression]:
@@ -121,8 +180,8 @@ def reaches_out(query: exp.Expression) -> bool:
 
 
 def is_limited(query: exp.Expression) -> bool:
-    """Whether a query takes a part of its rows."""
-    return any(query.args.get(name) for name in ("limit", "offset"))
+    """Whether a query takes a part of its rows, or turns them."""
+    return any(query.args.get(name) for name in ("limit", "offset", "sample", "pivots"))
 
 
 def has_star(projections: list[exp.Expression]) -> bool:

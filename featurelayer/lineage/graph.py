@@ -19,7 +19,7 @@ from featurelayer.lineage.names import name_of_relation, name_of_table
 from featurelayer.lineage.queries import Queries
 from featurelayer.lineage.relations import own_relation, tables_of
 from featurelayer.lineage.scope import Relation, Unreadable, Value, digest, sorted_sources
-from featurelayer.lineage.values import ColumnLineage, Edge, Graph, Kind, Model, Run, Source
+from featurelayer.lineage.values import ColumnLineage, Edge, Graph, Kind, Model, Output, Run, Source
 
 MAX_SQL = 1_000_000
 MAX_FACTS = 60
@@ -77,6 +77,17 @@ class Lineage:
             stored = self._stored.get(unique_id)
             self._columns[unique_id] = _lineages(unique_id, self._relations[unique_id], stored) if stored else {}
         return self._columns[unique_id]
+
+    def output(self, unique_id: str) -> Output | None:
+        """Return the columns that a model's SQL produces, None where it is not followed.
+
+        Unlike `columns` this has none that are only declared or only asked for by others.
+        """
+        stored = self._stored.get(unique_id)
+        if stored is None:
+            return None
+        spelled = stored.spelled
+        return Output(columns=tuple(spelled.get(name, name) for name in stored.names), is_complete=stored.complete)
 
     def column(self, unique_id: str, column: str) -> ColumnLineage | None:
         """Return one output column of a model, in whatever case it is written, or None."""
@@ -187,7 +198,7 @@ class _Analysis:
         """What decides the outcome: the SQL, and what is known of all that it reads."""
         marks = (f"{self.name(each)}={self._mark(each)}" for each in sorted(model.depends_on))
         span = f"{self.run.start} {self.run.end}" if self.run and _MOMENT.search(model.sql) else ""
-        types = repr(model.columns)
+        types = repr((model.columns, model.added))
         return digest(
             self.dialect, model.relation_name, model.sql, span, types, f"{model.batch} {model.history}", *marks
         )
@@ -228,11 +239,14 @@ class _Analysis:
             tree = _parsed(model.sql, self.dialect)
             queries = Queries(model.unique_id, self.dialect, self.run, find, batch=model.batch)
             relation = queries.relation(tree)
+            for name in model.added:
+                relation.columns.setdefault(name.casefold(), Value(digest("history", name.casefold()), Kind.EXPRESSION))
+            names, is_complete = tuple(relation.columns), relation.is_complete
             for name, _ in model.columns:  # what a star brings from a source whose columns are not all declared
                 relation.column(name.casefold())
             if model.history:
                 relation.base = digest("history", relation.base)
-            return _stored(relation, model)
+            return _stored(relation, model, names, is_complete=is_complete)
         except Unreadable as error:
             return Stored(problem=f"its SQL can't be followed: {error}")
         except SqlglotError as error:
@@ -269,7 +283,12 @@ def _read_relation(model: Model, name: str, stored: Stored) -> Relation:
             form=column.form,
         )
     relation = Relation(
-        base=stored.base, where=frozenset(stored.where), columns=columns, facts=frozenset(stored.facts[:MAX_FACTS])
+        base=stored.base,
+        where=frozenset(stored.where),
+        columns=columns,
+        unlisted=not stored.complete,
+        spelled=stored.spelled,
+        facts=frozenset(stored.facts[:MAX_FACTS]),
     )
     if stored.open:
         relation.reads = (name, model.unique_id)
@@ -287,7 +306,7 @@ def _type(text: str) -> str:
     }.get(upper, upper)
 
 
-def _stored(relation: Relation, model: Model) -> Stored:
+def _stored(relation: Relation, model: Model, names: tuple[str, ...], *, is_complete: bool) -> Stored:
     columns = [
         StoredColumn(
             name=name,
@@ -306,6 +325,7 @@ def _stored(relation: Relation, model: Model) -> Stored:
         relation.rows,
         *(f"{column.name} {column.key} {column.type} {column.sure} {column.facts!r}" for column in columns),
         *(repr(fact) for fact in sorted(relation.facts, key=repr)),
+        repr((names, is_complete, relation.spelled)),
     )
     return Stored(
         base=relation.base,
@@ -314,7 +334,10 @@ def _stored(relation: Relation, model: Model) -> Stored:
         steps=relation.steps,
         sources=sorted_sources(relation.sources),
         facts=tuple(sorted(relation.facts, key=repr)),
-        open=relation.is_open or model.history,
+        open=relation.is_open or (model.history and not model.added),
+        names=names,
+        complete=is_complete and (not model.history or bool(model.added)),
+        spelled=relation.spelled,
         mark=mark,
     )
 

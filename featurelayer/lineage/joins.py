@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Scope, digest
+from featurelayer.lineage.forms import check_parts
+from featurelayer.lineage.relations import merged
+from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Scope, Unreadable, Value, digest
 from featurelayer.lineage.values import Fact, Rows, RowStep, Seen
 
 if TYPE_CHECKING:
@@ -57,6 +59,9 @@ def _joined(
     result = Relation(base="", steps=head.relation.steps, sources=head.relation.sources, facts=head.relation.facts)
     ranged: dict[str, bool] = {}
     for join in joins:
+        check_parts(join)
+        if _bracketed(join.this):
+            raise Unreadable("a join in brackets is not followed")
         item = _tagged(queries.item(join.this, scope, scope.within), scope)
         kind = _kind(join)
         hidden = kind in ("SEMI", "ANTI")
@@ -108,8 +113,10 @@ def _kind(join: exp.Join) -> str:
         return kind
     if "ASOF" in (method, kind):
         return f"ASOF {side}".strip()
-    if method == "NATURAL":
-        return f"NATURAL {side}".strip()
+    if method == "POSITIONAL":
+        raise Unreadable("a positional join pairs rows in an order that SQL does not show")
+    if kind not in ("", "INNER", "OUTER", "CROSS") or method:  # ANY LEFT JOIN and the like
+        return " ".join(word for word in (method, side, kind) if word and word != "NATURAL") or "INNER"
     return side or ("CROSS" if kind == "CROSS" else "INNER")
 
 
@@ -120,20 +127,40 @@ def _conditions(queries: Queries, join: exp.Join, item: Item, scope: Scope, part
         for condition in queries.writer.conjuncts(on):
             if not (isinstance(condition, exp.Boolean) and condition.this):
                 texts += queries.writer.condition(condition, scope, parts)
-    others = [other for other in scope.items if other is not item]
-    for each in join.args.get("using") or ():
-        name = each.name.casefold()
+    for name in _common(join, item, scope):
         right = item.column(name)
-        left = next((value for other in others if (value := other.column(name)) is not None), None)
+        left = scope.joined.get(name) or next(
+            (value for other in scope.items if other is not item and (value := other.column(name)) is not None), None
+        )
         for value in (left, right):
             if value is not None:
                 parts.add(value)
         sides = sorted(value.key if value else name for value in (left, right))
         texts.append(digest(f"EQ({','.join(sides)})"))
+        if left is not None and right is not None:
+            scope.joined[name] = _one_of(str(join.args.get("side") or "").upper(), left, right)
     match = join.args.get("match_condition")
     if match is not None:
         texts.append(queries.writer.key(match, scope, parts))
     return texts
+
+
+def _common(join: exp.Join, item: Item, scope: Scope) -> list[str]:
+    """Return the names of the columns that both sides have and that have to be equal."""
+    if str(join.args.get("method") or "").upper() != "NATURAL":
+        return [each.name.casefold() for each in join.args.get("using") or ()]
+    items = [other for other in scope.items if other is not item]
+    if not all(each.relation.is_complete for each in (*items, item)):
+        raise Unreadable("a natural join of tables whose columns are not all known is not followed")
+    known = {name for other in items for name in other.relation.columns}
+    return [name for name in item.relation.columns if name in known]
+
+
+def _one_of(side: str, left: Value, right: Value) -> Value:
+    """Return the column that two tables have in common: of an outer join, that of the side that has all rows."""
+    if side == "FULL":
+        return merged([left, right], digest("coalesce", *sorted((left.key, right.key))))
+    return right if side == "RIGHT" else left
 
 
 def _compares(condition: exp.Expression | None) -> bool:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 from sqlglot import exp
 
 from featurelayer.lineage.expressions import Writer
 from featurelayer.lineage.forms import (
+    AT_ANOTHER_TIME,
     aggregates,
     alias_columns,
     bare,
+    check_parts,
     has_star,
     is_batch,
     is_limited,
     is_upper_bound,
+    makes_rows,
     names_table,
     reaches_out,
 )
@@ -34,6 +38,9 @@ from featurelayer.lineage.scope import (
 from featurelayer.lineage.times import is_time
 from featurelayer.lineage.values import Kind, Rows, RowStep, Run, Seen, Source
 from featurelayer.lineage.windows import window_key
+
+FOLDING = frozenset({"postgres"})
+"""Dialects of engines that turn names without quotes into lower case and compare them exactly."""
 
 
 class Queries:
@@ -59,6 +66,8 @@ class Queries:
         if with_:
             self._define(with_, parent)
         try:
+            if isinstance(query, exp.SetOperation | exp.Subquery):
+                check_parts(query)
             if isinstance(query, exp.SetOperation):
                 relation = combined(query, self._branches(query, parent), within)
             elif isinstance(query, exp.Subquery):
@@ -66,11 +75,12 @@ class Queries:
             elif isinstance(query, exp.Select):
                 return self._select(query, parent, within)
             elif isinstance(query, exp.Table):
-                relation = self._read(query)
+                relation = self._read(query, parent)
             elif isinstance(query, exp.Values):
                 relation = self._values_list(query, parent)
             else:
                 raise Unreadable(f"it is no SELECT but {type(query).__name__.upper()}")
+            relation = self._sampled(query, relation, within)
             return self._limited(query, relation, parent, within)
         finally:
             if with_:
@@ -101,44 +111,85 @@ class Queries:
         known = dict(self._ctes[-1])
         self._ctes.append(known)
         for cte in with_.expressions:
+            check_parts(cte)
             name = cte.alias.casefold()
             if with_.args.get("recursive") and names_table(cte.this, name):
                 known[name] = self._recursive(cte, name, parent)
             else:
-                known[name] = renamed(self.relation(cte.this, parent, name), alias_columns(cte))
+                known[name] = self._renamed(self.relation(cte.this, parent, name), cte)
 
     def _recursive(self, cte: exp.Expression, name: str, parent: Scope | None) -> Relation:
-        """A recursive CTE: its first branch, in rows of which no more is said than the text."""
+        """A recursive CTE: its branches, the second of rows that are called by their place in the first.
+
+        A column may be made of its neighbour, which is made of the next one: the second branch is read until it brings
+        no further source.
+        """
         query = cte.this
-        first = self.relation(query.this if isinstance(query, exp.SetOperation) else query, parent, name)
-        first = renamed(first, alias_columns(cte))
-        self._ctes[-1][name] = first
-        other = self.relation(query.expression, parent, name) if isinstance(query, exp.SetOperation) else first
-        base = digest("recursive", first.rows, other.rows)
-        columns = {}
-        for (column, value), again in zip(first.columns.items(), padded(other, len(first.columns)), strict=True):
-            columns[column] = merged([value, again], digest("recursive", value.key, again.key))
-        return over(Relation(base=base, columns=columns), first, other)
+        if not isinstance(query, exp.SetOperation):
+            raise Unreadable(f"the recursive CTE '{name}' is no UNION")
+        first = self._renamed(self.relation(query.this, parent, name), cte)
+        if first.is_open:
+            raise Unreadable(f"the recursive CTE '{name}' begins with columns that are not all known")
+        place = digest("recursive", name)
+        known = {
+            column: replace(value, key=digest(place, str(number)), form=("", ()))
+            for number, (column, value) in enumerate(first.columns.items())
+        }
+        before = replace(first, base=place, where=frozenset(), columns=known)
+        while True:
+            self._ctes[-1][name] = before
+            other = self.relation(query.expression, parent, name)
+            columns = {}
+            for (column, value), again in zip(before.columns.items(), padded(other, len(known)), strict=True):
+                columns[column] = replace(
+                    merged([first.columns[column], again], value.key), facts=value.facts | again.facts
+                )
+            if all(columns[column].sources == value.sources for column, value in before.columns.items()):
+                break
+            before = over(replace(before, columns=columns), first, other)
+        keys = [value.key for relation in (first, other) for value in relation.columns.values()]
+        kind = "distinct" if query.args.get("distinct") else "all"
+        base = digest("recursive", kind, first.rows, other.rows, *keys)
+        columns = {column: replace(value, key=digest(base, column)) for column, value in columns.items()}
+        made = over(replace(first, base=base, where=frozenset(), columns=columns), first, other)
+        made.sources |= frozenset(source for value in columns.values() for source in value.sources)
+        return made
 
     # FROM
 
-    def _read(self, node: exp.Table) -> Relation:
+    def _read(self, node: exp.Table, around: Scope | None) -> Relation:
+        check_parts(node)
         name = node.name.casefold()
         is_cte = not node.args.get("db") and name in self._ctes[-1]
         relation = self._ctes[-1][name] if is_cte else self._table(node)
-        for extra in ("pivots", "sample", "changes", "when"):
-            if node.args.get(extra):
-                relation = self._opaque(relation, node, extra)
-        return relation
+        texts = [node.args[each].sql(self.writer.dialect) for each in AT_ANOTHER_TIME if node.args.get(each)]
+        if texts:
+            relation = replace(relation, base=digest("version", relation.rows, *texts), where=frozenset())
+        if isinstance(node.this, exp.Func):
+            relation = self._with_arguments(relation, cast("exp.Expression", node.this), around)
+        return self._sampled(node, relation, "")
 
-    def _opaque(self, relation: Relation, node: exp.Expression, what: str) -> Relation:
-        """Rows changed in a way that is not followed: the text says which, and any column may come of any."""
-        details = node.args[what]
-        texts = [each.sql(self.writer.dialect) for each in (details if isinstance(details, list) else [details])
-                 if isinstance(each, exp.Expression)]  # fmt: skip
-        changed = Relation(base=digest(what, relation.rows, *texts), columns=dict(relation.columns))
-        changed.more = (Item("", relation, tag=digest(what, *texts)),)
-        return over(changed, relation)
+    def _with_arguments(self, relation: Relation, function: exp.Expression, around: Scope | None) -> Relation:
+        """The rows of a table function; where columns go in, they come of these."""
+        if not any(True for _ in function.find_all(exp.Column)):
+            return relation
+        parts = Parts()
+        key = self.writer.key(function, around or Scope([]), parts)
+        if not parts.sources:
+            return relation
+        made = Value(digest("function", key), Kind.EXPRESSION, frozenset(parts.sources), tuple(parts.steps),
+                     frozenset(parts.facts))  # fmt: skip
+        return Relation(base=digest("function", key), rest=made, sources=made.sources)
+
+    def _sampled(self, node: exp.Expression, relation: Relation, within: str) -> Relation:
+        """A part of the rows, chosen by chance."""
+        sample = node.args.get("sample")
+        if sample is None:
+            return relation
+        text = sample.sql(self.writer.dialect).strip()
+        found = replace(relation, base=digest("sample", relation.rows, text), where=frozenset())
+        found.steps = (*relation.steps, RowStep(kind=Rows.SAMPLE, sql=text, within=within))
+        return found
 
     def item(self, node: exp.Expression, scope: Scope, within: str) -> Item:
         """Return one entry of a FROM or JOIN under its name."""
@@ -147,12 +198,13 @@ class Queries:
         alias = node.alias_or_name.casefold() if not isinstance(node, exp.Lateral) else node.alias.casefold()
         lateral = scope if scope.items else scope.parent
         if isinstance(node, exp.Table):
-            relation = self._read(node)
+            relation = self._read(node, lateral)
         elif isinstance(node, exp.Subquery):
+            check_parts(node)
             if node.args.get("joins") or (isinstance(node.this, exp.Table) and node.this.args.get("joins")):
                 raise Unreadable("a join in brackets is not followed")
             relation = self._nested(node.this, lateral, alias or within)
-            relation = self._opaque(relation, node, "pivots") if node.args.get("pivots") else relation
+            relation = self._sampled(node, relation, alias or within)
         elif isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
             relation = self._nested(node.this.this, lateral, alias or within)
         elif isinstance(node, exp.Values):
@@ -161,7 +213,17 @@ class Queries:
             relation = self._function(node, scope)
         else:
             raise Unreadable(f"it reads from {type(node).__name__.upper()}, which is not followed")
-        return Item(alias, renamed(relation, alias_columns(node)))
+        return Item(alias, self._renamed(relation, node))
+
+    def _renamed(self, relation: Relation, node: exp.Expression) -> Relation:
+        """Give the first columns the names that stand behind an alias: `as t(a, b)`."""
+        names = alias_columns(node)
+        if not names:
+            return relation
+        found = renamed(relation, names)
+        spellings = [self._spelling(each) for each in node.args["alias"].columns if isinstance(each, exp.Identifier)]
+        found.spelled = {name.casefold(): name for name in spellings if name != name.casefold()}
+        return found
 
     def _nested(self, query: exp.Expression, around: Scope | None, within: str) -> Relation:
         relation = self.relation(query, around, within)
@@ -174,12 +236,13 @@ class Queries:
         texts = [self.writer.key(each, scope, parts) for each in arguments if isinstance(each, exp.Expression)]
         base = digest("function", type(node).__name__, *texts)
         made = Value(base, Kind.EXPRESSION, frozenset(parts.sources), tuple(parts.steps), frozenset(parts.facts))
-        names = [name.casefold() for name in alias_columns(node)] or [(node.alias or "value").casefold()]
+        given = alias_columns(node)
+        names = [name.casefold() for name in given] or [(node.alias or "value").casefold()]
         columns = {name: with_key(made, digest(base, str(place))) for place, name in enumerate(names)}
         offset = node.args.get("offset")
         if isinstance(offset, exp.Identifier):
             columns[offset.name.casefold()] = with_key(made, digest(base, "offset"))
-        return Relation(base=base, columns=columns)
+        return Relation(base=base, columns=columns, rest=None if given else made, sources=made.sources)
 
     def _values_list(self, node: exp.Expression, parent: Scope | None) -> Relation:
         rows = node.expressions
@@ -188,25 +251,36 @@ class Queries:
         texts = [self.writer.key(row, scope, parts) for row in rows]
         base = digest("values", *sorted(texts))
         width = len(rows[0].expressions) if rows and isinstance(rows[0], exp.Tuple) else 1
-        columns = {f"column{place}": Value(digest(base, str(place))) for place in range(width)}
-        return renamed(Relation(base=base, columns=columns), alias_columns(node))
+        sources, facts = frozenset(parts.sources), frozenset(parts.facts)
+        kind = Kind.EXPRESSION if sources else Kind.CONSTANT
+        columns = {
+            f"column{place}": Value(digest(base, str(place)), kind, sources, facts=facts) for place in range(width)
+        }
+        names = alias_columns(node)
+        relation = Relation(base=base, columns=columns, unlisted=len(names) < width, sources=sources)
+        return self._renamed(relation, node)
 
     # SELECT
 
     def _select(self, node: exp.Select, parent: Scope | None, within: str) -> Relation:
+        check_parts(node)
         scope = Scope([], parent, within=within)
+        scope.aliases = {each.alias.casefold(): each.this for each in node.expressions if isinstance(each, exp.Alias)}
         for window in node.args.get("windows") or ():
             scope.windows[window.name.casefold()] = window
         joined = join_items(self, node, scope)
         rows = Relation(
             base=joined.base, where=joined.where, steps=joined.steps, sources=joined.sources, facts=joined.facts
         )
-        self._narrow(rows, node.args.get("where"), scope, Rows.FILTER)
+        for clause in ("prewhere", "where"):
+            self._narrow(rows, node.args.get(clause), scope, Rows.FILTER)
         scope.rows = rows.rows
         for lateral in node.args.get("laterals") or ():
             item = self.item(lateral, scope, within)
             scope.items.append(item)
-            rows.base = digest("lateral", rows.base, item.relation.rows)
+            rows.base, rows.where = digest("lateral", rows.rows, item.relation.rows), frozenset()
+            rows.sources |= item.relation.sources
+            scope.rows = rows.rows
         self._check_size(scope)
         group = node.args.get("group")
         projections = node.expressions
@@ -217,15 +291,27 @@ class Queries:
         if group is None and (aggregated or node.args.get("having")):
             rows.base, rows.where = digest("group", rows.rows), frozenset()
             scope.rows = rows.rows
+        self._multiply(rows, projections, scope)
         scope.outputs |= columns
         self._narrow(rows, node.args.get("having"), scope, Rows.FILTER)
         scope.rows = rows.rows
         self._narrow(rows, node.args.get("qualify"), scope, Rows.FILTER)
         rows.columns = columns
+        rows.spelled, rows.unlisted = scope.spelled, scope.unlisted
         rows.more = tuple(item for item in scope.items if item.relation.is_open and has_star(projections))
         self._distinct(rows, node, scope)
         scope.aliases_first = True
+        rows = self._sampled(node, rows, within)
         return self._limited(node, rows, parent, within, scope)
+
+    def _multiply(self, rows: Relation, projections: list[exp.Expression], scope: Scope) -> None:
+        """Make rows of rows, as an UNNEST among the columns does."""
+        for each in projections:
+            if makes_rows(each):
+                parts = Parts()
+                rows.base, rows.where = digest("unnest", rows.rows, self.writer.key(each, scope, parts)), frozenset()
+                rows.sources |= parts.sources
+                scope.rows = rows.rows
 
     def _check_size(self, scope: Scope) -> None:
         if sum(len(item.relation.columns) for item in scope.items) > MAX_COLUMNS:
@@ -253,6 +339,8 @@ class Queries:
     def _group(self, rows: Relation, group: exp.Expression, projections: list[exp.Expression], scope: Scope) -> None:
         parts, keys, times, texts = Parts(), set(), False, []
         plain = list(group.expressions)
+        if group.args.get("all") and has_star(projections):
+            raise Unreadable("GROUP BY ALL of a SELECT with a star is not followed")
         if group.args.get("all"):
             plain += [each for each in projections if not aggregates(each)]
         for each in plain:
@@ -263,9 +351,12 @@ class Queries:
             times = times or is_time(actual, self.writer.value(actual, scope).type)
             texts.append(self.writer.sql(bare(actual)))
         for extra in ("grouping_sets", "cube", "rollup", "totals"):
-            for each in group.args.get(extra) or () if isinstance(group.args.get(extra), list) else ():
+            given = group.args.get(extra)
+            for each in given if isinstance(given, list) else ():
                 keys.add(digest(extra, self.writer.key(each, scope, parts)))
                 texts.append(self.writer.sql(each))
+            if given is True:
+                keys.add(digest(extra))
         rows.base, rows.where = digest("group", rows.rows, *sorted(keys)), frozenset()
         rows.steps = (*rows.steps, RowStep(kind=Rows.GROUP, sql=", ".join(texts) or "everything", within=scope.within))
         rows.sources |= parts.sources
@@ -298,24 +389,54 @@ class Queries:
             if isinstance(star, exp.Star):
                 self._expand(star, node, scope, columns)
                 continue
+            if isinstance(node, exp.Binary) and isinstance(node.this, exp.Star):
+                raise Unreadable(f"{self.writer.sql(node)[:60]} is not followed")
             name = (node.alias_or_name or f"_{place}").casefold()
+            self._note_name(node, name, scope, columns)
             value = self.writer.value(node, scope, node.alias_or_name.casefold())
             aggregated = aggregated or (value.kind in (Kind.AGGREGATE, Kind.WINDOW) and aggregates(node))
             columns[name] = value
             scope.outputs.setdefault(name, value)
         return columns, aggregated
 
+    def _note_name(self, node: exp.Expression, name: str, scope: Scope, columns: dict[str, Value]) -> None:
+        """Note what an engine calls a column: where no name is given, or given twice, it has one of its own."""
+        called = node.args.get("alias") if isinstance(node, exp.Alias) else node.this
+        if not isinstance(node, exp.Alias | exp.Column | exp.Dot) or name in columns:
+            scope.unlisted = True
+        elif isinstance(called, exp.Identifier):
+            spelled = self._spelling(called)
+            if spelled != name:
+                scope.spelled[name] = spelled
+
+    def _spelling(self, name: exp.Identifier) -> str:
+        """Return a name as the engine keeps it."""
+        folds = self.writer.dialect in FOLDING and not name.args.get("quoted")
+        return name.name.lower() if folds else name.name
+
     def _expand(self, star: exp.Star, node: exp.Expression, scope: Scope, columns: dict[str, Value]) -> None:
         table = node.table.casefold() if isinstance(node, exp.Column) else ""
         left_out = {each.name.casefold() for each in star.args.get("except_") or star.args.get("except") or ()}
         renamed = {each.this.name.casefold(): each.alias.casefold() for each in star.args.get("rename") or ()}
-        for item in scope.items:
-            if table and item.name != table:
-                continue
+        items = [item for item in scope.items if not table or item.name == table]
+        if not items and scope.items:
+            raise Unreadable(f"{self.writer.sql(node)[:60]} is not followed: '{table}' is no table")
+        for item in items:
+            scope.unlisted = scope.unlisted or item.relation.unlisted
+            for name in renamed if item.relation.is_open else ():
+                item.column(name)
             for name in list(item.relation.columns):
-                value = item.column(name)
-                if name not in left_out and value is not None:
-                    columns.setdefault(renamed.get(name, name), value)
+                value = scope.joined.get(name) if not table else None
+                value = value or item.column(name)
+                called = renamed.get(name, name)
+                if name in left_out or value is None:
+                    continue
+                if called in columns:
+                    scope.unlisted = scope.unlisted or name not in scope.joined
+                    continue
+                columns[called] = value
+                if name in item.relation.spelled and name not in renamed:
+                    scope.spelled[called] = item.relation.spelled[name]
         for each in star.args.get("replace") or ():
             columns[each.alias.casefold()] = self.writer.value(each, scope, each.alias.casefold())
         if len(columns) > MAX_COLUMNS:
@@ -329,6 +450,7 @@ class Queries:
         if on is None:
             keys = sorted(value.key for value in rows.columns.values())
             rows.base, rows.where = digest("group", rows.rows, *keys), frozenset()
+            rows.sources |= frozenset(source for value in rows.columns.values() for source in value.sources)
             rows.steps = (*rows.steps, RowStep(kind=Rows.DISTINCT, sql="distinct", within=scope.within))
             return
         parts = Parts()
@@ -378,8 +500,9 @@ class Queries:
         order = self._order(node, scope, parts)
         texts = [each.sql(self.writer.dialect) for each in limits]
         said = " ".join(texts)
-        limited = Relation(base=digest("limit", rows.rows, *texts, *order), columns=rows.columns, more=rows.more)
-        limited = over(limited, rows)
+        for each in limits:
+            self.writer.key(each, scope, parts)
+        limited = replace(rows, base=digest("limit", rows.rows, *texts, *order), where=frozenset())
         limited.steps = (*limited.steps, RowStep(kind=Rows.LIMIT, sql=said, within=within))
         limited.sources |= parts.sources
         return limited

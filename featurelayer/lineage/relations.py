@@ -8,8 +8,9 @@ from itertools import chain
 
 from sqlglot import exp
 
-from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Value, digest, strength
-from featurelayer.lineage.values import Fact, Kind, Rows, RowStep, Seen
+from featurelayer.lineage.names import MACROS
+from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Unreadable, Value, digest, strength
+from featurelayer.lineage.values import Fact, Kind, Rows, RowStep, Seen, Step
 
 Tables = Callable[[exp.Table], Relation]
 OWN = "itself"
@@ -24,13 +25,14 @@ def renamed(relation: Relation, names: list[str]) -> Relation:
     """The relation with other names for its first columns."""
     if not names:
         return relation
+    if relation.is_open and relation.rest is None:
+        raise Unreadable("it renames columns by their place, of rows whose columns are not all known")
     values = list(relation.columns.values())
     columns = {name.casefold(): values[place] for place, name in enumerate(names) if place < len(values)}
     for place, (name, value) in enumerate(relation.columns.items()):
         if place >= len(names):
             columns[name] = value
-    renamed = Relation(base=relation.base, where=relation.where, columns=columns, more=relation.more)
-    return over(renamed, relation)
+    return replace(relation, columns=columns, spelled={})
 
 
 def over(relation: Relation, *inner: Relation) -> Relation:
@@ -41,17 +43,30 @@ def over(relation: Relation, *inner: Relation) -> Relation:
     return relation
 
 
-def merged(values: list[Value], key: str) -> Value:
-    """One column of several branches."""
+def merged(values: list[Value], key: str, name: str = "", within: str = "") -> Value:
+    """One column of several branches; where they differ in kind it is none of them, but an expression of all."""
     parts = Parts()
     facts: set[Fact] = set()
     for value in values:
         parts.add(value)
         facts |= value.facts
-    kind = max((value.kind for value in values), key=strength, default=Kind.CONSTANT)
+    kinds = {value.kind for value in values}
+    kind = max(kinds, key=strength, default=Kind.CONSTANT)
+    steps = tuple(parts.steps)
+    texts = list(dict.fromkeys(_said(value) for value in values))
+    if len(texts) > 1 and not name.startswith(MACROS):
+        if Kind.CONSTANT in kinds and kind is Kind.PASSTHROUGH:
+            kind = Kind.EXPRESSION
+        steps = (*steps, Step(kind=kind, sql=" | ".join(texts), within=within, name=name))
     types = {value.type for value in values}
     of = types.pop() if len(types) == 1 else ""
-    return Value(key, kind, frozenset(parts.sources), tuple(parts.steps), frozenset(facts), of)
+    return Value(key, kind, frozenset(parts.sources), steps, frozenset(facts), of)
+
+
+def _said(value: Value) -> str:
+    if value.steps:
+        return value.steps[-1].sql
+    return next(iter(sorted(value.sources))).column if value.sources else ""
 
 
 def bounded(relation: Relation) -> Relation:
@@ -90,24 +105,39 @@ def tables_of(relations: Mapping[str, Relation], name: Callable[[exp.Table], str
 def combined(node: exp.SetOperation, branches: list[Relation], within: str) -> Relation:
     """Return the rows of a UNION, INTERSECT or EXCEPT; the branches of a UNION have no order."""
     kind, all_rows = type(node).__name__, not node.args.get("distinct")
-    is_union = isinstance(node, exp.Union)
+    is_union, by_name = isinstance(node, exp.Union), bool(node.args.get("by_name"))
+    _check_places(branches, by_name=by_name)
     ordered = sorted(branches, key=lambda branch: branch.rows) if is_union else branches
     columns: dict[str, Value] = {}
-    for place, name in enumerate(branches[0].columns):
-        values = [_column_of(branch, place, name if node.args.get("by_name") else "") for branch in ordered]
+    names = dict.fromkeys(chain.from_iterable(branch.columns for branch in (branches if by_name else branches[:1])))
+    for place, name in enumerate(names):
+        values = [_column_of(branch, place, name if by_name else "") for branch in ordered]
         key = digest(kind, *(value.key if value else "" for value in values))
-        columns[name] = merged([value for value in values if value is not None], key)
+        columns[name] = merged([value for value in values if value is not None], key, name, within)
     base = digest(kind, *(branch.rows for branch in ordered))
     keys = sorted(value.key for value in columns.values())
     if not is_union:
         base = digest(base, "all" if all_rows else "distinct", *keys)
     elif not all_rows:
         base = digest("group", base, *keys)
-    relation = over(Relation(base=base, columns=columns), *branches)
+    spelled = branches[0].spelled if not by_name else {}
+    relation = over(Relation(base=base, columns=columns, spelled=spelled), *branches)
+    if not (is_union and all_rows):  # which rows there are depends on all that they hold
+        relation.sources |= frozenset(chain.from_iterable(value.sources for value in columns.values()))
+    relation.unlisted = any(branch.unlisted for branch in (branches if by_name else branches[:1]))
     relation.more = tuple(Item("", branch, tag=digest("branch", base)) for branch in branches if branch.is_open)
     text = f"{kind.lower()}{' all' if all_rows else ''} of {len(branches)}"
     relation.steps = (*relation.steps, RowStep(kind=Rows.UNION, sql=text, within=within))
     return relation
+
+
+def _check_places(branches: list[Relation], *, by_name: bool) -> None:
+    """Refuse branches whose columns meet by their place where that is not known of all."""
+    names = [list(branch.columns) for branch in branches]
+    if by_name or all(each == names[0] for each in names):
+        return
+    if any(branch.is_open for branch in branches):
+        raise Unreadable("it puts rows together by the place of their columns, which are not all known")
 
 
 def _column_of(branch: Relation, place: int, name: str) -> Value | None:

@@ -48,7 +48,9 @@ class Relation:
     """Rows with columns. `base` and the filters `where` say which rows.
 
     `reads` is the relation's name where it is a table that no SQL is known of: it has whatever column is asked for.
-    `more` are relations whose further columns it has, too, whatever they are called.
+    `more` are relations whose further columns it has, too, whatever they are called. `rest` is what a column that is
+    not listed is made of, where a function makes the rows. `unlisted` means that it may have columns under names that
+    the SQL does not show. `spelled` has the names, by their lower case, whose case an engine keeps.
     """
 
     base: str
@@ -56,6 +58,9 @@ class Relation:
     columns: dict[str, Value] = field(default_factory=dict)
     more: tuple[Item, ...] = ()
     reads: tuple[str, str] | None = None
+    rest: Value | None = None
+    unlisted: bool = False
+    spelled: dict[str, str] = field(default_factory=dict)
     steps: tuple[RowStep, ...] = ()
     sources: frozenset[Source] = frozenset()
     facts: frozenset[Fact] = frozenset()
@@ -68,7 +73,12 @@ class Relation:
     @property
     def is_open(self) -> bool:
         """Whether it may have columns that are not known."""
-        return self.reads is not None or bool(self.more)
+        return self.reads is not None or self.rest is not None or bool(self.more)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `columns` are all columns that it has."""
+        return not self.is_open and not self.unlisted
 
     def column(self, name: str) -> Value | None:
         """Return the column of that name, made up where it may be there; None if it can't be there."""
@@ -78,6 +88,8 @@ class Relation:
             relation, unique_id = self.reads
             source = Source(relation=relation, column=name, unique_id=unique_id)
             made = Value(digest("column", relation, name), Kind.PASSTHROUGH, frozenset((source,)))
+        elif self.rest is not None:
+            made = replace(self.rest, key=digest("rest", self.rest.key, name))
         else:
             found = [value for item in self.more if (value := item.column(name)) is not None]
             if not found:
@@ -131,12 +143,19 @@ class Item:
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """What names mean inside one SELECT."""
+    """What names mean inside one SELECT.
+
+    `aliases` are the expressions that it gives a name, `joined` the columns that two tables have in common by USING.
+    """
 
     items: list[Item]
     parent: Scope | None = None
     outputs: dict[str, Value] = field(default_factory=dict)
     windows: dict[str, exp.Expression] = field(default_factory=dict)
+    aliases: dict[str, exp.Expression] = field(default_factory=dict)
+    joined: dict[str, Value] = field(default_factory=dict)
+    spelled: dict[str, str] = field(default_factory=dict)
+    unlisted: bool = False
     rows: str = ""
     within: str = ""
     group: tuple[Source, ...] = ()
@@ -159,6 +178,8 @@ class Scope:
     def _plain(self, name: str) -> Value | None:
         if self.aliases_first and name in self.outputs:
             return self.outputs[name]
+        if name in self.joined:
+            return self.joined[name]
         for item in self.items:
             if name in item.relation.columns:
                 return item.column(name)
@@ -166,6 +187,15 @@ class Scope:
             return self.outputs[name]
         found = [value for item in self.items if (value := item.column(name)) is not None]
         return found[0] if len(found) == 1 else _either(found) if found else None
+
+    def has_column(self, name: str) -> bool:
+        """Whether a table, or the SELECT itself, is known to have a column of that name."""
+        return name in self.outputs or any(name in item.relation.columns for item in self.items)
+
+    def tables(self, name: str) -> list[Item]:
+        """Return the tables of that name here, or else further out; all of this SELECT without a name."""
+        found = [item for item in self.items if not name or item.name == name]
+        return found or (self.parent.tables(name) if self.parent is not None else [])
 
     def has_table(self, name: str) -> bool:
         """Whether a relation has that name here or further out."""

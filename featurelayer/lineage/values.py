@@ -26,6 +26,7 @@ class Rows(StrEnum):
     DISTINCT = "distinct"
     UNION = "union"
     LIMIT = "limit"
+    SAMPLE = "sample"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Model:
     lineage ends. `columns` are those known, with their types as SQL writes them or ""; they need not be complete.
     `depends_on` are the unique ids that the SQL may read. `not_null` are columns that are never NULL: with them
     `count(column)` is `count(*)`. `batch` tells a microbatch model, whose inputs dbt cuts by time, and `history` a
-    snapshot, which keeps rows as they change and has columns of dbt's own.
+    snapshot, which keeps rows as they change; `added` are the columns that dbt gives it beside those of its SQL.
     """
 
     unique_id: str
@@ -47,6 +48,7 @@ class Model:
     not_null: tuple[str, ...] = ()
     batch: bool = False
     history: bool = False
+    added: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -155,6 +157,14 @@ class ColumnLineage:
     row_sources: tuple[Source, ...] = ()
     facts: tuple[Fact, ...] = ()
     row_facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """The columns that a model's SQL produces, as the engine spells them; all of them if `is_complete`."""
+
+    columns: tuple[str, ...]
+    is_complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from featurelayer.registry import Registry
 
 if TYPE_CHECKING:
     from featurelayer.lint.traced import Traced
+    from featurelayer.tracing import MissingColumn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,16 @@ class LintProject:
         from featurelayer.lint.traced import traced
 
         return traced(self)
+
+    @cached_property
+    def missing_columns(self) -> Mapping[str, tuple[MissingColumn, ...]]:
+        """The declared columns that a view's model does not produce, by the view's id."""
+        if not self.has_sql and not self.inventory.path.with_name("catalog.json").is_file():
+            return {}
+        from featurelayer.tracing import find_missing_columns
+
+        adapter, views = self.registry.adapter, tuple(self.views.values())
+        return find_missing_columns(self.inventory, self.traced.lineage, views, adapter=adapter)
 
     @cached_property
     def has_sql(self) -> bool:

@@ -103,3 +103,27 @@ def _deprecated(view: FeatureView) -> Iterator[str]:
 
 def _instead(deprecation: Deprecation) -> str:
     return f" (use '{deprecation.replaced_by}')" if deprecation.replaced_by else ""
+
+
+@check(
+    "FL310",
+    Severity.ERROR,
+    "A model does not produce a column that its YAML declares",
+    why="The YAML is the definition: what it declares and the model lacks breaks the next export and the next training "
+    "set, in the warehouse and not before.",
+    fix="Correct the name in the YAML or in the SQL. To rename a feature in use, make a new version of the model.",
+)
+def missing_column(project: LintProject) -> Iterator[Hit]:
+    """A feature, key, time or tie-breaker that neither the compiled SQL nor the catalog has, where they tell.
+
+    A warning where only a catalog says so that is older than the model.
+    """
+    for view_id, missing in project.missing_columns.items():
+        view = project.views[view_id]
+        for each in missing:
+            severity = Severity.ERROR if each.is_certain else Severity.WARNING
+            fix = (
+                {} if each.is_certain else {"fix": "Run `dbt docs generate`; if it is missing then, correct the name."}
+            )
+            key = f"columns[{each.column}]"
+            yield of_view(view, str(each), name=f"{view.id}.{each.column}", key=key, severity=severity, **fix)
