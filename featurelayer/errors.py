@@ -20,7 +20,8 @@
     │   ├── StoreThrottled
     │   ├── StoreUnavailable
     │   ├── StoreNotFound              no such table or file
-    │   ├── StoredSchemaMismatch       an item names a schema the store does not hold
+    │   ├── StoredSchemaMismatch       a service is not, or no longer, what the store can serve
+    │   ├── CorruptItem                a stored item does not follow its definition
     │   ├── DeadlineExceeded           the lookup's time was up before every item was read
     │   └── StaleFeature               `on_stale: raise` and the view is stale
     ├── CodecError                     a value that the declared type can't hold
@@ -176,7 +177,24 @@ class StoreNotFound(OnlineStoreError):
 
 
 class StoredSchemaMismatch(OnlineStoreError):
-    """An item or service names a definition that the store does not hold."""
+    """A service is not, or no longer, what the store can serve."""
+
+
+class CorruptItem(OnlineStoreError):
+    """A stored item does not follow its definition: damaged bytes, or written by something else.
+
+    `pk` and `sk` name the item: the key and the view of a value; `feature` is empty unless one feature is at fault.
+    """
+
+    def __init__(self, what: str, *, pk: str, sk: str, feature: str = "") -> None:
+        self.pk, self.sk, self.feature = pk, sk, feature
+        fix = (
+            "restore the item from a backup, or delete it from the store; then run `featurelayer export --full`"
+            if pk.startswith("#")
+            else "rewrite the view with `featurelayer export --full`, or delete the item from the store"
+        )
+        subject = f"feature '{feature}' {what}" if feature else what
+        super().__init__(f"the online store holds a corrupt item: {subject}\n  at   {pk} of {sk}\n  fix  {fix}")
 
 
 class DeadlineExceeded(OnlineStoreError):

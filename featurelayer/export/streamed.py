@@ -22,8 +22,9 @@ from featurelayer.export.again import again
 from featurelayer.export.ledger import Tables
 from featurelayer.model import DType, FeatureView
 from featurelayer.online.base import ItemKey, OnlineStore
-from featurelayer.online.codec import RowCodec, from_microseconds
+from featurelayer.online.codec import from_microseconds
 from featurelayer.online.definitions import SCHEMAS, Schema, ViewDefinition, view_definition
+from featurelayer.online.rows import RowCodec
 from featurelayer.online.streaming import LogEntry, key_values, log_of
 from featurelayer.sql.ast import col, named
 from featurelayer.sql.dialects import dialect

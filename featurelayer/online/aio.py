@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from featurelayer.online.base import OnlineStore, deadline_exceeded
-from featurelayer.online.client import CACHE_ITEMS, DEADLINE, REFRESH, FeatureClient, deadline_at
+from featurelayer.online.client import CACHE_ITEMS, DEADLINE, REFRESH, FeatureClient, OnCorrupt, deadline_at
 from featurelayer.online.definitions import ServiceDefinition
 from featurelayer.online.forks import renew_after_fork
 from featurelayer.online.metrics import OnLookup
@@ -46,12 +46,16 @@ class AsyncFeatureClient:
         cache: timedelta | None = None,
         cache_items: int = CACHE_ITEMS,
         on_lookup: OnLookup | None = None,
+        on_corrupt: OnCorrupt = "raise",
         concurrency: int = CONCURRENCY,
     ) -> None:
         self._start(
-            FeatureClient(store, pins=pins, refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup),
+            FeatureClient(
+                store, pins=pins, refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup,
+                on_corrupt=on_corrupt,
+            ),
             concurrency,
-        )
+        )  # fmt: skip
 
     @classmethod
     def connect(
@@ -63,6 +67,7 @@ class AsyncFeatureClient:
         cache: timedelta | None = None,
         cache_items: int = CACHE_ITEMS,
         on_lookup: OnLookup | None = None,
+        on_corrupt: OnCorrupt = "raise",
         concurrency: int = CONCURRENCY,
     ) -> Self:
         """Return a client of the store at `url`, as `FeatureClient.connect` does; it may be awaited, and need not be.
@@ -72,10 +77,11 @@ class AsyncFeatureClient:
         client = cls.__new__(cls)
         client._start(
             FeatureClient.connect(
-                url, lock=lock, refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup
+                url, lock=lock, refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup,
+                on_corrupt=on_corrupt,
             ),
             concurrency,
-        )
+        )  # fmt: skip
         return client
 
     def _start(self, client: FeatureClient, concurrency: int) -> None:

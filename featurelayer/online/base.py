@@ -21,36 +21,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from time import monotonic
-from typing import Protocol, cast, runtime_checkable
+from typing import Annotated, Protocol, cast, runtime_checkable
 
 import msgspec
 
 from featurelayer.errors import ConfigError, DeadlineExceeded, MissingDependency, Problem, StoreNotFound, did_you_mean
 
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 ItemKey = tuple[str, str]
 """The `pk` and `sk` of an item."""
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True):
+class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One entry of a store. Times are microseconds since 1970 in UTC, except `ttl`: whole seconds.
 
     `version` (`_v`) belongs to the export that wrote it, `as_of` (`_t`) is that export's snapshot time, `event_time`
     (`_e`) says when the values became true; static views, tombstones and definitions have none. `valid_to` (`_u`) is
     when they stopped being true, `schema` (`_s`) names the schema of `f`, and `ttl` only collects garbage. `streamed`
     (`_w`) marks what `FeatureClient.write` wrote, at the time `version`, between exports.
+
+    A store that finds an attribute of another type gives `damaged_item` in place of the item: no value can be read
+    from it, and any newer write replaces it. The order of the fields is that of the rows a store may convert.
     """
 
     pk: str
     sk: str
-    version: int
+    version: Int64
     f: str = ""
     schema: str = ""
-    as_of: int = 0
-    event_time: int | None = None
-    valid_to: int | None = None
-    ttl: int | None = None
+    as_of: Int64 = 0
+    event_time: Int64 | None = None
+    valid_to: Int64 | None = None
+    ttl: Int64 | None = None
     deleted: bool = False
     streamed: bool = False
+    damage: str = ""
 
     @property
     def key(self) -> ItemKey:
@@ -94,6 +99,19 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
             + numbers
             + 3 * (self.deleted + self.streamed)
         )
+
+
+def damaged_item(key: ItemKey, damage: str) -> Item:
+    """Return what a store gives for an item whose attributes are not of their types; `damage` says what is wrong."""
+    pk, sk = key
+    return Item(pk=pk, sk=sk, version=-(2**63), damage=damage)
+
+
+def live_key(pk: str, version: object, event_time: object) -> LiveKey:
+    """Return a key that a store lists; a number of another type is taken as unknown, since the key is there anyhow."""
+    return LiveKey(
+        pk, version if type(version) is int else 0, event_time if type(event_time) is int else None,
+    )  # fmt: skip
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,17 +8,17 @@ only at the first lookup (the definition and the schemas are read) and when the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
-from featurelayer.errors import StoredSchemaMismatch, UnknownNameError
+from featurelayer.errors import ConfigError, CorruptItem, StoredSchemaMismatch, UnknownNameError
 from featurelayer.online.base import Item, ItemKey, OnlineStore, open_store
 from featurelayer.online.cache import ItemCache
-from featurelayer.online.codec import RowCodec, to_microseconds
+from featurelayer.online.codec import to_microseconds
 from featurelayer.online.definitions import (
     SCHEMAS,
     SERVICES,
@@ -33,15 +33,18 @@ from featurelayer.online.definitions import (
 )
 from featurelayer.online.metrics import OnLookup, Trace
 from featurelayer.online.pins import Pin, pins_of, read_lock
+from featurelayer.online.rows import RowCodec
 from featurelayer.online.serving import ServingPlan
 from featurelayer.online.streaming import WriteResult, write_rows
 from featurelayer.online.vector import FeatureVector
+from featurelayer.printing import printable
 
 T = TypeVar("T")
 
 DEADLINE = 3.0
 REFRESH = timedelta(seconds=10)
 CACHE_ITEMS = 10_000
+OnCorrupt = Literal["raise", "null"]
 
 
 class FeatureClient:
@@ -49,7 +52,9 @@ class FeatureClient:
 
     `pins` maps a service to the fingerprint it must be served with; `refresh` is how old the client's copy of a
     service's pointer and of a view's freshness may be. `cache` keeps up to `cache_items` items in the process for that
-    long; it is off unless given. `on_lookup` is called with the `LookupMetrics` of every lookup.
+    long; it is off unless given. `on_lookup` is called with the `LookupMetrics` of every lookup. `on_corrupt` decides
+    what an item costs that can't be read: `raise` fails the lookup, `null` serves that view's features of that request
+    as None with the status CORRUPT. A definition that can't be read always fails.
     """
 
     def __init__(
@@ -61,12 +66,17 @@ class FeatureClient:
         cache: timedelta | None = None,
         cache_items: int = CACHE_ITEMS,
         on_lookup: OnLookup | None = None,
+        on_corrupt: OnCorrupt = "raise",
     ) -> None:
+        if on_corrupt not in ("raise", "null"):
+            raise ConfigError([f"on_corrupt is 'raise' or 'null', not {on_corrupt!r}"])
         self.store = store
         self._pins = pins_of(pins or {})
         self._refresh = refresh.total_seconds()
         self._cache = ItemCache(seconds=cache.total_seconds(), size=cache_items) if cache else None
         self._on_lookup = on_lookup
+        self._on_corrupt = on_corrupt
+        self._reported: set[str] = set()  # views with a corrupt item that was logged
         # Each value is replaced whole, so threads see the old or the new and need no lock.
         self._plans: dict[str, _Known[ServingPlan]] = {}
         self._commits: dict[str, _Known[ViewCommit | None]] = {}
@@ -83,6 +93,7 @@ class FeatureClient:
         cache: timedelta | None = None,
         cache_items: int = CACHE_ITEMS,
         on_lookup: OnLookup | None = None,
+        on_corrupt: OnCorrupt = "raise",
     ) -> Self:
         """Return a client of the store at `url` (see `open_store`).
 
@@ -94,7 +105,10 @@ class FeatureClient:
             StoredSchemaMismatch: the store does not hold the service as the lock file has it.
         """
         pin = read_lock(lock) if lock is not None else None
-        client = cls(open_store(url), refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup)
+        client = cls(
+            open_store(url), refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup,
+            on_corrupt=on_corrupt,
+        )  # fmt: skip
         if pin is not None:
             client._pins[pin.service] = pin
             try:
@@ -126,6 +140,7 @@ class FeatureClient:
             CodecError: a key's value is not of the key's type.
             StaleFeature: a view is stale and says `on_stale: raise`.
             StoredSchemaMismatch: a pinned service is not, or no longer, what the store can serve.
+            CorruptItem: a stored item can't be read; with `on_corrupt="null"` only a definition.
             DeadlineExceeded: not everything was read within `deadline`; nothing is silently left out.
             OnlineStoreError: the store failed: StoreThrottled, StoreUnavailable, StoreNotFound, or access was denied.
         """
@@ -183,7 +198,17 @@ class FeatureClient:
         # At a time that was asked for, later events have not happened. By its own clock a reader may be a little behind
         # the warehouse, and a value that is there has happened.
         horizon = moment if now is not None else None
-        return plan.vectors(keys, items, self._codecs, stale, moment, horizon)
+        return plan.vectors(keys, items, self._codecs, stale, moment, horizon, reading.told(self._corrupt))
+
+    def _corrupt(self, error: CorruptItem) -> None:
+        """Raise the error, or log the first one of a view."""
+        if self._on_corrupt == "raise":
+            raise error
+        if error.sk not in self._reported:
+            self._reported.add(error.sk)
+            import logging
+
+            logging.getLogger(__name__).warning("%s", printable(str(error)))
 
     def write(self, view: str, rows: Sequence[Mapping[str, Any]]) -> WriteResult:
         """Put values of a view between exports: `write("plane_legs", [{"tailnum": "N14228", "arr_delay": 12.5}])`.
@@ -258,7 +283,12 @@ class FeatureClient:
         pin.check(plan.definition)
         commits = reading.now([commit_key(view.sk) for view in plan.views])
         schemas = {sk.removesuffix("#commit"): ViewCommit.from_item(item).schema for (_, sk), item in commits.items()}
-        self._learn_schemas(set(schemas.values()), reading)
+        lacking = self._learn_schemas(set(schemas.values()), reading)
+        if lacking:
+            raise StoredSchemaMismatch(
+                f"the online store holds exports that follow schema {', '.join(lacking)} but not the schema itself\n"
+                "  fix  export the service's views again with --full"
+            )
         problems = plan.mismatches({sk: self._codecs[schema] for sk, schema in schemas.items()})
         if problems:
             raise StoredSchemaMismatch(
@@ -323,19 +353,15 @@ class FeatureClient:
             return _Known(ViewCommit.from_item(item), item.version)
         return _Known(known.value, known.version) if known is not None else _Known(None, 0)
 
-    def _learn_schemas(self, named: set[str], reading: _Reading) -> None:
+    def _learn_schemas(self, named: set[str], reading: _Reading) -> list[str]:
+        """Read schemas that are not known yet; return those that the store does not hold."""
         unknown = named - self._codecs.keys()
         if not unknown:
-            return
+            return []
         found = reading.now([(SCHEMAS, schema) for schema in sorted(unknown)], consistent=True)
-        lacking = sorted(schema for schema in unknown if (SCHEMAS, schema) not in found)
-        if lacking:
-            raise StoredSchemaMismatch(
-                f"the online store holds values that follow schema {', '.join(lacking)} but not the schema itself\n"
-                "  fix  export the service's views again with --full"
-            )
         for (_, schema), item in found.items():
             self._codecs[schema] = Schema.from_item(item).codec()
+        return sorted(unknown - self._codecs.keys())
 
 
 class _Known(Generic[T]):
@@ -360,6 +386,18 @@ class _Reading:
         """Return what the store has for the keys."""
         usage = self._trace.usage if self._trace is not None else None
         return self._store.read(keys, consistent=consistent, deadline=self._until, usage=usage)
+
+    def told(self, corrupt: Callable[[CorruptItem], None]) -> Callable[[CorruptItem], None]:
+        """Return what is called for each corrupt item: it counts, then calls `corrupt`."""
+        trace = self._trace
+        if trace is None:
+            return corrupt
+
+        def count(error: CorruptItem) -> None:
+            trace.corrupt += 1
+            corrupt(error)
+
+        return count
 
     def items(self, wanted: set[ItemKey], due: set[ItemKey], cache: ItemCache | None) -> dict[ItemKey, Item]:
         """Return the wanted items, as far as may be from the cache, and what else is due."""

@@ -1,4 +1,4 @@
-"""Feature values to JSON and back, exactly, by their declared types.
+"""Feature values to JSON, exactly, by their declared types; `rows` reads them back.
 
 The JSON of a value, by type:
 
@@ -24,8 +24,8 @@ from __future__ import annotations
 import functools
 import math
 from array import array
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Sequence
+from base64 import b64encode
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, InvalidOperation
 from decimal import Inexact as _Inexact
@@ -40,17 +40,16 @@ from featurelayer.errors import CodecError
 if TYPE_CHECKING:
     from featurelayer.model import DType
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (naive on purpose: what a `timestamp` decodes to)
-_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_FIRST = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH_UTC) // _MICROSECOND
-_LAST = (datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC) - _EPOCH_UTC) // _MICROSECOND
-_SPECIALS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (naive on purpose: what a `timestamp` decodes to)
+EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+FIRST = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH_UTC) // MICROSECOND
+LAST = (datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC) - EPOCH_UTC) // MICROSECOND
+SPECIALS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 # Wide enough for every decimal that a warehouse has (BigQuery: 76 digits); a rounding is an error.
-_EXACT = Context(prec=100, traps=[InvalidOperation, _Inexact])
+EXACT = Context(prec=100, traps=[InvalidOperation, _Inexact])
 
 _json = msgspec.json.Encoder().encode
-_parse = msgspec.json.Decoder().decode
 
 Column = list[Any]
 
@@ -64,57 +63,6 @@ def dtype_of(text: str) -> DType:
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
-
-
-class RowCodec:
-    """Turns rows of typed values into JSON arrays and back."""
-
-    __slots__ = ("_decoders", "_parse", "_python", "dtypes", "names")
-
-    def __init__(self, features: Iterable[tuple[str, DType]]) -> None:
-        features = tuple(features)
-        self.names = tuple(name for name, _ in features)
-        self.dtypes = tuple(dtype for _, dtype in features)
-        decoders = ((position, decoder_of(dtype)) for position, dtype in enumerate(self.dtypes))
-        self._decoders = tuple((position, decode) for position, decode in decoders if decode is not None)
-        # Most types are made exact by the JSON parser itself, four times as fast; the rest is left to Python.
-        types = tuple(_parsed_type(dtype) for dtype in self.dtypes)
-        self._parse = msgspec.json.Decoder(tuple[types]).decode  # type: ignore[valid-type]
-        self._python = tuple((position, decode) for position, decode in self._decoders if types[position] is Any)
-
-    def encode(self, values: Sequence[Any], *, where: str = "") -> str:
-        """Return the JSON array of one row.
-
-        Raises:
-            CodecError: a value does not fit its type; names the feature.
-        """
-        columns = [
-            encode_column(dtype, [value], where=f"{where}.{name}" if where else name)
-            for name, dtype, value in zip(self.names, self.dtypes, values, strict=True)
-        ]
-        return join_rows(columns, 1, self.names, where=where)[0]
-
-    def decode(self, text: str) -> Column:
-        """Return the values of one row, exactly as they were encoded."""
-        return list(self.row(text))
-
-    def row(self, text: str) -> Sequence[Any]:
-        """Return the same in whatever sequence is at hand."""
-        try:
-            parsed: Sequence[Any] = self._parse(text)
-        except msgspec.ValidationError:  # NaN and infinities, or not as many values as the schema has
-            parsed = _parse(text)
-            decoders = self._decoders if len(parsed) == len(self.names) else ()
-        else:
-            decoders = self._python
-        if not decoders:
-            return parsed
-        values = list(parsed)
-        for position, decode in decoders:
-            value = values[position]
-            if value is not None:
-                values[position] = decode(value)
-        return values
 
 
 def join_rows(columns: Sequence[Column], rows: int, names: Sequence[str], *, where: str = "") -> list[str]:
@@ -243,16 +191,21 @@ def truth_value(value: Any) -> bool:
     raise TypeError
 
 
+@functools.cache
+def decimal_bounds(dtype: DType) -> tuple[Decimal, Decimal]:
+    """Return the last decimal of a type, and the first number too large for it."""
+    scale = dtype.scale or 0
+    return Decimal(1).scaleb(-scale), Decimal(10) ** ((dtype.precision or 38) - scale)
+
+
 def _encode_decimal(dtype: DType, values: Column, where: str) -> Column:
-    scale, precision = dtype.scale or 0, dtype.precision or 38
-    step = Decimal(1).scaleb(-scale)
-    limit = Decimal(10) ** (precision - scale)
+    step, limit = decimal_bounds(dtype)
 
     def text(value: Any) -> str:
         number = value if type(value) is Decimal else Decimal(whole_number(value))
         if not number.is_finite() or number.copy_abs() >= limit:
             raise OverflowError
-        return format(number.quantize(step, context=_EXACT), "f")
+        return format(number.quantize(step, context=EXACT), "f")
 
     return convert_each(values, text, dtype, where)
 
@@ -294,12 +247,17 @@ def _encode_date(dtype: DType, values: Column, where: str) -> Column:
 
 def to_microseconds(moment: datetime) -> int:
     """Return a point in time as microseconds since 1970 in UTC; a naive one is UTC."""
-    return (moment - (_EPOCH if moment.tzinfo is None else _EPOCH_UTC)) // _MICROSECOND
+    return (moment - (EPOCH if moment.tzinfo is None else EPOCH_UTC)) // MICROSECOND
 
 
 def from_microseconds(microseconds: int) -> datetime:
     """Return an aware UTC datetime."""
-    return _EPOCH_UTC + microseconds * _MICROSECOND
+    return EPOCH_UTC + microseconds * MICROSECOND
+
+
+def moment_at(microseconds: int) -> datetime | None:
+    """Return an aware UTC datetime; None before year 1 and after 9999, which no datetime can be."""
+    return from_microseconds(microseconds) if FIRST <= microseconds <= LAST else None
 
 
 def timestamp_value(value: Any) -> int:
@@ -316,7 +274,7 @@ def _encode_timestamp(dtype: DType, values: Column, where: str) -> Column:
 def encode_microseconds(values: Column, *, where: str) -> Column:
     """Return a column of timestamps that already are microseconds, checked to be a year from 1 to 9999."""
     known = [value for value in values if value is not None]
-    if known and (min(known) < _FIRST or max(known) > _LAST):
+    if known and (min(known) < FIRST or max(known) > LAST):
         raise CodecError(f"{where}: a timestamp before year 1 or after 9999 can't be stored; bound it in the model")
     return values
 
@@ -346,43 +304,7 @@ _ENCODERS: dict[str, Callable[[DType, Column, str], Column]] = {
 }  # fmt: skip
 
 
-# --- decoding -----------------------------------------------------------------------------------------------------
-
-
-def _decode_float(value: Any) -> float:
-    return value if type(value) is float else _SPECIALS[value] if type(value) is str else float(value)
-
-
-def _decode_timestamp(value: int) -> datetime:
-    return _EPOCH + value * _MICROSECOND
-
-
-_DECODERS: dict[str, Callable[[Any], Any]] = {
-    "float": _decode_float, "decimal": Decimal, "bytes": b64decode, "date": date.fromisoformat,
-    "timestamp": _decode_timestamp, "timestamptz": from_microseconds,
-}  # fmt: skip
-
-
-_PARSED: dict[str, Any] = {"float": float | None, "decimal": Decimal | None, "date": date | None, "bytes": bytes | None}
-
-
-def _parsed_type(dtype: DType) -> Any:
-    """Return what the JSON parser is told to make of a value; Any where it needs no help or can give none."""
-    if dtype.kind != "array" or dtype.element is None:
-        return _PARSED.get(dtype.kind, Any)
-    element = _parsed_type(dtype.element)
-    return Any if element is Any else list[element] | None  # type: ignore[valid-type]
-
-
-@functools.cache
-def decoder_of(dtype: DType) -> Callable[[Any], Any] | None:
-    """Return what turns JSON's value into the exact one, or None where it already is."""
-    if dtype.kind == "array":
-        element = decoder_of(dtype.element) if dtype.element is not None else None
-        if element is None:
-            return None
-        return lambda values: [None if value is None else element(value) for value in values]
-    return _DECODERS.get(dtype.kind)
+# --- defaults -----------------------------------------------------------------------------------------------------
 
 
 def encode_default(dtype: DType, value: Any, *, where: str) -> Any:
@@ -400,14 +322,8 @@ def encode_default(dtype: DType, value: Any, *, where: str) -> Any:
     return encode_column(dtype, [value], where=f"{where} (default)")[0]
 
 
-def decode_value(dtype: DType, value: Any) -> Any:
-    """Return the exact value of one JSON value."""
-    decode = decoder_of(dtype)
-    return value if value is None or decode is None else decode(value)
-
-
 _DEFAULTS: dict[str, Callable[[Any], Any]] = {
-    "float": lambda value: _SPECIALS.get(value, value) if isinstance(value, str) else value,
+    "float": lambda value: SPECIALS.get(value, value) if isinstance(value, str) else value,
     "decimal": lambda value: Decimal(str(value)) if isinstance(value, float | str) else value,
     "date": lambda value: date.fromisoformat(value) if isinstance(value, str) else value,
     "timestamp": lambda value: _moment(value),

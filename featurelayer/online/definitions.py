@@ -7,15 +7,19 @@ is immutable in what decides the features, their order, types and values; its fi
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from featurelayer.errors import CodecError, Problem, UnknownNameError
-from featurelayer.online.base import Item, ItemKey
-from featurelayer.online.codec import RowCodec, dtype_of, encode_default
+from featurelayer.errors import CodecError, CorruptItem, Problem, UnknownNameError
+from featurelayer.online.base import Int64, Item, ItemKey
+from featurelayer.online.codec import FIRST, LAST, dtype_of, encode_default
+from featurelayer.online.keys import check_key_type, key_prefix
+from featurelayer.online.rows import RowCodec, decode_value
 
 if TYPE_CHECKING:
     from featurelayer.model import Feature, FeatureService, FeatureView, ServiceView
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 SCHEMAS, SERVICES, VIEWS = "#schema", "#service", "#view"
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+
+T = TypeVar("T")
+
+Moment = Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)]
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -36,14 +44,30 @@ class Schema(msgspec.Struct, frozen=True):
         return fingerprint(self)
 
     def codec(self) -> RowCodec:
-        return RowCodec((name, dtype_of(dtype)) for name, dtype in self.features)
+        return _codec_of(self)
 
     def item(self) -> Item:
         return Item(pk=SCHEMAS, sk=self.fingerprint, version=0, f=_encode(self).decode())
 
     @classmethod
     def from_item(cls, item: Item) -> Schema:
-        return msgspec.json.decode(item.f, type=cls)
+        """Read a schema back.
+
+        Raises:
+            CorruptItem: it is not the schema of its name.
+        """
+        schema = read_content(item, cls)
+        with _checked(item):
+            names = [name for name, _ in schema.features]
+            if len(set(names)) < len(names) or schema.fingerprint != item.sk:
+                raise ValueError("its content does not have the fingerprint that it is stored under")
+            schema.codec()
+        return schema
+
+
+@functools.lru_cache(maxsize=1_000)
+def _codec_of(schema: Schema) -> RowCodec:
+    return RowCodec((name, dtype_of(dtype)) for name, dtype in schema.features)
 
 
 class JoinedFeature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,9 +96,9 @@ class JoinedView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     entities: tuple[str, ...]
     keys: tuple[JoinedKey, ...]
     features: tuple[JoinedFeature, ...]
-    ttl: int | None = None
-    error_after: int | None = None
-    on_stale: str = "serve"
+    ttl: Int64 | None = None
+    error_after: Int64 | None = None
+    on_stale: Literal["serve", "null", "default", "raise"] = "serve"
 
     def column(self, feature: str) -> str:
         return f"{self.prefix}__{feature}"
@@ -119,10 +143,15 @@ class ServiceDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_item(cls, item: Item) -> ServiceDefinition:
-        """Read either of the two items back."""
-        if "@" in item.sk:
-            return msgspec.json.decode(item.f, type=cls)
-        return msgspec.json.decode(item.f, type=_Pointer).definition
+        """Read either of the two items back.
+
+        Raises:
+            CorruptItem: it is not a definition of this service that can be served.
+        """
+        definition = read_content(item, cls) if "@" in item.sk else read_content(item, _Pointer).definition
+        with _checked(item):
+            _check_service(definition, item.sk.partition("@")[0])
+        return definition
 
 
 class _Pointer(msgspec.Struct):
@@ -136,12 +165,12 @@ class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
     `code` is a fingerprint of what computed the view; empty where that is not known, as after a rollback.
     """
 
-    version: int
-    as_of: int
-    source_time: int | None
+    version: Int64
+    as_of: Moment
+    source_time: Int64 | None
     schema: str
     rows: int
-    finished: int = 0
+    finished: Moment = 0
     code: str = ""
 
     def item(self, sk: str) -> Item:
@@ -150,13 +179,13 @@ class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_item(cls, item: Item) -> ViewCommit:
-        return msgspec.json.decode(item.f, type=cls)
+        return read_content(item, cls)
 
 
 class ViewBegun(msgspec.Struct, frozen=True, kw_only=True):
     """The newest run that has begun to write a view: no item of it bears a greater version."""
 
-    version: int
+    version: Int64
     run: str
 
     def item(self, sk: str) -> Item:
@@ -165,7 +194,7 @@ class ViewBegun(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_item(cls, item: Item) -> ViewBegun:
-        return msgspec.json.decode(item.f, type=cls)
+        return read_content(item, cls)
 
 
 class ViewKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +213,7 @@ class ViewDefinition(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[ViewKey, ...]
     schema: Schema
     event_time: str | None = None
-    ttl: int | None = None
+    ttl: Int64 | None = None
     published: int = 0
 
     def item(self, version: int) -> Item:
@@ -195,17 +224,30 @@ class ViewDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_item(cls, item: Item) -> ViewDefinition:
-        return msgspec.json.decode(item.f, type=cls)
+        """Read a definition back.
+
+        Raises:
+            CorruptItem: it is not one that values can be written by.
+        """
+        definition = read_content(item, cls)
+        with _checked(item):
+            if definition_key(definition.view)[1] != item.sk:
+                raise ValueError("it defines another view")
+            key_prefix(definition.entities)
+            for key in definition.keys:
+                check_key_type(dtype_of(key.dtype), where=key.column)
+            definition.schema.codec()
+        return definition
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """Who is exporting a view, and until when he need not be asked; he said so at `told`. Times are microseconds."""
 
     run: str
-    until: int
-    told: int
+    until: Int64
+    told: Int64
     host: str
-    process: int
+    process: Int64
 
     def item(self, sk: str) -> Item:
         pk, lease_sk = lease_key(sk)
@@ -213,7 +255,52 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_item(cls, item: Item) -> Lease:
-        return msgspec.json.decode(item.f, type=cls)
+        return read_content(item, cls)
+
+
+def read_content(item: Item, kind: type[T]) -> T:
+    """Return the content of an item.
+
+    Raises:
+        CorruptItem: it is not of this kind.
+    """
+    with _checked(item):
+        if item.damage:
+            raise ValueError(item.damage)
+        content = msgspec.json.decode(item.f, type=kind)
+    return content
+
+
+@contextmanager
+def _checked(item: Item) -> Iterator[None]:
+    """Turn whatever reading untrusted content raises into a CorruptItem that names the item."""
+    try:
+        yield
+    except (msgspec.DecodeError, CodecError, ValueError, TypeError, ArithmeticError) as error:
+        raise CorruptItem(str(error), pk=item.pk, sk=item.sk) from error
+    except RecursionError as error:
+        raise CorruptItem("it is nested too deeply", pk=item.pk, sk=item.sk) from error
+
+
+def _check_service(definition: ServiceDefinition, name: str) -> None:
+    """Raise ValueError or CodecError unless lookups can follow the definition."""
+    if definition.name != name:
+        raise ValueError("it defines another service")
+    if not definition.views:
+        raise ValueError("it has no view")
+    if len(set(definition.columns)) < len(definition.columns):
+        raise ValueError("it has two features of one name")
+    requests = {key.name for key in definition.request_keys}
+    if len(requests) < len(definition.request_keys):
+        raise ValueError("it has two request keys of one name")
+    for view in definition.views:
+        key_prefix(view.entities)
+        for key in view.keys:
+            check_key_type(dtype_of(key.dtype), where=key.column)
+            if key.request not in requests:
+                raise ValueError(f"view '{view.view}' has the key '{key.request}', which is not a request key")
+        for feature in view.features:
+            decode_value(dtype_of(feature.dtype), feature.default)
 
 
 def fingerprint(content: Any) -> str:

@@ -56,13 +56,23 @@ def encode_key_column(dtype: DType, values: Column, *, where: str) -> Column:
     Raises:
         CodecError: a value is not of the key's type; text never stands for a number nor a number for text.
     """
-    convert = _KEYS.get(dtype.kind)
-    if convert is None:
-        raise CodecError(f"{where}: {dtype} can't be a key, because equality of its values is not certain")
+    convert = check_key_type(dtype, where=where)
     as_is = str if dtype.kind == "text" else int if dtype.kind in ("int", "uint") else None
     if as_is is not None and types_of(values) <= {as_is}:
         return values
     return convert_each(values, convert, dtype, where)
+
+
+def check_key_type(dtype: DType, *, where: str) -> Callable[[Any], Any]:
+    """Return what encodes a value of a key.
+
+    Raises:
+        CodecError: values of the type can't be keys.
+    """
+    convert = _KEYS.get(dtype.kind)
+    if convert is None:
+        raise CodecError(f"{where}: {dtype} can't be a key, because equality of its values is not certain")
+    return convert
 
 
 def key_prefix(entities: Sequence[str]) -> str:

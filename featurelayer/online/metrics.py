@@ -14,8 +14,8 @@ class LookupMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """One `lookup` or `lookup_many`, whether it succeeded or not.
 
     `items` were needed (entities times views, each once), `cached` of them came from the process's own cache; `calls`
-    went to the store and brought `bytes`, `retries` of them were attempts beyond the first. `error` is the name of the
-    exception, if there was one.
+    went to the store and brought `bytes`, `retries` of them were attempts beyond the first. `corrupt` items could not
+    be read. `error` is the name of the exception, if there was one.
     """
 
     service: str
@@ -27,6 +27,7 @@ class LookupMetrics(msgspec.Struct, frozen=True, kw_only=True):
     retries: int
     milliseconds: float
     error: str | None
+    corrupt: int = 0
 
 
 OnLookup = Callable[[LookupMetrics], object]
@@ -35,11 +36,11 @@ OnLookup = Callable[[LookupMetrics], object]
 class Trace:
     """Counts along one lookup."""
 
-    __slots__ = ("_started", "cached", "items", "usage")
+    __slots__ = ("_started", "cached", "corrupt", "items", "usage")
 
     def __init__(self) -> None:
         self.usage = Usage()
-        self.items = self.cached = 0
+        self.items = self.cached = self.corrupt = 0
         self._started = perf_counter()
 
     def report(self, hook: OnLookup, service: str, requests: int, error: BaseException | None) -> None:
@@ -54,6 +55,7 @@ class Trace:
             retries=self.usage.retries,
             milliseconds=(perf_counter() - self._started) * 1000,
             error=type(error).__name__ if error is not None else None,
+            corrupt=self.corrupt,
         )
         try:
             hook(metrics)

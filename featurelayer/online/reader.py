@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -26,6 +26,7 @@ from featurelayer.online.base import Item, ItemKey, ReadBudget, Usage, deadline_
 from featurelayer.online.layout import Layout
 from featurelayer.online.tables import is_too_long
 from featurelayer.online.transport import Transport
+from featurelayer.online.wire import WireItem, WireText, from_wire
 
 _KEYS_PER_CALL = 100
 _UNIT = 4096
@@ -37,57 +38,14 @@ T = TypeVar("T")
 _json = msgspec.json.Encoder().encode
 
 
-class _Text(msgspec.Struct, frozen=True, gc=False):
-    S: str
-
-
-class _Number(msgspec.Struct, frozen=True, gc=False):
-    N: int
-
-
-_RENAMED = {"version": "_v", "as_of": "_t", "event_time": "_e", "valid_to": "_u", "schema": "_s", "deleted": "_d",
-            "streamed": "_w"}  # fmt: skip
-
-
-class _Stored(msgspec.Struct, frozen=True, rename=_RENAMED, gc=False):
-    """An item as DynamoDB's JSON has it."""
-
-    pk: _Text
-    sk: _Text
-    f: _Text
-    version: _Number
-    as_of: _Number
-    event_time: _Number | None = None
-    valid_to: _Number | None = None
-    schema: _Text | None = None
-    ttl: _Number | None = None
-    deleted: Any = None
-    streamed: Any = None
-
-    def item(self) -> Item:
-        return Item(
-            pk=self.pk.S,
-            sk=self.sk.S,
-            version=self.version.N,
-            f=self.f.S,
-            schema=self.schema.S if self.schema is not None else "",
-            as_of=self.as_of.N,
-            event_time=self.event_time.N if self.event_time is not None else None,
-            valid_to=self.valid_to.N if self.valid_to is not None else None,
-            ttl=self.ttl.N if self.ttl is not None else None,
-            deleted=self.deleted is not None,
-            streamed=self.streamed is not None,
-        )
-
-
 # An answer without its list is no answer, and must not read as "nothing is there"; hence None.
 class _Batch(msgspec.Struct):
-    responses: dict[str, list[_Stored]] | None = msgspec.field(name="Responses", default=None)
+    responses: dict[str, list[WireItem]] | None = msgspec.field(name="Responses", default=None)
     unprocessed: dict[str, dict[str, Any]] = msgspec.field(name="UnprocessedKeys", default_factory=dict)
 
 
 class _Name(msgspec.Struct):
-    sk: _Text
+    sk: WireText
 
 
 class _Names(msgspec.Struct):
@@ -96,13 +54,46 @@ class _Names(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
-    items: list[_Stored] | None = msgspec.field(name="Items", default=None)
+    items: list[WireItem] | None = msgspec.field(name="Items", default=None)
+    last: Any = msgspec.field(name="LastEvaluatedKey", default=None)
+
+
+# The same answers with items of which some are damaged, for `from_wire` to read one by one.
+class _AnyBatch(msgspec.Struct):
+    responses: dict[str, list[dict[str, Any]]] | None = msgspec.field(name="Responses", default=None)
+    unprocessed: dict[str, dict[str, Any]] = msgspec.field(name="UnprocessedKeys", default_factory=dict)
+
+
+class _AnyPage(msgspec.Struct):
+    items: list[dict[str, Any]] | None = msgspec.field(name="Items", default=None)
     last: Any = msgspec.field(name="LastEvaluatedKey", default=None)
 
 
 # Not strict: DynamoDB's numbers are text.
-_read_batch = msgspec.json.Decoder(_Batch, strict=False).decode
-_read_page = msgspec.json.Decoder(_Page, strict=False).decode
+_batch_decoder = msgspec.json.Decoder(_Batch, strict=False).decode
+_page_decoder = msgspec.json.Decoder(_Page, strict=False).decode
+_read_any_batch = msgspec.json.Decoder(_AnyBatch).decode
+_read_any_page = msgspec.json.Decoder(_AnyPage).decode
+
+
+def _read_batch(answer: bytes) -> _Batch:
+    try:
+        return _batch_decoder(answer)
+    except msgspec.ValidationError:
+        return cast("_Batch", _read_any_batch(answer))
+
+
+def _read_page(answer: bytes) -> _Page:
+    try:
+        return _page_decoder(answer)
+    except msgspec.ValidationError:
+        return cast("_Page", _read_any_page(answer))
+
+
+def _items(stored: Iterable[Any]) -> list[Item]:
+    return [each.item() if type(each) is WireItem else from_wire(each) for each in stored]
+
+
 _read_names = msgspec.json.Decoder(_Names).decode
 
 
@@ -189,7 +180,7 @@ class TableReader:
         with _understood(self._layout.text):
             page = _read_page(answer)
         wanted = frozenset(views)
-        items = [stored.item() for stored in self._there(page.items)]
+        items = _items(self._there(page.items))
         found = {item.key: item for item in items if item.sk in wanted}
         if page.last is not None or _query_units(items) > _batch_units(found.values(), len(views)):
             self._dear[views] = _QUERY_AGAIN
@@ -208,8 +199,7 @@ class TableReader:
         waits: Iterator[bool] | None = None
         while True:
             batch = self._answered(transport, pending, budget, usage)
-            for stored in chain.from_iterable(self._there(batch.responses).values()):
-                found[stored.pk.S, stored.sk.S] = stored.item()
+            found |= {item.key: item for item in _items(chain.from_iterable(self._there(batch.responses).values()))}
             pending = {table: keys for table, keys in batch.unprocessed.items() if keys.get("Keys")}
             if not pending:
                 return found

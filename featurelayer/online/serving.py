@@ -11,17 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from featurelayer.errors import PlanError, Problem, StaleFeature, StoredSchemaMismatch, did_you_mean
+from featurelayer.errors import CorruptItem, PlanError, Problem, StaleFeature, did_you_mean
 from featurelayer.online.base import Item, ItemKey
-from featurelayer.online.codec import RowCodec, decode_value, dtype_of
+from featurelayer.online.codec import dtype_of
 from featurelayer.online.definitions import JoinedView, ServiceDefinition
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix
+from featurelayer.online.rows import RowCodec, decode_value
 from featurelayer.online.vector import FeatureVector, Part, Status
 
 Codecs = Mapping[str, RowCodec]
 
 # The values of a view's features, and how they came about.
 _Served = tuple[Sequence[Any], Part]
+
+OnCorrupt = Callable[[CorruptItem], None]
+"""Is told of each corrupt item that a lookup meets; what it raises ends the lookup."""
 
 
 class ServingPlan:
@@ -92,10 +96,11 @@ class ServingPlan:
         stale: frozenset[str],
         now: int,
         horizon: int | None,
+        on_corrupt: OnCorrupt,
     ) -> list[FeatureVector]:
         """Return the requests' vectors from what was found for the keys; rows after `horizon` are not there yet."""
         served = [
-            view.serve(column, items, codecs, stale=view.sk in stale, now=now, horizon=horizon)
+            view.serve(column, items, codecs, stale=view.sk in stale, now=now, horizon=horizon, on_corrupt=on_corrupt)
             for view, column in zip(self.views, keys, strict=True)
         ]
         label, index = self.label, self._index
@@ -191,6 +196,7 @@ class _ViewPlan:
         stale: bool,
         now: int,
         horizon: int | None,
+        on_corrupt: OnCorrupt,
     ) -> list[_Served]:
         """Return, per key, the values of the view's features and how they came about."""
         served: list[_Served] = []
@@ -211,7 +217,12 @@ class _ViewPlan:
             if item.valid_to is not None and item.valid_to <= now:
                 served.append(([None] * size, Part(size, Status.NULL, event_time)))
                 continue
-            values, statuses = self._project(item, codecs)
+            try:
+                values, statuses = self._project(item, codecs)
+            except CorruptItem as error:
+                on_corrupt(error)
+                served.append(([None] * size, Part(size, Status.CORRUPT, None)))
+                continue
             if stale:
                 values, statuses = self._staleness(values, statuses)
             served.append((values, Part(size, statuses, event_time)))
@@ -223,13 +234,11 @@ class _ViewPlan:
 
     def _project(self, item: Item, codecs: Codecs) -> tuple[Sequence[Any], Status | Sequence[Status]]:
         """Pick the service's features out of a row by name: it may follow an older or newer schema than ours."""
-        codec = codecs[item.schema]
-        row = codec.row(item.f)
-        if len(row) != len(codec.names):
-            raise StoredSchemaMismatch(
-                f"item {item.pk} of {item.sk} holds {len(row)} values, its schema {item.schema} has "
-                f"{len(codec.names)}\n  fix  export the view again with --full"
-            )
+        codec = codecs.get(item.schema)
+        if codec is None:
+            what = item.damage or f"it follows the schema '{item.schema}', which the store does not hold"
+            raise CorruptItem(what, pk=item.pk, sk=item.sk)
+        row = codec.row(item.f, item.pk, item.sk)
         projection = self._projections.get(item.schema)
         if projection is None:
             projection = self._projections[item.schema] = _Projection(self._positions(codec), len(codec.names))

@@ -18,9 +18,10 @@ import msgspec
 
 from featurelayer.errors import CodecError, PlanError, Problem, did_you_mean
 from featurelayer.online.base import Item, OnlineStore
-from featurelayer.online.codec import decode_value, dtype_of, encode_column, join_rows, timestamp_value
-from featurelayer.online.definitions import ViewDefinition
+from featurelayer.online.codec import dtype_of, encode_column, join_rows, timestamp_value
+from featurelayer.online.definitions import Moment, ViewDefinition, read_content
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix
+from featurelayer.online.rows import decode_json
 
 LOG = "#log"
 SHARDS = 8
@@ -30,6 +31,7 @@ GRACE_SECONDS = 14 * 86_400
 _READ_AT_ONCE = 1_000
 
 _json = msgspec.json.Encoder().encode
+_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class WriteResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +52,8 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     pk: str
     f: str
     schema: str
-    written_at: int
-    event_time: int | None = None
+    written_at: Moment
+    event_time: Moment | None = None
 
     def item(self, sk: str) -> Item:
         """Return the entry as the store holds it, under a name of its own."""
@@ -62,7 +64,12 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_item(cls, item: Item) -> LogEntry:
-        return msgspec.json.decode(item.f, type=cls)
+        """Read an entry back.
+
+        Raises:
+            CorruptItem: it is not one.
+        """
+        return read_content(item, cls)
 
 
 def log_pks(sk: str) -> list[str]:
@@ -110,12 +117,11 @@ def key_values(view: ViewDefinition, pk: str) -> dict[str, Any] | None:
     if not pk.startswith(prefix):
         return None
     try:
-        parts = msgspec.json.decode(pk[len(prefix) :].encode())
-    except msgspec.DecodeError:
+        parts = _parts(pk[len(prefix) :])
+        pairs = zip(view.keys, parts, strict=True)
+        return {key.column: decode_json(dtype_of(key.dtype), part) for key, part in pairs}
+    except (msgspec.DecodeError, CodecError, ValueError, RecursionError):
         return None
-    if not isinstance(parts, list) or len(parts) != len(view.keys):
-        return None
-    return {key.column: decode_value(dtype_of(key.dtype), part) for key, part in zip(view.keys, parts, strict=True)}
 
 
 def _entries(view: ViewDefinition, rows: Sequence[Mapping[str, Any]], now: int) -> list[LogEntry]:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from featurelayer.durations import format_age
-from featurelayer.online.codec import from_microseconds
+from featurelayer.online.codec import moment_at
 
 
 class Status(StrEnum):
@@ -22,10 +22,14 @@ class Status(StrEnum):
     MISSING = "missing"  # nothing is stored for this key: the default, else None
     EXPIRED = "expired"  # older than the view's TTL: the default, else None
     STALE = "stale"  # the view has not been refreshed in time; the view's `on_stale` decides the value
+    CORRUPT = "corrupt"  # the stored item can't be read, and the client has `on_corrupt="null"`: None
 
 
 class FeatureValue(msgspec.Struct, frozen=True, kw_only=True):
-    """One feature: `event_time` is when the value became true (aware, UTC), `age` is how long ago that was."""
+    """One feature: `event_time` is when the value became true (aware, UTC), `age` is how long ago that was.
+
+    An event before year 1 or after 9999 has an age and no `event_time`, which no `datetime` can hold.
+    """
 
     value: Any
     status: Status
@@ -112,4 +116,4 @@ class FeatureVector(Mapping[str, Any]):
         if event_time is None:
             return FeatureValue(value=value, status=status, event_time=None, age=None)
         age = timedelta(microseconds=self._now - event_time)
-        return FeatureValue(value=value, status=status, event_time=from_microseconds(event_time), age=age)
+        return FeatureValue(value=value, status=status, event_time=moment_at(event_time), age=age)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from featurelayer.errors import CodecError
-from featurelayer.online.base import Item, Limits
+import msgspec
+
+from featurelayer.errors import CodecError, StoreNotFound
+from featurelayer.online.base import Int64, Item, Limits, damaged_item
 from featurelayer.online.tables import PK_LIMIT, SK_LIMIT, is_too_long
 
 LIMITS = Limits(item=400 * 1024, pk=PK_LIMIT)
@@ -30,26 +32,81 @@ def to_wire(item: Item) -> dict[str, Any]:
     return wire
 
 
+class WireText(msgspec.Struct, frozen=True, gc=False):
+    """A text attribute."""
+
+    S: str
+
+
+class WireNumber(msgspec.Struct, frozen=True, gc=False):
+    """A number, which is text in DynamoDB's JSON."""
+
+    N: Int64
+
+
+class WireFlag(msgspec.Struct, frozen=True, gc=False):
+    """A truth value."""
+
+    BOOL: bool
+
+
+_RENAMED = {"version": "_v", "as_of": "_t", "event_time": "_e", "valid_to": "_u", "schema": "_s", "deleted": "_d",
+            "streamed": "_w"}  # fmt: skip
+
+
+class WireItem(msgspec.Struct, frozen=True, rename=_RENAMED, gc=False):
+    """An item as DynamoDB's JSON has it; to be read with `strict=False`, since its numbers are text."""
+
+    pk: WireText
+    sk: WireText
+    f: WireText
+    version: WireNumber
+    as_of: WireNumber
+    event_time: WireNumber | None = None
+    valid_to: WireNumber | None = None
+    schema: WireText | None = None
+    ttl: WireNumber | None = None
+    deleted: WireFlag | None = None
+    streamed: WireFlag | None = None
+
+    def item(self) -> Item:
+        return Item(
+            pk=self.pk.S,
+            sk=self.sk.S,
+            version=self.version.N,
+            f=self.f.S,
+            schema=self.schema.S if self.schema is not None else "",
+            as_of=self.as_of.N,
+            event_time=self.event_time.N if self.event_time is not None else None,
+            valid_to=self.valid_to.N if self.valid_to is not None else None,
+            ttl=self.ttl.N if self.ttl is not None else None,
+            deleted=self.deleted is not None and self.deleted.BOOL,
+            streamed=self.streamed is not None and self.streamed.BOOL,
+        )
+
+
 def from_wire(raw: Mapping[str, Any]) -> Item:
-    """Return the item that DynamoDB has."""
-    return Item(
-        pk=raw["pk"]["S"],
-        sk=raw["sk"]["S"],
-        version=int(raw["_v"]["N"]),
-        f=raw["f"]["S"],
-        schema=raw["_s"]["S"] if "_s" in raw else "",
-        as_of=int(raw["_t"]["N"]),
-        event_time=number_in(raw, "_e"),
-        valid_to=number_in(raw, "_u"),
-        ttl=number_in(raw, "ttl"),
-        deleted="_d" in raw,
-        streamed="_w" in raw,
-    )
+    """Return the item that DynamoDB has; a damaged one if attributes are not of their types.
+
+    Raises:
+        StoreNotFound: it has not even our key.
+    """
+    try:
+        return msgspec.convert(raw, WireItem, strict=False).item()
+    except msgspec.ValidationError as error:
+        try:
+            pk, sk = raw["pk"]["S"], raw["sk"]["S"]
+        except (KeyError, TypeError):
+            raise StoreNotFound("DynamoDB holds items that are not ours\n  fix  use another table") from error
+        return damaged_item((pk, sk), f"an attribute is not of its type: {error}")
 
 
 def number_in(raw: Mapping[str, Any], name: str) -> int | None:
-    """Return a number that need not be there."""
-    return int(raw[name]["N"]) if name in raw else None
+    """Return a number of an item; None if there is none."""
+    try:
+        return int(raw[name]["N"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def check_sizes(items: Sequence[Item]) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from featurelayer.model import DType, Kind
-from featurelayer.online.codec import decode_value, dtype_of, from_microseconds
+from featurelayer.online.codec import dtype_of, from_microseconds
 from featurelayer.online.definitions import Schema
+from featurelayer.online.rows import decode_value
 
 _fragments = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _parse = msgspec.json.Decoder().decode

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from featurelayer.model import DType
 from featurelayer.online import Item, MemoryStore
-from featurelayer.online.codec import RowCodec, from_microseconds, to_microseconds
+from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix
+from featurelayer.online.rows import RowCodec
 from featurelayer.online.stores.sqlite import SqliteStore
 from tests.profiles import examples
 

@@ -17,8 +17,8 @@ from sqlglot import exp
 
 from featurelayer.errors import WarehouseError
 from featurelayer.model import DType
-from featurelayer.online.codec import RowCodec
 from featurelayer.online.keys import encode_key_column, join_key
+from featurelayer.online.rows import RowCodec
 from featurelayer.sql.dialects.duckdb import DIALECT
 from featurelayer.sql.encoding import encoded as encoding
 from featurelayer.testing import DuckDBEngine, make_table, make_view

@@ -15,8 +15,8 @@ from sqlglot import exp
 
 from featurelayer.errors import WarehouseError
 from featurelayer.model import DType
-from featurelayer.online.codec import RowCodec
 from featurelayer.online.keys import encode_key_column, join_key
+from featurelayer.online.rows import RowCodec
 from featurelayer.sql.dialects.spark import DIALECT
 from featurelayer.warehouse.spark import SparkWarehouse, connect
 from tests.profiles import examples

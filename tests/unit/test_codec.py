@@ -9,8 +9,9 @@ import pytest
 
 from featurelayer.errors import CodecError
 from featurelayer.model import DType
-from featurelayer.online.codec import RowCodec, decode_value, encode_column, encode_default, encode_microseconds
+from featurelayer.online.codec import encode_column, encode_default, encode_microseconds
 from featurelayer.online.keys import encode_key_column, join_key, key_from_text, key_prefix
+from featurelayer.online.rows import RowCodec, decode_value
 
 NAN, INFINITY = float("nan"), float("inf")
 LATER = timezone(timedelta(hours=2))

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from featurelayer.errors import ConfigError, OnlineStoreError, Problem, StoreNotFound, StoreUnavailable
+from featurelayer.errors import ConfigError, CorruptItem, OnlineStoreError, Problem, StoreNotFound, StoreUnavailable
 from featurelayer.online.base import (
     Item,
     ItemKey,
@@ -26,7 +26,9 @@ from featurelayer.online.base import (
     StoreUrl,
     Usage,
     Written,
+    damaged_item,
     foreign_store,
+    live_key,
     sort_out,
 )
 
@@ -41,6 +43,7 @@ _BUSY_SECONDS = 30.0
 _PAGE = 2_000
 
 _COLUMNS = "pk, sk, f, v, t, e, u, s, ttl, d, w"
+_FIELDS = ("pk", "sk", "v", "f", "s", "t", "e", "u", "ttl", "d", "w")  # as Item has them
 _CREATE = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS items (
@@ -55,7 +58,7 @@ COMMIT;
 """
 # The keys come as one JSON array, so any number of them is one statement.
 _READ = f"""
-SELECT {", ".join(f"items.{name}" for name in _COLUMNS.split(", "))} FROM json_each(?) AS wanted
+SELECT {", ".join(f"items.{name}" for name in _FIELDS)} FROM json_each(?) AS wanted
 CROSS JOIN items ON items.sk = json_extract(wanted.value, '$[1]') AND items.pk = json_extract(wanted.value, '$[0]')
 """  # noqa: S608 (constants only)
 # The newer-wins rule of Item.replaces, where the row is locked.
@@ -72,7 +75,15 @@ _NAMES = "SELECT sk FROM items WHERE pk = ? AND pk >= '#' AND pk < '$' ORDER BY 
 
 _REMOVE = "DELETE FROM items WHERE pk = ? AND sk = ?"
 
+
+class _Rows(msgspec.Struct, array_like=True):
+    """Rows as items, each column of its type; not strict, since truth values are numbers here."""
+
+    items: list[Item]
+
+
 _json = msgspec.json.Encoder().encode
+_convert = msgspec.convert
 
 
 def connect(url: StoreUrl) -> SqliteStore:
@@ -156,7 +167,7 @@ class SqliteStore:
             with self._errors():
                 page = self._reader().execute(_LIVE, (sk, after, _PAGE)).fetchall()
             for pk, version, event_time in page:
-                yield LiveKey(pk, version, event_time)
+                yield live_key(pk, version, event_time)
             if len(page) < _PAGE:
                 return
             after = page[-1][0]
@@ -287,6 +298,8 @@ class SqliteStore:
         try:
             yield
         except sqlite3.OperationalError as error:
+            if _is_encoding(error):
+                raise CorruptItem("its key is not UTF-8 text", pk="an item", sk=str(self.path)) from error
             code = error.sqlite_errorname
             if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 raise StoreUnavailable(f"{self.path} is locked by another writer: {error}", code=code) from error
@@ -305,23 +318,40 @@ def _row(item: Item) -> tuple[str | int | None, ...]:
 
 
 def _read(connection: sqlite3.Connection, keys: Collection[ItemKey]) -> dict[ItemKey, Item]:
-    found = connection.execute(_READ, (_json(list(keys)).decode(),))
-    return {
-        (pk, sk): Item(
-            pk=pk,
-            sk=sk,
-            f=f,
-            version=v,
-            as_of=t,
-            event_time=e,
-            valid_to=u,
-            schema=s,
-            ttl=ttl,
-            deleted=bool(d),
-            streamed=bool(w),
-        )
-        for pk, sk, f, v, t, e, u, s, ttl, d, w in found
-    }
+    wanted = (_json(list(keys)).decode(),)
+    try:
+        items = _convert((connection.execute(_READ, wanted).fetchall(),), _Rows, strict=False).items
+    except (sqlite3.OperationalError, msgspec.ValidationError) as error:
+        if isinstance(error, sqlite3.OperationalError) and not _is_encoding(error):
+            raise
+        items = list(_items_one_by_one(connection, wanted))
+    return {(item.pk, item.sk): item for item in items}
+
+
+def _items_one_by_one(connection: sqlite3.Connection, wanted: tuple[str]) -> Iterator[Item]:
+    """Yield items of which some have columns of a wrong type or text that is not UTF-8; those as damaged ones."""
+    connection.text_factory = _text
+    try:
+        rows = connection.execute(_READ, wanted).fetchall()
+    finally:
+        connection.text_factory = str
+    for row in rows:
+        try:
+            yield _convert(row, Item, strict=False)
+        except msgspec.ValidationError as error:
+            yield damaged_item((str(row[0]), str(row[1])), f"a column is not of its type: {error}")
+
+
+def _text(raw: bytes) -> str | bytes:
+    """Return text, or the bytes that are none."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def _is_encoding(error: sqlite3.OperationalError) -> bool:
+    return "UTF-8" in str(error)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
