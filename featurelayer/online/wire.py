@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from featurelayer.errors import CodecError, StoreNotFound
-from featurelayer.online.base import Int64, Item, Limits, damaged_item
+from featurelayer.errors import CodecError
+from featurelayer.online.base import Int64, Item, Limits, damaged_item, foreign_store
 from featurelayer.online.tables import PK_LIMIT, SK_LIMIT, is_too_long
 
 LIMITS = Limits(item=400 * 1024, pk=PK_LIMIT)
@@ -89,16 +89,16 @@ def from_wire(raw: Mapping[str, Any]) -> Item:
     """Return the item that DynamoDB has; a damaged one if attributes are not of their types.
 
     Raises:
-        StoreNotFound: it has not even our key.
+        StoreNotFound: it is an item of somebody else's table.
     """
     try:
         return msgspec.convert(raw, WireItem, strict=False).item()
     except msgspec.ValidationError as error:
-        try:
-            pk, sk = raw["pk"]["S"], raw["sk"]["S"]
-        except (KeyError, TypeError):
-            raise StoreNotFound("DynamoDB holds items that are not ours\n  fix  use another table") from error
-        return damaged_item((pk, sk), f"an attribute is not of its type: {error}")
+        if not {"pk", "sk"} <= raw.keys() or raw.keys().isdisjoint({"f", "_v", "_t"}):
+            raise foreign_store(
+                "the DynamoDB table", "use another table", f"an item of it is not ours: {error}"
+            ) from error
+        return damaged_item((raw["pk"]["S"], raw["sk"]["S"]), f"an attribute is not of its type: {error}")
 
 
 def number_in(raw: Mapping[str, Any], name: str) -> int | None:
