@@ -5,7 +5,8 @@
     ├── ArtifactError                  dbt's files
     │   ├── ManifestNotFound           run `dbt parse`
     │   ├── ManifestUnreadable         truncated or not JSON
-    │   └── UnsupportedManifest        written by a dbt that is too old
+    │   ├── UnsupportedManifest        written by a dbt that is too old
+    │   └── TargetMismatch             built for another target than the one in use
     ├── ConfigError                    featurelayer.yml, dbt_project.yml or profiles.yml
     ├── UnknownNameError               a view, feature, entity or service that does not exist
     ├── PlanError                      an impossible request; holds all reasons found
@@ -98,6 +99,10 @@ class ManifestUnreadable(ArtifactError):
 
 class UnsupportedManifest(ArtifactError):
     """manifest.json has a schema version that can't be read."""
+
+
+class TargetMismatch(ArtifactError):
+    """manifest.json was built for another target than the one in use."""
 
 
 class ConfigError(ProblemsError):

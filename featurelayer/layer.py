@@ -61,7 +61,9 @@ class FeatureLayer(OnlineLayer):
         profile: a profile other than the project's.
         target: the target of the profile.
         target_path: where dbt writes its artifacts.
-        vars: dbt variables for rendering, a mapping or YAML text.
+        vars: dbt variables for rendering featurelayer.yml and profiles.yml, a mapping or YAML text.
+        assume_target: the manifest was built for this target, where neither dbt's record nor the schemas of the models
+            tell.
         warn: told of what is doubtful but usable, such as a stale manifest.
     """
 

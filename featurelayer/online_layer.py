@@ -48,11 +48,13 @@ class OnlineLayer:
         target: str | None = None,
         target_path: str | Path | None = None,
         vars: Mapping[str, Any] | str | None = None,
+        assume_target: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         project = load_project(
-            project_dir, profiles_dir=profiles_dir, profile=profile, target=target, target_path=target_path, vars=vars
-        )
+            project_dir, profiles_dir=profiles_dir, profile=profile, target=target, target_path=target_path, vars=vars,
+            assume_target=assume_target,
+        )  # fmt: skip
         self._start(project, warn)
 
     @classmethod
@@ -65,6 +67,8 @@ class OnlineLayer:
     def _start(self, project: Project, warn: Callable[[str], None] | None) -> None:
         self.project, self._warn = project, warn
         self._registry = Once(lambda: load_registry(project, warn=warn))
+        # Before anything is read or written: is the manifest of this target?
+        self._validate_target = Once(lambda: _validate_target(project, warn))
 
     @property
     def registry(self) -> Registry:
@@ -106,6 +110,7 @@ class OnlineLayer:
         Raises:
             StoreNotFound: something else is at its address; the message says what differs.
         """
+        self._validate_target()
         settings = self.table_settings
         with closing(open_store(self.store_url)) as store:
             place = provisioned(store, self._online_sks() if self._has_table_per_view else ())
@@ -406,6 +411,7 @@ class OnlineLayer:
         """The online store to work on, and what belongs to it; the tables of the views in `bulk` do not exist yet."""
         from featurelayer.exporting import Target, prices_of
 
+        self._validate_target()
         config, url = self.project.config, self.store_url if store is None else ""
         where = f"{config.path} -> online_store.{self.project.target}"
         keep = exports_kept(config.online_store, where) if store is None else KEEP
@@ -480,6 +486,7 @@ class OnlineLayer:
         return views
 
     def _connect(self, *, writable: bool = False, wait: timedelta = timedelta(0)) -> Warehouse:
+        self._validate_target()
         return connect(self.project.connection, root=self.project.root, writable=writable, wait=wait)
 
     def _refuse_part(self, views: Sequence[str], store: OnlineStore | None) -> None:
@@ -493,3 +500,9 @@ class OnlineLayer:
             problems.append(Problem(what=what, fix="leave `store` out, or export without `bulk`"))
         if problems:
             raise PlanError(problems)
+
+
+def _validate_target(project: Project, warn: Callable[[str], None] | None) -> None:
+    from featurelayer.dbt.target import validate_target
+
+    validate_target(project, warn=warn)

@@ -36,6 +36,7 @@ class Context:
     target: str | None = None
     target_path: Path | None = None
     variables: str | None = None
+    assume_target: bool = False
 
     @cached_property
     def project(self) -> Project:
@@ -49,6 +50,7 @@ class Context:
             target=self.target,
             target_path=self.target_path,
             vars=self.variables,
+            assume_target=self.assume_target,
         )
 
     @cached_property
@@ -112,9 +114,12 @@ _OPTIONS = (
     click.option("--profile", help="Profile to use instead of the one that dbt_project.yml names."),
     click.option("-t", "--target", help="Target of the profile."),
     click.option("--target-path", type=_PATH, help="Folder of manifest.json [default: target]."),
-    click.option("--vars", "variables", metavar="YAML", help="Variables for var(), as in dbt."),
+    click.option(
+        "--vars", "variables", metavar="YAML", help="Variables for var() in featurelayer.yml and profiles.yml."
+    ),
+    click.option("--assume-target", is_flag=True, help="Take manifest.json as built for the target if nothing tells."),
 )
-_NAMES = ("project_dir", "profiles_dir", "profile", "target", "target_path", "variables")
+_NAMES = ("project_dir", "profiles_dir", "profile", "target", "target_path", "variables", "assume_target")
 
 
 def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callable[_P, _T]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from featurelayer.dbt.invocation import doubt_variables
 from featurelayer.dbt.project import Project
 from featurelayer.errors import ManifestNotFound, ManifestUnreadable, Problem, UnsupportedManifest
 
@@ -133,6 +134,7 @@ class RawManifest(msgspec.Struct):
     exposures: dict[str, msgspec.Raw] = {}
     groups: dict[str, msgspec.Raw] = {}
     docs: dict[str, msgspec.Raw] = {}
+    macros: dict[str, msgspec.Raw] | None = None
     unit_tests: dict[str, msgspec.Raw] | None = None
     metrics: dict[str, msgspec.Raw] | None = None
     semantic_models: dict[str, msgspec.Raw] | None = None
@@ -263,11 +265,7 @@ def manifest_of(raw: RawManifest, path: Path, data: bytes, problems: list[Proble
         UnsupportedManifest: a dbt older than 1.8 wrote it.
     """
     version = _gate(raw.metadata, path)
-    annotated = {
-        unique_id: node
-        for unique_id, node in raw.nodes.items()
-        if unique_id.startswith(_KINDS) and _MENTION in bytes(node)
-    }
+    annotated = annotated_nodes(raw)
     services = {unique_id: exposure for unique_id, exposure in raw.exposures.items() if _MENTION in bytes(exposure)}
     return Manifest(
         path=path,
@@ -284,6 +282,16 @@ def manifest_of(raw: RawManifest, path: Path, data: bytes, problems: list[Proble
         unique_ids=frozenset(raw.nodes),
         disabled=frozenset(raw.disabled or ()),
     )
+
+
+def buildable_nodes(raw: RawManifest) -> dict[str, msgspec.Raw]:
+    """Return the models, snapshots and seeds of a manifest, undecoded."""
+    return {unique_id: node for unique_id, node in raw.nodes.items() if unique_id.startswith(_KINDS)}
+
+
+def annotated_nodes(raw: RawManifest) -> dict[str, msgspec.Raw]:
+    """Return those of them that mention featurelayer."""
+    return {unique_id: node for unique_id, node in buildable_nodes(raw).items() if _MENTION in bytes(node)}
 
 
 def _each(
@@ -351,6 +359,7 @@ def doubts(manifest: Manifest, project: Project) -> Iterator[str]:
             f"v{SCHEMA_VERSION} that this featurelayer knows\n  at   {manifest.path}\n"
             "  fix  Upgrade dbt-featurelayer if something is missing."
         )
+    yield from doubt_variables(project, manifest.invocation_id)
     parsed = manifest.path.stat().st_mtime
     newer = ((time, path) for time, path in _source_files(project) if time > parsed and not _is_generated(path))
     if newest := max(newer, default=None):

@@ -7,7 +7,8 @@ connection is asked for, and the online store's settings are rendered only when 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,8 @@ class Project:
     """Where a dbt project is and how it reaches its warehouse.
 
     `target_path` is where dbt writes its artifacts. `target` and `connection` read profiles.yml when they
-    are first used, and raise ConfigError if that can't be done.
+    are first used, and raise ConfigError if that can't be done. `own_profile` is the profile of dbt_project.yml.
+    `assume_target` asserts that the manifest was built for the target, where nothing else tells.
     """
 
     root: Path
@@ -37,7 +39,10 @@ class Project:
     profile: str
     requested_target: str | None = None
     requested_profiles_dir: Path | None = None
+    own_profile: str = ""
+    assume_target: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    requested_variables: Mapping[str, Any] = field(default_factory=dict, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -77,23 +82,35 @@ class Project:
         Raises:
             ConfigError: no profiles.yml, no such profile or target, or a template that can't be rendered.
         """
-        where = str(self.profiles_dir / PROFILES_FILE)
-        outputs = self._profile().get("outputs")
-        if not isinstance(outputs, dict):
-            raise _wrong(f"profile '{self.profile}' has no outputs", where, "Add outputs: {dev: {type: duckdb, ...}}.")
-        if self.target not in outputs:
+        return self.output(self.target)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The targets of the profile."""
+        return tuple(self._outputs())
+
+    def output(self, target: str, *, only: Sequence[str] | None = None) -> Mapping[str, Any]:
+        """Return the rendered output of a target, or those keys of it; its text shows no value.
+
+        Raises:
+            ConfigError: as `connection`.
+        """
+        where, outputs = str(self.profiles_dir / PROFILES_FILE), self._outputs()
+        if target not in outputs:
             raise _wrong(
-                f"profile '{self.profile}' has no target '{self.target}'{did_you_mean(self.target, outputs)}",
+                f"profile '{self.profile}' has no target '{target}'{did_you_mean(target, outputs)}",
                 f"{where} -> {self.profile}.outputs",
                 f"Choose one of: {', '.join(sorted(outputs))}.",
             )
-        path = f"{self.profile}.outputs.{self.target}"
-        output = Renderer(self.variables).render(outputs[self.target], where=where, path=path)
+        path, output = f"{self.profile}.outputs.{target}", outputs[target]
+        if only is not None and isinstance(output, dict):
+            output = {key: value for key, value in output.items() if key in only}
+        output = Renderer(self.variables).render(output, where=where, path=path)
         if not isinstance(output, dict) or not isinstance(output.get("type"), str):
             raise _wrong(
-                f"target '{self.target}' has no type", f"{where} -> {path}", "Say its adapter, as in `type: duckdb`."
+                f"target '{target}' has no type", f"{where} -> {path}", "Say its adapter, as in `type: duckdb`."
             )
-        return Sealed(output, name=f"{output['type']} target {self.target}")
+        return Sealed(output, name=f"{output['type']} target {target}")
 
     @cached_property
     def config(self) -> ProjectConfig:
@@ -101,6 +118,21 @@ class Project:
         path = self.root / CONFIG_FILE
         document = read_yaml(path) if path.is_file() else None
         return ProjectConfig(project=self, path=path if path.is_file() else None, document=document or {})
+
+    @property
+    def configuration_files(self) -> tuple[Path, ...]:
+        """The files that are rendered here: dbt_project.yml, featurelayer.yml and profiles.yml, where there are any."""
+        files = [self.root / PROJECT_FILE, self.root / CONFIG_FILE]
+        with suppress(ConfigError):
+            files.append(self.profiles_dir / PROFILES_FILE)
+        return tuple(file for file in files if file.is_file())
+
+    def _outputs(self) -> dict[str, Any]:
+        outputs = self._profile().get("outputs")
+        if not isinstance(outputs, dict):
+            where = str(self.profiles_dir / PROFILES_FILE)
+            raise _wrong(f"profile '{self.profile}' has no outputs", where, "Add outputs: {dev: {type: duckdb, ...}}.")
+        return outputs
 
     def _profile(self) -> Mapping[str, Any]:
         path = self.profiles_dir / PROFILES_FILE
@@ -225,6 +257,7 @@ def load_project(
     target: str | None = None,
     target_path: str | Path | None = None,
     vars: Mapping[str, Any] | str | None = None,
+    assume_target: bool = False,
 ) -> Project:
     """Return the dbt project in `project_dir`, by default the working directory or the nearest folder above it.
 
@@ -238,7 +271,8 @@ def load_project(
     name = document.get("name")
     if not isinstance(name, str):
         raise _wrong("the project has no name", str(root / PROJECT_FILE), "Add `name:`.")
-    variables = _variables(document.get("vars"), name) | _command_line_vars(vars)
+    requested = _command_line_vars(vars)
+    variables = _variables(document.get("vars"), name) | requested
     keys = {key: document.get(key) for key in ("profile", "target-path")}
     settings = Renderer(variables).render(keys, where=str(root / PROJECT_FILE))
     profiles = profiles_dir or dbt_env("PROFILES_DIR")
@@ -249,7 +283,10 @@ def load_project(
         profile=profile or dbt_env("PROFILE") or settings["profile"] or "",
         requested_target=target or dbt_env("TARGET"),
         requested_profiles_dir=Path(profiles).expanduser() if profiles else None,
+        own_profile=settings["profile"] or "",
+        assume_target=assume_target,
         variables=variables,
+        requested_variables=requested,
         settings=document,
     )
 

@@ -1,0 +1,262 @@
+"""Which target of profiles.yml manifest.json was built for, and whether that is the target in use.
+
+A manifest names the relations of one target. Used for another, it would bring dev's rows into prod's store. Two things
+tell the targets apart:
+
+1. The target that dbt recorded in run_results.json, if that file is of the run that wrote the manifest.
+2. Where the models lie. dbt's own macros build a model in the target's `schema`, or in `schema_custom` if the model has
+   a custom schema, and in the target's database. A project that overrides these macros may do anything, so there only
+   models without a custom schema or database count, and they count against the target in use only where they lie
+   exactly as another target of the profile has it.
+
+Two targets with the same schema and database on different servers have the same relations: what is read is then what
+the target in use has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import msgspec
+
+from featurelayer.dbt.artifacts import RawManifest, annotated_nodes, buildable_nodes, decode, read_raw
+from featurelayer.dbt.invocation import read_invocation
+from featurelayer.dbt.project import Project
+from featurelayer.errors import ConfigError, TargetMismatch
+
+_SCHEMA_KEYS = ("schema", "dataset")
+_DATABASE_KEYS = ("database", "dbname", "project", "catalog")
+_KEYS = ("type", "path", *_SCHEMA_KEYS, *_DATABASE_KEYS)
+_CASE_SENSITIVE = ("bigquery", "clickhouse", "postgres")
+_MACRO = re.compile(r"(?:(?P<prefix>\w+)__)?generate_(?:schema|database)_name")
+# These adapters override generate_database_name and keep what it does, or have no databases at all.
+_HARMLESS = ("dbt", "dbt_clickhouse", "dbt_databricks", "dbt_spark")
+_PART = re.compile(r'"((?:[^"]|"")*)"|`([^`]*)`|\[([^\]]*)\]|([^.]+)')
+
+
+class _Config(msgspec.Struct):
+    schema: str | None = None
+    database: str | None = None
+    project: str | None = None
+    catalog: str | None = None
+    target_schema: str | None = None
+
+
+class _Node(msgspec.Struct):
+    package_name: str = ""
+    relation_name: str | None = None
+    database: str | None = None
+    schema: str | None = None
+    config: _Config | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A schema and the database that it is in; empty where unknown."""
+
+    schema: str
+    database: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Built:
+    """Where a model is: `suffix` is its custom schema, None for a place of its own; `is_free` if macros are its own."""
+
+    place: Place
+    suffix: str | None
+    follows_database: bool
+    is_free: bool
+
+    @property
+    def is_plain(self) -> bool:
+        return self.suffix == "" and self.follows_database
+
+    def fits(self, target: Place, adapter: str) -> bool | None:
+        """Whether the model is where dbt's macros would build it for a target; None if nothing tells."""
+        pairs = []
+        if self.suffix is not None and target.schema:
+            pairs.append((self.place.schema, target.schema + (f"_{self.suffix}" if self.suffix else "")))
+        if self.follows_database:
+            pairs.append((self.place.database, target.database))
+        known = [(found, wanted) for found, wanted in pairs if found and wanted]
+        return all(_is_same(*pair, adapter) for pair in known) if known else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    """What the places of the models say of the target in use; `fits` is None if they say nothing.
+
+    If it does not fit, `place` is where a model is, `targets` are those of the profile that fit, and it `is_certain` if
+    dbt's own macros made the place.
+    """
+
+    fits: bool | None
+    place: Place = Place(schema="", database="")
+    targets: tuple[str, ...] = ()
+    is_certain: bool = True
+    reason: str = ""
+
+
+def validate_target(project: Project, *, warn: Callable[[str], None] | None = None) -> None:
+    """Stop if manifest.json was built for another target than the one in use; warn if nothing tells.
+
+    Raises:
+        TargetMismatch: it was.
+        ArtifactError: there is no manifest, or one that can't be read.
+        ConfigError: profiles.yml does not have the target.
+    """
+    raw, path, _ = read_raw(project.target_path)
+    target, here = project.target, _place_of(project.output(project.target, only=_KEYS))
+    run = read_invocation(project.target_path, raw.metadata.invocation_id or "")
+    recorded = run.target if run else ""
+    if run and recorded:
+        profile = run.profile or project.own_profile
+        if profile != project.profile:
+            raise _mismatch(
+                path, f"target {recorded} of profile {profile}", f"{target} of profile {project.profile}", target
+            )
+        if recorded != target:
+            built = _shown(f"target {recorded}", _places(project).get(recorded), here)
+            raise _mismatch(path, built, _shown(target, here, _places(project).get(recorded)), target)
+    verdict = _judge(project, raw, here)
+    if verdict.fits is False and (verdict.is_certain or not (recorded or project.assume_target)):
+        name = recorded or " or ".join(verdict.targets)
+        place = _places(project)[verdict.targets[0]] if verdict.targets else verdict.place
+        built = _shown(f"target {name}" if name else "another target", place, here)
+        hint = "" if verdict.is_certain else f", or pass --assume-target if it was built for {target}"
+        raise _mismatch(path, built, _shown(target, here, place), target, hint)
+    if verdict.fits is None and not recorded and not project.assume_target and warn:
+        warn(
+            f"can't tell whether manifest.json was built for target {target}: {verdict.reason}\n  at   {path}\n"
+            f"  fix  run dbt compile -t {target}, which records the target, or pass --assume-target if it was"
+        )
+
+
+def _judge(project: Project, raw: RawManifest, here: Place) -> _Verdict:
+    adapter = raw.metadata.adapter_type or ""
+    overriding = _overriding_packages(raw)
+    root = raw.metadata.project_name or ""
+    verdict = _Verdict(fits=None)
+    for nodes in (annotated_nodes(raw), buildable_nodes(raw)):  # the second only if the views do not tell
+        built = [
+            _built(decode(node, _Node, project.target_path, name), root, overriding) for name, node in nodes.items()
+        ]
+        verdict = _judge_models(built, here, adapter, lambda: _places(project))
+        if verdict.fits is not None:
+            return verdict
+    return verdict
+
+
+def _judge_models(
+    models: Iterable[_Built], here: Place, adapter: str, places: Callable[[], Mapping[str, Place]]
+) -> _Verdict:
+    certain = [model for model in models if not model.is_free]
+    for model in certain:
+        if model.fits(here, adapter) is False:
+            others = tuple(name for name, place in places().items() if model.fits(place, adapter))
+            return _Verdict(fits=False, place=model.place, targets=others)
+    if any(model.fits(here, adapter) for model in certain):
+        return _Verdict(fits=True)
+    plain = [model for model in models if model.is_free and model.is_plain]
+    if plain and all(model.fits(here, adapter) for model in plain):
+        return _Verdict(fits=True)
+    others = tuple(name for name, place in places().items() if plain and all(m.fits(place, adapter) for m in plain))
+    if others:
+        return _Verdict(fits=False, place=plain[0].place, targets=others, is_certain=False)
+    own = any(model.is_free for model in models)
+    reason = (
+        "the project's own generate_schema_name or generate_database_name decides where its models are"
+        if own
+        else "no model is in a schema or database that the target names"
+    )
+    return _Verdict(fits=None, reason=f"{reason}, and dbt recorded no target")
+
+
+def _overriding_packages(raw: RawManifest) -> frozenset[str]:
+    """Return the packages whose models dbt does not place by its own macros; the project's own stands for all."""
+    root, adapter = raw.metadata.project_name or "", raw.metadata.adapter_type or ""
+    found = set()
+    for unique_id in raw.macros or ():
+        _, package, name = (*unique_id.split(".", 2), "", "")[:3]
+        macro = _MACRO.fullmatch(name)
+        if macro is None or package in _HARMLESS:
+            continue
+        if macro["prefix"] is None:
+            found.add(package)
+        elif macro["prefix"] in ("default", adapter):  # what dbt's macro dispatches to, for every package
+            found.add(root)
+    return frozenset(found)
+
+
+def _built(node: _Node, root: str, overriding: frozenset[str]) -> _Built:
+    config = node.config or _Config()
+    place = Place(schema=(node.schema or "").strip(), database=(node.database or "").strip())
+    if not place.schema and node.relation_name:
+        parts = [next(filter(None, found), "") for found in _PART.findall(node.relation_name)][:-1]
+        place = Place(schema=parts[-1] if parts else "", database=parts[-2] if len(parts) > 1 else "")
+    is_fixed = config.target_schema is not None
+    return _Built(
+        place=place,
+        suffix=None if is_fixed else (config.schema or "").strip(),
+        follows_database=not (is_fixed or config.database or config.project or config.catalog),
+        is_free=bool(overriding & {root, node.package_name}),
+    )
+
+
+def _places(project: Project) -> dict[str, Place]:
+    """Return where each target of the profile builds, as far as it can be rendered here."""
+    places = {}
+    for name in project.target_names:
+        try:
+            places[name] = _place_of(project.output(name, only=_KEYS))
+        except ConfigError:
+            continue
+    return places
+
+
+def _place_of(output: Mapping[str, Any]) -> Place:
+    """Return the schema and database that dbt's macros call those of the target."""
+    schema = next((str(output[key]) for key in _SCHEMA_KEYS if output.get(key)), "")
+    database = next((str(output[key]) for key in _DATABASE_KEYS if output.get(key)), "")
+    if output.get("type") == "duckdb":
+        schema, database = schema or "main", database or _duckdb_database(output.get("path"))
+    return Place(schema=schema, database=database)
+
+
+def _duckdb_database(path: Any) -> str:
+    """Return what DuckDB calls a file's database, or nothing where that depends on the version."""
+    if path is None or path == ":memory:":
+        return "memory"
+    parsed = urlparse(str(path))
+    name = parsed.path.rpartition("/")[2]
+    if parsed.scheme in ("md", "motherduck"):
+        return name or "my_db"
+    stem, _, rest = name.lstrip(".").partition(".")
+    return "" if "." in rest or parsed.scheme == "ducklake" else stem
+
+
+def _is_same(one: str, other: str, adapter: str) -> bool:
+    return one == other if adapter in _CASE_SENSITIVE else one.casefold() == other.casefold()
+
+
+def _shown(name: str, place: Place | None, other: Place | None) -> str:
+    """Return a target's name and what of its place is not that of the other."""
+    if place is None:
+        return name
+    parts = [
+        f"{key} {getattr(place, key)}"
+        for key in ("schema", "database")
+        if getattr(place, key) and (other is None or getattr(place, key) != getattr(other, key))
+    ]
+    return f"{name} ({', '.join(parts)})" if parts else name
+
+
+def _mismatch(path: Path, built: str, used: str, target: str, hint: str = "") -> TargetMismatch:
+    return TargetMismatch(
+        f"manifest.json was built for {built}, not for {used}\n  at   {path}\n  fix  run dbt parse -t {target}{hint}"
+    )
