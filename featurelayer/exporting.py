@@ -13,6 +13,7 @@ from featurelayer.errors import PlanError, Problem
 from featurelayer.export import (
     BulkExporter,
     Cost,
+    Guard,
     Intent,
     LedgerRow,
     Prices,
@@ -23,6 +24,7 @@ from featurelayer.export import (
     ViewExport,
     ViewPlan,
     again,
+    clock_problems,
     publish_services,
 )
 from featurelayer.model import FeatureService, FeatureView
@@ -74,7 +76,8 @@ class ExportReport:
 class ExportPlan:
     """What an export or a rollback would do, view by view, with an estimate of money and time.
 
-    `cost` is that of writing row by row, also where it is `bulk` that is planned.
+    `cost` is that of writing row by row, also where it is `bulk` that is planned. `clock` is what is wrong with the
+    time of the snapshots.
     """
 
     as_of: datetime
@@ -82,6 +85,12 @@ class ExportPlan:
     views: tuple[ViewPlan, ...]
     prices: Prices
     bulk: bool = False
+    clock: tuple[Problem, ...] = ()
+
+    @property
+    def refused(self) -> tuple[Problem, ...]:
+        """Why the export would write nothing; empty if it would be done."""
+        return (*self.clock, *(problem for view in self.views for problem in view.refused.problems))
 
     @property
     def cost(self) -> Cost:
@@ -116,6 +125,7 @@ class ExportPlan:
             "bulk": self.bulk,
             "import_bytes": self.import_bytes,
             "import_usd": self.import_usd,
+            "refused": [{"what": problem.what, "fix": problem.fix} for problem in self.refused],
             "views": [view.to_dict() | asdict(cost) for view, cost in views],
         }
 
@@ -149,7 +159,8 @@ class ExportRequest:
     """What is to be exported: views, the services to publish with all their views by id, and how.
 
     `as_of` is the time of the snapshot, by default the warehouse's own; `full` writes every row again; above `max_cost`
-    US dollars nothing is written. `code` is, by view, a fingerprint of what computes it.
+    US dollars nothing is written. `allow_removals`: any number of keys may go. `code` is, by view, a fingerprint of
+    what computes it.
     """
 
     views: Sequence[FeatureView]
@@ -159,7 +170,12 @@ class ExportRequest:
     as_of: datetime | None = None
     full: bool = False
     max_cost: float | None = None
+    allow_removals: bool = False
     code: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def guard(self) -> Guard:
+        return Guard(allow_removals=self.allow_removals, chosen_time=self.as_of is not None)
 
 
 def export_views(
@@ -171,7 +187,9 @@ def export_views(
     """
     _check(request)
     with closing(opener(writable=False)) as warehouse:
-        _snapshots(warehouse, request)
+        at, _ = _snapshots(warehouse, request)
+    if problems := clock_problems(at):
+        raise PlanError(problems)
     exporter = _exporter(opener, target, request.invocation_id, progress, tell)
     if target.bulk is None:
         exporter.wait({view.id: view for view in request.views})
@@ -195,7 +213,7 @@ def _intended(request: ExportRequest, exporter: BulkExporter, target: Target) ->
     with exporter.transaction() as warehouse:
         at, snapshots = _snapshots(warehouse, request)
         rewind = request.as_of is not None
-        intents = [exporter.intend(warehouse, each, full=request.full, rewind=rewind) for each in snapshots]
+        intents = exporter.intend_all(warehouse, snapshots, full=request.full, rewind=rewind, guard=request.guard)
         usd = _usd(target, intents)
         # What has been written down goes with the transaction.
         _refuse_expensive(usd, request.max_cost, target.prices)
@@ -208,8 +226,11 @@ def plan_export(request: ExportRequest, opener: Opener, target: Target) -> Expor
     exporter = _exporter(opener, target, request.invocation_id)
     with closing(opener(writable=False)) as warehouse:
         at, snapshots = _snapshots(warehouse, request)
-        views = tuple(exporter.plan(warehouse, each, full=request.full) for each in snapshots)
-    plan = ExportPlan(as_of=at, store=target.shown, views=views, prices=target.prices, bulk=target.bulk is not None)
+        views = tuple(exporter.plan(warehouse, each, full=request.full, guard=request.guard) for each in snapshots)
+    plan = ExportPlan(
+        as_of=at, store=target.shown, views=views, prices=target.prices, bulk=target.bulk is not None,
+        clock=tuple(clock_problems(at)),
+    )  # fmt: skip
     _refuse_expensive(plan.import_usd if plan.bulk else plan.cost.usd, request.max_cost, target.prices)
     return plan
 

@@ -226,6 +226,17 @@ class Freshness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalGuard:
+    """What an export may remove from the online store at once.
+
+    It is refused to remove more than `share` (0 to 1) of a view's keys, if these are `at_least` so many.
+    """
+
+    share: float = 0.3
+    at_least: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deprecation:
     """Something that still works and should no longer be used."""
 
@@ -292,6 +303,7 @@ class FeatureView:
     freshness: Freshness | None = None
     on_stale: Literal["serve", "null", "default", "raise"] = "serve"
     block_export: bool = False
+    removal_guard: RemovalGuard = RemovalGuard()
     monitors: Mapping[str, Any] = field(default_factory=_empty, hash=False)
     ignore: tuple[Ignore, ...] = ()
     deprecated: Deprecation | None = None

@@ -143,6 +143,7 @@ class OnlineLayer:
         max_cost: float | None = None,
         bulk: bool = False,
         ignore_monitors: bool = False,
+        allow_removals: bool = False,
         store: OnlineStore | None = None,
         lock_timeout: timedelta = timedelta(seconds=60),
         progress: ExportProgress | None = None,
@@ -157,18 +158,19 @@ class OnlineLayer:
             bulk: have AWS make the table, which must not exist, by an import from S3; of a DynamoDB store that says
                 where to (`bulk:` in featurelayer.yml), and of all views, unless each has a table of its own.
             ignore_monitors: export views with `block_export` although their monitors fail.
+            allow_removals: remove keys however many they are; by default not more than a view's `removal_guard` allows.
             store: a store other than the target's.
             lock_timeout: how long to wait for a DuckDB file that another process holds, when the ledger is written.
             progress: called with a view's name, the number of items done since it was last told, and that of all.
 
         Raises:
             PlanError: nothing to export, a view that is not `online: true`, a monitor of one with `block_export` that
-                fails, or more than `max_cost`.
+                fails, more than `max_cost`, too many removals, or a time before that of the last export.
             WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
         """
         from featurelayer.exporting import export_views
 
-        request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
+        request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost, allow_removals=allow_removals)
         if bulk:
             self._refuse_part(views, store)
         if not ignore_monitors:
@@ -184,15 +186,17 @@ class OnlineLayer:
         full: bool = False,
         max_cost: float | None = None,
         bulk: bool = False,
+        allow_removals: bool = False,
         store: OnlineStore | None = None,
     ) -> ExportPlan:
         """Return what `export` would write and about what that costs; nothing is written anywhere.
 
-        Args and errors are those of `export`.
+        Args and errors are those of `export`, but for removals, clocks and items that the store can't take: why nothing
+        would be written is in the plan, as `refused`.
         """
         from featurelayer.exporting import plan_export
 
-        request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost)
+        request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost, allow_removals=allow_removals)
         if bulk:
             self._refuse_part(views, store)
         with self._target(store, bulk=request.views if bulk else ()) as target:

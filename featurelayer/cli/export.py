@@ -27,6 +27,7 @@ from featurelayer.cli.output import write_json, write_plan, write_report
     "--bulk", is_flag=True, help="Have AWS make the DynamoDB table, which must not exist, by an import from S3."
 )
 @click.option("--ignore-monitors", is_flag=True, help="Export views with block_export although monitors fail.")
+@click.option("--allow-removals", is_flag=True, help="Remove keys even if they are most of a view's.")
 @click.option(
     "--lock-timeout",
     type=click.FloatRange(min=0),
@@ -48,6 +49,7 @@ def command(
     max_cost: float | None,
     bulk: bool,
     ignore_monitors: bool,
+    allow_removals: bool,
     lock_timeout: float,
     output_format: str,
 ) -> None:
@@ -60,7 +62,9 @@ def command(
     layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
     views, moment = names_given(names), moment_given("--as-of", as_of)
     if plan:
-        planned = layer.plan_export(views, as_of=moment, full=full, max_cost=max_cost, bulk=bulk)
+        planned = layer.plan_export(
+            views, as_of=moment, full=full, max_cost=max_cost, bulk=bulk, allow_removals=allow_removals
+        )
         if output_format == "json":
             write_json(planned.to_dict())
         else:
@@ -74,6 +78,7 @@ def command(
             max_cost=max_cost,
             bulk=bulk,
             ignore_monitors=ignore_monitors,
+            allow_removals=allow_removals,
             lock_timeout=timedelta(seconds=lock_timeout),
             progress=progress,
         )

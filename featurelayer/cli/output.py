@@ -73,6 +73,8 @@ def write_plan(plan: ExportPlan) -> None:
         money = [f"{cost.usd:.4f}", f"{cost.minutes:.1f}"]
         table.append([view.view, *(f"{count:,}" for count in counts), *money])
     write_table(headings, table)
+    for problem in plan.refused:
+        click.echo(f"\nwould be refused: {problem}")
     click.echo(f"\nas of {plan.as_of.isoformat()}: {plan.store}")
     if plan.bulk:
         click.echo(f"row by row about {plan.cost.usd:.4f} USD")

@@ -17,6 +17,7 @@ from featurelayer.dbt.block import Block as Block
 from featurelayer.dbt.monitors import FeatureMonitorsBlock, MonitorsBlock, ProjectMonitorsBlock
 from featurelayer.durations import parse_duration
 from featurelayer.errors import Problem, closest, did_you_mean
+from featurelayer.model import RemovalGuard
 
 _Block = TypeVar("_Block", bound="Block")
 
@@ -119,6 +120,17 @@ class FreshnessBlock(Block):
     error_after: PeriodBlock | None = Field(default=None, description="Older than this is stale.")
 
 
+class RemovalGuardBlock(Block):
+    """When an export stops because it would remove too much from the online store."""
+
+    share: float = Field(
+        default=RemovalGuard().share, ge=0, le=1, description="The share of a view's keys, 0 to 1, that may be removed."
+    )
+    at_least: int = Field(
+        default=RemovalGuard().at_least, ge=1, description="Fewer keys than this may be removed, whatever their share."
+    )
+
+
 class DeprecatedBlock(Block):
     """Still works, should no longer be used."""
 
@@ -161,6 +173,9 @@ class ViewBlock(Block):
         default="serve", description="What a lookup does when the view is older than freshness.error_after."
     )
     block_export: bool = Field(default=False, description="A failed monitor of the view stops the export.")
+    removal_guard: RemovalGuardBlock = Field(
+        default=RemovalGuardBlock(), description="When an export stops because it would remove too many keys."
+    )
     monitors: MonitorsBlock = Field(default=MonitorsBlock(), description="Monitors of the view and its features.")
     ignore: list[IgnoreBlock] = Field(default_factory=list, description="Checks that do not apply.")
     deprecated: DeprecatedBlock | None = Field(default=None, description="The view should no longer be used.")
@@ -305,7 +320,7 @@ def check(
 
 # A mistake in one of these says nothing about the rest of its block.
 _APART = {"ignore", "freshness", "update_frequency", "monitors", "tags", "unit", "deprecated", "on_stale",
-          "block_export"}  # fmt: skip
+          "block_export", "removal_guard"}  # fmt: skip
 
 
 def as_meant(contract: type[Block], block: Any) -> Any:

@@ -32,6 +32,7 @@ from featurelayer.model import (
     JoinKey,
     Kind,
     Owner,
+    RemovalGuard,
 )
 
 BLOCK = "featurelayer"
@@ -371,6 +372,7 @@ class ViewReader:
             freshness=_freshness(block.freshness),
             on_stale=block.on_stale,
             block_export=block.block_export,
+            removal_guard=RemovalGuard(share=block.removal_guard.share, at_least=block.removal_guard.at_least),
             monitors=block.monitors.model_dump(mode="json", exclude_unset=True),
             ignore=ignores(block.ignore),
             deprecated=_deprecation(block.deprecated),

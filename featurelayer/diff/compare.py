@@ -31,7 +31,7 @@ _RULES = (
     "static",
 )
 _VIEW_METADATA = ("description", "owner", "update_frequency", "freshness", "on_stale", "tags", "deprecated",
-                  "block_export", "monitors", "ignore")  # fmt: skip
+                  "block_export", "removal_guard", "monitors", "ignore")  # fmt: skip
 _FEATURE_METADATA = ("description", "unit", "tags", "range", "monitors", "deprecated")
 _SHOWN = 100
 _FIX_LOST = "correct the name in the SQL or in the YAML; to rename a feature in use, make a new version of the model"

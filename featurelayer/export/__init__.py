@@ -5,6 +5,7 @@ from featurelayer.export.bulk import BulkExporter
 from featurelayer.export.compare import Snapshot
 from featurelayer.export.encode import encode_to_file
 from featurelayer.export.forget import Forgotten, forget, subjects
+from featurelayer.export.guard import Guard, clock_problems
 from featurelayer.export.lease import Clock, Tell
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.export.prices import Cost, Prices
@@ -21,6 +22,7 @@ __all__ = [
     "Drained",
     "Exporter",
     "Forgotten",
+    "Guard",
     "Intent",
     "Ledger",
     "LedgerRow",
@@ -32,6 +34,7 @@ __all__ = [
     "ViewExport",
     "ViewPlan",
     "again",
+    "clock_problems",
     "drain",
     "encode_to_file",
     "forget",

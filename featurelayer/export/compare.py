@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.durations import microseconds
-from featurelayer.errors import CodecError, PlanError, Problem, StoreNotFound
+from featurelayer.errors import PlanError, Problem, StoreNotFound
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.model import FeatureView
-from featurelayer.online.base import Item, Limits, OnlineStore
+from featurelayer.online.base import Item, OnlineStore
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewBegun, ViewCommit, begun_key, commit_key, view_schema, view_sk
 from featurelayer.sql.delta import DIFFERENT, IN_DOUBT, NEW, REMOVED, Delta
@@ -63,12 +63,16 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known before a run: the view's ledger, whether the store agrees, and the newest version anybody used."""
+    """What is known before a run: the view's ledger, whether the store agrees, and the newest version anybody used.
+
+    `as_of` and `source_time` are those of the last export that committed, in microseconds.
+    """
 
     rows: Sequence[LedgerRow]
     trusted: bool
     version: int
     source_time: int | None
+    as_of: int | None
 
     @property
     def finished(self) -> list[LedgerRow]:
@@ -97,6 +101,10 @@ class Compared:
     @property
     def unchanged(self) -> int:
         return self.entities - sum(self.counts.get(kind, 0) for kind in PRESENT)
+
+    @property
+    def removed(self) -> int:
+        return self.counts.get(REMOVED, 0)
 
     def sizes(self, warehouse: Warehouse) -> dict[str, Size]:
         """Return how much is to be written, by reason."""
@@ -128,8 +136,8 @@ def compared(
             _ask_the_store(warehouse, store, delta, view_sk(view), Path(folder))
         warehouse.execute(delta.doubt())
         # The warehouse will not remember what it has been told of now, so that goes as well which has merely expired.
-        alive_since = _alive_since(view, snapshot.as_of) if trusted else None
-        warehouse.execute(delta.changed(full=full, alive_since=alive_since, moved=_moved(known, view, int(entities))))
+        since = alive_since(view, snapshot.as_of) if trusted else None
+        warehouse.execute(delta.changed(full=full, alive_since=since, moved=_moved(known, view, int(entities))))
         yield Compared(
             view=view, delta=delta, source=rows, known=known, as_of=snapshot.as_of, entities=int(entities),
             null_keys=null_keys, counts=_counts(warehouse, delta),
@@ -179,6 +187,7 @@ def look_up(store: OnlineStore, ledger: Ledger, view: FeatureView) -> Known:
         and (begun_version is None or any(row.version == begun_version for row in rows)),
         version=max([0, *(row.version for row in rows), commit.version if commit else 0, begun_version or 0]),
         source_time=commit.source_time if commit is not None else None,
+        as_of=commit.as_of if commit is not None else None,
     )
 
 
@@ -193,25 +202,6 @@ def read_sizes(warehouse: Warehouse, query: str) -> dict[str, Size]:
         kind: Size(keys=int(keys), bytes=int(size), units=int(units))
         for kind, keys, size, units in warehouse.rows(query)
     }
-
-
-def refuse_too_large(warehouse: Warehouse, found: Compared, run: str, limits: Limits | None) -> None:
-    """Find what the store can't take before anything is sent.
-
-    Raises:
-        CodecError: names the entities and the view.
-    """
-    if limits is None:
-        return
-    statement = found.delta.too_large(run, fixed_bytes(found.view), item=limits.item, key=limits.pk)
-    problems = [
-        f"{pk[:80]} of view {found.view.id}: the item has about {int(size):,} bytes and its key {len(pk.encode()):,}; "
-        f"the store takes {limits.item:,} and {limits.pk:,}"
-        for pk, size in warehouse.rows(statement)
-    ]
-    if problems:
-        fix = "  fix  split the view, or shorten its texts and arrays; nothing was written"
-        raise CodecError("\n".join([*problems, fix]))
 
 
 def fixed_bytes(view: FeatureView) -> int:
@@ -250,23 +240,25 @@ def _ask_the_store(warehouse: Warehouse, store: OnlineStore, delta: Delta, sk: s
     import pyarrow.parquet as pq
 
     path = folder / "live.parquet"
-    schema = pa.schema([("pk", pa.string()), ("event_time", pa.int64())])
+    schema = pa.schema([("pk", pa.string()), ("event_time", pa.int64()), ("version", pa.int64())])
     with pq.ParquetWriter(path, schema) as writer:
         for batch in _batches(_live(store, sk), _LISTED_AT_ONCE):
-            pks, events = zip(*batch, strict=True)
-            writer.write_table(pa.table({"pk": pks, "event_time": pa.array(events, pa.int64())}, schema=schema))
+            columns = [
+                pa.array(values, field.type) for values, field in zip(zip(*batch, strict=True), schema, strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
     warehouse.execute(delta.listed(from_item(warehouse, path)))
 
 
-def _live(store: OnlineStore, sk: str) -> Iterator[tuple[str, int | None]]:
+def _live(store: OnlineStore, sk: str) -> Iterator[tuple[str, int | None, int]]:
     try:
         for key in store.live(sk):
-            yield key.pk, key.event_time
+            yield key.pk, key.event_time, key.version
     except StoreNotFound:  # it is about to be made, or was lost
         return
 
 
-def _alive_since(view: FeatureView, as_of: datetime) -> int | None:
+def alive_since(view: FeatureView, as_of: datetime) -> int | None:
     """Return the event time before which values have merely expired."""
     if view.ttl is None or not expires(view):
         return None

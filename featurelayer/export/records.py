@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from featurelayer.export.compare import Size
+from featurelayer.export.guard import Refused
 from featurelayer.export.ledger import LedgerRow
 from featurelayer.model import FeatureView
 
@@ -49,7 +50,8 @@ class ViewExport:
 class ViewPlan:
     """What an export of one view would do: entities by what happens to them, and how much would be sent.
 
-    `in_doubt` are keys that earlier runs may have written before they died, so that they are written again.
+    `in_doubt` are keys that earlier runs may have written before they died, so that they are written again. `refused`
+    says why the export would write nothing.
     """
 
     view: str
@@ -63,6 +65,7 @@ class ViewPlan:
     null_keys: int
     bytes: int
     units: int
+    refused: Refused = field(default_factory=Refused)
 
     @property
     def writes(self) -> int:
@@ -75,7 +78,13 @@ class ViewPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as JSON can hold them."""
-        return asdict(self) | {"as_of": self.as_of.isoformat()}
+        counts = asdict(self) | {"as_of": self.as_of.isoformat()}
+        refused = counts.pop("refused")
+        return counts | {
+            "refused": [{"what": each["what"], "fix": each["fix"]} for each in refused["problems"]],
+            "too_large_keys": refused["too_large_keys"],
+            "too_large": list(refused["too_large"]),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +99,7 @@ class Intent:
     rewind: bool
     began: float
     code: str = ""
+    refused: Refused = field(default_factory=Refused)
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property

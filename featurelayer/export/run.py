@@ -29,7 +29,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from featurelayer.durations import microseconds
@@ -47,9 +47,9 @@ from featurelayer.export.compare import (
     keys_of,
     look_up,
     read_sizes,
-    refuse_too_large,
 )
 from featurelayer.export.files import KeyFile, read_batches, read_keys
+from featurelayer.export.guard import Guard, Refused, find_refusals
 from featurelayer.export.lease import Clock, HeldLease, Tell, wait_for_others
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.export.patience import insist
@@ -112,6 +112,7 @@ class Exporter:
         self._invocation_id, self._keep, self._progress = invocation_id, keep, progress
         self._tell, self._clock = tell or (lambda _line: None), clock or Clock()
         self._run = uuid4().hex
+        self._made = time.monotonic()
         self._began: float | None = None
 
     def wait(self, views: Mapping[str, FeatureView]) -> None:
@@ -132,15 +133,21 @@ class Exporter:
 
     # --- plan ----------------------------------------------------------------------------------------------------
 
-    def plan(self, warehouse: Warehouse, snapshot: Snapshot, *, full: bool = False) -> ViewPlan:
+    def plan(
+        self, warehouse: Warehouse, snapshot: Snapshot, *, full: bool = False, guard: Guard | None = None
+    ) -> ViewPlan:
         """Return what bringing the store to the snapshot would take. Nothing is written; temporary tables are.
 
         Raises:
-            PlanError, CodecError: as `intend`.
+            PlanError, CodecError: as `intend`, but for what is refused: that is in the plan.
         """
         ledger, tables = Ledger.copied(warehouse, self._tables, snapshot.view.id)
         with compared(warehouse, self._store, ledger, tables, snapshot, full=full) as found:
-            return _plan(warehouse, found)
+            try:
+                refused = find_refusals(warehouse, found, self._store.limits, guard=guard, elapsed=self._elapsed())
+            except Overtaken:  # an export would take its time anew
+                refused = Refused()
+            return _plan(warehouse, found, refused)
 
     def plan_restore(self, warehouse: Warehouse, view: FeatureView, run: str) -> ViewPlan:
         """Return what bringing the store back to an earlier run's state would take.
@@ -151,7 +158,7 @@ class Exporter:
         ledger, tables = Ledger.copied(warehouse, self._tables, view.id)
         known = look_up(self._store, ledger, view)
         with compared_with(warehouse, known, tables, view, self._chosen(known, view, run)) as found:
-            return _plan(warehouse, found)
+            return _plan(warehouse, found, Refused())
 
     def kept(self, warehouse: Warehouse, view: FeatureView) -> list[LedgerRow]:
         """Return the exports of a view that can be gone back to, newest first; the first is what is served."""
@@ -160,7 +167,30 @@ class Exporter:
 
     # --- intend --------------------------------------------------------------------------------------------------
 
-    def intend(
+    def intend(self, warehouse: Warehouse, snapshot: Snapshot, **how: Any) -> Intent:
+        """Write down what bringing the store to a snapshot takes; arguments and errors are those of `intend_all`."""
+        return self.intend_all(warehouse, [snapshot], **how)[0]
+
+    def intend_all(self, warehouse: Warehouse, snapshots: Sequence[Snapshot], **how: Any) -> list[Intent]:
+        """Write down what bringing the store to snapshots takes; `warehouse` is open for writing, in a transaction.
+
+        Args:
+            warehouse: whose transaction is to be rolled back where this raises.
+            snapshots: one per view.
+            how: `version` orders runs, in microseconds; by default the warehouse's present. `full` writes every key
+                again, also over newer events; `rewind` lets rows with older events win. `guard` refuses mistakes.
+
+        Raises:
+            PlanError: a key is in a snapshot twice, or the store can't or must not be written; all such problems.
+            CodecError: a value does not fit its declared type.
+        """
+        intents = [self._intend(warehouse, snapshot, **how) for snapshot in snapshots]
+        problems = [problem for intent in intents for problem in intent.refused.problems]
+        if problems:
+            raise PlanError(problems)
+        return intents
+
+    def _intend(
         self,
         warehouse: Warehouse,
         snapshot: Snapshot,
@@ -168,17 +198,9 @@ class Exporter:
         version: int | None = None,
         full: bool = False,
         rewind: bool = False,
+        guard: Guard | None = None,
     ) -> Intent:
-        """Write down what bringing the store to the snapshot takes; `warehouse` is open for writing, in a transaction.
-
-        `version` orders runs, in microseconds; by default the warehouse's present. `full` writes every key again, also
-        over newer events; `rewind` lets rows with older events win.
-
-        Raises:
-            PlanError: a key is in the snapshot twice.
-            CodecError: a value does not fit its declared type.
-        """
-        began = time.monotonic() if self._began is None else self._began
+        began = self._began or time.monotonic()
         ledger = Ledger(warehouse, self._tables)
         ledger.create()
         with compared(warehouse, self._store, ledger, self._tables, snapshot, full=full) as found:
@@ -188,7 +210,10 @@ class Exporter:
                 found.source, run=self._run, version=row.version, schema=row.definition
             ):
                 warehouse.execute(statement)
-            return self._intent(warehouse, found, row, began, rewind=full or rewind)
+            refused = find_refusals(
+                warehouse, found, self._store.limits, guard=guard, elapsed=self._elapsed(), run=self._run
+            )
+            return self._intent(warehouse, found, row, refused, began, rewind=full or rewind)
 
     def restore(self, warehouse: Warehouse, view: FeatureView, run: str) -> Intent:
         """Write down what bringing the store back to an earlier run's state takes; otherwise like `intend`.
@@ -198,7 +223,7 @@ class Exporter:
         Raises:
             PlanError: there is no such run that has committed and is still kept.
         """
-        began = time.monotonic() if self._began is None else self._began
+        began = self._began or time.monotonic()
         ledger = Ledger(warehouse, self._tables)
         ledger.create()
         known = look_up(self._store, ledger, view)
@@ -208,7 +233,16 @@ class Exporter:
             ledger.start([row])
             for statement in found.delta.intend_restored(until=then.version, run=self._run, version=row.version):
                 warehouse.execute(statement)
-            return self._intent(warehouse, found, row, began, rewind=True)
+            refused = find_refusals(
+                warehouse, found, self._store.limits, guard=None, elapsed=self._elapsed(), run=self._run
+            )
+            if refused.problems:
+                raise PlanError(refused.problems)
+            return self._intent(warehouse, found, row, refused, began, rewind=True)
+
+    def _elapsed(self) -> timedelta:
+        """How long ago this run looked at the warehouse's clock, or a little longer."""
+        return timedelta(seconds=time.monotonic() - (self._began or self._made))
 
     def _row(self, warehouse: Warehouse, found: Compared, version: int | None) -> LedgerRow:
         now = warehouse.now()
@@ -221,12 +255,13 @@ class Exporter:
             entities=found.entities, unchanged=found.unchanged,
         )  # fmt: skip
 
-    def _intent(self, warehouse: Warehouse, found: Compared, row: LedgerRow, began: float, *, rewind: bool) -> Intent:
-        refuse_too_large(warehouse, found, self._run, self._store.limits)
+    def _intent(
+        self, warehouse: Warehouse, found: Compared, row: LedgerRow, refused: Refused, began: float, *, rewind: bool
+    ) -> Intent:
         sizes = read_sizes(warehouse, found.delta.intended_sizes(self._run, fixed_bytes(found.view)))
         return Intent(
             view=found.view, row=row, sizes=sizes, null_keys=found.null_keys, source_time=found.source_time,
-            rewind=rewind, began=began, code=found.code,
+            rewind=rewind, began=began, code=found.code, refused=refused,
         )  # fmt: skip
 
     def _chosen(self, known: Known, view: FeatureView, run: str) -> LedgerRow:
@@ -315,8 +350,7 @@ class Exporter:
     def _write(self, sent: Sent, refused: KeyFile, kind: str, batch: pa.RecordBatch, intent: Intent) -> None:
         _refuse_old(intent)
         items = items_of(intent, batch)
-        rewind = intent.rewind or kind == REMOVED
-        done = self._store.write(items, rewind=rewind, rewrite=True, new=kind == NEW)
+        done = self._store.write(items, rewind=intent.rewind, rewrite=True, new=kind == NEW)
         if kind == REMOVED:
             sent.tombstones += done.written
         else:
@@ -389,13 +423,14 @@ def items_of(intent: Intent, batch: pa.RecordBatch) -> list[Item]:
     return [_item(intent, *values) for values in rows]
 
 
-def _plan(warehouse: Warehouse, found: Compared) -> ViewPlan:
+def _plan(warehouse: Warehouse, found: Compared, refused: Refused) -> ViewPlan:
     sizes = found.sizes(warehouse)
     new, changed, in_doubt, removed = (found.counts.get(kind, 0) for kind in KINDS)
     return ViewPlan(
         view=found.view.id, as_of=found.as_of, rows=found.entities + found.null_keys, null_keys=found.null_keys,
         new=new, changed=changed, in_doubt=in_doubt, removed=removed, unchanged=found.unchanged,
         bytes=sum(size.bytes for size in sizes.values()), units=sum(size.units for size in sizes.values()),
+        refused=refused,
     )  # fmt: skip
 
 
@@ -410,7 +445,8 @@ def _item(intent: Intent, pk: str, f: str | None, schema: str, event_time: int |
     as_of = to_microseconds(row.as_of)
     if f is None:
         garbage = math.ceil(max(as_of, row.version) / 1_000_000) + _GRACE_SECONDS
-        return Item(pk=pk, sk=sk, version=row.version, as_of=as_of, ttl=garbage, deleted=True)
+        # By its event time it yields to what was streamed and this run has not seen.
+        return Item(pk=pk, sk=sk, version=row.version, as_of=as_of, event_time=event_time, ttl=garbage, deleted=True)
     return Item(
         pk=pk, sk=sk, version=row.version, f=f, schema=schema, as_of=as_of, event_time=event_time, valid_to=valid_to,
         ttl=_garbage_after(intent.view, event_time, as_of),

@@ -36,7 +36,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One entry of a store. Times are microseconds since 1970 in UTC, except `ttl`: whole seconds.
 
     `version` (`_v`) belongs to the export that wrote it, `as_of` (`_t`) is that export's snapshot time, `event_time`
-    (`_e`) says when the values became true; static views, tombstones and definitions have none. `valid_to` (`_u`) is
+    (`_e`) says when the values became true; static views and definitions have none, and a tombstone of an export that of
+    the row it removes. `valid_to` (`_u`) is
     when they stopped being true, `schema` (`_s`) names the schema of `f`, and `ttl` only collects garbage. `streamed`
     (`_w`) marks what `FeatureClient.write` wrote, at the time `version`, between exports.
 

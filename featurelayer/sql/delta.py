@@ -27,6 +27,8 @@ ITEMS = {
     "schema": "text", "event_time": "int64", "valid_to": "int64", "hash": "text", "refused": "bool",
 }  # fmt: skip
 _TEXT = DType.parse("text")
+# Of what a store can't take, so many keys are named; all of them are counted.
+MOST_NAMED = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +53,13 @@ class Delta:
 
     def state(self, *, until: int | None = None) -> str:
         """Make a table of what the store holds, or held when the run of version `until` had committed."""
-        thin = exp.select(*(col(name) for name in ("pk", "kind", "hash", "event_time")))
+        thin = exp.select(*(col(name) for name in ("pk", "kind", "hash", "event_time", "version")))
         return self._create(STATE, thin.from_(self.held(until).subquery("s")))
 
     def listed(self, source: str) -> str:
         """Make the table of what the store holds from the keys that it lists, whose content is not known."""
         null = named(exp.cast(exp.Null(), self._writer.type(_TEXT)), "hash")
-        keys = exp.select(col("pk"), named(_text(DIFFERENT), "kind"), null, col("event_time"))
+        keys = exp.select(col("pk"), named(_text(DIFFERENT), "kind"), null, col("event_time"), col("version"))
         return self._create(STATE, keys.from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name)))
 
     def held(self, until: int | None) -> exp.Select:
@@ -71,16 +73,22 @@ class Delta:
             partition_by=[col("pk", "i")],
             order=exp.Order(expressions=[exp.Ordered(this=col("version", "i"), desc=True, nulls_first=False)]),
         )
-        names = ("pk", "kind", "hash", "f", "schema", "event_time", "valid_to")
+        names = ("pk", "kind", "hash", "f", "schema", "event_time", "valid_to", "version")
         ranked = exp.select(*(col(name, "i") for name in names), named(newest, f"{RESERVED}rank"))
         ranked = ranked.from_(items.subquery("i"))
         first = exp.EQ(this=col(f"{RESERVED}rank"), expression=exp.Literal.number(1))
         return exp.select(*(col(name) for name in names)).from_(ranked.subquery("r")).where(first)
 
     def doubt(self) -> str:
-        """Make a table of the keys that runs meant to write which never committed."""
-        keys = exp.select(col("pk", "i")).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
-        return self._create(DOUBT, keys.where(both(*self._mine("i"), self._unfinished())).distinct())
+        """Make a table of the keys that runs meant to write which never committed.
+
+        `event_time` is the newest event that such a run has seen, `valued` is 1 if one meant to write values.
+        """
+        values = exp.Case().when(exp.EQ(this=col("kind", "i"), expression=_text(REMOVED)), _number(0)).else_(_number(1))
+        newest = named(exp.Max(this=col("event_time", "i")), "event_time")
+        keys = exp.select(col("pk", "i"), newest, named(exp.Max(this=values), "valued"))
+        keys = keys.from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
+        return self._create(DOUBT, keys.where(both(*self._mine("i"), self._unfinished())).group_by(col("pk", "i")))
 
     def now(self, source: exp.Expression, common: str) -> str:
         """Make a table of the snapshot's keys, each with a hash of its values and of what all items have in common."""
@@ -111,6 +119,7 @@ class Delta:
 
         `full` writes all. A key that is gone is removed; not if its values are older than `alive_since`, for they
         have merely expired, and not in the run in which all keys have `moved`: readers still follow the old ones.
+        `event_time` is the newest event of the key that exports have seen, whatever is there now.
         """
         unknown = either(_null("was_pk", "k"), exp.EQ(this=col("was", "k"), expression=_text(REMOVED)))
         differs = exp.NullSafeNEQ(this=col("was_hash", "k"), expression=col("hash", "k"))
@@ -124,10 +133,43 @@ class Delta:
         # One join over both: two at once, one for what is there and one for what is gone, take twice the memory.
         return self._create(
             CHANGED,
-            exp.select(named(_either_of(col("pk", "k"), col("pk", "d")), "pk"), named(kind, "kind"), col("hash", "k"))
+            exp.select(
+                named(_either_of(col("pk", "k"), col("pk", "d")), "pk"), named(kind, "kind"), col("hash", "k"),
+                named(_newest_seen(), "event_time"),
+            )
             .from_(_now_and_before().subquery("k"))
             .join(table(DOUBT, "d"), on=_same("pk", "d", "k"), join_type="full")
             .where(either(present, gone)),
+        )  # fmt: skip
+
+    def removals(self, *, alive_since: int | None, keys: str) -> str:
+        """Return how many keys readers find values for, and how many of them are to be removed.
+
+        Not counted is what has expired (events before `alive_since`), and what runs have written whose items were
+        found by other keys than `keys`.
+        """
+        other = exp.select(exp.Literal.number(1)).from_(self._ledger("l"))
+        other = other.where(both(
+            *self._mine("l"), _same("version", "l", "s"), exp.NEQ(this=col("keys", "l"), expression=_text(keys)),
+        ))  # fmt: skip
+        held = exp.select(col("pk", "s")).from_(table(STATE, "s"))
+        held = held.where(both(
+            exp.NEQ(this=col("kind", "s"), expression=_text(REMOVED)), *_alive("s", alive_since),
+            exp.Not(this=exp.Exists(this=other)),
+        ))  # fmt: skip
+        known = exp.select(exp.Literal.number(1)).from_(table(STATE, "s")).where(_same("pk", "s", "d"))
+        known = known.where(exp.NEQ(this=col("kind", "s"), expression=_text(REMOVED)))
+        doubted = exp.select(col("pk", "d")).from_(table(DOUBT, "d"))
+        doubted = doubted.where(both(
+            exp.EQ(this=col("valued", "d"), expression=_number(1)), *_alive("d", alive_since),
+            exp.Not(this=exp.Exists(this=known)),
+        ))  # fmt: skip
+        removed = exp.select(col("pk")).from_(table(CHANGED))
+        removed = removed.where(exp.EQ(this=col("kind"), expression=_text(REMOVED)))
+        return self._writer.sql(
+            exp.select(exp.Count(this=exp.Star()), exp.Count(this=col("pk", "c")))
+            .from_(exp.union(held, doubted, distinct=False).subquery("h"))
+            .join(removed.subquery("c"), on=_same("pk", "c", "h"), join_type="left")
         )
 
     def _gone(self, full: bool, alive_since: int | None, moved: bool) -> exp.Expression:
@@ -182,22 +224,36 @@ class Delta:
 
     def intended_sizes(self, run: str, fixed: int) -> str:
         """Return the same of what a run has put into the log."""
-        mine = both(*self._mine("i"), exp.EQ(this=col("run", "i"), expression=_text(run)))
-        rows = exp.select(col("kind", "i"), col("pk", "i"), col("f", "i")).from_(self._items("i")).where(mine)
-        return self._sizes(rows, fixed)
+        return self._sizes(self._intended(run), fixed)
 
-    def too_large(self, run: str, fixed: int, *, item: int, key: int) -> str:
-        """Return some keys of a run whose items or keys have more bytes than a store takes, and the items' bytes."""
+    def too_large(self, source: exp.Expression, fixed: int, *, item: int, key: int) -> str:
+        """Return what has more bytes than a store takes: keys, bytes of item and key, and how many keys there are.
+
+        That is of what is to be written, values taken from `source`; only the first keys are returned.
+        """
+        rows = exp.select(col("pk", "c"), col("f", "e")).from_(table(CHANGED, "c"))
+        rows = rows.join(_alias(_changed_of(source), "e"), on=_same("pk", "e", "c"), join_type="inner")
+        return self._too_large(rows, fixed, item=item, key=key)
+
+    def intended_too_large(self, run: str, fixed: int, *, item: int, key: int) -> str:
+        """Return the same of what a run has put into the log."""
+        return self._too_large(self._intended(run), fixed, item=item, key=key)
+
+    def _intended(self, run: str) -> exp.Select:
         mine = both(*self._mine("i"), exp.EQ(this=col("run", "i"), expression=_text(run)))
-        rows = exp.select(col("pk", "i"), col("f", "i")).from_(self._items("i")).where(mine)
+        return exp.select(col("kind", "i"), col("pk", "i"), col("f", "i")).from_(self._items("i")).where(mine)
+
+    def _too_large(self, rows: exp.Select, fixed: int, *, item: int, key: int) -> str:
         length = self._writer.bytes_of(col("pk", "r"))
         sized = exp.select(col("pk", "r"), named(self._size(fixed), "size"), named(length, "length"))
         too_large = either(
             exp.GT(this=col("size"), expression=exp.Literal.number(item)),
             exp.GT(this=col("length"), expression=exp.Literal.number(key)),
         )
-        found = exp.select(col("pk"), col("size")).from_(sized.from_(rows.subquery("r")).subquery("s")).where(too_large)
-        return self._writer.sql(found.order_by(col("pk")).limit(10))
+        every = exp.Window(this=exp.Count(this=exp.Star()))
+        found = exp.select(col("pk"), col("size"), col("length"), every)
+        found = found.from_(sized.from_(rows.subquery("r")).subquery("s")).where(too_large)
+        return self._writer.sql(found.order_by(col("pk")).limit(MOST_NAMED))
 
     def _size(self, fixed: int) -> exp.Expression:
         """The bytes of an item of `r`."""
@@ -232,7 +288,7 @@ class Delta:
             _alias(_changed_of(source), "e"), on=_same("pk", "e", "c"), join_type="inner"
         )
         written = written.where(exp.NEQ(this=col("kind", "c"), expression=_text(REMOVED)))
-        removed = exp.select(*self._columns(constant, body=None)).from_(table(CHANGED, "c"))
+        removed = exp.select(*self._columns(constant, body=None, seen="c")).from_(table(CHANGED, "c"))
         removed = removed.where(exp.EQ(this=col("kind", "c"), expression=_text(REMOVED)))
         return self._insert(written), self._insert(removed)
 
@@ -345,8 +401,11 @@ class Delta:
             found.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
         return found
 
-    def _columns(self, constant: Mapping[str, Any], body: str | None) -> list[exp.Expression]:
-        """The columns of an item: constants, why and which key, and what `body` holds of it."""
+    def _columns(self, constant: Mapping[str, Any], body: str | None, seen: str | None = None) -> list[exp.Expression]:
+        """The columns of an item: constants, why and which key, and what `body` holds of it.
+
+        What is removed has no body, and of `seen` the event time of what exports have seen.
+        """
         found: list[exp.Expression] = []
         for name, dtype in ITEMS.items():
             kind = DType.parse(dtype)
@@ -356,6 +415,8 @@ class Delta:
                 found.append(col(name, "c"))
             elif body is not None and name != "refused":
                 found.append(col(name, body))
+            elif seen is not None and name == "event_time":
+                found.append(col(name, seen))
             else:
                 found.append(named(self._writer.literal(None, kind), name))
         return found
@@ -393,8 +454,22 @@ def _either_of(one: exp.Expression, other: exp.Expression) -> exp.Expression:
     return exp.Coalesce(this=one, expressions=[other])
 
 
+def _newest_seen() -> exp.Expression:
+    """The newest event of a key that the last export, or one that never committed, has seen."""
+    was, doubted = col("was_at", "k"), col("event_time", "d")
+    return exp.Case().when(exp.GT(this=doubted, expression=was), doubted.copy()).else_(_either_of(was.copy(), doubted))
+
+
 def _null(name: str, alias: str) -> exp.Expression:
     return exp.Is(this=col(name, alias), expression=exp.Null())
+
+
+def _alive(alias: str, since: int | None) -> list[exp.Expression]:
+    """Whether an event has not expired: conditions, none where nothing expires."""
+    if since is None:
+        return []
+    recent = exp.GTE(this=col("event_time", alias), expression=_number(since))
+    return [either(_null("event_time", alias), recent)]
 
 
 def _absent(alias: str) -> exp.Expression:

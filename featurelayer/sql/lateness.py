@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from featurelayer.model import Column
 from featurelayer.sql.ast import both, call, col, either, named, not_null
-from featurelayer.sql.delta import DIFFERENT, NEW, Log
+from featurelayer.sql.delta import DIFFERENT, NEW, REMOVED, Log
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.measures import count_if, measures, whole
@@ -50,13 +50,14 @@ def export_lateness(engine: str, log: Log, rungs: Sequence[int], *, delay: int, 
         for name, value in (("store", log.store), ("view", log.view))
     ]
     taken = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
+    written = exp.NEQ(this=col("kind", "i"), expression=exp.Literal.string(REMOVED))
     items = (
         exp.select(
             col("kind", "i"), col("event_time", "i"), col("seen", "r"), col("before", "r"), named(before, "previous")
         )
         .from_(_aliased(writer, log.items, "i"))
         .join(runs.subquery("r"), on=exp.EQ(this=col("run", "r"), expression=col("run", "i")), join_type="inner")
-        .where(both(*mine, taken, not_null(col("event_time", "i"))))
+        .where(both(*mine, taken, written, not_null(col("event_time", "i"))))
     )
     visible = exp.Add(this=col("event_time"), expression=whole(delay))
     on_time = exp.GT(this=visible, expression=col("before"))

@@ -60,7 +60,9 @@ def statements(kind: str) -> list[str]:
         delta.now(source, "d|86400000000"), delta.twins(), delta.extent(), delta.state(), delta.listed(frame),
         delta.doubt(), delta.changed(full=False, alive_since=1704024000000000), delta.counts(),
         delta.sizes(source, 60), *delta.intend(source, run="r2", version=ROW.version, schema="d"),
-        delta.intended_sizes("r2", 60), delta.too_large("r2", 60, item=409_600, key=2_048),
+        delta.intended_sizes("r2", 60), delta.intended_too_large("r2", 60, item=409_600, key=2_048),
+        delta.too_large(source, 60, item=409_600, key=2_048),
+        delta.removals(alive_since=1704024000000000, keys=ROW.keys),
         delta.intended("r2", "changed"), delta.newest(frame, ROW.version), delta.refuse("r2", frame),
     ]  # fmt: skip
     ledger.finish(ROW)

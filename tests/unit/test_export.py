@@ -531,7 +531,7 @@ def test_what_a_store_cannot_take_is_named_before_anything_is_written():
     text = view("notes", feature("note", "text"))
     rows = batch({"tailnum": pa.array(["N1", "N2", "N" * 40]), "note": pa.array(["x", "é" * 200, "x"])}, [T] * 3)
     store = Small()
-    with pytest.raises(CodecError) as caught:
+    with pytest.raises(PlanError) as caught:
         export_view(store, text, [rows], as_of=T)
     assert 'plane["N2"] of view notes: the item has about' in str(caught.value)
     assert 'plane["NNNN' in str(caught.value)

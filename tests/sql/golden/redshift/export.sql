@@ -124,7 +124,8 @@ SELECT
   "pk",
   "kind",
   "hash",
-  "event_time"
+  "event_time",
+  "version"
 FROM (
   SELECT
     "pk",
@@ -133,7 +134,8 @@ FROM (
     "f",
     "schema",
     "event_time",
-    "valid_to"
+    "valid_to",
+    "version"
   FROM (
     SELECT
       "i"."pk",
@@ -143,6 +145,7 @@ FROM (
       "i"."schema",
       "i"."event_time",
       "i"."valid_to",
+      "i"."version",
       ROW_NUMBER() OVER (PARTITION BY "i"."pk" ORDER BY "i"."version" DESC NULLS LAST) AS "__fl_rank"
     FROM (
       SELECT
@@ -166,19 +169,24 @@ SELECT
   "pk",
   'changed' AS "kind",
   CAST(NULL AS VARCHAR(MAX)) AS "hash",
-  "event_time"
+  "event_time",
+  "version"
 FROM "__fl_frame_1";
 
 CREATE TEMPORARY TABLE "__fl_doubt" AS
-SELECT DISTINCT
-  "i"."pk"
+SELECT
+  "i"."pk",
+  MAX("i"."event_time") AS "event_time",
+  MAX(CASE WHEN "i"."kind" = 'removed' THEN 0 ELSE 1 END) AS "valued"
 FROM "marts"."featurelayer_export_items" AS "i"
 JOIN "marts"."featurelayer_exports" AS "l"
   ON "l"."run" = "i"."run" AND "l"."view" = "i"."view"
 WHERE
   "i"."store" = 'dynamodb:features'
   AND "i"."view" = 'plane_legs'
-  AND "l"."finished_at" IS NULL;
+  AND "l"."finished_at" IS NULL
+GROUP BY
+  "i"."pk";
 
 CREATE TEMPORARY TABLE "__fl_changed" AS
 SELECT
@@ -194,7 +202,12 @@ SELECT
     THEN 'new'
     ELSE 'changed'
   END AS "kind",
-  "k"."hash"
+  "k"."hash",
+  CASE
+    WHEN "d"."event_time" > "k"."was_at"
+    THEN "d"."event_time"
+    ELSE COALESCE("k"."was_at", "d"."event_time")
+  END AS "event_time"
 FROM (
   SELECT
     COALESCE("n"."pk", "s"."pk") AS "pk",
@@ -321,7 +334,7 @@ SELECT
   "c"."pk",
   CAST(NULL AS VARCHAR(MAX)) AS "f",
   CAST('d' AS VARCHAR(MAX)) AS "schema",
-  CAST(NULL AS BIGINT) AS "event_time",
+  "c"."event_time",
   CAST(NULL AS BIGINT) AS "valid_to",
   "c"."hash",
   CAST(NULL AS BOOLEAN) AS "refused"
@@ -355,7 +368,9 @@ GROUP BY
 
 SELECT
   "pk",
-  "size"
+  "size",
+  "length",
+  COUNT(*) OVER ()
 FROM (
   SELECT
     "r"."pk",
@@ -363,6 +378,7 @@ FROM (
     OCTET_LENGTH("r"."pk") AS "length"
   FROM (
     SELECT
+      "i"."kind",
       "i"."pk",
       "i"."f"
     FROM "marts"."featurelayer_export_items" AS "i"
@@ -378,7 +394,82 @@ WHERE
   )
 ORDER BY
   "pk"
-LIMIT 10;
+LIMIT 1000;
+
+SELECT
+  "pk",
+  "size",
+  "length",
+  COUNT(*) OVER ()
+FROM (
+  SELECT
+    "r"."pk",
+    60 + COALESCE(OCTET_LENGTH("r"."pk"), 0) + COALESCE(OCTET_LENGTH("r"."f"), 0) AS "size",
+    OCTET_LENGTH("r"."pk") AS "length"
+  FROM (
+    SELECT
+      "c"."pk",
+      "e"."f"
+    FROM "__fl_changed" AS "c"
+    INNER JOIN "__fl_frame_1" AS "e"
+      ON "e"."pk" = "c"."pk"
+  ) AS "r"
+) AS "s"
+WHERE
+  (
+    "size" > 409600 OR "length" > 2048
+  )
+ORDER BY
+  "pk"
+LIMIT 1000;
+
+SELECT
+  COUNT(*),
+  COUNT("c"."pk")
+FROM (
+  SELECT
+    "s"."pk"
+  FROM "__fl_state" AS "s"
+  WHERE
+    "s"."kind" <> 'removed'
+    AND (
+      "s"."event_time" IS NULL OR "s"."event_time" >= 1704024000000000
+    )
+    AND NOT EXISTS(
+      SELECT
+        1
+      FROM "marts"."featurelayer_exports" AS "l"
+      WHERE
+        "l"."store" = 'dynamodb:features'
+        AND "l"."view" = 'plane_legs'
+        AND "l"."version" = "s"."version"
+        AND "l"."keys" <> '[["plane"], ["text"]]'
+    )
+  UNION ALL
+  SELECT
+    "d"."pk"
+  FROM "__fl_doubt" AS "d"
+  WHERE
+    "d"."valued" = 1
+    AND (
+      "d"."event_time" IS NULL OR "d"."event_time" >= 1704024000000000
+    )
+    AND NOT EXISTS(
+      SELECT
+        1
+      FROM "__fl_state" AS "s"
+      WHERE
+        "s"."pk" = "d"."pk" AND "s"."kind" <> 'removed'
+    )
+) AS "h"
+LEFT JOIN (
+  SELECT
+    "pk"
+  FROM "__fl_changed"
+  WHERE
+    "kind" = 'removed'
+) AS "c"
+  ON "c"."pk" = "h"."pk";
 
 SELECT
   "i"."pk",
@@ -407,7 +498,8 @@ FROM (
     "f",
     "schema",
     "event_time",
-    "valid_to"
+    "valid_to",
+    "version"
   FROM (
     SELECT
       "i"."pk",
@@ -417,6 +509,7 @@ FROM (
       "i"."schema",
       "i"."event_time",
       "i"."valid_to",
+      "i"."version",
       ROW_NUMBER() OVER (PARTITION BY "i"."pk" ORDER BY "i"."version" DESC NULLS LAST) AS "__fl_rank"
     FROM (
       SELECT
@@ -541,7 +634,8 @@ LEFT JOIN (
     "f",
     "schema",
     "event_time",
-    "valid_to"
+    "valid_to",
+    "version"
   FROM (
     SELECT
       "i"."pk",
@@ -551,6 +645,7 @@ LEFT JOIN (
       "i"."schema",
       "i"."event_time",
       "i"."valid_to",
+      "i"."version",
       ROW_NUMBER() OVER (PARTITION BY "i"."pk" ORDER BY "i"."version" DESC NULLS LAST) AS "__fl_rank"
     FROM (
       SELECT
@@ -602,7 +697,8 @@ FROM (
     "f",
     "schema",
     "event_time",
-    "valid_to"
+    "valid_to",
+    "version"
   FROM (
     SELECT
       "i"."pk",
@@ -612,6 +708,7 @@ FROM (
       "i"."schema",
       "i"."event_time",
       "i"."valid_to",
+      "i"."version",
       ROW_NUMBER() OVER (PARTITION BY "i"."pk" ORDER BY "i"."version" DESC NULLS LAST) AS "__fl_rank"
     FROM (
       SELECT
@@ -669,7 +766,8 @@ INNER JOIN (
     "f",
     "schema",
     "event_time",
-    "valid_to"
+    "valid_to",
+    "version"
   FROM (
     SELECT
       "i"."pk",
@@ -679,6 +777,7 @@ INNER JOIN (
       "i"."schema",
       "i"."event_time",
       "i"."valid_to",
+      "i"."version",
       ROW_NUMBER() OVER (PARTITION BY "i"."pk" ORDER BY "i"."version" DESC NULLS LAST) AS "__fl_rank"
     FROM (
       SELECT

@@ -131,7 +131,8 @@ SELECT
   "pk",
   "kind",
   "hash",
-  "event_time"
+  "event_time",
+  "version"
 FROM (
   SELECT
     "pk",
@@ -140,7 +141,8 @@ FROM (
     "f",
     "schema",
     "event_time",
-    "valid_to"
+    "valid_to",
+    "version"
   FROM (
     SELECT
       "i"."pk",
@@ -150,6 +152,7 @@ FROM (
       "i"."schema",
       "i"."event_time",
       "i"."valid_to",
+      "i"."version",
       ROW_NUMBER() OVER (PARTITION BY "i"."pk" ORDER BY "i"."version" DESC NULLS LAST) AS "__fl_rank"
     FROM (
       SELECT
@@ -173,19 +176,24 @@ SELECT
   "pk",
   'changed' AS "kind",
   CAST(NULL AS VARCHAR) AS "hash",
-  "event_time"
+  "event_time",
+  "version"
 FROM "__fl_frame_1";
 
 CREATE TEMPORARY TABLE "__fl_doubt" AS
-SELECT DISTINCT
-  "i"."pk"
+SELECT
+  "i"."pk",
+  MAX("i"."event_time") AS "event_time",
+  MAX(CASE WHEN "i"."kind" = 'removed' THEN 0 ELSE 1 END) AS "valued"
 FROM "MARTS"."featurelayer_export_items" AS "i"
 JOIN "MARTS"."featurelayer_exports" AS "l"
   ON "l"."run" = "i"."run" AND "l"."view" = "i"."view"
 WHERE
   "i"."store" = 'dynamodb:features'
   AND "i"."view" = 'plane_legs'
-  AND "l"."finished_at" IS NULL;
+  AND "l"."finished_at" IS NULL
+GROUP BY
+  "i"."pk";
 
 CREATE TEMPORARY TABLE "__fl_changed" AS
 SELECT
@@ -201,7 +209,12 @@ SELECT
     THEN 'new'
     ELSE 'changed'
   END AS "kind",
-  "k"."hash"
+  "k"."hash",
+  CASE
+    WHEN "d"."event_time" > "k"."was_at"
+    THEN "d"."event_time"
+    ELSE COALESCE("k"."was_at", "d"."event_time")
+  END AS "event_time"
 FROM (
   SELECT
     COALESCE("n"."pk", "s"."pk") AS "pk",
@@ -328,7 +341,7 @@ SELECT
   "c"."pk",
   CAST(NULL AS VARCHAR) AS "f",
   CAST('d' AS VARCHAR) AS "schema",
-  CAST(NULL AS BIGINT) AS "event_time",
+  "c"."event_time",
   CAST(NULL AS BIGINT) AS "valid_to",
   "c"."hash",
   CAST(NULL AS BOOLEAN) AS "refused"
@@ -362,7 +375,9 @@ GROUP BY
 
 SELECT
   "pk",
-  "size"
+  "size",
+  "length",
+  COUNT(*) OVER ()
 FROM (
   SELECT
     "r"."pk",
@@ -370,6 +385,7 @@ FROM (
     OCTET_LENGTH("r"."pk") AS "length"
   FROM (
     SELECT
+      "i"."kind",
       "i"."pk",
       "i"."f"
     FROM "MARTS"."featurelayer_export_items" AS "i"
@@ -385,7 +401,82 @@ WHERE
   )
 ORDER BY
   "pk"
-LIMIT 10;
+LIMIT 1000;
+
+SELECT
+  "pk",
+  "size",
+  "length",
+  COUNT(*) OVER ()
+FROM (
+  SELECT
+    "r"."pk",
+    60 + COALESCE(OCTET_LENGTH("r"."pk"), 0) + COALESCE(OCTET_LENGTH("r"."f"), 0) AS "size",
+    OCTET_LENGTH("r"."pk") AS "length"
+  FROM (
+    SELECT
+      "c"."pk",
+      "e"."f"
+    FROM "__fl_changed" AS "c"
+    INNER JOIN "__fl_frame_1" AS "e"
+      ON "e"."pk" = "c"."pk"
+  ) AS "r"
+) AS "s"
+WHERE
+  (
+    "size" > 409600 OR "length" > 2048
+  )
+ORDER BY
+  "pk"
+LIMIT 1000;
+
+SELECT
+  COUNT(*),
+  COUNT("c"."pk")
+FROM (
+  SELECT
+    "s"."pk"
+  FROM "__fl_state" AS "s"
+  WHERE
+    "s"."kind" <> 'removed'
+    AND (
+      "s"."event_time" IS NULL OR "s"."event_time" >= 1704024000000000
+    )
+    AND NOT EXISTS(
+      SELECT
+        1
+      FROM "MARTS"."featurelayer_exports" AS "l"
+      WHERE
+        "l"."store" = 'dynamodb:features'
+        AND "l"."view" = 'plane_legs'
+        AND "l"."version" = "s"."version"
+        AND "l"."keys" <> '[["plane"], ["text"]]'
+    )
+  UNION ALL
+  SELECT
+    "d"."pk"
+  FROM "__fl_doubt" AS "d"
+  WHERE
+    "d"."valued" = 1
+    AND (
+      "d"."event_time" IS NULL OR "d"."event_time" >= 1704024000000000
+    )
+    AND NOT EXISTS(
+      SELECT
+        1
+      FROM "__fl_state" AS "s"
+      WHERE
+        "s"."pk" = "d"."pk" AND "s"."kind" <> 'removed'
+    )
+) AS "h"
+LEFT JOIN (
+  SELECT
+    "pk"
+  FROM "__fl_changed"
+  WHERE
+    "kind" = 'removed'
+) AS "c"
+  ON "c"."pk" = "h"."pk";
 
 SELECT
   "i"."pk",
@@ -414,7 +505,8 @@ FROM (
     "f",
     "schema",
     "event_time",
-    "valid_to"
+    "valid_to",
+    "version"
   FROM (
     SELECT
       "i"."pk",
@@ -424,6 +516,7 @@ FROM (
       "i"."schema",
       "i"."event_time",
       "i"."valid_to",
+      "i"."version",
       ROW_NUMBER() OVER (PARTITION BY "i"."pk" ORDER BY "i"."version" DESC NULLS LAST) AS "__fl_rank"
     FROM (
       SELECT
@@ -548,7 +641,8 @@ LEFT JOIN (
     "f",
     "schema",
     "event_time",
-    "valid_to"
+    "valid_to",
+    "version"
   FROM (
     SELECT
       "i"."pk",
@@ -558,6 +652,7 @@ LEFT JOIN (
       "i"."schema",
       "i"."event_time",
       "i"."valid_to",
+      "i"."version",
       ROW_NUMBER() OVER (PARTITION BY "i"."pk" ORDER BY "i"."version" DESC NULLS LAST) AS "__fl_rank"
     FROM (
       SELECT
@@ -609,7 +704,8 @@ FROM (
     "f",
     "schema",
     "event_time",
-    "valid_to"
+    "valid_to",
+    "version"
   FROM (
     SELECT
       "i"."pk",
@@ -619,6 +715,7 @@ FROM (
       "i"."schema",
       "i"."event_time",
       "i"."valid_to",
+      "i"."version",
       ROW_NUMBER() OVER (PARTITION BY "i"."pk" ORDER BY "i"."version" DESC NULLS LAST) AS "__fl_rank"
     FROM (
       SELECT
@@ -676,7 +773,8 @@ INNER JOIN (
     "f",
     "schema",
     "event_time",
-    "valid_to"
+    "valid_to",
+    "version"
   FROM (
     SELECT
       "i"."pk",
@@ -686,6 +784,7 @@ INNER JOIN (
       "i"."schema",
       "i"."event_time",
       "i"."valid_to",
+      "i"."version",
       ROW_NUMBER() OVER (PARTITION BY "i"."pk" ORDER BY "i"."version" DESC NULLS LAST) AS "__fl_rank"
     FROM (
       SELECT

@@ -1,0 +1,159 @@
+"""What an export refuses before it writes anything: too many removals, a wrong clock, items the store can't take.
+
+An empty model and a clock that is a year behind look like an order to remove every key. Nobody gives that order by
+letting a schedule run, so it has to be given in words: `--allow-removals`, or a time that is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from featurelayer.durations import format_age
+from featurelayer.errors import Overtaken, Problem
+from featurelayer.export.compare import Compared, alive_since, fixed_bytes, keys_of
+from featurelayer.model import FeatureView
+from featurelayer.online.base import Limits
+from featurelayer.online.codec import from_microseconds
+from featurelayer.warehouse.base import Warehouse
+
+_NAMED = 10
+_AHEAD = timedelta(days=1)
+# Clocks of one warehouse's machines differ a little, and are set back a little.
+_SKEW = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What a person has decided about a run.
+
+    `allow_removals`: it may remove any number of keys. `chosen_time`: the time of the snapshot was named.
+    """
+
+    allow_removals: bool = False
+    chosen_time: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooLarge:
+    """An item that the store can't take, with its bytes and those of its key."""
+
+    key: str
+    bytes: int
+    key_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why an export of a view writes nothing; empty if it may. `too_large` are the first of `too_large_keys` items."""
+
+    problems: tuple[Problem, ...] = ()
+    too_large: tuple[TooLarge, ...] = ()
+    too_large_keys: int = 0
+
+
+def find_refusals(
+    warehouse: Warehouse,
+    found: Compared,
+    limits: Limits | None,
+    *,
+    guard: Guard | None,
+    elapsed: timedelta,
+    run: str | None = None,
+) -> Refused:
+    """Return why a view must not be written; `run` is the run whose items are in the log, None before they are.
+
+    Without a guard only the store's limits count. `elapsed` is how long ago the snapshot's time was taken.
+
+    Raises:
+        Overtaken: an export with a later snapshot has committed meanwhile.
+    """
+    large, count = _large_items(warehouse, found, limits, run)
+    problems = [] if guard is None else [*_guard_problems(warehouse, found, guard, elapsed)]
+    if limits is not None:
+        problems += _large_problems(found.view, large, count, limits)
+    return Refused(problems=tuple(problems), too_large=tuple(large), too_large_keys=count)
+
+
+def clock_problems(at: datetime) -> list[Problem]:
+    """Return what is wrong with a snapshot's time by this machine's clock."""
+    ahead = at - datetime.now(UTC)
+    if ahead <= _AHEAD:
+        return []
+    return [Problem(
+        what=f"the warehouse's time {_seconds(at)} is {format_age(ahead)} ahead of this machine's clock",
+        fix="correct the clock that is wrong; nothing was written",
+    )]  # fmt: skip
+
+
+def _guard_problems(warehouse: Warehouse, found: Compared, guard: Guard, elapsed: timedelta) -> Iterator[Problem]:
+    last = None if found.known.as_of is None else from_microseconds(found.known.as_of)
+    goes_back = last is not None and found.as_of < last
+    if goes_back and not guard.chosen_time:
+        assert last is not None
+        if last <= found.as_of + elapsed + _SKEW:
+            raise Overtaken(
+                f"{found.view.id}: another export finished while this one was being prepared\n"
+                "  fix  run `featurelayer export` again"
+            )
+        yield _behind(found, last)
+        return  # What it would remove follows from that.
+    # Whoever goes back to a named time wants the keys gone that came after it.
+    if guard.allow_removals or goes_back:
+        return
+    limit = found.view.removal_guard
+    if found.removed < limit.at_least:
+        return
+    since = alive_since(found.view, found.as_of)
+    [(held, removed)] = warehouse.rows(found.delta.removals(alive_since=since, keys=keys_of(found.view)))
+    if removed >= limit.at_least and removed > limit.share * held:
+        name, share = found.view.id, removed / held
+        yield Problem(
+            what=f"{name}: this export would remove {removed:,} of {held:,} keys ({share:.1%}) from the online store; "
+            f"the limit is {limit.share:.0%}, from {limit.at_least:,} keys on",
+            where=found.view.yaml_path,
+            fix=f"check that the model is built and complete; `featurelayer export -s {name} --allow-removals` removes "
+            "the keys, `removal_guard` in the view's annotation changes the limit; nothing was written",
+        )
+
+
+def _behind(found: Compared, last: datetime) -> Problem:
+    now = _seconds(found.as_of)
+    return Problem(
+        what=f"{found.view.id}: the warehouse's time {now} is {format_age(last - found.as_of)} before that of the last "
+        f"export, {_seconds(last)}",
+        where=found.view.yaml_path,
+        fix="correct the warehouse's clock; to go back on purpose, name the time: "
+        f"`featurelayer export -s {found.view.id} --as-of {now}`; nothing was written",
+    )
+
+
+def _seconds(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _large_items(
+    warehouse: Warehouse, found: Compared, limits: Limits | None, run: str | None
+) -> tuple[list[TooLarge], int]:
+    if limits is None:
+        return [], 0
+    fixed, most = fixed_bytes(found.view), {"item": limits.item, "key": limits.pk}
+    if run is None:
+        statement = found.delta.too_large(found.source, fixed, **most)
+    else:
+        statement = found.delta.intended_too_large(run, fixed, **most)
+    rows = warehouse.rows(statement)
+    large = [TooLarge(key=pk, bytes=int(size), key_bytes=int(length)) for pk, size, length, _ in rows]
+    return large, int(rows[0][3]) if rows else 0
+
+
+def _large_problems(view: FeatureView, large: list[TooLarge], count: int, limits: Limits) -> Iterator[Problem]:
+    for each in large[:_NAMED]:
+        more = f"; {count - _NAMED:,} more like it" if count > _NAMED and each is large[_NAMED - 1] else ""
+        yield Problem(
+            what=f"{each.key[:80]} of view {view.id}: the item has about {each.bytes:,} bytes and its key "
+            f"{each.key_bytes:,}; the store takes {limits.item:,} and {limits.pk:,}{more}",
+            where=view.yaml_path,
+            fix="split the view, or shorten its texts and arrays; nothing was written",
+        )
