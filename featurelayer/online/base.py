@@ -36,13 +36,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One entry of a store. Times are microseconds since 1970 in UTC, except `ttl`: whole seconds.
 
     `version` (`_v`) belongs to the export that wrote it, `as_of` (`_t`) is that export's snapshot time, `event_time`
-    (`_e`) says when the values became true; static views and definitions have none, and a tombstone of an export that of
-    the row it removes. `valid_to` (`_u`) is
-    when they stopped being true, `schema` (`_s`) names the schema of `f`, and `ttl` only collects garbage. `streamed`
-    (`_w`) marks what `FeatureClient.write` wrote, at the time `version`, between exports.
-
-    A store that finds an attribute of another type gives `damaged_item` in place of the item: no value can be read
-    from it, and any newer write replaces it. The order of the fields is that of the rows a store may convert.
+    (`_e`) says when the values became true; static views and definitions have none, and an export's tombstone has that
+    of the row it removes. `valid_to` (`_u`) is when they stopped being true, `schema` (`_s`) names the schema of `f`, and
+    `ttl` only collects garbage. `streamed` (`_w`) marks what `FeatureClient.write` wrote, at the time `version`, between
+    exports.
     """
 
     pk: str
