@@ -37,9 +37,9 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     `version` (`_v`) belongs to the export that wrote it, `as_of` (`_t`) is that export's snapshot time, `event_time`
     (`_e`) says when the values became true; static views and definitions have none, and an export's tombstone has that
-    of the row it removes. `valid_to` (`_u`) is when they stopped being true, `schema` (`_s`) names the schema of `f`, and
-    `ttl` only collects garbage. `streamed` (`_w`) marks what `FeatureClient.write` wrote, at the time `version`, between
-    exports.
+    of the row it removes. `valid_to` (`_u`) is when they stopped being true, `schema` (`_s`) names the schema of `f`,
+    and `ttl` only collects garbage. `streamed` (`_w`) marks what `FeatureClient.write` wrote, at the time `version`,
+    between exports.
     """
 
     pk: str

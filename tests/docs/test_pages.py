@@ -174,6 +174,8 @@ def test_the_reference_has_the_defaults_of_the_contract() -> None:
                 assert said == str(default).lower(), key
             elif isinstance(default, str):
                 assert said == (default or "empty"), key
+            elif isinstance(default, metadata.RemovalGuardBlock):
+                assert yaml.safe_load(said) == default.model_dump()
             else:
                 assert said in ("none", "required", "the event time"), key
 
