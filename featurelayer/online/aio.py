@@ -18,7 +18,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from featurelayer.online.base import OnlineStore, deadline_exceeded
-from featurelayer.online.client import CACHE_ITEMS, DEADLINE, REFRESH, FeatureClient, OnCorrupt, deadline_at
+from featurelayer.online.client import (
+    CACHE_ITEMS,
+    DEADLINE,
+    REFRESH,
+    START_DEADLINE,
+    WRITE_DEADLINE,
+    FeatureClient,
+    OnCorrupt,
+    deadline_at,
+)
 from featurelayer.online.definitions import ServiceDefinition
 from featurelayer.online.forks import renew_after_fork
 from featurelayer.online.metrics import OnLookup
@@ -28,13 +37,14 @@ from featurelayer.online.vector import FeatureVector
 T = TypeVar("T")
 
 CONCURRENCY = 32
+_CLOSE_SECONDS = 5.0
 
 
 class AsyncFeatureClient:
     """`FeatureClient` for asyncio: the same names, arguments, results and errors, to be awaited.
 
-    `concurrency` bounds the lookups that are under way at once. A lookup that is cancelled is left behind in its
-    thread, which its deadline ends. `on_lookup` is called in these threads.
+    `concurrency` bounds the calls that are under way at once. A call that is cancelled is left behind in its thread,
+    which its deadline ends. `on_lookup` is called in these threads.
     """
 
     def __init__(
@@ -68,6 +78,7 @@ class AsyncFeatureClient:
         cache_items: int = CACHE_ITEMS,
         on_lookup: OnLookup | None = None,
         on_corrupt: OnCorrupt = "raise",
+        deadline: float | timedelta | None = START_DEADLINE,
         concurrency: int = CONCURRENCY,
     ) -> Self:
         """Return a client of the store at `url`, as `FeatureClient.connect` does; it may be awaited, and need not be.
@@ -77,7 +88,13 @@ class AsyncFeatureClient:
         client = cls.__new__(cls)
         client._start(
             FeatureClient.connect(
-                url, lock=lock, refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup,
+                url,
+                lock=lock,
+                refresh=refresh,
+                cache=cache,
+                cache_items=cache_items,
+                on_lookup=on_lookup,
+                deadline=deadline,
                 on_corrupt=on_corrupt,
             ),
             concurrency,
@@ -120,35 +137,46 @@ class AsyncFeatureClient:
         deadline: float | timedelta | None = DEADLINE,
     ) -> list[FeatureVector]:
         """Return one vector per request, in their order, from one call to the store."""
-        until = deadline_at(deadline)
-        run = self._run(self._client._lookup_until, service, requests, now, consistent, until)
-        try:
-            async with asyncio.timeout(None if until is None else until - monotonic()) as limit:
-                return await run
-        except TimeoutError:
-            if limit.expired():
-                raise deadline_exceeded() from None
-            raise
+        return await self._run(
+            deadline, "read", self._client.lookup_many, service, requests, now=now, consistent=consistent
+        )
 
-    async def write(self, view: str, rows: Sequence[Mapping[str, Any]]) -> WriteResult:
+    async def write(
+        self,
+        view: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        deadline: float | timedelta | None = WRITE_DEADLINE,
+    ) -> WriteResult:
         """Put values of a view between exports, as `FeatureClient.write` does, with the same errors."""
-        return await self._run(self._client.write, view, rows)
+        return await self._run(deadline, "written", self._client.write, view, rows)
 
-    async def service(self, name: str) -> ServiceDefinition:
+    async def warm_up(
+        self, services: Sequence[str] | None = None, *, deadline: float | timedelta | None = START_DEADLINE
+    ) -> None:
+        """Open connections and read what lookups need, as `FeatureClient.warm_up` does, with the same errors."""
+        await self._run(deadline, "read", self._client.warm_up, services)
+
+    async def service(self, name: str, *, deadline: float | timedelta | None = DEADLINE) -> ServiceDefinition:
         """Return the definition that lookups of `name` follow."""
-        return await self._run(self._client.service, name)
+        return await self._run(deadline, "read", self._client.service, name)
 
-    async def services(self) -> list[str]:
+    async def services(self, *, deadline: float | timedelta | None = DEADLINE) -> list[str]:
         """Return the names of the services that the store can serve, sorted."""
-        return await self._run(self._client.services)
+        return await self._run(deadline, "read", self._client.services)
 
     async def close(self) -> None:
-        """Release the store's connections and the threads."""
-        await self._run(self._client.close)
+        """Release the store's connections and the threads; calls that are under way are left behind after 5 seconds."""
+        closer = ThreadPoolExecutor(1, thread_name_prefix="featurelayer-close")  # the client's own may all be busy
+        closing = asyncio.get_running_loop().run_in_executor(closer, self._client.close)
+        done, _ = await asyncio.wait([closing], timeout=_CLOSE_SECONDS)
+        closer.shutdown(wait=False)
         with self._lock:
             threads, self._threads = self._threads, None
         if threads is not None:
             threads.shutdown(wait=False)
+        for each in done:
+            each.result()
 
     async def __aenter__(self) -> Self:
         return self
@@ -163,9 +191,25 @@ class AsyncFeatureClient:
         return self
         yield
 
-    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def _run(
+        self, deadline: float | timedelta | None, done: str, function: Callable[..., T], *arguments: Any, **options: Any
+    ) -> T:
+        """Call a method of the client in a thread, with what is then left of the deadline."""
+        until = deadline_at(deadline)
+
+        def call() -> T:
+            left = max(until - monotonic(), 0.0) if until is not None else None
+            return function(*arguments, **options, deadline=left)
+
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="featurelayer-lookup")
             threads = self._threads
-        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+        run = asyncio.get_running_loop().run_in_executor(threads, call)
+        try:
+            async with asyncio.timeout(None if until is None else until - monotonic()) as limit:
+                return await run
+        except TimeoutError:
+            if limit.expired():
+                raise deadline_exceeded(done) from None
+            raise

@@ -15,7 +15,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
-from featurelayer.errors import ConfigError, CorruptItem, StoredSchemaMismatch, UnknownNameError
+from featurelayer.errors import ConfigError, CorruptItem, PlanError, Problem, StoredSchemaMismatch, UnknownNameError
 from featurelayer.online.base import Item, ItemKey, OnlineStore, open_store
 from featurelayer.online.cache import ItemCache
 from featurelayer.online.codec import to_microseconds
@@ -42,6 +42,12 @@ from featurelayer.printing import printable
 T = TypeVar("T")
 
 DEADLINE = 3.0
+# A process that starts has time, and what a first connection needs (names, TLS, credentials) takes it.
+START_DEADLINE = 10.0
+# A write is a read and two rounds of conditional writes, which DynamoDB throttles while a table grows. Most gateways
+# give a request up after 30 seconds.
+WRITE_DEADLINE = 10.0
+_LONGEST = 365 * 86_400.0  # what timeouts of sockets and locks can hold
 REFRESH = timedelta(seconds=10)
 CACHE_ITEMS = 10_000
 OnCorrupt = Literal["raise", "null"]
@@ -94,16 +100,19 @@ class FeatureClient:
         cache_items: int = CACHE_ITEMS,
         on_lookup: OnLookup | None = None,
         on_corrupt: OnCorrupt = "raise",
+        deadline: float | timedelta | None = START_DEADLINE,
     ) -> Self:
         """Return a client of the store at `url` (see `open_store`).
 
         `lock` is the lock file of a training set: its service is served with exactly the features, order and types the
-        model was trained with.
+        model was trained with. Only then is the store read, within `deadline`.
 
         Raises:
             ConfigError: the address or the lock file is not understood.
             StoredSchemaMismatch: the store does not hold the service as the lock file has it.
+            DeadlineExceeded: the service was not read within `deadline`.
         """
+        until = deadline_at(deadline)
         pin = read_lock(lock) if lock is not None else None
         client = cls(
             open_store(url), refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup,
@@ -112,7 +121,7 @@ class FeatureClient:
         if pin is not None:
             client._pins[pin.service] = pin
             try:
-                client.service(pin.service)
+                client._plan(client._pinned(pin.service), _Reading(client.store, False, until, None))
             except BaseException:
                 client.close()
                 raise
@@ -156,16 +165,7 @@ class FeatureClient:
         deadline: float | timedelta | None = DEADLINE,
     ) -> list[FeatureVector]:
         """Return one vector per request, in their order, from one call to the store; raises as `lookup` does."""
-        return self._lookup_until(service, requests, now, consistent, deadline_at(deadline))
-
-    def _lookup_until(
-        self,
-        service: str,
-        requests: Sequence[Mapping[str, Any]],
-        now: datetime | None,
-        consistent: bool,
-        until: float | None,
-    ) -> list[FeatureVector]:
+        until = deadline_at(deadline)
         if self._on_lookup is None:
             return self._answer(service, requests, now, _Reading(self.store, consistent, until, None))
         trace, failure = Trace(), None
@@ -210,7 +210,13 @@ class FeatureClient:
 
             logging.getLogger(__name__).warning("%s", printable(str(error)))
 
-    def write(self, view: str, rows: Sequence[Mapping[str, Any]]) -> WriteResult:
+    def write(
+        self,
+        view: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        deadline: float | timedelta | None = WRITE_DEADLINE,
+    ) -> WriteResult:
         """Put values of a view between exports: `write("plane_legs", [{"tailnum": "N14228", "arr_delay": 12.5}])`.
 
         Each row has the view's join keys and all its features (None is NULL), and may have its event time, by default
@@ -222,22 +228,53 @@ class FeatureClient:
             UnknownNameError: the store knows of no such view; an export makes it known.
             PlanError: columns are missing or unknown, or an event time is in the future; all problems are named.
             CodecError: values are not of the declared types; all of them are named.
+            DeadlineExceeded: not every row is known to be written within `deadline`.
             OnlineStoreError: the store failed. Rows may be in the log and not yet served, never the other way round.
         """
-        return write_rows(self.store, self._view(view), rows)
+        reading = _Reading(self.store, True, deadline_at(deadline), None)
+        return write_rows(self.store, self._view(view, reading), rows, deadline=reading.until)
 
-    def service(self, name: str) -> ServiceDefinition:
+    def warm_up(
+        self, services: Sequence[str] | None = None, *, deadline: float | timedelta | None = START_DEADLINE
+    ) -> None:
+        """Open connections and read what lookups of `services` need, so that the first lookup is one call.
+
+        By default these are the pinned services, and if none is pinned, all. Call it when a process starts; in a server
+        that forks, in each worker.
+
+        Raises:
+            UnknownNameError: there is no such service in the store.
+            StoredSchemaMismatch: the store lacks a pinned fingerprint, or its values no longer fit it.
+            DeadlineExceeded: not everything was read within `deadline`.
+        """
+        reading = _Reading(self.store, False, deadline_at(deadline), None)
+        self.store.warm_up(deadline=reading.until)
+        for service in (self._pins or self._services(reading)) if services is None else services:
+            name = self._pinned(service)
+            plan = self._plan(name, reading).value
+            commits = {commit_key(view.sk): view.sk for view in plan.views}
+            found = reading.now(commits)
+            for key, sk in commits.items():
+                self._commits[sk] = self._newer_commit(sk, found.get(key))
+            known = (self._commits[sk].value for sk in commits.values())
+            self._learn_schemas({commit.schema for commit in known if commit is not None}, reading)
+
+    def service(self, name: str, *, deadline: float | timedelta | None = DEADLINE) -> ServiceDefinition:
         """Return the definition that lookups of `name` follow: request keys, views, features.
 
         Raises:
             UnknownNameError: there is no such service in the store.
             StoredSchemaMismatch: the store lacks the pinned fingerprint, or its values no longer fit it.
         """
-        return self._plan(self._pinned(name), _Reading(self.store, False, None, None)).value.definition
+        reading = _Reading(self.store, False, deadline_at(deadline), None)
+        return self._plan(self._pinned(name), reading).value.definition
 
-    def services(self) -> list[str]:
+    def services(self, *, deadline: float | timedelta | None = DEADLINE) -> list[str]:
         """Return the names of the services that the store can serve, sorted."""
-        return [name for name in self.store.names(SERVICES) if "@" not in name]
+        return self._services(_Reading(self.store, False, deadline_at(deadline), None))
+
+    def _services(self, reading: _Reading) -> list[str]:
+        return [name for name in reading.names(SERVICES) if "@" not in name]
 
     def close(self) -> None:
         """Release the store's connections."""
@@ -269,7 +306,7 @@ class FeatureClient:
             key = service_key(name)
             item = reading.now([key]).get(key)
             if item is None:
-                raise self._unknown_service(name)
+                raise self._unknown_service(name, reading)
             known = _Known(ServingPlan(ServiceDefinition.from_item(item)), item.version)
             plain, _, fingerprint = name.partition("@")
             if fingerprint:
@@ -296,8 +333,8 @@ class FeatureClient:
                 "  fix  train again with the current definition, or give the changed view a new version"
             )
 
-    def _unknown_service(self, name: str) -> Exception:
-        stored = self.store.names(SERVICES)
+    def _unknown_service(self, name: str, reading: _Reading) -> Exception:
+        stored = reading.names(SERVICES)
         plain, _, fingerprint = name.partition("@")
         if fingerprint and plain in stored:
             others = [other for other in stored if other.startswith(f"{plain}@")]
@@ -308,15 +345,13 @@ class FeatureClient:
         return UnknownNameError("feature service", plain, [other for other in stored if "@" not in other],
                                 where="the online store; `featurelayer export` writes services")  # fmt: skip
 
-    def _view(self, name: str) -> ViewDefinition:
+    def _view(self, name: str, reading: _Reading) -> ViewDefinition:
         known = self._views.get(name)
         if known is None or known.read_at <= monotonic() - self._refresh:
             key = definition_key(name)
-            item = self.store.read([key], consistent=True).get(key)
+            item = reading.now([key], consistent=True).get(key)
             if item is None:
-                stored = (
-                    sk.removesuffix("#definition") for sk in self.store.names(VIEWS) if sk.endswith("#definition")
-                )
+                stored = (sk.removesuffix("#definition") for sk in reading.names(VIEWS) if sk.endswith("#definition"))
                 raise UnknownNameError("feature view", name, stored,
                                        where="the online store; `featurelayer export` makes views known")  # fmt: skip
             known = self._views[name] = _Known(ViewDefinition.from_item(item), item.version)
@@ -375,17 +410,21 @@ class _Known(Generic[T]):
 
 
 class _Reading:
-    """How one lookup reads: consistently or not, until when, and counted or not."""
+    """How one call of the client reads: consistently or not, until when, and counted or not."""
 
-    __slots__ = ("_consistent", "_store", "_trace", "_until")
+    __slots__ = ("_consistent", "_store", "_trace", "until")
 
     def __init__(self, store: OnlineStore, consistent: bool, until: float | None, trace: Trace | None) -> None:
-        self._store, self._consistent, self._until, self._trace = store, consistent, until, trace
+        self._store, self._consistent, self.until, self._trace = store, consistent, until, trace
 
     def now(self, keys: Collection[ItemKey], *, consistent: bool = False) -> dict[ItemKey, Item]:
         """Return what the store has for the keys."""
         usage = self._trace.usage if self._trace is not None else None
-        return self._store.read(keys, consistent=consistent, deadline=self._until, usage=usage)
+        return self._store.read(keys, consistent=consistent, deadline=self.until, usage=usage)
+
+    def names(self, pk: str) -> list[str]:
+        """Return the names that the store has under one `pk`."""
+        return self._store.names(pk, deadline=self.until)
 
     def told(self, corrupt: Callable[[CorruptItem], None]) -> Callable[[CorruptItem], None]:
         """Return what is called for each corrupt item: it counts, then calls `corrupt`."""
@@ -417,7 +456,15 @@ class _Reading:
 
 
 def deadline_at(deadline: float | timedelta | None) -> float | None:
-    """Return the reading of `time.monotonic()` at which a deadline (seconds from now) is over."""
+    """Return the reading of `time.monotonic()` at which a deadline (seconds from now) is over.
+
+    Raises:
+        PlanError: it is no length of time.
+    """
     if deadline is None:
         return None
-    return monotonic() + (deadline.total_seconds() if isinstance(deadline, timedelta) else deadline)
+    seconds = deadline.total_seconds() if isinstance(deadline, timedelta) else deadline
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        fix = "pass seconds as a number that is not negative, a timedelta, or None for no limit"
+        raise PlanError([Problem(what=f"`deadline` is {deadline!r}", fix=fix)])
+    return monotonic() + min(seconds, _LONGEST)

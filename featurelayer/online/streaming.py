@@ -87,7 +87,9 @@ def log_of(store: OnlineStore, sk: str) -> Iterator[tuple[Item, LogEntry]]:
             yield from ((found[key], LogEntry.from_item(found[key])) for key in keys if key in found)
 
 
-def write_rows(store: OnlineStore, view: ViewDefinition, rows: Sequence[Mapping[str, Any]]) -> WriteResult:
+def write_rows(
+    store: OnlineStore, view: ViewDefinition, rows: Sequence[Mapping[str, Any]], *, deadline: float | None = None
+) -> WriteResult:
     """Put rows of a view into the log and then, newer wins, among the values.
 
     Raises:
@@ -104,8 +106,8 @@ def write_rows(store: OnlineStore, view: ViewDefinition, rows: Sequence[Mapping[
         known = newest.get(item.pk)
         if known is None or item.replaces(items[known]):
             newest[item.pk] = position
-    store.write([entry.item(view.sk) for entry in entries], rewrite=True, new=True)
-    done = store.write([items[position] for position in newest.values()])
+    store.write([entry.item(view.sk) for entry in entries], rewrite=True, new=True, deadline=deadline)
+    done = store.write([items[position] for position in newest.values()], deadline=deadline)
     lost = {pk for pk, _ in done.lost}
     refused = tuple(position for position, item in enumerate(items) if item.pk in lost or newest[item.pk] != position)
     return WriteResult(written=done.written, unchanged=done.unchanged, refused=refused)

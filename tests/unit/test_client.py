@@ -501,7 +501,9 @@ def test_sqlite_addresses_are_relative_or_absolute(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("url", "message"), [
     ("features.db", "not the address of an online store"), ("redis://x", "there is no online store 'redis'"),
     ("sqllite:///x", "did you mean 'sqlite'"), ("sqlite://x.db", "names no file"), ("sqlite:///", "names no file"),
-    ("sqlite:///x.db?mode=ro&cache=1", "2 problems"), ("memory://x?y=1", "unknown option 'y'"),
+    ("sqlite:///x.db?timeout=1&cache=1", "2 problems"), ("sqlite:///x.db?mode=ro", "`mode` is 'ro'"),
+    ("sqlite:///x.db?mode=0440", "owner read and write"), ("sqlite:///x.db?mode=7777", "octal digits"),
+    ("memory://x?y=1", "unknown option 'y'"),
     ("dynamodb://table?regoin=eu-west-1", "did you mean 'region'"), ("dynamodb://a", "no name of a DynamoDB table"),
     ("dynamodb://a/b", "no name of a DynamoDB table"), ("dynamodb://table?timeout=soon", "no number of seconds"),
 ])  # fmt: skip

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -23,6 +22,7 @@ from featurelayer.online.base import (
     Limits,
     LiveKey,
     ReadBudget,
+    Sorted,
     StoreUrl,
     Usage,
     Written,
@@ -31,31 +31,19 @@ from featurelayer.online.base import (
     live_key,
     sort_out,
 )
+from featurelayer.online.forks import renew_after_fork
+from featurelayer.online.sqlite_file import LAYOUT, MODE, Reader, SqliteFile, wait_for_lock
 
 if TYPE_CHECKING:
     from featurelayer.online.provision import Creation, Tell
     from featurelayer.online.tables import TableSettings
-from featurelayer.online.forks import renew_after_fork
 
-_APPLICATION_ID = 0x666C6179  # "flay": tells our files from anybody's SQLite database
-_LAYOUT = 2
-_BUSY_SECONDS = 30.0
+T = TypeVar("T")
+
 _PAGE = 2_000
 
 _COLUMNS = "pk, sk, f, v, t, e, u, s, ttl, d, w"
 _FIELDS = ("pk", "sk", "v", "f", "s", "t", "e", "u", "ttl", "d", "w")  # as Item has them
-_CREATE = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS items (
-  pk TEXT NOT NULL, sk TEXT NOT NULL, f TEXT NOT NULL, v INTEGER NOT NULL, t INTEGER NOT NULL, e INTEGER, u INTEGER,
-  s TEXT NOT NULL, ttl INTEGER, d INTEGER NOT NULL, w INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (sk, pk)
-);
--- Definitions are also listed by pk; they are few, so the index is small.
-CREATE INDEX IF NOT EXISTS definitions ON items (pk, sk) WHERE pk >= '#' AND pk < '$';
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_LAYOUT};
-COMMIT;
-"""
 # The keys come as one JSON array, so any number of them is one statement.
 _READ = f"""
 SELECT {", ".join(f"items.{name}" for name in _FIELDS)} FROM json_each(?) AS wanted
@@ -88,31 +76,36 @@ _convert = msgspec.convert
 
 def connect(url: StoreUrl) -> SqliteStore:
     """Return the store in the file that the address names: `sqlite:///relative.db`, `sqlite:////absolute.db`."""
-    url.only()
+    options = url.only("mode")
     path = url.location.removeprefix("/")
     if not url.location.startswith("/") or not path:
         raise ConfigError([Problem(
             what=f"'{url.text}' names no file", fix="write sqlite:///relative/path.db or sqlite:////absolute/path.db",
         )])  # fmt: skip
-    return SqliteStore(path)
+    return SqliteStore(path, mode=_read_mode(options["mode"], url.shown) if "mode" in options else MODE)
 
 
 class SqliteStore:
-    """An `OnlineStore` in the file at `path`. Safe to share between threads; each has its own connection."""
+    """An `OnlineStore` in the file at `path`. Safe to share between threads; each has its own connections.
+
+    `mode` is the permissions that the file is created with; SQLite gives `-wal` and `-shm` the same.
+    """
 
     limits: Limits | None = None
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, mode: int = MODE) -> None:
         self.path = Path(path)
-        self._open: list[sqlite3.Connection] = []
+        self._file = SqliteFile(self.path, mode)
+        self._readers: list[sqlite3.Connection] = []
+        self._writers: list[sqlite3.Connection] = []
         self._inherited: list[sqlite3.Connection] = []
         self.after_fork()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Leave a parent's connections alone: SQLite's must neither be used nor closed in a child."""
-        self._inherited += self._open
-        self._open = []
+        self._inherited += self._readers + self._writers
+        self._readers, self._writers = [], []
         self._local = threading.local()
         self._opening = threading.Lock()
 
@@ -125,11 +118,11 @@ class SqliteStore:
         usage: Usage | None = None,
     ) -> dict[ItemKey, Item]:
         """Return the items that exist, by one statement."""
-        ReadBudget(deadline).left()
+        budget = ReadBudget(deadline)
+        budget.left()
         if not keys:
             return {}
-        with self._errors():
-            found = _read(self._reader(), keys)
+        found = self._ask(lambda connection: _read(connection, keys), budget)
         if usage is not None:
             usage.add(bytes=sum(item.size for item in found.values()))
         return found
@@ -144,19 +137,14 @@ class SqliteStore:
         deadline: float | None = None,
     ) -> Written:
         """Put what replaces what is there and differs from it, in one transaction. Creates the file if need be."""
-        ReadBudget(deadline, "written").left()
-        with self._errors():
-            connection = self._writer()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                stored = _read(connection, [item.key for item in items])
-                work = sort_out(items, stored, rewind=rewind, rewrite=rewrite)
-                connection.executemany(_PUT, [(*_row(item), rewind) for item in work.put + work.renew])
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+
+        def put(connection: sqlite3.Connection) -> Sorted:
+            stored = _read(connection, [item.key for item in items])
+            work = sort_out(items, stored, rewind=rewind, rewrite=rewrite)
+            connection.executemany(_PUT, [(*_row(item), rewind) for item in work.put + work.renew])
+            return work
+
+        work = self._change(put, ReadBudget(deadline, "written"))
         size = sum(item.size for item in work.put)
         return Written(written=len(work.put), unchanged=work.unchanged, lost=tuple(work.lost), bytes=size)
 
@@ -164,8 +152,7 @@ class SqliteStore:
         """Yield the entities that a view has values for; no transaction stays open while the caller works."""
         after = ""
         while True:
-            with self._errors():
-                page = self._reader().execute(_LIVE, (sk, after, _PAGE)).fetchall()
+            page = self._ask(partial(_page, sk=sk, after=after), ReadBudget(None))
             for pk, version, event_time in page:
                 yield live_key(pk, version, event_time)
             if len(page) < _PAGE:
@@ -174,24 +161,20 @@ class SqliteStore:
 
     def names(self, pk: str, *, deadline: float | None = None) -> list[str]:
         """Return every `sk` under one `pk` of a definition."""
-        ReadBudget(deadline).left()
-        with self._errors():
-            return [sk for (sk,) in self._reader().execute(_NAMES, (pk,))]
+        budget = ReadBudget(deadline)
+        budget.left()
+        return self._ask(lambda connection: [sk for (sk,) in connection.execute(_NAMES, (pk,))], budget)
 
     def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
         """Delete items, in one transaction."""
-        ReadBudget(deadline, "removed").left()
-        with self._errors():
-            connection = self._writer()
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(_REMOVE, keys)
-            connection.execute("COMMIT")
+        self._change(lambda connection: connection.executemany(_REMOVE, keys), ReadBudget(deadline, "removed"))
 
     def warm_up(self, *, deadline: float | None = None) -> None:
         """Open the file for this thread."""
-        ReadBudget(deadline).left()
+        budget = ReadBudget(deadline)
+        budget.left()
         with self._errors():
-            self._reader()
+            self._reader(budget)
 
     def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:  # noqa: ARG002
         """Make the file, if it is not there; the settings are DynamoDB's."""
@@ -199,99 +182,107 @@ class SqliteStore:
 
         created = not self.path.is_file()
         with self._errors():
-            self._writer()
+            self._writer(ReadBudget(None))
         return Creation(created=created)
 
     def check(self) -> None:
         """Raise StoreNotFound if the file is somebody else's; one that is missing is made by the first write."""
         if self.path.is_file() and self.path.stat().st_size:
             with self._errors():
-                self._reader()
+                self._reader(ReadBudget(None))
 
     def describe(self) -> dict[str, Any]:
-        """Return the file's facts."""
+        """Return the file's facts; `wal_bytes` of `bytes` are not in the file itself but beside it."""
+        items = self._ask(lambda connection: connection.execute("SELECT count(*) FROM items").fetchone()[0],
+                          ReadBudget(None))  # fmt: skip
+        beside = self._file.wal_bytes()
+        size = self.path.stat().st_size + beside
+        return {"type": "sqlite", "path": str(self.path), "layout": LAYOUT, "items": items, "bytes": size,
+                "wal_bytes": beside}  # fmt: skip
+
+    def settle(self) -> str:
+        """Bring everything into the one file, so that it can be copied; return what stands against it, or nothing."""
         with self._errors():
-            connection = self._reader()
-            (items,) = connection.execute("SELECT count(*) FROM items").fetchone()
-            (layout,) = connection.execute("PRAGMA user_version").fetchone()
-        size = sum(path.stat().st_size for path in (self.path, self._log()) if path.is_file())
-        return {"type": "sqlite", "path": str(self.path), "layout": layout, "items": items, "bytes": size}
+            left = self._file.settle(self._writer(ReadBudget(None))) if self.path.is_file() else 0
+        if not left:
+            return ""
+        return (
+            f"{left:,} bytes of {self.path} are in its -wal file, because another process is reading or writing it; "
+            "copy the store with `featurelayer online backup`"
+        )
+
+    def backup(self, target: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
+        """Write the whole store to one file that needs no other, while others read and write; return its facts.
+
+        Raises:
+            PlanError: there is a file already, or no such folder.
+        """
+        target = Path(target)
+        with self._errors():
+            reader = self._reader(ReadBudget(None))
+            write = partial(self._file.write_backup, reader.connection, target, overwrite=overwrite)
+            wait_for_lock(write, self.path, ReadBudget(None), reader.connection)
+        with closing(SqliteStore(target)) as copy:
+            return copy.describe()
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close the connections of all threads, and leave one file if no other process has it open."""
         with self._opening:
-            for connection in self._open:
+            # The last to be closed should be one that may take `-wal` away.
+            for connection in self._readers:
                 connection.close()
-            self._open.clear()
+            if self._writers:
+                with suppress(sqlite3.Error):
+                    self._file.settle(self._writers[-1])
+            for connection in self._writers:
+                connection.close()
+            self._readers.clear()
+            self._writers.clear()
             self._local = threading.local()
 
-    def _log(self) -> Path:
-        return self.path.with_name(f"{self.path.name}-wal")
+    def _ask(self, ask: Callable[[sqlite3.Connection], T], budget: ReadBudget) -> T:
+        """Return what a reader answers, from the file that is there."""
+        with self._errors():
+            while True:
+                reader = self._reader(budget)
+                found = wait_for_lock(partial(ask, reader.connection), self.path, budget, reader.connection)
+                if not reader.immutable or reader.is_current():
+                    return found
 
-    def _reader(self) -> sqlite3.Connection:
-        return self._connection("reader", self._open_reader)
+    def _change(self, change: Callable[[sqlite3.Connection], T], budget: ReadBudget) -> T:
+        budget.left()
+        with self._errors():
+            connection = self._writer(budget)
+            return self._file.run_transaction(connection, lambda: change(connection), budget)
 
-    def _writer(self) -> sqlite3.Connection:
-        return self._connection("writer", self._open_writer)
+    def _reader(self, budget: ReadBudget) -> Reader:
+        reader: Reader | None = getattr(self._local, "reader", None)
+        if reader is not None and reader.is_current():
+            return reader
+        if reader is not None:
+            self._drop(self._readers, reader.connection)
+        reader = self._local.reader = self._file.open_reader(budget)
+        with self._opening:
+            self._readers.append(reader.connection)
+        return reader
 
-    def _connection(self, role: str, opener: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, role, None)
-        if connection is None:
-            connection = opener()
-            with self._opening:
-                self._open.append(connection)
-            setattr(self._local, role, connection)
+    def _writer(self, budget: ReadBudget) -> sqlite3.Connection:
+        known: tuple[sqlite3.Connection, tuple[int, ...]] | None = getattr(self._local, "writer", None)
+        if known is not None and known[1] == self._file.identity():
+            return known[0]
+        if known is not None:
+            self._drop(self._writers, known[0])
+        connection = self._file.open_writer(budget)
+        self._local.writer = connection, self._file.identity()
+        with self._opening:
+            self._writers.append(connection)
         return connection
 
-    def _open_reader(self) -> sqlite3.Connection:
-        if not self.path.is_file():
-            fix = "run `featurelayer export`, or `featurelayer online create` for an empty one"
-            raise StoreNotFound(f"there is no online store at {self.path}\n  fix  {fix}")
-        address = f"file:{quote(str(self.path.resolve()))}?mode=ro"
-        connection = sqlite3.connect(
-            address, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS
-        )
-        try:
-            if self._check_ours(connection) < _LAYOUT:
-                fix = "run `featurelayer online create` once, which brings it up to date"
-                raise foreign_store(f"the file {self.path}", fix, "it was made by an older version")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _open_writer(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
-        try:
-            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                self._bring_up(connection, self._check_ours(connection))
-            _use_wal(connection)
-            # In WAL mode NORMAL survives a crash of the process, and a power cut leaves a whole older state.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(_CREATE)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _bring_up(self, connection: sqlite3.Connection, layout: int) -> None:
-        """Add what files of the first layout lack; another process may be doing the same."""
-        if layout < _LAYOUT:
-            connection.execute("BEGIN IMMEDIATE")
-            if "w" not in [column[1] for column in connection.execute("PRAGMA table_info(items)")]:
-                connection.execute("ALTER TABLE items ADD COLUMN w INTEGER NOT NULL DEFAULT 0")
-            connection.execute("COMMIT")
-
-    def _check_ours(self, connection: sqlite3.Connection) -> int:
-        """Return the layout of the file."""
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        layout = connection.execute("PRAGMA user_version").fetchone()[0]
-        if application != _APPLICATION_ID:
-            raise foreign_store(f"the file {self.path}", "give another path; `featurelayer export` creates the file")
-        if layout > _LAYOUT:
-            raise foreign_store(f"the file {self.path} (layout {layout})", "upgrade dbt-featurelayer; it is newer")
-        return int(layout)
+    def _drop(self, known: list[sqlite3.Connection], connection: sqlite3.Connection) -> None:
+        with self._opening:
+            if connection in known:
+                known.remove(connection)
+        connection.close()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -301,7 +292,7 @@ class SqliteStore:
             if _is_encoding(error):
                 raise CorruptItem("its key is not UTF-8 text", pk="an item", sk=str(self.path)) from error
             code = error.sqlite_errorname
-            if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
                 raise StoreUnavailable(f"{self.path} is locked by another writer: {error}", code=code) from error
             if code.startswith("SQLITE_CANTOPEN"):
                 raise StoreNotFound(f"{self.path} can't be opened: {error}", code=code) from error
@@ -310,6 +301,20 @@ class SqliteStore:
             if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
                 raise foreign_store(f"the file {self.path}", "give another path") from error
             raise OnlineStoreError(f"{self.path}: {error}") from error
+
+
+def _read_mode(text: str, where: str) -> int:
+    """Return permissions from their octal digits, `0640`."""
+    digits = text.removeprefix("0o")
+    mode = int(digits, 8) if digits and not set(digits) - set("01234567") else 0
+    if mode & 0o600 != 0o600 or mode > 0o777:
+        fix = "write the octal digits of permissions that let the owner read and write, such as mode=0640"
+        raise ConfigError([Problem(what=f"`mode` is '{text}'", where=where, fix=fix)])
+    return mode
+
+
+def _page(connection: sqlite3.Connection, *, sk: str, after: str) -> list[tuple[str, int, int | None]]:
+    return connection.execute(_LIVE, (sk, after, _PAGE)).fetchall()
 
 
 def _row(item: Item) -> tuple[str | int | None, ...]:
@@ -352,16 +357,3 @@ def _text(raw: bytes) -> str | bytes:
 
 def _is_encoding(error: sqlite3.OperationalError) -> bool:
     return "UTF-8" in str(error)
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Turn WAL mode on, waiting for others who do the same: SQLite waits for no lock that it would upgrade to."""
-    until = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > until:
-                raise
-        time.sleep(0.005)
