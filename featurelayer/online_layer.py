@@ -18,7 +18,7 @@ from featurelayer.model import FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store
 from featurelayer.online.definitions import view_sk
 from featurelayer.online.once import Once
-from featurelayer.online.provision import provisioned
+from featurelayer.online.provision import Copyable, Settling, provisioned
 from featurelayer.online.settings import KEEP, exports_kept, opened, store_name, store_url
 from featurelayer.registry import Registry
 from featurelayer.warehouse import Warehouse, connect, kept, schema_of
@@ -117,6 +117,21 @@ class OnlineLayer:
             if place is None:
                 raise PlanError([Problem(what=f"{store!r} can't be made from here", fix="make it with its own tools")])
             return place.create(settings, tell)
+
+    def backup_store(self, path: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
+        """Copy this target's online store, while it is in use, to one file that serves by itself; return its facts.
+
+        Raises:
+            PlanError: the store is no file, something is at `path` already, or there is no such folder.
+            StoreNotFound: there is no such store.
+        """
+        with closing(open_store(self.store_url)) as store:
+            if not isinstance(store, Copyable):
+                kind = self.project.config.online_store["type"]
+                what = f"the online store of target '{self.project.target}' is no file, but {kind}"
+                fix = "use DynamoDB's own backups (point in time recovery), or pass another target with -t"
+                raise PlanError([Problem(what=what, fix=fix)])
+            return store.backup(path, overwrite=overwrite)
 
     def store_status(self, *, now: datetime | None = None) -> StoreStatus:
         """Return what this target's online store is and holds: its own facts, and the newest export of each view.
@@ -429,6 +444,8 @@ class OnlineLayer:
                 keep=keep,
                 bulk=self._bulk(target, place),
             )
+            if isinstance(target, Settling) and (remains := target.settle()) and self._warn is not None:
+                self._warn(remains)
 
     @property
     def _has_table_per_view(self) -> bool:

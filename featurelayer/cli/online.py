@@ -1,8 +1,9 @@
-"""Make the online store, say what it holds, bring streamed rows to the warehouse, erase a subject."""
+"""Make the online store, say what it holds, copy it, bring streamed rows to the warehouse, erase a subject."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,6 +71,26 @@ def status(context: Context, output_format: str) -> int:
     for table in found.missing:
         console.error(f"there is no table '{table}'; `featurelayer online create` makes it")
     return 1 if found.problems or found.missing else 0
+
+
+@command.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace a file that is at PATH.")
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
+@project_options
+def backup(context: Context, path: Path, overwrite: bool, output_format: str) -> None:
+    """Copy a SQLite store to one file, while it is in use.
+
+    The file at PATH is whole or not there. It needs no other file beside it and can be shipped, in a container image
+    for example.
+    """
+    from featurelayer.layer import FeatureLayer
+
+    facts = FeatureLayer.of_project(context.project, warn=context.console.warn).backup_store(path, overwrite=overwrite)
+    if output_format == "json":
+        write_json({name: facts[name] for name in ("path", "items", "bytes")})
+    else:
+        click.echo(f"{facts['items']:,} items, {facts['bytes']:,} bytes: {facts['path']}")
 
 
 _LOCK_TIMEOUT = click.option(

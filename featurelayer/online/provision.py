@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -65,6 +66,22 @@ class Divided(Protocol):
 
     def of_views(self, views: Collection[str]) -> Provisioned:
         """Return what makes, checks and describes a store with these views (their `sk`)."""
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A store of which a part may lie beside it until it is told that the writing is over."""
+
+    def settle(self) -> str:
+        """Bring everything to its place, and return what is in the way, if anything is."""
+
+
+@runtime_checkable
+class Copyable(Protocol):
+    """A store that is a file, and can be copied while it is in use."""
+
+    def backup(self, target: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
+        """Write the whole store to one file; return the facts of that."""
 
 
 def provisioned(store: OnlineStore, views: Collection[str]) -> Provisioned | None:

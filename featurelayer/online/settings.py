@@ -27,6 +27,8 @@ def store_url(settings: Mapping[str, Any], root: Path) -> str:
     kind = settings["type"]
     not_options = (*_NO_OPTIONS, *(TABLE_SETTINGS if kind == "dynamodb" else ()))
     options = {name: str(value) for name, value in settings.items() if name not in not_options and value}
+    if isinstance(settings.get("mode"), int):
+        options["mode"] = f"{settings['mode']:o}"  # YAML reads 0640 as an octal number
     if kind == "sqlite":
         location = quote(str((root / str(settings.get("path") or ".featurelayer/online.db")).resolve()))
     else:

@@ -1,8 +1,10 @@
 """featurelayer online: the store is made, described, printed as a template; exports respect whose table it is."""
 
 import json
+import sqlite3
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -203,3 +205,52 @@ def test_a_setting_that_the_store_does_not_have_is_refused(project):
 def test_an_address_that_is_none_is_refused_before_any_call(project):
     with pytest.raises(ConfigError, match="no name of a DynamoDB table"):
         project(type="dynamodb", table="a b", region="eu-west-1").create_store()
+
+
+# --- one file --------------------------------------------------------------------------------------------------------
+
+
+def test_an_export_leaves_one_file_with_the_permissions_of_the_settings(project):
+    for mode, expected in ((None, 0o600), ("0640", 0o640), (0o640, 0o640), ("{{ '0660' }}", 0o660)):
+        found = project(type="sqlite", path=f"store-{expected:o}/online.db", **({"mode": mode} if mode else {}))
+        found.export(as_of=datetime(2024, 1, 1, 13, tzinfo=UTC))
+        folder = found.project.root / f"store-{expected:o}"
+        assert [(path.name, path.stat().st_mode & 0o777) for path in folder.iterdir()] == [("online.db", expected)]
+    with pytest.raises(ConfigError, match="`mode` is '1200'"):
+        project(type="sqlite", path="a.db", mode=640).create_store()
+
+
+def test_an_export_says_what_a_reader_keeps_out_of_the_file(project, tmp_path, capsys):
+    found = project(type="sqlite", path="online.db")
+    found.export(as_of=datetime(2024, 1, 1, 13, tzinfo=UTC))
+    warnings: list[str] = []
+    again = FeatureLayer(tmp_path, profiles_dir=tmp_path, warn=warnings.append)
+    with closing(sqlite3.connect(tmp_path / "online.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM items").fetchone()
+        again.export(as_of=datetime(2024, 1, 1, 14, tzinfo=UTC), full=True)
+    assert any("stay in its -wal file" in each and "online backup" in each for each in warnings)
+
+
+def test_a_backup_is_a_store(project, tmp_path, capsys):
+    found = project(type="sqlite", path="online.db")
+    target = tmp_path / "ship.db"
+    assert run(found, "backup", str(target)) == 1
+    assert "there is no online store" in capsys.readouterr().err
+    found.export(as_of=datetime(2024, 1, 1, 13, tzinfo=UTC))
+    assert run(found, "backup", str(target)) == 0
+    items = found.store_status().store["items"]
+    assert capsys.readouterr().out == f"{items} items, {target.stat().st_size:,} bytes: {target}\n"
+    assert run(found, "backup", str(target)) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert run(found, "backup", str(target), "--overwrite", "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "path": str(target), "items": items, "bytes": target.stat().st_size,
+    }  # fmt: skip
+    assert project(type="sqlite", path="ship.db").store_status().store["items"] == items
+
+
+def test_only_a_file_is_copied(project, capsys):
+    found = project(**dynamodb("http://127.0.0.1:9"))
+    assert run(found, "backup", "ship.db") == 1
+    assert "is no file, but dynamodb" in capsys.readouterr().err

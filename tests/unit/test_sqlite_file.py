@@ -214,6 +214,7 @@ os._exit(9)
         content(copy)
     store = SqliteStore(place)
     assert len(content(store)) == 1
+    store.create()
     assert store.settle() == ""
     store.close()
     assert names(place.parent) == ["copy", "online.db"]

@@ -201,14 +201,14 @@ class SqliteStore:
                 "wal_bytes": beside}  # fmt: skip
 
     def settle(self) -> str:
-        """Bring everything into the one file, so that it can be copied; return what stands against it, or nothing."""
-        with self._errors():
-            left = self._file.settle(self._writer(ReadBudget(None))) if self.path.is_file() else 0
+        """Bring what was written here into the one file, for copying; return what is in the way, if anything."""
+        with self._opening, self._errors():
+            left = self._file.settle(self._writers[-1]) if self._writers else 0
         if not left:
             return ""
         return (
-            f"{left:,} bytes of {self.path} are in its -wal file, because another process is reading or writing it; "
-            "copy the store with `featurelayer online backup`"
+            f"{left:,} bytes of {self.path} stay in its -wal file, because another process is using the store; copy it "
+            "with `featurelayer online backup`"
         )
 
     def backup(self, target: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
