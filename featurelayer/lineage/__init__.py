@@ -30,6 +30,7 @@ ends at it.
 
 from featurelayer.lineage.graph import Lineage, analyse
 from featurelayer.lineage.values import (
+    Bound,
     ColumnLineage,
     Edge,
     Fact,
@@ -46,6 +47,7 @@ from featurelayer.lineage.values import (
 )
 
 __all__ = [
+    "Bound",
     "ColumnLineage",
     "Edge",
     "Fact",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlglot
 from sqlglot import exp
 
+from featurelayer.lineage.bounds import MAX_TIMES, brought_in, find_frames, find_shift, item_times, line_of_node
 from featurelayer.lineage.forms import (
     ARGUMENTS_TO_SKIP,
     CHAINS,
@@ -25,12 +28,11 @@ from featurelayer.lineage.forms import (
     function_name,
     is_clock,
     number,
-    reaches_out,
     unit_of,
     within_run,
 )
 from featurelayer.lineage.names import MACROS, spoken
-from featurelayer.lineage.scope import Parts, Scope, Unreadable, Value, digest
+from featurelayer.lineage.scope import Parts, Scope, Unreadable, Value, digest, sorted_sources, with_frames
 from featurelayer.lineage.values import Fact, Kind, Run, Seen, Step
 
 if TYPE_CHECKING:
@@ -103,7 +105,9 @@ class Writer:
                 return found
         parts = Parts()
         text = self.key(inner, scope, parts)
-        facts = frozenset((*parts.facts, *self._truncated(inner, scope)))
+        facts = frozenset((*parts.facts, *self._truncated(inner, scope), *self._moved(inner)))
+        if parts.aggregated or parts.kind is Kind.WINDOW:
+            facts = frozenset(replace(fact, joined=True) if fact.kind is Seen.JOIN else fact for fact in facts)
         step = Step(kind=parts.kind, sql=self._spoken(inner, scope), within=scope.within, name=name)
         steps = (*parts.steps, step)
         of = self._type_of(inner, scope)
@@ -167,7 +171,7 @@ class Writer:
 
     def fact(self, kind: Seen, node: exp.Expression, **more: Any) -> Fact:
         """Return something seen in this model."""
-        return Fact(kind=kind, model=self.model, sql=self.sql(node), **more)
+        return Fact(kind=kind, model=self.model, sql=self.sql(node), line=line_of_node(node), **more)
 
     # One method per form that has several spellings
 
@@ -221,6 +225,10 @@ class Writer:
                 function=function_name(node),
                 partition=scope.group,
                 timed=scope.timed,
+                unit=scope.unit,
+                within=scope.within,
+                times=sorted_sources({time for item in scope.items for time in item_times(item)})[:MAX_TIMES],
+                unique_id=_only(item.relation for item in scope.items),
             )
         )
 
@@ -354,7 +362,14 @@ class Writer:
         value = self.key(node.this, scope, parts)
         if len(texts) == 1 and not node.args.get("query"):
             return f"EQ({','.join(sorted((value, texts[0])))})"
-        for name in ("query", "unnest", "field"):
+        if node.args.get("query"):
+            query = bare(node.args["query"])
+            relation = self._query(query.this if isinstance(query, exp.Subquery) else query, scope)
+            parts.sources |= relation.sources
+            parts.facts.update(_existing(fact) for fact in relation.facts)
+            parts.facts.update(self._member(node, relation, scope))
+            texts.append(f"query({relation.rows};{','.join(value.key for value in relation.columns.values())})")
+        for name in ("unnest", "field"):
             if node.args.get(name):
                 texts.append(self.key(node.args[name], scope, parts))
         return f"in({value};{','.join(texts)})"
@@ -386,15 +401,17 @@ class Writer:
         texts = []
         subject = self.key(node.this, scope, parts) if node.this else None
         for branch in node.args["ifs"]:
-            test = self.key(branch.this, scope, parts)
-            if subject is not None:
-                test = digest(f"EQ({','.join(sorted((subject, test)))})")
-            texts.append(f"{test}->{self.key(branch.args['true'], scope, parts)}")
+            with self._guarded(branch.this, scope, parts):
+                test = self.key(branch.this, scope, parts)
+                if subject is not None:
+                    test = digest(f"EQ({','.join(sorted((subject, test)))})")
+                texts.append(f"{test}->{self.key(branch.args['true'], scope, parts)}")
         default = node.args.get("default")
         return f"case({';'.join(texts)};{self.key(default, scope, parts) if default else _NULL})"
 
     def _if(self, node: exp.If, scope: Scope, parts: Parts) -> str:
-        test, true = self.key(node.this, scope, parts), self.key(node.args["true"], scope, parts)
+        with self._guarded(node.this, scope, parts):
+            test, true = self.key(node.this, scope, parts), self.key(node.args["true"], scope, parts)
         false = node.args.get("false")
         return f"case({test}->{true};{self.key(false, scope, parts) if false else _NULL})"
 
@@ -407,6 +424,10 @@ class Writer:
 
     def _filter(self, node: exp.Filter, scope: Scope, parts: Parts) -> str:
         """`agg(x) filter (where c)` is `agg(case when c then x end)` for aggregates that skip NULL."""
+        with self._guarded(node.expression.this, scope, parts):
+            return self._filtered(node, scope, parts)
+
+    def _filtered(self, node: exp.Filter, scope: Scope, parts: Parts) -> str:
         function, test = node.this, self.key(node.expression.this, scope, parts)
         if type(function) in CONDITIONAL and not isinstance(function.this, exp.Distinct | exp.Order):
             self._aggregate(function, scope, parts)
@@ -423,6 +444,8 @@ class Writer:
         inner = bare(node.this) if isinstance(node.this, exp.Expression) else exp.Star()
         if node.expressions:
             return f"count({self._arguments(node, scope, parts)})"
+        if isinstance(inner, exp.Star | exp.Literal):
+            parts.facts.update(_counted(scope))
         if isinstance(inner, exp.Star):
             return "count(*)"
         text = self.key(inner, scope, parts)
@@ -439,7 +462,8 @@ class Writer:
 
     def _count_if(self, node: exp.CountIf, scope: Scope, parts: Parts) -> str:
         self._aggregate(node, scope, parts)
-        test = self.key(node.this, scope, parts)
+        with self._guarded(node.this, scope, parts):
+            test = self.key(node.this, scope, parts)
         return self._count_of(digest(f"case({test}->{digest('1')};{_NULL})"))
 
     def _sum(self, node: exp.Sum, scope: Scope, parts: Parts) -> str:
@@ -476,6 +500,16 @@ class Writer:
         made, operands = self._forms.get(key, ("", ()))
         return (operands[0], True) if made == form else (key, False)
 
+    @contextmanager
+    def _guarded(self, test: exp.Expression, scope: Scope, parts: Parts) -> Iterator[None]:
+        """What is taken in meanwhile is so only for rows for which a condition holds."""
+        before, parts.facts = parts.facts, set()
+        try:
+            yield
+        finally:
+            frames = find_frames(self, self.conjuncts(test), scope) if _has_joins(parts.facts) else {}
+            parts.facts = before | with_frames(frozenset(parts.facts), frames)
+
     def _over(self, node: exp.Window, scope: Scope, parts: Parts) -> str:
         return self._window(self, node, scope, parts)
 
@@ -483,21 +517,9 @@ class Writer:
         query = node.this if isinstance(node, exp.Subquery) else node
         relation = self._query(query, scope)
         for value in relation.columns.values():
-            parts.add(value)
-            parts.facts.update(
-                Fact(
-                    kind=Seen.JOINED,
-                    model=fact.model,
-                    sql=fact.sql,
-                    function=fact.function,
-                    partition=fact.partition,
-                    timed=fact.timed or reaches_out(query),
-                )
-                for fact in value.facts
-                if fact.kind is Seen.AGGREGATE
-            )
+            parts.add(replace(value, facts=brought_in(value, relation)))
         parts.sources |= relation.sources
-        parts.facts |= relation.facts
+        parts.facts.update(fact for fact in relation.facts if fact.kind is not Seen.JOIN)
         columns = ",".join(value.key for value in relation.columns.values())
         return f"query({relation.rows};{columns})"
 
@@ -507,8 +529,34 @@ class Writer:
             return self._generic(node, scope, parts)
         relation = self._query(cast("exp.Expression", query), scope)
         parts.sources |= relation.sources
-        parts.facts |= relation.facts
+        parts.facts.update(_existing(fact) for fact in relation.facts)
         return f"exists({relation.rows})"
+
+    def _member(self, node: exp.In, relation: Relation, scope: Scope) -> Iterable[Fact]:
+        """The fact that a value is looked for in a subquery: its rows are joined by being equal."""
+        for value in tuple(relation.columns.values())[:1]:
+            own, keys = value.sources, self.value(node.this, scope).sources
+            tables = {(source.relation, source.unique_id) for source in own}
+            name, unique_id = tables.pop() if len(tables) == 1 else ("", "")
+            yield self.fact(
+                Seen.JOIN,
+                node,
+                function="semi",
+                joined=True,
+                counted=True,
+                within=scope.within,
+                place=f"{self.model} {self.sql(node)}",
+                relation=name,
+                unique_id=unique_id,
+                own=sorted_sources(own),
+                keys=sorted_sources(keys),
+                times=sorted_sources(relation.times)[:MAX_TIMES],
+            )
+
+    def _moved(self, node: exp.Expression) -> Iterable[Fact]:
+        """The fact that a value is a time moved forward."""
+        shift = find_shift(node)
+        return (self.fact(Seen.MOVED, node, shift=shift),) if shift else ()
 
     def _truncated(self, node: exp.Expression, scope: Scope) -> Iterable[Fact]:
         """The fact that a value is a time cut down to a unit, also under a cast, MIN or MAX."""
@@ -525,3 +573,23 @@ class Writer:
             node = node.this
             if not isinstance(node, exp.Expression):
                 return ()
+
+
+def _counted(scope: Scope) -> Iterable[Fact]:
+    """What goes into the number of a SELECT's rows: those of all its relations, though not their values."""
+    return (replace(fact, counted=True) for fact in scope.joins)
+
+
+def _existing(fact: Fact) -> Fact:
+    """A fact of the rows of a subquery that is only asked whether it has some."""
+    return replace(fact, joined=True, counted=True, function="semi") if fact.kind is Seen.JOIN else fact
+
+
+def _has_joins(facts: Iterable[Fact]) -> bool:
+    return any(fact.kind is Seen.JOIN for fact in facts)
+
+
+def _only(relations: Iterable[Relation]) -> str:
+    """The one model or source that relations are made of, "" if there are several."""
+    found = {source.unique_id for each in relations for value in each.columns.values() for source in value.sources}
+    return found.pop() if len(found) == 1 else ""

@@ -170,15 +170,6 @@ def unit_of(node: exp.Expression) -> str:
     return ""
 
 
-def reaches_out(query: exp.Expression) -> bool:
-    """Whether a subquery compares with a column of the query around it by more or less, as one bound in time does."""
-    inner = {table.alias_or_name.casefold() for table in query.find_all(exp.Table, exp.Subquery)}
-    for comparison in query.find_all(exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between):
-        if any(column.table and column.table.casefold() not in inner for column in comparison.find_all(exp.Column)):
-            return True
-    return False
-
-
 def is_limited(query: exp.Expression) -> bool:
     """Whether a query takes a part of its rows, or turns them."""
     return any(query.args.get(name) for name in ("limit", "offset", "sample", "pivots"))

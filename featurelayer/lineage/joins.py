@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from featurelayer.lineage.bounds import finish_joins, hide_join, is_correlated, put_in, start_join
 from featurelayer.lineage.forms import check_parts
 from featurelayer.lineage.relations import merged
 from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Scope, Unreadable, Value, digest
-from featurelayer.lineage.values import Fact, Rows, RowStep, Seen
+from featurelayer.lineage.values import Rows, RowStep, Seen
 
 if TYPE_CHECKING:
     from featurelayer.lineage.queries import Queries
-
-_INEQUALITIES = (exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between)
 
 
 def join_items(queries: Queries, node: exp.Select, scope: Scope) -> Relation:
@@ -28,9 +26,14 @@ def join_items(queries: Queries, node: exp.Select, scope: Scope) -> Relation:
         item = queries.item(nodes[0], scope, scope.within)
         scope.items.append(item)
         of = item.relation
-        return Relation(base=of.base, where=of.where, steps=of.steps, sources=of.sources, facts=of.facts)
-    joins = [*_bracketed(nodes[0]), *joins]
-    return _joined(queries, nodes[0], joins, scope, node.args.get("where"))
+        rows = Relation(base=of.base, where=of.where, steps=of.steps, sources=of.sources, facts=of.facts)
+        if is_correlated(node, scope.parent):
+            start_join(queries, item, scope, nodes[0])
+        finish_joins(queries, node, scope, rows)
+        return rows
+    rows = _joined(queries, nodes[0], [*_bracketed(nodes[0]), *joins], scope)
+    finish_joins(queries, node, scope, rows)
+    return rows
 
 
 def _unwrapped(node: exp.Expression) -> exp.Expression:
@@ -49,15 +52,13 @@ def _bracketed(node: exp.Expression) -> list[exp.Join]:
     return node.args.get("joins") or [] if isinstance(node, exp.Table) else []
 
 
-def _joined(
-    queries: Queries, first: exp.Expression, joins: list[exp.Join], scope: Scope, where: exp.Expression | None
-) -> Relation:
+def _joined(queries: Queries, first: exp.Expression, joins: list[exp.Join], scope: Scope) -> Relation:
     head = _tagged(queries.item(first, scope, scope.within), scope)
     scope.items.append(head)
+    start_join(queries, head, scope, first)
     together = [head.tag]  # relations that are joined by INNER and CROSS, in no order
     conditions: set[str] = set()
     result = Relation(base="", steps=head.relation.steps, sources=head.relation.sources, facts=head.relation.facts)
-    ranged: dict[str, bool] = {}
     for join in joins:
         check_parts(join)
         if _bracketed(join.this):
@@ -66,6 +67,10 @@ def _joined(
         kind = _kind(join)
         hidden = kind in ("SEMI", "ANTI")
         scope.items.append(item)
+        if _is_lateral(join.this, scope):
+            put_in(item)
+        else:
+            start_join(queries, item, scope, join, kind)
         parts = Parts()
         texts = _conditions(queries, join, item, scope, parts)
         if kind in ("INNER", "CROSS", ""):
@@ -86,17 +91,16 @@ def _joined(
         result.facts |= item.relation.facts
         result.facts |= frozenset(fact for fact in parts.facts if fact.kind is Seen.CLOCK)
         if hidden:
-            scope.items.remove(item)
-        ranged[item.tag] = "ASOF" in kind or _compares(join.args.get("on"))
+            hide_join(queries, item, join, scope, result)
     result.steps = tuple(dict.fromkeys(result.steps))[:MAX_ROW_STEPS]
     result.base = digest("rows", *sorted(together)) if len(together) > 1 else together[0]
     result.where = frozenset(conditions)
-    bound = _compares(where.this if where else None)
-    for item in scope.items:
-        of_item = ranged.get(item.tag, any(ranged.values()))
-        if not (of_item or bound):
-            _mark_lookup(queries, item)
     return result
+
+
+def _is_lateral(node: exp.Expression, scope: Scope) -> bool:
+    """Whether a subquery looks at the row that it is joined to; then its own conditions say how it is bound."""
+    return isinstance(node, exp.Lateral | exp.Subquery) and is_correlated(node.this, scope)
 
 
 def _tagged(item: Item, scope: Scope) -> Item:
@@ -161,28 +165,3 @@ def _one_of(side: str, left: Value, right: Value) -> Value:
     if side == "FULL":
         return merged([left, right], digest("coalesce", *sorted((left.key, right.key))))
     return right if side == "RIGHT" else left
-
-
-def _compares(condition: exp.Expression | None) -> bool:
-    """Whether a condition compares columns of two relations by more or less, as a join that heeds time does."""
-    if condition is None:
-        return False
-    for node in condition.find_all(*_INEQUALITIES):
-        if len({column.table.casefold() for column in node.find_all(exp.Column)}) > 1:
-            return True
-    return False
-
-
-def _mark_lookup(queries: Queries, item: Item) -> None:
-    relation = item.relation
-    tables = {(source.relation, source.unique_id) for value in relation.columns.values() for source in value.sources}
-    name, unique_id = relation.reads or (tables.pop() if len(tables) == 1 else ("", ""))
-    if name:
-        said = f"join {item.name or name}"
-        fact = Fact(kind=Seen.LOOKUP, model=queries.writer.model, sql=said, relation=name, unique_id=unique_id)
-        # Rows that were chosen by what came last, joined to all rows of their key.
-        picked = (replace(each, joined=True) for each in relation.facts if each.kind is Seen.WINDOW)
-        item.extra = (fact, *picked)
-        item.found = {
-            column: replace(value, facts=value.facts.union(item.extra)) for column, value in item.found.items()
-        }

@@ -20,10 +20,9 @@ from featurelayer.lineage.forms import (
     is_upper_bound,
     makes_rows,
     names_table,
-    reaches_out,
 )
 from featurelayer.lineage.joins import join_items
-from featurelayer.lineage.relations import OWN, Tables, bounded, combined, merged, over, padded, renamed, with_key
+from featurelayer.lineage.relations import OWN, Tables, combined, merged, over, padded, renamed, with_key
 from featurelayer.lineage.scope import (
     MAX_COLUMNS,
     Item,
@@ -36,7 +35,7 @@ from featurelayer.lineage.scope import (
     sorted_sources,
 )
 from featurelayer.lineage.times import is_time
-from featurelayer.lineage.values import Kind, Rows, RowStep, Run, Seen, Source
+from featurelayer.lineage.values import Fact, Kind, Rows, RowStep, Run, Seen, Source
 from featurelayer.lineage.windows import window_key
 
 FOLDING = frozenset({"postgres"})
@@ -50,7 +49,12 @@ class Queries:
         self._table, self._batch = table, batch
         self.writer = Writer(model, dialect, run, self._inner_query, window_key)
         self._ctes: list[dict[str, Relation]] = [{}]
-        self._values = 0
+        self._values = self._placed = 0
+
+    def next_place(self) -> int:
+        """Return a number for a relation in a FROM."""
+        self._placed += 1
+        return self._placed
 
     def relation(self, query: exp.Expression, parent: Scope | None = None, within: str = "") -> Relation:
         """Return what a query amounts to.
@@ -209,7 +213,7 @@ class Queries:
             relation = self._nested(node.this.this, lateral, alias or within)
         elif isinstance(node, exp.Values):
             relation = self._values_list(node, scope)
-        elif isinstance(node, exp.Unnest | exp.Lateral | exp.Func | exp.Explode):
+        elif isinstance(node, exp.Unnest | exp.Lateral | exp.Func | exp.Explode | exp.TableFromRows):
             relation = self._function(node, scope)
         else:
             raise Unreadable(f"it reads from {type(node).__name__.upper()}, which is not followed")
@@ -226,14 +230,15 @@ class Queries:
         return found
 
     def _nested(self, query: exp.Expression, around: Scope | None, within: str) -> Relation:
-        relation = self.relation(query, around, within)
-        return bounded(relation) if around is not None and reaches_out(query) else relation
+        return self.relation(query, around, within)
 
     def _function(self, node: exp.Expression, scope: Scope) -> Relation:
         """Rows that a function makes: each column comes of all that went in."""
         parts = Parts()
         arguments = node.expressions or [node.this]
         texts = [self.writer.key(each, scope, parts) for each in arguments if isinstance(each, exp.Expression)]
+        # A series of times that ends now only leaves out what has not happened yet.
+        parts.facts = {fact for fact in parts.facts if fact.kind is not Seen.CLOCK}
         base = digest("function", type(node).__name__, *texts)
         made = Value(base, Kind.EXPRESSION, frozenset(parts.sources), tuple(parts.steps), frozenset(parts.facts))
         given = alias_columns(node)
@@ -272,6 +277,7 @@ class Queries:
         rows = Relation(
             base=joined.base, where=joined.where, steps=joined.steps, sources=joined.sources, facts=joined.facts
         )
+        rows.times = joined.times
         for clause in ("prewhere", "where"):
             self._narrow(rows, node.args.get(clause), scope, Rows.FILTER)
         scope.rows = rows.rows
@@ -284,10 +290,14 @@ class Queries:
         self._check_size(scope)
         group = node.args.get("group")
         projections = node.expressions
+        scope.joins = frozenset(fact for fact in rows.facts if fact.kind is Seen.JOIN)
         if group is not None:
             self._group(rows, group, projections, scope)
             scope.rows = rows.rows
         columns, aggregated = self._project(projections, scope)
+        if group is not None or aggregated:
+            rows.facts = frozenset(fact for fact in rows.facts if fact.kind is not Seen.JOIN or fact.function != "left")
+            rows.times = frozenset()
         if group is None and (aggregated or node.args.get("having")):
             rows.base, rows.where = digest("group", rows.rows), frozenset()
             scope.rows = rows.rows
@@ -330,14 +340,11 @@ class Queries:
             rows.sources |= frozenset(source for source in parts.sources if source.relation != OWN)
             if not own and not batch:
                 rows.where |= frozenset(texts)
-                rows.facts |= frozenset(
-                    parts.facts
-                    if not is_upper_bound(condition)
-                    else (fact for fact in parts.facts if fact.kind is not Seen.CLOCK)
-                )
+                rows.facts |= frozenset(fact for fact in parts.facts if _chooses(fact, condition))
 
     def _group(self, rows: Relation, group: exp.Expression, projections: list[exp.Expression], scope: Scope) -> None:
         parts, keys, times, texts = Parts(), set(), False, []
+        units: list[str] = []
         plain = list(group.expressions)
         if group.args.get("all") and has_star(projections):
             raise Unreadable("GROUP BY ALL of a SELECT with a star is not followed")
@@ -348,7 +355,10 @@ class Queries:
             if isinstance(actual, exp.Literal):
                 continue
             keys.add(self._key(actual, scope, parts))
-            times = times or is_time(actual, self.writer.value(actual, scope).type)
+            value = self.writer.value(actual, scope)
+            if is_time(actual, value.type):
+                times = True
+                units.append(next((fact.unit for fact in value.facts if fact.kind is Seen.TRUNCATED), ""))
             texts.append(self.writer.sql(bare(actual)))
         for extra in ("grouping_sets", "cube", "rollup", "totals"):
             given = group.args.get(extra)
@@ -361,6 +371,7 @@ class Queries:
         rows.steps = (*rows.steps, RowStep(kind=Rows.GROUP, sql=", ".join(texts) or "everything", within=scope.within))
         rows.sources |= parts.sources
         scope.group, scope.timed = sorted_sources(parts.sources), times
+        scope.unit = units[0] if units and all(units) else ""
 
     def _key(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
         value = self.writer.value(node, scope)
@@ -506,3 +517,13 @@ class Queries:
         limited.steps = (*limited.steps, RowStep(kind=Rows.LIMIT, sql=said, within=within))
         limited.sources |= parts.sources
         return limited
+
+
+def _chooses(fact: Fact, condition: exp.Expression) -> bool:
+    """Whether a fact of a condition is one of the rows that are left.
+
+    `event_time <= now()` only keeps out what is later still; what does not exist is not among the rows.
+    """
+    if fact.kind is Seen.CLOCK:
+        return not is_upper_bound(condition)
+    return not (fact.kind is Seen.JOIN and isinstance(bare(condition), exp.Not | exp.Is))

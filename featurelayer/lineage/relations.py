@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from featurelayer.lineage.names import MACROS
 from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Unreadable, Value, digest, strength
-from featurelayer.lineage.values import Fact, Kind, Rows, RowStep, Seen, Step
+from featurelayer.lineage.values import Fact, Kind, Rows, RowStep, Step
 
 Tables = Callable[[exp.Table], Relation]
 OWN = "itself"
@@ -40,6 +40,7 @@ def over(relation: Relation, *inner: Relation) -> Relation:
     relation.steps = tuple(dict.fromkeys(chain.from_iterable(each.steps for each in inner)))[:MAX_ROW_STEPS]
     relation.sources = frozenset(chain.from_iterable(each.sources for each in inner))
     relation.facts = frozenset(chain.from_iterable(each.facts for each in inner))
+    relation.times = frozenset(chain.from_iterable(each.times for each in inner))
     return relation
 
 
@@ -67,17 +68,6 @@ def _said(value: Value) -> str:
     if value.steps:
         return value.steps[-1].sql
     return next(iter(sorted(value.sources))).column if value.sources else ""
-
-
-def bounded(relation: Relation) -> Relation:
-    """The relation as a subquery that is bound in time by the rows around it: its aggregates are of no other time."""
-    for name, value in relation.columns.items():
-        if any(fact.kind is Seen.AGGREGATE for fact in value.facts):
-            facts = frozenset(
-                replace(fact, timed=True) if fact.kind is Seen.AGGREGATE else fact for fact in value.facts
-            )
-            relation.columns[name] = replace(value, facts=facts)
-    return relation
 
 
 def with_key(value: Value, key: str) -> Value:

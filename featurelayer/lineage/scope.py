@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import NamedTuple
 
 from sqlglot import exp
 
-from featurelayer.lineage.values import Fact, Kind, RowStep, Seen, Source, Step
+from featurelayer.lineage.values import Bound, Fact, Kind, RowStep, Seen, Source, Step
 
 MAX_COLUMNS = 20_000
 MAX_STEPS = 40
 MAX_ROW_STEPS = 200
+_BOUNDS = {bound: strength for strength, bound in enumerate(Bound)}
 
 
 class Unreadable(Exception):
@@ -50,7 +52,8 @@ class Relation:
     `reads` is the relation's name where it is a table that no SQL is known of: it has whatever column is asked for.
     `more` are relations whose further columns it has, too, whatever they are called. `rest` is what a column that is
     not listed is made of, where a function makes the rows. `unlisted` means that it may have columns under names that
-    the SQL does not show. `spelled` has the names, by their lower case, whose case an engine keeps.
+    the SQL does not show. `spelled` has the names, by their lower case, whose case an engine keeps. `times` are columns
+    that tell when its rows came to be, where they may not be among its own.
     """
 
     base: str
@@ -64,6 +67,7 @@ class Relation:
     steps: tuple[RowStep, ...] = ()
     sources: frozenset[Source] = frozenset()
     facts: frozenset[Fact] = frozenset()
+    times: frozenset[Source] = frozenset()
 
     @property
     def rows(self) -> str:
@@ -110,17 +114,50 @@ def _either(found: list[Value]) -> Value:
     )
 
 
+class Frame(NamedTuple):
+    """How rows are bound, by which columns, and how far these are moved."""
+
+    bound: Bound
+    by: tuple[Source, ...] = ()
+    shift: str = ""
+
+
+Frames = Mapping[str, Frame]
+"""How the rows of each place are bound."""
+
+
+def with_frames(facts: frozenset[Fact], frames: Frames) -> frozenset[Fact]:
+    """Return facts, those of the places that are bound by more than before with that bound."""
+    if not frames or not any(fact.place in frames for fact in facts):
+        return facts
+    return frozenset(framed(fact, frames[fact.place]) if fact.place in frames else fact for fact in facts)
+
+
+def framed(fact: Fact, frame: Frame) -> Fact:
+    """Return a fact with a bound, unless it has a surer one."""
+    if not is_stronger(frame.bound, fact.bound):
+        return fact
+    return replace(fact, bound=frame.bound, by=frame.by, shift=frame.shift)
+
+
+def is_stronger(bound: Bound, other: Bound) -> bool:
+    """Whether a bound says more than another."""
+    return _BOUNDS[bound] > _BOUNDS[other]
+
+
 @dataclass(slots=True, eq=False)
 class Item:
     """A relation in a FROM, under its name there. `tag` tells it from the others where there are several.
 
-    `extra` are facts of its being joined, which all of its columns have from there on.
+    `joint` is the fact of its being joined, which all of its columns have from there on, and `frames` is how conditions
+    bind the rows of it and of what it is made of.
     """
 
     name: str
     relation: Relation
     tag: str = ""
-    extra: tuple[Fact, ...] = ()
+    joint: Fact | None = None
+    frames: Mapping[str, Frame] = field(default_factory=dict)
     found: dict[str, Value] = field(default_factory=dict)
 
     def column(self, name: str) -> Value | None:
@@ -128,17 +165,27 @@ class Item:
         if name in self.found:
             return self.found[name]
         value = self.relation.column(name)
-        if value is None or not self.tag:
+        if value is None:
             return value
-        facts = value.facts
-        joined = [replace(fact, kind=Seen.JOINED) for fact in facts if fact.kind is Seen.AGGREGATE]
-        if joined or self.extra:
-            facts = facts.union(joined, self.extra)
+        facts = self._facts(value)
+        if not self.tag:
+            return value if facts is value.facts else replace(value, facts=facts)
         made, operands = value.form
         form = made, tuple(digest(self.tag, operand) for operand in operands)
         value = replace(value, key=digest(self.tag, value.key), facts=facts, form=form)
         self.found[name] = value
         return value
+
+    def _facts(self, value: Value) -> frozenset[Fact]:
+        """What is known of a column once its relation is joined: aggregates and picked rows are so by their place."""
+        facts = value.facts
+        if self.joint is not None:
+            of_joint = {name: getattr(self.joint, name) for name in ("place", "bound", "by", "shift", "own", "keys")}
+            joined = [replace(each, kind=Seen.JOINED, **of_joint) for each in facts if each.kind is Seen.AGGREGATE]
+            picked = [replace(each, joined=True, **of_joint) for each in self.relation.facts
+                      if each.kind is Seen.WINDOW and not each.joined]  # fmt: skip
+            facts = facts.union(joined, picked, (self.joint,))
+        return with_frames(facts, self.frames)
 
 
 @dataclass(slots=True, eq=False)
@@ -160,6 +207,8 @@ class Scope:
     within: str = ""
     group: tuple[Source, ...] = ()
     timed: bool = False
+    unit: str = ""
+    joins: frozenset[Fact] = frozenset()
     aliases_first: bool = False
 
     def column(self, name: str, table: str = "") -> Value | None:

@@ -11,12 +11,45 @@ _NAME = re.compile(
     r"(^|_)(at|ts|time|timestamp|datetime|date|day|week|month|quarter|year|hour|minute|utc|when|since|until|dt|point)$",
     re.IGNORECASE,
 )
+_WRITTEN = re.compile(
+    r"updated|modified|inserted|loaded|synced|extracted|ingested|_etl|_dbt|fivetran|airbyte|valid_", re.IGNORECASE
+)
+_AUDIT = re.compile(
+    r"updated|modified|changed|created|inserted|loaded|synced|extracted|ingested|_etl|_dbt|fivetran|airbyte|signed|"
+    r"signup|registered|birth|deleted|valid_|dbt_valid",
+    re.IGNORECASE,
+)
+_END = re.compile(
+    r"(^|_)(to|until|end|ends|ended|closed|expires?|expired|expiry|finished|next|due|deadline|expected|scheduled)(_|$)",
+    re.IGNORECASE,
+)
+_TIME_KEY = re.compile(r"(date|day|week|month|quarter|year|hour)_?(id|key|sk)$", re.IGNORECASE)
 _CUT = (exp.TimestampTrunc, exp.DateTrunc, exp.DatetimeTrunc, exp.TsOrDsToDate, exp.Date, exp.DateAdd, exp.TimestampAdd)
 
 
 def is_time_name(name: str) -> bool:
     """Whether a column of that name is most likely a time."""
     return _NAME.search(name) is not None
+
+
+def is_time_key(name: str) -> bool:
+    """Whether a column of that name is most likely the key of a calendar's rows, as `date_key`."""
+    return _TIME_KEY.search(name) is not None
+
+
+def is_written_name(name: str) -> bool:
+    """Whether a column of that name tells when a row was written, and nothing of what happened."""
+    return _WRITTEN.search(name) is not None
+
+
+def is_audit_name(name: str) -> bool:
+    """Whether a column of that name most likely tells when a row was written, or from when on it was so."""
+    return _AUDIT.search(name) is not None
+
+
+def is_end_name(name: str) -> bool:
+    """Whether a time of that name is most likely the end of something that began earlier."""
+    return _END.search(name) is not None
 
 
 def is_time_type(text: str) -> bool:

@@ -107,8 +107,25 @@ class Seen(StrEnum):
     """An aggregate over groups; `partition` are the groups' keys."""
     JOINED = "joined"
     """An aggregate that was joined back to other rows."""
-    LOOKUP = "lookup"
-    """The value comes from a relation that was joined by equality alone."""
+    JOIN = "join"
+    """It is of a row that was put together with others, by a join or by a subquery."""
+    MOVED = "moved"
+    """The value is a time that was moved forward by `shift`."""
+
+
+class Bound(StrEnum):
+    """When rows that are put together with others may be from, as far as conditions say; the surest comes last."""
+
+    NONE = ""
+    """Any time."""
+    FUTURE = "future"
+    """Any time that is later."""
+    AHEAD = "ahead"
+    """Later times up to a limit: `o.t <= v.t + interval 7 days`."""
+    PERIOD = "period"
+    """The same period: `o.month = date_trunc('month', v.t)`."""
+    PAST = "past"
+    """The same time or an earlier one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +134,13 @@ class Fact:
 
     `model` is where it was seen, `sql` what was seen. `frame` tells which rows a window function looks at, in time if
     its order is time: `future` or `all`. `partition` are the columns that divide the rows, `order` those of the
-    first order key. `relation` and `unique_id` are what a lookup reads. `timed` says that a time divides the rows,
-    `backwards` that the order goes from new to old, `joined` that the rows were then joined to others.
+    first order key. `timed` says that a time divides the rows, and `unit` to what it is cut down, `backwards` that the
+    order goes from new to old. `line` is that of the compiled SQL, `within` the CTE or subquery.
+
+    Of a join, and of what was joined: `place` tells the relation in the FROM, which reads `relation`; its columns
+    `own` equal `keys` of the others; `times` are when its rows came to be; `bound` is how they are bound in time, by
+    the columns `by` and `shift`. `joined` says that several of its rows may have been made one value, `counted` that
+    only their number went into it.
     """
 
     kind: Seen
@@ -129,11 +151,21 @@ class Fact:
     unit: str = ""
     relation: str = ""
     unique_id: str = ""
+    within: str = ""
+    line: int = 0
+    place: str = ""
+    bound: Bound = Bound.NONE
+    shift: str = ""
     timed: bool = False
     backwards: bool = False
     joined: bool = False
+    counted: bool = False
     partition: tuple[Source, ...] = ()
     order: tuple[Source, ...] = ()
+    own: tuple[Source, ...] = ()
+    keys: tuple[Source, ...] = ()
+    times: tuple[Source, ...] = ()
+    by: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

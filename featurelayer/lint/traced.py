@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from functools import cached_property
 
 from featurelayer.dbt.inventory import Inventory, Model
@@ -13,6 +14,8 @@ from featurelayer.lint.project import LintProject
 from featurelayer.model import FeatureView
 from featurelayer.tracing import trace
 
+_MOST_LINES = 5_000
+_NEAR = 5
 Test = Callable[["TracedView", Fact], bool]
 
 
@@ -36,17 +39,33 @@ class Traced:
         return self.project.inventory
 
     @cached_property
+    def static(self) -> frozenset[str]:
+        """The unique ids of the static views."""
+        return frozenset(view.unique_id for view in self.project.views.values() if view.static)
+
+    @cached_property
     def _unique(self) -> dict[str, frozenset[str]]:
         return {}
 
     def is_unique(self, source: Source) -> bool:
-        """Whether a test holds that no two rows have the same value in a column."""
+        """Whether no two rows have the same value in a column: a test, a constraint or a `unique_key` says so."""
         if source.unique_id not in self._unique:
-            tests = self.inventory.tests.get(source.unique_id, ())
-            self._unique[source.unique_id] = frozenset(
-                test.column.casefold() for test in tests if test.name == "unique" and test.column and not test.where
-            )
+            self._unique[source.unique_id] = frozenset(self._unique_columns(source.unique_id))
         return source.column in self._unique[source.unique_id]
+
+    def _unique_columns(self, unique_id: str) -> Iterator[str]:
+        for test in self.inventory.tests.get(unique_id, ()):
+            if test.name == "unique" and test.column and not test.where:
+                yield test.column.casefold()
+        model = self.inventory.model(unique_id) if unique_id else None
+        if model is not None:
+            key = model.config.get("unique_key")
+            key = key[0] if isinstance(key, list) and len(key) == 1 else key
+            if isinstance(key, str) and model.kind != "snapshot":
+                yield key.casefold()
+            for constraint in model.constraints:
+                if constraint.type in ("primary_key", "unique") and len(constraint.columns) == 1:
+                    yield constraint.columns[0].casefold()
 
 
 @dataclass(frozen=True)
@@ -75,13 +94,38 @@ class TracedView:
     def times(self) -> frozenset[Source]:
         """The columns that its event time and its available time are made of, all the way up."""
         names = (self.view.event_time, self.view.available_at, self.view.created_timestamp)
-        return frozenset(
-            source for name in names if name for source in self.lineage.ancestors(self.view.unique_id, name)
-        )
+        return self._above(name for name in names if name)
 
-    def is_origin(self, relation: str) -> bool:
-        """Whether the view's times come from a relation, so that its rows are the events."""
-        return any(source.relation == relation for source in self.times)
+    @cached_property
+    def _time_facts(self) -> tuple[Fact, ...]:
+        """What is known of the event time and of the available time."""
+        columns = (self.column(self.view.event_time), self.column(self.view.available_at))
+        return tuple(fact for column in columns if column is not None for fact in column.facts)
+
+    @cached_property
+    def places(self) -> frozenset[str]:
+        """The relations, each by its place in a FROM, that the event time comes from: their rows are the events."""
+        return frozenset(fact.place for fact in self._time_facts if fact.place)
+
+    @cached_property
+    def shifts(self) -> frozenset[str]:
+        """How far the event time was moved forward."""
+        from featurelayer.lineage import Seen
+
+        return frozenset(fact.shift for fact in self._time_facts if fact.kind is Seen.MOVED)
+
+    @cached_property
+    def join_keys(self) -> frozenset[Source]:
+        """The columns that the view's join keys are made of, all the way up."""
+        return self._above(key.column for key in self.view.join_keys)
+
+    @cached_property
+    def tie_breakers(self) -> frozenset[Source]:
+        """The columns that the view's tie-breakers are made of, all the way up."""
+        return self._above(self.view.tie_breaker)
+
+    def _above(self, names: Iterable[str]) -> frozenset[Source]:
+        return frozenset(source for name in names for source in self.lineage.ancestors(self.view.unique_id, name))
 
     def about_time(self, sources: Iterable[Source]) -> bool:
         """Whether one of the columns is one of the view's times, or is called like a time."""
@@ -89,16 +133,6 @@ class TracedView:
 
         above = self.lineage.reaches(sources)
         return not above.isdisjoint(self.times) or any(is_time_name(source.column) for source in sources)
-
-    def of_one_row(self, fact: Fact) -> bool:
-        """Whether the rows that a window or a group has together are of one moment, or are one and the same thing."""
-        if fact.timed:
-            return True
-        above = self.lineage.reaches(fact.partition)
-        ties = {
-            source for name in self.view.tie_breaker for source in self.lineage.ancestors(self.view.unique_id, name)
-        }
-        return any(self.traced.is_unique(source) for source in above) or not ties.isdisjoint(above)
 
     def found(self, test: Test) -> Iterator[tuple[Fact, tuple[str, ...]]]:
         """Yield each fact of the features' values that a test finds, with the features that have it."""
@@ -139,3 +173,31 @@ def line_of(model: Model, *patterns: str) -> int:
             if re.search(pattern, line, re.IGNORECASE):
                 return number
     return 0
+
+
+def raw_line(model: Model, fact: Fact) -> int:
+    """Return the line of a model's file in which a fact was seen, 0 if that is not known.
+
+    What a macro has written is at the line that calls it: the one after the last line that file and SQL both have.
+    """
+    raw = [line.strip() for line in model.raw_sql.splitlines()]
+    number = _raw_line([line.strip() for line in model.compiled_sql.splitlines()], raw, fact.line)
+    word = re.match(r"\w+", fact.sql)
+    if not number or word is None:
+        return number
+    pattern = re.compile(rf"\b{re.escape(word[0])}\b", re.IGNORECASE)
+    near = sorted(range(max(number - _NEAR, 1), min(number + _NEAR, len(raw)) + 1), key=lambda each: abs(each - number))
+    return next((each for each in near if pattern.search(raw[each - 1])), number)
+
+
+def _raw_line(compiled: list[str], raw: list[str], number: int) -> int:
+    if not 0 < number <= len(compiled) or max(len(compiled), len(raw)) > _MOST_LINES:
+        return 0
+    last = 0
+    for block in SequenceMatcher(None, compiled, raw, autojunk=False).get_matching_blocks():
+        if block.a <= number - 1 < block.a + block.size:
+            return int(block.b + number - block.a)
+        if block.a >= number:
+            break
+        last = block.b + block.size
+    return next((each for each, line in enumerate(raw, start=1) if each > last and line), 0)

@@ -11,6 +11,7 @@ from featurelayer.errors import Problem
 from featurelayer.lint import all_checks
 from featurelayer.lint.settings import LintBlock, NamingBlock, read_settings
 from featurelayer.lint.table import PAGE, written
+from tests import leakage_corpus
 from tests.docs.pages import REPOSITORY, blocks, tables
 
 
@@ -41,3 +42,12 @@ def test_the_settings_that_the_page_shows_are_taken():
 def test_the_hooks_that_the_page_names_are_there():
     offered = {hook["id"] for hook in yaml.safe_load((REPOSITORY / ".pre-commit-hooks.yaml").read_text())}
     assert set(re.findall(r"- id: ([\w-]+)", PAGE.read_text(encoding="utf-8"))) <= offered
+
+
+def test_the_tables_of_the_corpus_are_what_lint_finds_in_it():
+    page = leakage_corpus.PAGE.read_text(encoding="utf-8")
+    assert leakage_corpus.written(page) == page, "run `python -m tests.leakage_corpus`"
+    counts = [
+        int(cell) for row in re.findall(r"^\| all \|(.*)\|$", page, flags=re.MULTILINE) for cell in row.split("|")
+    ]
+    assert counts == [counts[0], counts[0], 0, counts[3], 0, 0], "leaks, found, missed; honest, errors, warnings"

@@ -130,6 +130,7 @@ LEAKS = [
               f"left join {PLANES} p on p.tailnum = e.tailnum"),
     ("FL216", f"with p as (select tailnum as t, seats as s from {PLANES}) select e.tailnum, e.landed_at, "
               f"s * 2 as arr_delay from {LEGS} e join p on p.t = e.tailnum"),
+    ("FL221", f"select e.tailnum, e.landed_at, g.gate as arr_delay from {LEGS} e join raw.gates g using (tailnum)"),
     ("FL219", f"select tailnum, sched_landed_at as landed_at, arr_delay from {LEGS}"),
     ("FL220", "select from where"),
 ]  # fmt: skip
@@ -162,7 +163,6 @@ HONEST = [
     f"with newest as (select * from {LEGS} qualify row_number() over (partition by leg order by loaded_at desc) = 1) "
     "select tailnum, landed_at, arr_delay from newest",
     f"select distinct on (leg) tailnum, landed_at, arr_delay from {LEGS} order by leg, loaded_at desc",
-    f"select e.tailnum, e.landed_at, g.gate as arr_delay from {LEGS} e join raw.gates g using (tailnum)",
     f"select tailnum, max(landed_at) as landed_at, avg(arr_delay) as arr_delay from {LEGS} group by tailnum",
     f"select tailnum, greatest(landed_at, loaded_at) as landed_at, arr_delay from {LEGS}",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""FL210 to FL215: SQL that lets a feature see what came after its event time."""
+"""FL210 to FL215, FL221 and FL222: SQL that lets a feature see what came after its event time."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from featurelayer.dbt.inventory import Model
 from featurelayer.lint.base import Hit, check, of_view
 from featurelayer.lint.project import LintProject
 from featurelayer.model import Severity
 
 if TYPE_CHECKING:
-    from featurelayer.lineage import Fact
+    from featurelayer.lineage import ColumnLineage, Fact
     from featurelayer.lint.traced import TracedView
 
+_CHOOSING = ("inner", "semi", "asof", "cross")
+_BOUNDS = {
+    "": "takes rows from any time, also from after the event",
+    "future": "takes rows from after the event",
+    "ahead": "takes rows up to some time after the event",
+    "period": "takes rows of the same period, also from after the event",
+    "past": "takes rows up to the end of what the event begins",
+}
 _RANKS = ("rownumber", "rank", "denserank")
+_MOST_STEPS = 8
 _SHIFTS = ("lag", "lead")
 _ENDS = ("firstvalue", "lastvalue", "nthvalue", "first", "last", "argmax", "argmin", "anyvalue")
 _UNITS = {
@@ -43,19 +53,21 @@ def future_window(project: LintProject) -> Iterator[Hit]:
     A partition within which all rows are of one moment, or of one thing that is unique, has no future.
     """
     from featurelayer.lineage import Seen
+    from featurelayer.lint.rows import group_causes, is_of_one_event
 
     def leaks(seen: TracedView, fact: Fact) -> bool:
-        if fact.kind is not Seen.WINDOW or fact.function in (*_SHIFTS, *_ENDS) or seen.of_one_row(fact):
+        if fact.kind is not Seen.WINDOW or fact.function in (*_SHIFTS, *_ENDS) or is_of_one_event(seen, fact):
             return False
-        if fact.function in _RANKS and (fact.joined or fact.frame == "all"):
+        if fact.joined or (fact.function in _RANKS and fact.frame == "all"):
             return False
         return fact.frame == "all" or (fact.frame == "future" and seen.about_time(fact.order))
 
     for seen in _timed(project):
-        for fact, names in seen.found(leaks):
+        for fact, names in group_causes(seen.found(leaks)):
             how = "all rows of its partition, whenever they happened" if fact.frame == "all" else "rows that come after"
             yield _hit(project, seen, fact, names, f"the window `{fact.sql}`{_place(seen, fact)} looks at {how}")
-        for fact, names in seen.found_in_rows(lambda view, fact: fact.function not in _RANKS and leaks(view, fact)):
+        in_rows = seen.found_in_rows(lambda view, fact: fact.function not in _RANKS and leaks(view, fact))
+        for fact, names in group_causes(in_rows):
             what = f"which rows there are depends on `{fact.sql}`{_place(seen, fact)}, and that on rows that come after"
             yield _hit(project, seen, fact, names, what)
 
@@ -71,13 +83,14 @@ def future_window(project: LintProject) -> Iterator[Hit]:
 def later_row(project: LintProject) -> Iterator[Hit]:
     """`lead` ordered by time, or `lag` ordered by time backwards, in a feature's value."""
     from featurelayer.lineage import Seen
+    from featurelayer.lint.rows import group_causes, is_of_one_event
 
     def leaks(seen: TracedView, fact: Fact) -> bool:
         shifted = fact.kind is Seen.WINDOW and fact.function in _SHIFTS and fact.frame == "future"
-        return shifted and not seen.of_one_row(fact)
+        return shifted and not fact.joined and not is_of_one_event(seen, fact)
 
     for seen in _timed(project):
-        for fact, names in seen.found(leaks):
+        for fact, names in group_causes(seen.found(leaks)):
             yield _hit(project, seen, fact, names, f"`{fact.sql}`{_place(seen, fact)} is the value of a later row")
 
 
@@ -93,9 +106,10 @@ def later_row(project: LintProject) -> Iterator[Hit]:
 def last_of_all(project: LintProject) -> Iterator[Hit]:
     """first_value and last_value over later rows, and rows picked by `row_number() ... desc` joined back to others."""
     from featurelayer.lineage import Seen
+    from featurelayer.lint.rows import group_causes, is_of_one_event, is_picked
 
     def leaks(seen: TracedView, fact: Fact) -> bool:
-        if fact.kind is not Seen.WINDOW or seen.of_one_row(fact):
+        if fact.kind is not Seen.WINDOW or is_of_one_event(seen, fact):
             return False
         if fact.function in _ENDS:
             starts = fact.function in ("firstvalue", "first") and fact.frame == "all" and not fact.backwards
@@ -103,10 +117,12 @@ def last_of_all(project: LintProject) -> Iterator[Hit]:
         return fact.function in _RANKS and fact.frame == "future" and seen.about_time(fact.order)
 
     def picked(seen: TracedView, fact: Fact) -> bool:
-        return leaks(seen, fact) and (fact.function in _ENDS or fact.joined)
+        if not leaks(seen, fact):
+            return False
+        return is_picked(seen, fact) if fact.function in _RANKS else not fact.joined
 
     for seen in _timed(project):
-        for fact, names in seen.found(picked):
+        for fact, names in group_causes(seen.found(picked)):
             what = (
                 "picks the newest row of all, which is then joined to older ones"
                 if fact.function in _RANKS
@@ -179,28 +195,31 @@ def midnight(project: LintProject) -> Iterator[Hit]:
 def whole_table(project: LintProject) -> Iterator[Hit]:
     """An aggregate whose groups have no time, joined to rows or read by a subquery; or stamped with its first time.
 
-    Groups of one thing that is unique, such as the lines of an order, are not of all time.
+    The lines of one event, such as those of an order joined by its unique key, are not of all time.
     """
-    from featurelayer.lineage import Seen
+    from featurelayer.lineage import Bound
+    from featurelayer.lint.rows import group_causes, judge_aggregate
 
     def leaks(seen: TracedView, fact: Fact) -> bool:
-        return fact.kind is Seen.JOINED and not seen.of_one_row(fact)
+        return judge_aggregate(seen, fact) is not None
 
     for seen in _timed(project):
-        for fact, names in seen.found(leaks):
+        for fact, names in group_causes(seen.found(leaks)):
             by = (
                 f"per {', '.join(source.column for source in fact.partition)}"
                 if fact.partition
                 else "of the whole table"
             )
-            what = f"`{fact.sql}`{_place(seen, fact)} is an aggregate {by} over all time, joined back to single rows"
-            yield _hit(project, seen, fact, names, what)
+            over = f"a whole {fact.unit}" if fact.bound is Bound.PERIOD else "all time"
+            what = f"`{fact.sql}`{_place(seen, fact)} is an aggregate {by} over {over}, joined back to single rows"
+            yield _hit(project, seen, fact, names, what, severity=judge_aggregate(seen, fact))
         yield from _stamped_first(project, seen)
 
 
 def _stamped_first(project: LintProject, seen: TracedView) -> Iterator[Hit]:
     """Yield what is aggregated over a group and stamped with the first time of it."""
     from featurelayer.lineage import Seen
+    from featurelayer.lint.rows import group_causes
 
     column = seen.column(seen.view.event_time)
     firsts = [fact for fact in column.facts if fact.kind is Seen.AGGREGATE and fact.function == "min"] if column else []
@@ -210,10 +229,76 @@ def _stamped_first(project: LintProject, seen: TracedView) -> Iterator[Hit]:
             fact.model == first.model and fact.partition == first.partition and not first.timed for first in firsts
         )
 
-    for fact, names in seen.found(leaks):
-        if fact not in firsts:
+    for fact, names in group_causes((fact, names) for fact, names in seen.found(leaks) if fact not in firsts):
+        if names:
             what = f"`{fact.sql}`{_place(seen, fact)} is of a whole group and is stamped with the first time of it"
             yield _hit(project, seen, fact, names, what)
+
+
+@check(
+    "FL221",
+    Severity.ERROR,
+    "A join or a subquery takes rows that may come after",
+    why="What a customer did after the event is joined to it: in training it is there, online it is not.",
+    fix="Bind the rows in time: `o.ordered_at <= v.visited_at` in the join, the subquery or the aggregate's FILTER.",
+    needs_sql=True,
+)
+def later_rows(project: LintProject) -> Iterator[Hit]:
+    """Rows with times of their own that are joined, counted or looked for without a bound, or by one that looks ahead.
+
+    A warning where several rows need not be meant, or where the rows are bound by the end of what the event begins.
+    """
+    from featurelayer.lineage import Bound, Seen
+    from featurelayer.lint.rows import find_made, group_causes, judge_join
+
+    def chooses(seen: TracedView, fact: Fact) -> bool:
+        ahead = fact.kind is Seen.JOIN and fact.bound in (Bound.FUTURE, Bound.AHEAD) and fact.function in _CHOOSING
+        return ahead and judge_join(seen, fact) is not None
+
+    for seen in _timed(project):
+        made = find_made(seen)
+
+        def leaks(view: TracedView, fact: Fact, made: frozenset[str] = made) -> bool:
+            ahead = fact.bound in (Bound.FUTURE, Bound.AHEAD)
+            return (ahead or fact.place not in made) and judge_join(view, fact) is not None
+
+        found = list(group_causes(seen.found(leaks)))
+        for fact, names in found:
+            what = f"`{fact.sql}`{_place(seen, fact)} {_BOUNDS[fact.bound]}"
+            yield _hit(project, seen, fact, names, what, severity=judge_join(seen, fact))
+        known = {fact.place for fact, _ in found}
+        for fact, names in group_causes(seen.found_in_rows(chooses)):
+            if fact.place not in known:
+                what = f"which rows there are depends on `{fact.sql}`{_place(seen, fact)}, which {_BOUNDS[fact.bound]}"
+                yield _hit(project, seen, fact, names, what)
+
+
+@check(
+    "FL222",
+    Severity.ERROR,
+    "An event time is when the model was built",
+    why="Every row happened just now: no label finds one in training, and each build moves all of them.",
+    fix="Take the time of the event. For a current state, say `static: true`, or keep its history in a dbt snapshot.",
+    needs_sql=True,
+)
+def built_time(project: LintProject) -> Iterator[Hit]:
+    """`current_timestamp` as the event time; a warning where only some rows have it. An incremental model keeps it."""
+    from featurelayer.lineage import Seen
+
+    for seen in _timed(project):
+        column = seen.column(seen.view.event_time)
+        for fact in column.facts if column is not None else ():
+            if fact.kind is Seen.CLOCK and not _keeps_rows(project.inventory.model(fact.model)):
+                some = "in some rows " if seen.times else ""
+                what = f"its event time '{seen.view.event_time}' is {some}the time of the build, `{fact.sql}`"
+                severity = Severity.WARNING if some else Severity.ERROR
+                yield _hit(project, seen, fact, (), what + _place(seen, fact), severity=severity)
+                break
+
+
+def _keeps_rows(model: Model | None) -> bool:
+    """Whether a model keeps the rows of earlier builds, with their time."""
+    return model is not None and (model.kind == "snapshot" or model.config.get("materialized") == "incremental")
 
 
 def _timed(project: LintProject) -> Iterator[TracedView]:
@@ -237,22 +322,19 @@ def _hit(
     severity: Severity | None = None,
 ) -> Hit:
     """A finding in the SQL of one model about features of one view."""
-    from featurelayer.lint.traced import line_of
+    from featurelayer.lint.traced import raw_line
 
     view = seen.view
     model = project.inventory.model(fact.model)
     features = [feature.name for feature in view.features if feature.name.casefold() in names]
     said = f"{_named(features, len(view.features))}: {what}" if features else what
-    where = {"file": model.path, "line": line_of(model, *_words(fact))} if model and not key else {}
-    steps = [
-        str(step) for name in names[:1] for each in seen.lineage.upstream(view.unique_id, name) for step in each.steps
-    ]
+    where = {"file": model.path, "line": raw_line(model, fact)} if model and not key else {}
     return of_view(
         view,
         said,
         key=key,
         severity=severity,
-        details=tuple(steps[-20:]),
+        details=tuple(_steps(seen, fact, names[0])) if names else (),
         others=tuple(f"{view.id}.{name}" for name in features),
         **where,
     )
@@ -265,10 +347,17 @@ def _named(features: list[str], count: int) -> str:
     return shown if len(features) <= 5 else f"{shown} and {len(features) - 5} more"
 
 
-def _words(fact: Fact) -> list[str]:
-    """What to look for in the file: the function's name, with its bracket, or without for `current_date`."""
-    import re
+def _steps(seen: TracedView, fact: Fact, name: str) -> Iterator[str]:
+    """The steps from what was found down to a feature, in the order in which they are taken."""
+    places = {each.place for each in (fact,) if each.place}
 
-    name = re.match(r"\w+", fact.sql)
-    word = name[0] if name else fact.function
-    return [rf"\b{re.escape(word)}\s*\(", rf"\b{re.escape(word)}\b"]
+    def has(column: ColumnLineage) -> bool:
+        return any(each.sql == fact.sql and each.model == fact.model for each in column.facts)
+
+    columns = [column for column in seen.lineage.upstream(seen.view.unique_id, name) if has(column)]
+    for column in reversed(columns[:_MOST_STEPS]):
+        steps = [str(step) for step in column.steps]
+        if column.unique_id == fact.model and not places:
+            first = next((place for place, step in enumerate(column.steps) if fact.sql in step.sql), 0)
+            steps = steps[first:]
+        yield from steps[-_MOST_STEPS:]

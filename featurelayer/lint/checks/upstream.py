@@ -19,11 +19,6 @@ _WATERMARK = re.compile(r"max\s*\(\s*[\"`]?(?:\w+\.)?(\w+)[\"`]?\s*\)", re.IGNOR
 _LOOKBACK = re.compile(r"interval|dateadd|date_add|date_sub|timestamp_sub|timedelta|lookback", re.IGNORECASE)
 _PLANNED = frozenset({"sched", "scheduled", "schedule", "planned", "plan", "expected", "estimated", "est", "due"})
 _ACTUAL = frozenset({"actual", "real", "act", "completed", "final"})
-_AUDIT = re.compile(
-    r"updated|modified|changed|created|inserted|loaded|synced|extracted|ingested|_etl|_dbt|fivetran|airbyte|signed|"
-    r"signup|registered|birth|deleted|valid_|dbt_valid",
-    re.IGNORECASE,
-)
 _VALIDITY = re.compile(r"valid_?(from|to|until)|dbt_valid|effective|expir", re.IGNORECASE)
 
 
@@ -64,34 +59,39 @@ def current_state(project: LintProject) -> Iterator[Hit]:
 
     A relation with validity columns counts as well, if the join does not heed them.
     """
-    from featurelayer.lineage import Seen
+    from featurelayer.lineage import Bound, Seen
+    from featurelayer.lint.rows import find_made, group_causes, is_event, is_fixed, is_key
+    from featurelayer.lint.traced import raw_line
 
-    static = {view.unique_id for view in project.views.values() if view.static}
     for seen in project.traced.views.values():
         if not seen.view.event_time:
             continue
-        for fact, names in seen.found(lambda _seen, fact: fact.kind is Seen.LOOKUP):
+        made = find_made(seen)
+        joined_rows = seen.found(lambda _seen, fact: fact.kind is Seen.JOIN and not fact.counted)
+        for fact, names in group_causes(joined_rows):
             model = project.inventory.model(fact.unique_id) if fact.unique_id else None
-            if model is None or model.kind == "seed" or model.unique_id in static or seen.is_origin(fact.relation):
+            if model is None or model.kind == "seed" or fact.place in made:
                 continue
-            if _is_state(seen, model):
+            if is_event(seen, fact) or is_fixed(seen, fact):
+                continue
+            if fact.bound in (Bound.NONE, Bound.FUTURE) and not is_key(seen, fact.keys) and _is_state(seen, model):
                 joined = project.inventory.model(fact.model)
                 what = f"{', '.join(names[:5])}: {model.name} has the current state and is joined to past events"
                 place = "" if fact.model == seen.view.unique_id or joined is None else f" in {joined.name}"
                 others = tuple(f"{seen.view.id}.{name}" for name in names)
-                file = {"file": joined.path} if joined else {}
-                yield of_view(seen.view, what + place, others=others, **file)
+                file, line = (joined.path, raw_line(joined, fact)) if joined else (seen.view.yaml_path, 0)
+                yield of_view(seen.view, what + place, others=others, file=file, line=line)
 
 
 def _is_state(seen: TracedView, model: Model) -> bool:
     """Whether a relation has one row per key, as far as its columns tell: no time but when a row was written."""
-    from featurelayer.lineage.times import is_time_name, is_time_type
+    from featurelayer.lineage.times import is_audit_name, is_time_name, is_time_type
 
     types = {column.name: column.data_type for column in model.columns}
     names = {*types, *seen.lineage.columns(model.unique_id)}
     times = [name for name in names if is_time_name(name) or is_time_type(types.get(name, ""))]
     times += [name for name in names if _VALIDITY.search(name)]
-    return bool(names) and all(_AUDIT.search(name) or _VALIDITY.search(name) for name in times)
+    return bool(names) and all(is_audit_name(name) or _VALIDITY.search(name) for name in times)
 
 
 @check(
