@@ -34,7 +34,8 @@ from featurelayer.training import (
 )
 from featurelayer.training.csv_labels import read_csv_labels
 from featurelayer.training.explain import Explanation, explain_row
-from featurelayer.training.labels import as_labels, labels_name, locked_labels, recorded_path
+from featurelayer.training.given import widen_halves
+from featurelayer.training.labels import as_labels, given_labels, labels_name, locked_labels, recorded_path
 from featurelayer.training.lock import Lock, LockedRequest, read_lock
 from featurelayer.warehouse import Warehouse
 from featurelayer.warehouse.base import Source
@@ -363,6 +364,7 @@ class FeatureLayer(OnlineLayer):
                 views={},
                 labels=source,
                 labels_name=name,
+                given=given_labels(labels, labels),
                 provenance=self._provenance(none, known),
                 label_timestamp=locked.labels.timestamp,
                 keys=asked.keys,
@@ -494,7 +496,8 @@ class FeatureLayer(OnlineLayer):
     ) -> Request:
         found = self._service(service, features, label_timestamp)
         views = {join.view: self.registry.views[join.view] for join in found.views}
-        frame = as_labels(_given_labels(found, labels))
+        named = _given_labels(found, labels)
+        frame = as_labels(named)
         source, name = self._label_source(
             warehouse,
             frame,
@@ -507,6 +510,7 @@ class FeatureLayer(OnlineLayer):
             views=views,
             labels=source,
             labels_name=name,
+            given=given_labels(named, frame),
             provenance=self._provenance(found, views),
             label_timestamp=label_timestamp,
             keys=keys or {},
@@ -561,7 +565,7 @@ class FeatureLayer(OnlineLayer):
         if isinstance(labels, Path) and labels.suffix.lower() == ".csv":
             rows = read_csv_labels(labels, keys=keys, time=time, csv_types=csv_types)
             return warehouse.attach(rows), labels_name(labels)
-        return warehouse.attach(labels), labels_name(labels)
+        return warehouse.attach(labels if isinstance(labels, Path) else widen_halves(labels)), labels_name(labels)
 
     def _relation_labels(self, warehouse: Warehouse, name: str) -> tuple[Source, str]:
         """Labels that are in the warehouse: a dbt model by name, else a relation as SQL writes it."""

@@ -8,8 +8,9 @@ from featurelayer.training.build import (
     plan_request,
     run_checks,
 )
+from featurelayer.training.files import lock_path_of
 from featurelayer.training.report import FeatureReport, Report, ViewReport
-from featurelayer.training.result import Provenance, TrainingSet, lock_path_of
+from featurelayer.training.result import Provenance, TrainingSet
 from featurelayer.training.steps import run_step
 
 __all__ = [

@@ -16,6 +16,7 @@ from featurelayer.sql.compiler import compile_opening, compile_plan
 from featurelayer.sql.plan import Check, Ledger, Mode, Opening, Plan
 from featurelayer.sql.planner import plan_training_set
 from featurelayer.training.definition import definition_of, refuse_changes
+from featurelayer.training.given import GivenLabels
 from featurelayer.training.lock import Lock, LockedRequest, Record, take_record
 from featurelayer.training.memory import working_memory
 from featurelayer.training.modes import compare_modes
@@ -38,7 +39,8 @@ class Request:
     `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say
     where the labels' columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
     `ledger` is where exports are recorded, if any were; `compare_modes` asks how far the modes lie apart. `asked` is
-    the request as the lock says it. `extends` is the lock of the set that the rows are meant for, if one is.
+    the request as the lock says it. `extends` is the lock of the set that the rows are meant for, if one is. `given`
+    are the labels in the types in which they came, unless the warehouse has them.
     """
 
     service: FeatureService
@@ -53,6 +55,7 @@ class Request:
     compare_modes: bool = False
     asked: LockedRequest = field(default_factory=LockedRequest)
     extends: Lock | None = None
+    given: GivenLabels | None = None
 
 
 def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[str, tuple[Column, ...]]:
@@ -169,6 +172,7 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
         labels=request.labels_name,
         record=record,
         definition=definition,
+        given=request.given,
     )
 
 

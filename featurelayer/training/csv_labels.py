@@ -21,8 +21,8 @@ from featurelayer.sql.ast import col
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.plan import RESERVED
 from featurelayer.sql.planner import match_column
+from featurelayer.warehouse._csv_files import read_csv_call
 from featurelayer.warehouse.base import CsvRows
-from featurelayer.warehouse.csv_files import read_csv_call
 
 if TYPE_CHECKING:
     from featurelayer.warehouse.duckdb import DuckDBWarehouse

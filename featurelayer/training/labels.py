@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.errors import LabelError, Problem
+from featurelayer.training.given import GivenLabels, is_pandas
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,12 +34,12 @@ def as_labels(labels: Any) -> Path | str | pa.Table:
     if isinstance(labels, str):
         return labels
     if isinstance(labels, pa.Table):
-        return labels
+        return _refuse_encodings(labels)
     try:
-        if hasattr(labels, "to_records") and hasattr(labels, "iloc"):
-            return pa.Table.from_pandas(labels, preserve_index=False)
+        if is_pandas(labels):
+            return _refuse_encodings(pa.Table.from_pandas(labels, preserve_index=False))
         if hasattr(labels, "__arrow_c_stream__"):
-            return pa.table(labels)
+            return _refuse_encodings(pa.table(labels))
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise LabelError(
             [
@@ -56,6 +57,26 @@ def as_labels(labels: Any) -> Path | str | pa.Table:
             )
         ]
     )
+
+
+def _refuse_encodings(table: pa.Table) -> pa.Table:
+    """Return a table unless it has columns that neither engines nor files take."""
+    import pyarrow as pa
+
+    tests = (pa.types.is_union, pa.types.is_run_end_encoded, pa.types.is_list_view, pa.types.is_large_list_view)
+    refused = [field for field in table.schema if any(test(field.type) for test in tests)]
+    if refused:
+        fix = "cast it to a plain type, such as a list, or leave it out"
+        raise LabelError(Problem(what=f"label column '{field.name}' is a {field.type}", fix=fix) for field in refused)
+    return table
+
+
+def given_labels(labels: Any, rows: Path | str | pa.Table) -> GivenLabels | None:
+    """Return the labels in the types in which they were given, `rows` as `as_labels` returns them; None if none are."""
+    if isinstance(rows, str) or (isinstance(rows, Path) and rows.suffix.lower() == ".csv"):
+        return None
+    frame = labels.copy(deep=False) if is_pandas(labels) else labels
+    return GivenLabels(rows=rows, frame=frame)
 
 
 def recorded_path(path: Path | pa.Table, project: Path) -> str | None:

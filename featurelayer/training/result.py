@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ from featurelayer.errors import WarehouseError
 from featurelayer.identifiers import fitted
 from featurelayer.model import FeatureService
 from featurelayer.sql.plan import Script
-from featurelayer.temporary import TemporaryFolder
 from featurelayer.training.append import (
     extended,
     file_before,
@@ -30,6 +28,16 @@ from featurelayer.training.append import (
     table_before,
 )
 from featurelayer.training.definition import Definition
+from featurelayer.training.files import (
+    file_sha256,
+    lock_path_of,
+    name_file_in_errors,
+    refuse_parquet_columns,
+    relative_output,
+    write_atomically,
+    write_json,
+)
+from featurelayer.training.given import GivenLabels, to_exact_pandas
 from featurelayer.training.lock import FORMAT, Lock, LockedOutput, Record, sealed
 from featurelayer.training.report import Report
 from featurelayer.warehouse.base import Warehouse
@@ -74,6 +82,7 @@ class TrainingSet:
         labels: str,
         record: Record,
         definition: Definition,
+        given: GivenLabels | None = None,
     ) -> None:
         self._warehouse = warehouse
         self._script = script
@@ -82,6 +91,7 @@ class TrainingSet:
         self._labels = labels
         self._record = record
         self._definition = definition
+        self._given = given
         self._checksums: dict[str, str] | None = None
         self.report = report
 
@@ -113,19 +123,40 @@ class TrainingSet:
         return self._script
 
     def to_reader(self) -> pa.RecordBatchReader:
-        """Return the rows as a stream of Arrow batches, never more than one in memory."""
+        """Return the rows as a stream of Arrow batches, never more than one in memory.
+
+        Label columns of a parquet file or a frame have the types in which they were given.
+        """
+        return self._read(self._given)
+
+    def _read(self, given: GivenLabels | None) -> pa.RecordBatchReader:
+        """Return the rows, with the labels as they were given, or as the engine has them."""
         import pyarrow as pa
 
         reader = self._warehouse.arrow(self._script.query.sql)
         fields = [field.with_name(name) for field, name in zip(reader.schema, self.columns, strict=True)]
-        schema = pa.schema(fields)
+        changed = [] if given is None else given.changed(fields[: len(given.schema)])
+        for position in changed:
+            assert given is not None, "without given labels nothing has changed"
+            fields[position] = given.schema.field(position)
+        schema = pa.schema(fields, metadata=given.metadata if given is not None else None)
 
         def batches() -> Iterator[pa.RecordBatch]:
             digest = TableDigest(self.columns)
-            for batch in reader:
-                digest.update(batch)
-                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-            self._finish(digest.rows, digest.finish())
+            given_digest = TableDigest(schema.names[position] for position in changed)
+            with given.open(changed) if given is not None and changed else contextlib.nullcontext() as labels:
+                for batch in reader:
+                    if not batch.num_rows:
+                        continue
+                    digest.update(batch)
+                    columns = batch.columns
+                    if labels is not None:
+                        originals = labels.read(batch.num_rows)
+                        given_digest.update(pa.RecordBatch.from_arrays(originals, names=list(given_digest.names)))
+                        for position, column in zip(changed, originals, strict=True):
+                            columns[position] = column
+                    yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            self._finish(digest.rows, digest.finish(), given_digest.finish() if given is self._given else None)
 
         return pa.RecordBatchReader.from_batches(schema, batches())
 
@@ -134,14 +165,19 @@ class TrainingSet:
         return self.to_reader().read_all()
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a pandas frame with a plain index."""
-        return self.to_arrow().to_pandas()
+        """Return the rows as a pandas frame with a plain index.
+
+        Labels that came as a pandas frame keep their types. No integer is rounded: beside NULL it is an `Int64`.
+        """
+        table = self.to_arrow()
+        return to_exact_pandas(table) if self._given is None else self._given.to_pandas(table)
 
     def to_polars(self) -> polars.DataFrame:
-        """Return the rows as a polars frame."""
+        """Return the rows as a polars frame; labels that came as one keep their types."""
         import polars
 
-        frame = polars.from_arrow(self.to_arrow())
+        table = self.to_arrow()
+        frame = polars.from_arrow(table) if self._given is None else self._given.to_polars(table)
         assert isinstance(frame, polars.DataFrame)
         return frame
 
@@ -185,8 +221,8 @@ class TrainingSet:
                 query, name, rows=rows, labels=labels, same=self._same_labels_in, note=self._definition.checksum
             )
         if lock is not None and content is not None:
-            with _appears_whole(Path(lock)) as temporary:
-                _write_json(temporary, content)
+            with write_atomically(Path(lock)) as temporary:
+                write_json(temporary, content)
         return rows
 
     @cached_property
@@ -240,8 +276,8 @@ class TrainingSet:
     def write_lock(self, path: str | Path) -> Path:
         """Write the lock as JSON, whole or not at all."""
         path = Path(path)
-        with _appears_whole(path) as temporary:
-            _write_json(temporary, self.lock)
+        with write_atomically(path) as temporary:
+            write_json(temporary, self.lock)
         return path
 
     def close(self) -> None:
@@ -257,24 +293,24 @@ class TrainingSet:
     ) -> Path:
         lock_path = Path(lock) if lock else lock_path_of(path)
         before = file_before(path, lock_path, self._definition) if append else None
-        with _appears_whole(path) as temporary, _typed_errors(path):
+        with write_atomically(path) as temporary, name_file_in_errors(path):
             if before is None:
                 self._write_rows(temporary, kind)
                 content = self.lock
             else:
                 content = self._append_rows(before, path, temporary, kind)
-            with _appears_whole(lock_path) as temporary_lock:
+            with write_atomically(lock_path) as temporary_lock:
                 output = LockedOutput(
-                    file=_beside(path, lock_path), sha256=_sha256(temporary) if kind == "csv" else None
+                    file=relative_output(path, lock_path), sha256=file_sha256(temporary) if kind == "csv" else None
                 )
                 if before is not None:
                     refuse_overtaken(before)
-                _write_json(temporary_lock, sealed({**content, "output": msgspec.to_builtins(output)}))
+                write_json(temporary_lock, sealed({**content, "output": msgspec.to_builtins(output)}))
         return path
 
     def _write_rows(self, path: Path, kind: Literal["parquet", "csv"]) -> None:
         """Write the rows and check them."""
-        if not self._folds_apart():
+        if not self._folds_apart() or (kind == "parquet" and self._has_given_types()):
             self._stream_to_file(path, kind)
         else:
             names = self.columns if any(fitted(name) != name for name in self.columns) else None
@@ -284,7 +320,7 @@ class TrainingSet:
 
     def _append_rows(self, before: Lock, path: Path, joined: Path, kind: Literal["parquet", "csv"]) -> dict[str, Any]:
         """Write the rows of the file that is there and then these; return the content of the lock of all."""
-        with _appears_whole(joined.with_suffix(".new"), kept=False) as new:
+        with write_atomically(joined.with_suffix(".new"), kept=False) as new:
             self._write_rows(new, kind)
             return self._extended(before, join_files(before, path, new, joined, kind))
 
@@ -298,28 +334,45 @@ class TrainingSet:
         import pyarrow.csv as csv
         import pyarrow.parquet as pq
 
-        reader = self.to_reader()
+        # What text a type has is the engine's to say.
+        reader = self._read(self._given if kind == "parquet" else None)
+        if kind == "parquet":
+            refuse_parquet_columns(reader.schema)
         writer = pq.ParquetWriter(path, reader.schema) if kind == "parquet" else csv.CSVWriter(path, reader.schema)
         with writer:
             for batch in reader:
                 writer.write_batch(batch)
 
+    def _has_given_types(self) -> bool:
+        """Whether the engine would write label columns in other types than they were given in."""
+        given = self._given
+        return given is not None and (given.has_pandas_types or bool(given.changed(self._label_columns[0])))
+
     def _digest_file(self, path: Path) -> None:
         """Checksum what was written, not what was meant to be."""
         rows, checksums = file_checksums(path)
-        self._finish(rows, dict(zip(self.columns, checksums, strict=True)))
+        self._finish(rows, dict(zip(self.columns, checksums, strict=True)), {})
 
-    def _finish(self, rows: int, checksums: dict[str, str]) -> None:
+    def _finish(self, rows: int, checksums: dict[str, str], given: Mapping[str, str] | None = None) -> None:
+        """Check what came of the labels, and keep the checksums.
+
+        `given` are those of columns that took the place of the engine's; None if the engine's are not to be kept.
+        """
         self._same_rows(rows)
         self._same_labels(checksums)
-        self._checksums = checksums
+        if given is not None:
+            self._checksums = {**checksums, **given}
 
     @cached_property
-    def _label_checksums(self) -> dict[str, str]:
-        """The checksums of the label columns as they came, by name."""
+    def _label_columns(self) -> tuple[pa.Schema, dict[str, str]]:
+        """The label columns as the engine has them: their types, and their checksums by name."""
         assert self._script.labels is not None, "a training set has labels"
         with self._warehouse.arrow(self._script.labels.sql) as reader:
-            return self._digest(reader)
+            return reader.schema, self._digest(reader)
+
+    @property
+    def _label_checksums(self) -> dict[str, str]:
+        return self._label_columns[1]
 
     def _digest(self, labels: pa.RecordBatchReader) -> dict[str, str]:
         """Checksum label columns, which are the first of all."""
@@ -347,61 +400,3 @@ class TrainingSet:
                 f"{self.report.rows:,} labels went in and {rows:,} rows came out; nothing was kept\n"
                 "  fix  the labels or a view changed while the build ran: run it again"
             )
-
-
-def lock_path_of(output: Path) -> Path:
-    """Return where the lock of an output file lies: `train.parquet` has `train.lock.json`."""
-    return output.with_suffix(".lock.json")
-
-
-def _beside(output: Path, lock: Path) -> str:
-    """Return how an output is found from its lock; a lock that lies elsewhere knows the file's name alone."""
-    folder = lock.parent.resolve()
-    output = output.resolve()
-    return output.relative_to(folder).as_posix() if output.is_relative_to(folder) else output.name
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _typed_errors(path: Path) -> Iterator[None]:
-    """Say which output failed where Arrow has no place for a type."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except pa.ArrowException as error:
-        raise WarehouseError(
-            f"{path.name} can't hold these columns: {error}\n  fix  cast the column that it names, or leave it out"
-        ) from error
-
-
-@contextlib.contextmanager
-def _appears_whole(path: Path, *, kept: bool = True) -> Iterator[Path]:
-    """Yield a temporary path on the same disk; it takes the real name only if nothing failed, if it is to be kept."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFolder(beside=path) as folder:
-            temporary = folder / "rows"
-            yield temporary
-            if kept:
-                temporary.chmod(0o666 & ~_umask())
-                temporary.replace(path)
-    except OSError as error:
-        raise WarehouseError(
-            f"{path} can't be written: {error.strerror or error}; nothing was kept\n"
-            "  fix  choose a place that exists, may be written to and has room"
-        ) from error
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -134,13 +134,17 @@ def plain(array: pa.Array) -> pa.Array:
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        array = plain(array.dictionary).take(array.indices)
     if pa.types.is_string_view(array.type):
         array = array.cast(pa.large_string())
     if pa.types.is_binary_view(array.type):
         array = array.cast(pa.large_binary())
     if pa.types.is_timestamp(array.type) and array.type.unit == "s":
         array = array.cast(pa.timestamp("ms", array.type.tz))  # parquet has no seconds
+    if array.type == pa.time32("s"):
+        array = array.cast(pa.time32("ms"))
+    if array.type == pa.date64():
+        array = array.cast(pa.date32())
     if pa.types.is_map(array.type):
         entries = pa.struct([array.type.key_field, array.type.item_field])
         array = array.cast(pa.list_(entries))

@@ -170,6 +170,8 @@ class DuckDBWarehouse:
                 self._connection.register(name, labels)
             described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608 (escaped)
         except duckdb.Error as error:
+            if not isinstance(labels, Path):
+                self._refuse_columns(labels)
             raise LabelError(
                 [
                     Problem(
@@ -188,6 +190,19 @@ class DuckDBWarehouse:
         # DuckDB renames columns that differ in case alone; the file or the frame knows their names.
         columns = tuple(_column(name, kind) for name, (_, kind, *_) in zip(names, described, strict=True))
         return Source(sql=source, columns=columns, ordered=True, frame=not isinstance(labels, Path))
+
+    def _refuse_columns(self, table: pa.Table) -> None:
+        """Raise with the columns of types that DuckDB does not have, if it is that."""
+        problems = []
+        for field in table.schema:
+            try:
+                self._connection.register("__fl_column", table.select([field.name]).slice(0, 0))
+                self._connection.execute("DESCRIBE SELECT * FROM __fl_column").fetchall()
+            except duckdb.Error:
+                what = f"label column '{field.name}' is {field.type}, which DuckDB can't hold"
+                problems.append(Problem(what=what, fix="cast it, or leave it out"))
+        if problems:
+            raise LabelError(problems)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -7,6 +7,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -69,6 +71,23 @@ def test_a_training_set_is_duckdbs_in_every_form_and_from_every_source(project, 
             assert built.to_table("train") == 6
     assert warehouse.rows("SELECT note, legs__arr_delay FROM train") == list(
         zip(expected["note"].to_pylist(), expected["legs__arr_delay"].to_pylist(), strict=True)
+    )
+
+
+def test_label_columns_have_the_types_in_which_they_were_given(project, tmp_path):
+    labels = LABELS.to_pandas().assign(
+        zone=pd.to_datetime(["2024-01-01"] * 6).tz_localize("Asia/Tokyo"),
+        kind=pd.Categorical(list("abcabc"), categories=["c", "b", "a"], ordered=True),
+        half=np.array([1, 2, 3, 4, 5, 6.5], "float16"),
+        whole=pd.array([2**53 + 1, None, 3, 4, 5, 6], dtype="Int64"),
+        unsigned=np.array([2**64 - 1] * 6, "uint64"),
+    )
+    with project.build_training_set("late", labels) as built:
+        pd.testing.assert_frame_equal(built.to_pandas()[list(labels)], labels)
+        built.to_parquet(tmp_path / "out.parquet")
+    labels.to_parquet(tmp_path / "in.parquet")
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "out.parquet")[list(labels)], pd.read_parquet(tmp_path / "in.parquet")
     )
 
 

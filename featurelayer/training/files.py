@@ -1,0 +1,94 @@
+"""Write a training set's files: whole or not at all, with errors that name the file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featurelayer.errors import WarehouseError
+from featurelayer.temporary import TemporaryFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def lock_path_of(output: Path) -> Path:
+    """Return where the lock of an output file lies: `train.parquet` has `train.lock.json`."""
+    return output.with_suffix(".lock.json")
+
+
+def relative_output(output: Path, lock: Path) -> str:
+    """Return how an output is found from its lock; a lock that lies elsewhere knows the file's name alone."""
+    folder = lock.parent.resolve()
+    output = output.resolve()
+    return output.relative_to(folder).as_posix() if output.is_relative_to(folder) else output.name
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON for people to read."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def refuse_parquet_columns(schema: pa.Schema) -> None:
+    """Raise with the columns that a parquet file can't hold."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    refused = []
+    for column in schema:
+        try:
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([column])).close()
+        except pa.ArrowException:
+            refused.append(f"'{column.name}' ({column.type})")
+    if refused:
+        raise WarehouseError(
+            f"parquet can't hold the column {', '.join(refused)}\n  fix  cast it, leave it out, or write a .csv file"
+        )
+
+
+@contextlib.contextmanager
+def name_file_in_errors(path: Path) -> Iterator[None]:
+    """Say which output failed where Arrow has no place for a type."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise WarehouseError(
+            f"{path.name} can't hold these columns: {error}\n  fix  cast the column that it names, or leave it out"
+        ) from error
+
+
+@contextlib.contextmanager
+def write_atomically(path: Path, *, kept: bool = True) -> Iterator[Path]:
+    """Yield a temporary path on the same disk; it takes the real name only if nothing failed, if it is to be kept."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFolder(beside=path) as folder:
+            temporary = folder / "rows"
+            yield temporary
+            if kept:
+                temporary.chmod(0o666 & ~_umask())
+                temporary.replace(path)
+    except OSError as error:
+        raise WarehouseError(
+            f"{path} can't be written: {error.strerror or error}; nothing was kept\n"
+            "  fix  choose a place that exists, may be written to and has room"
+        ) from error
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
