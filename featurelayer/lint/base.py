@@ -21,7 +21,7 @@ class Hit:
     `name` is what it is about, `owner` the view or service whose `ignore` may excuse it and whose YAML `key` is in.
     `file` is the YAML, relative to the project; `line` is found from `owner` and `key` where it is 0. `others` are
     further views or features that it is about, which `-s` and `ignore` heed, too. `severity` and `fix`, where given,
-    are used instead of the check's own.
+    are used instead of the check's own. `each` says that it is about all of `others`: it is excused if each of them is.
     """
 
     message: str
@@ -34,6 +34,7 @@ class Hit:
     severity: Severity | None = None
     details: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    each: bool = False
 
 
 Run = Callable[["LintProject"], Iterable[Hit]]

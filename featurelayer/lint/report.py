@@ -21,7 +21,7 @@ class Excused:
 class LintReport:
     """All findings, most severe first within a file; `checks` are the codes that ran, `views` how many were looked at.
 
-    `without_sql` says that checks on compiled SQL were asked for and dbt has not compiled the models.
+    `without_sql` says that checks on compiled SQL were asked for and dbt has not compiled the models of any view.
     """
 
     findings: tuple[Finding, ...]

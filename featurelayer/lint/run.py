@@ -172,8 +172,12 @@ class _Runner:
             excused=tuple(self.excused),
             checks=tuple(ran),
             views=sum(self._is_seen(view) for view in self.seen.views.values()),
-            without_sql=not self.seen.has_sql and any(item.needs_sql for item in self.chosen.values()),
+            without_sql=self._lacks_sql(),
         )
+
+    def _lacks_sql(self) -> bool:
+        asked = any(item.needs_sql for item in self.chosen.values())
+        return asked and bool(self.seen.views) and not self.seen.has_sql
 
     def _add(self, item: Check, hit: Hit) -> None:
         if not self._is_asked(hit.name, hit.others, hit.owner):
@@ -215,7 +219,16 @@ class _Runner:
         return self.names is None or any(_within(name, view.id) or _within(view.id, name) for name in self.names)
 
     def _excuse(self, code: str, hit: Hit) -> Ignore | None:
-        for name in (hit.name, hit.owner, *hit.others) if self.ignores else ():
+        if not self.ignores:
+            return None
+        whole = self._ignored(code, (hit.name, hit.owner, *(() if hit.each else hit.others)))
+        if whole is not None or not (hit.each and hit.others):
+            return whole
+        parts = [self._ignored(code, (name,)) for name in hit.others]
+        return parts[0] if all(parts) else None
+
+    def _ignored(self, code: str, names: Iterable[str]) -> Ignore | None:
+        for name in names:
             for holder in (name, name.rpartition(".")[0]):
                 for ignore in self.ignores.get(holder, ()):
                     if ignore.code == code:

@@ -98,6 +98,7 @@ _PERIODS = {
 _LONGEST = 200
 _WHOLE_WORDS = frozenset(word for word in _PERIODS if len(word) > 3) | {"day"}
 _LEADS = frozenset({"last", "past", "prev", "previous", "trailing", "rolling", "l"})
+_QUESTIONS = frozenset({"is", "was", "in"})
 _NUMBER = r"[0-9]{1,4}"
 _NUMBERED = re.compile(rf"l?({_NUMBER})([a-z]{{1,8}})$")
 _LENGTH = re.compile(rf"({_NUMBER})([a-z]{{1,8}})$")
@@ -195,7 +196,7 @@ class Vocabulary:
         window: Window | None = None
         while index < len(words):
             taken, found = self._window(words, index)
-            if found is not None:
+            if found is not None and not _is_moment(words, index, index + taken):
                 if window is not None:  # ratio_7d_28d: of which of the two it is, only its author knows
                     return Name(what=tuple(words))
                 window = found
@@ -274,6 +275,12 @@ class Vocabulary:
             order=tuple(order),
             sure=aggregate in SURE or (bool(aggregate) and window is not None),
         )
+
+
+def _is_moment(words: list[str], start: int, end: int) -> bool:
+    """Whether words say when something is and not of how long it tells: `is_last_month`, `last_day_of_quarter`."""
+    asked = start > 0 and end == len(words) and all(word in _QUESTIONS | _LEADS for word in words[:start])
+    return asked or words[end : end + 1] == ["of"]
 
 
 def is_ambiguous(text: str) -> bool:

@@ -459,3 +459,10 @@ def test_lines_are_looked_up_in_files_with_findings_only_and_each_is_read_once(t
     monkeypatch.setattr(Lines, "_read", counting)
     assert [item.code for item in lint(project).findings] == ["FL112", "FL403"]
     assert read == ["one.yml"]
+
+
+def test_without_views_no_check_is_said_to_be_skipped(tmp_path):
+    plain_model = {**view(), "config": {"materialized": "table", "meta": {}}}
+    report = findings(tmp_path, plain_model)
+    assert (report.views, report.without_sql) == (0, False)
+    assert findings(tmp_path, view()).without_sql

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import jinja2
 import pytest
 
 from featurelayer.dbt import load_project
@@ -95,6 +96,8 @@ LEAKS = [
     ("FL210", f"select tailnum, landed_at, arr_delay from {LEGS} qualify count(*) over (partition by tailnum) > 5"),
     ("FL210", rolling(order="", partition="tailnum, date_trunc('month', landed_at)")),
     ("FL210", rolling("rank()", frame="", order="landed_at desc")),
+    ("FL212", rolling("first_value(arr_delay)", frame=ALL, order="landed_at desc")),
+    ("FL212", rolling("nth_value(arr_delay, 2)", frame=ALL)),
     ("FL211", rolling("lead(arr_delay)", frame="")),
     ("FL211", rolling("lag(arr_delay)", frame="", order="landed_at desc")),
     ("FL211", f"with n as (select *, lead(arr_delay) over (partition by tailnum order by landed_at) as nx from {LEGS}) "
@@ -141,6 +144,7 @@ HONEST = [
     rolling(frame="rows between unbounded preceding and 1 preceding"),
     rolling("lag(arr_delay)", frame=""),
     rolling("first_value(arr_delay)", frame=""),
+    rolling("first_value(arr_delay)", frame=ALL),
     rolling("row_number()", frame=""),
     rolling("count(*)", order="", partition="tailnum, landed_at"),
     f"select tailnum, landed_at, arr_delay from {LEGS} "
@@ -194,6 +198,76 @@ def test_a_leak_in_a_model_above_is_said_of_the_view_with_its_place(tmp_path):
     assert any("LEAD" in line for line in found.details)
 
 
+RAW = """{{ config(materialized='table') }}
+{% set columns = ['arr_delay', 'dep_delay'] %}
+
+with firsts as (
+    select tailnum, min(landed_at) as first_at
+    from {{ source('raw', 'legs') }}
+    group by tailnum
+),
+worst as (
+    select tailnum, landed_at,
+    {% for column in columns %}
+        max({{ column }}) over (partition by tailnum) as {{ column }}_max,
+    {% endfor %}
+        min(
+            arr_delay
+        ) over (partition by tailnum
+                order by landed_at desc) as least
+    from {{ source('raw', 'legs') }}
+)
+select tailnum, landed_at, arr_delay_max, dep_delay_max, least as arr_delay from worst
+"""
+
+
+def test_a_leak_is_at_the_line_of_its_own_window(tmp_path):
+    sql = jinja2.Template(RAW).render(config=lambda **_: "", source=lambda *names: ".".join(names))
+    columns = {name: described(description="Another.") for name in ("arr_delay_max", "dep_delay_max")}
+    node = {**sql_of(sql)["node"], "raw_code": RAW, "original_file_path": "models/legs.sql"}
+    report = lint(write(tmp_path, view(node=node, columns=columns), sources=SOURCES), (), ("FL21",))
+    found = {found.line: found.message for found in report.findings}
+    lines = RAW.splitlines()
+    assert [lines[line - 1].strip() for line in found] == [
+        "max({{ column }}) over (partition by tailnum) as {{ column }}_max,",
+        "min(",
+    ]
+    first, last = found.values()
+    assert "legs: arr_delay_max, dep_delay_max: the window `MAX(arr_delay)" in first, (
+        "one window, though of two columns"
+    )
+    assert "legs: arr_delay: the window `MIN(arr_delay)" in last
+
+
+def test_one_window_of_eight_features_is_one_finding(tmp_path):
+    functions = ("min", "max", "avg", "sum", "count", "median", "stddev", "variance")
+    names = [f"delay_{number}" for number in range(8)]
+    made = ", ".join(f"{function}(arr_delay) over w as {name}" for function, name in zip(functions, names, strict=True))
+    sql = f"select tailnum, landed_at, arr_delay, {made} from {LEGS} window w as (partition by tailnum)"
+    columns = {name: described(description=f"Number {name}.") for name in names}
+    report = lint(write(tmp_path, view(node=sql_of(sql)["node"], columns=columns), sources=SOURCES), (), ("FL210",))
+    (found,) = report.findings
+    assert found.message.startswith("legs: delay_0, delay_1, delay_2, delay_3, delay_4 and 3 more: the window")
+    excused = {name: described(description=f"Number {name}.") for name in names[1:]}
+    excused["delay_0"] = described(description="Number.", ignore=[{"code": "FL210", "reason": "it is known"}])
+    node = sql_of(sql)["node"]
+    report = lint(write(tmp_path, view(node=node, columns=excused), sources=SOURCES), (), ("FL210",))
+    assert [one.code for one in report.findings] == ["FL210"], "what excuses one feature is not for all"
+
+
+def test_the_details_are_of_what_leaks_and_not_of_the_dates_around_it(tmp_path):
+    spine = plain("spine", "with p as (select 0 as n union all select 1), numbers as (select p0.n + p1.n * 2 as n "
+                  "from p as p0 cross join p as p1) select cast('2024-01-01' as timestamp) + n * interval 1 day as day "
+                  "from numbers")  # fmt: skip
+    sql = (f"with days as (select e.tailnum, s.day, e.arr_delay from db.main.spine s join {LEGS} e "
+           "on e.landed_at < s.day) select tailnum, day as landed_at, "
+           "lead(arr_delay) over (partition by tailnum order by day) * 2 as arr_delay from days")  # fmt: skip
+    node = sql_of(sql, "model.shop.spine")["node"]
+    report = lint(write(tmp_path, view(node=node), spine, sources=SOURCES), (), ("FL211",))
+    (found,) = report.findings
+    assert found.details == ("window: LEAD(arr_delay) OVER (PARTITION BY tailnum ORDER BY day) * 2 as arr_delay",)
+
+
 def test_a_view_or_a_feature_may_excuse_a_leak(tmp_path):
     sql = rolling(order="")
     assert leaks(tmp_path, sql, ignore=[{"code": "FL210", "reason": "a count of all is what is wanted"}]) == set()
@@ -205,6 +279,10 @@ def test_a_day_with_a_delay_of_a_day_is_in_order(tmp_path):
     sql = f"select tailnum, date_trunc('day', landed_at) as landed_at, arr_delay from {LEGS}"
     assert leaks(tmp_path, sql, delay="1 day") == set()
     assert leaks(tmp_path, sql, delay="1 hour") == {"FL214"}
+    for unit, days in (("day", 1), ("week", 7), ("month", 31), ("quarter", 92), ("year", 366)):
+        longer = f"select tailnum, date_trunc('{unit}', landed_at) as landed_at, arr_delay from {LEGS}"
+        assert leaks(tmp_path, longer, delay=f"{days} days") == set(), unit
+        assert leaks(tmp_path, longer, delay=f"{days * 24 - 1} hours") == {"FL214"}, unit
     with_loaded = f"select tailnum, date_trunc('day', landed_at) as landed_at, loaded_at, arr_delay from {LEGS}"
     columns = {"loaded_at": column("timestamp")}
     assert leaks(tmp_path, with_loaded, delay=None, available_at="loaded_at", columns=columns) == set()
@@ -328,6 +406,13 @@ def test_two_names_for_one_computation(tmp_path, one, other, same):
     if same:
         assert "legs.arr_delay" in found[0].message
         assert [line for line in found[0].details if not line.startswith(" ")] == ["legs.arr_delay", "waits.wait"]
+
+
+@pytest.mark.parametrize("constant", ["false", "null", "cast(null as double)", "0", "'none'", "1 + 1"])
+def test_constants_are_no_duplicates(tmp_path, constant):
+    sql = f"select tailnum, landed_at, {constant} as arr_delay, {constant} as wait from {LEGS}"
+    one = view(columns={"wait": described(description="Another.")}, node=sql_of(sql)["node"])
+    assert lint(write(tmp_path, one, sources=SOURCES), (), ("FL630",)).findings == ()
 
 
 def test_a_view_that_passes_on_another_ones_feature(tmp_path):

@@ -37,7 +37,8 @@ def test_a_name_is_said_back_in_the_order_of_the_grammar(name, proposed):
     ["last_order_at", "days_since_signup", "flight_number", "wind_speed_10m", "first_name", "is_weekend", "lag_1",
      "score_v2", "ratio_7d_28d", "delay_mean_max",
      "country", "sum", "q1_sales", "address1", "top_10_share",
-     "spend_mtd"],
+     "spend_mtd", "is_last_month", "was_last_week", "is_in_last_year", "is_last_7_days", "last_day_of_month",
+     "is_last_day_of_quarter"],
 )  # fmt: skip
 def test_a_name_without_an_aggregate_and_a_window_is_all_what_it_is_about(name):
     read = USUAL.read(name)

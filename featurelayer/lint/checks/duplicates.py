@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 def same_computation(project: LintProject) -> Iterator[Hit]:
     """Features with one computation over the same rows, down to the sources, in one view or in several.
 
-    Versions of one view may share features. What is deprecated is already being dealt with.
+    Versions of one view may share features. What is deprecated is already being dealt with. Constants compute nothing.
     """
+    from featurelayer.lineage import Kind
+
     known: dict[tuple[str, str], list[tuple[FeatureView, ColumnLineage]]] = {}
     for seen in project.traced.views.values():
         deprecated = {feature.name.casefold() for feature in seen.view.features if feature.deprecated}
         for column in seen.features:
-            if column.column not in deprecated and not seen.view.deprecated:
+            if column.column not in deprecated and not seen.view.deprecated and column.kind is not Kind.CONSTANT:
                 entities = " ".join(seen.view.entities)
                 known.setdefault((entities, column.fingerprint), []).append((seen.view, column))
     for group in known.values():

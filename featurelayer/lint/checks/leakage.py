@@ -336,6 +336,7 @@ def _hit(
         severity=severity,
         details=tuple(_steps(seen, fact, names[0])) if names else (),
         others=tuple(f"{view.id}.{name}" for name in features),
+        each=True,
         **where,
     )
 

@@ -80,7 +80,7 @@ def current_state(project: LintProject) -> Iterator[Hit]:
                 place = "" if fact.model == seen.view.unique_id or joined is None else f" in {joined.name}"
                 others = tuple(f"{seen.view.id}.{name}" for name in names)
                 file, line = (joined.path, raw_line(joined, fact)) if joined else (seen.view.yaml_path, 0)
-                yield of_view(seen.view, what + place, others=others, file=file, line=line)
+                yield of_view(seen.view, what + place, others=others, each=True, file=file, line=line)
 
 
 def _is_state(seen: TracedView, model: Model) -> bool:
