@@ -11,6 +11,7 @@ from featurelayer.cli.options import Context, project_options
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from featurelayer.dbt.inventory import Inventory
     from featurelayer.dbt.suggest import Suggestion
 
 
@@ -32,7 +33,7 @@ def command(context: Context, model: str | None, git: str | None) -> None:
     from featurelayer.dbt import suggest
 
     project, say = context.project, context.console.note
-    suggestion = suggest.for_model(project, model) if model else None
+    suggestion = suggest.for_model(project, model, _produced_columns) if model else None
     target = _target(context)
     if git:
         say(suggest.add_package(project.root, suggest.git_package(git, __version__)))
@@ -51,10 +52,18 @@ def command(context: Context, model: str | None, git: str | None) -> None:
 def _explain(suggestion: Suggestion, context: Context) -> None:
     for doubt in suggestion.doubts:
         context.console.warn(doubt)
-    context.console.note(
-        f"Merge this into the entry of '{suggestion.model}' in {suggestion.file}, then run `dbt deps`, `dbt parse` and "
-        "`featurelayer list`:"
-    )
+    context.console.note(f"{suggestion.place}, then run `dbt deps`, `dbt parse` and `featurelayer list`:")
+
+
+def _produced_columns(inventory: Inventory, unique_id: str, adapter: str) -> tuple[str, ...]:
+    """Return the columns that a model's compiled SQL produces, as far as it can be followed."""
+    model = inventory.model(unique_id)
+    if model is None or not model.compiled_sql:
+        return ()
+    from featurelayer.tracing import trace
+
+    output = trace(inventory, adapter=adapter, unique_ids=[unique_id]).output(unique_id)
+    return output.columns if output is not None else ()
 
 
 def _copy_package(root: Path) -> str:

@@ -6,23 +6,21 @@ Guesses come from names and types and are marked as such; nothing that exists is
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from featurelayer.dbt.artifacts import Node, catalog_types, read_models
+from featurelayer.dbt.artifacts import Node, catalog_types, read_models, read_raw
+from featurelayer.dbt.catalog import read_catalog_columns
 from featurelayer.dbt.dtypes import UNKNOWN, dtype_of
+from featurelayer.dbt.inventory import DataTest, Inventory
 from featurelayer.dbt.project import CONFIG_FILE, PROJECT_FILE, Project, read_yaml
+from featurelayer.dbt.roles import Roles, guess_roles
 from featurelayer.errors import ConfigError, Problem, UnknownNameError
 from featurelayer.model import DType, Kind
 
 LOCAL_PACKAGE = "featurelayer_package"
-_EVENT_TIME = re.compile(
-    r"(event|feature|valid|observed|measured|occurred|as_of)\w*|.*_(at|ts|time|timestamp|on|date)|ts|timestamp|date"
-)
-_AVAILABLE = re.compile(r".*(loaded|ingested|available|inserted|synced|received|published).*")
-_KEY = re.compile(r"(?P<entity>.+?)_(id|key|uuid|code|sk|pk|num|no)|(?P<plain>id|key|uuid)")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Words that YAML 1.1 reads as something else than text.
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
@@ -30,14 +28,18 @@ _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """The YAML to add to a model, the entity it needs, and what to look at twice."""
+    """The YAML to add to a model, the entity it needs, where the YAML goes, and what to look at twice."""
 
     model: str
-    file: str
+    place: str
     entity: str
     keys: tuple[tuple[str, str], ...]
     yaml: str
     doubts: tuple[str, ...]
+
+
+ProducedColumns = Callable[[Inventory, str, str], Sequence[str]]
+"""What the compiled SQL of a model produces: from dbt's nodes, the model's unique id and dbt's adapter type."""
 
 
 def package_source() -> Path:
@@ -128,8 +130,8 @@ def write_config(root: Path, target: str, suggestion: Suggestion | None) -> str:
     return f"Wrote {CONFIG_FILE}."
 
 
-def for_model(project: Project, name: str) -> Suggestion:
-    """Return the annotations that fit a model, guessed from its columns, constraints and catalog.
+def for_model(project: Project, name: str, produced_columns: ProducedColumns) -> Suggestion:
+    """Return the annotations that fit a model, guessed from its columns, tests, constraints, catalog and compiled SQL.
 
     Raises:
         ArtifactError: there is no usable manifest.
@@ -140,7 +142,9 @@ def for_model(project: Project, name: str) -> Suggestion:
     if name not in models:
         raise UnknownNameError("dbt model or snapshot", name, models, where=str(project.target_path / "manifest.json"))
     node = models[name]
-    types = _types(node, project)
+    raw, path, _ = read_raw(project.target_path)
+    inventory, adapter = Inventory(raw, path), raw.metadata.adapter_type or ""
+    types, doubts = _types(node, project, produced_columns(inventory, node.unique_id, adapter))
     if not types:
         raise ConfigError(
             [
@@ -151,48 +155,102 @@ def for_model(project: Project, name: str) -> Suggestion:
                 )
             ]
         )
-    return _suggest(node, types, project.config.entities)
+    own_package = raw.metadata.project_name or project.name
+    return _suggest(node, types, doubts, inventory, project.config.entities, own_package)
 
 
-def _types(node: Node, project: Project) -> dict[str, str]:
-    """Return column -> type text: as declared, else as the catalog has it."""
-    catalog = catalog_types(project.target_path, frozenset({node.unique_id})).get(node.unique_id, {})
-    if not node.columns:
-        return dict(catalog)
-    return {name: column.data_type or catalog.get(name.casefold(), "") for name, column in node.columns.items()}
+def _types(node: Node, project: Project, produced: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return column -> type text of every column that YAML, catalog.json or the compiled SQL has, and doubts about it.
+
+    Most YAML declares only keys and tested columns. A type is as declared, else as the catalog has it.
+    """
+    ids = frozenset({node.unique_id})
+    catalog = catalog_types(project.target_path, ids).get(node.unique_id, {})
+    built = read_catalog_columns(project.target_path, ids).columns.get(node.unique_id, ())
+    # Snowflake's capitals are how it reads names without quotes, as everybody writes them in YAML.
+    built = tuple(name.lower() if name.isupper() else name for name in built)
+    types = {name: column.data_type or catalog.get(name.casefold(), "") for name, column in node.columns.items()}
+    known = {name.casefold() for name in types}
+    for name in (*built, *produced):
+        if name.casefold() not in known:
+            known.add(name.casefold())
+            types[name] = catalog.get(name.casefold(), "")
+    if built or produced or not types:
+        return types, []
+    return types, [
+        "Only the columns that its YAML declares are known, and a time or key among the others may be missed: run "
+        "`dbt compile`, or build it and run `dbt docs generate`, and then this again."
+    ]
 
 
-def _suggest(node: Node, types: dict[str, str], declared: Mapping[str, Any]) -> Suggestion:
+def _suggest(
+    node: Node, types: dict[str, str], doubts: list[str], inventory: Inventory, declared: Mapping[str, Any], own: str
+) -> Suggestion:
+    tests = inventory.tests.get(node.unique_id, ())
+    doubts = list(doubts)
+    is_foreign = node.package_name not in ("", own)
     # Which dialect hardly matters for telling a time from a number.
-    kinds = {name: dtype_of(text, "duckdb") if text else UNKNOWN for name, text in types.items()}
-    doubts = []
-    event_time = _event_time(node, kinds)
-    available = next(
-        (name for name in kinds if name != event_time and _AVAILABLE.fullmatch(name) and _is_time(kinds[name])), None
+    dtypes = {name: dtype_of(text, "duckdb") if text else UNKNOWN for name, text in types.items()}
+    roles = guess_roles(
+        node,
+        dtypes,
+        references=_tested(tests, "relationships", "relationships_where"),
+        unique=list(node.primary_key or ()) or _unique_together(tests),
+        declared=_declared_entity(declared, types),
     )
-    known = _declared_entity(declared, types)
-    keys = known[1] if known else _keys(node, kinds, {event_time, available})
-    entity = known[0] if known else _entity_name(node.name, keys)
+    keys = list(roles.keys)
     if "featurelayer" in (node.config.get("meta") or {}):
         doubts.append(f"'{node.name}' is annotated already: compare before you change it.")
     if not keys:
         doubts.append("No column looks like a key: set `join_key` on the one that identifies a row's entity.")
-        keys = [next(name for name in kinds if name not in (event_time, available))] if len(kinds) > 1 else list(kinds)
-    if event_time is None and node.resource_type != "snapshot":
-        doubts.append("No column looks like an event time: the view is proposed as `static`, one row per key.")
-    elif event_time is not None and kinds.get(event_time, UNKNOWN).kind is Kind.DATE:
-        doubts.append(
-            f"'{event_time}' is a date: a row counts as known a day later (`delay`), correct that if it is not so."
-        )
-    doubts += [f"The type of '{name}' is not known: fill in its data_type." for name, text in types.items() if not text]
+        others = [name for name in types if name not in (*roles.times, *roles.left_out)]
+        keys = others[:1] or list(types)[:1]
+    doubts += roles.doubts
+    if roles.left_out:
+        reasons = "; ".join(f"'{name}': {reason}" for name, reason in roles.left_out.items())
+        doubts.append(f"Not proposed as features: {reasons}.")
+    doubts += [
+        f"The type of '{name}' is not known: fill in its data_type."
+        for name, text in types.items()
+        if not text and name not in roles.left_out
+    ]
+    entity = roles.entity if roles.keys else keys[0].lower()
+    name = f"{node.name}_features" if is_foreign else node.name
     return Suggestion(
         model=node.name,
-        file=node.file if node.patch_path else f"a YAML file beside {node.original_file_path}",
+        place=_place(node, name, is_foreign=is_foreign),
         entity=entity,
-        keys=tuple((name, types[name] or "varchar") for name in keys),
-        yaml=_view_yaml(node, types, entity, keys, event_time, available, kinds),
+        keys=tuple((key, types[key] or "varchar") for key in keys),
+        yaml=_view_yaml(node, name, types, dtypes, replace(roles, keys=tuple(keys), entity=entity)),
         doubts=tuple(doubts),
     )
+
+
+def _place(node: Node, name: str, *, is_foreign: bool) -> str:
+    """Return where the YAML goes, as a sentence that goes on with "then"."""
+    if is_foreign:
+        own = f"{{{{ ref('{node.package_name}', '{node.name}') }}}}"
+        return (
+            f"'{node.name}' belongs to the package '{node.package_name}', whose YAML is not this project's. Write a "
+            f"model {name}.sql that selects all of {own}, and put this into a YAML file beside it"
+        )
+    file = node.file if node.patch_path else f"a YAML file beside {node.original_file_path}"
+    return f"Merge this into the entry of '{node.name}' in {file}"
+
+
+def _tested(tests: Sequence[DataTest], *names: str) -> list[str]:
+    return [test.column for test in tests if test.column and test.name.rpartition(".")[2] in names]
+
+
+def _unique_together(tests: Sequence[DataTest]) -> list[str]:
+    """Return the column or columns that a test holds to be unique, the fewest if several do."""
+    found = [[name] for name in _tested(tests, "unique", "expect_column_values_to_be_unique")]
+    for test in tests:
+        for argument in ("combination_of_columns", "column_list"):
+            columns = test.arguments.get(argument)
+            if isinstance(columns, list) and "unique" in test.name:
+                found.append([str(name).strip('"`[] ') for name in columns])
+    return min(found, key=len, default=[])
 
 
 def _declared_entity(declared: Mapping[str, Any], types: dict[str, str]) -> tuple[str, list[str]] | None:
@@ -206,67 +264,40 @@ def _declared_entity(declared: Mapping[str, Any], types: dict[str, str]) -> tupl
     return max(found, key=lambda pair: len(pair[1]), default=None)
 
 
-def _is_time(dtype: DType) -> bool:
-    return dtype.is_time or dtype.kind is Kind.UNKNOWN
-
-
-def _event_time(node: Node, kinds: dict[str, DType]) -> str | None:
-    said = node.config.get("event_time")
-    if said:
-        return str(said)
-    if node.resource_type == "snapshot":
-        return None
-    times = [name for name, dtype in kinds.items() if _is_time(dtype) and _EVENT_TIME.fullmatch(name.lower())]
-    times += [name for name, dtype in kinds.items() if dtype.is_time and name not in times]
-    times.sort(key=lambda name: bool(_AVAILABLE.fullmatch(name.lower())))
-    return times[0] if times else None
-
-
-def _keys(node: Node, kinds: dict[str, DType], times: set[str | None]) -> list[str]:
-    by_constraint = [name for name in node.primary_key or [] if name in kinds and name not in times]
-    candidates = [name for name, dtype in kinds.items() if name not in times and (dtype.is_key or dtype == UNKNOWN)]
-    return by_constraint or [name for name in candidates if _KEY.fullmatch(name.lower())][:1]
-
-
-def _entity_name(model: str, keys: list[str]) -> str:
-    found = _KEY.fullmatch(keys[0].lower()) if keys else None
-    if found and found["entity"] and len(keys) == 1:
-        return found["entity"]
-    if len(keys) == 1 and not found:
-        return keys[0].lower()
-    return re.sub(r"^(fct|dim|feat|features|stg|int)_+", "", model) or model
-
-
-def _view_yaml(
-    node: Node,
-    types: dict[str, str],
-    entity: str,
-    keys: list[str],
-    event_time: str | None,
-    available: str | None,
-    kinds: dict[str, DType],
-) -> str:
-    dated = event_time is not None and kinds.get(event_time, UNKNOWN).kind is Kind.DATE
-    snapshot = node.resource_type == "snapshot"
-    lines = [f"{node.resource_type}s:", f"  - name: {_scalar(node.name)}", "    config:"]
+def _view_yaml(node: Node, name: str, types: dict[str, str], dtypes: Mapping[str, DType], roles: Roles) -> str:
+    """Return the entry of a model: its block, and its columns but for those that are not declared and no features."""
+    is_foreign = name != node.name
+    event_time = roles.event_time
+    is_snapshot = node.resource_type == "snapshot" and not is_foreign
+    if is_foreign and node.resource_type == "snapshot":  # to a model of one's own dbt's times are columns like others
+        event_time = event_time or next((column for column in types if column.lower() == "dbt_valid_from"), None)
+    lines = ["snapshots:" if is_snapshot else "models:", f"  - name: {_scalar(name)}", "    config:"]
     if event_time:
         lines.append(f"      event_time: {_scalar(event_time)}")
-    lines += ["      meta:", "        featurelayer:", f"          entity: {_scalar(entity)}"]
-    if available:
-        lines.append(f"          available_at: {_scalar(available)}")
-    elif dated:
+    lines += ["      meta:", "        featurelayer:", f"          entity: {_scalar(roles.entity)}"]
+    if roles.available_at:
+        lines.append(f"          available_at: {_scalar(roles.available_at)}")
+    elif event_time is not None and dtypes.get(event_time, UNKNOWN).kind is Kind.DATE:
         lines.append("          delay: 1 day")
-    if event_time is None and not snapshot:
+    if roles.valid_to:
+        lines.append(f"          valid_to: {_scalar(roles.valid_to)}")
+    if roles.tie_breaker:
+        lines.append(f"          tie_breaker: [{_scalar(roles.tie_breaker)}]")
+    if event_time is None and not is_snapshot:
         lines.append("          static: true")
     else:
         lines.append("          # ttl: 7 days        # how long a row may be used")
     lines.append("    columns:")
-    for name, text in types.items():
-        lines.append(f"      - name: {_scalar(name)}")
+    for column, text in types.items():
+        if column in roles.left_out and column not in node.columns and column not in (event_time, roles.tie_breaker):
+            continue
+        lines.append(f"      - name: {_scalar(column)}")
         lines.append(f"        data_type: {_scalar(text)}" if text else "        # data_type: fill in")
-        if name in keys:
-            said = entity if len(keys) == 1 else f"{entity}.{name}"
+        if column in roles.keys:
+            said = roles.entity if len(roles.keys) == 1 else f"{roles.entity}.{column}"
             lines.append(f"        config: {{meta: {{featurelayer: {{join_key: {_scalar(said)}}}}}}}")
+        elif column in roles.left_out and column != event_time:
+            lines.append("        config: {meta: {featurelayer: {feature: false}}}")
     return "\n".join(lines) + "\n"
 
 

@@ -358,3 +358,172 @@ def test_with_dbt_itself_the_proposal_becomes_a_view(tmp_path):
     step(dbt, "deps")
     step(dbt, "parse")
     assert "orders.amount  float64  customer" in step(sys.executable, "-m", "featurelayer", "list")
+
+
+# What most YAML does not say
+
+
+def catalog(root, name="orders", **columns):
+    """catalog.json with these columns and types of a model."""
+    listed = {key: {"name": key, "type": text} for key, text in columns.items()}
+    (root / "target" / "catalog.json").write_text(json.dumps({"nodes": {f"model.shop.{name}": {"columns": listed}}}))
+
+
+def data_test(name, column, model="orders", **arguments):
+    kwargs = {"column_name": column, **arguments}
+    unique_id = f"test.shop.{name}_{column}"
+    return {
+        "unique_id": unique_id,
+        "name": unique_id,
+        "attached_node": f"model.shop.{model}",
+        "column_name": column,
+        "test_metadata": {"name": name, "kwargs": kwargs},
+    }
+
+
+def proposed(capsys, name="orders"):
+    """The proposed entry, its columns by name, and what was said."""
+    code, out, err = run(capsys, "--model", name)
+    assert code == 0, err
+    ((entry,),) = yaml.safe_load(out).values()
+    return entry["config"], {column["name"]: column.get("config", {}) for column in entry["columns"]}, err
+
+
+NO_FEATURE = {"meta": {"featurelayer": {"feature": False}}}
+
+
+def test_a_time_that_the_yaml_does_not_declare_is_found_in_the_catalog(shop, capsys):
+    root = shop(node("customers", columns={"customer_id": "bigint"}, primary_key=["customer_id"]))
+    catalog(root, "customers", customer_id="BIGINT", signed_up_at="TIMESTAMP", plan="VARCHAR")
+    config, columns, err = proposed(capsys, "customers")
+    assert config == {"event_time": "signed_up_at", "meta": {"featurelayer": {"entity": "customer"}}}
+    assert list(columns) == ["customer_id", "signed_up_at", "plan"]
+    assert "static" not in err
+    assert "a dbt snapshot keeps what was known when" in err
+
+
+def test_a_time_that_neither_declares_is_found_in_the_compiled_sql(shop, capsys):
+    sql = 'select customer_id, signed_up_at, plan from "db"."main"."raw"'
+    shop(node("customers", columns={"customer_id": "bigint"}, compiled_code=sql, language="sql"))
+    config, columns, err = proposed(capsys, "customers")
+    assert config["event_time"] == "signed_up_at"
+    assert "static" not in config["meta"]["featurelayer"]
+    assert list(columns) == ["customer_id", "signed_up_at", "plan"]
+    assert "The type of 'signed_up_at' is not known" in err
+
+
+def test_a_guess_from_the_yaml_alone_says_that_it_is_one(shop, capsys):
+    shop(node("customers", columns={"customer_id": "bigint", "plan": "varchar"}))
+    _, _, err = proposed(capsys, "customers")
+    assert "Only the columns that its YAML declares are known" in err
+    assert "dbt docs generate" in err
+    assert "whose values past labels get, too" in err
+
+
+def test_a_time_that_is_none_of_an_event_is_named_where_static_is_proposed(shop, capsys):
+    columns = {"patient_id": "bigint", "birth_date": "date", "contract_ends_on": "date", "blood": "varchar"}
+    shop(node("patients", columns=columns))
+    config, _, err = proposed(capsys, "patients")
+    assert config["meta"]["featurelayer"]["static"] is True
+    assert "'birth_date', 'contract_ends_on' are times, not that of an event by the name" in err
+
+
+def test_what_is_overwritten_is_known_from_its_last_change_on(shop, capsys):
+    times = {"created_at": "timestamp", "updated_at": "timestamp"}
+    shop(
+        node("customers", columns={"customer_id": "bigint", **times}),
+        node("orders", columns={"order_id": "bigint", "customer_id": "bigint", **times}),
+    )
+    assert proposed(capsys, "customers")[0]["event_time"] == "updated_at"
+    assert proposed(capsys, "orders")[0]["event_time"] == "created_at"
+
+
+def test_the_entity_of_facts_is_not_the_id_of_a_row(shop, capsys):
+    shop(node(primary_key=["order_id"]), data_test("unique", "order_id"))
+    config, columns, err = proposed(capsys)
+    block = config["meta"]["featurelayer"]
+    assert (block["entity"], block["tie_breaker"]) == ("customer", ["order_id"])
+    assert columns["order_id"] == NO_FEATURE
+    assert columns["customer_id"] == {"meta": {"featurelayer": {"join_key": "customer"}}}
+    assert "'order_id' identifies a row of 'orders' and 'customer_id' what the row is about" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "tests", "keys"),
+    [
+        ("fct_orders", ["id", "store_code", "customer_id"], [], ["store_code"]),
+        ("orders", ["order_id", "channel_id", "buyer"], [("relationships", "buyer")], ["buyer"]),
+        ("orders", ["order_id", "channel_id", "customer_id"], [], ["customer_id"]),
+        ("dim_tariffs", ["tariff_id", "customer_id"], [], ["tariff_id"]),
+        ("customers", ["customer_id", "region_id"], [("relationships", "region_id")], ["customer_id"]),
+        ("stg_shop__order_items", ["order_item_id", "order_id"], [], ["order_id"]),
+        ("payments", ["payment_ref", "customer_id"], [("unique", "payment_ref")], ["customer_id"]),
+        ("visits", ["visit_id"], [], ["visit_id"]),
+    ],
+)
+def test_the_key_is_what_others_refer_to(shop, capsys, name, columns, tests, keys):
+    types = {**dict.fromkeys(columns, "bigint"), "happened_at": "timestamp", "amount": "double"}
+    shop(node(name, columns=types), *(data_test(test, column, name) for test, column in tests))
+    _, found, _ = proposed(capsys, name)
+    assert [name for name, said in found.items() if "join_key" in str(said)] == keys
+
+
+def test_several_columns_that_are_unique_together_are_the_key(shop, capsys):
+    columns = {"customer_id": "bigint", "store_id": "bigint", "day": "date", "visits": "integer"}
+    together = data_test("unique_combination_of_columns", None, "daily", combination_of_columns=list(columns)[:3])
+    shop(node("daily", columns=columns), together)
+    _, found, _ = proposed(capsys, "daily")
+    assert [name for name, said in found.items() if "join_key" in str(said)] == ["customer_id", "store_id"]
+
+
+PERSONAL = ["email", "customer_email", "e_mail", "phone_number", "first_name", "customer_name", "name",
+            "street_address", "ip_address", "lastName", "date_of_birth", "username", "mobile"]  # fmt: skip
+HARMLESS = ["email_opens", "email_domain", "has_phone", "address_country", "product_name", "channel_name", "named_plan",
+            "email_count", "ship_city"]  # fmt: skip
+
+
+def test_what_identifies_a_person_is_no_feature(shop, capsys):
+    numbers = {"email_opens": "integer", "email_count": "integer", "has_phone": "boolean", "mobile": "bigint"}
+    columns = {"customer_id": "bigint", "seen_at": "timestamp"}
+    columns |= {name: numbers.get(name, "varchar") for name in (*PERSONAL, *HARMLESS)}
+    shop(node(columns=columns))
+    _, found, err = proposed(capsys)
+    personal = [name for name, said in found.items() if said == NO_FEATURE]
+    assert personal == PERSONAL
+    assert "'email': it identifies a person" in err
+
+
+def test_the_columns_of_dbts_snapshots_are_no_features(shop, capsys):
+    meta = {"dbt_scd_id": "varchar", "dbt_updated_at": "timestamp", "dbt_valid_from": "timestamp",
+            "dbt_valid_to": "timestamp"}  # fmt: skip
+    own = node(columns={"customer_id": "bigint"}, config={"unique_key": "customer_id"})
+    root = shop({**own, "unique_id": "snapshot.shop.orders", "resource_type": "snapshot"})
+    listed = {
+        name: {"name": name, "type": text} for name, text in {"customer_id": "BIGINT", "plan": "TEXT", **meta}.items()
+    }
+    found = {"nodes": {"snapshot.shop.orders": {"columns": listed}}}
+    (root / "target" / "catalog.json").write_text(json.dumps(found))
+    config, columns, _ = proposed(capsys)
+    assert config == {"meta": {"featurelayer": {"entity": "customer"}}}
+    assert list(columns) == ["customer_id", "plan"]  # what is not declared is no feature
+    shop(node("plans", columns={"customer_id": "bigint", "plan": "text", **meta}))
+    config, columns, _ = proposed(capsys, "plans")
+    assert config == {
+        "event_time": "dbt_valid_from",
+        "meta": {"featurelayer": {"entity": "customer", "valid_to": "dbt_valid_to"}},
+    }
+    assert columns["dbt_scd_id"] == columns["dbt_updated_at"] == NO_FEATURE
+
+
+def test_a_model_of_a_package_gets_no_file_that_does_not_exist(shop, capsys):
+    foreign = node("visits", package_name="tracker", patch_path="tracker://models/visits.yml")
+    root = shop({**foreign, "unique_id": "model.tracker.visits"})
+    code, out, err = run(capsys, "--model", "visits")
+    assert code == 0
+    assert "models/visits" not in err
+    assert "belongs to the package 'tracker'" in err
+    assert "{{ ref('tracker', 'visits') }}" in err
+    assert yaml.safe_load(out)["models"][0]["name"] == "visits_features"
+    shop(node(package_name="shop", patch_path="shop://models/orders.yml"))
+    assert "Merge this into the entry of 'orders' in models/orders.yml" in run(capsys, "--model", "orders")[2]
+    assert root.exists()
