@@ -134,6 +134,14 @@ def guess_roles(
     )
 
 
+def is_event_time(name: str, dtype: DType) -> bool:
+    """Whether a column may be the time of its row's event: a time by type, or by name where no type is known."""
+    folded = name.lower()
+    if _NO_EVENT.fullmatch(folded) or not _is_time(dtype):
+        return False
+    return dtype.is_time or _EVENT_TIME.fullmatch(folded) is not None
+
+
 def find_singular(model: str) -> str:
     """Return what one row of a model is called: `order` for `fct_orders` and `stg_shop__orders`."""
     name = _LAYER.sub("", model.rpartition("__")[2] or model, count=1)

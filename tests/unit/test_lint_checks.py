@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from featurelayer.lint import all_checks, lint
@@ -24,6 +26,15 @@ def features(**columns):
 def twins(first, second, **more):
     other = described(description="Another.", **more)
     return with_tests(view(columns={first: described(description="One thing."), second: other}))
+
+
+def static(**more):
+    """A static view, with `more` as of `view`."""
+    node = view(
+        static=True, delay=None, ttl=None, online=None, freshness=None, drop=("landed_at",),
+        config={"event_time": None}, **more,
+    )  # fmt: skip
+    return with_tests(node)
 
 
 SNAPSHOT = {"resource_type": "snapshot", "unique_id": "snapshot.shop.legs"}
@@ -54,6 +65,7 @@ BAD = {
         {"nodes": with_tests(view(delay=None, available_at="loaded_at", columns={"loaded_at": column("timestamp")}))},
         {"legs"},
     ),
+    "FL230": ({"nodes": static(columns={"opened_at": column("timestamp")})}, {"legs"}),
     "FL301": ({"nodes": with_tests(view(config={"contract": {"enforced": False}}))}, {"legs"}),
     "FL302": (
         {
@@ -159,6 +171,27 @@ def test_every_check_without_sql_has_an_example():
     # in test_lint.py, with the checks of leakage, and in test_columns.py
     elsewhere = {"FL104", "FL111"} | {"FL201"} | {"FL310"}
     assert ours - set(BAD) - elsewhere == set()
+
+
+@pytest.mark.parametrize(
+    ("column_type", "finds"),
+    [({"signed_up_at": "TIMESTAMP"}, True), ({"joined": "DATE"}, True), ({"signed_up_at": "VARCHAR"}, False),
+     ({"birth_date": "DATE"}, False), ({"expires_at": "TIMESTAMP"}, False), ({"seats": "INTEGER"}, False)],
+)  # fmt: skip
+def test_a_time_that_only_the_catalog_has_makes_a_static_view_doubtful(tmp_path, column_type, finds):
+    project = write(tmp_path, *static())
+    listed = {name: {"name": name, "type": text} for name, text in column_type.items()}
+    (tmp_path / "target" / "catalog.json").write_text(json.dumps({"nodes": {"model.shop.legs": {"columns": listed}}}))
+    found = [(hit.code, hit.message) for hit in lint(project, checks=["FL230"]).findings]
+    (name,) = column_type
+    assert found == ([("FL230", f"legs: it is static, and '{name}' is a time")] if finds else [])
+
+
+def test_a_time_that_only_the_compiled_sql_has_makes_a_static_view_doubtful(tmp_path):
+    sql = {"compiled_code": 'select tailnum, arr_delay, built_on, updated_at, due_date from "db"."main"."raw"'}
+    (found,) = lint(write(tmp_path, *static(node=sql)), checks=["FL230"]).findings
+    assert found.message == "legs: it is static, and 'built_on', 'updated_at' are times"
+    assert "a dbt snapshot" in found.fix
 
 
 # What looks like it and is in order.

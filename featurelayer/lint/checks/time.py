@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from featurelayer.dbt.artifacts import catalog_types
+from featurelayer.dbt.catalog import read_catalog_columns
+from featurelayer.dbt.dtypes import UNKNOWN, dtype_of
 from featurelayer.dbt.inventory import DataTest
-from featurelayer.lint.base import Hit, check, of_service, of_view
+from featurelayer.dbt.roles import is_event_time
+from featurelayer.lint.base import AT, Hit, check, of_service, of_view
 from featurelayer.lint.project import LintProject
-from featurelayer.model import FeatureView, Kind, Severity
+from featurelayer.model import DType, FeatureView, Kind, Severity
 
 # Tests of other packages that mean the same: the test, and the argument that has its columns.
 _UNIQUE = {
@@ -128,6 +132,47 @@ def available_after_event(project: LintProject) -> Iterator[Hit]:
         ):
             what = f"no test holds that '{view.available_at}' is not before '{view.event_time}'"
             yield of_view(view, what, key="data_tests")
+
+
+@check(
+    "FL230",
+    Severity.WARNING,
+    "A static view has a column that is a time",
+    why="A static view joins its present values to every label: a label of 2020 gets the values of a customer who "
+    "signed up in 2026. A time in its rows says that they were not always there, or not always so.",
+    fix="Take the column as `event_time` instead of `static: true`, or a dbt snapshot of the model as the view. If the "
+    "values never change and their time tells nothing, say so: `ignore: [{code: FL230, reason: ...}]`.",
+)
+def static_with_time(project: LintProject) -> Iterator[Hit]:
+    """A static view with a time among the columns of its YAML, of catalog.json or of its compiled SQL.
+
+    Times that are no event's by their name, such as a date of birth or of expiry, are in order.
+    """
+    for view in project.views.values():
+        times = (
+            [name for name, dtype in _all_columns(project, view) if is_event_time(name, dtype)] if view.static else []
+        )
+        if times:
+            names, are = ", ".join(f"'{name}'" for name in times), "are times" if len(times) > 1 else "is a time"
+            yield of_view(view, f"it is static, and {names} {are}", key=f"{AT}.static")
+
+
+def _all_columns(project: LintProject, view: FeatureView) -> Iterator[tuple[str, DType]]:
+    """Yield every column that the view's relation is known to have, and its type, `UNKNOWN` where none is known."""
+    unique_id, folder = view.unique_id, project.inventory.path.parent
+    model = project.inventory.model(unique_id)
+    declared = {column.name: column.data_type for column in model.columns} if model is not None else {}
+    output = project.traced.lineage.output(unique_id) if project.has_sql else None
+    listed = read_catalog_columns(folder, [unique_id]).columns.get(unique_id, ())
+    types = catalog_types(folder, frozenset({unique_id})).get(unique_id, {}) if listed else {}
+    if output is not None and output.is_complete:  # a catalog may be older
+        listed = output.columns
+    seen = set()
+    for name in (*declared, *listed, *(output.columns if output is not None else ())):
+        if name.casefold() not in seen:
+            seen.add(name.casefold())
+            text = declared.get(name) or types.get(name.casefold())
+            yield name, dtype_of(text, project.registry.adapter) if text else UNKNOWN
 
 
 def _bounds(test: DataTest, column: str) -> bool:
