@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.errors import (
-    ConfigError,
     LabelError,
     PlanError,
     Problem,
@@ -450,6 +449,7 @@ class FeatureLayer(OnlineLayer):
             at=as_of,
             baseline=Path(baseline).resolve() if baseline is not None else None,
             status=lambda at: self.store_status(now=at),
+            exports=self._known_export_tables(),
         )
         report = run_monitors(self.project, request, self._opener(), self._tell)
         if record:
@@ -526,10 +526,12 @@ class FeatureLayer(OnlineLayer):
 
     def _known_ledger(self, warehouse: Warehouse) -> Ledger | None:
         """The export ledger, if the warehouse has one."""
+        tables = self._known_export_tables()
+        if tables is None:
+            return None
         try:
-            tables = self._export_tables()
             warehouse.describe(tables.ledger)
-        except (ConfigError, RelationNotBuilt):
+        except RelationNotBuilt:
             return None
         return Ledger(relation=tables.ledger, store=tables.store)
 

@@ -25,9 +25,11 @@ from featurelayer.errors import (
     RelationNotBuilt,
     WarehouseError,
 )
+from featurelayer.export import Tables
 from featurelayer.model import Column, FeatureView
 from featurelayer.monitor import (
     Around,
+    Changes,
     Coverage,
     History,
     HistoryTables,
@@ -46,6 +48,7 @@ from featurelayer.online.status import StoreStatus
 from featurelayer.sql.plan import RESERVED
 from featurelayer.sql.planner import match_column, plan_snapshot
 from featurelayer.sql.profile import covered, kept_snapshot, newest
+from featurelayer.sql.value_changes import value_changes
 from featurelayer.training import describe_views, run_checks, run_step
 from featurelayer.training.lock import Lock, read_lock
 from featurelayer.warehouse import Warehouse, schema_of
@@ -64,13 +67,15 @@ class Opener(Protocol):
 class MonitorRequest:
     """What is to be watched: views, at which time (the warehouse's own by default), against which training set.
 
-    `status` asks the online store at a time; without it online items are not looked at.
+    `status` asks the online store at a time; without it online items are not looked at. `exports` are the tables that
+    remember exports to it; without them it is not known whether exported values changed.
     """
 
     views: Sequence[FeatureView]
     at: datetime | None = None
     baseline: Path | None = None
     status: Callable[[datetime], StoreStatus] | None = None
+    exports: Tables | None = None
 
 
 def kept_profiles(warehouse: Warehouse, project: Project, view: str | None) -> tuple[Profile, ...]:
@@ -119,6 +124,7 @@ def run_monitors(
                     sources=tuple(_source(warehouse, source, at) for source in sources.get(view.unique_id, ())),
                     online=online.get(view.id),
                     snapshot=snapshot,
+                    changes=_changes(warehouse, request.exports, view) if view.static and view.online else None,
                 )
                 found, seen = watch(warehouse, view, columns[view.id], settings[view.id], at, around)
             watched.append(found)
@@ -202,6 +208,18 @@ def _source(warehouse: Warehouse, source: FreshSource, at: datetime) -> Source:
     if found is None:
         return replace(bare, why_not=f"source {source.name} has no rows")
     return replace(bare, newest=found.replace(tzinfo=UTC))
+
+
+def _changes(warehouse: Warehouse, tables: Tables | None, view: FeatureView) -> Changes | None:
+    """What the exports that the warehouse remembers tell of changed values, if it remembers any."""
+    if tables is None:
+        return None
+    try:
+        warehouse.describe(tables.ledger)
+    except RelationNotBuilt:
+        return None
+    keys, _, exports = warehouse.rows(value_changes(warehouse.dialect, tables.log(view.id)))[0]
+    return Changes(keys=int(keys), exports=int(exports))
 
 
 def _online(

@@ -377,13 +377,8 @@ class OnlineLayer:
         """
         from featurelayer.verifying import observe_lateness
 
-        try:
-            tables = self._export_tables()
-        except ConfigError:  # no online store for this target
-            tables = None
-        return observe_lateness(
-            self.registry.view(view), self._connected(timedelta(0)), tables, coverage=coverage, since=since
-        )
+        tables, found = self._known_export_tables(), self.registry.view(view)
+        return observe_lateness(found, self._connected(timedelta(0)), tables, coverage=coverage, since=since)
 
     def _refuse_failing(self, views: Sequence[FeatureView], as_of: datetime | None) -> None:
         from featurelayer.monitoring import refuse_failing
@@ -482,6 +477,13 @@ class OnlineLayer:
 
         schema = schema_of(self.project.connection)
         return Tables.of_schema(schema, store or store_name(self.project.config.online_store))
+
+    def _known_export_tables(self) -> Tables | None:
+        """The same, or None if the target has no online store."""
+        try:
+            return self._export_tables()
+        except ConfigError:
+            return None
 
     def _online_views(self, names: Sequence[str]) -> list[FeatureView]:
         if names:

@@ -143,6 +143,9 @@ class MonitorsBlock(FeatureMonitorsBlock):
     coverage: Least | None = Field(
         default=None, description="The least share of the population that has a row which still holds."
     )
+    static_changes: Most | None = Field(
+        default=None, description="The greatest share of a static view's keys whose values changed between exports."
+    )
     population: str | None = Field(
         default=None, min_length=1, description="The dbt model with the keys of all entities; else all keys ever seen."
     )

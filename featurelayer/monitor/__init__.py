@@ -5,10 +5,11 @@ from featurelayer.monitor.history import History, HistoryTables
 from featurelayer.monitor.result import MonitorReport
 from featurelayer.monitor.settings import Settings, view_settings
 from featurelayer.monitor.watch import Around, Snapshot, TrainingRows, judged, watch
-from featurelayer.monitor.watched import Coverage, Online, Source, Watched
+from featurelayer.monitor.watched import Changes, Coverage, Online, Source, Watched
 
 __all__ = [
     "Around",
+    "Changes",
     "Coverage",
     "History",
     "HistoryTables",

@@ -41,6 +41,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "wasserstein": Limit(),
         "volume": Limit(warn=0.5, error=0.1, least=True),
         "coverage": Limit(least=True),
+        "static_changes": Limit(warn=0),
     }
 )
 """Every threshold that can be set, and what it is where nobody says."""

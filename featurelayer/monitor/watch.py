@@ -12,7 +12,7 @@ from featurelayer.monitor.periods import Period, matching, newest_complete, peri
 from featurelayer.monitor.profiling import Bins, Frame, find_bins, frame_of, measure
 from featurelayer.monitor.seen import Seen, together
 from featurelayer.monitor.settings import Settings, feature_limits
-from featurelayer.monitor.watched import Compared, Coverage, Online, Source, Watched, shown
+from featurelayer.monitor.watched import Changes, Compared, Coverage, Online, Source, Watched, shown
 from featurelayer.observed import MonitorResult, Profile, Scope
 from featurelayer.sql.planner import match_column
 from featurelayer.sql.profile import Rows, Slot, newest
@@ -41,13 +41,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What else is known of a view when it is watched: kept profiles, its sources, the online store, its snapshot."""
+    """What else is known of a view when it is watched: profiles, sources, the store, its snapshot and exports."""
 
     earlier: tuple[Profile, ...] = ()
     training: TrainingRows | None = None
     sources: tuple[Source, ...] = ()
     online: Online | None = None
     snapshot: Snapshot | None = None
+    changes: Changes | None = None
 
 
 def watch(
@@ -204,6 +205,7 @@ class _Watching:
             sources=self.around.sources,
             online=self.around.online,
             coverage=snapshot.coverage if snapshot is not None else None,
+            changes=self.around.changes,
             history=history,
         )
 

@@ -55,6 +55,14 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """How many keys had other values in one of these exports than in the one before."""
+
+    keys: int
+    exports: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
     """A view, at a time. `period` is None for a static view, of which all rows are judged."""
 
@@ -70,6 +78,7 @@ class Watched:
     sources: tuple[Source, ...] = ()
     online: Online | None = None
     coverage: Coverage | None = None
+    changes: Changes | None = None
     history: tuple[tuple[Period, Mapping[str, Seen]], ...] = ()
 
     @property

@@ -559,3 +559,59 @@ def test_an_export_refuses_a_blocking_view_whose_monitor_fails(tmp_path: Path) -
     assert strict.export(as_of=at, store=store, ignore_monitors=True).views[0].rows == 50
     healthy = layer(tmp_path / "healthy", online=True, block_export=True)
     assert healthy.export(as_of=at, store=MemoryStore()).views[0].rows == 50
+
+
+def static_layer(root: Path, **monitors: Any) -> FeatureLayer:
+    """A static view of three planes, exported by the test."""
+    node = made.model(
+        "seats", static=True, online=True, monitors=monitors, drop=("landed_at", "arr_delay"),
+        config={"event_time": None}, columns={"seats": made.column("integer")},
+    )  # fmt: skip
+    store = {"dev": {"type": "sqlite", "path": "o.db"}}
+    config = yaml.safe_dump({"entities": made.ENTITIES, "online_store": store})
+    made.project(root, made.manifest(node), config=config)
+    (root / "profiles.yml").write_text(warehouses.PROFILES)
+    change(root, "CREATE TABLE seats AS SELECT * FROM (VALUES ('N1', 50), ('N2', 150), ('N3', 180)) t(tailnum, seats)")
+    return FeatureLayer(root, profiles_dir=root)
+
+
+def change(root: Path, sql: str) -> None:
+    with duckdb.connect(str(root / "db.duckdb")) as connection:
+        connection.execute(sql)
+
+
+def seats(layer: FeatureLayer) -> MonitorResult:
+    return only(layer.monitor(record=False), "static_changes")
+
+
+def test_a_static_view_whose_values_change_between_exports_is_a_warning(tmp_path: Path) -> None:
+    layer = static_layer(tmp_path)
+    assert [r for r in layer.monitor(record=False).results if r.monitor == "static_changes"] == []  # nothing exported
+    layer.export()
+    assert seats(layer).status is Status.SKIPPED
+    change(tmp_path, "INSERT INTO seats VALUES ('N4', 9); DELETE FROM seats WHERE tailnum = 'N3'")
+    layer.export()
+    layer.export(full=True)  # written again as they were
+    assert (seats(layer).status, seats(layer).value) == (Status.PASS, 0)  # keys come and go
+    change(tmp_path, "UPDATE seats SET seats = 51 WHERE tailnum = 'N1'")
+    layer.export()
+    found = seats(layer)
+    assert (found.status, found.value) == (Status.WARN, pytest.approx(1 / 3))
+    assert found.meaning.startswith("the values of 1 of 3 keys changed between exports")
+    assert "dbt snapshot" in found.meaning
+    layer.export()
+    assert seats(layer).status is Status.WARN  # still among the exports that are remembered
+
+
+def test_a_static_view_may_change_as_much_as_its_threshold_says(tmp_path: Path) -> None:
+    layer = static_layer(tmp_path, static_changes={"error": 0.5})
+    layer.export()
+    change(tmp_path, "UPDATE seats SET seats = 51 WHERE tailnum = 'N1'")
+    layer.export()
+    assert seats(layer).status is Status.PASS
+    change(tmp_path, "UPDATE seats SET seats = seats + 1")
+    layer.export()
+    assert seats(layer).status is Status.ERROR
+    quiet = static_layer(tmp_path / "quiet", static_changes=False)
+    quiet.export()
+    assert [r for r in quiet.monitor(record=False).results if r.monitor == "static_changes"] == []
