@@ -18,6 +18,7 @@ from featurelayer.errors import (
     WarehouseError,
     did_you_mean,
 )
+from featurelayer.lint.lines import line_numbers
 from featurelayer.model import Column, DType, FeatureService, FeatureView
 from featurelayer.online import service_definition
 from featurelayer.online_layer import OnlineLayer
@@ -203,7 +204,8 @@ class FeatureLayer(OnlineLayer):
             )
             if compare_modes:
                 request = replace(request, compare_modes=True, ledger=self._known_ledger(warehouse))
-            return build_training_set(warehouse, replace(request, extends=before), progress=progress)
+            with line_numbers(self.project.root):
+                return build_training_set(warehouse, replace(request, extends=before), progress=progress)
         except BaseException:
             warehouse.close()
             raise
@@ -312,7 +314,8 @@ class FeatureLayer(OnlineLayer):
                 mode=mode,
                 csv_types=csv_types,
             )
-            return explain_row(warehouse, request, row)
+            with line_numbers(self.project.root):
+                return explain_row(warehouse, request, row)
 
     def reproduce(
         self, lock: str | Path | Mapping[str, Any], labels: Any = None, *, progress: Progress | None = None
@@ -451,7 +454,8 @@ class FeatureLayer(OnlineLayer):
             status=lambda at: self.store_status(now=at),
             exports=self._known_export_tables(),
         )
-        report = run_monitors(self.project, request, self._opener(), self._tell)
+        with line_numbers(self.project.root):
+            report = run_monitors(self.project, request, self._opener(), self._tell)
         if record:
             keep(self.project, report, self._opener(lock_timeout))
             send_alerts(report, alerts, self.project.name, self._tell)

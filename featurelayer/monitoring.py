@@ -40,11 +40,14 @@ from featurelayer.monitor import (
     Source,
     TrainingRows,
     judged,
+    typed_rows,
     view_settings,
     watch,
 )
 from featurelayer.observed import MonitorResult, Profile, Status
 from featurelayer.online.status import StoreStatus
+from featurelayer.sql.casts import check_types
+from featurelayer.sql.dialects import dialect
 from featurelayer.sql.plan import RESERVED
 from featurelayer.sql.planner import match_column, plan_snapshot
 from featurelayer.sql.profile import covered, kept_snapshot, newest
@@ -111,6 +114,7 @@ def run_monitors(
             raise PlanError([Problem(what=what, fix="monitor without --as-of")])
         columns = describe_views(warehouse, wanted)
         _refuse_incomplete(wanted, columns)
+        _refuse_other_types(warehouse, wanted, columns, at)
         training = _training(warehouse, project, wanted, settings)
         history = History(warehouse, _tables(project))
         online = _online(request, wanted, at, tell)
@@ -197,6 +201,15 @@ def _refuse_incomplete(views: Sequence[FeatureView], columns: Mapping[str, Seque
         raise PlanError(problems)
 
 
+def _refuse_other_types(
+    warehouse: Warehouse, views: Sequence[FeatureView], columns: Mapping[str, Sequence[Column]], at: datetime
+) -> None:
+    """What is watched are the values that are trained on and served: those of the declared types."""
+    writer = dialect(warehouse.dialect)
+    joins = (plan_snapshot(view, columns[view.id], as_of=at).joins[0] for view in views)
+    run_checks(warehouse, [types for join in joins if (types := check_types(writer, join)) is not None])
+
+
 def _source(warehouse: Warehouse, source: FreshSource, at: datetime) -> Source:
     bare = Source(name=source.name, freshness=source.freshness)
     if not source.loaded_at or not source.relation:
@@ -253,9 +266,9 @@ def _snapshot(
     """The view's snapshot as a temporary table, where it is served or its coverage is asked for."""
     wanted = settings.limits["coverage"].is_set
     if view.static:
-        source = warehouse.quote(view.relation_name)
+        source, typed = typed_rows(warehouse, view, columns)
         found = _coverage(warehouse, project, view, settings, source, None) if wanted else None
-        yield Snapshot(source=source, columns=tuple(columns), coverage=found) if wanted else None
+        yield Snapshot(source=source, columns=typed, coverage=found) if wanted else None
         return
     if not view.online and not wanted:
         yield None

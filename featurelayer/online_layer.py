@@ -14,6 +14,7 @@ from featurelayer.errors import (
     PlanError,
     Problem,
 )
+from featurelayer.lint.lines import line_numbers
 from featurelayer.model import FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store
 from featurelayer.online.definitions import view_sk
@@ -189,8 +190,9 @@ class OnlineLayer:
         if bulk:
             self._refuse_part(views, store)
         if not ignore_monitors:
-            self._refuse_failing(request.views, as_of)
-        with self._target(store, bulk=request.views if bulk else ()) as target:
+            with line_numbers(self.project.root):
+                self._refuse_failing(request.views, as_of)
+        with self._target(store, bulk=request.views if bulk else ()) as target, line_numbers(self.project.root):
             return export_views(request, self._opener(lock_timeout), target, progress=progress, tell=self._tell)
 
     def plan_export(
@@ -214,7 +216,7 @@ class OnlineLayer:
         request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost, allow_removals=allow_removals)
         if bulk:
             self._refuse_part(views, store)
-        with self._target(store, bulk=request.views if bulk else ()) as target:
+        with self._target(store, bulk=request.views if bulk else ()) as target, line_numbers(self.project.root):
             return plan_export(request, self._opener(), target)
 
     def rollback(
@@ -354,7 +356,7 @@ class OnlineLayer:
             views=found, code=self._code(found), sample=sample, seed=randbelow(1_000_000) if seed is None else seed,
             tolerance=tolerance, read_units=read_units,
         )  # fmt: skip
-        with self._target(store) as target:
+        with self._target(store) as target, line_numbers(self.project.root):
             return verify_views(
                 request, self._connected(timedelta(0)), target.store, target.shown, target.tables, progress=progress
             )

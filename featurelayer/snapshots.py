@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlglot import exp
 
+from featurelayer.errors import PlanError, Problem
 from featurelayer.export import Snapshot, encode_to_file
 from featurelayer.model import FeatureView
 from featurelayer.online.definitions import fingerprint
@@ -33,10 +34,17 @@ def take_snapshots(
         PlanError: a relation is not built or is not what the annotations say; every problem of all views.
     """
     columns = describe_views(warehouse, views)
-    plans = [plan_snapshot(view, columns[view.id], as_of=at) for view in views]
+    plans: list[Plan] = []
+    problems: list[Problem] = []
+    for view in views:
+        try:
+            plans.append(plan_snapshot(view, columns[view.id], as_of=at))
+        except PlanError as error:
+            problems += error.problems
+    if problems:
+        raise PlanError(problems)
     scripts = [compile_plan(plan, warehouse.dialect) for plan in plans]
-    for script in scripts:
-        run_checks(warehouse, script.checks)
+    run_checks(warehouse, [check for script in scripts for check in script.checks])
     return [
         _snapshot(view, at, plan, script, (code or {}).get(view.id, ""))
         for view, plan, script in zip(views, plans, scripts, strict=True)

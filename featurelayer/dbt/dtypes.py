@@ -108,6 +108,7 @@ _BARE_DECIMAL = {
     "redshift": (18, 0),
     "trino": (38, 0),
 }
+_WIDEST = 128
 _DECIMALS = frozenset({"decimal", "numeric", "number", "dec", "bignumeric", "bigdecimal"})
 _SQLGLOT = {"sqlserver": "tsql", "fabric": "tsql", "athena": "athena", "synapse": "tsql"}
 
@@ -124,6 +125,16 @@ def dtype_of(text: str, adapter: str) -> DType:
     scalar = _SCALAR.fullmatch(text)
     found = _scalar(scalar[1], scalar[2], scalar[3], adapter) if scalar else None
     return found or _through_sqlglot(text, adapter)
+
+
+def value_type(dtype: DType) -> DType:
+    """Return the type of a feature that is declared so: integers of 128 bits are decimals.
+
+    No frame and no file has them otherwise: DuckDB writes a HUGEINT, such as a sum of BIGINT, to parquet as a double.
+    """
+    if dtype.kind is Kind.ARRAY and dtype.element is not None:
+        return DType(kind=Kind.ARRAY, element=value_type(dtype.element))
+    return DType(kind=Kind.DECIMAL, precision=38, scale=0) if dtype.bits == _WIDEST else dtype
 
 
 def _scalar(name: str, arguments: str | None, zone: str | None, adapter: str) -> DType | None:

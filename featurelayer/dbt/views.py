@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from featurelayer.dbt.artifacts import Column, Node
 from featurelayer.dbt.defaults import coerce
-from featurelayer.dbt.dtypes import UNKNOWN, dtype_of
+from featurelayer.dbt.dtypes import UNKNOWN, dtype_of, value_type
 from featurelayer.dbt.joinkeys import join_keys
 from featurelayer.dbt.metadata import (
     ColumnBlock,
@@ -294,7 +294,7 @@ class ViewReader:
             self.say(f"feature '{column.name}' is {dtype} and has a range", f"{path}.{AT}.range", fix, "FL106")
         return Feature(
             name=column.name,
-            dtype=dtype,
+            dtype=value_type(dtype),
             description=(column.native.description or "").strip(),
             default=self._default(column),
             has_default="default" in block.model_fields_set,
@@ -310,7 +310,7 @@ class ViewReader:
         if column.dtype is None or "default" not in column.block.model_fields_set:
             return None
         try:
-            return coerce(column.block.default, column.dtype)
+            return coerce(column.block.default, value_type(column.dtype))
         except ValueError as error:
             path = f"columns[{column.name}].{AT}.default"
             self.say(f"the default of '{column.name}': {error}", path, "Correct the default or the data_type.", "FL106")

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
+
+from featurelayer.errors import Problem, ProblemsError
 
 _LISTS = ("models", "snapshots", "seeds", "sources", "exposures")
 _STEP = re.compile(r"([^.\[\]]+)|\[([^\[\]]*)\]")
@@ -19,6 +23,23 @@ _LINE = re.compile(
 )
 _NAME_IN_BRACES = re.compile(r"(?:^|,)\s*name:\s*([^,}]+)")
 _LARGEST = 4_000_000
+
+
+@contextmanager
+def line_numbers(root: Path) -> Iterator[None]:
+    """Give the places of problems that are raised inside the line of the YAML, for the project in this folder."""
+    try:
+        yield
+    except ProblemsError as error:
+        lines = Lines(root)
+        error.problems = tuple(_with_line(problem, lines) for problem in error.problems)
+        raise
+
+
+def _with_line(problem: Problem, lines: Lines) -> Problem:
+    file, *rest = problem.where.split(" -> ", 2)
+    line = lines.find(file, *rest) if len(rest) == 2 else 0
+    return replace(problem, where=" -> ".join([f"{file}:{line}", *rest])) if line else problem
 
 
 class _Token(NamedTuple):

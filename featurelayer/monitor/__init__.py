@@ -4,7 +4,7 @@ from featurelayer.monitor.alerts import send_alerts
 from featurelayer.monitor.history import History, HistoryTables
 from featurelayer.monitor.result import MonitorReport
 from featurelayer.monitor.settings import Settings, view_settings
-from featurelayer.monitor.watch import Around, Snapshot, TrainingRows, judged, watch
+from featurelayer.monitor.watch import Around, Snapshot, TrainingRows, judged, typed_rows, watch
 from featurelayer.monitor.watched import Changes, Coverage, Online, Source, Watched
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Watched",
     "judged",
     "send_alerts",
+    "typed_rows",
     "view_settings",
     "watch",
 ]

@@ -14,6 +14,8 @@ from featurelayer.monitor.seen import Seen, together
 from featurelayer.monitor.settings import Settings, feature_limits
 from featurelayer.monitor.watched import Changes, Compared, Coverage, Online, Source, Watched, shown
 from featurelayer.observed import MonitorResult, Profile, Scope
+from featurelayer.sql.casts import as_declared
+from featurelayer.sql.dialects import dialect
 from featurelayer.sql.planner import match_column
 from featurelayer.sql.profile import Rows, Slot, newest
 from featurelayer.warehouse.base import Warehouse
@@ -59,10 +61,18 @@ def watch(
         feature.name: found for feature in view.features if (found := feature_limits(feature, settings)) is not None
     }
     features = {feature.name: feature for feature in view.features if feature.name in limits}
-    watching = _Watching(warehouse, view, columns, settings, at, around, features)
+    source, columns = typed_rows(warehouse, view, columns)
+    watching = _Watching(warehouse, view, source, columns, settings, at, around, features)
     time = match_column(view.event_time, columns) if view.event_time and not view.static else None
     watched, profiles = watching.timed(time) if time is not None else watching.static()
     return replace(watched, limits=limits), profiles
+
+
+def typed_rows(warehouse: Warehouse, view: FeatureView, columns: Sequence[Column]) -> tuple[str, tuple[Column, ...]]:
+    """Return a view's relation as a FROM item whose features have their declared types, and its columns."""
+    found = {match_column(feature.name, columns): feature.dtype for feature in view.features}
+    declared = {column.name: dtype for column, dtype in found.items() if column is not None}
+    return as_declared(dialect(warehouse.dialect), warehouse.quote(view.relation_name), columns, declared)
 
 
 def judged(watched: Watched) -> Iterator[MonitorResult]:
@@ -75,6 +85,7 @@ def judged(watched: Watched) -> Iterator[MonitorResult]:
 class _Watching:
     warehouse: Warehouse
     view: FeatureView
+    source: str
     columns: Sequence[Column]
     settings: Settings
     at: datetime
@@ -120,7 +131,7 @@ class _Watching:
 
     def static(self) -> tuple[Watched, tuple[Profile, ...]]:
         """A view without times: all its rows, compared with those of the run before."""
-        frame = frame_of(self.view, tuple(self.features.values()), self.columns, Rows(source=self._relation()))
+        frame = frame_of(self.view, tuple(self.features.values()), self.columns, Rows(source=self.source))
         training = self._training()
         kept = _newest_profiles(self.around.earlier, self.at)
         if training is not None:
@@ -141,11 +152,8 @@ class _Watching:
         rest = replace(frame, columns={name: each for name, each in frame.columns.items() if name not in found})
         return {**find_bins(self.warehouse, rest, self.settings.bins), **found}
 
-    def _relation(self) -> str:
-        return self.warehouse.quote(self.view.relation_name)
-
     def _frame(self, time: Column, slots: Sequence[Slot]) -> Frame:
-        rows = Rows(source=self._relation(), time=time, slots=tuple(slots))
+        rows = Rows(source=self.source, time=time, slots=tuple(slots))
         return frame_of(self.view, tuple(self.features.values()), self.columns, rows)
 
     def _training(self) -> Frame | None:

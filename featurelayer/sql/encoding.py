@@ -26,9 +26,7 @@ def encoded(writer: Dialect, plan: Plan, view: FeatureView, prefix: str) -> exp.
     """
     join = plan.joins[0]
     key_types = {key.column: key.dtype for key in view.join_keys}
-    # Python refuses what does not fit the declared type, where an engine would cast it.
-    if any(feature.nanoseconds or feature.dtype != view.dtype(feature.name) for feature in join.features):
-        return None
+    # Python refuses what does not fit the declared type of a key, where an engine would cast it.
     if any(key.nanoseconds or key.dtype != key_types.get(key.name) for key, _ in join.keys):
         return None
     parts = _texts(writer, [(key.name, key.dtype) for key, _ in join.keys], key=True)

@@ -95,12 +95,15 @@ class Entities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureColumn:
-    """One feature in the output. `default` replaces a missing or expired value when `has_default`."""
+    """One feature in the output, in its declared type. `default` replaces a missing or expired value.
+
+    `stored` is the warehouse's column; its values are cast where it has another type (`featurelayer.sql.casts`).
+    """
 
     source: str
     name: str
     dtype: DType
-    nanoseconds: bool = False
+    stored: Column
     default: Any = None
     has_default: bool = False
 
@@ -113,6 +116,7 @@ class AsofJoin:
     ignores it. `order` are the columns that break ties before the content does. `event` is None for a static view.
     `ledger` says that a label sees the view as of the export that was being served. `narrow` cuts the view to the
     labels' keys before the match, `probe` looks the rows up label by label: choices of speed, never of result.
+    `where` is the place of the view's annotations, for messages.
     """
 
     name: str
@@ -131,6 +135,7 @@ class AsofJoin:
     ledger: Ledger | None = None
     narrow: bool = True
     probe: bool = False
+    where: str = ""
 
     @property
     def wait(self) -> timedelta:
@@ -179,6 +184,34 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Misfit:
+    """A feature whose column does not have the declared type, as a problem to report.
+
+    `examples` is a query of the text of some values that the declared type can't hold, and of their `keys`; None if no
+    value is ever cast from the one type to the other.
+    """
+
+    message: str
+    where: str
+    fix: str
+    keys: tuple[str, ...] = ()
+    examples: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeCheck:
+    """The columns of a view that don't have their declared types, and one query that counts what does not fit.
+
+    `sql` returns one row with a number for each of `counted`, in their order; it is empty if there is nothing to count.
+    `refused` are problems whatever the rows hold.
+    """
+
+    sql: str
+    counted: tuple[Misfit, ...]
+    refused: tuple[Misfit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JoinReport:
     """Queries that count what happened in one join, by what they return; `tied` are the ids that `ties` counts."""
 
@@ -209,7 +242,7 @@ class Opening:
     worth asking.
     """
 
-    checks: tuple[Check, ...]
+    checks: tuple[Check | TypeCheck, ...]
     spine: Step
     count: Statement
     reaches: tuple[Statement | None, ...]
@@ -228,7 +261,7 @@ class Script:
     title: str
     dialect: str
     provenance: str
-    checks: tuple[Check, ...]
+    checks: tuple[Check | TypeCheck, ...]
     steps: tuple[Step, ...]
     query: Statement
     labels: Statement | None

@@ -40,6 +40,9 @@ move a label to the other side of an event.
 
 *Static views* have no event time and join on keys alone, so they must be unique on them.
 
+*Types.* A feature has its declared type in every training set and online. Where the warehouse's column has another,
+its values are cast, once they are all known to keep their worth (`featurelayer.sql.casts`); otherwise it is refused.
+
 *Labels* come out as they went in: every row once, in order, every column untouched, features after them.
 
 *As served.* In the mode `as_served` a label sees, per view, what the newest export that had finished by *t* had seen:
@@ -415,8 +418,8 @@ def _asof_join(
             FeatureColumn(
                 source=real.name,
                 name=name if snapshot else join.column(name),
-                dtype=real.dtype,
-                nanoseconds=real.nanoseconds,
+                dtype=real.dtype if feature.dtype.kind is Kind.UNKNOWN else feature.dtype,
+                stored=real,
                 default=feature.default,
                 has_default=feature.has_default and not snapshot,
             )
@@ -448,4 +451,5 @@ def _asof_join(
         valid_to=time_column(view.valid_to, "valid_to") if view.valid_to else None,
         order=order,
         content=tuple(column(name, "column") for name, _ in view.columns),
+        where=f"{view.yaml_path} -> {view.id}" if view.yaml_path else view.id,
     )

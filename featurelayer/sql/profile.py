@@ -347,5 +347,8 @@ def _time(writer: Dialect, column: Column) -> exp.Expression:
 
 
 def _from(writer: Dialect, source: str) -> exp.Expression:
-    found: exp.Expression = exp.maybe_parse(source, into=exp.Table, dialect=writer.name)
+    # A subquery is no table, so what may stand after FROM is parsed there.
+    text = f"SELECT 1 FROM {source}"  # noqa: S608 (parsed, and never run)
+    query: exp.Select = exp.maybe_parse(text, into=exp.Select, dialect=writer.name)
+    found: exp.Expression = query.args["from_"].this
     return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from sqlglot import exp
 
 from featurelayer.model import Column
 from featurelayer.sql.ast import both, col, key_alias, named, not_null, parse_from_item, table
+from featurelayer.sql.casts import cast, check_types
 from featurelayer.sql.plan import (
     EVENT,
     EVENT_MICROS,
@@ -20,11 +21,13 @@ from featurelayer.sql.plan import (
     AsofJoin,
     Check,
     Entities,
+    FeatureColumn,
     Labels,
     Plan,
     Script,
     Statement,
     Step,
+    TypeCheck,
     loaded_name,
 )
 from featurelayer.sql.served import served_labels
@@ -162,7 +165,7 @@ class Spine(Words):
             projections = [named(col(column.alias, LABELS), column.name) for column in labels]
             projections += [named(col(ID, LABELS), ID)] if plan.by_id else []
             for join in plan.joins:
-                projections += [self._with_default(join, feature.source, feature) for feature in join.features]
+                projections += [self._with_default(join, feature) for feature in join.features]
             select = select.select(*projections)
         side = "inner" if isinstance(plan.spine, Entities) else "left"
         for join in plan.joins:
@@ -185,11 +188,15 @@ class Spine(Words):
             *(named(col(key.alias, LABELS), key.name) for key in plan.spine.keys),
             named(event, EVENT_MICROS),
             named(until, VALID_TO_MICROS),
-            *(named(col(feature.source, join.name), feature.name) for feature in join.features),
+            *(named(self._value(join, feature), feature.name) for feature in join.features),
         )
 
-    def _with_default(self, join: AsofJoin, source: str, feature: Any) -> exp.Expression:
-        value: exp.Expression = col(source, join.name)
+    def _value(self, join: AsofJoin, feature: FeatureColumn) -> exp.Expression:
+        """A feature of the winning row in its declared type."""
+        return cast(self, col(feature.source, join.name), feature.stored, feature.dtype)
+
+    def _with_default(self, join: AsofJoin, feature: FeatureColumn) -> exp.Expression:
+        value = self._value(join, feature)
         if feature.has_default:
             missing = exp.Is(this=col(ID, join.name), expression=exp.Null())
             value = exp.Case().when(missing, self.literal(feature.default, feature.dtype)).else_(value)
@@ -209,9 +216,16 @@ class Spine(Words):
             .join(self.relation(join, "f"), on=both(*on), join_type="inner")
         )
 
-    def checks(self, plan: Plan) -> tuple[Check, ...]:
+    def checks(self, plan: Plan) -> tuple[Check | TypeCheck, ...]:
         """The queries that must return nothing before the plan may run."""
-        views: dict[tuple[object, ...], Check] = {}
+        views: dict[tuple[object, ...], Check | TypeCheck] = {}
+        for view in dict.fromkeys(join.view for join in plan.joins):
+            # A view in two roles is read once.
+            joins = [join for join in plan.joins if join.view == view]
+            features = {feature.source: feature for join in joins for feature in join.features}
+            types = check_types(self, replace(joins[0], features=tuple(features.values())))
+            if types is not None:
+                views[view,] = types
         for join in plan.joins:
             if join.event is None:
                 keys = tuple(key.name for key, _ in join.keys)

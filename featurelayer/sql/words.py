@@ -13,6 +13,7 @@ from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 from featurelayer.durations import microseconds
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
+from featurelayer.sql.casts import changes_by_range, changes_there_and_back, convertible, convertible_by_range
 from featurelayer.sql.plan import AsofJoin, Statement
 from featurelayer.sql.writer import writer
 
@@ -30,10 +31,12 @@ class Words:
     """How an engine says values, times and rules. `name` is sqlglot's.
 
     `session` is what a warehouse of ours says when it connects and another session has to say before a script.
+    `has_try_cast` is whether any cast can be tried, and gives NULL where it fails.
     """
 
     name = ""
     text_type = "TEXT"
+    has_try_cast = True
     session: tuple[Statement, ...] = ()
 
     def sql(self, expression: exp.Expression) -> str:
@@ -67,6 +70,19 @@ class Words:
             case _:
                 return str(dtype.kind).upper()
 
+    def native(self, dtype: DType) -> DType:
+        """Return the type that a column of a declared type has in this engine."""
+        return dtype
+
+    def can_cast(self, stored: DType, declared: DType) -> bool:
+        """Whether values can be cast between these types, those that keep their worth."""
+        return (convertible if self.has_try_cast else convertible_by_range)(stored, declared)
+
+    def cast_changes(self, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
+        """Whether a value that is no time would not survive its cast to the declared type."""
+        compare = changes_there_and_back if self.has_try_cast else changes_by_range
+        return compare(self, value, stored, declared)
+
     def literal(self, value: Any, dtype: DType) -> exp.Expression:
         """Return a value as a literal of a type: always a cast of text or number, so no value can become SQL."""
         if value is None:
@@ -89,6 +105,10 @@ class Words:
         if dtype.kind is Kind.TIMESTAMP and not nanoseconds:
             return expression
         return exp.cast(expression, naive)
+
+    def instant(self, expression: exp.Expression) -> exp.Expression:
+        """Return a naive UTC timestamp as an instant."""
+        return exp.AtTimeZone(this=expression, zone=exp.Literal.string("UTC"))
 
     def moment(self, at: datetime) -> exp.Expression:
         """Return an aware time as a literal naive UTC timestamp."""

@@ -13,7 +13,7 @@ from featurelayer import __version__
 from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_opening, compile_plan
-from featurelayer.sql.plan import Check, Ledger, Mode, Opening, Plan
+from featurelayer.sql.plan import Check, Ledger, Misfit, Mode, Opening, Plan, TypeCheck
 from featurelayer.sql.planner import plan_training_set
 from featurelayer.training.definition import definition_of, refuse_changes
 from featurelayer.training.given import GivenLabels
@@ -30,6 +30,7 @@ Progress = Callable[[str, int, int], None]
 
 # From this share of rows on that stay anyway, cutting a view to the labels' keys costs more than it saves.
 _NOT_WORTH_NARROWING = 0.5
+_LONGEST_VALUE = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,10 +228,13 @@ def _room(
     return warehouse.within(working) if isinstance(warehouse, Caching) and working is not None else nullcontext()
 
 
-def run_checks(warehouse: Warehouse, checks: Sequence[Check]) -> None:
+def run_checks(warehouse: Warehouse, checks: Iterable[Check | TypeCheck]) -> None:
     """Run the queries that must return nothing and raise with all that returned something."""
     problems: dict[bool, list[Problem]] = {True: [], False: []}
     for check in checks:
+        if isinstance(check, TypeCheck):
+            problems[False] += _misfits(warehouse, check)
+            continue
         found = warehouse.rows(check.sql)
         if found:
             if check.about_labels:
@@ -243,3 +247,29 @@ def run_checks(warehouse: Warehouse, checks: Sequence[Check]) -> None:
         raise LabelError([*problems[True], *problems[False]])
     if problems[False]:
         raise PlanError(problems[False])
+
+
+def _misfits(warehouse: Warehouse, check: TypeCheck) -> Iterator[Problem]:
+    """Yield a problem for each column that has values which the declared type can't hold."""
+    yield from (Problem(what=misfit.message, where=misfit.where, fix=misfit.fix) for misfit in check.refused)
+    counts = warehouse.rows(check.sql)[0] if check.counted else ()
+    for count, misfit in zip(counts, check.counted, strict=True):
+        if count:
+            yield _misfit(warehouse, misfit, int(count))
+
+
+def _misfit(warehouse: Warehouse, misfit: Misfit, count: int) -> Problem:
+    assert misfit.examples is not None, "what is counted can be shown"
+    rows = warehouse.rows(misfit.examples)
+    shown = ", ".join(f"{_shortened(value)} for {', '.join(map(_pair, misfit.keys, keys))}" for value, *keys in rows)
+    counted = "1 value does not fit" if count == 1 else f"{count:,} values do not fit"
+    return Problem(what=f"{misfit.message}: {counted}, such as {shown}", where=misfit.where, fix=misfit.fix)
+
+
+def _pair(name: str, key: object) -> str:
+    return f"{name} = {_shortened(key)}"
+
+
+def _shortened(value: object) -> str:
+    text = "NULL" if value is None else str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -36,7 +36,7 @@ class Definition:
     def checksum(self) -> str:
         """One text for all of it, for where no lock is kept: the note of a table."""
         content = {name: getattr(self, name) for name in self.__slots__ if name not in ("joins", "views")}
-        content["joins"] = msgspec.to_builtins(self.joins)
+        content["joins"] = [_without_equal_types(join) for join in msgspec.to_builtins(self.joins)]
         used: dict[str, set[str]] = {}
         for join in self.joins:
             used.setdefault(join.view, set()).update(column.feature for column in join.columns.values())
@@ -108,6 +108,14 @@ def _changed_joins(lock: Lock, now: Definition) -> Iterator[str]:
             continue
         then, view = (_without_seeds(views[join.view]) for views in (lock.views, now.views))
         yield from (f"{join.name}: {change}" for change in definition_changes(join, today, then, view))
+
+
+def _without_equal_types(join: dict[str, Any]) -> dict[str, Any]:
+    """A join as the notes of earlier versions have it, which knew one type of a column alone."""
+    for column in join["columns"].values():
+        if column["warehouse_type"] == column["type"]:
+            del column["warehouse_type"]
+    return join
 
 
 def _columns(what: str, then: tuple[str, ...], now: tuple[str, ...]) -> Iterator[str]:

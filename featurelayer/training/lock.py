@@ -42,10 +42,19 @@ class LockedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockedColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """A feature column: the view's feature, and the type that it had in the warehouse."""
+    """A feature column: the view's feature, the type of its values, and the type that it had in the warehouse.
+
+    Earlier versions of featurelayer did not cast: without `warehouse_type` both are `type`.
+    """
 
     feature: str
     type: str
+    warehouse_type: str = ""
+
+    @property
+    def stored(self) -> str:
+        """The type that the column had in the warehouse."""
+        return self.warehouse_type or self.type
 
 
 class LockedJoin(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,7 +232,9 @@ def locked_joins(plan: Plan, service: FeatureService) -> tuple[LockedJoin, ...]:
             view=joined.view,
             keys=dict(joined.keys),
             columns={
-                column.name: LockedColumn(feature=feature, type=str(column.dtype))
+                column.name: LockedColumn(
+                    feature=feature, type=str(column.dtype), warehouse_type=str(column.stored.dtype)
+                )
                 for feature, column in zip(joined.features, joins[joined.prefix].features, strict=True)
             },
         )

@@ -136,8 +136,10 @@ def definition_changes(
             yield f"{key} was {_said(before.get(key))}, is {_said(after.get(key))}"
     for name, column in join.columns.items():
         other = rebuilt.columns.get(name) if rebuilt else None
-        if other is not None and other.type != column.type:
-            yield f"{column.feature} was {column.type} in the warehouse, is {other.type}"
+        if other is not None and other.stored != column.stored:
+            yield f"{column.feature} was {column.stored} in the warehouse, is {other.stored}"
+        elif other is not None and other.type != column.type:
+            yield f"{column.feature} was {column.type} in the set, is {other.type}"
     if then.sql_checksum and now.sql_checksum and then.sql_checksum != now.sql_checksum:
         yield f"the SQL of {now.unique_id} has another checksum"
     yield from _upstream_changes(then.upstream_checksums, now.upstream_checksums)

@@ -380,6 +380,7 @@ def test_values_of_every_type_are_json(tmp_path: Path) -> None:
         "t": "TIME '10:00'",
     }
     types = {"f": "double", "d": "decimal(9,2)", "b": "blob", "g": "date", "z": "timestamptz", "l": "integer[]"}
+    types |= {"s": "struct(n varchar)", "t": "time"}
     declared = {name: made.column(types.get(name, "varchar")) for name in columns}
     made_of = ", ".join(f"{value} AS {name}" for name, value in columns.items())
     found = layer(

@@ -82,6 +82,9 @@ class BigQuery(Stepwise):
             return exp.Anonymous(this="DATETIME", expressions=[expression, exp.Literal.string("UTC")])
         return super().utc(expression, dtype, nanoseconds=nanoseconds)
 
+    def instant(self, expression: exp.Expression) -> exp.Expression:
+        return exp.Anonymous(this="TIMESTAMP", expressions=[expression, exp.Literal.string("UTC")])
+
     def shift(self, expression: exp.Expression, by: timedelta) -> exp.Expression:
         micros = microseconds(by)
         if micros == 0:

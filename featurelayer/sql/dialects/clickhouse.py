@@ -91,6 +91,9 @@ class ClickHouse(Asof):
             this="toDateTime64", expressions=[expression, exp.Literal.number(6), exp.Literal.string("UTC")]
         )
 
+    def instant(self, expression: exp.Expression) -> exp.Expression:
+        return expression
+
     def micros(self, expression: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="toUnixTimestamp64Micro", expressions=[expression])
 

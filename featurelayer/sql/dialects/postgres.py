@@ -48,6 +48,7 @@ AT, IS_LABEL = f"{RESERVED}at", f"{RESERVED}is_label"
 
 _INTEGERS = {8: "SMALLINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
 _UNSIGNED = {8: "SMALLINT", 16: "INTEGER", 32: "BIGINT", 64: "NUMERIC(20, 0)"}
+_UNSIGNED_NATIVE = {8: "int16", 16: "int32", 32: "int64", 64: "decimal(20,0)", 128: "decimal(39,0)"}
 _PLAIN = {
     Kind.BOOL: "BOOLEAN",
     Kind.TEXT: "TEXT",
@@ -67,6 +68,7 @@ class Postgres(Fetching):
     """PostgreSQL 14 and later."""
 
     name = "postgres"
+    has_try_cast = False
     session = (Statement(sql="SET TimeZone = 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
 
     def sql(self, expression: exp.Expression) -> str:
@@ -96,6 +98,14 @@ class Postgres(Fetching):
             what = f"PostgreSQL has no columns of {dtype}"
             raise UnsupportedByDialect([Problem(what=what, fix="take it apart into columns, or make it JSON text")])
         return _PLAIN[dtype.kind]
+
+    def native(self, dtype: DType) -> DType:
+        match dtype.kind:
+            case Kind.INT if dtype.bits in (8, 128):
+                return DType.parse("int16" if dtype.bits == 8 else "decimal(39,0)")
+            case Kind.UINT:
+                return DType.parse(_UNSIGNED_NATIVE[dtype.bits or 64])
+        return dtype
 
     def json_text(self, value: exp.Expression, dtype: DType, *, key: bool) -> exp.Expression | None:
         return json_text(value, dtype, key=key)

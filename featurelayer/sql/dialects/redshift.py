@@ -41,6 +41,7 @@ class Redshift(Stepwise):
 
     name = "redshift"
     text_type = "VARCHAR(MAX)"
+    has_try_cast = False
     folds_names = True
     session = (Statement(sql="SET timezone TO 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
 
@@ -58,6 +59,18 @@ class Redshift(Stepwise):
             case Kind.FLOAT:
                 return "REAL" if dtype.bits == 32 else "DOUBLE PRECISION"
         return _PLAIN[dtype.kind] if dtype.kind in _PLAIN else super().type_text(dtype)
+
+    def native(self, dtype: DType) -> DType:
+        match dtype.kind:
+            case Kind.INT if dtype.bits in (8, 128):
+                return DType.parse("int16" if dtype.bits == 8 else "decimal(38,0)")
+            case Kind.UINT:
+                return DType.parse("int64" if (dtype.bits or 64) < 64 else "decimal(20,0)")
+            case Kind.UUID:
+                return DType(kind=Kind.TEXT)
+            case Kind.ARRAY | Kind.STRUCT | Kind.MAP:
+                return DType(kind=Kind.JSON)
+        return dtype
 
     def create(self, name: str, query: exp.Query) -> str:
         properties = exp.Properties(expressions=[exp.TemporaryProperty()])

@@ -32,6 +32,8 @@ _PLAIN = {
     Kind.JSON: "VARIANT",
     Kind.ARRAY: "ARRAY",
 }
+# Every whole number is a NUMBER(38, 0), and comes as 64 bits.
+_NUMBER = DType(kind=Kind.INT, bits=64)
 
 
 class Snowflake(Asof):
@@ -39,6 +41,7 @@ class Snowflake(Asof):
 
     name = "snowflake"
     text_type = "VARCHAR"
+    has_try_cast = False  # of numbers
     session = (Statement(sql="ALTER SESSION SET TIMEZONE = 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
 
     @cached_property
@@ -51,6 +54,23 @@ class Snowflake(Asof):
         if dtype.kind is Kind.UINT:
             return "NUMBER(20, 0)"
         return _PLAIN[dtype.kind] if dtype.kind in _PLAIN else super().type_text(dtype)
+
+    def native(self, dtype: DType) -> DType:
+        match dtype.kind:
+            case Kind.INT | Kind.UINT:
+                return _NUMBER
+            case Kind.DECIMAL if (dtype.precision, dtype.scale) == (38, 0):
+                return _NUMBER
+            case Kind.FLOAT:
+                return DType(kind=Kind.FLOAT, bits=64)
+            case Kind.UUID:
+                return DType(kind=Kind.TEXT)
+            case Kind.ARRAY | Kind.STRUCT | Kind.MAP:
+                return DType(kind=Kind.JSON)
+        return dtype
+
+    def instant(self, expression: exp.Expression) -> exp.Expression:
+        return exp.cast(expression, self.type(DType(kind=Kind.TIMESTAMPTZ)))
 
     def utc(self, expression: exp.Expression, dtype: DType, *, nanoseconds: bool = False) -> exp.Expression:
         if dtype.kind is Kind.TIMESTAMPTZ:

@@ -40,6 +40,7 @@ _PART, _FIRST, _ROWS, _SHIFT = (f"{RESERVED}{name}" for name in ("part", "first"
 _PLACE_BITS = 33
 _SIZES = {8: "TINYINT", 16: "SMALLINT", 32: "INT", 64: "BIGINT", 128: "DECIMAL(38, 0)"}
 _WIDER = {8: "SMALLINT", 16: "INT", 32: "BIGINT", 64: "DECIMAL(20, 0)", 128: "DECIMAL(38, 0)"}
+_UNSIGNED_NATIVE = {8: "int16", 16: "int32", 32: "int64", 64: "decimal(20,0)", 128: "decimal(38,0)"}
 _NOT_ORDERED = (Kind.MAP,)
 EPOCH = "1970-01-01 00:00:00"
 
@@ -80,6 +81,19 @@ class Spark(SparkReport):
                 return "STRING"
             case _:
                 return super().type_text(dtype)
+
+    def native(self, dtype: DType) -> DType:
+        match dtype.kind:
+            case Kind.INT if dtype.bits == 128:
+                return DType.parse("decimal(38,0)")
+            case Kind.UINT:
+                return DType.parse(_UNSIGNED_NATIVE[dtype.bits or 64])
+            case Kind.UUID | Kind.TIME:
+                return DType(kind=Kind.TEXT)
+        return dtype
+
+    def instant(self, expression: exp.Expression) -> exp.Expression:
+        return exp.cast(expression, exp.DataType.build("TIMESTAMPTZ"))
 
     def utc(self, expression: exp.Expression, dtype: DType, *, nanoseconds: bool = False) -> exp.Expression:
         if dtype.kind is not Kind.TIMESTAMPTZ:
@@ -308,7 +322,7 @@ class Spark(SparkReport):
 
     def _brought(self, join: AsofJoin) -> list[Column]:
         """The columns that leave the view: features, and when the row ends."""
-        found = [Column(name=feature.source, dtype=feature.dtype) for feature in join.features]
+        found = [feature.stored for feature in join.features]
         unordered = [column.name for column in found if column.dtype.kind in (Kind.JSON, Kind.UNKNOWN)]
         if unordered:
             raise UnsupportedByDialect(

@@ -1,0 +1,349 @@
+"""Declared types against the warehouse's: which casts are exact, as SQL, and the query that proves it of every value.
+
+A feature has its declared type, in training sets and online. Three things can be true of a column of another type:
+
+- Every value of its type is a value of the declared one (`widens`): it is cast, and nothing is asked.
+- Some values are (`convertible`): one query per view counts those that are not, and each is reported.
+- None is, such as text declared as bytes: the view is refused.
+
+A value survives a cast if the cast back gives the same value: DOUBLE 0.5 survives FLOAT, 0.1 does not; '7' survives
+INTEGER, '007' does not. Engines that have no cast which can fail are asked about ranges and fractions instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from featurelayer.errors import UnsupportedByDialect
+from featurelayer.model import Column, DType, Kind
+from featurelayer.sql.ast import both, call, col, either, named, table
+from featurelayer.sql.plan import RESERVED, AsofJoin, Misfit, TypeCheck
+
+if TYPE_CHECKING:
+    from featurelayer.sql.words import Words
+
+_EXAMPLES = 3
+_TYPED = f"{RESERVED}typed"
+_NUMBERS = (Kind.INT, Kind.UINT, Kind.FLOAT, Kind.DECIMAL)
+_INSTANTS = (Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+_FROM_TEXT = (Kind.BOOL, *_NUMBERS, Kind.DATE, *_INSTANTS, Kind.UUID, Kind.JSON)
+# Digits that every number of so many bits has room in, and digits that fit into so many bits whatever they are.
+_DIGITS = {8: 3, 16: 5, 32: 10, 64: 20, 128: 39}
+_SAFE_DIGITS = {8: 2, 16: 4, 32: 9, 64: 18, 128: 38}
+# Whole numbers and decimal digits that a float keeps.
+_WIDEST = 128
+_WHOLE_BITS = {32: 24, 64: 53}
+_FLOAT_DIGITS = {32: 6, 64: 15}
+_LARGEST_FLOAT, _LEAST_FLOAT = "3.4028234663852886E38", "1.401298464324817E-45"
+
+
+def differs(stored: Column, declared: DType) -> bool:
+    """Whether a column's values must be cast to have the declared type; a type without a name in ours never is."""
+    if stored.nanoseconds and declared.kind in _INSTANTS:
+        return True
+    return not _same(stored.dtype, declared)
+
+
+def _same(stored: DType, declared: DType) -> bool:
+    if stored.kind is Kind.UNKNOWN:  # a numeric of no size, a domain: a number and a text can be had of it
+        return declared.kind not in (*_NUMBERS, Kind.TEXT)
+    if declared.kind is Kind.UNKNOWN:
+        return True
+    if stored.kind is not declared.kind:
+        return False
+    if stored.kind in (Kind.STRUCT, Kind.MAP):  # an engine's catalog does not tell what is in them
+        return True
+    if stored.kind is Kind.ARRAY and stored.element is not None and declared.element is not None:
+        return _same(stored.element, declared.element)
+    return stored == declared
+
+
+def widens(stored: DType, declared: DType) -> bool:
+    """Whether a cast keeps every value that a column of this type can hold."""
+    match stored.kind, declared.kind:
+        case Kind.ARRAY, Kind.ARRAY:
+            one, other = stored.element, declared.element
+            return one is not None and other is not None and (_same(one, other) or widens(one, other))
+        case (Kind.INT, Kind.INT) | (Kind.UINT, Kind.UINT) | (Kind.FLOAT, Kind.FLOAT):
+            return (stored.bits or 64) <= (declared.bits or 64)
+        case Kind.UINT, Kind.INT:
+            return (stored.bits or 64) < (declared.bits or 64)
+        case ((Kind.INT | Kind.UINT), Kind.FLOAT):
+            return (stored.bits or 64) <= _WHOLE_BITS[declared.bits or 64]
+        case ((Kind.INT | Kind.UINT), Kind.DECIMAL):
+            return _DIGITS[stored.bits or 64] <= (declared.precision or 0) - (declared.scale or 0)
+        case Kind.DECIMAL, Kind.DECIMAL:
+            whole, room = ((dtype.precision or 0) - (dtype.scale or 0) for dtype in (stored, declared))
+            return whole <= room and (stored.scale or 0) <= (declared.scale or 0)
+        case Kind.DECIMAL, Kind.INT:
+            return not stored.scale and (stored.precision or 0) <= _SAFE_DIGITS[declared.bits or 64]
+        case Kind.DECIMAL, Kind.FLOAT:
+            return (stored.precision or 99) <= _FLOAT_DIGITS[declared.bits or 64]
+        case (Kind.TIMESTAMP, Kind.TIMESTAMPTZ) | (Kind.TIMESTAMPTZ, Kind.TIMESTAMP):
+            return True
+        case ((Kind.INT | Kind.UINT | Kind.UUID | Kind.JSON | Kind.UNKNOWN), Kind.TEXT):
+            return True
+    return False
+
+
+def convertible(stored: DType, declared: DType) -> bool:
+    """Whether a cast can keep a value at all: between numbers, between times, and between text and what it spells."""
+    if widens(stored, declared):
+        return True
+    one, other = stored.kind, declared.kind
+    if one is Kind.ARRAY and other is Kind.ARRAY:
+        elements = (stored.element, declared.element)
+        return None not in elements and all(each.kind in _NUMBERS for each in elements if each is not None)
+    times = (Kind.DATE, *_INSTANTS)
+    return any(
+        one in ones and other in others
+        for ones, others in (
+            ((*_NUMBERS, Kind.UNKNOWN), _NUMBERS),
+            (times, times),
+            ((Kind.TEXT,), _FROM_TEXT),
+            ((Kind.BOOL,), _NUMBERS),
+            (_NUMBERS, (Kind.BOOL,)),
+        )
+    )
+
+
+def convertible_by_range(stored: DType, declared: DType) -> bool:
+    """The same for an engine without a cast that can fail: no text but true and false, and no arrays of numbers."""
+    if stored.kind is Kind.TEXT:
+        return declared.kind is Kind.BOOL
+    return widens(stored, declared) or (
+        convertible(stored, declared)
+        and Kind.BOOL not in (stored.kind, declared.kind)
+        and stored.kind is not Kind.ARRAY
+    )
+
+
+def cast(writer: Words, value: exp.Expression, stored: Column, declared: DType) -> exp.Expression:
+    """Return a column's value in the declared type; the value itself where it has that type."""
+    if not differs(stored, declared) or not differs(stored, declared := writer.native(declared)):
+        return value
+    if stored.dtype.kind in (Kind.DATE, *_INSTANTS) and declared.kind in (Kind.DATE, *_INSTANTS):
+        naive = writer.utc(value, stored.dtype, nanoseconds=stored.nanoseconds)
+        if declared.kind is Kind.TIMESTAMPTZ:
+            return writer.instant(naive)
+        return exp.cast(naive, writer.type(declared)) if declared.kind is Kind.DATE else naive
+    return exp.cast(value, writer.type(declared))
+
+
+def changes(writer: Words, value: exp.Expression, stored: Column, declared: DType) -> exp.Expression:
+    """Return whether a value would not survive its cast to the declared type; never for NULL."""
+    times = (Kind.DATE, *_INSTANTS)
+    if stored.dtype.kind in times and declared.kind in times:
+        return _time_changes(writer, value, stored, declared)
+    return writer.cast_changes(value, stored.dtype, declared)
+
+
+def as_declared(
+    writer: Words, relation: str, columns: Sequence[Column], declared: Mapping[str, DType]
+) -> tuple[str, tuple[Column, ...]]:
+    """Return a FROM item of a relation whose columns have the declared types, and its columns.
+
+    The relation itself where they have them already.
+    """
+    cast_to = {
+        column.name: declared[column.name]
+        for column in columns
+        if column.name in declared and differs(column, writer.native(declared[column.name]))
+    }
+    if not cast_to:
+        return relation, tuple(columns)
+    values = [
+        named(cast(writer, col(column.name), column, cast_to[column.name]), column.name)
+        if column.name in cast_to
+        else col(column.name)
+        for column in columns
+    ]
+    source = exp.select(*values).from_(exp.maybe_parse(relation, into=exp.Table, dialect=writer.name))
+    typed = (
+        Column(name=column.name, dtype=writer.native(cast_to[column.name])) if column.name in cast_to else column
+        for column in columns
+    )
+    return f"({writer.sql(source)}) AS {writer.sql(table(_TYPED))}", tuple(typed)
+
+
+def check_types(writer: Words, join: AsofJoin) -> TypeCheck | None:
+    """Return what must be known of a view's columns before its features can be cast; None if nothing must."""
+    relation = writer.relation(join, "f")
+    counted: list[tuple[Misfit, exp.Expression]] = []
+    refused: list[Misfit] = []
+    for feature in join.features:
+        declared, stored = writer.native(feature.dtype), feature.stored
+        if not differs(stored, feature.dtype) or not differs(stored, declared):
+            continue
+        if not stored.nanoseconds and widens(stored.dtype, declared):
+            continue
+        where = f"{join.where} -> columns[{stored.name}].data_type"
+        what = f"{join.view}: feature '{stored.name}' is {_name(stored)} in {join.relation}, declared {feature.dtype}"
+        if not writer.can_cast(stored.dtype, declared) and not (stored.nanoseconds and stored.dtype == declared):
+            fix = f"cast it in the model, or declare what it is: {_spelled(writer, stored)}"
+            refused.append(Misfit(message=what, where=where, fix=fix))
+            continue
+        condition = changes(writer, col(stored.name, "f"), stored, declared)
+        counted.append(
+            (
+                Misfit(
+                    message=what,
+                    where=where,
+                    fix=f"round or cast it in the model, or declare what it is: {_spelled(writer, stored)}",
+                    keys=tuple(key.name for key, _ in join.keys),
+                    examples=_examples(writer, join, stored, relation, condition),
+                ),
+                condition,
+            )
+        )
+    if not counted and not refused:
+        return None
+    sql = ""
+    if counted:
+        one, none = exp.Literal.number(1), exp.Literal.number(0)
+        sums = [
+            named(
+                exp.Coalesce(
+                    this=exp.Sum(this=exp.Case().when(condition.copy(), one.copy()).else_(none.copy())),
+                    expressions=[none.copy()],
+                ),
+                f"n{position}",
+            )
+            for position, (_, condition) in enumerate(counted)
+        ]
+        sql = writer.sql(exp.select(*sums).from_(relation.copy()))
+    return TypeCheck(sql=sql, counted=tuple(misfit for misfit, _ in counted), refused=tuple(refused))
+
+
+def _name(stored: Column) -> str:
+    return f"{stored.dtype} with nanoseconds" if stored.nanoseconds else str(stored.dtype)
+
+
+def _spelled(writer: Words, stored: Column) -> str:
+    """The declaration that fits a column."""
+    if stored.dtype.bits == _WIDEST:  # a feature that is declared so is a decimal, and this one does not fit that
+        return "a type that holds every value"
+    try:
+        return f"data_type: {writer.type_text(stored.dtype).lower()}"
+    except (UnsupportedByDialect, AssertionError):
+        return f"a type that is {stored.dtype}"
+
+
+def _examples(
+    writer: Words, join: AsofJoin, stored: Column, relation: exp.Expression, condition: exp.Expression
+) -> str:
+    """The value as text, then the keys, of the first rows that don't fit."""
+    text = writer.type(DType(kind=Kind.TEXT))
+    columns = [named(exp.cast(col(stored.name, "f"), text), "value")]
+    columns += [
+        named(exp.cast(col(key.name, "f"), text.copy()), f"k{position}") for position, (key, _) in enumerate(join.keys)
+    ]
+    select = exp.select(*columns).from_(relation.copy()).where(condition.copy())
+    return writer.sql(select.order_by(*(col(key.name, "f") for key, _ in join.keys)).limit(_EXAMPLES))
+
+
+def _time_changes(writer: Words, value: exp.Expression, stored: Column, declared: DType) -> exp.Expression:
+    naive = writer.utc(value.copy(), stored.dtype, nanoseconds=stored.nanoseconds)
+    lost: list[exp.Expression] = []
+    if stored.nanoseconds:
+        lost.append(writer.finer_than_microseconds(value.copy()))
+    if declared.kind is Kind.DATE:
+        midnight = exp.cast(exp.cast(naive.copy(), writer.type(declared)), exp.DataType.build("TIMESTAMP"))
+        lost.append(exp.NEQ(this=naive, expression=midnight))
+    if stored.dtype.kind is Kind.DATE:
+        first, last = (
+            exp.cast(exp.Literal.string(day), exp.DataType.build("DATE")) for day in ("0001-01-01", "9999-12-31")
+        )
+        lost.append(exp.LT(this=value.copy(), expression=first))
+        lost.append(exp.GT(this=value.copy(), expression=last))
+    return either(*lost)
+
+
+# --- the two ways to ask --------------------------------------------------------------------------------------------
+
+
+def changes_there_and_back(writer: Words, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
+    """Compare a value with its cast there and back, where a cast that fails gives NULL."""
+    there = exp.TryCast(this=value.copy(), to=writer.type(declared))
+    back = there if stored.kind is Kind.UNKNOWN else exp.TryCast(this=there, to=writer.type(stored))
+    return exp.NullSafeNEQ(this=back, expression=value.copy())
+
+
+def changes_by_range(writer: Words, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
+    """Compare a number with what the declared type has room for: no cast in it can fail."""
+    if stored.kind is Kind.TEXT:  # a boolean: `can_cast` allows nothing else
+        words = [exp.Literal.string(word) for word in ("true", "false")]
+        return exp.Not(this=exp.In(this=value.copy(), expressions=words))
+    if stored.kind is Kind.FLOAT:
+        return _float_changes(writer, value, stored, declared)
+    if declared.kind is Kind.FLOAT:
+        return _whole_or_short(value, declared)
+    low, high, scale = _room(declared)
+    inside = exp.Between(this=value.copy(), low=exp.Literal.number(low), high=exp.Literal.number(high))
+    return exp.Not(this=exp.paren(both(inside, exp.EQ(this=value.copy(), expression=_rounded(value, scale)))))
+
+
+def _float_changes(writer: Words, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
+    if declared.kind is Kind.FLOAT:
+        size = call("ABS", value.copy())
+        text = exp.cast(value.copy(), writer.type(DType(kind=Kind.TEXT)))
+        special = exp.In(this=text, expressions=[exp.Literal.string(word) for word in ("NaN", "Infinity", "-Infinity")])
+        zero = exp.EQ(this=value.copy(), expression=exp.Literal.number(0))
+        outside = either(
+            exp.GT(this=size, expression=_number(_LARGEST_FLOAT)),
+            exp.LT(this=size.copy(), expression=_number(_LEAST_FLOAT)),
+        )
+        back = exp.cast(exp.cast(value.copy(), writer.type(declared)), writer.type(stored))
+        other = exp.NEQ(this=back, expression=value.copy())
+        return exp.Case().when(either(special, zero), exp.false()).when(outside, exp.true()).else_(other)
+    low, high, scale = _room(declared)
+    inside: exp.Expression = exp.Between(this=value.copy(), low=_number(low), high=_number(high))
+    if scale:
+        exact = exp.cast(value.copy(), exp.DataType.build("DECIMAL"))
+        rounded: exp.Expression = exp.cast(call("ROUND", exact, exp.Literal.number(scale)), writer.type(stored))
+    else:
+        rounded = call("FLOOR", value.copy())
+    if (declared.bits or 0) > 32:  # as a double the upper bound is the first number outside
+        inside = both(inside, exp.LT(this=value.copy(), expression=_number(high)))
+    return exp.Case().when(inside, exp.NEQ(this=rounded, expression=value.copy())).else_(exp.Not(this=_null(value)))
+
+
+def _whole_or_short(value: exp.Expression, declared: DType) -> exp.Expression:
+    """A decimal as a float: whole numbers up to its bits are kept, and what has no more digits than it keeps."""
+    limit = exp.Literal.number(2 ** _WHOLE_BITS[declared.bits or 64])
+    size = call("ABS", value.copy())
+    whole = both(exp.LTE(this=size, expression=limit), exp.EQ(this=value.copy(), expression=_rounded(value, 0)))
+    digits = _FLOAT_DIGITS[declared.bits or 64]
+    small = exp.Literal.number(10 ** (digits // 3))
+    short = both(
+        exp.LT(this=size.copy(), expression=small),
+        exp.EQ(this=value.copy(), expression=_rounded(value, digits - digits // 3)),
+    )
+    return exp.Not(this=exp.paren(either(both(whole), both(short))))
+
+
+def _rounded(value: exp.Expression, scale: int) -> exp.Expression:
+    return call("ROUND", exp.cast(value.copy(), exp.DataType.build("DECIMAL")), exp.Literal.number(scale))
+
+
+def _room(declared: DType) -> tuple[str, str, int]:
+    """The least and the greatest number of a type of whole numbers or decimals, and how many decimals it has."""
+    if declared.kind is Kind.DECIMAL:
+        scale = declared.scale or 0
+        nines = "9" * (declared.precision or 38)
+        most = f"{nines[: len(nines) - scale] or '0'}.{nines[len(nines) - scale :]}".rstrip(".")
+        return f"-{most}", most, scale
+    bits = declared.bits or 64
+    low, high = (0, 2**bits - 1) if declared.kind is Kind.UINT else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return str(low), str(high), 0
+
+
+def _number(text: str) -> exp.Expression:
+    return exp.cast(exp.Literal.string(text), exp.DataType.build("DOUBLE"))
+
+
+def _null(value: exp.Expression) -> exp.Expression:
+    return exp.Is(this=value.copy(), expression=exp.Null())
