@@ -133,6 +133,11 @@ class ServiceDefinition(msgspec.Struct, frozen=True, kw_only=True):
         """The feature columns, in training order."""
         return tuple(view.column(feature.name) for view in self.views for feature in view.features)
 
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each feature column."""
+        return {view.column(feature.name): feature.dtype for view in self.views for feature in view.features}
+
     def items(self, version: int) -> tuple[Item, Item]:
         """Return the definition under its fingerprint, and the pointer that an unpinned lookup follows."""
         text = _encode(self).decode()

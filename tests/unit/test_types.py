@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,10 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from featurelayer.errors import PlanError
+from featurelayer.errors import PlanError, StoredSchemaMismatch
 from featurelayer.layer import FeatureLayer
-from featurelayer.online import FeatureClient, MemoryStore
+from featurelayer.online import FeatureClient, MemoryStore, open_store
 from featurelayer.sql.dialects import dialect
+from featurelayer.training.lock import read_lock, sealed
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -278,3 +281,51 @@ def test_the_monitors_see_the_values_that_are_served(tmp_path: Path) -> None:
     found.monitor()
     profile = next(each for each in found.profiles("legs") if each.feature == "x" and each.rows)
     assert (profile.minimum, profile.maximum) == (7.0, 7.0)
+
+
+def test_the_lock_has_the_declared_and_the_warehouses_type(tmp_path: Path) -> None:
+    found = types_project(tmp_path, f=("float", "0.5::DOUBLE"), i=("bigint", "5::HUGEINT"), t=("varchar", "'a'"))
+    with found.build_training_set("late", LABELS) as built:
+        (join,) = built.lock["joins"]
+    assert {name: (column["type"], column["warehouse_type"]) for name, column in join["columns"].items()} == {
+        "legs__f": ("float32", "float64"),
+        "legs__i": ("int64", "int128"),
+        "legs__t": ("text", "text"),
+    }
+
+
+def _locked(path: Path, **types: str) -> Path:
+    """The lock of a set that was built before types were compared: of each column it has the warehouse's type alone."""
+    document = json.loads(path.read_text())
+    for name, column in document["joins"][0]["columns"].items():
+        del column["warehouse_type"]
+        column["type"] = types.get(name.removeprefix("legs__"), column["type"])
+    other = path.with_name("other.lock.json")
+    other.write_text(json.dumps(sealed(document)))
+    return other
+
+
+def test_a_pin_compares_what_was_trained_on_with_what_is_served(tmp_path: Path) -> None:
+    found = types_project(
+        tmp_path,
+        f=("float", "0.5::DOUBLE"), i=("bigint", "5::HUGEINT"), t=("timestamp", "TIMESTAMPTZ '2024-01-01 00:00+00'"),
+        n=("bigint", "5"), u=("varchar", "'a'"),
+    )  # fmt: skip
+    with found.build_training_set("late", LABELS) as built:
+        built.to_parquet(tmp_path / "set.parquet")
+    lock = tmp_path / "set.lock.json"
+    store_url = f"sqlite:///{tmp_path / 'online.db'}"
+    with closing(open_store(store_url)) as store:
+        found.export(store=store)
+    with FeatureClient.connect(store_url, lock=lock) as client:
+        assert client.lookup("late", {"tailnum": "N1"}).to_dict()["legs__f"] == 0.5
+    old = _locked(lock, f="float64", i="int128", t="timestamptz", n="int32", u="json")
+    assert read_lock(old).joins[0].columns["legs__f"].stored == "float64"
+    with pytest.raises(StoredSchemaMismatch) as caught:
+        FeatureClient.connect(store_url, lock=old)
+    told = [line.split("at   ")[1] for line in str(caught.value).splitlines() if "at   " in line]
+    assert told == [
+        "legs__f: trained on float64, served as float32",
+        "legs__i: trained on int128, served as int64",
+        "legs__t: trained on timestamptz, served as timestamp",
+    ]
