@@ -19,7 +19,7 @@ from sqlglot import exp
 
 from featurelayer.errors import UnsupportedByDialect
 from featurelayer.model import Column, DType, Kind
-from featurelayer.sql.ast import both, call, col, either, named, table
+from featurelayer.sql.ast import both, call, col, either, named, parse_from_item, table
 from featurelayer.sql.plan import RESERVED, AsofJoin, Misfit, TypeCheck
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def as_declared(
         else col(column.name)
         for column in columns
     ]
-    source = exp.select(*values).from_(exp.maybe_parse(relation, into=exp.Table, dialect=writer.name))
+    source = exp.select(*values).from_(parse_from_item(relation, writer.name))
     typed = (
         Column(name=column.name, dtype=writer.native(cast_to[column.name])) if column.name in cast_to else column
         for column in columns

@@ -22,7 +22,7 @@ from sqlglot import exp
 
 from featurelayer.durations import microseconds
 from featurelayer.model import Column, DType, Kind
-from featurelayer.sql.ast import both, col, either, named, not_null
+from featurelayer.sql.ast import both, col, either, named, not_null, parse_from_item
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.measures import LARGEST, Measures, count_if, measures, number, whole
@@ -347,8 +347,4 @@ def _time(writer: Dialect, column: Column) -> exp.Expression:
 
 
 def _from(writer: Dialect, source: str) -> exp.Expression:
-    # A subquery is no table, so what may stand after FROM is parsed there.
-    text = f"SELECT 1 FROM {source}"  # noqa: S608 (parsed, and never run)
-    query: exp.Select = exp.maybe_parse(text, into=exp.Select, dialect=writer.name)
-    found: exp.Expression = query.args["from_"].this
-    return found
+    return parse_from_item(source, writer.name)

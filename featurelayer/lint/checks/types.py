@@ -1,0 +1,71 @@
+"""FL3xx: the declared types against those that dbt saw in the warehouse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from featurelayer.dbt.artifacts import catalog_types
+from featurelayer.dbt.dtypes import dtype_of
+from featurelayer.errors import ManifestUnreadable, UnsupportedByDialect
+from featurelayer.lint.base import Hit, check, of_view
+from featurelayer.lint.project import LintProject
+from featurelayer.model import Column, DType, FeatureView, Kind, Severity
+
+# What the catalogs of some engines call every number, whatever its size.
+_BARE_NUMBER = re.compile(r"\s*(?:number|numeric|decimal|dec|bignumeric)\s*", re.IGNORECASE)
+
+
+@check(
+    "FL311",
+    Severity.ERROR,
+    "A declared type is not the warehouse's, by catalog.json",
+    why="A feature has its declared type in training and serving: a column of another type whose values do not fit is "
+    "refused by every build and export.",
+    fix="Cast the column in the model, or correct its data_type; run `dbt docs generate` if the catalog is old.",
+)
+def other_type(project: LintProject) -> Iterator[Hit]:
+    """A column whose type in the catalog is not the declared one, unless every value of it is one of the declared type.
+
+    A warning where the values decide.
+    """
+    if not project.inventory.path.with_name("catalog.json").is_file():
+        return
+    views = {view.unique_id: view for view in project.views.values()}
+    try:
+        catalog = catalog_types(project.inventory.path.parent, frozenset(views))
+    except ManifestUnreadable:  # told where the catalog is needed
+        return
+    adapter = project.registry.adapter
+    for unique_id, types in catalog.items():
+        view = views[unique_id]
+        for name, declared in view.columns:
+            text = types.get(name.casefold())
+            if text is None or (_BARE_NUMBER.fullmatch(text) and declared.is_numeric):
+                continue
+            severity = _severity(view, name, dtype_of(text, adapter), declared, adapter)
+            if severity is not None:
+                what = f"column '{name}' is {text.lower()} in catalog.json, declared {declared}"
+                key = f"columns[{name}].data_type"
+                yield of_view(view, what, name=f"{view.id}.{name}", key=key, severity=severity)
+
+
+def _severity(view: FeatureView, name: str, stored: DType, declared: DType, adapter: str) -> Severity | None:
+    """How much a difference weighs, by what reads the column; None if it is none."""
+    from featurelayer.sql.casts import convertible, differs, widens
+    from featurelayer.sql.dialects import dialect
+
+    try:
+        native = dialect(adapter).native(declared)
+    except UnsupportedByDialect:
+        native = declared
+    column = Column(name=name, dtype=stored)
+    if Kind.UNKNOWN in (stored.kind, declared.kind) or not differs(column, declared) or not differs(column, native):
+        return None
+    if any(key.column == name for key in view.join_keys):
+        return None if stored.joins(declared) else Severity.ERROR
+    if view.feature(name) is None:
+        return None if stored.kind is declared.kind or (stored.is_time and declared.is_time) else Severity.WARNING
+    if widens(stored, native):
+        return None
+    return Severity.WARNING if convertible(stored, native) else Severity.ERROR
