@@ -20,7 +20,7 @@ from featurelayer.online import FeatureClient, OnlineStore, open_store
 from featurelayer.online.definitions import view_sk
 from featurelayer.online.once import Once
 from featurelayer.online.provision import Copyable, Settling, provisioned
-from featurelayer.online.settings import KEEP, exports_kept, opened, store_name, store_url
+from featurelayer.online.settings import KEEP, exports_kept, opened, patient_url, store_name, store_url
 from featurelayer.registry import Registry
 from featurelayer.warehouse import Warehouse, connect, kept, schema_of
 
@@ -82,6 +82,10 @@ class OnlineLayer:
         return store_url(self.project.config.online_store, self.project.root)
 
     @property
+    def _patient_url(self) -> str:
+        return patient_url(self.project.config.online_store, self.project.root)
+
+    @property
     def table_settings(self) -> TableSettings:
         """The tags and protections of this target's table, from featurelayer.yml."""
         from featurelayer.online.tables import read_settings
@@ -113,7 +117,7 @@ class OnlineLayer:
         """
         self._validate_target()
         settings = self.table_settings
-        with closing(open_store(self.store_url)) as store:
+        with closing(open_store(self._patient_url)) as store:
             place = provisioned(store, self._online_sks() if self._has_table_per_view else ())
             if place is None:
                 raise PlanError([Problem(what=f"{store!r} can't be made from here", fix="make it with its own tools")])
@@ -126,7 +130,7 @@ class OnlineLayer:
             PlanError: the store is no file, something is at `path` already, or there is no such folder.
             StoreNotFound: there is no such store.
         """
-        with closing(open_store(self.store_url)) as store:
+        with closing(open_store(self._patient_url)) as store:
             if not isinstance(store, Copyable):
                 kind = self.project.config.online_store["type"]
                 what = f"the online store of target '{self.project.target}' is no file, but {kind}"
@@ -143,12 +147,12 @@ class OnlineLayer:
         from featurelayer.online.status import store_status
 
         views = [view for view in self.registry.views.values() if view.online]
-        with closing(open_store(self.store_url)) as store:
+        with closing(open_store(self._patient_url)) as store:
             return store_status(store, views, now or datetime.now(UTC))
 
-    def client(self, **options: Any) -> FeatureClient:
-        """Return a lookup client of this target's online store."""
-        return FeatureClient.connect(self.store_url, **options)
+    def client(self, *, patient: bool = False, **options: Any) -> FeatureClient:
+        """Return a lookup client of this target's online store; a `patient` one waits longer than a service would."""
+        return FeatureClient.connect(self._patient_url if patient else self.store_url, **options)
 
     def export(
         self,
@@ -428,14 +432,14 @@ class OnlineLayer:
         from featurelayer.exporting import Target, prices_of
 
         self._validate_target()
-        config, url = self.project.config, self.store_url if store is None else ""
+        config, url = self.project.config, self._patient_url if store is None else ""
         where = f"{config.path} -> online_store.{self.project.target}"
         keep = exports_kept(config.online_store, where) if store is None else KEEP
         place = self._bulk_place(where) if bulk else None
         with opened(store, url, views=self._online_sks(), new=[view_sk(view) for view in bulk]) as target, self._kept():
             yield Target(
                 store=target,
-                shown=url or repr(store),
+                shown=self.store_url if store is None else repr(store),
                 tables=self._export_tables(repr(store) if store is not None else None),
                 prices=prices_of(target, config.prices),
                 keep=keep,

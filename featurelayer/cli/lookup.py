@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from featurelayer.online import ServiceDefinition
 
 
+_DEADLINE = 30.0
+
+
 @click.command(help=__doc__)
 @click.option("--service", required=True, help="The feature service, or service@fingerprint.")
 @click.option(
@@ -33,8 +36,9 @@ def command(context: Context, service: str, keys: tuple[str, ...], now: str | No
     from featurelayer.layer import FeatureLayer
 
     texts, at = pairs_given("--key KEY=VALUE", keys), moment_given("--now", now)
-    with FeatureLayer.of_project(context.project, warn=context.console.warn).client() as client:
-        vector = client.lookup(service, _typed(client.service(service), texts), now=at)
+    with FeatureLayer.of_project(context.project, warn=context.console.warn).client(patient=True) as client:
+        definition = client.service(service, deadline=_DEADLINE)
+        vector = client.lookup(service, _typed(definition, texts), now=at, deadline=_DEADLINE)
     if output_format == "json":
         write_json({name: _json(feature) for name, feature in vector.features.items()})
         return

@@ -32,7 +32,7 @@ ItemKey = tuple[str, str]
 """The `pk` and `sk` of an item."""
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One entry of a store. Times are microseconds since 1970 in UTC, except `ttl`: whole seconds.
 
     `version` (`_v`) belongs to the export that wrote it, `as_of` (`_t`) is that export's snapshot time, `event_time`

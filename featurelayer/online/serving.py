@@ -200,6 +200,7 @@ class _ViewPlan:
     ) -> list[_Served]:
         """Return, per key, the values of the view's features and how they came about."""
         served: list[_Served] = []
+        schema: str | None = None
         size, oldest = self._size, now - self.ttl if self.ttl is not None else None
         for key in keys:
             item = items.get(key) if key is not None else None
@@ -218,7 +219,15 @@ class _ViewPlan:
                 served.append(([None] * size, Part(size, Status.NULL, event_time)))
                 continue
             try:
-                values, statuses = self._project(item, codecs)
+                if item.schema != schema:  # almost always the same for all
+                    codec, projection = self._follow(item, codecs)
+                    schema = item.schema
+                values = codec.row(item.f, item.pk, item.sk)
+                if projection.absent:
+                    values = [*values, *self._fresh_defaults()]
+                if projection.pick is not None:
+                    values = projection.pick(values)
+                statuses = projection.statuses
             except CorruptItem as error:
                 on_corrupt(error)
                 served.append(([None] * size, Part(size, Status.CORRUPT, None)))
@@ -232,19 +241,16 @@ class _ViewPlan:
         """Return the defaults; arrays as copies, because the caller may change what it got."""
         return [list(default) if isinstance(default, list) else default for default in self._defaults]
 
-    def _project(self, item: Item, codecs: Codecs) -> tuple[Sequence[Any], Status | Sequence[Status]]:
-        """Pick the service's features out of a row by name: it may follow an older or newer schema than ours."""
+    def _follow(self, item: Item, codecs: Codecs) -> tuple[RowCodec, _Projection]:
+        """Return how to read rows like the item's, by name: they may follow an older or newer schema than ours."""
         codec = codecs.get(item.schema)
         if codec is None:
             what = item.damage or f"it follows the schema '{item.schema}', which the store does not hold"
             raise CorruptItem(what, pk=item.pk, sk=item.sk)
-        row = codec.row(item.f, item.pk, item.sk)
         projection = self._projections.get(item.schema)
         if projection is None:
             projection = self._projections[item.schema] = _Projection(self._positions(codec), len(codec.names))
-        if projection.absent:
-            row = [*row, *self._fresh_defaults()]
-        return projection.pick(row) if projection.pick is not None else row, projection.statuses
+        return codec, projection
 
     def mismatches(self, codec: RowCodec) -> list[str]:
         """Return which features a schema lacks, or has in a type of another kind."""

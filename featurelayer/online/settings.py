@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,6 +15,7 @@ from featurelayer.online.tables import CONFIGURED as TABLE_SETTINGS
 
 KEEP = 7
 _MOST_KEPT = 1000
+_PATIENT_SECONDS = 10.0
 _NO_OPTIONS = ("type", "path", "table", "name", "keep")
 
 
@@ -40,6 +41,16 @@ def store_url(settings: Mapping[str, Any], root: Path) -> str:
             fix=f"add {key}: NAME",
         )])  # fmt: skip
     return f"{kind}://{'/' if kind == 'sqlite' else ''}{location}" + (f"?{urlencode(options)}" if options else "")
+
+
+def patient_url(settings: Mapping[str, Any], root: Path) -> str:
+    """Return the address for a command: an attempt on DynamoDB may take 10 seconds, whatever a service allows it."""
+    if settings["type"] != "dynamodb":
+        return store_url(settings, root)
+    timeout = settings.get("timeout") or 0
+    with suppress(TypeError, ValueError):  # the store reports what is no number
+        timeout = max(float(timeout), _PATIENT_SECONDS)
+    return store_url({**settings, "timeout": timeout}, root)
 
 
 def store_name(settings: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from featurelayer.cli import main
-from featurelayer.errors import ConfigError, StoreNotFound
+from featurelayer.errors import ConfigError, StoreNotFound, StoreUnavailable
 from featurelayer.layer import FeatureLayer
 from featurelayer.model import Freshness
 from featurelayer.online import MemoryStore
@@ -21,6 +21,7 @@ from featurelayer.online.status import store_status
 from featurelayer.online.stores.dynamodb import DynamoDBStore
 from tests.exporting import export_view
 from tests.online_cases import feature, legs_batch, planes_batch, view
+from tests.servers.faults import FaultProxy, Wait
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -254,3 +255,23 @@ def test_only_a_file_is_copied(project, capsys):
     found = project(**dynamodb("http://127.0.0.1:9"))
     assert run(found, "backup", "ship.db") == 1
     assert "is no file, but dynamodb" in capsys.readouterr().err
+
+
+# --- patience --------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_waits_longer_than_a_service_would(project, moto_endpoint, capsys):
+    with FaultProxy(moto_endpoint) as proxy:
+        found = project(**dynamodb(proxy.url, timeout=0.3))
+        found.create_store()
+        found.export(as_of=datetime(2024, 1, 1, 13, tzinfo=UTC))
+        here = ["--project-dir", str(found.project.root), "--profiles-dir", str(found.project.root)]
+        proxy.always(Wait(0.7))
+        assert run(found, "status") == 0
+        capsys.readouterr()
+        assert main(["verify", *here]) in (0, 1)
+        assert "legs" in capsys.readouterr().out
+        assert main(["lookup", "--service", "late_arrival", "--key", "tailnum=N1", *here]) == 1
+        assert "there is no feature service 'late_arrival'" in capsys.readouterr().err
+        with found.client() as client, pytest.raises(StoreUnavailable):
+            client.service("late_arrival")

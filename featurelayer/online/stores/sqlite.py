@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from contextlib import closing, contextmanager, suppress
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,10 +45,12 @@ _PAGE = 2_000
 
 _COLUMNS = "pk, sk, f, v, t, e, u, s, ttl, d, w"
 _FIELDS = ("pk", "sk", "v", "f", "s", "t", "e", "u", "ttl", "d", "w")  # as Item has them
-# The keys come as one JSON array, so any number of them is one statement.
+# The keys come as one JSON array of groups, each of views and of keys that are wanted in all of them: any number of
+# keys is one statement, and little text to parse.
 _READ = f"""
 SELECT {", ".join(f"items.{name}" for name in _FIELDS)} FROM json_each(?) AS wanted
-CROSS JOIN items ON items.sk = json_extract(wanted.value, '$[1]') AND items.pk = json_extract(wanted.value, '$[0]')
+CROSS JOIN json_each(wanted.value, '$[0]') AS sks CROSS JOIN json_each(wanted.value, '$[1]') AS pks
+CROSS JOIN items ON items.sk = sks.value AND items.pk = pks.value
 """  # noqa: S608 (constants only)
 # The newer-wins rule of Item.replaces, where the row is locked.
 _PUT = f"""
@@ -71,7 +74,7 @@ class _Rows(msgspec.Struct, array_like=True):
 
 
 _json = msgspec.json.Encoder().encode
-_convert = msgspec.convert
+_convert, _key = msgspec.convert, itemgetter(0, 1)
 
 
 def connect(url: StoreUrl) -> SqliteStore:
@@ -323,14 +326,28 @@ def _row(item: Item) -> tuple[str | int | None, ...]:
 
 
 def _read(connection: sqlite3.Connection, keys: Collection[ItemKey]) -> dict[ItemKey, Item]:
-    wanted = (_json(list(keys)).decode(),)
+    wanted = (_json(_groups(keys)).decode(),)
     try:
-        items = _convert((connection.execute(_READ, wanted).fetchall(),), _Rows, strict=False).items
+        rows = connection.execute(_READ, wanted).fetchall()
+        return dict(zip(map(_key, rows), _convert((rows,), _Rows, strict=False).items, strict=True))
     except (sqlite3.OperationalError, msgspec.ValidationError) as error:
         if isinstance(error, sqlite3.OperationalError) and not _is_encoding(error):
             raise
-        items = list(_items_one_by_one(connection, wanted))
-    return {(item.pk, item.sk): item for item in items}
+        return {(item.pk, item.sk): item for item in _items_one_by_one(connection, wanted)}
+
+
+def _groups(keys: Collection[ItemKey]) -> list[tuple[list[str], list[str]]]:
+    """Return the keys as products of views and entities; each key once."""
+    views: dict[str, list[str]] = {}
+    for pk, sk in keys if isinstance(keys, Set) else set(keys):
+        if (pks := views.get(sk)) is None:
+            views[sk] = [pk]
+        else:
+            pks.append(pk)
+    groups: dict[frozenset[str], tuple[list[str], list[str]]] = {}
+    for sk, pks in views.items():
+        groups.setdefault(frozenset(pks), ([], pks))[0].append(sk)
+    return list(groups.values())
 
 
 def _items_one_by_one(connection: sqlite3.Connection, wanted: tuple[str]) -> Iterator[Item]:
