@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import click
 
 from featurelayer.errors import FeatureLayerError, Problem, ProblemsError, did_you_mean
+from featurelayer.printing import printable
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ class Console:
         """Say how the command is used and what was wrong with it."""
         message = error.format_message()
         if message.startswith("Usage:"):  # no command at all: click's message is the whole help
-            sys.stderr.write(f"{message}\n")
+            sys.stderr.write(f"{printable(message)}\n")
             return
         if isinstance(error, click.NoSuchOption) and error.possibilities is None and error.ctx is not None:
             known = [name for parameter in error.ctx.command.params for name in parameter.opts]
@@ -84,7 +85,7 @@ class Console:
         prefix = {"error": "Error: ", "warning": "Warning: "}.get(level, "")
         if prefix and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
             prefix = click.style(prefix, fg="red" if level == "error" else "yellow", bold=True)
-        sys.stderr.write(f"{prefix}{message}\n")
+        sys.stderr.write(f"{prefix}{printable(message)}\n")
 
     def _write_problem(self, problem: Problem) -> None:
         parts = {"message": problem.what, "where": problem.where, "fix": problem.fix, "code": problem.code}
@@ -92,4 +93,4 @@ class Console:
 
     def _write_json(self, message: dict[str, str]) -> None:
         stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **message}
-        sys.stderr.write(json.dumps(stamped, ensure_ascii=False) + "\n")
+        sys.stderr.write(printable(json.dumps(stamped, ensure_ascii=False)) + "\n")
