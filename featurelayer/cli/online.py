@@ -90,7 +90,7 @@ def backup(context: Context, path: Path, overwrite: bool, output_format: str) ->
     if output_format == "json":
         write_json({name: facts[name] for name in ("path", "items", "bytes")})
     else:
-        click.echo(f"{facts['items']:,} items, {facts['bytes']:,} bytes: {facts['path']}")
+        echo(f"{facts['items']:,} items, {facts['bytes']:,} bytes: {facts['path']}")
 
 
 _LOCK_TIMEOUT = click.option(
