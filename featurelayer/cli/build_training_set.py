@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, pairs_given, project_options, split_names
+from featurelayer.cli.options import Context, pairs_given, parse_share, project_options, split_names
 from featurelayer.cli.output import echo, write_document, write_json
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ if TYPE_CHECKING:
     help="Write what --compare-modes finds as a page, .md or .html.",
 )
 @click.option(
+    "--min-matched",
+    metavar="SHARE",
+    help="Fail before writing unless this share of the labels, 0.9 or 90%, finds a row in every view.",
+)
+@click.option(
     "--csv-types", is_flag=True, help="Guess the types of a CSV's other columns instead of leaving them text."
 )
 @click.option(
@@ -98,6 +103,7 @@ def command(
     dialect: str | None,
     planned: bool,
     row: int | None,
+    min_matched: str | None,
     csv_types: bool,
     lock: Path | None,
     output_format: str,
@@ -125,6 +131,9 @@ def command(
         raise click.UsageError("--dialect goes with --show-sql alone: what is run is the SQL of the target's engine.")
     if output is not None and output.suffix.lower() not in (".parquet", ".csv"):
         raise click.UsageError(f"--output must end in .parquet or .csv, not '{output.name}'.")
+    least = parse_share("--min-matched", min_matched)
+    if least is not None and (planned or not (writes or compare_modes)):
+        raise click.UsageError("--min-matched goes with what is built: --output, --as-table or --compare-modes.")
     from featurelayer.cli.progress import steps
     from featurelayer.layer import FeatureLayer
 
@@ -158,6 +167,7 @@ def command(
             labels,
             **request,
             compare_modes=compare_modes,
+            min_matched=least,
             writable=as_table is not None,
             extends=extends,
             progress=progress,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -174,6 +175,24 @@ def pairs_given(form: str, values: Sequence[str]) -> dict[str, str]:
 def split_names(values: Sequence[str]) -> tuple[str, ...]:
     """Return the names of an option that may be repeated and takes several, with commas between them."""
     return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+def parse_share(option: str, text: str | None) -> float | None:
+    """Return the share that an option has as 0.9 or as 90%, between 0 and 1, or None.
+
+    Raises:
+        click.UsageError: the text is not a share.
+    """
+    if text is None:
+        return None
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise click.UsageError(f"{option} takes a share such as 0.9 or 90%, not '{text}'.")
+    return share
 
 
 def moment_given(option: str, text: str | None) -> datetime | None:
