@@ -595,7 +595,7 @@ class FeatureLayer(OnlineLayer):
                 + did_you_mean(name, models)
             )
             fix = (
-                f"dbt build -s {name}"
+                f"run `dbt build -s {name}`"
                 if relation
                 else "give a path that ends in .parquet or .csv, a model or a relation"
             )

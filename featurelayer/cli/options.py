@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -130,6 +130,7 @@ def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callabl
     def with_context(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         shared: dict[str, Any] = {name: kwargs.pop(name) for name in _NAMES}
         context = Context(console=console_of(click.get_current_context()), **shared)
+        context.console.given = _as_given(shared)
         return function(context, *args, **kwargs)
 
     command: Callable[_P, _T] = with_context
@@ -137,6 +138,16 @@ def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callabl
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def _as_given(shared: Mapping[str, Any]) -> dict[str, str]:
+    """Return the shared options as a command line has them; a flag has no text."""
+    options = {name: "--vars" if name == "variables" else f"--{name.replace('_', '-')}" for name in shared}
+    return {
+        options[name]: "" if value is True else str(value)
+        for name, value in shared.items()
+        if value not in (None, False)
+    }
 
 
 def console_options(function: _Function) -> _Function:

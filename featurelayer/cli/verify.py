@@ -72,7 +72,9 @@ def command(
         _write(report)
     for view in report.views:
         if view.as_of is None:
-            context.console.warn(f"{view.view}: no export of it has committed; run featurelayer export -s {view.view}")
+            context.console.warn(
+                f"{view.view}: no export of it has committed; run `featurelayer export -s {view.view}`"
+            )
         elif not view.remembered:
             context.console.note(
                 f"{view.view}: the warehouse does not remember the last export, so classes are told by the items alone"

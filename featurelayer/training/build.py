@@ -82,7 +82,9 @@ def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[s
                 if isinstance(error, RelationNotBuilt)
                 else f"{view.relation_name} can't be read: {error}"
             )
-            problems.append(Problem(what=f"{view.id}: {what}", where=view.yaml_path, fix=f"dbt build -s {view.name}"))
+            problems.append(
+                Problem(what=f"{view.id}: {what}", where=view.yaml_path, fix=f"run `dbt build -s {view.name}`")
+            )
     if problems:
         raise PlanError(problems)
     return columns
