@@ -18,6 +18,7 @@ from sqlglot import exp
 from featurelayer.lineage.forms import OPPOSITE, bare, flat
 from featurelayer.lineage.relations import OWN
 from featurelayer.lineage.scope import (
+    OF_JOINT,
     Frame,
     Frames,
     Item,
@@ -29,7 +30,15 @@ from featurelayer.lineage.scope import (
     sorted_sources,
     with_frames,
 )
-from featurelayer.lineage.times import is_end_name, is_time, is_time_key, is_time_name, is_time_type, is_written_name
+from featurelayer.lineage.times import (
+    is_end_name,
+    is_period_name,
+    is_time,
+    is_time_key,
+    is_time_name,
+    is_time_type,
+    is_written_name,
+)
 from featurelayer.lineage.values import Bound, Fact, Seen, Source
 
 if TYPE_CHECKING:
@@ -39,15 +48,20 @@ if TYPE_CHECKING:
 _MORE = (exp.DateAdd, exp.TimestampAdd, exp.DatetimeAdd, exp.TsOrDsAdd, exp.AddMonths, exp.Add)
 _LESS = (exp.DateSub, exp.TimestampSub, exp.DatetimeSub, exp.Sub)
 _DIFFERENCES = (exp.DateDiff, exp.TimestampDiff, exp.DatetimeDiff, exp.TsOrDsDiff, exp.Sub)
+_CONSTANT = (exp.Literal, exp.Neg, exp.Interval, exp.Var, exp.Paren, exp.Cast, exp.DataType, exp.IntervalSpan)
 MAX_TIMES = 8
 
 
 class _Order(NamedTuple):
-    """`low` is not later than `high`, or than `high` and `shift`."""
+    """`low` is not later than `high`, or than `high` and `shift`; with a `gap` it is earlier, maybe by an amount."""
 
     low: exp.Expression
     high: exp.Expression
     shift: str = ""
+    gap: str = ""
+
+
+_STRICT, _AMOUNT = "strict", "amount"
 
 
 # What a condition says
@@ -59,16 +73,29 @@ def find_frames(writer: Writer, conditions: Iterable[exp.Expression], scope: Sco
     for order in _orders(conditions):
         low, high = writer.value(order.low, scope), writer.value(order.high, scope)
         earlier, later = _places(low), _places(high)
+        times = {_is_time(order.low, low), _is_time(order.high, high)}
+        if earlier == later or False in times:
+            continue
         if _has_column(order.high):
-            bound = Bound.AHEAD if order.shift else Bound.PAST
+            frame = _upper(order, low, high)
             for place in earlier - later:
-                _note(found, place, Frame(bound, sorted_sources(high.sources), order.shift))
-        if _has_column(order.low) and not _is_end(order.high):
+                _note(found, place, frame)
+        if True in times and _has_column(order.low) and not _is_end(order.high):
             for place in later - earlier:
                 _note(found, place, Frame(Bound.FUTURE))
     for one, other in _equalities(conditions):
         _note_same_time(found, writer, one, other, scope)
     return found
+
+
+def _upper(order: _Order, low: Value, high: Value) -> Frame:
+    """How rows are bound whose time is `low`; of a period's start, the rows are no earlier than the next one's."""
+    by = sorted_sources(high.sources)
+    shift = order.shift or _moved(high)
+    if shift:
+        return Frame(Bound.AHEAD, by, shift)
+    before = order.gap == _AMOUNT or (order.gap == _STRICT and _is_whole(order.high, high))
+    return Frame(Bound.PERIOD if _is_cut(low) and not before else Bound.PAST, by)
 
 
 def _note_same_time(
@@ -77,7 +104,7 @@ def _note_same_time(
     values = writer.value(one, scope), writer.value(other, scope)
     if not all(_is_time(node, value) for node, value in zip((one, other), values, strict=True)):
         return
-    shifts = _shift(one), _shift(other)
+    shifts = _shift(one) or _moved(values[0]), _shift(other) or _moved(values[1])
     for (mine, theirs), (moved, by) in zip((values, values[::-1]), (shifts, shifts[::-1]), strict=True):
         ahead = by.startswith("+") or moved.startswith("-")
         cut = _is_cut(mine) and _is_cut(theirs) and not moved and not by
@@ -86,10 +113,25 @@ def _note_same_time(
             _note(found, place, Frame(bound, sorted_sources(theirs.sources), by or moved if ahead else ""))
 
 
-def _is_time(node: exp.Expression, value: Value) -> bool:
-    while isinstance(bare(node), _MORE + _LESS):
-        node = bare(node).this
-    return is_time(node, value.type) or (isinstance(bare(node), exp.Column) and is_time_key(bare(node).name))
+def _is_time(node: exp.Expression, value: Value) -> bool | None:
+    """Whether an expression is a time, by its name, its type or what was done to it; None if that can't be told."""
+    columns = [column.name for column in node.find_all(exp.Column)]
+    if any(is_time_name(name) or is_time_key(name) for name in columns) or _is_cut(value) or _moved(value):
+        return True
+    return is_time_type(value.type) if value.type else is_time(node) or None
+
+
+def _is_whole(node: exp.Expression, value: Value) -> bool:
+    """Whether a time is the start of a day or of a longer period."""
+    return (
+        _is_cut(value)
+        or value.type.upper() == "DATE"
+        or any(is_period_name(column.name) for column in node.find_all(exp.Column))
+    )
+
+
+def _moved(value: Value) -> str:
+    return next((fact.shift for fact in value.facts if fact.kind is Seen.MOVED), "")
 
 
 def _note(found: dict[str, Frame], place: str, frame: Frame) -> None:
@@ -118,25 +160,31 @@ def _order(part: exp.Expression) -> Iterator[_Order]:
     if isinstance(part, exp.Not) and type(bare(part.this)) in OPPOSITE:
         inner = bare(part.this)
         part = OPPOSITE[type(inner)](this=inner.this, expression=inner.expression)
+    strict = isinstance(part, exp.LT | exp.GT)
     if isinstance(part, exp.LT | exp.LTE):
-        yield from _compared(part.this, part.expression)
+        yield from _compared(part.this, part.expression, strict=strict)
     elif isinstance(part, exp.GT | exp.GTE):
-        yield from _compared(part.expression, part.this)
+        yield from _compared(part.expression, part.this, strict=strict)
     elif isinstance(part, exp.Between):
         yield from _compared(part.args["low"], part.this)
         yield from _compared(part.this, part.args["high"])
 
 
-def _compared(low: exp.Expression, high: exp.Expression) -> Iterator[_Order]:
+def _compared(low: exp.Expression, high: exp.Expression, *, strict: bool = False) -> Iterator[_Order]:
     """What `low <= high` says of the times in it; one side may be the time between two of them."""
     if (ends := _difference(low)) is not None and not _has_column(high):  # end - start <= constant
-        yield _Order(*ends, shift="" if _sign(high) <= 0 else f"+{_amount(high)}")
+        sign = _sign(high)
+        gap = _AMOUNT if sign < 0 or (strict and not sign) else ""
+        yield _Order(*ends, f"+{_amount(high)}" if sign > 0 else "", gap)
     elif (ends := _difference(high)) is not None and not _has_column(low):  # constant <= end - start
-        yield _Order(*ends[::-1], shift="" if _sign(low) >= 0 else f"+{_amount(low)}")
+        sign = _sign(low)
+        gap = _AMOUNT if sign > 0 or (strict and not sign) else ""
+        yield _Order(*ends[::-1], f"+{_amount(low)}" if sign < 0 else "", gap)
     else:
         moved, by = _shift(low), _shift(high)
         ahead = by if by.startswith("+") else f"+{moved[1:]}" if moved.startswith("-") else ""
-        yield _Order(low, high, ahead)
+        gap = _AMOUNT if by.startswith("-") or moved.startswith("+") else _STRICT if strict else ""
+        yield _Order(low, high, ahead, gap)
 
 
 def _difference(node: exp.Expression) -> tuple[exp.Expression, exp.Expression] | None:
@@ -158,7 +206,7 @@ def _shift(node: exp.Expression) -> str:
         if not isinstance(each, _MORE + _LESS):
             continue
         amount = each.expression
-        if amount is None or _has_column(amount):
+        if amount is None or any(not isinstance(part, _CONSTANT) for part in amount.walk()):
             continue
         if (
             isinstance(each, exp.Add | exp.Sub)
@@ -233,23 +281,24 @@ def apply_frames(scope: Scope, rows: Relation, frames: Frames) -> None:
 # The relations of a SELECT
 
 
-def start_join(queries: Queries, item: Item, scope: Scope, node: exp.Expression, kind: str = "") -> None:
+def start_join(queries: Queries, item: Item, scope: Scope, node: exp.Expression, kind: str) -> None:
     """Give a relation that is put together with others a place, before it is known on what conditions."""
     relation = item.relation
     tables = {(source.relation, source.unique_id) for value in relation.columns.values() for source in value.sources}
     name, unique_id = relation.reads or (tables.pop() if len(tables) == 1 else ("", ""))
     if name == OWN or not (name or tables or relation.sources):
         return  # the model's own rows of an earlier run, or rows that come of no table
+    scope.number = scope.number or queries.next_place()
     item.joint = Fact(
         kind=Seen.JOIN,
         model=queries.writer.model,
-        sql=queries.writer.sql(node) if kind else f"FROM {item.name or name}",
+        sql=queries.writer.sql(node) if isinstance(node, exp.Join) else f"FROM {item.name or name}",
         function=kind.casefold(),
         relation=name,
         unique_id=unique_id,
         within=scope.within,
         line=line_of_node(node),
-        place=f"{queries.writer.model} {queries.next_place()}",
+        place=f"{queries.writer.model} {scope.number}.{queries.next_place()}",
     )
     item.found.clear()
 
@@ -261,7 +310,7 @@ def finish_joins(queries: Queries, node: exp.Select, scope: Scope, rows: Relatio
     if (where := node.args.get("where")) is not None:
         conditions.append(where.this)
     conditions += [equal for join in node.args.get("joins") or () for equal in _using(join, scope)]
-    rows.times = frozenset(source for item in scope.items for source in item_times(item))
+    rows.times = find_times(scope)
     if not any(item.joint for item in scope.items) and not any(fact.kind is Seen.JOIN for fact in rows.facts):
         return
     _read_columns(node, scope)
@@ -274,6 +323,7 @@ def finish_joins(queries: Queries, node: exp.Select, scope: Scope, rows: Relatio
         item.found.clear()
     apply_frames(scope, rows, frames)
     rows.facts |= joined
+    rows.times = find_times(scope)
 
 
 def hide_join(queries: Queries, item: Item, join: exp.Join, scope: Scope, rows: Relation) -> None:
@@ -293,9 +343,7 @@ def brought_in(value: Value, relation: Relation) -> frozenset[Fact]:
     aggregates = {fact for fact in value.facts if fact.kind is Seen.AGGREGATE}
     if not aggregates:
         return value.facts
-    of_joint = (
-        {name: getattr(joint, name) for name in ("place", "bound", "by", "shift", "own", "keys")} if joint else {}
-    )
+    of_joint = {name: getattr(joint, name) for name in OF_JOINT} if joint else {}
     kept = {fact for fact in value.facts if fact.kind is not Seen.JOIN or fact.bound not in ("", Bound.PAST)}
     return frozenset((*kept, *(replace(fact, kind=Seen.JOINED, **of_joint) for fact in aggregates)))
 
@@ -320,16 +368,20 @@ def is_correlated(query: exp.Expression, around: Scope | None) -> bool:
 def _finished(writer: Writer, item: Item, conditions: list[exp.Expression], scope: Scope, frames: Frames) -> Fact:
     own: set[Source] = set()
     keys: set[Source] = set()
+    twins: set[str] = set()
     for pair in _equalities(conditions):
         for mine, theirs in (pair, pair[::-1]):
             if _owners(mine, scope) == {id(item)} and id(item) not in (owners := _owners(theirs, scope)) and owners:
-                own |= writer.value(mine, scope).sources
+                value = writer.value(mine, scope)
+                own |= value.sources
+                twins |= _places(value)
                 keys |= writer.value(theirs, scope).sources
     assert item.joint is not None
     joint = replace(
         item.joint,
         own=sorted_sources(own),
         keys=sorted_sources(keys),
+        twins=tuple(sorted(twins - {item.joint.place})),
         times=sorted_sources(item_times(item))[:MAX_TIMES],
     )
     frame = frames.get(joint.place)
@@ -365,6 +417,12 @@ def _read_columns(node: exp.Select, scope: Scope) -> None:
     for column in node.find_all(exp.Column) if items else ():
         if (item := items.get(column.table.casefold())) is not None:
             item.column(column.name.casefold())
+
+
+def find_times(scope: Scope) -> frozenset[Source]:
+    """Return the columns that tell when the rows of a SELECT came to be: not of what is bound by the others."""
+    items = [item for item in scope.items if item.joint is None or item.joint.bound is not Bound.PAST]
+    return frozenset(source for item in items or scope.items for source in item_times(item))
 
 
 def item_times(item: Item) -> frozenset[Source]:

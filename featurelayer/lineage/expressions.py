@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlglot
 from sqlglot import exp
 
-from featurelayer.lineage.bounds import MAX_TIMES, brought_in, find_frames, find_shift, item_times, line_of_node
+from featurelayer.lineage.bounds import MAX_TIMES, brought_in, find_frames, find_shift, find_times, line_of_node
 from featurelayer.lineage.forms import (
     ARGUMENTS_TO_SKIP,
     CHAINS,
@@ -22,6 +22,7 @@ from featurelayer.lineage.forms import (
     MIRRORED,
     OPPOSITE,
     SAME_TYPES,
+    SERIES,
     UNORDERED,
     bare,
     flat,
@@ -92,6 +93,7 @@ class Writer:
             exp.DataType: lambda node, _scope, _parts: self.type_name(node),
         }
         self._special |= {exp.Star: self._star, exp.Columns: self._columns}
+        self._special |= dict.fromkeys(SERIES, self._series)
         self._special |= dict.fromkeys(CHAINS, self._chain)
         self._special |= dict.fromkeys(UNORDERED, self._sorted)
         self._special |= dict.fromkeys(CLOCKS, self._clock)
@@ -213,6 +215,14 @@ class Writer:
             return self.key(argument, scope, parts)
         return repr(argument.upper() if isinstance(argument, str) and not exact else argument)
 
+    def _series(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+        """A series of times that ends now, which only leaves out what has not happened yet."""
+        inside = Parts()
+        text = self._generic(node, scope, inside)
+        parts.add(Value("", inside.kind, frozenset(inside.sources), tuple(inside.steps)))
+        parts.facts.update(fact for fact in inside.facts if fact.kind is not Seen.CLOCK)
+        return text
+
     def _aggregate(self, node: exp.Expression, scope: Scope, parts: Parts) -> None:
         if node is self.over:  # a window's function leaves the rows as they are
             return
@@ -227,7 +237,8 @@ class Writer:
                 timed=scope.timed,
                 unit=scope.unit,
                 within=scope.within,
-                times=sorted_sources({time for item in scope.items for time in item_times(item)})[:MAX_TIMES],
+                order=sorted_sources(self.value(node.this, scope).sources) if isinstance(node, exp.Min) else (),
+                times=sorted_sources(find_times(scope))[:MAX_TIMES],
                 unique_id=_only(item.relation for item in scope.items),
             )
         )
@@ -516,8 +527,10 @@ class Writer:
     def _subquery(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
         query = node.this if isinstance(node, exp.Subquery) else node
         relation = self._query(query, scope)
+        of_row = query.find(exp.Table) is None  # such as the elements of a list that the row has
         for value in relation.columns.values():
-            parts.add(replace(value, facts=brought_in(value, relation)))
+            kept = frozenset(fact for fact in value.facts if not (of_row and fact.kind is Seen.AGGREGATE))
+            parts.add(replace(value, facts=kept if of_row else brought_in(value, relation)))
         parts.sources |= relation.sources
         parts.facts.update(fact for fact in relation.facts if fact.kind is not Seen.JOIN)
         columns = ",".join(value.key for value in relation.columns.values())

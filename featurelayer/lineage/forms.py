@@ -46,6 +46,7 @@ OPPOSITE: dict[type[exp.Expression], type[exp.Expression]] = {
     exp.LTE: exp.GT,
 }
 UNORDERED = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
+SERIES = (exp.GenerateSeries, exp.ExplodingGenerateSeries, exp.GenerateDateArray, exp.GenerateTimestampArray)
 CHAINS = (exp.And, exp.Or, exp.Add, exp.Mul, exp.BitwiseAnd, exp.BitwiseOr)
 EXACT = (exp.JSONPathPart, exp.RawString, exp.National, exp.ByteString, exp.UnicodeString, exp.Heredoc, exp.Collate)
 """Nodes whose texts differ by case."""
@@ -223,6 +224,8 @@ def is_upper_bound(condition: exp.Expression) -> bool:
         return _is_plain(condition.this)
     if isinstance(condition, exp.GT | exp.GTE):
         return _is_plain(condition.expression)
+    if isinstance(condition, exp.Between):
+        return _is_plain(condition.this) and not any(is_clock(each) for each in condition.args["low"].walk())
     return False
 
 

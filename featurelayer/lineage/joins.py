@@ -28,10 +28,11 @@ def join_items(queries: Queries, node: exp.Select, scope: Scope) -> Relation:
         of = item.relation
         rows = Relation(base=of.base, where=of.where, steps=of.steps, sources=of.sources, facts=of.facts)
         if is_correlated(node, scope.parent):
-            start_join(queries, item, scope, nodes[0])
+            start_join(queries, item, scope, nodes[0], "subquery")
         finish_joins(queries, node, scope, rows)
         return rows
-    rows = _joined(queries, nodes[0], [*_bracketed(nodes[0]), *joins], scope)
+    kind = "subquery" if is_correlated(node, scope.parent) else ""
+    rows = _joined(queries, nodes[0], [*_bracketed(nodes[0]), *joins], scope, kind)
     finish_joins(queries, node, scope, rows)
     return rows
 
@@ -52,10 +53,10 @@ def _bracketed(node: exp.Expression) -> list[exp.Join]:
     return node.args.get("joins") or [] if isinstance(node, exp.Table) else []
 
 
-def _joined(queries: Queries, first: exp.Expression, joins: list[exp.Join], scope: Scope) -> Relation:
+def _joined(queries: Queries, first: exp.Expression, joins: list[exp.Join], scope: Scope, kind: str) -> Relation:
     head = _tagged(queries.item(first, scope, scope.within), scope)
     scope.items.append(head)
-    start_join(queries, head, scope, first)
+    start_join(queries, head, scope, first, kind)
     together = [head.tag]  # relations that are joined by INNER and CROSS, in no order
     conditions: set[str] = set()
     result = Relation(base="", steps=head.relation.steps, sources=head.relation.sources, facts=head.relation.facts)

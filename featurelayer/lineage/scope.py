@@ -15,6 +15,8 @@ from featurelayer.lineage.values import Bound, Fact, Kind, RowStep, Seen, Source
 MAX_COLUMNS = 20_000
 MAX_STEPS = 40
 MAX_ROW_STEPS = 200
+OF_JOINT = ("place", "bound", "by", "shift", "own", "keys", "twins")
+"""What an aggregate, or a picked row, has from the relation that it is joined in."""
 _BOUNDS = {bound: strength for strength, bound in enumerate(Bound)}
 
 
@@ -180,7 +182,7 @@ class Item:
         """What is known of a column once its relation is joined: aggregates and picked rows are so by their place."""
         facts = value.facts
         if self.joint is not None:
-            of_joint = {name: getattr(self.joint, name) for name in ("place", "bound", "by", "shift", "own", "keys")}
+            of_joint = {name: getattr(self.joint, name) for name in OF_JOINT}
             joined = [replace(each, kind=Seen.JOINED, **of_joint) for each in facts if each.kind is Seen.AGGREGATE]
             picked = [replace(each, joined=True, **of_joint) for each in self.relation.facts
                       if each.kind is Seen.WINDOW and not each.joined]  # fmt: skip
@@ -208,6 +210,7 @@ class Scope:
     group: tuple[Source, ...] = ()
     timed: bool = False
     unit: str = ""
+    number: int = 0
     joins: frozenset[Fact] = frozenset()
     aliases_first: bool = False
 

@@ -11,6 +11,7 @@ _NAME = re.compile(
     r"(^|_)(at|ts|time|timestamp|datetime|date|day|week|month|quarter|year|hour|minute|utc|when|since|until|dt|point)$",
     re.IGNORECASE,
 )
+_PERIOD = re.compile(r"(^|_)(date|day|week|month|quarter|year|dt)(_|$)", re.IGNORECASE)
 _WRITTEN = re.compile(
     r"updated|modified|inserted|loaded|synced|extracted|ingested|_etl|_dbt|fivetran|airbyte|valid_", re.IGNORECASE
 )
@@ -35,6 +36,11 @@ def is_time_name(name: str) -> bool:
 def is_time_key(name: str) -> bool:
     """Whether a column of that name is most likely the key of a calendar's rows, as `date_key`."""
     return _TIME_KEY.search(name) is not None
+
+
+def is_period_name(name: str) -> bool:
+    """Whether a column of that name is most likely the start of a day or of a longer period."""
+    return _PERIOD.search(name) is not None
 
 
 def is_written_name(name: str) -> bool:

@@ -166,6 +166,7 @@ class Fact:
     keys: tuple[Source, ...] = ()
     times: tuple[Source, ...] = ()
     by: tuple[Source, ...] = ()
+    twins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from featurelayer.lineage.bounds import MAX_TIMES, item_times
+from featurelayer.lineage.bounds import MAX_TIMES, find_times
 from featurelayer.lineage.forms import window_function
 from featurelayer.lineage.scope import Parts, Scope, digest, sorted_sources
 from featurelayer.lineage.times import is_time
@@ -58,7 +58,7 @@ def window_key(writer: Writer, node: exp.Window, scope: Scope, parts: Parts) -> 
             order=sorted_sources(first.sources),
             timed=times,
             within=scope.within,
-            times=sorted_sources({time for item in scope.items for time in item_times(item)})[:MAX_TIMES],
+            times=sorted_sources(find_times(scope))[:MAX_TIMES],
             backwards=bool(order) and bool(order[0].args.get("desc")),
         )
     )

@@ -41,7 +41,7 @@ def group_causes(found: Iterable[tuple[Fact, tuple[str, ...]]]) -> Iterator[tupl
 
 def judge_join(seen: TracedView, fact: Fact) -> Severity | None:
     """Return how bad it is that a value comes of a row that was joined; None if that row is no later than the event."""
-    if fact.kind is not Seen.JOIN or is_event(seen, fact) or is_fixed(seen, fact):
+    if fact.kind is not Seen.JOIN or is_event(seen, fact) or is_fixed(seen, fact) or is_apart(seen, fact):
         return None
     if fact.bound in (Bound.FUTURE, Bound.AHEAD):
         return None if is_earlier(seen, fact) else Severity.ERROR
@@ -60,8 +60,10 @@ def judge_aggregate(seen: TracedView, fact: Fact) -> Severity | None:
     if fact.kind is not Seen.JOINED or is_event(seen, fact) or is_fixed(seen, fact):
         return None
     if fact.bound is Bound.PERIOD:
-        return Severity.ERROR if fact.unit else None
-    if fact.bound is not Bound.NONE or _is_one_row(seen, fact):
+        return Severity.ERROR if fact.unit and not _is_over(seen, fact.unit) else None
+    if fact.bound is Bound.PAST and _ends_later(seen, fact):
+        return Severity.WARNING
+    if fact.bound is not Bound.NONE or _is_one_row(seen, fact) or _is_first(seen, fact):
         return None  # what is bound to later rows is a join that looks ahead
     times = _has_times(seen, fact)
     if is_key(seen, fact.keys):
@@ -81,6 +83,16 @@ def find_made(seen: TracedView) -> frozenset[str]:
     )
 
 
+def find_ahead(seen: TracedView) -> frozenset[tuple[str, str]]:
+    """Return the models and CTEs in which later rows are joined: of what is aggregated there that is said once."""
+    return frozenset(
+        (fact.model, fact.within)
+        for column in seen.features
+        for fact in column.facts
+        if fact.bound in (Bound.FUTURE, Bound.AHEAD) and judge_join(seen, fact) is not None
+    )
+
+
 def is_picked(seen: TracedView, fact: Fact) -> bool:
     """Whether the newest rows of a key were joined to others by that key, in the order of times that tell of events."""
     if not fact.joined or is_event(seen, fact) or is_fixed(seen, fact) or fact.bound is not Bound.NONE:
@@ -93,6 +105,33 @@ def is_picked(seen: TracedView, fact: Fact) -> bool:
 def is_event(seen: TracedView, fact: Fact) -> bool:
     """Whether the rows are of the relation that the event time comes from."""
     return bool(fact.place) and fact.place in seen.places
+
+
+def is_apart(seen: TracedView, fact: Fact) -> bool:
+    """Whether the rows are the first of a FROM without the event: what that makes is joined to the event elsewhere."""
+    return not fact.function and _is_inner(seen, fact)
+
+
+def is_said(seen: TracedView, fact: Fact, names: Iterable[str]) -> bool:
+    """Whether a join without the event only feeds aggregates that are found themselves."""
+    if fact.bound is not Bound.NONE or not _is_inner(seen, fact):
+        return False
+    columns = [column for column in seen.features if column.column in names]
+    return all(any(judge_aggregate(seen, each) for each in column.facts) for column in columns)
+
+
+def is_now(seen: TracedView) -> bool:
+    """Whether the event time of all rows is that of the build."""
+    column = seen.column(seen.view.event_time)
+    return not seen.times and column is not None and any(fact.kind is Seen.CLOCK for fact in column.facts)
+
+
+def _is_inner(seen: TracedView, fact: Fact) -> bool:
+    return _select_of(fact.place) not in {_select_of(place) for place in seen.places}
+
+
+def _select_of(place: str) -> str:
+    return place.rpartition(".")[0]
 
 
 def is_fixed(seen: TracedView, fact: Fact) -> bool:
@@ -123,6 +162,20 @@ def is_of_one_event(seen: TracedView, fact: Fact) -> bool:
     if not is_key(seen, fact.partition):
         return False
     return not (_is_entity(seen, fact.partition) and _has_times(seen, fact, of_event=True))
+
+
+def _is_over(seen: TracedView, unit: str) -> bool:
+    """Whether a period is over at the event time, or before the event is available; FL214 is about its start."""
+    lengths = [_length(shift) or timedelta(0) for shift in seen.shifts]
+    return unit in seen.units or max((*lengths, seen.view.delay or timedelta(0))) >= (
+        _length(f"+1 {unit}") or timedelta.max
+    )
+
+
+def _is_first(seen: TracedView, fact: Fact) -> bool:
+    """Whether it is the first time of events of which this one is: that is no later than its own."""
+    own = fact.function == "min" and bool(fact.order)
+    return own and all(not seen.lineage.reaches((source,)).isdisjoint(seen.times) for source in fact.order)
 
 
 def _is_one_row(seen: TracedView, fact: Fact) -> bool:

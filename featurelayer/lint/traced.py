@@ -104,8 +104,25 @@ class TracedView:
 
     @cached_property
     def places(self) -> frozenset[str]:
-        """The relations, each by its place in a FROM, that the event time comes from: their rows are the events."""
-        return frozenset(fact.place for fact in self._time_facts if fact.place)
+        """The relations, each by its place in a FROM, that the event time comes from: their rows are the events.
+
+        So are those that are read once more and joined back by the event's own key.
+        """
+        from featurelayer.lint.rows import is_key
+
+        events = {fact.place for fact in self._time_facts if fact.place}
+        for fact in {fact for column in self.features for fact in column.facts if fact.twins}:
+            same = self.lineage.reaches(fact.own) & self.lineage.reaches(fact.keys)
+            if not events.issuperset(fact.twins) and is_key(self, same):
+                events.update(fact.twins)
+        return frozenset(events)
+
+    @cached_property
+    def units(self) -> frozenset[str]:
+        """To what the event time was cut down."""
+        from featurelayer.lineage import Seen
+
+        return frozenset(fact.unit for fact in self._time_facts if fact.kind is Seen.TRUNCATED)
 
     @cached_property
     def shifts(self) -> frozenset[str]:

@@ -198,10 +198,10 @@ def whole_table(project: LintProject) -> Iterator[Hit]:
     The lines of one event, such as those of an order joined by its unique key, are not of all time.
     """
     from featurelayer.lineage import Bound
-    from featurelayer.lint.rows import group_causes, judge_aggregate
+    from featurelayer.lint.rows import find_ahead, group_causes, judge_aggregate
 
     def leaks(seen: TracedView, fact: Fact) -> bool:
-        return judge_aggregate(seen, fact) is not None
+        return (fact.model, fact.within) not in find_ahead(seen) and judge_aggregate(seen, fact) is not None
 
     for seen in _timed(project):
         for fact, names in group_causes(seen.found(leaks)):
@@ -249,7 +249,7 @@ def later_rows(project: LintProject) -> Iterator[Hit]:
     A warning where several rows need not be meant, or where the rows are bound by the end of what the event begins.
     """
     from featurelayer.lineage import Bound, Seen
-    from featurelayer.lint.rows import find_made, group_causes, judge_join
+    from featurelayer.lint.rows import find_made, group_causes, is_said, judge_join
 
     def chooses(seen: TracedView, fact: Fact) -> bool:
         ahead = fact.kind is Seen.JOIN and fact.bound in (Bound.FUTURE, Bound.AHEAD) and fact.function in _CHOOSING
@@ -262,7 +262,7 @@ def later_rows(project: LintProject) -> Iterator[Hit]:
             ahead = fact.bound in (Bound.FUTURE, Bound.AHEAD)
             return (ahead or fact.place not in made) and judge_join(view, fact) is not None
 
-        found = list(group_causes(seen.found(leaks)))
+        found = [each for each in group_causes(seen.found(leaks)) if not is_said(seen, *each)]
         for fact, names in found:
             what = f"`{fact.sql}`{_place(seen, fact)} {_BOUNDS[fact.bound]}"
             yield _hit(project, seen, fact, names, what, severity=judge_join(seen, fact))
@@ -285,8 +285,8 @@ def built_time(project: LintProject) -> Iterator[Hit]:
     """`current_timestamp` as the event time; a warning where only some rows have it. An incremental model keeps it."""
     from featurelayer.lineage import Seen
 
-    for seen in _timed(project):
-        column = seen.column(seen.view.event_time)
+    for seen in project.traced.views.values():
+        column = seen.column(None if seen.view.static else seen.view.event_time)
         for fact in column.facts if column is not None else ():
             if fact.kind is Seen.CLOCK and not _keeps_rows(project.inventory.model(fact.model)):
                 some = "in some rows " if seen.times else ""
@@ -302,8 +302,11 @@ def _keeps_rows(model: Model | None) -> bool:
 
 
 def _timed(project: LintProject) -> Iterator[TracedView]:
+    """Yield the views whose rows have a time of their own; what happens just now (FL222) has nothing after it."""
+    from featurelayer.lint.rows import is_now
+
     for seen in project.traced.views.values():
-        if seen.view.event_time and not seen.view.static:
+        if seen.view.event_time and not seen.view.static and not is_now(seen):
             yield seen
 
 

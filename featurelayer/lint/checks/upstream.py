@@ -60,7 +60,7 @@ def current_state(project: LintProject) -> Iterator[Hit]:
     A relation with validity columns counts as well, if the join does not heed them.
     """
     from featurelayer.lineage import Bound, Seen
-    from featurelayer.lint.rows import find_made, group_causes, is_event, is_fixed, is_key
+    from featurelayer.lint.rows import find_made, group_causes, is_apart, is_event, is_fixed, is_key, judge_join
     from featurelayer.lint.traced import raw_line
 
     for seen in project.traced.views.values():
@@ -70,9 +70,9 @@ def current_state(project: LintProject) -> Iterator[Hit]:
         joined_rows = seen.found(lambda _seen, fact: fact.kind is Seen.JOIN and not fact.counted)
         for fact, names in group_causes(joined_rows):
             model = project.inventory.model(fact.unique_id) if fact.unique_id else None
-            if model is None or model.kind == "seed" or fact.place in made:
+            if model is None or model.kind == "seed" or fact.place in made or judge_join(seen, fact) is not None:
                 continue
-            if is_event(seen, fact) or is_fixed(seen, fact):
+            if is_event(seen, fact) or is_fixed(seen, fact) or is_apart(seen, fact):
                 continue
             if fact.bound in (Bound.NONE, Bound.FUTURE) and not is_key(seen, fact.keys) and _is_state(seen, model):
                 joined = project.inventory.model(fact.model)
