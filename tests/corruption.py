@@ -126,14 +126,14 @@ def set_attribute(store: OnlineStore, key: tuple[str, str], name: str, value: di
         _execute(store, f"UPDATE items SET {COLUMNS[name]} = ? WHERE pk = ? AND sk = ?", (kept, *key))
         return
     assert isinstance(store, DynamoDBStore)
-    client, table = store._clients.exporting, store._layout.table(*key)
+    table = store._layout.table(*key)
     names, where = {"#n": name}, {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
     more = (
         {"UpdateExpression": "REMOVE #n"}
         if value is None
         else {"UpdateExpression": "SET #n = :v", "ExpressionAttributeValues": {":v": value}}
     )
-    client.update_item(TableName=table, Key=where, ExpressionAttributeNames=names, **more)
+    store._call("UpdateItem", {"TableName": table, "Key": where, "ExpressionAttributeNames": names, **more})
 
 
 def set_raw_text(store: SqliteStore, key: tuple[str, str], name: str, raw: bytes) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from featurelayer.cli.options import Context, project_options
-from featurelayer.cli.output import echo, write_document
 
 
 @click.command()
@@ -40,10 +39,10 @@ def command(context: Context, state: Path, output_format: str) -> int:
     if output_format == "json":
         write_json(report.to_dict())
     elif output_format == "markdown":
-        write_document(markdown(report))
+        click.echo(markdown(report), nl=False)
     else:
         for line in text_lines(report):
-            echo(line)
+            click.echo(line)
     for note in report.notes:
         context.console.note(note)
     return 1 if report.breaking else 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featurelayer.cli.output import echo, write_table
+import click
+
+from featurelayer.cli.output import write_table
 
 if TYPE_CHECKING:
     from featurelayer.training.explain import Candidate, Explanation, ViewExplanation
@@ -17,19 +19,19 @@ def write_explanation(explanation: Explanation) -> None:
 
     others = "of 1 label" if explanation.labels == 1 else f"of {explanation.labels:,} labels"
     at = "" if explanation.time is None else f", time {moment_text(explanation.time)} UTC"
-    echo(f"row {explanation.row} {others} (rows are counted from 0){at}, mode {explanation.mode}")
+    click.echo(f"row {explanation.row} {others} (rows are counted from 0){at}, mode {explanation.mode}")
     for view in explanation.views:
-        echo()
+        click.echo()
         _write_view(view)
 
 
 def _write_view(view: ViewExplanation) -> None:
     for line in _heading(view):
-        echo(line)
+        click.echo(line)
     if view.candidates:
-        echo()
+        click.echo()
         _write_candidates(view)
-    echo()
+    click.echo()
     write_table(
         ["feature", "value", "from"],
         [[feature.name, _text(feature.value), feature.origin] for feature in view.features],
@@ -60,7 +62,7 @@ def _write_candidates(view: ViewExplanation) -> None:
         if count
     ]
     if left_out:
-        echo(f"not shown: {' and '.join(left_out)} of {view.rows:,} rows with this key")
+        click.echo(f"not shown: {' and '.join(left_out)} of {view.rows:,} rows with this key")
 
 
 def _cells(candidate: Candidate, named: Sequence[str], *, timed: bool) -> list[str]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from featurelayer.cli.options import Context, project_options
-from featurelayer.cli.output import echo, write_document
 
 
 @click.command()
@@ -35,11 +34,11 @@ def command(context: Context, source: str, repo: Path | None, dry_run: bool) -> 
     migration = plan_migration(context.project, source, repo)
     if dry_run:
         for edit in migration.edits:
-            write_document("".join(edit.diff()))
+            click.echo("".join(edit.diff()), nl=False)
     else:
         migration.write(context.project.root)
         for edit in migration.edits:
-            echo(f"{'Changed' if edit.before else 'Wrote'} {edit.path.as_posix()}")
+            click.echo(f"{'Changed' if edit.before else 'Wrote'} {edit.path.as_posix()}")
     if migration.notes:
         context.console.note("Does not map by itself:")
     for note in migration.notes:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from featurelayer.cli.console import Console
-from featurelayer.printing import printable
 
 _PATIENCE_SECONDS = 5.0
 
@@ -23,7 +22,7 @@ def steps(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     with Progress(
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -31,7 +30,7 @@ def steps(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         transient=True,
     ) as bar:
         task = bar.add_task("", total=None)
-        yield lambda name, done, total: bar.update(task, description=printable(name), completed=done, total=total)
+        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
 
 
 @contextmanager
@@ -45,7 +44,7 @@ def items(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
     tasks: dict[str, TaskID] = {}
     with Progress(
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,}/{task.total:,} items"),
         TimeElapsedColumn(),
@@ -56,7 +55,7 @@ def items(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
         def advance(name: str, count: int, total: int) -> None:
             if name not in tasks:
-                tasks[name] = bar.add_task(printable(name), total=total)
+                tasks[name] = bar.add_task(name, total=total)
             bar.advance(tasks[name], count)
 
         yield advance

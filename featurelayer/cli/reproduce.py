@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurelayer.cli.options import Context, project_options
-from featurelayer.cli.output import echo, write_json, write_table
+from featurelayer.cli.output import write_json, write_table
 
 if TYPE_CHECKING:
     from featurelayer.training.reasons import ColumnDifference, Reproduction
@@ -45,17 +45,17 @@ def _write(found: Reproduction) -> None:
             for column in found.differences
         ]
         write_table(["column", "rows that differ", "first of them, from 0"], table)
-        echo()
+        click.echo()
     for reason in found.reasons:
-        echo(f"request: {reason}")
+        click.echo(f"request: {reason}")
     for join in found.joins:
         for reason in join.reasons:
-            echo(f"{join.name}: {reason}")
+            click.echo(f"{join.name}: {reason}")
     for note in found.notes:
-        echo(f"without effect: {note}")
+        click.echo(f"without effect: {note}")
     if found.joins or found.reasons or found.notes:
-        echo()
-    echo(_verdict(found))
+        click.echo()
+    click.echo(_verdict(found))
 
 
 def _count(column: ColumnDifference, rows: int) -> str:

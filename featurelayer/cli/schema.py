@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from featurelayer.cli.output import write_document
-
 
 @click.command()
 def command() -> None:
@@ -15,4 +13,4 @@ def command() -> None:
     """
     from featurelayer.dbt.schema import committed
 
-    write_document(committed())
+    click.echo(committed(), nl=False)

@@ -10,7 +10,6 @@ import click
 
 from featurelayer.cli.drawn import draw
 from featurelayer.cli.options import Context, moment_given, project_options, warn_of_missing_columns
-from featurelayer.cli.output import echo
 
 if TYPE_CHECKING:
     from featurelayer.catalog.site import Site
@@ -67,7 +66,7 @@ def command(
     elif sys.stdout.isatty():
         draw(described)
     else:
-        echo("\n".join(_lines(described)))
+        click.echo("\n".join(_lines(described)))
 
 
 def _described(context: Context, name: str) -> dict[str, Any]:

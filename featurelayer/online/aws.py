@@ -1,62 +1,59 @@
-"""boto3 at arm's length: clients with every setting explicit, and errors of ours.
+"""boto3 at arm's length: what it knows of this machine's AWS settings, turned into transports with explicit settings.
 
 Imported only by the DynamoDB store, so that nobody else pays for boto3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from threading import RLock
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
+import botocore.handlers
 import botocore.session
+import msgspec
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-)
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
-from featurelayer.errors import OnlineStoreError, StoreNotFound, StoreThrottled, StoreUnavailable
+from featurelayer.errors import ConfigError, Problem
+from featurelayer.online.aws_errors import aws_errors, no_credentials
+from featurelayer.online.boto3_transport import Boto3Transport
+from featurelayer.online.connections import ConnectionPool, Proxy, Response
 from featurelayer.online.forks import renew_after_fork
+from featurelayer.online.http_transport import HttpTransport, Keys
 from featurelayer.online.once import Once
+from featurelayer.online.sigv4 import can_sign, host_header
 from featurelayer.online.transport import Transport
 
 T = TypeVar("T")
 
-# The store's own code -> what we raise, and what to do about it.
-_CODES: dict[str, tuple[type[OnlineStoreError], str]] = {
-    "ProvisionedThroughputExceededException": (StoreThrottled, "slow down, or give the table more throughput"),
-    "ThrottlingException": (StoreThrottled, "slow down; an on-demand table needs minutes to grow"),
-    "RequestLimitExceeded": (StoreThrottled, "slow down, or ask for a higher account limit"),
-    "LimitExceededException": (StoreThrottled, "too many table operations at once; wait a minute"),
-    "InternalServerError": (StoreUnavailable, "try again"),
-    "InternalFailure": (StoreUnavailable, "try again"),
-    "ServiceUnavailable": (StoreUnavailable, "try again"),
-    "ServiceUnavailableException": (StoreUnavailable, "try again"),
-    "RequestTimeout": (StoreUnavailable, "try again"),
-    "ResourceNotFoundException": (
-        StoreNotFound, "create it with `featurelayer online create`, or check the table's name, region and account",
-    ),
-    "AccessDeniedException": (OnlineStoreError, "give the role access to the table"),
-    "UnrecognizedClientException": (OnlineStoreError, "check the AWS credentials"),
-    "InvalidSignatureException": (OnlineStoreError, "check the AWS credentials and this machine's clock"),
-    "ExpiredTokenException": (OnlineStoreError, "renew the AWS credentials"),
-}  # fmt: skip
+_EXPORT_TIMEOUT = 10.0
+_SERVING_ATTEMPTS, _EXPORT_ATTEMPTS = 2, 8
+_SERVING_PATIENCE = 60.0
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where DynamoDB is and how to get there, as botocore finds it: all that is costly to find and good for long."""
+
+    host: str
+    region: str
+    keys: Keys
+    connections: ConnectionPool
+    mock: Callable[[str, dict[str, str], bytes], Response | None]
 
 
 class Clients:
-    """The boto3 clients, transports and threads of one process: one client tuned to serve, one to export.
+    """The transports and threads of one process: one transport tuned to serve, one to export.
 
-    `transport` says how items are read and exports written: `boto3`, or `lean` (see `featurelayer.online.lean`).
+    Where DynamoDB is and the credentials are found once, by `prepare` or the first call, and outlive a fork.
     """
 
     def __init__(
@@ -67,42 +64,44 @@ class Clients:
         endpoint_url: str | None,
         timeout: float,
         threads: int,
-        transport: str = "boto3",
+        patience: float,
+        transport: str,
     ) -> None:
         self._table, self._region, self._endpoint_url = table, region, endpoint_url
-        self._timeout, self._threads, self._lean = timeout, threads, transport == "lean"
+        self._timeout, self._threads, self._patience, self._plain = timeout, threads, patience, transport == "boto3"
         self._session = Once(self._new_session)
-        self._clients = _for_both(self._new_client)
-        self._transports = _for_both(self._new_transport)
+        self._place = Once(self._new_place)
+        self._transports = {exporting: Once(partial(self._new_transport, exporting)) for exporting in (False, True)}
         self._pool = Once(self._new_pool)
         self.after_fork()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Start with nothing."""
+        """Start without threads, and without boto3's sockets."""
         self._building = RLock()
-        everything: list[Once[Any]] = [self._session, self._pool, *self._clients.values(), *self._transports.values()]
-        for shared in everything:
-            shared.clear()
+        self._pool.clear()
+        if self._plain:
+            self._session.clear()
+            for transport in self._transports.values():
+                transport.clear()
 
-    @property
-    def serving(self) -> Any:
-        """Two attempts and short timeouts: a slow answer is as bad as none."""
-        return self._clients[False]()
+    def prepare(self) -> None:
+        """Find DynamoDB and the credentials, so that no call has to.
 
-    @property
-    def exporting(self) -> Any:
-        """Patient: throttling is normal while an on-demand table grows."""
-        return self._clients[True]()
+        Raises:
+            ConfigError: the endpoint or the proxy is of no kind that can be used.
+            OnlineStoreError: there is no region, or no credentials.
+        """
+        self._transports[False]()
 
     def transport(self, *, exporting: bool = False) -> Transport:
-        """Return what goes the short way: reads, and the writes of exports."""
+        """Return what carries calls: two attempts and short timeouts to serve, more of both to export."""
         return self._transports[exporting]()
 
     def s3(self, endpoint_url: str | None) -> Any:
         """Return a client of S3 for the files of an import. Its endpoint is said for itself, as DynamoDB's is."""
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": 8},
+            retries={"mode": "standard", "total_max_attempts": _EXPORT_ATTEMPTS},
             connect_timeout=10.0,
             read_timeout=60.0,
             s3={"addressing_style": "path"} if endpoint_url else None,
@@ -119,9 +118,8 @@ class Clients:
         """Close connections and stop the threads; they come back when they are used."""
         for pool in self._pool.clear():
             pool.shutdown(wait=True, cancel_futures=True)
-        users: list[Once[Any]] = [*self._transports.values(), *self._clients.values()]
-        for shared in users:
-            for each in shared.clear():
+        for transport in self._transports.values():
+            for each in transport.clear():
                 each.close()
 
     def _new_pool(self) -> ThreadPoolExecutor:
@@ -129,25 +127,22 @@ class Clients:
         return ThreadPoolExecutor(4 * self._threads, thread_name_prefix="featurelayer-dynamodb")
 
     def _new_transport(self, exporting: bool) -> Transport:
-        from featurelayer.online.boto import BotoTransport
-        from featurelayer.online.lean import LeanTransport
-
-        client = self._clients[exporting]()
-        session, core = self._session()
-        if not self._lean:
-            return BotoTransport(client, self._table, session.get_credentials())
-
-        with aws_errors(self._table):
-            return LeanTransport(
-                self._table,
-                endpoint_url=client.meta.endpoint_url,
-                region=client.meta.region_name,
-                credentials=session.get_credentials(),
-                ca_bundle=core.get_config_variable("ca_bundle"),
-                timeout=client.meta.config.read_timeout,
-                idle=self._threads,
-                attempts=client.meta.config.retries["total_max_attempts"],
-            )
+        if self._plain:
+            client = self._new_client(exporting)
+            patience = self._patience if exporting else _SERVING_PATIENCE
+            return Boto3Transport(client, self._table, threads=4 * self._threads, patience=patience)
+        place = self._place()
+        return HttpTransport(
+            self._table,
+            host=place.host,
+            region=place.region,
+            keys=place.keys,
+            connections=place.connections,
+            mock=place.mock,
+            timeout=max(self._timeout, _EXPORT_TIMEOUT) if exporting else self._timeout,
+            attempts=_EXPORT_ATTEMPTS if exporting else _SERVING_ATTEMPTS,
+            patience=self._patience if exporting else _SERVING_PATIENCE,
+        )
 
     def _new_session(self) -> tuple[Any, Any]:
         """Return one session for all clients, boto3's and botocore's: it keeps the description of the service."""
@@ -155,89 +150,92 @@ class Clients:
         return boto3.session.Session(region_name=self._region, botocore_session=core), core
 
     def _new_client(self, exporting: bool) -> Any:
-        timeout = max(self._timeout, 10.0) if exporting else self._timeout
+        timeout = max(self._timeout, _EXPORT_TIMEOUT) if exporting else self._timeout
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": 8 if exporting else 2},
+            retries={"mode": "standard", "total_max_attempts": _EXPORT_ATTEMPTS if exporting else _SERVING_ATTEMPTS},
             connect_timeout=timeout,
             read_timeout=timeout,
             max_pool_connections=max(self._threads, 10),
             tcp_keepalive=True,
             parameter_validation=False,
-            # botocore's own takes a tenth of a lookup to put together, anew for each.
-            user_agent=f"featurelayer Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
             # Only the store's own address names another server: a forgotten AWS_ENDPOINT_URL must not get the features.
             ignore_configured_endpoint_urls=True,
         )
         with aws_errors(self._table), self._building:  # making clients of one session is not thread-safe in boto3
             return self._session()[0].client("dynamodb", endpoint_url=self._endpoint_url, config=config)
 
+    def _new_place(self) -> Place:
+        client = self._new_client(exporting=False)
+        url, core = client.meta.endpoint_url, self._session()[1]
+        proxy = self._proxy(url, client.meta.config)
+        keys = Keys(self._find_credentials)
+        parts, secure = urlsplit(url), url.startswith("https:")
+        tls = None
+        if secure:
+            bundle = core.get_config_variable("ca_bundle")
+            try:
+                tls = ssl.create_default_context(cafile=bundle or get_cert_path(True))  # 20 ms: once
+            except OSError as error:
+                what = f"the file of AWS_CA_BUNDLE, '{bundle}', has no certificates that can be read: {error}"
+                raise ConfigError([Problem(what=what, fix="name a PEM file in AWS_CA_BUNDLE, or unset it")]) from error
+        port = parts.port or (443 if secure else 80)
+        connections = ConnectionPool(parts.hostname or "", port, tls=tls, idle=2 * self._threads, proxy=proxy)
+        return Place(host_header(url), client.meta.region_name, keys, connections, _Mocks(client.meta.events, url))
 
-def _for_both(build: Callable[[bool], T]) -> dict[bool, Once[T]]:
-    """Return what is built for serving (False) and for exporting (True)."""
-    return {exporting: Once(partial(build, exporting)) for exporting in (False, True)}
+    def _find_credentials(self) -> Any:
+        with aws_errors(self._table), self._building:
+            credentials = self._session()[0].get_credentials()
+        if credentials is None:
+            raise no_credentials(self._table)
+        return credentials
+
+    def _proxy(self, url: str, config: Any) -> Proxy | None:
+        """Return the proxy that leads to the endpoint; refuse what only boto3 can reach."""
+        problems = []
+        fix = "add transport=boto3 to the store's address, which leaves the way there to boto3"
+        if not can_sign(url):
+            problems.append(Problem(what="the endpoint has a path or a query", where=url, fix=fix))
+        if getattr(config, "account_id_endpoint_mode", None) == "required":
+            problems.append(Problem(what="account_id_endpoint_mode=required needs boto3's own endpoints", fix=fix))
+        named = get_environ_proxies(url).get(urlsplit(url).scheme)
+        proxy = None
+        if named:
+            try:
+                proxy = Proxy.parse(named)
+            except ValueError as error:
+                problems.append(Problem(what=str(error), where="HTTPS_PROXY or HTTP_PROXY", fix=fix))
+        if problems:
+            raise ConfigError(problems)
+        return proxy
 
 
-@contextmanager
-def aws_errors(table: str) -> Iterator[None]:
-    """Raise our errors for botocore's, with the original as the cause."""
-    try:
-        yield
-    except ClientError as error:
-        # AWS repeats the signed request, its session token included, when a signature is wrong.
-        raise _client_error(error, table) from (None if "Signature" in error_code(error) else error)
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise no_credentials(table) from error
-    except NoRegionError as error:
-        fix = "add ?region=... to the store's address, or set AWS_REGION"
-        raise OnlineStoreError(f"no AWS region is set\n  fix  {fix}") from error
-    except (HTTPClientError, ConnectionError) as error:
-        raise unreachable(table, error) from error
-    except (BotoCoreError, ValueError) as error:
-        raise OnlineStoreError(f"DynamoDB can't be used for table '{table}': {error}") from error
+class _Mocks:
+    """What answers in place of AWS: the handlers of botocore's `before-send`, among them moto's `mock_aws`.
 
-
-def error_code(error: ClientError) -> str:
-    """Return DynamoDB's own code of an error."""
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _client_error(error: ClientError, table: str) -> OnlineStoreError:
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return store_error(error_code(error), str(error.response.get("Error", {}).get("Message", "")), status, table)
-
-
-def store_error(code: str, message: str, status: int, table: str) -> OnlineStoreError:
-    """Return our error for DynamoDB's code, message and HTTP status.
-
-    Of the message only the first line is kept: the rest may repeat what was signed, a session token included.
+    botocore asks them before it sends a request, so code under a mock must not reach AWS by this way either. A mock
+    that is imported after the client was made is found, too.
     """
-    message = message.partition("\n")[0]
-    if code == "ValidationException":
-        # Names and sizes are checked before anything is sent; what is left to be invalid is the table's own key.
-        return StoreNotFound(
-            f"the table '{table}' is not a featurelayer store: {message}\n"
-            "  fix  its key must be pk (text, partition) and sk (text, sort); `featurelayer online create` makes one",
-            code=code,
-        )
-    if code.isdigit() or not code:
-        # The error's own name could not be read; its body may hold values, so it is not repeated.
-        return unreadable(table, status)
-    kind, fix = _CODES.get(code, (StoreUnavailable, "try again") if status >= 500 else (OnlineStoreError, ""))
-    what = f"there is no table '{table}'" if kind is StoreNotFound else f"DynamoDB, table '{table}': {message}"
-    return kind(f"{what} ({code})" + (f"\n  fix  {fix}" if fix else ""), code=code)
 
+    def __init__(self, events: Any, url: str) -> None:
+        self._events, self._url = events, url if url.endswith("/") else f"{url}/"
+        self._known = len(botocore.handlers.BUILTIN_HANDLERS)
 
-def unreadable(table: str, status: int = 200) -> StoreUnavailable:
-    """Return the error for an answer that makes no sense, as when a connection breaks in the middle of it."""
-    return StoreUnavailable(f"DynamoDB's answer for table '{table}' can't be read (HTTP {status})\n  fix  try again")
+    def __call__(self, operation: str, headers: dict[str, str], body: bytes) -> Response | None:
+        if len(botocore.handlers.BUILTIN_HANDLERS) != self._known:
+            self._register_new()
+        name = f"before-send.dynamodb.{operation}"
+        request = AWSPreparedRequest("POST", self._url, headers, body, False)
+        _, answer = self._events.emit_until_response(name, request=request)
+        if answer is None:
+            return None
+        found = HTTPHeaders()
+        for header, value in answer.headers.items():
+            found[header] = str(value)
+        return Response(answer.status_code, found, answer.content)
 
-
-def unreachable(table: str, why: object) -> StoreUnavailable:
-    """Return the error for a network that fails."""
-    fix = "check the network, and the region or endpoint_url of the store's address"
-    return StoreUnavailable(f"DynamoDB could not be reached for table '{table}': {why}\n  fix  {fix}")
-
-
-def no_credentials(table: str) -> OnlineStoreError:
-    """Return the error for a process that has no credentials."""
-    return OnlineStoreError(f"no AWS credentials for table '{table}'\n  fix  log in, or set AWS_PROFILE")
+    def _register_new(self) -> None:
+        handlers = botocore.handlers.BUILTIN_HANDLERS
+        for event, handler, *_ in handlers[self._known :]:
+            if event.startswith("before-send"):
+                self._events.register(event, handler)
+        self._known = len(handlers)

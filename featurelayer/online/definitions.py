@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import msgspec
 
 from featurelayer.errors import CodecError, CorruptItem, Problem, UnknownNameError
-from featurelayer.online.base import Int64, Item, ItemKey, Moment
-from featurelayer.online.codec import dtype_of, encode_default
+from featurelayer.online.base import Int64, Item, ItemKey
+from featurelayer.online.codec import FIRST, LAST, dtype_of, encode_default
 from featurelayer.online.keys import check_key_type, key_prefix
 from featurelayer.online.rows import RowCodec, decode_value
 
@@ -29,6 +29,8 @@ SCHEMAS, SERVICES, VIEWS = "#schema", "#service", "#view"
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 T = TypeVar("T")
+
+Moment = Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)]
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -168,11 +170,11 @@ class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
     `code` is a fingerprint of what computed the view; empty where that is not known, as after a rollback.
     """
 
-    version: Moment
+    version: Int64
     as_of: Moment
     source_time: Int64 | None
     schema: str
-    rows: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    rows: int
     finished: Moment = 0
     code: str = ""
 
@@ -188,7 +190,7 @@ class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
 class ViewBegun(msgspec.Struct, frozen=True, kw_only=True):
     """The newest run that has begun to write a view: no item of it bears a greater version."""
 
-    version: Moment
+    version: Int64
     run: str
 
     def item(self, sk: str) -> Item:
@@ -250,7 +252,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     until: Int64
     told: Int64
     host: str
-    process: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    process: Int64
 
     def item(self, sk: str) -> Item:
         pk, lease_sk = lease_key(sk)

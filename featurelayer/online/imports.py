@@ -28,6 +28,8 @@ _POLL_SECONDS = 5.0
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
 
+Call = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+"""Sends one call to DynamoDB and returns its answer."""
 Told = Callable[[str, int, int], None]
 """Called with a stage, the number of items done since it was last called, and the number of all."""
 
@@ -143,11 +145,10 @@ def token_of(run: str, table: str) -> str:
 
 
 def import_files(
-    client: Any,
+    call: Call,
     table: str,
     files: Files,
     token: str,
-    errors: Callable[[], Any],
     progress: Told,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
@@ -156,13 +157,11 @@ def import_files(
     Raises:
         OnlineStoreError: it failed or was cancelled; says what AWS says.
     """
-    with errors():
-        found: dict[str, Any] = client.import_table(**import_request(table, files, token))["ImportTableDescription"]
+    found: dict[str, Any] = call("ImportTable", import_request(table, files, token))["ImportTableDescription"]
     arn, told = found["ImportArn"], 0
     while found["ImportStatus"] == "IN_PROGRESS":
         sleep(_POLL_SECONDS)
-        with errors():
-            found = client.describe_import(ImportArn=arn)["ImportTableDescription"]
+        found = call("DescribeImport", {"ImportArn": arn})["ImportTableDescription"]
         done = int(found.get("ImportedItemCount") or 0)
         progress(f"importing into {table}", max(done - told, 0), files.items)
         told = max(done, told)
@@ -178,7 +177,7 @@ def check_whole(table: str, files: Files, found: Mapping[str, Any]) -> None:
         raise OnlineStoreError(
             f"DynamoDB, table '{table}': of {files.items:,} items {done:,} were imported, {bad:,} with errors "
             f"({found.get('ImportArn')})\n"
-            "  fix  run `featurelayer export` without --bulk: it writes every row again, for none has been committed"
+            "  fix  run featurelayer export without --bulk: it writes every row again, for none has been committed"
         )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -92,10 +91,10 @@ def provisioned(store: OnlineStore, views: Collection[str]) -> Provisioned | Non
 
 
 class TableCalls:
-    """The control calls of one table, by a boto3 client; `errors` raises ours for botocore's."""
+    """The control calls of one table; `call` sends one to DynamoDB, with the patience of an export."""
 
-    def __init__(self, client: Any, table: str, errors: Callable[[], Any]) -> None:
-        self._client, self._table, self._errors = client, table, errors
+    def __init__(self, call: Callable[[str, Mapping[str, Any]], dict[str, Any]], table: str) -> None:
+        self._call, self._table = call, table
 
     def create(self, settings: TableSettings, tell: Tell) -> Creation:
         """Create the table and wait for it, or look whether the one that is there will do; switch TTL on."""
@@ -103,49 +102,43 @@ class TableCalls:
 
     def begin(self, settings: TableSettings, tell: Tell) -> bool:
         """Create the table, without waiting for it; False if there is one."""
-        with self._calls():
-            return self._described() is None and self._created(settings, tell)
+        return self._described() is None and self._created(settings, tell)
 
     def complete(self, settings: TableSettings, tell: Tell, *, created: bool) -> Creation:
         """Wait for the table and give it what CreateTable can't be told; one that was not `created` must be ours."""
-        with self._calls():
-            description = self._active(tell)
-            ttl = self._ttl()
-            if not created:
-                self._refuse(description, differences(description, self._tags(description), ttl))
-            # A run that was stopped in between is completed here.
-            self._complete(settings, ttl, tell)
-            return Creation(created=created, differs=() if created else tuple(self._differs(description, settings)))
+        description = self._active(tell)
+        ttl = self._ttl()
+        if not created:
+            self._refuse(description, differences(description, self._tags(description), ttl))
+        # A run that was stopped in between is completed here.
+        self._complete(settings, ttl, tell)
+        return Creation(created=created, differs=() if created else tuple(self._differs(description, settings)))
 
     def adopt(self, settings: TableSettings, tell: Tell) -> None:
         """Make a table ours that has just been imported: tags, TTL and protection, which an import can't be told."""
-        with self._calls():
-            description = self._active(tell)
-            tags = table_request(self._table, settings)["Tags"]
-            self._client.tag_resource(ResourceArn=description["TableArn"], Tags=tags)
-            self._complete(settings, self._ttl(), tell)
-            # Last, because a table that is being changed may refuse other changes.
-            if settings.deletion_protection:
-                self._client.update_table(TableName=self._table, DeletionProtectionEnabled=True)
+        description = self._active(tell)
+        tags = table_request(self._table, settings)["Tags"]
+        self._ask("TagResource", ResourceArn=description["TableArn"], Tags=tags)
+        self._complete(settings, self._ttl(), tell)
+        # Last, because a table that is being changed may refuse other changes.
+        if settings.deletion_protection:
+            self._ask("UpdateTable", TableName=self._table, DeletionProtectionEnabled=True)
 
     def exists(self) -> bool:
         """Return whether there is a table of that name, whoever's it is."""
-        with self._calls():
-            return self._described() is not None
+        return self._described() is not None
 
     def check(self) -> None:
         """Raise unless the table is there and ours."""
-        with self._calls():
-            description = self._client.describe_table(TableName=self._table)["Table"]
-            self._refuse(description, differences(description, self._tags(description), None))
+        description = self._ask("DescribeTable", TableName=self._table)["Table"]
+        self._refuse(description, differences(description, self._tags(description), None))
 
     def describe(self) -> dict[str, Any]:
         """Return the table's facts. What the role may not see, or the server does not have, is None."""
-        with self._calls():
-            description = self._client.describe_table(TableName=self._table)["Table"]
-            tags = self._seen(lambda: self._tags(description))
-            ttl = self._seen(self._ttl)
-            recovery = self._seen(self._recovery)
+        description = self._ask("DescribeTable", TableName=self._table)["Table"]
+        tags = self._seen(lambda: self._tags(description))
+        ttl = self._seen(self._ttl)
+        recovery = self._seen(self._recovery)
         billing = description.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
         types = {each["AttributeName"]: each["AttributeType"] for each in description["AttributeDefinitions"]}
         return {
@@ -167,8 +160,7 @@ class TableCalls:
     def _created(self, settings: TableSettings, tell: Tell) -> bool:
         tell(f"creating the table {self._table}")
         try:
-            with self._errors():
-                self._client.create_table(**table_request(self._table, settings))
+            self._ask("CreateTable", **table_request(self._table, settings))
         except OnlineStoreError as error:
             if error.code != "ResourceInUseException":  # somebody was faster
                 raise
@@ -177,8 +169,7 @@ class TableCalls:
 
     def _described(self) -> dict[str, Any] | None:
         try:
-            with self._errors():
-                description: dict[str, Any] = self._client.describe_table(TableName=self._table)["Table"]
+            description: dict[str, Any] = self._ask("DescribeTable", TableName=self._table)["Table"]
         except StoreNotFound as error:
             if error.code != "ResourceNotFoundException":
                 raise
@@ -204,7 +195,7 @@ class TableCalls:
     def _complete(self, settings: TableSettings, ttl: Mapping[str, Any], tell: Tell) -> None:
         if not is_enabled(ttl):
             tell("switching TTL on")
-            self._client.update_time_to_live(TableName=self._table, TimeToLiveSpecification=ttl_request())
+            self._ask("UpdateTimeToLive", TableName=self._table, TimeToLiveSpecification=ttl_request())
         if settings.point_in_time_recovery and self._seen(self._recovery) != "ENABLED":
             tell("switching point-in-time recovery on")
             self._recover(settings)
@@ -214,10 +205,11 @@ class TableCalls:
         until = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                with self._errors():
-                    self._client.update_continuous_backups(
-                        TableName=self._table, PointInTimeRecoverySpecification=recovery_request(settings)
-                    )
+                self._ask(
+                    "UpdateContinuousBackups",
+                    TableName=self._table,
+                    PointInTimeRecoverySpecification=recovery_request(settings),
+                )
             except OnlineStoreError as error:
                 if error.code == "UnknownOperationException":
                     what = "this server has no point-in-time recovery; the rest of the table is made"
@@ -231,12 +223,12 @@ class TableCalls:
                 return
 
     def _ttl(self) -> dict[str, Any]:
-        answer = self._client.describe_time_to_live(TableName=self._table)
+        answer = self._ask("DescribeTimeToLive", TableName=self._table)
         ttl: dict[str, Any] = answer["TimeToLiveDescription"]
         return ttl
 
     def _recovery(self) -> str:
-        answer = self._client.describe_continuous_backups(TableName=self._table)
+        answer = self._ask("DescribeContinuousBackups", TableName=self._table)
         description = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
         return str(description.get("PointInTimeRecoveryStatus", "DISABLED"))
 
@@ -246,8 +238,7 @@ class TableCalls:
         more: dict[str, Any] = {}
         while True:
             try:
-                with self._errors():
-                    page = self._client.list_tags_of_resource(ResourceArn=description["TableArn"], **more)
+                page = self._ask("ListTagsOfResource", ResourceArn=description["TableArn"], **more)
             except OnlineStoreError as error:
                 if error.code != "UnknownOperationException":
                     raise
@@ -274,24 +265,14 @@ class TableCalls:
 
     def _seen(self, call: Callable[[], Any]) -> Any:
         try:
-            with self._errors():
-                return call()
+            return call()
         except OnlineStoreError as error:
             if error.code not in ("AccessDeniedException", "UnknownOperationException"):
                 raise
             return None
 
-    @contextmanager
-    def _calls(self) -> Iterator[None]:
-        """What is invalid here is the request, not the table's key as in a read."""
-        try:
-            with self._errors():
-                yield
-        except StoreNotFound as error:
-            if error.code != "ValidationException":
-                raise
-            cause = getattr(error.__cause__, "response", {}).get("Error", {}).get("Message", "")
-            raise OnlineStoreError(f"DynamoDB, table '{self._table}': {cause}", code=error.code) from error
+    def _ask(self, operation: str, **request: Any) -> dict[str, Any]:
+        return self._call(operation, request)
 
 
 def _on(flag: bool) -> str:

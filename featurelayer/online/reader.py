@@ -22,7 +22,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from featurelayer.errors import StoreNotFound, StoreThrottled, StoreUnavailable
-from featurelayer.online.base import Item, ItemKey, ReadBudget, Usage, deadline_exceeded, foreign_store
+from featurelayer.online.base import Item, ItemKey, ReadBudget, Usage, foreign_store
 from featurelayer.online.layout import Layout
 from featurelayer.online.tables import is_too_long
 from featurelayer.online.transport import Transport
@@ -31,7 +31,7 @@ from featurelayer.online.wire import WireItem, WireText, from_wire
 _KEYS_PER_CALL = 100
 _UNIT = 4096
 _QUERY_AGAIN = 100
-_BACKOFF, _LONGEST_BACKOFF, _PATIENCE = 0.02, 1.0, 60.0
+_BACKOFF, _LONGEST_BACKOFF = 0.02, 1.0
 
 T = TypeVar("T")
 
@@ -100,8 +100,8 @@ _read_names = msgspec.json.Decoder(_Names).decode
 class TableReader:
     """Reads items, wherever the layout has them. Safe to share between threads."""
 
-    def __init__(self, layout: Layout, pool: Callable[[], ThreadPoolExecutor]) -> None:
-        self._layout, self._pool = layout, pool
+    def __init__(self, layout: Layout, pool: Callable[[], ThreadPoolExecutor], *, patience: float) -> None:
+        self._layout, self._pool, self._patience = layout, pool, patience
         # Reads of these views to go before a Query is tried again.
         self._dear: dict[tuple[str, ...], int] = {}
 
@@ -116,8 +116,8 @@ class TableReader:
         """
         # Nothing can be stored under a key that is too long, and asking for it would fail the whole call.
         unique = [key for key in dict.fromkeys(keys) if not is_too_long(key)]
-        left = budget.left()
-        if len(unique) <= _KEYS_PER_CALL and (left is None or left >= transport.longest):
+        budget.left()
+        if len(unique) <= _KEYS_PER_CALL:
             return self._chunk(transport, unique, consistent, budget, usage) if unique else {}
         chunks = [unique[start : start + _KEYS_PER_CALL] for start in range(0, len(unique), _KEYS_PER_CALL)]
         calls = [(self._chunk, transport, chunk, consistent, budget, usage) for chunk in chunks]
@@ -126,7 +126,7 @@ class TableReader:
             found |= part
         return found
 
-    def names(self, transport: Transport, table: str, pk: str) -> list[str]:
+    def names(self, transport: Transport, table: str, pk: str, budget: ReadBudget) -> list[str]:
         """Return every `sk` under one `pk` of a table, sorted."""
         request: dict[str, Any] = {
             "TableName": table,
@@ -136,7 +136,7 @@ class TableReader:
         }
         found: list[str] = []
         while True:
-            answer = transport.call("Query", _json(request), ReadBudget(None), Usage())
+            answer = transport.call("Query", _json(request), budget, Usage())
             with _understood(table):
                 page = _read_names(answer)
             found += [name.sk.S for name in self._there(page.items)]
@@ -203,7 +203,7 @@ class TableReader:
             pending = {table: keys for table, keys in batch.unprocessed.items() if keys.get("Keys")}
             if not pending:
                 return found
-            waits = waits or _backoff(budget)
+            waits = waits or _backoff(budget, self._patience)
             if not next(waits, False):
                 count, text = sum(len(keys["Keys"]) for keys in pending.values()), self._layout.text
                 raise StoreThrottled(f"DynamoDB left {count} items of '{text}' unread; slow down and try again")
@@ -233,7 +233,8 @@ def in_parallel(pool: ThreadPoolExecutor, calls: Sequence[tuple[Any, ...]], budg
     try:
         return [future.result(timeout=budget.left()) for future in futures]
     except FutureTimeout:
-        raise deadline_exceeded() from None
+        budget.left()  # what a call itself says of time is its own error
+        raise
     finally:
         for future in futures:
             future.cancel()
@@ -256,13 +257,13 @@ def _batch_units(found: Collection[Item], asked: int) -> int:
     return asked - len(found) + sum(max(1, -(-item.size // _UNIT)) for item in found)
 
 
-def _backoff(budget: ReadBudget) -> Iterator[bool]:
+def _backoff(budget: ReadBudget, patience: float) -> Iterator[bool]:
     """Wait longer each time, with jitter; end when patience does. The deadline ends it by an error."""
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + patience
     longest = _BACKOFF
-    while time.monotonic() < until:
+    while (patient := until - time.monotonic()) > 0:
         left = budget.left()
-        wait = random.uniform(0, longest)  # noqa: S311 (jitter, no secret)
+        wait = min(random.uniform(0, longest), patient)  # noqa: S311 (jitter, no secret)
         time.sleep(wait if left is None else min(wait, left))
         yield True
         longest = min(2 * longest, _LONGEST_BACKOFF)

@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
-from featurelayer.errors import OnlineStoreError, StoreThrottled, StoreUnavailable
-from featurelayer.online.aws import store_error, unreadable
+from featurelayer.errors import DeadlineExceeded, OnlineStoreError, StoreThrottled, StoreUnavailable
+from featurelayer.online.aws_errors import store_error, unreadable
 from featurelayer.online.base import Item, ReadBudget, Usage
 from featurelayer.online.layout import Layout
 from featurelayer.online.reader import in_parallel
@@ -90,7 +90,7 @@ class TableWriter:
     ) -> None:
         self._layout, self._pool, self._threads, self._patience = layout, pool, threads, patience
 
-    def why_not(self, transport: Transport) -> str:
+    def why_not(self, transport: Transport, budget: ReadBudget) -> str:
         """Return why the server can't be written to in this way, or nothing.
 
         The question is an UPDATE of an item that nobody has, which a server that understands it refuses.
@@ -101,7 +101,7 @@ class TableWriter:
         values = [_Text(""), _Text("#probe"), _Text("#probe"), _Number("0")]
         body = _json({"Statements": [{"Statement": statement, "Parameters": values}]})
         try:
-            [result] = self._results(transport.call("BatchExecuteStatement", body, ReadBudget(None), Usage()), 1)
+            [result] = self._results(transport.call("BatchExecuteStatement", body, budget, Usage()), 1)
         except OnlineStoreError as error:
             if error.retryable:
                 raise
@@ -114,7 +114,14 @@ class TableWriter:
         return result.error.code
 
     def write(
-        self, transport: Transport, items: Sequence[Item], *, rewind: bool, new: bool, usage: Usage
+        self,
+        transport: Transport,
+        items: Sequence[Item],
+        *,
+        rewind: bool,
+        new: bool,
+        budget: ReadBudget,
+        usage: Usage,
     ) -> list[Item]:
         """Put every item that may replace what is there and return the others; `usage` is told of each call.
 
@@ -124,38 +131,56 @@ class TableWriter:
         """
         left = list(items)
         for insert in (True, False) if new else (False, True, False):
-            left = self._round(transport, left, insert, rewind, usage)
+            left = self._round(transport, left, insert, rewind, budget, usage)
         return left
 
     def _round(
-        self, transport: Transport, items: Sequence[Item], insert: bool, rewind: bool, usage: Usage
+        self,
+        transport: Transport,
+        items: Sequence[Item],
+        insert: bool,
+        rewind: bool,
+        budget: ReadBudget,
+        usage: Usage,
     ) -> list[Item]:
         """Send one statement per item and return the items that were refused."""
         starts = range(0, len(items), _STATEMENTS_PER_CALL)
         batches = [items[start : start + _STATEMENTS_PER_CALL] for start in starts]
         if len(batches) <= 1:
-            return self._batches(transport, batches, insert, rewind, usage)
+            return self._batches(transport, batches, insert, rewind, budget, usage)
         shares = [batches[worker :: self._threads] for worker in range(min(self._threads, len(batches)))]
-        calls = [(self._batches, transport, share, insert, rewind, usage) for share in shares]
-        return [item for refused in in_parallel(self._pool(), calls, ReadBudget(None)) for item in refused]
+        calls = [(self._batches, transport, share, insert, rewind, budget, usage) for share in shares]
+        return [item for refused in in_parallel(self._pool(), calls, budget) for item in refused]
 
     def _batches(
-        self, transport: Transport, batches: Iterable[Sequence[Item]], insert: bool, rewind: bool, usage: Usage
+        self,
+        transport: Transport,
+        batches: Iterable[Sequence[Item]],
+        insert: bool,
+        rewind: bool,
+        budget: ReadBudget,
+        usage: Usage,
     ) -> list[Item]:
-        return [item for batch in batches for item in self._batch(transport, batch, insert, rewind, usage)]
+        return [item for batch in batches for item in self._batch(transport, batch, insert, rewind, budget, usage)]
 
     def _batch(
-        self, transport: Transport, items: Sequence[Item], insert: bool, rewind: bool, usage: Usage
+        self,
+        transport: Transport,
+        items: Sequence[Item],
+        insert: bool,
+        rewind: bool,
+        budget: ReadBudget,
+        usage: Usage,
     ) -> list[Item]:
         refused: list[Item] = []
-        pending, pause, since = items, _PAUSE, time.monotonic()
+        failure: OnlineStoreError | None = None
+        pending, pause, until = items, _PAUSE, time.monotonic() + self._patience
         while True:
             statements = [self._statement(item, insert, rewind) for item in pending]
             again: list[Item] = []
+            patient = ReadBudget(until if budget.until is None else min(until, budget.until), budget.done)
             try:
-                answer = transport.call(
-                    "BatchExecuteStatement", _json({"Statements": statements}), ReadBudget(None), usage
-                )
+                answer = transport.call("BatchExecuteStatement", _json({"Statements": statements}), patient, usage)
                 for item, result in zip(pending, self._results(answer, len(pending)), strict=True):
                     if result.error is None:
                         continue
@@ -166,17 +191,23 @@ class TableWriter:
                     if not failure.retryable:
                         raise failure
                     again.append(item)
+            except DeadlineExceeded as late:
+                budget.left()  # raises if it is the caller's time that is up
+                last = late.__cause__ if isinstance(late.__cause__, OnlineStoreError) else failure or late
+                raise self._given_up(last, len(pending)) from late
             except OnlineStoreError as error:
                 if not error.retryable:
                     raise
                 failure, again = error, list(pending)
-            if not again:
+            if not again or failure is None:
                 return refused
             if len(again) < len(pending):
-                pause, since = _PAUSE, time.monotonic()
-            elif time.monotonic() - since >= self._patience:
+                pause, until = _PAUSE, time.monotonic() + self._patience
+            wait = random.uniform(0, pause)  # noqa: S311 (jitter, no secret)
+            left = budget.left()
+            if time.monotonic() + wait >= until:
                 raise self._given_up(failure, len(again)) from failure
-            time.sleep(random.uniform(0, pause))  # noqa: S311 (jitter, no secret)
+            time.sleep(wait if left is None else min(wait, left))
             pending, pause = again, min(2 * pause, _LONGEST_PAUSE)
             usage.add(bytes=0, retries=1)
 

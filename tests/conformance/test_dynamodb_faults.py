@@ -45,7 +45,9 @@ RETRYABLE = (StoreThrottled, StoreUnavailable)
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retry as often as ever, but at once: the waits are botocore's and would be most of these tests."""
+    """Retry as often as ever, but at once: the waits would be most of these tests."""
+    monkeypatch.setattr("featurelayer.online.http_transport._LONGEST_WAIT", 0.001)
+    monkeypatch.setattr("featurelayer.online.http_transport._LONGEST_OF_ALL", 0.001)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
 
 
@@ -102,8 +104,9 @@ def test_a_read_that_keeps_failing_is_an_error_after_two_attempts(store, proxy, 
     proxy.calls.clear()
     proxy.always(fault)
     with pytest.raises(StoreThrottled if fault in THROTTLES else StoreUnavailable) as caught:
-        store.read(keys(2))
-    assert len(proxy.calls) == 2
+        store.read(keys(2), deadline=time.monotonic() + 60)
+    # A kept connection that is found closed is replaced once, besides.
+    assert 2 <= len(proxy.calls) <= 2 + isinstance(fault, Drop)
     assert caught.value.retryable
     assert "testing" not in str(caught.value)
     proxy.pass_all()
@@ -147,10 +150,10 @@ def test_chunks_fail_one_by_one_and_none_is_left_out(store, proxy):
     # The chunks are under way at once, so of what one call may meet only one is a failure: it has two attempts.
     for faults in ((Drop(applied=False), Partial(40), None), (Partial(40), None, Refuse("ThrottlingException"))):
         proxy.script(*faults, operation="BatchGetItem")
-        assert store.read(keys(130)) == by_key(items(130))
+        assert store.read(keys(130), deadline=time.monotonic() + 60) == by_key(items(130))
     proxy.script(None, *[Refuse("InternalServerError", 500)] * 3, operation="BatchGetItem")
     with pytest.raises(StoreUnavailable):
-        store.read(keys(130))
+        store.read(keys(130), deadline=time.monotonic() + 60)
 
 
 # --- writes ----------------------------------------------------------------------------------------------------------
@@ -172,7 +175,7 @@ def test_a_write_that_keeps_failing_is_an_error_and_running_it_again_finishes_it
     proxy.always(fault, operation="PutItem")
     with pytest.raises(StoreThrottled if fault in THROTTLES else StoreUnavailable):
         store.write(items(3, version=2))
-    assert 1 <= len([call for call in proxy.calls if call.operation == "PutItem"]) <= 3 * 8
+    assert 1 <= len([call for call in proxy.calls if call.operation == "PutItem"]) <= 3 * 9
     proxy.pass_all()
     done = store.write(items(3, version=2))
     assert (done.written + done.unchanged, done.refused) == (3, 0)
@@ -203,7 +206,6 @@ def calls(proxy: FaultProxy) -> int:
 def batches(store: DynamoDBStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> DynamoDBStore:
     """A store that has found out that its server has PartiQL."""
     monkeypatch.setattr("featurelayer.online.writer._PAUSE", 0.001)
-    monkeypatch.setattr("featurelayer.online.lean._LONGEST_WAIT", 0.001)
     store.write([Item(pk="x", sk="y", version=1)], rewrite=True, new=True)
     if store.write_path != "PartiQL":
         pytest.skip("moto has no PartiQL to speak of")
@@ -225,8 +227,8 @@ def test_a_batch_that_fails_once_is_repaired_and_counted_once(batches, proxy, fa
 
 
 def test_throttling_is_survived_as_long_as_something_is_written(batches, proxy):
-    """Every call fails in part, and there are many more of them than patience alone would bear."""
-    batches._writer._patience = 0.0
+    """Every call fails in part: patience begins again with whatever was written."""
+    batches._writer._patience = 1.0
     proxy.at_random(3, 1.0, [FailStatements("ThrottlingError")])
     proxy.script(*[FailStatements("ThrottlingError")] * 4, operation="BatchExecuteStatement")
     assert batches.write(items(16), rewrite=True, new=True).written == 16
@@ -236,10 +238,10 @@ def test_throttling_is_survived_as_long_as_something_is_written(batches, proxy):
 
 @pytest.mark.parametrize("fault", [*FAILING, Hollow()], ids=name_of)
 def test_a_batch_that_keeps_failing_is_an_error_that_says_what_to_do_and_a_rerun_finishes_it(batches, proxy, fault):
-    batches._writer._patience = 0.05
+    batches._writer._patience = 0.5
     proxy.always(fault, operation="BatchExecuteStatement")
     kind = StoreThrottled if fault in THROTTLES else StoreUnavailable
-    with pytest.raises(kind, match=r"5 items of a batch could not be written for 0.05 seconds(.|\n)*run it again"):
+    with pytest.raises(kind, match=r"5 items of a batch could not be written for 0.5 seconds(.|\n)*run it again"):
         batches.write(items(5), rewrite=True, new=True)
     proxy.pass_all()
     done = batches.write(items(5), rewrite=True, new=True)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 
+import boto3
 import hcl2
 import pytest
 import yaml
@@ -50,7 +51,8 @@ def opened(proxy: FaultProxy) -> Iterator[DynamoDBStore]:
 
 
 def raw(store: DynamoDBStore):
-    return store._clients.exporting
+    """Return plain boto3 for the store's table."""
+    return boto3.client("dynamodb", region_name="eu-west-1", endpoint_url=store._clients._endpoint_url)
 
 
 def make(store: DynamoDBStore, **changes) -> None:

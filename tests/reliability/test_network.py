@@ -22,7 +22,7 @@ import pytest
 from featurelayer.errors import StoreThrottled, StoreUnavailable
 from featurelayer.export import ViewExport, lease, patience
 from featurelayer.layer import FeatureLayer
-from featurelayer.online import lean, writer
+from featurelayer.online import http_transport, writer
 from featurelayer.online.stores.dynamodb import DynamoDBStore
 from tests.profiles import trials
 from tests.servers.faults import FaultProxy, Refuse
@@ -118,7 +118,7 @@ def world(dynamodb_local_endpoint, tmp_path) -> Iterator[World]:
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every pause between two attempts is short."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.02)
-    monkeypatch.setattr(lean, "_LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(http_transport, "_LONGEST_WAIT", 0.01)
     for module in (writer, patience):
         monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.1)
     monkeypatch.setattr(lease, "_LOOK_AGAIN", 0.05)
@@ -127,7 +127,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # The second call is one by which runs know of each other, the fourteenth is a batch.
 @pytest.mark.parametrize(("transport", "throttled", "at"), [
-    ("boto3", True, 14), ("boto3", False, 2), ("lean", True, 2), ("lean", False, 14),
+    ("boto3", True, 14), ("boto3", False, 2), ("http", True, 2), ("http", False, 14),
 ])  # fmt: skip
 @pytest.mark.usefixtures("in_a_hurry")
 def test_an_outage_that_patience_outlasts_is_waited_for(world, transport, throttled, at):
@@ -151,13 +151,13 @@ def test_an_outage_that_outlasts_patience_is_an_error_and_the_next_run_finishes(
     outage = Outage(world.proxy, at, 60, throttled=throttled)
     try:
         with pytest.raises(StoreThrottled if throttled else StoreUnavailable):
-            world.export(transport="lean", patience=0.3)
+            world.export(transport="http", patience=1.5)
         assert outage.begun.is_set()
         assert world.stored() <= {1.0, *map(float, range(ROWS))}
     finally:
         outage.end()
     world.change(2)
-    done = world.export(transport="lean")
+    done = world.export(transport="http")
     assert (done.written, done.resumed) == (ROWS, ROWS)
     assert world.stored() == {2.0}
 

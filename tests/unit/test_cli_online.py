@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import boto3
 import duckdb
 import pytest
 import yaml
@@ -123,12 +124,13 @@ def test_an_export_into_a_missing_or_foreign_table_says_so_before_anything_is_wr
         found.export()
     store = DynamoDBStore(str(settings["table"]), region="eu-west-1", endpoint_url=moto_endpoint, timeout=20)
     store.create()
-    client = store._clients.exporting
+    client = boto3.client("dynamodb", region_name="eu-west-1", endpoint_url=moto_endpoint)
     client.untag_resource(ResourceArn=store.describe()["arn"], TagKeys=["created-by"])
     for given in (None, store):
         with pytest.raises(StoreNotFound, match="it is not tagged, not created-by = featurelayer"):
             found.export(store=given)
     assert client.scan(TableName=store.table)["Count"] == 0
+    client.close()
     with duckdb.connect(str(found.project.root / "db.duckdb")) as warehouse:
         assert warehouse.sql("SELECT table_name FROM information_schema.tables").fetchall() == [("legs",)]
     assert run(found, "status") == 1

@@ -20,6 +20,7 @@ from featurelayer.errors import (
 from featurelayer.export import publish_services
 from featurelayer.online import FeatureClient, Item, Written
 from featurelayer.online.stores.dynamodb import DynamoDBStore
+from featurelayer.online.transport import TRANSPORTS
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES
 
 pytestmark = pytest.mark.slow
@@ -101,7 +102,7 @@ def server(monkeypatch) -> Iterator[Server]:
     running.close()
 
 
-@pytest.fixture(params=["boto3", "lean"])
+@pytest.fixture(params=TRANSPORTS)
 def transport(request) -> str:
     return request.param
 
@@ -242,9 +243,11 @@ def test_a_slow_answer_is_tried_twice_and_then_unavailable(server, transport):
     server.answer = lambda *_: (released.wait(10), (200, {}))[1]
     store = DynamoDBStore(TABLE, region="eu-west-1", endpoint_url=server.url, timeout=0.1, transport=transport)
     with pytest.raises(StoreUnavailable, match="could not be reached") as caught:
-        store.read([("a[1]", "v@0")])
+        store.read([("a[1]", "v@0")], deadline=time.monotonic() + 30)
     released.set()
+    store.close()
     assert caught.value.retryable
+    assert "timeout=SECONDS" in str(caught.value)
     assert len(server.requests) == 2
 
 
@@ -263,7 +266,7 @@ def test_a_slow_answer_is_tried_twice_and_then_unavailable(server, transport):
 def test_errors_are_ours_and_say_what_to_do(server, store, answer, kind, message, attempts):
     server.answer = lambda *_: answer
     with pytest.raises(kind, match=message) as caught:
-        store.read([("a[1]", "v@0")])
+        store.read([("a[1]", "v@0")], deadline=time.monotonic() + 30)
     assert type(caught.value) is kind
     assert caught.value.retryable is (kind in (StoreThrottled, StoreUnavailable))
     assert len(server.requests) == attempts
@@ -283,7 +286,8 @@ def test_nobody_listens(server, transport):
         TABLE, region="eu-west-1", endpoint_url="http://127.0.0.1:9", timeout=0.2, transport=transport
     )
     with pytest.raises(StoreUnavailable, match="could not be reached"):
-        store.read([("a[1]", "v@0")])
+        store.read([("a[1]", "v@0")], deadline=time.monotonic() + 30)
+    store.close()
 
 
 def test_no_region_and_no_credentials(server, monkeypatch, tmp_path, transport):
@@ -365,16 +369,6 @@ def test_an_item_on_the_wire(server, store):
         "_e": {"N": "-1"}, "_u": {"N": "4"}, "_s": {"S": "5c"}, "ttl": {"N": "5"},
     }  # fmt: skip
     assert server.items['plane["N2"]', "legs@0"]["_d"] == {"BOOL": True}
-
-
-def test_without_the_hook_the_answer_is_the_same(server, store):
-    """An older botocore has no such event; nothing may depend on it."""
-    store.write(items(3))
-    from featurelayer.online.boto import keep_body
-
-    with_hook = store.read([item.key for item in items(3)])
-    store._clients.serving.meta.events.unregister("before-parse.dynamodb.BatchGetItem", keep_body)
-    assert store.read([item.key for item in items(3)]) == with_hook == {item.key: item for item in items(3)}
 
 
 def test_a_deadline_holds_for_the_whole_lookup(server, store):

@@ -6,8 +6,8 @@ import gzip
 import json
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -328,12 +328,12 @@ class Import:
     def __init__(self, *states: dict[str, Any]) -> None:
         self.states, self.asked = [{"ImportArn": "arn:import", **state} for state in states], 0
 
-    def import_table(self, **_request: Any) -> dict[str, Any]:
-        return {"ImportTableDescription": self.states[0]}
-
-    def describe_import(self, ImportArn: str) -> dict[str, Any]:
-        self.asked += 1
-        assert ImportArn == "arn:import"
+    def __call__(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        if operation == "DescribeImport":
+            self.asked += 1
+            assert request == {"ImportArn": "arn:import"}
+        else:
+            assert operation == "ImportTable"
         return {"ImportTableDescription": self.states[self.asked]}
 
 
@@ -341,8 +341,8 @@ FILES = Files(bucket="abc", prefix="p/", items=10, bytes=100, parts=1)
 BUSY, DONE = {"ImportStatus": "IN_PROGRESS"}, {"ImportStatus": "COMPLETED", "ImportedItemCount": 10, "ErrorCount": 0}
 
 
-def run_import(client: Import, told: list[tuple[str, int, int]]) -> dict[str, Any]:
-    return import_files(client, "t", FILES, "token", nullcontext, lambda *line: told.append(line), lambda _s: None)
+def run_import(call: Import, told: list[tuple[str, int, int]]) -> dict[str, Any]:
+    return import_files(call, "t", FILES, "token", lambda *line: told.append(line), lambda _s: None)
 
 
 def test_an_import_is_waited_for_with_its_progress():

@@ -17,10 +17,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import ClientError
 
-from featurelayer.errors import ConfigError, OnlineStoreError, Problem, StoreNotFound
-from featurelayer.online.aws import Clients, aws_errors, unreadable
+from featurelayer.errors import ConfigError, Problem, StoreNotFound
+from featurelayer.online.aws import Clients
+from featurelayer.online.aws_errors import ConditionRefused, unreadable
 from featurelayer.online.base import (
     Item,
     ItemKey,
@@ -42,9 +42,11 @@ from featurelayer.online.tables import (
     check_endpoint,
 )
 from featurelayer.online.tableset import TableSet
-from featurelayer.online.transport import TRANSPORTS, Transport
+from featurelayer.online.transport import ALIASES, TRANSPORTS, Transport
 from featurelayer.online.wire import LIMITS, check_sizes, from_wire, number_in, to_wire
 from featurelayer.online.writer import TableWriter
+
+_json = msgspec.json.Encoder().encode
 
 if TYPE_CHECKING:
     from random import Random
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from featurelayer.online.sampling import Spend
 
 PATIENCE = 300.0
+_NO_ITEM = ("#service", "#")
 
 # Item.replaces, where the row is.
 _BY_VERSION = "attribute_not_exists(pk) OR #v < :v"
@@ -66,7 +69,12 @@ _BY_KIND = (
 def connect(url: StoreUrl) -> DynamoDBStore:
     """Return the store that `dynamodb://table?region=...` names; it takes what `DynamoDBStore` takes.
 
-    `dynamodb://features-{view}?region=...` names one with a table for each view.
+    `dynamodb://features-{view}?region=...` names one with a table for each view. Region, endpoint and credentials are
+    found here, so that the first lookup need not; nothing is sent to DynamoDB.
+
+    Raises:
+        ConfigError: the address is not understood.
+        OnlineStoreError: there is no region, or no credentials.
     """
     options = url.only("region", "endpoint_url", "timeout", "threads", "transport", "patience", configured=CONFIGURED)
     numbers, problems = {}, []
@@ -80,12 +88,12 @@ def connect(url: StoreUrl) -> DynamoDBStore:
         except ValueError:
             problems.append(Problem(what=f"{name}={options[name]} is no number of {noun}", where=url.shown))
     transport = options.get("transport") or TRANSPORTS[0]
-    if transport not in TRANSPORTS:
+    if transport not in (*TRANSPORTS, *ALIASES):
         fix = f"transports are {' and '.join(TRANSPORTS)}"
         problems.append(Problem(what=f"there is no transport '{transport}'", where=url.shown, fix=fix))
     if problems:
         raise ConfigError(problems)
-    return DynamoDBStore(
+    store = DynamoDBStore(
         url.location,
         region=options.get("region") or None,
         endpoint_url=options.get("endpoint_url") or None,
@@ -94,6 +102,8 @@ def connect(url: StoreUrl) -> DynamoDBStore:
         transport=transport,
         patience=numbers["patience"],
     )
+    store.prepare()
+    return store
 
 
 class DynamoDBStore:
@@ -102,9 +112,9 @@ class DynamoDBStore:
     A `{view}` in that name stands for the view: one table for each, and one for what is of no view.
 
     `timeout` is how long, in seconds, one of the two attempts of a serving call may take to connect and to answer;
-    `threads` bounds the calls that one read has under way at once, and the connections that are kept. `transport` says
-    how lookups and exports are sent: `boto3`, or `lean` (see `featurelayer.online.lean`). `patience` is how many
-    seconds an export that is throttled, or finds nobody there, goes on trying. Credentials are boto3's own.
+    `threads` bounds the calls that one read has under way at once, and the connections that are kept. `patience` is how
+    many seconds an export, or any other call without a deadline, goes on trying where it is throttled or finds nobody
+    there. `transport` is `http`, or `boto3` for mocks and unusual setups. Credentials are boto3's own.
     """
 
     limits: Limits | None = LIMITS
@@ -117,18 +127,27 @@ class DynamoDBStore:
         endpoint_url: str | None = None,
         timeout: float = 0.4,
         threads: int = 16,
-        transport: str = "boto3",
+        transport: str = TRANSPORTS[0],
         patience: float = PATIENCE,
     ) -> None:
         self._layout = layout_of(table)
         check_endpoint(endpoint_url)
         self.table, self.patience = table, patience
         self._clients = Clients(
-            table, region=region, endpoint_url=endpoint_url, timeout=timeout, threads=threads, transport=transport
-        )
-        self._reader = TableReader(self._layout, lambda: self._clients.pool)
+            table, region=region, endpoint_url=endpoint_url, timeout=timeout, threads=threads, patience=patience,
+            transport=ALIASES.get(transport, transport),
+        )  # fmt: skip
+        self._reader = TableReader(self._layout, lambda: self._clients.pool, patience=patience)
         self._writer = TableWriter(self._layout, lambda: self._clients.pool, threads=threads, patience=patience)
         self._no_partiql: str | None = None  # not asked yet
+
+    def prepare(self) -> None:
+        """Find region, endpoint and credentials, so that no call has to; they outlive a fork.
+
+        Raises:
+            OnlineStoreError: there is no region, or no credentials.
+        """
+        self._clients.prepare()
 
     def read(
         self,
@@ -138,10 +157,8 @@ class DynamoDBStore:
         deadline: float | None = None,
         usage: Usage | None = None,
     ) -> dict[ItemKey, Item]:
-        """Return the items that exist, by one call per hundred keys, in parallel."""
-        return self._reader.read(
-            self._clients.transport(), keys, consistent=consistent, budget=ReadBudget(deadline), usage=usage or Usage()
-        )
+        """Return the items that exist, by one call per hundred keys, in parallel. Without a deadline it is patient."""
+        return self._read(keys, consistent, ReadBudget(deadline), usage)
 
     def write(
         self,
@@ -160,9 +177,10 @@ class DynamoDBStore:
             CodecError: an item is larger than DynamoDB allows; nothing of this call has been sent then.
             StoreThrottled: DynamoDB refused to go on for longer than patience lasts; writing again finishes it.
         """
-        ReadBudget(deadline, "written").left()
+        budget = ReadBudget(deadline, "written")
+        budget.left()
         check_sizes(items)
-        return self._rewrite(items, rewind, new) if rewrite else self._look_and_write(items, rewind)
+        return self._rewrite(items, rewind, new, budget) if rewrite else self._look_and_write(items, rewind, budget)
 
     @property
     def write_path(self) -> str:
@@ -171,29 +189,29 @@ class DynamoDBStore:
             return ""
         return f"conditional PutItem (no PartiQL: {self._no_partiql})" if self._no_partiql else "PartiQL"
 
-    def _rewrite(self, items: Sequence[Item], rewind: bool, new: bool) -> Written:
+    def _rewrite(self, items: Sequence[Item], rewind: bool, new: bool, budget: ReadBudget) -> Written:
         if not items:
             return Written()
         transport, usage = self._clients.transport(exporting=True), Usage()
-        if self._no_partiql is None:
-            self._no_partiql = self._writer.why_not(transport)
+        if self._no_partiql is None:  # two threads may both ask, and learn the same
+            self._no_partiql = self._writer.why_not(transport, budget)
         if self._no_partiql:
-            refused = self._put_all(items, rewind, looked=False)
+            refused = self._put_all(items, rewind, budget, looked=False)
         else:
-            refused = self._writer.write(transport, items, rewind=rewind, new=new, usage=usage)
-        return self._settled(items, refused, retried=usage.retries > 0)
+            refused = self._writer.write(transport, items, rewind=rewind, new=new, budget=budget, usage=usage)
+        return self._settled(items, refused, budget, retried=usage.retries > 0)
 
-    def _look_and_write(self, items: Sequence[Item], rewind: bool) -> Written:
-        work = sort_out(items, self._stored(items), rewind=rewind, rewrite=False)
-        done = self._settled(work.put, self._put_all(work.put, rewind, looked=True), retried=False)
+    def _look_and_write(self, items: Sequence[Item], rewind: bool, budget: ReadBudget) -> Written:
+        work = sort_out(items, self._stored(items, budget), rewind=rewind, rewrite=False)
+        done = self._settled(work.put, self._put_all(work.put, rewind, budget, looked=True), budget, retried=False)
         return msgspec.structs.replace(done, unchanged=done.unchanged + work.unchanged, lost=(*work.lost, *done.lost))
 
-    def _settled(self, items: Sequence[Item], refused: Sequence[Item], *, retried: bool) -> Written:
+    def _settled(self, items: Sequence[Item], refused: Sequence[Item], budget: ReadBudget, *, retried: bool) -> Written:
         """Return what became of items, of which some were refused.
 
         What an equal item refused is there. Where calls were `retried`, it is ours: the answer of an attempt got lost.
         """
-        there = self._stored(refused) if refused else {}
+        there = self._stored(refused, budget) if refused else {}
         equal = [item for item in refused if (found := there.get(item.key)) is not None and item.same_content(found)]
         ours = {item.key for item in equal if retried and there[item.key] == item}
         same = {item.key for item in equal} - ours
@@ -202,14 +220,24 @@ class DynamoDBStore:
         put = [item for item in items if item.key not in without] if without else items
         return Written(written=len(put), unchanged=len(same), lost=lost, bytes=sum(item.size for item in put))
 
-    def _stored(self, items: Sequence[Item]) -> dict[ItemKey, Item]:
-        return self._reader.read(
-            self._clients.transport(exporting=True),
-            [item.key for item in items],
-            consistent=True,
-            budget=ReadBudget(None),
-            usage=Usage(),
-        )
+    def _stored(self, items: Sequence[Item], budget: ReadBudget) -> dict[ItemKey, Item]:
+        return self._read([item.key for item in items], True, budget, None)
+
+    def _read(
+        self, keys: Collection[ItemKey], consistent: bool, budget: ReadBudget, usage: Usage | None
+    ) -> dict[ItemKey, Item]:
+        transport = self._clients.transport(exporting=budget.until is None)
+        return self._reader.read(transport, keys, consistent=consistent, budget=budget, usage=usage or Usage())
+
+    def _call(self, operation: str, request: Mapping[str, Any], budget: ReadBudget | None = None) -> dict[str, Any]:
+        """Return what DynamoDB answers to one call, with the patience of an export."""
+        budget = budget or ReadBudget(None)
+        answer = self._clients.transport(exporting=True).call(operation, _json(request), budget, Usage())
+        try:
+            found: dict[str, Any] = msgspec.json.decode(answer, type=dict)
+        except msgspec.DecodeError as error:
+            raise unreadable(self.table) from error
+        return found
 
     def live(self, sk: str) -> Iterator[LiveKey]:
         """Yield the entities that a view has values for. Scans the whole table that they are in."""
@@ -220,7 +248,7 @@ class DynamoDBStore:
             "ExpressionAttributeNames": {"#d": "_d", "#v": "_v", "#e": "_e"},
             "ExpressionAttributeValues": {":sk": {"S": sk}},
         }
-        for raw in self._pages(self._clients.exporting.scan, self._layout.table("", sk), request):
+        for raw in self._scanned(self._layout.table("", sk), request):
             yield LiveKey(raw["pk"]["S"], int(raw["_v"]["N"]), number_in(raw, "_e"))
 
     def sample(self, sk: str, count: int, *, rows: int, random: Random, spend: Spend) -> list[str]:
@@ -230,11 +258,7 @@ class DynamoDBStore:
         table = self._layout.table("", sk)
 
         def scan(request: Mapping[str, Any]) -> Mapping[str, Any]:
-            with aws_errors(table):
-                page: Mapping[str, Any] = self._clients.exporting.scan(TableName=table, **request)
-            if "Items" not in page:
-                raise unreadable(table)
-            return page
+            return self._page(table, request)
 
         request = {
             "FilterExpression": "sk = :sk AND attribute_not_exists(#d)",
@@ -247,22 +271,23 @@ class DynamoDBStore:
 
     def names(self, pk: str, *, deadline: float | None = None) -> list[str]:
         """Return every `sk` under one `pk`, in the tables of all views that clients can write to."""
-        ReadBudget(deadline).left()
-        transport, table = self._clients.transport(), self._layout.partition(pk)
+        budget = ReadBudget(deadline)
+        budget.left()
+        transport, table = self._clients.transport(exporting=deadline is None), self._layout.partition(pk)
         if table is not None:
-            return self._reader.names(transport, table, pk)
+            return self._reader.names(transport, table, pk, budget)
         home = self._layout.home
-        definitions = [(VIEWS, name) for name in self._reader.names(transport, home, VIEWS)]
-        known = self.read(definitions, consistent=True).values()
+        definitions = [(VIEWS, name) for name in self._reader.names(transport, home, VIEWS, budget)]
+        known = self._read(definitions, True, budget, None).values()
         tables = {self._layout.table("", ViewDefinition.from_item(item).sk) for item in known}
-        calls = [(self._names, transport, each, pk) for each in sorted(tables)]
-        found = in_parallel(self._clients.pool, calls, ReadBudget(None))
+        calls = [(self._names, transport, each, pk, budget) for each in sorted(tables)]
+        found = in_parallel(self._clients.pool, calls, budget)
         own = [name for _, name in definitions] if pk == VIEWS else []
         return sorted({*own, *(name for names in found for name in names)})
 
-    def _names(self, transport: Transport, table: str, pk: str) -> list[str]:
+    def _names(self, transport: Transport, table: str, pk: str, budget: ReadBudget) -> list[str]:
         try:
-            return self._reader.names(transport, table, pk)
+            return self._reader.names(transport, table, pk, budget)
         except StoreNotFound as error:
             if error.code != "ResourceNotFoundException":
                 raise
@@ -270,20 +295,19 @@ class DynamoDBStore:
 
     def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
         """Delete items, one call each, in parallel."""
-        budget, client = ReadBudget(deadline, "removed"), self._clients.exporting
+        budget = ReadBudget(deadline, "removed")
         budget.left()
-        in_parallel(self._clients.pool, [(self._remove, client, key) for key in keys], budget)
+        in_parallel(self._clients.pool, [(self._remove, key, budget) for key in keys], budget)
 
     def warm_up(self, *, deadline: float | None = None) -> None:
-        """Build the client and find its credentials."""
+        """Open a connection, renew the credentials, and read an item that is not there, which is half a read unit."""
         ReadBudget(deadline).left()
-        self._clients.transport()
+        self.read([_NO_ITEM], deadline=deadline)
 
-    def _remove(self, client: Any, key: ItemKey) -> None:
+    def _remove(self, key: ItemKey, budget: ReadBudget) -> None:
         pk, sk = key
-        table = self._layout.table(pk, sk)
-        with aws_errors(table):
-            client.delete_item(TableName=table, Key={"pk": {"S": pk}, "sk": {"S": sk}})
+        request = {"TableName": self._layout.table(pk, sk), "Key": {"pk": {"S": pk}, "sk": {"S": sk}}}
+        self._call("DeleteItem", request, budget)
 
     def of_views(self, views: Collection[str]) -> Provisioned:
         """Return what makes, checks and describes the tables of a store with these views (their `sk`).
@@ -341,9 +365,8 @@ class DynamoDBStore:
             files = upload(s3, place, f"{table}/{run}", wired())
         finally:
             s3.close()
-        client = self._clients.exporting
         token = token_of(run, table) if self._layout.divided else run
-        found = import_files(client, table, files, token, lambda: aws_errors(table), progress)
+        found = import_files(self._call, table, files, token, progress)
         # Ours first, so that what is amiss can be mended by an export.
         self._calls(table).adopt(settings, lambda _text: None)
         check_whole(table, files, found)
@@ -377,21 +400,19 @@ class DynamoDBStore:
         self._clients.close()
 
     def _calls(self, table: str) -> TableCalls:
-        return TableCalls(self._clients.exporting, table, lambda: aws_errors(table))
+        return TableCalls(self._call, table)
 
-    def _put_all(self, items: Sequence[Item], rewind: bool, *, looked: bool) -> list[Item]:
+    def _put_all(self, items: Sequence[Item], rewind: bool, budget: ReadBudget, *, looked: bool) -> list[Item]:
         """Put items one by one, in parallel, and return those that were refused.
 
         `looked` says that none of them was there a moment ago.
         """
-        client = self._clients.exporting
-        calls = [(self._put, client, item, rewind, looked) for item in items]
-        outcomes = in_parallel(self._clients.pool, calls, ReadBudget(None))
+        calls = [(self._put, item, rewind, looked, budget) for item in items]
+        outcomes = in_parallel(self._clients.pool, calls, budget)
         return [item for item, won in zip(items, outcomes, strict=True) if not won]
 
-    def _put(self, client: Any, item: Item, rewind: bool, looked: bool) -> bool:
+    def _put(self, item: Item, rewind: bool, looked: bool, budget: ReadBudget) -> bool:
         """Put one item under its condition; False if somebody newer won."""
-        table = self._layout.table(item.pk, item.sk)
         by_event_time = item.event_time is not None and not rewind
         names, values = {"#v": "_v"}, {":v": {"N": str(item.version)}}
         if by_event_time:
@@ -399,33 +420,32 @@ class DynamoDBStore:
             if not item.streamed:
                 names["#w"] = "_w"
         condition = _BY_VERSION if not by_event_time else _BY_EVENT_TIME if item.streamed else _BY_KIND
+        request = {
+            "TableName": self._layout.table(item.pk, item.sk),
+            "Item": to_wire(item),
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
         try:
-            with aws_errors(table):
-                client.put_item(
-                    TableName=table,
-                    Item=to_wire(item),
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames=names,
-                    ExpressionAttributeValues=values,
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-        except OnlineStoreError as error:
-            if error.code != "ConditionalCheckFailedException":
-                raise
+            self._call("PutItem", request, budget)
+        except ConditionRefused as refusal:
             # An attempt whose answer got lost has written; its retry is refused by our own item.
-            told = error.__cause__.response if isinstance(error.__cause__, ClientError) else {}
-            retried = told.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
-            return (looked or retried) and "Item" in told and from_wire(told["Item"]) == item
+            return (looked or refusal.retried) and refusal.item is not None and from_wire(refusal.item) == item
         return True
 
-    def _pages(self, operation: Any, table: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _scanned(self, table: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         start: dict[str, Any] = {}
         while True:
-            with aws_errors(table):
-                page = operation(TableName=table, **request, **start)
-            if "Items" not in page:
-                raise unreadable(table)
+            page = self._page(table, {**request, **start})
             yield from page["Items"]
             if not page.get("LastEvaluatedKey"):
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _page(self, table: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        page = self._call("Scan", {"TableName": table, **request})
+        if "Items" not in page:
+            raise unreadable(table)
+        return page

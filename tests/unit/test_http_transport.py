@@ -1,10 +1,9 @@
-"""The lean transport: signed as botocore signs, and sockets that behave when the other end does not."""
+"""The default transport: signed as botocore signs, and connections that behave when the other end does not."""
 
 import json
 import os
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import warnings
@@ -20,10 +19,10 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurelayer.errors import ConfigError, DeadlineExceeded, OnlineStoreError, StoreUnavailable
+from featurelayer.errors import DeadlineExceeded, OnlineStoreError
 from featurelayer.online.base import ReadBudget, Usage
-from featurelayer.online.http import BODY_LIMIT, ConnectionPool, HttpError
-from featurelayer.online.lean import LeanTransport
+from featurelayer.online.connections import BODY_LIMIT, ConnectionPool, HttpError
+from featurelayer.online.http_transport import HttpTransport, Keys
 from featurelayer.online.sigv4 import host_header, signed_headers
 from featurelayer.online.stores.dynamodb import DynamoDBStore
 from tests.profiles import examples
@@ -184,7 +183,7 @@ def test_a_kept_connection_that_breaks_within_its_answer_is_an_error():
     with peer([OK, half], [OK]) as server:
         pool = pool_of(server)
         post(pool)
-        with pytest.raises(HttpError, match="before the answer was complete"):
+        with pytest.raises(HttpError, match="not complete"):
             post(pool)
         assert server.connections == 1
 
@@ -280,10 +279,11 @@ def test_an_answer_that_drips_does_not_outlast_the_timeout_nor_the_end():
 # --- the transport ---------------------------------------------------------------------------------------------------
 
 
-def transport_to(port: int, *, scheme: str = "http", credentials=None, timeout: float = 5, **options) -> LeanTransport:
-    return LeanTransport(
-        "features", endpoint_url=f"{scheme}://{options.pop('host', '127.0.0.1')}:{port}", region="eu-west-1",
-        credentials=credentials or Credentials("key", "very-secret", "token"), timeout=timeout, idle=4, **options,
+def transport_to(port: int, *, credentials=None, timeout: float = 5, attempts: int = 2, **options) -> HttpTransport:
+    return HttpTransport(
+        "features", host=f"127.0.0.1:{port}", region="eu-west-1", timeout=timeout, attempts=attempts,
+        keys=Keys(lambda: credentials or Credentials("key", "very-secret", "token")),
+        connections=ConnectionPool("127.0.0.1", port, tls=None, idle=4), **options,
     )  # fmt: skip
 
 
@@ -297,7 +297,7 @@ def refusal(code: str, status: int = 400, **headers: str) -> bytes:
     return http(status, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "it says so"}, **headers)
 
 
-def call(transport: LeanTransport, until: float | None = None) -> tuple[bytes, Usage]:
+def call(transport: HttpTransport, until: float | None = None) -> tuple[bytes, Usage]:
     usage = Usage()
     return transport.call("BatchGetItem", b"{}", ReadBudget(until), usage), usage
 
@@ -381,7 +381,7 @@ def test_one_bad_answer_is_repaired(first):
 
 
 def test_a_retry_that_the_deadline_has_no_time_for_is_not_made(monkeypatch):
-    monkeypatch.setattr("featurelayer.online.lean.random.uniform", lambda *_: 60.0)
+    monkeypatch.setattr("featurelayer.online.http_transport.random.uniform", lambda *_: 60.0)
     with peer([refusal("ThrottlingException")] * 2, [OK]) as server:
         transport = transport_to(server.port)
         with pytest.raises(DeadlineExceeded):
@@ -390,50 +390,7 @@ def test_a_retry_that_the_deadline_has_no_time_for_is_not_made(monkeypatch):
         transport.close()
 
 
-@pytest.mark.parametrize("endpoint", ["http://host/path", "ftp://host", "http://host?x=1"])
-def test_an_endpoint_it_can_not_reach_is_refused_at_once(endpoint):
-    with pytest.raises(ConfigError, match="without a path"):
-        LeanTransport("t", endpoint_url=endpoint, region="r", credentials=Credentials("a", "b"), timeout=1, idle=1)
-
-
-def test_a_proxy_is_refused_and_not_passed_by(monkeypatch):
-    monkeypatch.setenv("HTTPS_PROXY", "http://user:password@proxy:3128")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    with pytest.raises(ConfigError, match="no proxy") as caught:
-        transport_to(443, scheme="https", host="dynamodb.eu-west-1.amazonaws.com")
-    assert "password" not in str(caught.value)
-    monkeypatch.setenv("NO_PROXY", "amazonaws.com")
-    transport_to(443, scheme="https", host="dynamodb.eu-west-1.amazonaws.com").close()
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for localhost that signs itself, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return folder / "cert.pem", folder / "key.pem"
-
-
-def test_tls_is_verified_by_name_and_authority_and_kept(certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    with peer([OK] * 3, tls=context) as server:
-        transport = transport_to(server.port, scheme="https", host="localhost", ca_bundle=str(certificate[0]))
-        for _ in range(3):
-            assert call(transport)[0] == b"{}"
-        assert server.connections == 1
-        transport.close()
-        for host, bundle in (("localhost", None), ("127.0.0.1", str(certificate[0]))):
-            stranger = transport_to(server.port, scheme="https", host=host, ca_bundle=bundle)
-            with pytest.raises(StoreUnavailable, match="certificate verify failed"):
-                call(stranger)
-
-
-@pytest.mark.parametrize("transport", ["boto3", "lean"])
+@pytest.mark.parametrize("transport", ["http", "boto3", "lean"])
 @pytest.mark.parametrize("operation", ["BatchGetItem", "Query"])
 def test_what_arrives_is_signed_as_botocore_signs(transport, operation, monkeypatch):
     for name, value in (("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret"), ("SESSION_TOKEN", "token")):
@@ -462,7 +419,7 @@ def test_what_arrives_is_signed_as_botocore_signs(transport, operation, monkeypa
     assert sent["authorization"] == request.headers["Authorization"]
 
 
-@pytest.mark.parametrize("transport", ["boto3", "lean"])
+@pytest.mark.parametrize("transport", ["http", "boto3", "lean"])
 def test_a_child_process_does_not_use_its_parents_connection(transport, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
