@@ -189,17 +189,18 @@ class CorruptItem(OnlineStoreError):
     """A stored item does not follow its definition: damaged bytes, or written by something else.
 
     `pk` and `sk` name the item: the key and the view of a value; `feature` is empty unless one feature is at fault.
+    `what` is the message's first part alone.
     """
 
     def __init__(self, what: str, *, pk: str, sk: str, feature: str = "") -> None:
         self.pk, self.sk, self.feature = pk, sk, feature
+        self.what = f"feature '{feature}' {what}" if feature else what
         fix = (
             "restore the item from a backup, or delete it from the store; then run `featurelayer export --full`"
             if pk.startswith("#")
             else "rewrite the view with `featurelayer export --full`, or delete the item from the store"
         )
-        subject = f"feature '{feature}' {what}" if feature else what
-        super().__init__(f"the online store holds a corrupt item: {subject}\n  at   {pk} of {sk}\n  fix  {fix}")
+        super().__init__(f"the online store holds a corrupt item: {self.what}\n  at   {pk} of {sk}\n  fix  {fix}")
 
 
 class DeadlineExceeded(OnlineStoreError):

@@ -157,6 +157,7 @@ class FeatureLayer(OnlineLayer):
         mode: str = "known_at",
         compare_modes: bool = False,
         csv_types: bool = False,
+        min_matched: float | None = None,
         writable: bool = False,
         extends: str | Path | None = None,
         progress: Progress | None = None,
@@ -174,6 +175,7 @@ class FeatureLayer(OnlineLayer):
                 `event_time`, to measure what ignoring available times would give.
             compare_modes: also build the other modes and report, per feature, the share of cells that differ.
             csv_types: let the engine guess the types of a CSV's other columns instead of leaving them text.
+            min_matched: the share of the labels, 0 to 1, that must find a row in every view.
             writable: open the warehouse for writing, as `to_table` needs.
             extends: the lock of a set that the rows will be appended to; what would not fit is refused before anything
                 is computed, and not only when `to_parquet(path, append=True)` looks.
@@ -185,10 +187,13 @@ class FeatureLayer(OnlineLayer):
 
         Raises:
             UnknownNameError: no such service or feature.
-            LabelError, PlanError: the request is impossible; the message lists every reason.
+            LabelError, PlanError: the request is impossible, or a view matches less than `min_matched`; the message
+                lists every reason.
             LockError: the rows would not be of one kind with the set of `extends`.
             WarehouseError: the engine failed.
         """
+        if min_matched is not None and not 0 <= min_matched <= 1:
+            raise PlanError([Problem(what=f"min_matched is {min_matched}", fix="pass a share between 0 and 1")])
         before = read_lock(extends) if extends is not None else None
         warehouse = self._connect(writable=writable)
         try:
@@ -204,8 +209,9 @@ class FeatureLayer(OnlineLayer):
             )
             if compare_modes:
                 request = replace(request, compare_modes=True, ledger=self._known_ledger(warehouse))
+            request = replace(request, extends=before, min_matched=min_matched)
             with line_numbers(self.project.root):
-                return build_training_set(warehouse, replace(request, extends=before), progress=progress)
+                return build_training_set(warehouse, request, progress=progress)
         except BaseException:
             warehouse.close()
             raise
@@ -589,7 +595,7 @@ class FeatureLayer(OnlineLayer):
                 + did_you_mean(name, models)
             )
             fix = (
-                f"dbt build -s {name}"
+                f"run `dbt build -s {name}`"
                 if relation
                 else "give a path that ends in .parquet or .csv, a model or a relation"
             )

@@ -196,7 +196,7 @@ def _refuse_incomplete(views: Sequence[FeatureView], columns: Mapping[str, Seque
         missing = [name for name in needed if match_column(name, columns[view.id]) is None]
         if missing:
             what = f"{view.id}: {view.relation_name} has no column {', '.join(missing)}"
-            problems.append(Problem(what=what, where=view.yaml_path, fix=f"dbt build -s {view.name}"))
+            problems.append(Problem(what=what, where=view.yaml_path, fix=f"run `dbt build -s {view.name}`"))
     if problems:
         raise PlanError(problems)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from featurelayer.durations import microseconds
-from featurelayer.errors import PlanError, Problem, RelationNotBuilt
+from featurelayer.errors import CorruptItem, PlanError, Problem, RelationNotBuilt
 from featurelayer.export import Connect, Ledger, Tables
 from featurelayer.export.compare import keys_of
 from featurelayer.model import FeatureView
@@ -207,7 +208,11 @@ def _memory(
 
 def _schemas(store: OnlineStore, names: set[str]) -> dict[str, Schema]:
     found = store.read([(SCHEMAS, name) for name in sorted(names) if name], consistent=True)
-    return {sk: Schema.from_item(item) for (_, sk), item in found.items()}
+    schemas = {}
+    for (_, sk), item in found.items():
+        with suppress(CorruptItem):  # what follows it is reported as corrupt
+            schemas[sk] = Schema.from_item(item)
+    return schemas
 
 
 def _is_served(store: OnlineStore) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, pairs_given, project_options, split_names
-from featurelayer.cli.output import write_json
+from featurelayer.cli.options import Context, pairs_given, parse_share, project_options, split_names
+from featurelayer.cli.output import echo, write_document, write_json
 
 if TYPE_CHECKING:
     from featurelayer.training import Report, TrainingSet
@@ -71,6 +70,11 @@ if TYPE_CHECKING:
     help="Write what --compare-modes finds as a page, .md or .html.",
 )
 @click.option(
+    "--min-matched",
+    metavar="SHARE",
+    help="Fail before writing unless this share of the labels, 0.9 or 90%, finds a row in every view.",
+)
+@click.option(
     "--csv-types", is_flag=True, help="Guess the types of a CSV's other columns instead of leaving them text."
 )
 @click.option(
@@ -99,6 +103,7 @@ def command(
     dialect: str | None,
     planned: bool,
     row: int | None,
+    min_matched: str | None,
     csv_types: bool,
     lock: Path | None,
     output_format: str,
@@ -126,6 +131,9 @@ def command(
         raise click.UsageError("--dialect goes with --show-sql alone: what is run is the SQL of the target's engine.")
     if output is not None and output.suffix.lower() not in (".parquet", ".csv"):
         raise click.UsageError(f"--output must end in .parquet or .csv, not '{output.name}'.")
+    least = parse_share("--min-matched", min_matched)
+    if least is not None and (planned or not (writes or compare_modes)):
+        raise click.UsageError("--min-matched goes with what is built: --output, --as-table or --compare-modes.")
     from featurelayer.cli.progress import steps
     from featurelayer.layer import FeatureLayer
 
@@ -145,9 +153,9 @@ def command(
     as_json = output_format == "json"
     if not writes and not compare_modes:
         if show_sql:
-            sys.stdout.write(layer.training_set_sql(service, labels, **request, dialect=dialect))
+            write_document(layer.training_set_sql(service, labels, **request, dialect=dialect))
         if show_sql and explanation is not None:
-            click.echo()
+            echo()
         if explanation is not None:
             _explain(explanation, as_json=as_json)
         return
@@ -159,6 +167,7 @@ def command(
             labels,
             **request,
             compare_modes=compare_modes,
+            min_matched=least,
             writable=as_table is not None,
             extends=extends,
             progress=progress,
@@ -170,7 +179,7 @@ def command(
 
             write_gap_page(training_set.report, gap_page, service or ",".join(names))
         if show_sql:
-            sys.stdout.write(training_set.sql)
+            write_document(training_set.sql)
         _tell(context, training_set, written, explanation, as_json=as_json, append=append)
 
 
@@ -211,9 +220,9 @@ def _tell(
         _write_report(report)
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
         place = f"appended to {written}" if append else written or "nothing was written"
-        click.echo(f"\n{rows} x {len(training_set.columns)} columns in {report.seconds:.1f} s: {place}")
+        echo(f"\n{rows} x {len(training_set.columns)} columns in {report.seconds:.1f} s: {place}")
         if explanation is not None:
-            click.echo()
+            echo()
             _explain(explanation, as_json=False)
     for warning in report.warnings:
         context.console.warn(warning)
@@ -247,12 +256,12 @@ def _write_plan(plan: BuildPlan, *, as_json: bool) -> None:
             for found in plan.relations
         ]
         write_table(["relation", "scans", "rows", "expected", "columns", "MB"], rows)
-        click.echo()
+        echo()
     if plan.text:
-        click.echo(f"{plan.text}\n")
-    click.echo(f"{plan.title}: {', '.join(plan.views)}; labels {plan.labels}")
+        echo(f"{plan.text}\n")
+    echo(f"{plan.title}: {', '.join(plan.views)}; labels {plan.labels}")
     size = "" if plan.bytes is None else f"about {plan.bytes / 1_000_000:,.1f} MB, "
-    click.echo(f"{size}by {plan.engine} ({plan.how}); nothing was computed")
+    echo(f"{size}by {plan.engine} ({plan.how}); nothing was computed")
 
 
 def _count(number: int | None) -> str:
@@ -275,19 +284,19 @@ def _write_report(report: Report) -> None:
         for view in report.views
     ]
     write_table(["view", "matched", "missing", "expired", "age p50", "age p90", "age max", "ties"], rows)
-    click.echo()
+    echo()
     share = "{:.1%}".format
     write_table(
         ["feature", "null", "missing", "expired", "default"],
         [[f.name, share(f.null), share(f.missing), share(f.expired), share(f.default)] for f in report.features],
     )
     if report.modes is not None:
-        click.echo("\nCells that differ between the modes:\n")
+        echo("\nCells that differ between the modes:\n")
         pairs = report.modes.pairs
         write_table(
             ["feature", *(f"{pair.one} / {pair.other}" for pair in pairs)],
             [[f.name, *(f"{pair.shares[f.name]:.2%}" for pair in pairs)] for f in report.features],
         )
-        click.echo()
+        echo()
         for pair in pairs:
-            click.echo(f"{pair.one} / {pair.other}: {pair.meaning}")
+            echo(f"{pair.one} / {pair.other}: {pair.meaning}")

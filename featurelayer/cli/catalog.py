@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.output import echo
 
 _OPTIONS = (
     click.option(
@@ -42,7 +43,7 @@ def command() -> None:
 def build(context: Context, /, **options: Any) -> None:
     """Write the site to a folder. It needs no server: open its index.html."""
     built = _built(context, **options)
-    click.echo(built.folder / "index.html")
+    echo(built.folder / "index.html")
     context.console.note(f"{built.files:,} files, {built.bytes / 1_000_000:,.1f} MB")
 
 
@@ -57,7 +58,7 @@ def serve(context: Context, /, host: str, port: int, **options: Any) -> None:
 
     built = _built(context, **options)
     with server(built.folder, host, port) as running:
-        click.echo(running.url)
+        echo(running.url)
         context.console.note("ctrl-c stops it")
         running.run()
 

@@ -7,20 +7,26 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import click
 
+from featurelayer.cli.hints import complete_commands
 from featurelayer.errors import FeatureLayerError, Problem, ProblemsError, did_you_mean
+from featurelayer.printing import printable
 
 
 @dataclass(slots=True)
 class Console:
-    """Writes messages to stderr; stdout is for the result alone."""
+    """Writes messages to stderr; stdout is for the result alone.
+
+    `given` are the options of the project and its target in this call: commands that a message suggests keep them.
+    """
 
     as_json: bool = False
     quiet: bool = False
+    given: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_arguments(cls, arguments: Sequence[str]) -> Console:
@@ -64,7 +70,7 @@ class Console:
         """Say how the command is used and what was wrong with it."""
         message = error.format_message()
         if message.startswith("Usage:"):  # no command at all: click's message is the whole help
-            sys.stderr.write(f"{message}\n")
+            sys.stderr.write(f"{printable(message)}\n")
             return
         if isinstance(error, click.NoSuchOption) and error.possibilities is None and error.ctx is not None:
             known = [name for parameter in error.ctx.command.params for name in parameter.opts]
@@ -78,18 +84,20 @@ class Console:
         self.error(message)
 
     def _write(self, level: str, message: str) -> None:
+        message = complete_commands(message, self.given)
         if self.as_json:
             self._write_json({"level": level, "message": message})
             return
         prefix = {"error": "Error: ", "warning": "Warning: "}.get(level, "")
         if prefix and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
             prefix = click.style(prefix, fg="red" if level == "error" else "yellow", bold=True)
-        sys.stderr.write(f"{prefix}{message}\n")
+        sys.stderr.write(f"{prefix}{printable(message)}\n")
 
     def _write_problem(self, problem: Problem) -> None:
-        parts = {"message": problem.what, "where": problem.where, "fix": problem.fix, "code": problem.code}
+        fix = complete_commands(problem.fix, self.given)
+        parts = {"message": problem.what, "where": problem.where, "fix": fix, "code": problem.code}
         self._write_json({"level": "error", **{key: text for key, text in parts.items() if text}})
 
     def _write_json(self, message: dict[str, str]) -> None:
         stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **message}
-        sys.stderr.write(json.dumps(stamped, ensure_ascii=False) + "\n")
+        sys.stderr.write(printable(json.dumps(stamped, ensure_ascii=False)) + "\n")

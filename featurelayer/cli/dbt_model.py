@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurelayer.cli.options import Context, pairs_given, project_options
-from featurelayer.cli.output import write_table
+from featurelayer.cli.output import echo, write_table
 
 if TYPE_CHECKING:
     from featurelayer.dbt_model import DbtModel
@@ -90,10 +90,10 @@ def _check(models: tuple[DbtModel, ...]) -> None:
     for model in models:
         lines = list(model.diff())
         more = len(lines) - _DIFF_LINES
-        click.echo(
-            "".join(f"{line}\n" for line in lines[:_DIFF_LINES]) + (f"... {more} lines more\n" if more > 0 else ""),
-            nl=False,
-        )
+        for line in lines[:_DIFF_LINES]:
+            echo(line)
+        if more > 0:
+            echo(f"... {more} lines more")
     problems = [problem for model in models if (problem := model.problem())]
     if problems:
         raise OutdatedModel(problems)

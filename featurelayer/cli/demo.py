@@ -15,7 +15,7 @@ import click
 
 from featurelayer.cli.console import Console
 from featurelayer.cli.options import console_of
-from featurelayer.cli.output import percent, write_table
+from featurelayer.cli.output import echo, percent, write_table
 from featurelayer.cli.progress import steps
 
 if TYPE_CHECKING:
@@ -62,17 +62,17 @@ def command(ctx: click.Context, folder: Path, keep: bool, quiet: bool) -> None:
     console.quiet = console.quiet or quiet
     with _section("1. Build the features with dbt"):
         home = demo.prepare(folder, keep=keep)
-        click.echo(f"folder {home}")
+        echo(f"folder {home}")
         with steps(console) as progress:
             # Without a terminal there would be a line for each of dbt's nodes.
-            click.echo(f"dbt build: {demo.build(home, progress if sys.stderr.isatty() else None)}")
+            echo(f"dbt build: {demo.build(home, progress if sys.stderr.isatty() else None)}")
     layer = demo.open_layer(home, console.warn)
     with _section("2. Join a training set, each flight as of two hours before departure"):
         with steps(console) as progress:
             training_file, report = demo.build_training_file(layer, home, progress)
         _write_report(report)
         lock = lock_path_of(training_file).name
-        click.echo(f"\n{report.rows:,} flights in {training_file.name}; {lock} says what it was made of")
+        echo(f"\n{report.rows:,} flights in {training_file.name}; {lock} says what it was made of")
     with _section(f"3. Export as of {demo.MOMENT:%Y-%m-%d %H:%M} UTC, and look up"):
         _write_lookups(demo.look_up(layer, training_file))
     with _section("4. One model, four sets of features"):
@@ -90,11 +90,11 @@ def _section(title: str) -> Iterator[None]:
 
         Terminal().rule(f"[bold]{title}", align="left")
     else:
-        click.echo(title)
-        click.echo("-" * len(title))
+        echo(title)
+        echo("-" * len(title))
     started = time.monotonic()
     yield
-    click.echo(f"{time.monotonic() - started:.0f} s\n")
+    echo(f"{time.monotonic() - started:.0f} s\n")
 
 
 def _write_report(report: Report) -> None:
@@ -118,7 +118,7 @@ def _write_lookups(lookups: Lookups) -> None:
     from featurelayer.durations import format_age
 
     written = sum(view.written for view in lookups.export.views)
-    click.echo(f"{written:,} rows of {len(lookups.export.views)} views to SQLite\n")
+    echo(f"{written:,} rows of {len(lookups.export.views)} views to SQLite\n")
     shown = list(zip(lookups.requests, lookups.vectors, strict=True))[:_SHOWN_FLIGHTS]
     write_table(
         ["flight", "feature", "value", "status", "age"],
@@ -134,7 +134,7 @@ def _write_lookups(lookups: Lookups) -> None:
             for index, name in enumerate(_SHOWN_FEATURES)
         ],
     )
-    click.echo(
+    echo(
         f"\n{lookups.equal} of {lookups.values} values of the {len(lookups.requests)} flights predicted at that moment "
         "equal the training set's."
     )
@@ -145,14 +145,14 @@ def _text(value: object) -> str:
 
 
 def _write_comparison(comparison: Comparison) -> None:
-    click.echo(
+    echo(
         f"Late by 15 minutes or more? Trained on {comparison.trained:,} flights, tested on the {comparison.tested:,} "
         f"from November on ({comparison.late:.0%} late).\n"
     )
     rows = [[score.features, f"{score.offline:.3f}", f"{score.live:.3f}"] for score in comparison.scores]
     write_table(["features", "AUC offline", "AUC live"], rows)
     leaky, honest = comparison.leaky, comparison.point_in_time
-    click.echo(
+    echo(
         f"\nThe leaky join promises {leaky.offline:.3f} and delivers {leaky.live:.3f}: its means hold flights that had "
         f"not landed yet.\nThe point-in-time join promises {honest.offline:.3f} and delivers {honest.live:.3f}: its "
         "rows hold only what was\nknown at the prediction, as live rows do."
@@ -171,4 +171,4 @@ def _write_next(home: Path, console: Console) -> None:
         f"{program} init --help    # and the same for a dbt project of your own",
     )
     if not console.quiet:
-        click.echo("Next:\n" + "\n".join(f"  {line}" for line in commands))
+        echo("Next:\n" + "\n".join(f"  {line}" for line in commands))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.output import echo, write_document
 
 
 @click.command()
@@ -39,10 +40,10 @@ def command(context: Context, state: Path, output_format: str) -> int:
     if output_format == "json":
         write_json(report.to_dict())
     elif output_format == "markdown":
-        click.echo(markdown(report), nl=False)
+        write_document(markdown(report))
     else:
         for line in text_lines(report):
-            click.echo(line)
+            echo(line)
     for note in report.notes:
         context.console.note(note)
     return 1 if report.breaking else 0

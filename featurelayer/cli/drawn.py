@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from featurelayer.printing import printable
+
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 _SPOKEN = {"ttl": "time to live", "defined_in": "defined in", "get_it": "how to get it", "look_alikes": "look-alikes"}
 
@@ -18,7 +20,7 @@ def draw(described: dict[str, Any]) -> None:
     from rich.text import Text
 
     console = Console()
-    said = {key: value for key, value in described.items() if value not in _EMPTY}
+    said = {key: _safe(value) for key, value in described.items() if value not in _EMPTY}
     kind, name = next(iter(said.items()))
     console.print(Rule(Text.assemble((f"{kind} ", "dim"), (str(name), "bold")), align="left", style="dim"))
     if "description" in said:
@@ -39,6 +41,19 @@ def draw(described: dict[str, Any]) -> None:
         console.print()
         console.print(Text(_spoken(key), style="bold"))
         console.print(_table(rows))
+
+
+def _safe(value: Any) -> Any:
+    """Return a description with every text in it escaped for a terminal."""
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {_safe(key): _safe(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_safe(item) for item in value]
+        case _:
+            return value
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from featurelayer.cli.output import write_table
+from featurelayer.cli.output import echo, write_table
 
 if TYPE_CHECKING:
     from featurelayer.training.explain import Candidate, Explanation, ViewExplanation
@@ -19,19 +17,19 @@ def write_explanation(explanation: Explanation) -> None:
 
     others = "of 1 label" if explanation.labels == 1 else f"of {explanation.labels:,} labels"
     at = "" if explanation.time is None else f", time {moment_text(explanation.time)} UTC"
-    click.echo(f"row {explanation.row} {others} (rows are counted from 0){at}, mode {explanation.mode}")
+    echo(f"row {explanation.row} {others} (rows are counted from 0){at}, mode {explanation.mode}")
     for view in explanation.views:
-        click.echo()
+        echo()
         _write_view(view)
 
 
 def _write_view(view: ViewExplanation) -> None:
     for line in _heading(view):
-        click.echo(line)
+        echo(line)
     if view.candidates:
-        click.echo()
+        echo()
         _write_candidates(view)
-    click.echo()
+    echo()
     write_table(
         ["feature", "value", "from"],
         [[feature.name, _text(feature.value), feature.origin] for feature in view.features],
@@ -62,7 +60,7 @@ def _write_candidates(view: ViewExplanation) -> None:
         if count
     ]
     if left_out:
-        click.echo(f"not shown: {' and '.join(left_out)} of {view.rows:,} rows with this key")
+        echo(f"not shown: {' and '.join(left_out)} of {view.rows:,} rows with this key")
 
 
 def _cells(candidate: Candidate, named: Sequence[str], *, timed: bool) -> list[str]:

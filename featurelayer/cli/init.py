@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.output import write_document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,7 @@ def command(context: Context, model: str | None, git: str | None) -> None:
         say("Next: `featurelayer init --model NAME` prints the YAML that makes a dbt model a feature view.")
         return
     _explain(suggestion, context)
-    click.echo(suggestion.yaml, nl=False)
+    write_document(suggestion.yaml)
 
 
 def _explain(suggestion: Suggestion, context: Context) -> None:

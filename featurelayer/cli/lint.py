@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from featurelayer import __version__
 from featurelayer.cli.options import Context, names_given, project_options
+from featurelayer.cli.output import echo, echo_styled, styled
 
 if TYPE_CHECKING:
     from featurelayer.lint import LintReport
@@ -122,10 +122,10 @@ def _write(report: LintReport, output_format: str, folder: str) -> None:
         from featurelayer.lint.formats import github
 
         for line in github(report, folder):
-            click.echo(line)
+            echo(line)
     else:
         for line in _lines(report):
-            click.echo(line)
+            echo_styled(line)
 
 
 def _folder(root: Path) -> str:
@@ -138,7 +138,7 @@ def _folder(root: Path) -> str:
 
 def _lines(report: LintReport) -> Iterator[str]:
     for file, findings in groupby(report.findings, key=lambda finding: finding.file):
-        yield _styled(file or "(no file)", bold=True)
+        yield styled(file or "(no file)", bold=True)
         for finding in findings:
             yield from _finding_lines(finding)
         yield ""
@@ -146,16 +146,16 @@ def _lines(report: LintReport) -> Iterator[str]:
 
 
 def _finding_lines(finding: Finding) -> Iterator[str]:
-    severity = _styled(f"{finding.severity:<7}", fg=_COLOURS[finding.severity])
+    severity = styled(f"{finding.severity:<7}", fg=_COLOURS[finding.severity])
     message = finding.message.splitlines() or [""]
-    yield f"  {severity} {finding.code}  {message[0]}"
+    yield f"  {severity} {styled(f'{finding.code}  {message[0]}')}"
     for line in (*message[1:], *finding.details):
-        yield f"                 {line}"
+        yield styled(f"                 {line}")
     where = " ".join(part for part in (f"line {finding.line}" if finding.line else "", finding.key) if part)
     if where:
-        yield f"            at   {where}"
+        yield styled(f"            at   {where}")
     if finding.fix:
-        yield f"            fix  {finding.fix}"
+        yield styled(f"            fix  {finding.fix}")
 
 
 def _summary(report: LintReport) -> str:
@@ -172,10 +172,6 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _styled(text: str, **style: Any) -> str:
-    return click.style(text, **style) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
-
-
 def _explain(code: str, output_format: str) -> None:
     from featurelayer.cli import output
     from featurelayer.lint import all_checks
@@ -185,7 +181,7 @@ def _explain(code: str, output_format: str) -> None:
         output.write_json({name: getattr(found, name) for name in ("code", "severity", "title", "why", "fix")})
         return
     for line in _explanation(found):
-        click.echo(line)
+        echo(line)
 
 
 def _explanation(found: Check) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.output import echo, write_document
 
 
 @click.command()
@@ -34,11 +35,11 @@ def command(context: Context, source: str, repo: Path | None, dry_run: bool) -> 
     migration = plan_migration(context.project, source, repo)
     if dry_run:
         for edit in migration.edits:
-            click.echo("".join(edit.diff()), nl=False)
+            write_document("".join(edit.diff()))
     else:
         migration.write(context.project.root)
         for edit in migration.edits:
-            click.echo(f"{'Changed' if edit.before else 'Wrote'} {edit.path.as_posix()}")
+            echo(f"{'Changed' if edit.before else 'Wrote'} {edit.path.as_posix()}")
     if migration.notes:
         context.console.note("Does not map by itself:")
     for note in migration.notes:

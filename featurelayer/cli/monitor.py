@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurelayer.cli.options import Context, moment_given, names_given, project_options
-from featurelayer.cli.output import write_json, write_table
+from featurelayer.cli.output import echo, write_document, write_json, write_table
 
 if TYPE_CHECKING:
     from featurelayer.monitor import MonitorReport
@@ -87,7 +87,7 @@ def command(
     if output_format == "json":
         write_json(found.to_dict())
     elif output_format == "junit":
-        click.echo(found.to_junit(), nl=False)
+        write_document(found.to_junit())
     else:
         _write(found)
     return 1 if found.failed else 0
@@ -112,13 +112,13 @@ def _write(found: MonitorReport) -> None:
             for result in results
         ]
         write_table(["status", "feature", "metric", "value", "limit", "meaning", "baseline"], table)
-        click.echo()
+        echo()
     for watched in found.watched:
         if watched.nothing:
-            click.echo(f"{watched.view.id}: nothing to judge: {watched.nothing}")
+            echo(f"{watched.view.id}: nothing to judge: {watched.nothing}")
     counts = found.counts
     views = len({each.view.id for each in found.watched})
-    click.echo(
+    echo(
         f"{counts['error']} failed, {counts['warn']} warned, {counts['pass']} passed, {counts['skipped']} skipped "
         f"in {views} view{'' if views == 1 else 's'} as of {found.at.isoformat(timespec='seconds')}"
     )

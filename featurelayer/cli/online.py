@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurelayer.cli.options import Context, console_of, names_given, pairs_given, project_options
-from featurelayer.cli.output import write_json, write_table
+from featurelayer.cli.output import echo, write_document, write_json, write_table
 
 if TYPE_CHECKING:
     from featurelayer.layer import FeatureLayer
@@ -39,12 +39,12 @@ def create(context: Context, template: str | None) -> None:
 
     layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
     if template is not None:
-        click.echo(_template(layer, template), nl=False)
+        write_document(_template(layer, template))
         return
     done = layer.create_store(tell=context.console.note)
     for difference in done.differs:
         context.console.warn(f"{difference}; change it where the store is managed")
-    click.echo(f"{'created' if done.created else 'already there'}: {shown_url(layer.store_url)}")
+    echo(f"{'created' if done.created else 'already there'}: {shown_url(layer.store_url)}")
 
 
 @command.command()
@@ -90,7 +90,7 @@ def backup(context: Context, path: Path, overwrite: bool, output_format: str) ->
     if output_format == "json":
         write_json({name: facts[name] for name in ("path", "items", "bytes")})
     else:
-        click.echo(f"{facts['items']:,} items, {facts['bytes']:,} bytes: {facts['path']}")
+        echo(f"{facts['items']:,} items, {facts['bytes']:,} bytes: {facts['path']}")
 
 
 _LOCK_TIMEOUT = click.option(
@@ -192,13 +192,13 @@ def _print(found: StoreStatus) -> None:
     facts = dict(_facts(found.store))
     width = max(len(name) for name in facts)
     for name, text in facts.items():
-        click.echo(f"{name.ljust(width)}  {text}")
+        echo(f"{name.ljust(width)}  {text}")
     tables = found.store.get("tables")
     if tables:
-        click.echo()
+        echo()
         write_table(list(_TABLE_FACTS.values()), [_table_row(each) for each in tables])
     if found.views:
-        click.echo()
+        echo()
         headings = ["view", "rows", "as of", "source time", "age", "freshness", "run"]
         write_table(headings, [_row(view) for view in found.views])
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -129,6 +130,7 @@ def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callabl
     def with_context(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         shared: dict[str, Any] = {name: kwargs.pop(name) for name in _NAMES}
         context = Context(console=console_of(click.get_current_context()), **shared)
+        context.console.given = _as_given(shared)
         return function(context, *args, **kwargs)
 
     command: Callable[_P, _T] = with_context
@@ -136,6 +138,16 @@ def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callabl
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def _as_given(shared: Mapping[str, Any]) -> dict[str, str]:
+    """Return the shared options as a command line has them; a flag has no text."""
+    options = {name: "--vars" if name == "variables" else f"--{name.replace('_', '-')}" for name in shared}
+    return {
+        options[name]: "" if value is True else str(value)
+        for name, value in shared.items()
+        if value not in (None, False)
+    }
 
 
 def console_options(function: _Function) -> _Function:
@@ -174,6 +186,24 @@ def pairs_given(form: str, values: Sequence[str]) -> dict[str, str]:
 def split_names(values: Sequence[str]) -> tuple[str, ...]:
     """Return the names of an option that may be repeated and takes several, with commas between them."""
     return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+def parse_share(option: str, text: str | None) -> float | None:
+    """Return the share that an option has as 0.9 or as 90%, between 0 and 1, or None.
+
+    Raises:
+        click.UsageError: the text is not a share.
+    """
+    if text is None:
+        return None
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise click.UsageError(f"{option} takes a share such as 0.9 or 90%, not '{text}'.")
+    return share
 
 
 def moment_given(option: str, text: str | None) -> datetime | None:

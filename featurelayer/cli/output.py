@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurelayer.printing import printable
+
 if TYPE_CHECKING:
     from featurelayer.exporting import ExportPlan, ExportReport
     from featurelayer.verify import Lateness
 
 
+def echo(text: object = "") -> None:
+    """Write a line; what a terminal would obey is escaped, whoever it comes from."""
+    click.echo(printable(str(text)))
+
+
+def write_document(text: str) -> None:
+    """Write text that programs read, such as SQL or YAML: byte for byte, except on a terminal."""
+    click.echo(printable(text) if sys.stdout.isatty() else text, nl=False)
+
+
+def styled(text: str, **style: Any) -> str:
+    """Return text escaped for a terminal and, on one that takes colours, styled; for `echo_styled` alone."""
+    safe = printable(text)
+    return click.style(safe, **style) if style and sys.stdout.isatty() and not os.environ.get("NO_COLOR") else safe
+
+
+def echo_styled(line: str) -> None:
+    """Write a line whose every part of unknown origin went through `styled`."""
+    click.echo(line)
+
+
 def write_json(value: Any) -> None:
     """Write a value as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -28,15 +52,15 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in headings:
-            table.add_column(heading, overflow="fold")
+            table.add_column(Text(printable(heading)), overflow="fold")
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         Console().print(table)
         return
-    lines = [list(headings), *([_one_line(cell) for cell in row] for row in rows)]
+    lines = [[printable(_one_line(cell)) for cell in row] for row in (headings, *rows)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(headings))]
     for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def write_report(report: ExportReport, services: str) -> None:
@@ -50,7 +74,7 @@ def write_report(report: ExportReport, services: str) -> None:
         for view in report.views
     ]
     write_table(["view", "rows", "written", "unchanged", "refused", "removed", "seconds"], table)
-    click.echo(f"\nas of {report.as_of.isoformat()}, services {services}: {report.store}")
+    echo(f"\nas of {report.as_of.isoformat()}, services {services}: {report.store}")
 
 
 def write_plan(plan: ExportPlan) -> None:
@@ -74,16 +98,16 @@ def write_plan(plan: ExportPlan) -> None:
         table.append([view.view, *(f"{count:,}" for count in counts), *money])
     write_table(headings, table)
     for problem in plan.refused:
-        click.echo(f"\nwould be refused: {problem}")
-    click.echo(f"\nas of {plan.as_of.isoformat()}: {plan.store}")
+        echo(f"\nwould be refused: {problem}")
+    echo(f"\nas of {plan.as_of.isoformat()}: {plan.store}")
     if plan.bulk:
-        click.echo(f"row by row about {plan.cost.usd:.4f} USD")
+        echo(f"row by row about {plan.cost.usd:.4f} USD")
         size = f"{plan.import_bytes / 1_000_000:,.1f} MB of files"
-        click.echo(f"by import about {plan.import_usd:.4f} USD for {size} ({plan.prices.source}); nothing was written")
+        echo(f"by import about {plan.import_usd:.4f} USD for {size} ({plan.prices.source}); nothing was written")
         return
-    click.echo(f"about {plan.cost.usd:.4f} USD ({plan.prices.source}); nothing was written")
+    echo(f"about {plan.cost.usd:.4f} USD ({plan.prices.source}); nothing was written")
     if plan.is_first_load and plan.import_usd < plan.cost.usd:
-        click.echo(f"--bulk, into a table that does not exist yet, would cost about {plan.import_usd:.4f} USD")
+        echo(f"--bulk, into a table that does not exist yet, would cost about {plan.import_usd:.4f} USD")
 
 
 def write_lateness(found: Lateness) -> None:
@@ -97,23 +121,23 @@ def write_lateness(found: Lateness) -> None:
     write_table(["arrival by", "rows", "p50", "p90", "p99", "max"], [[*row, *[""] * (6 - len(row))] for row in rows])
     basis, delay = found.basis, found.recommended
     if basis is None:
-        click.echo(f"\n{found.view} has no row to learn from; it declares {found.declared}")
+        echo(f"\n{found.view} has no row to learn from; it declares {found.declared}")
         return
-    click.echo()
+    echo()
     write_table(
         ["delay", f"rows covered, by {basis.source}"],
         [[format_duration(each), f"{basis.share(each):.2%}"] for each in basis.of_interest],
     )
-    click.echo()
+    echo()
     if basis.early:
-        click.echo(f"{basis.early:,} rows arrived before their event: is it the right time zone?")
+        echo(f"{basis.early:,} rows arrived before their event: is it the right time zone?")
     if delay is None:
-        click.echo(f"No delay covers {found.coverage:.2%}; leave a backfill out with --since")
+        echo(f"No delay covers {found.coverage:.2%}; leave a backfill out with --since")
     else:
-        click.echo(f"Recommended: delay: {format_duration(delay)} (covers {basis.share(delay):.2%})")
-    click.echo(f"{found.view} declares {found.declared}")
+        echo(f"Recommended: delay: {format_duration(delay)} (covers {basis.share(delay):.2%})")
+    echo(f"{found.view} declares {found.declared}")
     if found.is_exact:
-        click.echo("That takes every row's own time, which no delay can do better.")
+        echo("That takes every row's own time, which no delay can do better.")
 
 
 def percent(part: int, whole: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from featurelayer.cli.console import Console
+from featurelayer.printing import printable
 
 _PATIENCE_SECONDS = 5.0
 
@@ -22,7 +23,7 @@ def steps(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -30,7 +31,7 @@ def steps(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         transient=True,
     ) as bar:
         task = bar.add_task("", total=None)
-        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
+        yield lambda name, done, total: bar.update(task, description=printable(name), completed=done, total=total)
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def items(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
     tasks: dict[str, TaskID] = {}
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:,}/{task.total:,} items"),
         TimeElapsedColumn(),
@@ -55,7 +56,7 @@ def items(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
         def advance(name: str, count: int, total: int) -> None:
             if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
+                tasks[name] = bar.add_task(printable(name), total=total)
             bar.advance(tasks[name], count)
 
         yield advance

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurelayer.cli.options import Context, project_options
-from featurelayer.cli.output import write_json, write_table
+from featurelayer.cli.output import echo, write_json, write_table
 
 if TYPE_CHECKING:
     from featurelayer.training.reasons import ColumnDifference, Reproduction
@@ -45,17 +45,17 @@ def _write(found: Reproduction) -> None:
             for column in found.differences
         ]
         write_table(["column", "rows that differ", "first of them, from 0"], table)
-        click.echo()
+        echo()
     for reason in found.reasons:
-        click.echo(f"request: {reason}")
+        echo(f"request: {reason}")
     for join in found.joins:
         for reason in join.reasons:
-            click.echo(f"{join.name}: {reason}")
+            echo(f"{join.name}: {reason}")
     for note in found.notes:
-        click.echo(f"without effect: {note}")
+        echo(f"without effect: {note}")
     if found.joins or found.reasons or found.notes:
-        click.echo()
-    click.echo(_verdict(found))
+        echo()
+    echo(_verdict(found))
 
 
 def _count(column: ColumnDifference, rows: int) -> str:

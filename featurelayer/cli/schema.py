@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from featurelayer.cli.output import write_document
+
 
 @click.command()
 def command() -> None:
@@ -13,4 +15,4 @@ def command() -> None:
     """
     from featurelayer.dbt.schema import committed
 
-    click.echo(committed(), nl=False)
+    write_document(committed())

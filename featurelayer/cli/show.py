@@ -10,6 +10,7 @@ import click
 
 from featurelayer.cli.drawn import draw
 from featurelayer.cli.options import Context, moment_given, project_options, warn_of_missing_columns
+from featurelayer.cli.output import echo
 
 if TYPE_CHECKING:
     from featurelayer.catalog.site import Site
@@ -66,7 +67,7 @@ def command(
     elif sys.stdout.isatty():
         draw(described)
     else:
-        click.echo("\n".join(_lines(described)))
+        echo("\n".join(_lines(described)))
 
 
 def _described(context: Context, name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurelayer.cli.options import Context, names_given, project_options
-from featurelayer.cli.output import write_json, write_table
+from featurelayer.cli.output import echo, write_json, write_table
 
 if TYPE_CHECKING:
     from featurelayer.verify import VerifyReport
@@ -72,7 +72,9 @@ def command(
         _write(report)
     for view in report.views:
         if view.as_of is None:
-            context.console.warn(f"{view.view}: no export of it has committed; run featurelayer export -s {view.view}")
+            context.console.warn(
+                f"{view.view}: no export of it has committed; run `featurelayer export -s {view.view}`"
+            )
         elif not view.remembered:
             context.console.note(
                 f"{view.view}: the warehouse does not remember the last export, so classes are told by the items alone"
@@ -97,12 +99,12 @@ def _write(report: VerifyReport) -> None:
     write_table(["view", "as of", "rows", "compared", "equal", "excused", "differ", ""], rows)
     classes = {name: view for view in report.views for name in view.classes}
     if classes:
-        click.echo()
+        echo()
         write_table(
             ["view", "class", "keys"],
             [[view.view, str(name), f"{count:,}"] for view in report.views for name, count in view.classes.items()],
         )
-        click.echo()
+        echo()
         write_table(
             ["view", "key", "class", "feature", "warehouse", "online", "why"],
             [
@@ -111,8 +113,8 @@ def _write(report: VerifyReport) -> None:
                 for each in view.examples
             ],
         )
-        click.echo()
+        echo()
         for name, meaning in MEANING.items():
             if name in classes:
-                click.echo(f"{name}: {meaning}")
-    click.echo(f"\nseed {report.seed}: {report.store}")
+                echo(f"{name}: {meaning}")
+    echo(f"\nseed {report.seed}: {report.store}")

@@ -111,7 +111,7 @@ def model_text(
     if request.mode is Mode.AS_SERVED:
         what = "a training set of the mode as_served can't be a dbt model: the record of exports is none"
         raise PlanError(
-            [Problem(what=what, fix="use featurelayer build-training-set --mode as_served --as-table NAME")]
+            [Problem(what=what, fix="use `featurelayer build-training-set --mode as_served --as-table NAME`")]
         )
     labels = _labels(request, service, nodes)
     views = {join.view: registry.views[join.view] for join in service.views}
@@ -147,7 +147,7 @@ def _labels(request: ModelRequest, service: FeatureService, nodes: Mapping[str, 
         raise LabelError([Problem(what=what, where=service.yaml_path, fix=fix)])
     if name not in nodes:
         what = f"there is no dbt model '{name}' for the labels of {service.name}{did_you_mean(name, nodes)}"
-        fix = "name a model, seed or snapshot of the project, and run dbt parse if it is new"
+        fix = "name a model, seed or snapshot of the project, and run `dbt parse` if it is new"
         raise LabelError([Problem(what=what, where="--labels" if request.labels else service.yaml_path, fix=fix)])
     return nodes[name]
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from featurelayer.errors import OnlineStoreError, StoreNotFound
+from featurelayer.errors import CorruptItem, OnlineStoreError, StoreNotFound
 from featurelayer.export.patience import insist
 from featurelayer.online.base import OnlineStore
 from featurelayer.online.definitions import Lease, lease_key
@@ -108,7 +108,11 @@ def _leases(store: OnlineStore, views: Mapping[str, str]) -> dict[str, Lease]:
         found = store.read(list(keys), consistent=True)
     except StoreNotFound:  # whoever makes stores by writing to them is about to
         return {}
-    return {keys[key]: Lease.from_item(item) for key, item in found.items()}
+    leases = {}
+    for key, item in found.items():
+        with suppress(CorruptItem):  # a lease only avoids wasted work, and ours will replace it
+            leases[keys[key]] = Lease.from_item(item)
+    return leases
 
 
 def _micros(seconds: float) -> int:

@@ -275,7 +275,7 @@ class Exporter:
         if not known.trusted:
             raise PlanError([Problem(
                 what=f"{view.id}: the warehouse does not know what the store holds, so it can't go back",
-                fix=f"run featurelayer export -s {view.id} first",
+                fix=f"run `featurelayer export -s {view.id}` first",
             )])  # fmt: skip
         return found[0]
 
@@ -463,7 +463,7 @@ def _garbage_after(view: FeatureView, event_time: int | None, as_of: int) -> int
 def _forgotten(view: FeatureView) -> WarehouseError:
     return WarehouseError(
         f"{view.id}: the warehouse no longer knows of this export; was it rebuilt meanwhile?\n"
-        "  fix  run featurelayer export again"
+        "  fix  run `featurelayer export` again"
     )
 
 
@@ -472,5 +472,5 @@ def _refuse_old(intent: Intent) -> None:
     if datetime.now(UTC) - intent.begun > _OLDEST_RUN:
         raise OnlineStoreError(
             f"{intent.view.id}: this export began more than {_OLDEST_RUN.days} days ago and may write no more\n"
-            "  fix  run featurelayer export again"
+            "  fix  run `featurelayer export` again"
         )

@@ -21,7 +21,7 @@ from featurelayer.errors import PlanError, Problem, StoredSchemaMismatch
 from featurelayer.export.again import again
 from featurelayer.export.ledger import Tables
 from featurelayer.model import DType, FeatureView
-from featurelayer.online.base import ItemKey, OnlineStore
+from featurelayer.online.base import Item, ItemKey, OnlineStore
 from featurelayer.online.codec import from_microseconds
 from featurelayer.online.definitions import SCHEMAS, Schema, ViewDefinition, view_definition
 from featurelayer.online.rows import RowCodec
@@ -127,11 +127,14 @@ def read_log(store: OnlineStore, view: FeatureView, relation: str) -> StreamedLo
 
     Raises:
         StoredSchemaMismatch: an entry follows a schema that the store does not hold.
+        CorruptItem: an entry can't be read.
     """
     definition = view_definition(view)
     found = list(log_of(store, definition.sk))
     codecs = _codecs(store, {entry.schema for _, entry in found}, view)
-    rows = [_row(definition, entry, codecs[entry.schema]) | {LOG_ID: f"{item.pk}/{item.sk}"} for item, entry in found]
+    rows = [
+        _row(definition, item, entry, codecs[entry.schema]) | {LOG_ID: f"{item.pk}/{item.sk}"} for item, entry in found
+    ]
     return StreamedLog(view=view, relation=relation, rows=rows, keys=[item.key for item, _ in found])
 
 
@@ -201,14 +204,14 @@ def _count(target: exp.Table) -> exp.Select:
     return exp.select(exp.Count(this=exp.Star())).from_(target.copy())
 
 
-def _row(view: ViewDefinition, entry: LogEntry, codec: RowCodec) -> dict[str, Any]:
+def _row(view: ViewDefinition, item: Item, entry: LogEntry, codec: RowCodec) -> dict[str, Any]:
     row = key_values(view, entry.pk)
     if row is None:
         raise StoredSchemaMismatch(
             f"the log of view {view.view} has a row of another key: {entry.pk}\n"
             "  fix  bring back the keys that the view had when it was written, and drain again"
         )
-    row |= dict(zip(codec.names, codec.row(entry.f), strict=True))
+    row |= dict(zip(codec.names, codec.row(entry.f, item.pk, item.sk), strict=True))
     if view.event_time and entry.event_time is not None:
         row[view.event_time] = from_microseconds(entry.event_time)
     return row | {WRITTEN_AT: from_microseconds(entry.written_at)}

@@ -93,7 +93,9 @@ class Watched:
             return ""
         if self.period is None or self.newest is None:
             until = "" if self.period is None else f" up to {self.at:%Y-%m-%d %H:%M}"
-            return f"{self.view.relation_name} has no rows{until}; dbt build -s {self.view.name} if it should have"
+            return (
+                f"{self.view.relation_name} has no rows{until}; run `dbt build -s {self.view.name}` if it should have"
+            )
         unit = self.settings.period
         end = holding(unit, self.newest).end
         found = f"no row is of {self.when}, the newest is of {self.newest:%Y-%m-%d %H:%M}"

@@ -26,8 +26,11 @@ from typing import Annotated, Protocol, cast, runtime_checkable
 import msgspec
 
 from featurelayer.errors import ConfigError, DeadlineExceeded, MissingDependency, Problem, StoreNotFound, did_you_mean
+from featurelayer.online.codec import FIRST, LAST
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Moment = Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)]
+"""Microseconds that a datetime can be."""
 ItemKey = tuple[str, str]
 """The `pk` and `sk` of an item."""
 
@@ -44,10 +47,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False)
 
     pk: str
     sk: str
-    version: Int64
+    version: Moment
     f: str = ""
     schema: str = ""
-    as_of: Int64 = 0
+    as_of: Moment = 0
     event_time: Int64 | None = None
     valid_to: Int64 | None = None
     ttl: Int64 | None = None

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import msgspec
 
 from featurelayer.errors import CodecError, CorruptItem, Problem, UnknownNameError
-from featurelayer.online.base import Int64, Item, ItemKey
-from featurelayer.online.codec import FIRST, LAST, dtype_of, encode_default
+from featurelayer.online.base import Int64, Item, ItemKey, Moment
+from featurelayer.online.codec import dtype_of, encode_default
 from featurelayer.online.keys import check_key_type, key_prefix
 from featurelayer.online.rows import RowCodec, decode_value
 
@@ -29,8 +29,6 @@ SCHEMAS, SERVICES, VIEWS = "#schema", "#service", "#view"
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 T = TypeVar("T")
-
-Moment = Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)]
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -170,11 +168,11 @@ class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
     `code` is a fingerprint of what computed the view; empty where that is not known, as after a rollback.
     """
 
-    version: Int64
+    version: Moment
     as_of: Moment
     source_time: Int64 | None
     schema: str
-    rows: int
+    rows: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     finished: Moment = 0
     code: str = ""
 
@@ -190,7 +188,7 @@ class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
 class ViewBegun(msgspec.Struct, frozen=True, kw_only=True):
     """The newest run that has begun to write a view: no item of it bears a greater version."""
 
-    version: Int64
+    version: Moment
     run: str
 
     def item(self, sk: str) -> Item:
@@ -252,7 +250,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     until: Int64
     told: Int64
     host: str
-    process: Int64
+    process: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
     def item(self, sk: str) -> Item:
         pk, lease_sk = lease_key(sk)

@@ -177,7 +177,7 @@ def check_whole(table: str, files: Files, found: Mapping[str, Any]) -> None:
         raise OnlineStoreError(
             f"DynamoDB, table '{table}': of {files.items:,} items {done:,} were imported, {bad:,} with errors "
             f"({found.get('ImportArn')})\n"
-            "  fix  run featurelayer export without --bulk: it writes every row again, for none has been committed"
+            "  fix  run `featurelayer export` without --bulk: it writes every row again, for none has been committed"
         )
 
 

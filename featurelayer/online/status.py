@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from featurelayer.durations import microseconds
-from featurelayer.online.base import OnlineStore
-from featurelayer.online.codec import from_microseconds, to_microseconds
+from featurelayer.errors import CorruptItem
+from featurelayer.online.base import Item, OnlineStore
+from featurelayer.online.codec import from_microseconds, moment_at, to_microseconds
 from featurelayer.online.definitions import VIEWS, ViewCommit, commit_key, view_sk
 from featurelayer.online.provision import provisioned
 
@@ -22,8 +23,8 @@ class ViewStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The newest committed export of a view; None where there is none, or a static view has no such time.
 
     `age_seconds` is that of the view's newest row (`source_time`). `freshness` is the verdict on it by the view's own
-    `freshness`: `pass`, `warn` or `error`; `none` without a policy, `not exported` without a commit, and
-    `not in project` for what the store holds and the project does not put online.
+    `freshness`: `pass`, `warn` or `error`; `none` without a policy, `not exported` without a commit, `corrupt` where
+    the commit can't be read, and `not in project` for what the store holds and the project does not put online.
     """
 
     view: str
@@ -76,27 +77,29 @@ def store_status(store: OnlineStore, views: Iterable[FeatureView], now: datetime
     return StoreStatus(
         store=facts,
         views=tuple(
-            _view_status(sk, known.get(sk), ViewCommit.from_item(item) if item else None, now)
-            for sk in sorted({*known, *committed})
-            for item in (commits.get(commit_key(sk)),)
+            _view_status(sk, known.get(sk), commits.get(commit_key(sk)), now) for sk in sorted({*known, *committed})
         ),
     )
 
 
-def _view_status(sk: str, view: FeatureView | None, commit: ViewCommit | None, now: datetime) -> ViewStatus:
+def _view_status(sk: str, view: FeatureView | None, item: Item | None, now: datetime) -> ViewStatus:
     name = view.id if view is not None else sk
-    if commit is None:
+    if item is None:
         return ViewStatus(view=name, freshness="not exported")
-    source = from_microseconds(commit.source_time) if commit.source_time is not None else None
+    try:
+        commit = ViewCommit.from_item(item)
+    except CorruptItem:
+        return ViewStatus(view=name, freshness="corrupt")
+    source_time = commit.source_time
     return ViewStatus(
         view=name,
         freshness=_verdict(view, commit, to_microseconds(now)),
         run=commit.version,
         schema=commit.schema,
         as_of=from_microseconds(commit.as_of),
-        source_time=source,
+        source_time=moment_at(source_time) if source_time is not None else None,
         rows=commit.rows,
-        age_seconds=(now - source).total_seconds() if source is not None else None,
+        age_seconds=(to_microseconds(now) - source_time) / 1_000_000 if source_time is not None else None,
     )
 
 

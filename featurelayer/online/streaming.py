@@ -17,9 +17,9 @@ from zlib import crc32
 import msgspec
 
 from featurelayer.errors import CodecError, PlanError, Problem, did_you_mean
-from featurelayer.online.base import Item, OnlineStore
+from featurelayer.online.base import Item, Moment, OnlineStore
 from featurelayer.online.codec import dtype_of, encode_column, join_rows, timestamp_value
-from featurelayer.online.definitions import Moment, ViewDefinition, read_content
+from featurelayer.online.definitions import ViewDefinition, read_content
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix
 from featurelayer.online.rows import decode_json
 

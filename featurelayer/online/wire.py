@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from featurelayer.errors import CodecError
-from featurelayer.online.base import Int64, Item, Limits, damaged_item, foreign_store
+from featurelayer.online.base import Int64, Item, Limits, Moment, damaged_item, foreign_store
 from featurelayer.online.tables import PK_LIMIT, SK_LIMIT, is_too_long
 
 LIMITS = Limits(item=400 * 1024, pk=PK_LIMIT)
@@ -44,6 +44,12 @@ class WireNumber(msgspec.Struct, frozen=True, gc=False):
     N: Int64
 
 
+class WireMoment(msgspec.Struct, frozen=True, gc=False):
+    """A number of microseconds that a datetime can be."""
+
+    N: Moment
+
+
 class WireFlag(msgspec.Struct, frozen=True, gc=False):
     """A truth value."""
 
@@ -60,8 +66,8 @@ class WireItem(msgspec.Struct, frozen=True, rename=_RENAMED, gc=False):
     pk: WireText
     sk: WireText
     f: WireText
-    version: WireNumber
-    as_of: WireNumber
+    version: WireMoment
+    as_of: WireMoment
     event_time: WireNumber | None = None
     valid_to: WireNumber | None = None
     schema: WireText | None = None

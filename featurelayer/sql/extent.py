@@ -8,10 +8,10 @@ from datetime import datetime
 from sqlglot import exp
 
 from featurelayer.model import Column
-from featurelayer.sql.ast import both, col, either, table
+from featurelayer.sql.ast import both, col, either, named, table
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.plan import TIME
+from featurelayer.sql.plan import TIME, AsofJoin
 from featurelayer.sql.spine import LABELS
 
 
@@ -38,6 +38,28 @@ def extent(engine: str, relation: str, times: Sequence[Column], *, last: str | N
         for time in times
     ]
     return writer.sql(exp.select(everything.subquery(), reached, *newest))
+
+
+def mismatch(engine: str, join: AsofJoin) -> str:
+    """Return a query of one row that tells why labels which are loaded find little in a view.
+
+    How many labels have a key that the view has, how many come before any row of it may be seen, when the first row may
+    be, and the newest label. Times are UTC as text; of a static view the last three are NULL.
+    """
+    writer = dialect(engine)
+    keys = exp.select(*(named(col(key.name, "f"), alias) for key, alias in join.keys)).distinct()
+    keys = keys.from_(writer.relation(join, "f"))
+    same = both(*(exp.EQ(this=col(alias, "l"), expression=col(alias, "v")) for _, alias in join.keys))
+    known = exp.select(exp.Count(this=exp.Star())).from_(table(LABELS, "l")).join(keys.subquery("v"), on=same)
+    if join.event is None:
+        return writer.sql(exp.select(known.subquery(), *[exp.Null()] * 3))
+    earliest = exp.Min(this=writer.effective(join, "f"))
+    seen = exp.select(earliest).from_(writer.relation(join, "f")).where(writer.usable(join, "f"))
+    before = exp.select(exp.Count(this=exp.Star())).from_(table(LABELS, "l"))
+    before = before.where(exp.LT(this=col(TIME, "l"), expression=seen.subquery()))
+    first = exp.select(_text(earliest.copy())).from_(writer.relation(join, "f")).where(writer.usable(join, "f"))
+    last = exp.select(_text(exp.Max(this=col(TIME)))).from_(table(LABELS))
+    return writer.sql(exp.select(*(query.subquery() for query in (known, before, first, last))))
 
 
 def late_rows(

@@ -192,7 +192,7 @@ def _never_served(views: Sequence[FeatureView], ledger: Ledger | None) -> Iterat
     if ledger is None:
         yield Problem(
             what="no export has been recorded in this warehouse, so it can't be told what was being served",
-            fix="run featurelayer export, or use the mode known_at",
+            fix="run `featurelayer export`, or use the mode known_at",
         )
     for view in dict.fromkeys(views):
         if not view.online:
@@ -376,7 +376,7 @@ def _asof_join(
                     what=f"{view.id}: {role} '{name}' is not a column of {view.relation_name}"
                     + did_you_mean(name, [column.name for column in relation]),
                     where=view.yaml_path,
-                    fix=f"build the model again (dbt run -s {view.name}), or correct the YAML",
+                    fix=f"build the model again (`dbt run -s {view.name}`), or correct the YAML",
                 )
             )
             real = Column(name=name, dtype=DType(kind=Kind.UNKNOWN))

@@ -20,7 +20,15 @@ from featurelayer.training.given import GivenLabels
 from featurelayer.training.lock import Lock, LockedRequest, Record, take_record
 from featurelayer.training.memory import working_memory
 from featurelayer.training.modes import compare_modes
-from featurelayer.training.report import Report, ViewReport, feature_reports, view_report
+from featurelayer.training.report import (
+    ALMOST_NOTHING,
+    Report,
+    ViewReport,
+    explain_mismatch,
+    feature_reports,
+    validate_matched,
+    view_report,
+)
 from featurelayer.training.result import Provenance, TrainingSet
 from featurelayer.training.steps import run_step
 from featurelayer.warehouse.base import Caching, Source, Warehouse
@@ -41,7 +49,8 @@ class Request:
     where the labels' columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
     `ledger` is where exports are recorded, if any were; `compare_modes` asks how far the modes lie apart. `asked` is
     the request as the lock says it. `extends` is the lock of the set that the rows are meant for, if one is. `given`
-    are the labels in the types in which they came, unless the warehouse has them.
+    are the labels in the types in which they came, unless the warehouse has them. In every view at least the share
+    `min_matched` of the labels has to find a row.
     """
 
     service: FeatureService
@@ -57,6 +66,7 @@ class Request:
     asked: LockedRequest = field(default_factory=LockedRequest)
     extends: Lock | None = None
     given: GivenLabels | None = None
+    min_matched: float | None = None
 
 
 def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[str, tuple[Column, ...]]:
@@ -72,7 +82,9 @@ def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[s
                 if isinstance(error, RelationNotBuilt)
                 else f"{view.relation_name} can't be read: {error}"
             )
-            problems.append(Problem(what=f"{view.id}: {what}", where=view.yaml_path, fix=f"dbt build -s {view.name}"))
+            problems.append(
+                Problem(what=f"{view.id}: {what}", where=view.yaml_path, fix=f"run `dbt build -s {view.name}`")
+            )
     if problems:
         raise PlanError(problems)
     return columns
@@ -118,7 +130,7 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
 
     Raises:
         LabelError: the labels can't be used; nothing was written.
-        PlanError: the views can't be joined as annotated; nothing was written.
+        PlanError: the views can't be joined as annotated, or match less than `min_matched`; nothing was written.
         LockError: the rows would not be of one kind with the set that they are meant for.
         WarehouseError: the engine failed.
     """
@@ -146,6 +158,7 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
     record = _record(warehouse, request, plan, built_at)
     shares = [warehouse.rows(reach.sql)[0][0] if reach is not None else None for reach in opening.reaches]
     script = compile_plan(_tuned(warehouse, plan, opening, shares), warehouse.dialect)
+    least = request.min_matched or 0.0
     views: list[ViewReport] = []
     nulls: dict[str, int] = {}
     with _room(warehouse, plan, record, rows, shares):
@@ -154,8 +167,10 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
             run_step(warehouse, step)
             assert step.report is not None, "every view of a training set is counted"
             counts, values = view_report(warehouse, step.report, rows)
-            views.append(counts)
+            there = record.views[counts.view].rows
+            views.append(explain_mismatch(warehouse, step.report.join, counts, there, max(least, ALMOST_NOTHING)))
             nulls |= values
+    validate_matched(views, least)
     report = Report(
         rows=rows,
         mode=str(request.mode),

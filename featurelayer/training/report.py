@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from featurelayer.sql.plan import JoinReport, Plan, Statement
+from featurelayer.durations import format_duration
+from featurelayer.errors import PlanError, Problem
+from featurelayer.sql.extent import mismatch
+from featurelayer.sql.plan import AsofJoin, JoinReport, Plan, Statement
 from featurelayer.training.modes import ModesCompared
 from featurelayer.warehouse.base import Warehouse
 
 _PERCENTILES = ("min", "p50", "p90", "p99", "max")
+ALMOST_NOTHING = 0.01
+"""A view in which a smaller share of the labels finds a row is warned of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +25,7 @@ class ViewReport:
 
     `matched` + `missing` + `expired` are all labels. `ties` are labels whose row only its content chose;
     `unusable_rows` have no event or available time and are never visible. `age` is label time minus event time.
+    `reason` says why almost no label is matched, where that is known.
     """
 
     name: str
@@ -30,6 +36,20 @@ class ViewReport:
     ties: int
     unusable_rows: int
     age: Mapping[str, timedelta] | None
+    reason: str = ""
+
+    @property
+    def share(self) -> float | None:
+        """The share of the labels that is matched; None without labels."""
+        labels = self.matched + self.missing + self.expired
+        return self.matched / labels if labels else None
+
+    @property
+    def found(self) -> str:
+        """What the labels found, in words, with the reason."""
+        labels = self.matched + self.missing + self.expired
+        number = "no label" if not self.matched else f"only {self.matched:,} of {labels:,} labels"
+        return f"{self.name}: {number} found a row in {self.view}" + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +89,60 @@ class Report:
                     f"{view.name}: {view.unusable_rows:,} rows of {view.view} have no event or available time "
                     "and are never seen"
                 )
-            if self.rows and not view.matched:
-                found.append(f"{view.name}: no label found a row in {view.view}")
+            if view.share is not None and view.share < ALMOST_NOTHING:
+                found.append(view.found)
         return (*found, *(self.modes.unavailable if self.modes is not None else ()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values; ages are seconds."""
         report = asdict(self)
-        for view in report["views"]:
+        for view, found in zip(report["views"], self.views, strict=True):
+            view["share"] = found.share
             view["age"] = {name: age.total_seconds() for name, age in view["age"].items()} if view["age"] else None
         report["modes"] = [pair.to_dict() for pair in self.modes.pairs] if self.modes is not None else None
         report["warnings"] = list(self.warnings)
         return report
+
+
+def validate_matched(views: Sequence[ViewReport], least: float) -> None:
+    """Raise PlanError with every view in which a smaller share of the labels than `least` found a row."""
+    low = [view for view in views if view.share is not None and view.share < least]
+    if low:
+        fix = "correct the view or the labels, or accept less with --min-matched (min_matched in Python)"
+        raise PlanError(
+            Problem(what=f"{view.found} ({view.share:.2%}, and {least:.2%} is asked for)", fix=fix) for view in low
+        )
+
+
+def explain_mismatch(warehouse: Warehouse, join: AsofJoin, view: ViewReport, rows: int, least: float) -> ViewReport:
+    """Return the report of a view with the reason, if a smaller share of the labels than `least` found a row.
+
+    `rows` is how many rows the view has.
+    """
+    if view.share is None or view.share >= least:
+        return view
+    return replace(view, reason=_reason(warehouse, join, view, rows))
+
+
+def _reason(warehouse: Warehouse, join: AsofJoin, view: ViewReport, rows: int) -> str:
+    """Say what most of the labels that found nothing have in common; nothing if that is not known."""
+    if not rows:
+        return "the view has no rows"
+    nothing = view.missing + view.expired
+    known, before, first, last = warehouse.rows(mismatch(warehouse.dialect, join))[0]
+    if 2 * (nothing + view.matched - known) > nothing:
+        keys = ", ".join(key.name for key, _ in join.keys)
+        many = "none of the labels has" if not known else f"only {known:,} labels have"
+        return f"{many} a key ({keys}) that the view has"
+    if join.ledger is not None:
+        return ""
+    if join.ttl is not None and 2 * view.expired > nothing:
+        return f"for {view.expired:,} labels the newest row is older than the ttl, {format_duration(join.ttl)}"
+    if before is not None and 2 * before > nothing:
+        size = 19 if first[:10] == last[:10] else 10
+        begin = f"can be seen from {first[:size]} on" if join.available or join.delay else f"begin {first[:size]}"
+        return f"its rows {begin}, the labels end {last[:size]}"
+    return ""
 
 
 def view_report(warehouse: Warehouse, queries: JoinReport, labels: int) -> tuple[ViewReport, dict[str, int]]:

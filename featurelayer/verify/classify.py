@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 
-import msgspec
-
 from featurelayer.durations import format_age, microseconds
+from featurelayer.errors import CorruptItem
 from featurelayer.model import FeatureView
 from featurelayer.online import Item
 from featurelayer.online.codec import from_microseconds
@@ -153,6 +152,9 @@ def judge(facts: Facts, keys: Sequence[Seen], verdict: ViewVerdict) -> ViewVerdi
 
 def _judge(facts: Facts, seen: Seen) -> str | Judgement:
     """Return why a difference is none, or what is wrong."""
+    corruption = _corruption(facts, seen.present) if seen.present is not None else ""
+    if corruption:
+        return Judgement(seen=seen, kind=Class.CORRUPT, why=corruption)
     excuse = _excuse(facts, seen)
     if excuse is not None:
         return excuse
@@ -161,6 +163,18 @@ def _judge(facts: Facts, seen: Seen) -> str | Judgement:
     if seen.present is None:
         return _lacking(facts, seen)
     return _compared(facts, seen, seen.expected, seen.present)
+
+
+def _corruption(facts: Facts, item: Item) -> str:
+    """Return why readers can't read an item, or nothing."""
+    schema = facts.schemas.get(item.schema)
+    if schema is None:
+        return item.damage or f"it follows the schema '{item.schema}', which the store does not have or can't read"
+    try:
+        schema.codec().row(item.f, item.pk, item.sk)
+    except CorruptItem as error:
+        return error.what
+    return ""
 
 
 def _excuse(facts: Facts, seen: Seen) -> str | None:
@@ -256,15 +270,7 @@ def _lacking(facts: Facts, seen: Seen) -> Judgement:
 
 
 def _compared(facts: Facts, seen: Seen, expected: Row, item: Item) -> str | Judgement:
-    followed = facts.schemas.get(item.schema)
-    if followed is None:
-        why = f"the item follows the schema '{item.schema}', which the store does not have"
-        return Judgement(seen=seen, kind=Class.UNEXPECTED, why=why)
-    try:
-        found = differences(expected.f, facts.definition.schema, item.f, followed)
-    except (msgspec.DecodeError, ValueError):
-        why = "the item's values are not those of the schema that it names"
-        return Judgement(seen=seen, kind=Class.UNEXPECTED, why=why)
+    found = differences(expected.f, facts.definition.schema, item.f, facts.schemas[item.schema])
     if facts.went_back:
         found = [each for each in found if each.online_type is not None]
     found += _times(facts, expected, item)

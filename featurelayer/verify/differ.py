@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from featurelayer.model import DType, Kind
-from featurelayer.online.codec import dtype_of, from_microseconds
+from featurelayer.online.codec import dtype_of, moment_at
 from featurelayer.online.definitions import Schema
 from featurelayer.online.rows import decode_value
 
@@ -73,8 +73,13 @@ def differences(expected: str, schema: Schema, online: str, followed: Schema) ->
 def time_difference(name: str, expected: int | None, online: int | None) -> Difference:
     """Return the difference of two times of rows, in microseconds."""
     dtype = DType(kind=Kind.TIMESTAMPTZ)
-    one, other = (None if micros is None else from_microseconds(micros) for micros in (expected, online))
+    one, other = (None if micros is None else _moment(micros) for micros in (expected, online))
     return Difference(feature=name, dtype=dtype, online_type=dtype, expected=one, online=other, is_time=True)
+
+
+def _moment(micros: int) -> datetime | str:
+    """Return a time, or text for one that no datetime can be."""
+    return moment_at(micros) or f"{micros} microseconds after 1970"
 
 
 def readable(stored: DType, wanted: DType) -> bool:

@@ -22,6 +22,7 @@ class Class(StrEnum):
     EXPIRED = "expired"
     DELETED = "deleted"
     MISSING = "missing"
+    CORRUPT = "corrupt"
     UNEXPECTED = "unexpected"
 
 
@@ -35,6 +36,7 @@ MEANING: Mapping[Class, str] = {
     Class.EXPIRED: "the same values, but with an event time so old online that readers get nothing",
     Class.DELETED: "the row is gone on one side: from the warehouse since the export, or online by a tombstone",
     Class.MISSING: "exports wrote the key, and the store does not have it",
+    Class.CORRUPT: "the item can't be read: its attributes or values are not of the types that its schema has",
     Class.UNEXPECTED: "the store holds what no export has written",
 }
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # On demand, in the US (cloud.google.com/bigquery/pricing).
 _USD_PER_TIB = 6.25
-_FIX = "make the training set a dbt model, which dbt builds: featurelayer dbt-model write"
+_FIX = "make the training set a dbt model, which dbt builds: `featurelayer dbt-model write`"
 # The API's own names for types that SQL calls otherwise.
 _TYPES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
 _DECIMALS = {"NUMERIC": (38, 9), "BIGNUMERIC": (76, 38)}

@@ -197,7 +197,7 @@ class AdapterSession:
         except WarehouseError as error:
             what = str(error).splitlines()[0]
             raise RelationNotBuilt(
-                f"{relation} can't be read: {what}\n  fix  build it: dbt build", sql=error.sql or relation
+                f"{relation} can't be read: {what}\n  fix  build it: `dbt build`", sql=error.sql or relation
             ) from error
 
     def now(self) -> datetime:

@@ -63,7 +63,7 @@ def connect(
     if not remote and not Path(file).exists():
         raise WarehouseError(
             f"there is no DuckDB database at {path}\n  at   profiles.yml, key path (relative to {root.name}/)\n"
-            "  fix  build the features first: dbt build"
+            "  fix  build the features first: `dbt build`"
         )
     try:
         database = _opened(file, read_only=not writable and not remote, wait=wait)
@@ -146,7 +146,7 @@ class DuckDBWarehouse:
             found = self._connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()  # noqa: S608 (quoted by sqlglot)
         except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
             raise RelationNotBuilt(
-                f"{relation} is not in the warehouse: {_first_line(error)}\n  fix  build it: dbt build", sql=table
+                f"{relation} is not in the warehouse: {_first_line(error)}\n  fix  build it: `dbt build`", sql=table
             ) from error
         except duckdb.Error as error:
             raise _failed(error, table) from error

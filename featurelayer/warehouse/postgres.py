@@ -70,7 +70,7 @@ class PostgresWarehouse(Session):
     def describe(self, relation: str) -> tuple[Column, ...]:
         found = self.columns(self.quote(relation))
         if not found:
-            raise RelationNotBuilt(f"{relation} is not in the warehouse\n  fix  build it: dbt build", sql=relation)
+            raise RelationNotBuilt(f"{relation} is not in the warehouse\n  fix  build it: `dbt build`", sql=relation)
         return found
 
     def attach(self, labels: Path | CsvRows | pa.Table) -> Source:

@@ -141,7 +141,7 @@ class SparkWarehouse:
                 schema = self._session.table(self._exports.resolved(table)).schema
         except (AnalysisException, ParseException) as error:
             raise RelationNotBuilt(
-                f"{relation} is not in the warehouse: {first_line(error)}\n  fix  build it: dbt build", sql=table
+                f"{relation} is not in the warehouse: {first_line(error)}\n  fix  build it: `dbt build`", sql=table
             ) from error
         return tuple(Column(name=field.name, dtype=dtype_of(field.dataType)) for field in schema.fields)
 

@@ -19,7 +19,7 @@ def test_every_relation_that_is_not_built_is_named_at_once(tmp_path: Path) -> No
     found, store = layer(tmp_path, *nodes, exposures=exposures, sql="SELECT 1"), MemoryStore()
     with pytest.raises(PlanError) as caught:
         found.export(store=store)
-    assert [problem.fix for problem in caught.value.problems] == ["dbt build -s legs", "dbt build -s more"]
+    assert [problem.fix for problem in caught.value.problems] == ["run `dbt build -s legs`", "run `dbt build -s more`"]
     with FeatureClient(store) as client:
         assert client.services() == []
 

@@ -432,7 +432,7 @@ def test_the_command_prints_what_is_wrong_and_ends_with_1_on_an_error(
          {"period": "hour", "baseline": {"previous": 3, "same": "none"}},
          "the newest is of 2024-02-29 01:58: monitor --as-of 2024-02-29T02:00 judges that hour"),
         ("DELETE FROM legs WHERE landed_at < TIMESTAMP '2024-03-01'", {}, "05:58: that day is judged when it is over"),
-        ("DELETE FROM legs", {}, "has no rows up to 2024-03-01 06:00; dbt build -s legs if it should have"),
+        ("DELETE FROM legs", {}, "has no rows up to 2024-03-01 06:00; run `dbt build -s legs` if it should have"),
     ],
 )  # fmt: skip
 def test_nothing_to_judge_is_told_with_the_reason_and_what_to_do(

@@ -266,10 +266,15 @@ def test_a_key_that_nobody_exported_is_found_however_old_it_is(tmp_path):
     assert only(layer.verify()) == (Class.UNEXPECTED, 'plane["X"]')
 
 
-@pytest.mark.parametrize("f", ["[8.0,20,1704099600123456]", "[]", "no JSON", "[1.0,2,3,4]"])
-def test_values_that_nobody_exported(found, f):
-    online(found, f"UPDATE items SET f = '{f}' WHERE pk = 'plane[\"N1\"]'")
+def test_values_that_nobody_exported(found):
+    online(found, "UPDATE items SET f = '[8.0,20,1704099600123456]' WHERE pk = 'plane[\"N1\"]'")
     assert only(found.verify()) == (Class.UNEXPECTED, 'plane["N1"]')
+
+
+@pytest.mark.parametrize("f", ["[]", "no JSON", "[1.0,2,3,4]"])
+def test_values_that_cannot_be_read(found, f):
+    online(found, f"UPDATE items SET f = '{f}' WHERE pk = 'plane[\"N1\"]'")
+    assert only(found.verify()) == (Class.CORRUPT, 'plane["N1"]')
 
 
 def test_an_item_of_an_earlier_export(tmp_path):
@@ -294,11 +299,11 @@ def test_an_item_of_an_earlier_export(tmp_path):
 
 def test_a_tombstone_that_did_not_arrive(found):
     with sqlite3.connect(found.project.root / ".featurelayer" / "online.db") as connection:
-        f, version = connection.execute("SELECT f, v FROM items WHERE pk = 'plane[\"N2\"]'").fetchone()
+        f, version, s = connection.execute("SELECT f, v, s FROM items WHERE pk = 'plane[\"N2\"]'").fetchone()
     warehouse(found, "DELETE FROM legs WHERE tailnum = 'N2'")
     found.export(as_of=NOON)
     assert found.verify().ok
-    online(found, f"UPDATE items SET f = '{f}', v = {version}, d = 0 WHERE pk = 'plane[\"N2\"]'")
+    online(found, f"UPDATE items SET f = '{f}', v = {version}, s = '{s}', d = 0 WHERE pk = 'plane[\"N2\"]'")
     assert only(found.verify()) == (Class.STALE, 'plane["N2"]')
 
 

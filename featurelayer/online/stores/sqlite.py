@@ -52,13 +52,14 @@ SELECT {", ".join(f"items.{name}" for name in _FIELDS)} FROM json_each(?) AS wan
 CROSS JOIN json_each(wanted.value, '$[0]') AS sks CROSS JOIN json_each(wanted.value, '$[1]') AS pks
 CROSS JOIN items ON items.sk = sks.value AND items.pk = pks.value
 """  # noqa: S608 (constants only)
-# The newer-wins rule of Item.replaces, where the row is locked.
+# The newer-wins rule of Item.replaces, where the row is locked; a row whose numbers are none is replaced by any.
 _PUT = f"""
 INSERT INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (sk, pk) DO UPDATE SET
   f = excluded.f, v = excluded.v, t = excluded.t, e = excluded.e, u = excluded.u, s = excluded.s,
   ttl = excluded.ttl, d = excluded.d, w = excluded.w
-WHERE CASE WHEN ? OR NOT (excluded.w OR items.w) OR excluded.e IS NULL OR items.e IS NULL THEN excluded.v > items.v
+WHERE CASE WHEN typeof(items.v) || typeof(items.e) NOT IN ('integerinteger', 'integernull') THEN 1
+  WHEN ? OR NOT (excluded.w OR items.w) OR excluded.e IS NULL OR items.e IS NULL THEN excluded.v > items.v
   ELSE (excluded.e, excluded.v) > (items.e, items.v) END
 """  # noqa: S608 (constants only)
 _LIVE = "SELECT pk, v, e FROM items WHERE sk = ? AND pk > ? AND d = 0 ORDER BY pk LIMIT ?"

@@ -1,0 +1,59 @@
+"""Commands that a message suggests, with the project and target that this call was given."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Mapping
+
+import click
+
+from featurelayer.errors import MissingDependency
+
+_COMMAND = re.compile(r"`((?:featurelayer|dbt) [^`\n]+)`")
+# dbt takes these for every command that a message names.
+_OF_DBT = frozenset({"--project-dir", "--profiles-dir", "--profile", "--target", "--target-path", "--vars"})
+_SHORT = {"--target": "-t"}
+
+
+def complete_commands(text: str, given: Mapping[str, str]) -> str:
+    """Return a message whose commands in backticks keep the options that are `given`, where they take them.
+
+    `given` has the text of each option, empty for a flag. A command that has an option already keeps its own.
+    """
+    if not given or "`" not in text:
+        return text
+    return _COMMAND.sub(lambda found: f"`{_completed(found[1], given)}`", text)
+
+
+def _completed(command: str, given: Mapping[str, str]) -> str:
+    words = command.split()
+    taken = _options_of(words)
+    has = {word.partition("=")[0] for word in words}
+    return " ".join([
+        command,
+        *(
+            f"{_SHORT.get(name, name)} {shlex.quote(value)}" if value else name
+            for name, value in given.items()
+            if name in taken and not has & {name, _SHORT.get(name)}
+        ),
+    ])  # fmt: skip
+
+
+def _options_of(words: list[str]) -> Collection[str]:
+    """Return the options that a command takes; none if there is no such command."""
+    if words[0] == "dbt":
+        return _OF_DBT
+    from featurelayer.cli.app import cli
+
+    command: click.Command | None = cli
+    for word in words[1:]:
+        if not isinstance(command, click.Group) or word.startswith("-"):
+            break
+        try:
+            command = command.get_command(click.Context(command), word)
+        except MissingDependency:
+            return ()
+    if command is None or isinstance(command, click.Group):
+        return ()
+    return {name for parameter in command.params for name in parameter.opts}
