@@ -16,6 +16,7 @@ from featurelayer.online.keys import key_prefix
 from featurelayer.sql.compiler import compile_plan
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.encoding import encoded
+from featurelayer.sql.extent import unusable_rows
 from featurelayer.sql.plan import Plan, Script
 from featurelayer.sql.planner import plan_snapshot
 from featurelayer.training import describe_views, run_checks, run_step
@@ -46,7 +47,7 @@ def take_snapshots(
     scripts = [compile_plan(plan, warehouse.dialect) for plan in plans]
     run_checks(warehouse, [check for script in scripts for check in script.checks])
     return [
-        _snapshot(view, at, plan, script, (code or {}).get(view.id, ""))
+        _snapshot(warehouse.dialect, view, at, plan, script, (code or {}).get(view.id, ""))
         for view, plan, script in zip(views, plans, scripts, strict=True)
     ]
 
@@ -64,7 +65,7 @@ def code_of(view: FeatureView, checksums: Mapping[str, str]) -> str:
     return fingerprint([said, keys, columns, sorted(checksums.items())])
 
 
-def _snapshot(view: FeatureView, at: datetime, plan: Plan, script: Script, code: str) -> Snapshot:
+def _snapshot(engine: str, view: FeatureView, at: datetime, plan: Plan, script: Script, code: str) -> Snapshot:
     def rows(warehouse: Warehouse, folder: Path) -> tuple[exp.Expression, int]:
         for step in script.steps:
             run_step(warehouse, step)
@@ -77,4 +78,7 @@ def _snapshot(view: FeatureView, at: datetime, plan: Plan, script: Script, code:
         source = from_item(warehouse, folder / "encoded.parquet")
         return exp.maybe_parse(source, into=exp.Table, dialect=writer.name), null_keys
 
-    return Snapshot(view=view, as_of=at, rows=rows, temporary=script.temporary, code=code)
+    return Snapshot(
+        view=view, as_of=at, rows=rows, skipped=unusable_rows(engine, plan.joins[0]), temporary=script.temporary,
+        code=code,
+    )  # fmt: skip

@@ -68,7 +68,7 @@ def command(
         if output_format == "json":
             write_json(planned.to_dict())
         else:
-            write_plan(planned)
+            write_plan(planned, context.console.given)
         return
     with items(context.console) as progress:
         report = layer.export(

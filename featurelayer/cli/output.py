@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurelayer.cli.hints import complete_commands
 from featurelayer.printing import printable
 
 if TYPE_CHECKING:
+    from featurelayer.export import ViewExport, ViewPlan
     from featurelayer.exporting import ExportPlan, ExportReport
     from featurelayer.verify import Lateness
 
@@ -74,11 +76,21 @@ def write_report(report: ExportReport, services: str) -> None:
         for view in report.views
     ]
     write_table(["view", "rows", "written", "unchanged", "refused", "removed", "seconds"], table)
+    _write_skipped(report.views)
     echo(f"\nas of {report.as_of.isoformat()}, services {services}: {report.store}")
 
 
-def write_plan(plan: ExportPlan) -> None:
-    """Write what an export or a rollback would do."""
+def _write_skipped(views: Sequence[ViewExport | ViewPlan]) -> None:
+    """Write how many rows of each view were skipped, if any were."""
+    for view in views:
+        lacks = [f"{view.null_keys:,} without a key"] * bool(view.null_keys)
+        lacks += [f"{view.null_times:,} without an event or available time"] * bool(view.null_times)
+        if lacks:
+            echo(f"{view.view}: rows were skipped, {' and '.join(lacks)}")
+
+
+def write_plan(plan: ExportPlan, given: Mapping[str, str] | None = None) -> None:
+    """Write what an export or a rollback would do; commands that it suggests keep the options that were `given`."""
     headings = ["view", "rows", "new", "changed", "in doubt", "removed", "unchanged", "bytes", "write units", "USD",
                 "minutes"]  # fmt: skip
     table = []
@@ -97,8 +109,9 @@ def write_plan(plan: ExportPlan) -> None:
         money = [f"{cost.usd:.4f}", f"{cost.minutes:.1f}"]
         table.append([view.view, *(f"{count:,}" for count in counts), *money])
     write_table(headings, table)
+    _write_skipped(plan.views)
     for problem in plan.refused:
-        echo(f"\nwould be refused: {problem}")
+        echo(complete_commands(f"\nwould be refused: {problem}", given or {}))
     echo(f"\nas of {plan.as_of.isoformat()}: {plan.store}")
     if plan.bulk:
         echo(f"row by row about {plan.cost.usd:.4f} USD")

@@ -41,13 +41,15 @@ class Snapshot:
     """A view at the time `as_of`, and how its encoded rows are had.
 
     `rows` is called inside the transaction with the warehouse and a folder for files; it returns the FROM item of the
-    encoded rows (`pk`, `f`, `event_time`, `valid_to`) and how many rows had no whole key. `code` is a fingerprint of
-    what computes the view; empty if that is not known.
+    encoded rows (`pk`, `f`, `event_time`, `valid_to`) and how many of them had no whole key. `skipped` is a query of
+    how many rows of the view no snapshot sees: for want of a key, and of a time. `code` is a fingerprint of what
+    computes the view; empty if that is not known.
     """
 
     view: FeatureView
     as_of: datetime
     rows: Callable[[Warehouse, Path], tuple[exp.Expression, int]]
+    skipped: str = ""
     temporary: Sequence[str] = ()
     code: str = ""
 
@@ -94,6 +96,7 @@ class Compared:
     as_of: datetime
     entities: int
     null_keys: int
+    null_times: int
     source_time: int | None
     counts: Mapping[str, int]
     code: str = ""
@@ -125,7 +128,8 @@ def compared(
     delta = Delta(dialect(warehouse.dialect), tables.log(view.id))
     known = look_up(store, ledger, view)
     with TemporaryDirectory(prefix="featurelayer-") as folder:
-        rows, null_keys = snapshot.rows(warehouse, Path(folder))
+        rows, keyless = snapshot.rows(warehouse, Path(folder))
+        null_keys, null_times = warehouse.rows(snapshot.skipped)[0] if snapshot.skipped else (0, 0)
         warehouse.execute(delta.now(rows, _common(view)))
         _refuse_twins(warehouse.rows(delta.twins()), view)
         entities, source_time = warehouse.rows(delta.extent())[0]
@@ -140,7 +144,7 @@ def compared(
         warehouse.execute(delta.changed(full=full, alive_since=since, moved=_moved(known, view, int(entities))))
         yield Compared(
             view=view, delta=delta, source=rows, known=known, as_of=snapshot.as_of, entities=int(entities),
-            null_keys=null_keys, counts=_counts(warehouse, delta),
+            null_keys=int(null_keys) + keyless, null_times=int(null_times), counts=_counts(warehouse, delta),
             source_time=source_time if source_time is not None else known.source_time, code=snapshot.code,
         )  # fmt: skip
     warehouse.drop([*delta.temporary, *snapshot.temporary])
@@ -157,7 +161,7 @@ def compared_with(
     entities, source_time = warehouse.rows(delta.extent_held(then.version))[0]
     yield Compared(
         view=view, delta=delta, source=delta.held(then.version), known=known, as_of=then.as_of,
-        entities=int(entities), null_keys=0, counts=_counts(warehouse, delta), source_time=source_time,
+        entities=int(entities), null_keys=0, null_times=0, counts=_counts(warehouse, delta), source_time=source_time,
     )  # fmt: skip
     warehouse.drop(delta.temporary)
 

@@ -20,7 +20,8 @@ _LINE_BYTES = 120
 class ViewExport:
     """What an export of one view did: every entity is written, unchanged or refused (somebody newer won).
 
-    `null_keys` are rows without a whole key, `tombstones` the removed keys, `resumed` those of the written that earlier
+    `rows` are entities. Rows of the view were skipped: `null_keys` for want of a whole key, `null_times` for want of an
+    event or available time. `tombstones` are the removed keys, `resumed` those of the written that earlier
     runs may have written before they died, `bytes` the size of what was written as DynamoDB counts it, `units` what
     sending it took of DynamoDB's write units. `superseded` says that a newer export committed first, so that this one
     had nothing left to do.
@@ -34,6 +35,7 @@ class ViewExport:
     unchanged: int
     refused: int
     null_keys: int
+    null_times: int
     tombstones: int
     resumed: int
     bytes: int
@@ -63,6 +65,7 @@ class ViewPlan:
     removed: int
     unchanged: int
     null_keys: int
+    null_times: int
     bytes: int
     units: int
     refused: Refused = field(default_factory=Refused)
@@ -95,6 +98,7 @@ class Intent:
     row: LedgerRow
     sizes: Mapping[str, Size]
     null_keys: int
+    null_times: int
     source_time: int | None
     rewind: bool
     began: float

@@ -260,7 +260,8 @@ class Exporter:
     ) -> Intent:
         sizes = read_sizes(warehouse, found.delta.intended_sizes(self._run, fixed_bytes(found.view)))
         return Intent(
-            view=found.view, row=row, sizes=sizes, null_keys=found.null_keys, source_time=found.source_time,
+            view=found.view, row=row, sizes=sizes, null_keys=found.null_keys, null_times=found.null_times,
+            source_time=found.source_time,
             rewind=rewind, began=began, code=found.code, refused=refused,
         )  # fmt: skip
 
@@ -310,9 +311,10 @@ class Exporter:
         row = intent.row
         resumed = intent.sizes.get(IN_DOUBT)
         return ViewExport(
-            view=intent.view.id, run=row.run, as_of=row.as_of, rows=(row.entities or 0) + intent.null_keys,
+            view=intent.view.id, run=row.run, as_of=row.as_of, rows=row.entities or 0,
             written=sent.written, unchanged=(row.unchanged or 0) + sent.unchanged, refused=sent.refused,
-            null_keys=intent.null_keys, tombstones=sent.tombstones, resumed=resumed.keys if resumed else 0,
+            null_keys=intent.null_keys, null_times=intent.null_times,
+            tombstones=sent.tombstones, resumed=resumed.keys if resumed else 0,
             bytes=sent.bytes, units=intent.units, seconds=time.monotonic() - started, superseded=sent.superseded,
         )  # fmt: skip
 
@@ -427,7 +429,8 @@ def _plan(warehouse: Warehouse, found: Compared, refused: Refused) -> ViewPlan:
     sizes = found.sizes(warehouse)
     new, changed, in_doubt, removed = (found.counts.get(kind, 0) for kind in KINDS)
     return ViewPlan(
-        view=found.view.id, as_of=found.as_of, rows=found.entities + found.null_keys, null_keys=found.null_keys,
+        view=found.view.id, as_of=found.as_of, rows=found.entities, null_keys=found.null_keys,
+        null_times=found.null_times,
         new=new, changed=changed, in_doubt=in_doubt, removed=removed, unchanged=found.unchanged,
         bytes=sum(size.bytes for size in sizes.values()), units=sum(size.units for size in sizes.values()),
         refused=refused,

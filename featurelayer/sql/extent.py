@@ -8,9 +8,10 @@ from datetime import datetime
 from sqlglot import exp
 
 from featurelayer.model import Column
-from featurelayer.sql.ast import both, col, either, named, table
+from featurelayer.sql.ast import both, col, either, named, not_null, table
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.measures import count_if, whole
 from featurelayer.sql.plan import TIME, AsofJoin
 from featurelayer.sql.spine import LABELS
 
@@ -60,6 +61,19 @@ def mismatch(engine: str, join: AsofJoin) -> str:
     first = exp.select(_text(earliest.copy())).from_(writer.relation(join, "f")).where(writer.usable(join, "f"))
     last = exp.select(_text(exp.Max(this=col(TIME)))).from_(table(LABELS))
     return writer.sql(exp.select(*(query.subquery() for query in (known, before, first, last))))
+
+
+def unusable_rows(engine: str, join: AsofJoin) -> str:
+    """Return a query of one row, in one scan: rows without a whole key, and those with one that lack a time.
+
+    A time is the event time, and the available time where a column has it.
+    """
+    writer = dialect(engine)
+    keyed = both(*(not_null(col(key.name)) for key, _ in join.keys))
+    times = [not_null(col(time.name)) for time in (join.event, join.available) if time is not None]
+    counts = [count_if(exp.Not(this=exp.paren(keyed)))]
+    counts.append(count_if(both(keyed.copy(), exp.Not(this=exp.paren(both(*times))))) if times else whole(0))
+    return writer.sql(exp.select(*counts).from_(_relation(engine, join.relation)))
 
 
 def late_rows(
