@@ -34,12 +34,25 @@ Messages say what is wrong, where, and how to fix it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 class FeatureLayerError(Exception):
-    """A failure with a message for the person who can fix it."""
+    """A failure with a message for the person who can fix it.
+
+    Code raises it in the words of the command line, `--label-timestamp COLUMN`, which `message` keeps. As text it has
+    Python's, `label_timestamp=COLUMN`: who sees a traceback has called Python.
+    """
+
+    @property
+    def message(self) -> str:
+        """The message with the options of the command line."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return with_arguments(self.message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +86,11 @@ class ProblemsError(FeatureLayerError):
         self.problems: tuple[Problem, ...] = tuple(
             problem if isinstance(problem, Problem) else Problem(what=problem) for problem in problems
         )
-        super().__init__(str(self))
+        super().__init__(self.message)
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """Every problem, with the options of the command line."""
         body = "\n".join(str(problem) for problem in self.problems)
         count = len(self.problems)
         return body if count == 1 else f"{count} {self.noun}s\n{body}"
@@ -222,6 +237,39 @@ class MissingDependency(FeatureLayerError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed\n  fix  pip install 'dbt-featurelayer[{extra}]'")
+
+
+_OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)(?: (?P<value>[A-Z][A-Z_]*(?:\.[a-z]+)?|'[^']*'|\w+=[A-Z]+))?")
+_COMMAND = re.compile(r"\b(featurelayer|dbt|aws|pip) [a-z]")
+_SWITCHES = {"allow-removals", "append", "assume-target", "bulk", "compare-modes", "csv-types", "full",
+             "ignore-monitors", "overwrite"}  # fmt: skip
+_CALLS = {"as-table": "to_table", "output": "to_parquet"}
+_RENAMED = {"path": "folder", "no-record": "record=False", "key": "keys"}
+
+
+def with_arguments(text: str) -> str:
+    """Return a message with the options of the command line as the arguments of Python that they are.
+
+    What stands in backticks, or in a command, is left as it is.
+    """
+    parts = text.split("`")
+    parts[::2] = [_OPTION.sub(_argument, part) for part in parts[::2]]
+    return "`".join(parts)
+
+
+def _argument(found: re.Match[str]) -> str:
+    clause = re.split(r"[,;:(\n]", found.string[: found.start()])[-1]
+    if _COMMAND.search(clause):
+        return found[0]
+    name, value = found["name"], found["value"] or ""
+    if name in _SWITCHES:
+        return f"{name.replace('-', '_')}=True" + (f" {value}" if value else "")
+    if name in _CALLS:
+        return f"{_CALLS[name]}({value})"
+    if name == "key" and "=" in value:
+        key, _, column = value.partition("=")
+        return f"keys={{'{key}': '{column}'}}"
+    return _RENAMED.get(name, name.replace("-", "_")) + (f"={value}" if value else "")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

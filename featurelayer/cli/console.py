@@ -64,7 +64,7 @@ class Console:
             for problem in error.problems:
                 self._write_problem(problem)
         else:
-            self.error(str(error))
+            self.error(error.message)
 
     def usage(self, error: click.UsageError) -> None:
         """Say how the command is used and what was wrong with it."""

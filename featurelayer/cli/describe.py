@@ -32,6 +32,7 @@ def view(value: FeatureView, registry: Registry, site: Site | None = None) -> di
     freshness = value.freshness
     return {
         "view": value.id,
+        **_versions(value, registry),
         "description": value.description,
         "owner": str(value.owner),
         "entities": list(value.entities),
@@ -71,6 +72,15 @@ def view(value: FeatureView, registry: Registry, site: Site | None = None) -> di
             if any(join.view == value.id for join in service.views)
         ],
     }
+
+
+def _versions(value: FeatureView, registry: Registry) -> dict[str, Any]:
+    """Return the ids of all versions of a view and which of them its bare name means; nothing if it has none."""
+    if value.version is None:
+        return {}
+    versions = [view for view in registry.views.values() if view.name == value.name]
+    latest = next((view.id for view in versions if view.is_latest), None)
+    return {"versions": [view.id for view in versions], "latest": latest}
 
 
 def feature(of: FeatureView, value: Feature, registry: Registry, site: Site | None = None) -> dict[str, Any]:

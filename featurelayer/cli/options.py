@@ -56,10 +56,16 @@ class Context:
 
     @cached_property
     def registry(self) -> Registry:
-        """The project's registry; warnings go to the console."""
+        """The project's registry, with every target's online store validated; warnings go to the console."""
         from featurelayer.dbt import load_registry
+        from featurelayer.dbt.project import CONFIG_FILE
+        from featurelayer.errors import MetadataError
+        from featurelayer.online.settings import validate_stores
 
-        return load_registry(self.project, warn=self.console.warn)
+        registry = load_registry(self.project, warn=self.console.warn)
+        if problems := validate_stores(self.project.config.document.get("online_store"), CONFIG_FILE):
+            raise MetadataError(problems)
+        return registry
 
 
 def warn_of_missing_columns(context: Context, views: Sequence[FeatureView]) -> None:

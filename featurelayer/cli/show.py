@@ -123,7 +123,7 @@ def _site(context: Context, view: FeatureView) -> Site | None:
         warn_of_missing_columns(context, (view,))
         return Site(collect_view(context.project, context.registry, view))
     except FeatureLayerError as error:
-        context.console.warn(f"less is known of {view.id}: {error}")
+        context.console.warn(f"less is known of {view.id}: {error.message}")
         return None
 
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from featurelayer.dbt.artifacts import Exposure, Manifest
+from featurelayer.dbt.artifacts import Exposure, Manifest, is_misspelt
 from featurelayer.dbt.metadata import ServiceBlock, ServiceLine, check, place
 from featurelayer.dbt.views import ignores
 from featurelayer.errors import Problem, did_you_mean
@@ -63,6 +63,9 @@ class ServiceReader:
     def _block(self) -> ServiceBlock | None:
         exposure = self.exposure
         meta = (exposure.config or {}).get("meta") or {}
+        for key in filter(is_misspelt, map(str, meta)):
+            what = f"unknown block '{key}' (did you mean 'featurelayer'?)"
+            self._say(what, f"config.meta.{key}", "Rename it to `featurelayer`.", "FL102")
         if "featurelayer" not in meta:
             if "featurelayer" in (exposure.meta or {}):
                 fix = f"Move it to {_AT}: dbt 2 drops `meta` outside of `config`."

@@ -362,8 +362,10 @@ def _problem(contract: type[Block], mistake: Any, *, file: str, resource: str, p
     shown = _SHORT.repr(value)
     subject = f"{resource}: " if resource else ""
     if kind == "extra_forbidden":
-        fix = _NATIVE.get(name) or f"Known keys: {', '.join(inner)}."
-        unknown = f"{subject}unknown key '{name}'{did_you_mean(name, inner)}"
+        native = _NATIVE if issubclass(contract, ViewBlock) else {}
+        meant = closest(name, [*inner, *native])
+        fix = _NATIVE.get(name) or native.get(meant) or f"Known keys: {', '.join(inner)}."
+        unknown = f"{subject}unknown key '{name}'{did_you_mean(name, [*inner, *native])}"
         return Problem(what=unknown, where=where, fix=fix, code="FL102")
     what: str | None = {
         "missing": f"the key '{name}' is missing",

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from featurelayer.dbt.places import find_place
 from featurelayer.dbt.rendering import Renderer, Sealed
 from featurelayer.errors import ConfigError, Problem, did_you_mean
 
@@ -235,18 +236,28 @@ class _Target:
     def __init__(self, project: Project) -> None:
         self._project = project
 
+    def __str__(self) -> str:
+        return f"target '{self._project.target}' of profile '{self._project.profile}'"
+
     def __getitem__(self, name: str) -> Any:
         if name in ("name", "target_name"):
             return self._project.target
         if name == "profile_name":
             return self._project.profile
-        return self._project.connection[name]
+        connection = self._project.connection
+        if name in connection:
+            return connection[name]
+        place = find_place(connection)  # dbt has these by these names, too
+        found = {"schema": place.schema, "database": place.database, "dbname": place.database}.get(name)
+        if not found:
+            raise KeyError(name)
+        return found
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"target has no '{name}'") from None
+            raise AttributeError(name) from None
 
 
 def load_project(

@@ -15,7 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from featurelayer.errors import ConfigError, FeatureLayerError, Problem, did_you_mean
 
 
-class Missing(Exception):
+class Missing(jinja2.TemplateRuntimeError):
     """A name that a template needs and nobody has given; the message says which and how to give it."""
 
 
@@ -42,6 +42,27 @@ class _Number(_Typed):
 
 class _Bool(_Typed):
     wanted = bool
+
+
+class _Undefined(jinja2.StrictUndefined):
+    """A name or key that is not there; its message has the words of whoever wrote the template, none of Python's."""
+
+    def __init__(self, hint: Any = None, obj: Any = jinja2.utils.missing, name: Any = None, exc: Any = Missing) -> None:
+        super().__init__(hint, obj, name, exc)
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_hint:
+            return str(self._undefined_hint)
+        if self._undefined_obj is jinja2.utils.missing:
+            meant = did_you_mean(str(self._undefined_name), ("env_var", "var", "target"))
+            return f"'{self._undefined_name}' is undefined{meant}\nUse env_var(), var() or target."
+        if getattr(self._undefined_obj, "__module__", "").startswith("featurelayer."):
+            return (
+                f"{self._undefined_obj} has no '{self._undefined_name}'\n"
+                f"Add `{self._undefined_name}:` to the target in profiles.yml, or correct the name."
+            )
+        return f"the value has no '{self._undefined_name}'\nCorrect the expression."
 
 
 class _Environment(SandboxedEnvironment):
@@ -72,7 +93,7 @@ class Renderer:
     """Renders the strings of parsed YAML with `env_var`, `var` and `target`."""
 
     def __init__(self, variables: Mapping[str, Any], *, target: Any = None) -> None:
-        self._environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # YAML, not HTML
+        self._environment = _Environment(undefined=_Undefined, autoescape=False)  # YAML, not HTML
         self._environment.filters.update(
             as_number=_Number, as_bool=_Bool, as_native=_Typed, as_text=str, tojson=jinja2.filters.FILTERS["tojson"]
         )

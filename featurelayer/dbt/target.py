@@ -19,19 +19,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlparse
 
 import msgspec
 
 from featurelayer.dbt.artifacts import RawManifest, annotated_nodes, buildable_nodes, decode, read_raw
 from featurelayer.dbt.invocation import read_invocation
+from featurelayer.dbt.places import KEYS, Place, find_place
 from featurelayer.dbt.project import Project
 from featurelayer.errors import ConfigError, TargetMismatch
 
-_SCHEMA_KEYS = ("schema", "dataset")
-_DATABASE_KEYS = ("database", "dbname", "project", "catalog")
-_KEYS = ("type", "path", *_SCHEMA_KEYS, *_DATABASE_KEYS)
 _CASE_SENSITIVE = ("bigquery", "clickhouse", "postgres")
 _MACRO = re.compile(r"(?:(?P<prefix>\w+)__)?generate_(?:schema|database)_name")
 # These adapters override generate_database_name and keep what it does, or have no databases at all.
@@ -53,14 +49,6 @@ class _Node(msgspec.Struct):
     database: str | None = None
     schema: str | None = None
     config: _Config | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A schema and the database that it is in; empty where unknown."""
-
-    schema: str
-    database: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +84,7 @@ class _Verdict:
     """
 
     fits: bool | None
-    place: Place = Place(schema="", database="")
+    place: Place | None = None
     targets: tuple[str, ...] = ()
     is_certain: bool = True
     reason: str = ""
@@ -111,7 +99,7 @@ def validate_target(project: Project, *, warn: Callable[[str], None] | None = No
         ConfigError: profiles.yml does not have the target.
     """
     raw, path, _ = read_raw(project.target_path)
-    target, here = project.target, _place_of(project.output(project.target, only=_KEYS))
+    target, here = project.target, find_place(project.output(project.target, only=KEYS))
     run = read_invocation(project.target_path, raw.metadata.invocation_id or "")
     recorded = run.target if run else ""
     if run and recorded:
@@ -126,7 +114,7 @@ def validate_target(project: Project, *, warn: Callable[[str], None] | None = No
     verdict = _judge(project, raw, here)
     if verdict.fits is False and (verdict.is_certain or not (recorded or project.assume_target)):
         name = recorded or " or ".join(verdict.targets)
-        place = _places(project)[verdict.targets[0]] if verdict.targets else verdict.place
+        place = _places(project).get(verdict.targets[0]) if verdict.targets else verdict.place
         built = _shown(f"target {name}" if name else "another target", place, here)
         hint = "" if verdict.is_certain else f", or pass --assume-target if it was built for {target}"
         raise _mismatch(path, built, _shown(target, here, place), target, hint)
@@ -213,31 +201,10 @@ def _places(project: Project) -> dict[str, Place]:
     places = {}
     for name in project.target_names:
         try:
-            places[name] = _place_of(project.output(name, only=_KEYS))
+            places[name] = find_place(project.output(name, only=KEYS))
         except ConfigError:
             continue
     return places
-
-
-def _place_of(output: Mapping[str, Any]) -> Place:
-    """Return the schema and database that dbt's macros call those of the target."""
-    schema = next((str(output[key]) for key in _SCHEMA_KEYS if output.get(key)), "")
-    database = next((str(output[key]) for key in _DATABASE_KEYS if output.get(key)), "")
-    if output.get("type") == "duckdb":
-        schema, database = schema or "main", database or _duckdb_database(output.get("path"))
-    return Place(schema=schema, database=database)
-
-
-def _duckdb_database(path: Any) -> str:
-    """Return what DuckDB calls a file's database, or nothing where that depends on the version."""
-    if path is None or path == ":memory:":
-        return "memory"
-    parsed = urlparse(str(path))
-    name = parsed.path.rpartition("/")[2]
-    if parsed.scheme in ("md", "motherduck"):
-        return name or "my_db"
-    stem, _, rest = name.lstrip(".").partition(".")
-    return "" if "." in rest or parsed.scheme == "ducklake" else stem
 
 
 def _is_same(one: str, other: str, adapter: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from featurelayer.dbt.artifacts import Column, Node
+from featurelayer.dbt.artifacts import Column, Node, is_misspelt
 from featurelayer.dbt.defaults import coerce
 from featurelayer.dbt.dtypes import UNKNOWN, dtype_of, value_type
 from featurelayer.dbt.joinkeys import join_keys
@@ -20,7 +20,7 @@ from featurelayer.dbt.metadata import (
     check,
     place,
 )
-from featurelayer.errors import Problem, did_you_mean
+from featurelayer.errors import Problem, closest, did_you_mean
 from featurelayer.model import (
     Deprecation,
     DType,
@@ -113,6 +113,7 @@ class ViewReader:
     def _block(self) -> ViewBlock | None:
         meta = self.node.config.get("meta") or {}
         columns_annotated = any(BLOCK in column_meta(column) for column in self.node.columns.values())
+        self._check_spelling(meta)
         if BLOCK not in meta:
             if BLOCK in (self.node.meta or {}):
                 self._say_misplaced("meta", AT)
@@ -120,7 +121,7 @@ class ViewReader:
             if BLOCK in self.node.config:
                 self._say_misplaced(f"config.{BLOCK}", AT)
                 return None
-            if not columns_annotated:
+            if not columns_annotated or any(map(is_misspelt, meta)):
                 return None
             if DEFAULTS not in meta:
                 fix = f"Add {AT}: {{entity: ...}} to it."
@@ -139,6 +140,15 @@ class ViewReader:
         said = {key for key, value in own.items() if value is not False}
         excluded = {key for group in _ALTERNATIVES if group & said for key in group}
         return ViewBlock.model_validate({key: value for key, value in shared.items() if key not in excluded} | own)
+
+    def _check_spelling(self, meta: Mapping[str, Any]) -> None:
+        """A block or a key of dbt's own that is misspelt would be ignored, and nothing else would tell."""
+        metas = [("config.meta", meta)]
+        metas += [(f"columns[{name}].config.meta", column_meta(column)) for name, column in self.node.columns.items()]
+        for path, keys in metas:
+            for key in filter(is_misspelt, map(str, keys)):
+                what = f"unknown block '{key}' (did you mean '{BLOCK}'?)"
+                self.say(what, f"{path}.{key}", f"Rename it to `{BLOCK}`.", "FL102")
 
     def _check(self, contract: type[Any], block: Any, path: str) -> Any:
         return check(contract, block, file=self.node.file, resource=self.label, path=path, problems=self.problems)
@@ -224,7 +234,13 @@ class ViewReader:
         if event_time is None:
             if not said:
                 fix = "Name the column that says when a row became true, or say `static: true` if rows have no time."
-                self.say("it has no event time", "config.event_time", fix, "FL202")
+                # What dbt does not know of a model's config it keeps, and says nothing.
+                near = closest("event_time", [key for key in self.node.config if key not in ("meta", "event_time")])
+                if near:
+                    what = f"it has no event time, and unknown key 'config.{near}' (did you mean 'event_time'?)"
+                    self.say(what, f"config.{near}", "Rename it to `event_time`.", "FL202")
+                else:
+                    self.say("it has no event time", "config.event_time", fix, "FL202")
             return
         column = self.column(event_time)
         dated = column is not None and column.dtype is not None and column.dtype.kind is Kind.DATE

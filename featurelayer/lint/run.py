@@ -18,6 +18,7 @@ from featurelayer.lint.project import LintProject
 from featurelayer.lint.report import Excused, LintReport
 from featurelayer.lint.settings import read_settings, weighs
 from featurelayer.model import FeatureView, Finding, Ignore, Severity
+from featurelayer.online.settings import validate_stores
 
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 UNUSED_IGNORE = "FL111"
@@ -51,6 +52,7 @@ def lint(
         manifest = manifest_of(raw, path, data, problems)
         annotations = read_annotations(manifest, project)
         settings = read_settings(project.config.document.get("lint"), CONFIG_FILE, problems)
+        problems += validate_stores(project.config.document.get("online_store"), CONFIG_FILE)
     except ConfigError as error:
         return _unusable(project, error.problems)
     except ManifestUnreadable as error:

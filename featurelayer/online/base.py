@@ -34,6 +34,8 @@ Moment = Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)]
 ItemKey = tuple[str, str]
 """The `pk` and `sk` of an item."""
 
+_ENTRY_POINTS = "featurelayer.online_stores"
+
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One entry of a store. Times are microseconds since 1970 in UTC, except `ttl`: whole seconds.
@@ -360,6 +362,13 @@ def store_schemes() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in iter_modules(stores.__path__)))
 
 
+def store_types() -> tuple[str, ...]:
+    """Return all kinds of store that can be opened here, those of other packages too, sorted."""
+    from importlib.metadata import entry_points
+
+    return tuple(sorted({*store_schemes(), *(point.name for point in entry_points(group=_ENTRY_POINTS))}))
+
+
 def _connector(url: StoreUrl) -> Callable[[StoreUrl], OnlineStore]:
     """Return `connect` of the module that serves the scheme: ours first, then entry points."""
     from importlib import import_module
@@ -374,10 +383,10 @@ def _connector(url: StoreUrl) -> Callable[[StoreUrl], OnlineStore]:
             if error.name is None or error.name.startswith("featurelayer"):
                 raise
             raise MissingDependency(error.name, url.scheme) from error
-    found = {point.name: point for point in entry_points(group="featurelayer.online_stores")}
+    found = {point.name: point for point in entry_points(group=_ENTRY_POINTS)}
     if url.scheme in found:
         return cast("Callable[[StoreUrl], OnlineStore]", found[url.scheme].load().connect)
-    schemes = sorted({*known, *found})
+    schemes = store_types()
     raise ConfigError([Problem(
         what=f"there is no online store '{url.scheme}'{did_you_mean(url.scheme, schemes)}",
         where=url.shown, fix=f"known are {', '.join(schemes)}",

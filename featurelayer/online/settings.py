@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from featurelayer.errors import ConfigError, PlanError, Problem
-from featurelayer.online.base import OnlineStore, open_store
+from featurelayer.errors import ConfigError, PlanError, Problem, closest, did_you_mean
+from featurelayer.online.base import OnlineStore, open_store, store_types
 from featurelayer.online.provision import provisioned
 from featurelayer.online.tables import CONFIGURED as TABLE_SETTINGS
 
@@ -19,12 +20,49 @@ _PATIENT_SECONDS = 10.0
 _NO_OPTIONS = ("type", "path", "table", "name", "keep")
 
 
+def validate_entry(entry: Mapping[str, Any], where: str) -> list[Problem]:
+    """Return what is wrong with a target's entry that needs nobody's secrets: its type, and where the store is.
+
+    What is written in Jinja is left for the target that renders it.
+    """
+    kind, known = entry.get("type"), store_types()
+    example = "write `type: sqlite`, `dynamodb` or `memory`"
+    if not isinstance(kind, str):
+        return [Problem(what="the online store has no type", where=where, fix=example)]
+    if "{{" in kind:
+        return []
+    if kind not in known:
+        what = f"there is no online store of type '{kind}'{did_you_mean(kind, known)}"
+        return [Problem(what=what, where=where, fix=f"the types are {', '.join(known)}")]
+    if kind != "sqlite" and not (entry.get("table") or entry.get("name")):
+        key = "table" if kind == "dynamodb" else "name"
+        meant = next((name for name in entry if closest(str(name), [key])), "")
+        what = f"the online store of type {kind} has no {key}"
+        fix = f"call `{meant}` `{key}`" if meant else f"add {key}: NAME"
+        return [Problem(what=what, where=where, fix=fix)]
+    return []
+
+
+def validate_stores(stores: Any, file: str) -> list[Problem]:
+    """Return what is wrong with `online_store` of featurelayer.yml, for all targets; other shapes are not looked at."""
+    if not isinstance(stores, Mapping):
+        return []
+    entries = {target: entry for target, entry in stores.items() if isinstance(entry, Mapping)}
+    return [
+        replace(problem, code="FL105")
+        for target, entry in entries.items()
+        for problem in validate_entry(entry, f"{file} -> online_store.{target}")
+    ]
+
+
 def store_url(settings: Mapping[str, Any], root: Path) -> str:
     """Return the address that an entry means; a file's path starts from the project.
 
     Raises:
-        ConfigError: the entry does not say where the store is.
+        ConfigError: the entry does not say where the store is, or its type is unknown.
     """
+    if problems := validate_entry(settings, "featurelayer.yml -> online_store"):
+        raise ConfigError(problems)
     kind = settings["type"]
     not_options = (*_NO_OPTIONS, *(TABLE_SETTINGS if kind == "dynamodb" else ()))
     options = {name: str(value) for name, value in settings.items() if name not in not_options and value}
@@ -34,12 +72,6 @@ def store_url(settings: Mapping[str, Any], root: Path) -> str:
         location = quote(str((root / str(settings.get("path") or ".featurelayer/online.db")).resolve()))
     else:
         location = str(settings.get("table") or settings.get("name") or "")
-    if not location:
-        key = "table" if kind == "dynamodb" else "name"
-        raise ConfigError([Problem(
-            what=f"the online store of type {kind} has no {key}", where="featurelayer.yml -> online_store",
-            fix=f"add {key}: NAME",
-        )])  # fmt: skip
     return f"{kind}://{'/' if kind == 'sqlite' else ''}{location}" + (f"?{urlencode(options)}" if options else "")
 
 

@@ -244,7 +244,7 @@ class Spine(Words):
         row, value = f"{RESERVED}row", f"{RESERVED}value"
         numbered = exp.select(col(time.alias), named(self.label_number(labels), row)).from_(self.label_source(labels))
         select = (
-            exp.select(named(col(time.alias), value), col(row))
+            exp.select(named(self.full_text(col(time.alias)), value), col(row))
             .from_(numbered.subquery("labels"))
             .where(self.finer_than_microseconds(col(time.alias)))
             .order_by(col(row))
@@ -280,7 +280,8 @@ class Spine(Words):
 
     def _precision_check(self, join: AsofJoin, column: Column) -> Check:
         finer = self.finer_than_microseconds(col(column.name, "f"))
-        select = exp.select(col(column.name, "f")).from_(self.relation(join, "f")).where(finer).limit(3)
+        shown = named(self.full_text(col(column.name, "f")), column.name)
+        select = exp.select(shown).from_(self.relation(join, "f")).where(finer).limit(3)
         return Check(
             sql=self.sql(select),
             message=f"{join.view}: '{column.name}' has values finer than a microsecond in {join.relation}: {{rows}}",

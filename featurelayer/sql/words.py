@@ -227,6 +227,10 @@ class Words:
         """Whether a nanosecond timestamp has a non-zero sub-microsecond part."""
         raise NotImplementedError(f"{self.name} has no nanosecond timestamps")
 
+    def full_text(self, value: exp.Expression) -> exp.Expression:
+        """Return a timestamp as text with all of its digits: a value that is read loses those past a microsecond."""
+        return exp.cast(value, exp.DataType.build("TEXT"))
+
     def row_number(self) -> exp.Expression:
         """Number the rows in the order in which the source delivers them."""
         over = exp.Window(this=exp.RowNumber())

@@ -185,7 +185,7 @@ def test_a_changed_definition(shop: Shop, node: dict, said: str) -> None:
     shop.begin().change(node)
     message = shop.refused()
     assert said in message
-    assert "without --append" in message
+    assert "without append=True" in message
 
 
 def test_a_changed_model_but_not_a_seed_with_more_rows(shop: Shop) -> None:

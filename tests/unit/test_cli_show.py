@@ -9,7 +9,7 @@ import pytest
 
 from featurelayer.cli import main
 from featurelayer.cli.drawn import draw
-from tests.unit.dbt_projects import column, exposure, manifest, model, project
+from tests.unit.dbt_projects import column, exposure, manifest, model, project, version
 
 
 @pytest.fixture
@@ -73,3 +73,18 @@ def test_a_description_is_drawn_with_headings_facts_and_tables(capsys) -> None:
     assert "unit" not in out
     assert lines[lines.index("tests") + 1 : lines.index("tests") + 3] == ["test column last run", "not_null f pass"]
     assert "featurelayer lookup --service [s]" in lines
+
+
+def test_a_versioned_view_lists_its_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    found = project(tmp_path, manifest(*(version(number, latest=2) for number in (1, 2, 3)), model("other")))
+    monkeypatch.chdir(found.root)
+    for name, view in (("legs", "legs.v2"), ("legs.v1", "legs.v1")):
+        described = shown(capsys, name)
+        assert described["view"] == view
+        assert described["versions"] == ["legs.v1", "legs.v2", "legs.v3"]
+        assert described["latest"] == "legs.v2"
+    assert "versions" not in shown(capsys, "other")
+    assert main(["show", "legs.v3"]) == 0
+    assert "versions     legs.v1, legs.v2, legs.v3" in " ".join(capsys.readouterr().out.split()).replace(
+        "versions ", "versions     "
+    )

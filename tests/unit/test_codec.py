@@ -169,5 +169,5 @@ def test_a_typed_key_from_a_command_line(dtype, text, value):
 
 @pytest.mark.parametrize("dtype", ["int64", "bool", "decimal(4,2)", "date", "timestamp", "uuid"])
 def test_a_key_from_a_command_line_that_is_none(dtype):
-    with pytest.raises(CodecError, match="--key k: 'EWR' is not of the key's type"):
+    with pytest.raises(CodecError, match="k: 'EWR' is not of the key's type"):
         key_from_text(DType.parse(dtype), "EWR", where="--key k")

@@ -5,11 +5,15 @@ import inspect
 import pytest
 
 from featurelayer import errors
+from featurelayer.cli.console import Console
 from featurelayer.errors import (
     FeatureLayerError,
+    LabelError,
     MetadataError,
     MissingDependency,
+    PlanError,
     Problem,
+    StoreNotFound,
     UnknownNameError,
     did_you_mean,
 )
@@ -54,3 +58,29 @@ def test_an_unknown_name_suggests_and_places():
 
 def test_a_missing_package_names_the_extra():
     assert "pip install 'dbt-featurelayer[cli]'" in str(MissingDependency("click", "cli"))
+
+
+@pytest.mark.parametrize(
+    ("said", "python"),
+    [
+        ("pass --label-timestamp COLUMN, or set it", "pass label_timestamp=COLUMN, or set it"),
+        ("say which one it is with --key tailnum=COLUMN", "say which one it is with keys={'tailnum': 'COLUMN'}"),
+        ("name the labels of that build with --labels", "name the labels of that build with labels"),
+        ("build the set anew, without --append", "build the set anew, without append=True"),
+        ("write it with --output PATH.parquet", "write it with to_parquet(PATH.parquet)"),
+        ("with --profiles-dir or DBT_ENGINE_PROFILES_DIR", "with profiles_dir or DBT_ENGINE_PROFILES_DIR"),
+        ("run `featurelayer export --full`", "run `featurelayer export --full`"),
+        ("run featurelayer export without --bulk", "run featurelayer export without --bulk"),
+        (
+            "run dbt parse --vars '{a: 1}', or pass --assume-target",
+            "run dbt parse --vars '{a: 1}', or pass assume_target=True",
+        ),
+        ("5 -- 3 is not --an option", "5 -- 3 is not an option"),
+    ],
+)
+def test_a_message_has_the_words_of_whoever_called(said: str, python: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (PlanError([Problem(what="w", fix=said)]), LabelError([said]), StoreNotFound(said)):
+        assert python in str(error)
+        assert said in error.message
+        Console().failure(error)
+        assert said in capsys.readouterr().err

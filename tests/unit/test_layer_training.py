@@ -201,9 +201,9 @@ def test_every_missing_column_is_reported_at_once(legs: FeatureLayer) -> None:
     message = failure(legs, pa.table({"tail_num": ["N1"], "when": TIMES[:1]}))
     assert "2 problems" in message
     assert "no column 'tailnum' (did you mean 'tail_num'?), which late joins on" in message
-    assert "--key tailnum=COLUMN" in message
+    assert "keys={'tailnum': 'COLUMN'}" in message
     assert "no timestamp column 'at'" in message
-    assert "--label-timestamp" in message
+    assert "pass label_timestamp=COLUMN" in message
 
 
 def test_text_where_numbers_belong(tmp_path: Path) -> None:
@@ -252,6 +252,7 @@ def test_values_finer_than_a_microsecond_are_refused(legs: FeatureLayer, tmp_pat
         labels = labels.to_pandas()
     message = failure(legs, labels)
     assert "label column 'at' has values finer than a microsecond" in message
+    assert "10:00:00.000001001' in row 1" in message
     assert "in row 1 (rows are counted from 0)" in message
     assert "in row 0" not in message
 
@@ -381,7 +382,9 @@ def test_event_times_finer_than_a_microsecond(tmp_path: Path) -> None:
         sql="CREATE TABLE legs AS SELECT 'N1' AS tailnum, TIMESTAMP_NS '2024-01-01 00:00:00.000000001' AS landed_at, "
         "1.0::DOUBLE AS arr_delay",
     )
-    assert "legs: 'landed_at' has values finer than a microsecond" in failure(found, LABELS)
+    message = failure(found, LABELS)
+    assert "legs: 'landed_at' has values finer than a microsecond" in message
+    assert "'2024-01-01 00:00:00.000000001'" in message
 
 
 # --- results go out -----------------------------------------------------------------------------------------------

@@ -347,3 +347,45 @@ def test_a_variable_may_have_a_default_and_the_profile_a_name(root):
     store = load_project(root).config.online_store
     assert store["path"] == "shop.db"
     assert len(store) == 2
+
+
+SCHEMALESS = """
+shop:
+  target: dev
+  outputs:
+    dev: {type: duckdb, path: files/shop.duckdb}
+    snow: {type: snowflake, database: d}
+"""
+
+
+def target_says(root, template, target="dev"):
+    (root / "profiles.yml").write_text(SCHEMALESS)
+    (root / "featurelayer.yml").write_text(f'online_store: {{{target}: {{type: dynamodb, table: "{template}"}}}}\n')
+    return load_project(root, target=target).config.online_store["table"]
+
+
+def test_a_target_has_the_schema_and_database_that_dbt_gives_it(root):
+    assert target_says(root, "f-{{ target.schema }}-{{ target.database }}-{{ target['dbname'] }}") == "f-main-shop-shop"
+    assert target_says(root, "f-{{ target.schema | default('x') }}", "snow") == "f-x"
+    assert target_says(root, "f-{{ 'y' if target.schema is defined else 'n' }}", "snow") == "f-n"
+
+
+@pytest.mark.parametrize("template", ["{{ target.schema }}", "{{ target['schema'] }}", "{{ target.schema ~ 'x' }}"])
+def test_what_a_target_does_not_have_is_said_in_words_of_profiles_yml(root, template):
+    found = message(lambda: target_says(root, template, "snow"))
+    assert found.what == "target 'snow' of profile 'shop' has no 'schema'"
+    assert found.fix == "Add `schema:` to the target in profiles.yml, or correct the name."
+    assert found.where.endswith("online_store.snow.table")
+
+
+@pytest.mark.parametrize(
+    ("template", "what"),
+    [
+        ("{{ envvar('X') }}", "'envvar' is undefined (did you mean 'env_var'?)"),
+        ("{{ targt.name }}", "'targt' is undefined (did you mean 'target'?)"),
+        ("{{ target.settings.zone }}", "target 'snow' of profile 'shop' has no 'settings'"),
+        ("{{ {'a': 1}.b }}", "the value has no 'b'"),
+    ],
+)
+def test_no_class_of_ours_is_named_in_a_message(root, template, what):
+    assert message(lambda: target_says(root, template, "snow")).what == what

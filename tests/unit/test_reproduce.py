@@ -565,7 +565,7 @@ def test_labels_that_are_not_those_of_the_lock(shop: Shop, change: Callable[[pa.
 
 def test_labels_that_were_a_frame(shop: Shop) -> None:
     shop.build(labels=LABELS)
-    with pytest.raises(LabelError, match=r"were a frame in memory.*\n.*--labels"):
+    with pytest.raises(LabelError, match=r"were a frame in memory.*\n.*with labels"):
         shop.reproduce()
     assert shop.reproduce(LABELS).identical
 

@@ -127,7 +127,7 @@ def test_a_snapshot_with_a_schema_of_its_own_tells_nothing_and_other_models_do(t
 def test_a_macro_of_the_projects_own_makes_schemas_no_proof(tmp_path: Path, macro: str) -> None:
     own: dict[str, Any] = {"macros": {macro: {}}}
     assert said(tmp_path, POSTGRES, "dev", at("dev_me", "shop"), **own) == []
-    with pytest.raises(TargetMismatch, match="--assume-target"):
+    with pytest.raises(TargetMismatch, match="or pass assume_target=True if it was built for prod"):
         said(tmp_path, POSTGRES, "prod", at("dev_me", "shop"), **own)
     assert said(tmp_path, POSTGRES, "prod", at("dev_me", "shop"), assume=True, **own) == []
     (warning,) = said(tmp_path, POSTGRES, "prod", at("marts", "shop"), **own)
@@ -147,7 +147,7 @@ def test_a_macro_of_the_projects_own_makes_schemas_no_proof(tmp_path: Path, macr
 def test_a_macro_that_places_no_model_of_the_project_changes_nothing(tmp_path: Path, macro: str) -> None:
     with pytest.raises(TargetMismatch) as caught:
         said(tmp_path, POSTGRES, "prod", at("dev_me", "shop"), macros={macro: {}})
-    assert "--assume-target" not in str(caught.value)
+    assert "assume_target" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,10 @@ class Snowflake(Asof):
         nanos = exp.Anonymous(this="DATE_PART", expressions=[exp.var("NANOSECOND"), value])
         return exp.NEQ(this=exp.Mod(this=nanos, expression=exp.Literal.number(1000)), expression=exp.Literal.number(0))
 
+    def full_text(self, value: exp.Expression) -> exp.Expression:
+        # Its default format has milliseconds.
+        return exp.Anonymous(this="TO_CHAR", expressions=[value, exp.Literal.string("YYYY-MM-DD HH24:MI:SS.FF9")])
+
     def nested_text(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="TO_JSON", expressions=[exp.Anonymous(this="TO_VARIANT", expressions=[value])])
 
