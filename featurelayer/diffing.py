@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +15,16 @@ from featurelayer.dbt.loader import Annotations, read_annotations
 from featurelayer.dbt.project import CONFIG_FILE, ProjectConfig, read_yaml
 from featurelayer.diff import Code, DiffReport, Side, compare
 from featurelayer.errors import ManifestNotFound, MetadataError, PlanError, Problem
-from featurelayer.lineage import ColumnLineage
+from featurelayer.lineage import ColumnLineage, Lineage
 from featurelayer.model import FeatureView
-from featurelayer.tracing import find_missing_columns, trace
+from featurelayer.tracing import compiled_text, find_missing_columns, trace
+
+_NAMES_TARGET = re.compile(r"\b(?:target|this|model)\s*\.\s*(?:schema|database)\b")
+
+
+def _parts(relation_name: str) -> list[str]:
+    """Return the database and the schema of a relation, without quotes."""
+    return relation_name.translate(str.maketrans("", "", '"`[]')).split(".")[:-1]
 
 
 class _Placed(Inventory):
@@ -33,11 +42,14 @@ class _Placed(Inventory):
         model = self._original.model(unique_id)
         if model is None:
             return None
-        sql = model.compiled_sql
+        sql = compiled_text(self._original, model)
         for parent in (unique_id, *model.depends_on):
             old = self._original.model(parent)
             if old is not None and old.relation_name and parent in self._places:
                 sql = sql.replace(old.relation_name, self._places[parent])
+        if _NAMES_TARGET.search(model.raw_sql) and unique_id in self._places:
+            for was, is_ in zip(*map(_parts, (model.relation_name, self._places[unique_id])), strict=False):
+                sql = re.sub(rf"(?<!\w){re.escape(was)}(?!\w)", is_, sql) if was != is_ else sql
         return replace(model, compiled_sql=sql, relation_name=self._places.get(unique_id, model.relation_name))
 
 
@@ -115,22 +127,30 @@ def _side(read: Annotations, inventory: Inventory, *, keep: bool) -> Side:
         column=column,
         problem=problem,
         missing=missing,
+        is_followed=lambda unique_id: _is_followed(inventory, lineage, unique_id),
         code=_coder(inventory),
         above=lambda unique_id: tuple(_above(inventory, unique_id)),
     )
 
 
+def _is_followed(inventory: Inventory, lineage: Lineage, unique_id: str) -> bool:
+    """Whether what a model computes is known; seeds and sources compute nothing."""
+    model = inventory.model(unique_id)
+    return model is None or model.kind in ("seed", "source") or lineage.output(unique_id) is not None
+
+
 def _coder(inventory: Inventory) -> Callable[[str], Code]:
     """Return what tells whether a model is another one."""
 
+    @functools.cache
     def code(unique_id: str) -> Code:
         model = inventory.model(unique_id)
         if model is None or model.kind in ("seed", "source"):
             return Code()
         # An incremental model is compiled in one of two ways, by what is in the warehouse.
         is_incremental = model.config.get("materialized") == "incremental"
-        compiled = "" if is_incremental and model.checksum else model.compiled_sql
-        return Code(compiled=compiled or "", checksum=model.checksum or "")
+        compiled = "" if is_incremental and model.checksum else compiled_text(inventory, model)
+        return Code(compiled=compiled, checksum=model.checksum or "")
 
     return code
 

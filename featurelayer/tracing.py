@@ -14,7 +14,7 @@ from featurelayer.dbt.inventory import Inventory
 from featurelayer.dbt.inventory import Model as Node
 from featurelayer.dbt.views import snapshot_columns
 from featurelayer.errors import closest
-from featurelayer.lineage import Lineage, Model, Run, analyse
+from featurelayer.lineage import Lineage, Model, Run, analyse, neutral_sql
 from featurelayer.model import FeatureView
 
 _FILE = "featurelayer_lineage.bin"
@@ -160,6 +160,7 @@ def _model(node: Node, not_null: tuple[str, ...]) -> Model:
     return Model(
         unique_id=node.unique_id,
         relation_name=node.relation_name,
+        raw=node.raw_sql,
         sql=node.compiled_sql if node.language == "sql" and node.kind != "seed" else "",
         columns=tuple((column.name, column.data_type) for column in node.columns),
         depends_on=node.depends_on,
@@ -180,4 +181,11 @@ def _run(inventory: Inventory) -> Run | None:
     start, end = inventory.run_started, inventory.generated
     if start is None or end is None:
         return None
-    return Run(start=start - timedelta(seconds=1), end=end + timedelta(seconds=1))
+    second = timedelta(seconds=1)
+    return Run(start=start - second, end=end + second, invocation=inventory.invocation_id)
+
+
+def compiled_text(inventory: Inventory, node: Node) -> str:
+    """Return what dbt compiled a model to, without what is of that run."""
+    run, relation = _run(inventory), node.relation_name
+    return neutral_sql(node.compiled_sql, raw=node.raw_sql, run=run, relation_name=relation)

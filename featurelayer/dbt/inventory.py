@@ -163,6 +163,11 @@ class Inventory:
         return read_timestamp(self._raw.metadata.invocation_started_at)
 
     @property
+    def invocation_id(self) -> str:
+        """Dbt's id of the run that wrote the manifest."""
+        return self._raw.metadata.invocation_id or ""
+
+    @property
     def generated(self) -> datetime | None:
         """When the manifest was written, None if it does not say."""
         return read_timestamp(self._raw.metadata.generated_at)

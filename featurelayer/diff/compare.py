@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from featurelayer.diff.values import Change, DiffReport, Kind, Side
@@ -33,7 +34,7 @@ _RULES = (
 _VIEW_METADATA = ("description", "owner", "update_frequency", "freshness", "on_stale", "tags", "deprecated",
                   "block_export", "removal_guard", "monitors", "ignore")  # fmt: skip
 _FEATURE_METADATA = ("description", "unit", "tags", "range", "monitors", "deprecated")
-_SHOWN = 100
+_SHOWN, _BEFORE = 100, 40
 _FIX_LOST = "correct the name in the SQL or in the YAML; to rename a feature in use, make a new version of the model"
 
 
@@ -77,14 +78,18 @@ class _View:
             rules = (f"keys: {keys[0]} -> {keys[1]}", *rules)
         names = [feature.name for feature in self.old.features]
         names += [feature.name for feature in self.new.features if feature.name not in names]
+        found: list[Change] = []
         for name in names:
             one, other = self.old.feature(name), self.new.feature(name)
             if one is None:
-                yield _change(self.then, self.now, self.new, name, Kind.ADDED)
+                found.append(_change(self.then, self.now, self.new, name, Kind.ADDED))
             elif other is None:
-                yield _change(self.then, self.now, self.old, name, Kind.REMOVED)
+                found.append(_change(self.then, self.now, self.old, name, Kind.REMOVED))
             else:
-                yield from self._feature(one, other, rules)
+                found += self._feature(one, other, rules)
+        # What an edit did to one feature says why the file is another one.
+        told = any(change.kind not in (Kind.COSMETIC, Kind.METADATA) for change in found)
+        yield from (change for change in found if not (told and change.kind is Kind.COSMETIC))
         yield from self._metadata()
 
     def _feature(self, one: Feature, other: Feature, rules: tuple[str, ...]) -> Iterator[Change]:
@@ -115,8 +120,8 @@ class _View:
 
     def _computed(self, name: str) -> tuple[Kind | None, tuple[str, ...]]:
         """Return what has become of the computation, and what tells."""
-        own = not self.then.code(self.old.unique_id).is_as(self.now.code(self.new.unique_id))
-        upstream = _changed_above(self.then, self.now, self.new.unique_id)
+        own, above = self._changed_models
+        upstream = _names(above)
         if not own and not upstream:
             return None, ()
         edited = (self.new.id, *upstream) if own else upstream
@@ -125,10 +130,27 @@ class _View:
             why = self.then.problem(self.old) if before is None else self.now.problem(self.new)
             return Kind.UNKNOWN, (f"{', '.join(edited)} changed, and what that means can't be told: {why}",)
         if before.fingerprint == after.fingerprint:
-            return Kind.COSMETIC, (f"{', '.join(edited)} changed, the computation did not",)
+            return self._same(own=own, above=above)
         if own:
             return Kind.MEANING, tuple(_how(before, after)) or tuple(f"by {each}" for each in upstream)
         return Kind.UPSTREAM, (f"by {', '.join(upstream)}", *_how(before, after))
+
+    @cached_property
+    def _changed_models(self) -> tuple[bool, tuple[str, ...]]:
+        """Whether the view's own model is another one, and the unique ids of those above it that are."""
+        own = not self.then.code(self.old.unique_id).is_as(self.now.code(self.new.unique_id))
+        return own, _changed_above(self.then, self.now, self.new.unique_id)
+
+    def _same(self, *, own: bool, above: tuple[str, ...]) -> tuple[Kind | None, tuple[str, ...]]:
+        """Return what has become of a computation that is the same as far as it can be followed."""
+        lost = _names(each for each in above if not (self.then.is_followed(each) and self.now.is_followed(each)))
+        if lost:
+            return Kind.UNKNOWN, (f"{', '.join(lost)} changed, and what that means can't be told: it is not followed",)
+        edited = [each for each in above if not self.then.code(each).is_same_file(self.now.code(each))]
+        names = _names(edited)
+        if own and not self.then.code(self.old.unique_id).is_same_file(self.now.code(self.new.unique_id)):
+            names = (self.new.id, *names)
+        return (Kind.COSMETIC, (f"{', '.join(names)} changed, the computation did not",)) if names else (None, ())
 
     def _metadata(self) -> Iterator[Change]:
         metadata = tuple(_differing(self.old, self.new, _VIEW_METADATA))
@@ -239,19 +261,37 @@ def _grouped(changes: Iterable[Change]) -> list[Change]:
 
 
 def _changed_above(then: Side, now: Side, unique_id: str) -> tuple[str, ...]:
-    """Return the names of the models above one that are others than they were."""
+    """Return the unique ids of the models above one that are others than they were."""
     names = dict.fromkeys((*now.above(unique_id), *then.above(unique_id)))
-    return tuple(name.split(".", 2)[-1] for name in names if not then.code(name).is_as(now.code(name)))
+    return tuple(name for name in names if not then.code(name).is_as(now.code(name)))
+
+
+def _names(unique_ids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name.split(".", 2)[-1] for name in unique_ids)
 
 
 def _how(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
-    """Say what differs in the model's own SQL."""
-    if before.sql != after.sql:
-        yield f"{_cut(before.sql)} -> {_cut(after.sql)}"
-    was, are = [str(step) for step in before.row_steps], [str(step) for step in after.row_steps]
-    yield from _steps(was, are)
-    if before.sql == after.sql and was == are:
-        yield from _steps([str(step) for step in before.steps], [str(step) for step in after.steps])
+    """Yield what differs in the model's own SQL: of the value if that is another, of the rows if these are."""
+    said = False
+    if before.value != after.value and before.sql != after.sql:
+        said = True
+        yield _change_of(before.sql, after.sql)
+    if before.rows != after.rows:
+        steps = tuple(_steps([str(step) for step in before.row_steps], [str(step) for step in after.row_steps]))
+        said = said or bool(steps)
+        yield from steps
+    if not said:
+        steps = tuple(_steps([str(step) for step in before.steps], [str(step) for step in after.steps]))
+        yield from steps or _windows(before, after)
+
+
+def _windows(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
+    """Yield what differs in windows that have the same names."""
+    was, are = ([part for step in column.steps for part in step.windows] for column in (before, after))
+    if len(was) == len(are):
+        yield from (_change_of(one, other) for one, other in zip(was, are, strict=True) if one != other)
+    else:
+        yield from _steps(was, are)
 
 
 def _steps(was: Sequence[str], are: Sequence[str]) -> Iterator[str]:
@@ -289,6 +329,16 @@ def _text(value: Any) -> str:
     if fields is not None and "__str__" not in vars(type(value)):
         return ", ".join(f"{name} {_text(getattr(value, name))}" for name in fields) or "none"
     return " ".join(str(value).split()) or "none"
+
+
+def _change_of(was: str, is_: str) -> str:
+    """Return two texts side by side; of long ones the part where they begin to differ."""
+    was, is_ = " ".join(was.split()), " ".join(is_.split())
+    if max(len(was), len(is_)) > _SHOWN:
+        same = next((n for n, (one, other) in enumerate(zip(was, is_, strict=False)) if one != other), 0)
+        start = max(0, same - _BEFORE)
+        was, is_ = (f"...{text[start:]}" if start else text for text in (was, is_))
+    return f"{_cut(was)} -> {_cut(is_)}"
 
 
 def _cut(text: str) -> str:

@@ -38,6 +38,10 @@ class Code:
             return self.compiled == other.compiled
         return self.checksum == other.checksum
 
+    def is_same_file(self, other: Code) -> bool:
+        """Whether both were written in the same file, unchanged."""
+        return bool(self.checksum) and self.checksum == other.checksum
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
@@ -45,7 +49,8 @@ class Side:
 
     `views` also has those that can't be fully understood. `column` finds the lineage of a view's column, None where
     its SQL is not known; `problem` says why not. `missing` says, by view and feature, why the model can't produce it,
-    "" where it does or where that is not known. `code` is, by unique id, what a model was compiled to, or else the
+    "" where it does or where that is not known. `is_followed` tells, by unique id, whether what a model computes is
+    known. `code` is, by unique id, what a model was compiled to, or else the
     checksum of its file, and `above` the models that one is built from.
     """
 
@@ -54,6 +59,7 @@ class Side:
     column: Callable[[FeatureView, str], ColumnLineage | None]
     problem: Callable[[FeatureView], str]
     missing: Callable[[FeatureView, str], str]
+    is_followed: Callable[[str], bool]
     code: Callable[[str], Code]
     above: Callable[[str], tuple[str, ...]]
 

@@ -29,6 +29,7 @@ ends at it.
 """
 
 from featurelayer.lineage.graph import Lineage, analyse
+from featurelayer.lineage.run_values import neutral_sql
 from featurelayer.lineage.values import (
     Bound,
     ColumnLineage,
@@ -63,4 +64,5 @@ __all__ = [
     "Source",
     "Step",
     "analyse",
+    "neutral_sql",
 ]

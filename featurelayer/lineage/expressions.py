@@ -30,17 +30,19 @@ from featurelayer.lineage.forms import (
     is_clock,
     number,
     unit_of,
-    within_run,
 )
 from featurelayer.lineage.names import MACROS, spoken
+from featurelayer.lineage.run_values import STARTED, depends_on_time
 from featurelayer.lineage.scope import Parts, Scope, Unreadable, Value, digest, sorted_sources, with_frames
-from featurelayer.lineage.values import Fact, Kind, Run, Seen, Step
+from featurelayer.lineage.values import Fact, Kind, Seen, Step
 
 if TYPE_CHECKING:
     from featurelayer.lineage.scope import Relation
 
 MAX_DEPTH = 120
 MAX_NODES = 200_000
+_ALIASES_EARLY = ("duckdb", "snowflake", "clickhouse", "")
+"""Dialects in which WHERE may use a name that the SELECT gives."""
 _DIGEST = len(digest(""))
 _EVERYTHING, _ZERO, _RUN, _NULL = digest("count(*)"), digest("0"), digest("run()"), digest("Null()")
 
@@ -52,11 +54,10 @@ class Writer:
         self,
         model: str,
         dialect: str,
-        run: Run | None,
         query: Callable[[exp.Expression, Scope], Relation],
         window: Callable[[Writer, exp.Window, Scope, Parts], str],
     ) -> None:
-        self.model, self.dialect, self.run = model, dialect, run
+        self.model, self.dialect = model, dialect
         self._query, self._window = query, window
         self._depth = self._nodes = 0
         self.over: exp.Expression | None = None
@@ -110,7 +111,8 @@ class Writer:
         facts = frozenset((*parts.facts, *self._truncated(inner, scope), *self._moved(inner)))
         if parts.aggregated or parts.kind is Kind.WINDOW:
             facts = frozenset(replace(fact, joined=True) if fact.kind is Seen.JOIN else fact for fact in facts)
-        step = Step(kind=parts.kind, sql=self._spoken(inner, scope), within=scope.within, name=name)
+        windows = tuple(self._named_windows(inner, scope)) if parts.kind is Kind.WINDOW and scope.windows else ()
+        step = Step(kind=parts.kind, sql=self._spoken(inner, scope), within=scope.within, name=name, windows=windows)
         steps = (*parts.steps, step)
         of = self._type_of(inner, scope)
         sure = isinstance(inner, exp.Literal | exp.Count)
@@ -165,6 +167,16 @@ class Writer:
         """An expression as SQL for a reader who does not know our macros."""
         text = self.sql(node)
         return self.sql(spoken(node, lambda column: self._resolve(column, scope))) if MACROS in text else text
+
+    def _named_windows(self, node: exp.Expression, scope: Scope) -> Iterator[str]:
+        for each in node.find_all(exp.Window):
+            alias = each.args.get("alias")
+            base = scope.windows.get(alias.name.casefold()) if isinstance(alias, exp.Identifier) else None
+            if base is not None:
+                by = ", ".join(self._spoken(key, scope) for key in base.args.get("partition_by") or ())
+                clauses = [self._spoken(base.args[name], scope) for name in ("order", "spec") if base.args.get(name)]
+                yield from ([f"PARTITION BY {by}"] if by else [])
+                yield from (clause.strip() for clause in clauses)
 
     def type_name(self, node: exp.Expression) -> str:
         """Return the name of a type, one for those that are the same."""
@@ -257,6 +269,8 @@ class Writer:
         if not node.table and scope.has_table(name) and not scope.has_column(name):
             return self._row(name, scope, parts)
         fields: tuple[str, ...] = ()
+        if self._may_be_alias(node, scope):
+            return self._either(name, scope, parts)
         value = self._resolve(node, scope)
         if value is None and node.table:
             value, fields = self._field(node, scope)
@@ -300,6 +314,23 @@ class Writer:
     def _columns(self, node: exp.Columns, _scope: Scope, _parts: Parts) -> str:
         raise Unreadable(f"{self.sql(node)[:60]} is not followed")
 
+    def _may_be_alias(self, node: exp.Column, scope: Scope) -> bool:
+        """Whether a name in a clause before the SELECT is a column or an alias, which only the table would tell."""
+        name = node.name.casefold()
+        if node.table or name not in scope.aliases or scope.has_column(name) or self.dialect not in _ALIASES_EARLY:
+            return False
+        alias = scope.aliases[name]
+        inside = {column.name.casefold() for column in alias.find_all(exp.Column)}
+        return name not in inside and not alias.find(exp.AggFunc, exp.Window)
+
+    def _either(self, name: str, scope: Scope, parts: Parts) -> str:
+        key = self._alias(name, scope, parts)
+        value = scope.column(name)
+        if value is None:
+            return key
+        parts.add(value)
+        return f"either({key},{value.key})"
+
     def _alias(self, name: str, scope: Scope, parts: Parts) -> str:
         """Return the key of an expression that the SELECT gives a name, where a clause before it uses that name."""
         node = scope.aliases.pop(name)  # an alias that means itself means a column
@@ -309,9 +340,10 @@ class Writer:
             scope.aliases[name] = node
 
     def _literal(self, node: exp.Literal, _scope: Scope, parts: Parts) -> str:
-        if node.is_string and self.run is not None and within_run(node.this, self.run):
+        if node.is_string and depends_on_time(node.this):
             parts.facts.add(self.fact(Seen.CLOCK, node, function="run"))
-            return "run()"
+            if node.this == STARTED:
+                return "run()"
         return repr(node.this) if node.is_string else number(node.this)
 
     def _clock(self, node: exp.Expression, _scope: Scope, parts: Parts) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from sqlglot import exp
 
 from featurelayer.lineage.scope import Unreadable
-from featurelayer.lineage.values import Run
 
 LONGEST = 2_000
 CLOCKS = (
@@ -135,18 +132,6 @@ def number(text: str) -> str:
         return str(int(text))
     except ValueError:
         return text.lower()
-
-
-def within_run(text: str, run: Run) -> bool:
-    """Whether a text is a time of the run, to the microsecond."""
-    if not 19 < len(text) <= 35:
-        return False
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return run.start <= moment <= run.end
 
 
 def function_name(node: exp.Expression) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -18,6 +17,8 @@ from featurelayer.lineage.cache import Cache, Stored, StoredColumn
 from featurelayer.lineage.names import name_of_relation, name_of_table
 from featurelayer.lineage.queries import Queries
 from featurelayer.lineage.relations import own_relation, tables_of
+from featurelayer.lineage.rolling import EVENTS, without_shared_parts
+from featurelayer.lineage.run_values import neutral_sql
 from featurelayer.lineage.scope import Relation, Unreadable, Value, digest, sorted_sources
 from featurelayer.lineage.values import ColumnLineage, Edge, Graph, Kind, Model, Output, Run, Source
 
@@ -25,7 +26,6 @@ MAX_SQL = 1_000_000
 MAX_FACTS = 60
 """How many facts a column takes over from the models above it."""
 _TYPES = {"VARCHAR": "TEXT", "STRING": "TEXT", "INTEGER": "INT", "DOUBLE PRECISION": "DOUBLE", "FLOAT8": "DOUBLE"}
-_MOMENT = re.compile(r"'\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d")
 
 Pick = Callable[[ColumnLineage], Iterable[Hashable]]
 
@@ -167,6 +167,7 @@ class _Analysis:
         self.stored: dict[str, Stored] = {}
         self.problems: dict[str, str] = {}
         self._names: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
         self._marks: dict[str, str] = {}
         self._relations: dict[str, Relation] = {}
 
@@ -197,11 +198,17 @@ class _Analysis:
     def _key(self, model: Model) -> str:
         """What decides the outcome: the SQL, and what is known of all that it reads."""
         marks = (f"{self.name(each)}={self._mark(each)}" for each in sorted(model.depends_on))
-        span = f"{self.run.start} {self.run.end}" if self.run and _MOMENT.search(model.sql) else ""
         types = repr((model.columns, model.added))
         return digest(
-            self.dialect, model.relation_name, model.sql, span, types, f"{model.batch} {model.history}", *marks
+            self.dialect, model.relation_name, self._sql(model), types, f"{model.batch} {model.history}", *marks
         )
+
+    def _sql(self, model: Model) -> str:
+        """Return the SQL of a model without what is of the run that compiled it."""
+        if model.unique_id not in self._texts:
+            raw, relation = model.raw, model.relation_name
+            self._texts[model.unique_id] = neutral_sql(model.sql, raw=raw, run=self.run, relation_name=relation)
+        return self._texts[model.unique_id]
 
     def name(self, unique_id: str) -> str:
         """Return the spelling of a model's relation."""
@@ -236,8 +243,11 @@ class _Analysis:
             relations[self.name(model.unique_id)] = own_relation()
         find = tables_of(relations, lambda table: name_of_table(table, self.dialect))
         try:
-            tree = _parsed(model.sql, self.dialect)
-            queries = Queries(model.unique_id, self.dialect, self.run, find, batch=model.batch)
+            sql = self._sql(model)
+            tree = _parsed(sql, self.dialect)
+            if EVENTS in sql:
+                tree = without_shared_parts(tree, batch=model.batch)
+            queries = Queries(model.unique_id, self.dialect, find, batch=model.batch)
             relation = queries.relation(tree)
             for name in model.added:
                 relation.columns.setdefault(name.casefold(), Value(digest("history", name.casefold()), Kind.EXPRESSION))
@@ -352,6 +362,8 @@ def _lineages(unique_id: str, relation: str, stored: Stored) -> dict[str, Column
             kind=column.kind,
             sql=column.steps[-1].sql if column.steps else column.sources[0].column if column.sources else column.name,
             fingerprint=digest("feature", column.key, rows),
+            value=column.key,
+            rows=rows,
             sources=column.sources,
             steps=column.steps,
             row_steps=stored.steps,

@@ -35,7 +35,7 @@ from featurelayer.lineage.scope import (
     sorted_sources,
 )
 from featurelayer.lineage.times import is_time
-from featurelayer.lineage.values import Fact, Kind, Rows, RowStep, Run, Seen, Source
+from featurelayer.lineage.values import Fact, Kind, Rows, RowStep, Seen, Source
 from featurelayer.lineage.windows import window_key
 
 FOLDING = frozenset({"postgres"})
@@ -45,9 +45,9 @@ FOLDING = frozenset({"postgres"})
 class Queries:
     """Evaluates the queries of one model. `table` gives the relations that it reads, by name."""
 
-    def __init__(self, model: str, dialect: str, run: Run | None, table: Tables, *, batch: bool = False) -> None:
+    def __init__(self, model: str, dialect: str, table: Tables, *, batch: bool = False) -> None:
         self._table, self._batch = table, batch
-        self.writer = Writer(model, dialect, run, self._inner_query, window_key)
+        self.writer = Writer(model, dialect, self._inner_query, window_key)
         self._ctes: list[dict[str, Relation]] = [{}]
         self._values = self._placed = 0
 
@@ -336,9 +336,9 @@ class Queries:
             texts = self.writer.condition(condition, scope, parts)
             own = any(source.relation == OWN for source in parts.sources)
             batch = self._batch and is_batch(clause)
-            rows.steps = (*rows.steps, RowStep(kind=kind, sql=self.writer.sql(condition), within=scope.within))
             rows.sources |= frozenset(source for source in parts.sources if source.relation != OWN)
             if not own and not batch:
+                rows.steps = (*rows.steps, RowStep(kind=kind, sql=self.writer.sql(condition), within=scope.within))
                 rows.where |= frozenset(texts)
                 rows.facts |= frozenset(fact for fact in parts.facts if _chooses(fact, condition))
 

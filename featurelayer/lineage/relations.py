@@ -32,7 +32,8 @@ def renamed(relation: Relation, names: list[str]) -> Relation:
     for place, (name, value) in enumerate(relation.columns.items()):
         if place >= len(names):
             columns[name] = value
-    return replace(relation, columns=columns, spelled={})
+    unlisted = relation.unlisted or relation.rest is not None
+    return replace(relation, columns=columns, spelled={}, rest=None, unlisted=unlisted)
 
 
 def over(relation: Relation, *inner: Relation) -> Relation:

@@ -33,6 +33,7 @@ class Rows(StrEnum):
 class Model:
     """A model, snapshot, seed or source, as lineage reads it.
 
+    `raw` is its file, whose Jinja tells which values in `sql` are of the run, "" if that is not known.
     `sql` is the compiled SELECT, "" for what has none (a seed, a source, a Python model): such a relation is where
     lineage ends. `columns` are those known, with their types as SQL writes them or ""; they need not be complete.
     `depends_on` are the unique ids that the SQL may read. `not_null` are columns that are never NULL: with them
@@ -43,6 +44,7 @@ class Model:
     unique_id: str
     relation_name: str = ""
     sql: str = field(default="", repr=False)
+    raw: str = field(default="", repr=False)
     columns: tuple[tuple[str, str], ...] = ()
     depends_on: tuple[str, ...] = ()
     not_null: tuple[str, ...] = ()
@@ -67,13 +69,15 @@ class Source:
 class Step:
     """One thing that a model's SQL does to a value, which it then calls `name`.
 
-    `within` is the CTE or subquery it stands in, "" for the outermost SELECT.
+    `within` is the CTE or subquery it stands in, "" for the outermost SELECT. `windows` are the parts of the named
+    windows that it runs over: partition, order and frame.
     """
 
     kind: Kind
     sql: str
     within: str = ""
     name: str = ""
+    windows: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         place = f" in {self.within}" if self.within else ""
@@ -175,7 +179,8 @@ class ColumnLineage:
 
     `sources` are the columns of the relations that the SQL reads; `Lineage.ancestors` goes on from there. `sql` is the
     expression that makes it. `steps` lead to its value, inner ones first; `row_steps` and `row_sources` are what
-    decides the rows. `facts` are of the whole way down, `row_facts` likewise for the rows.
+    decides the rows. `facts` are of the whole way down, `row_facts` likewise for the rows. `value` and `rows` are the
+    two parts of the fingerprint: equal for what is computed alike, and for the same rows.
     """
 
     unique_id: str
@@ -190,6 +195,8 @@ class ColumnLineage:
     row_sources: tuple[Source, ...] = ()
     facts: tuple[Fact, ...] = ()
     row_facts: tuple[Fact, ...] = ()
+    value: str = ""
+    rows: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,10 +209,14 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """When the SQL was compiled: a literal of that span is the run's own time and has no meaning of its own."""
+    """When the SQL was compiled: a literal of that span is the run's own time and has no meaning of its own.
+
+    `invocation` is dbt's id of the run.
+    """
 
     start: datetime
     end: datetime
+    invocation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@
 
   Time is cut into slices as long as the widest window. A window touches at most two of them, its own and the
   one before, so both sides meet on an equality and never as a whole entity's events against all its points.
+  The widest window is cut as the others are, so that its columns stay as they are when a wider one is added.
 #}
 {% macro _rolling_join(plan, versions) %}
     {%- set point = 'probes.fl_point' -%}
@@ -30,10 +31,8 @@ fl_joined as (
         probes.fl_as_of,
         {%- for column in plan.columns %}
         {%- set value = 'events.' ~ column.slot -%}
-        {%- if column.window.seconds < plan.widest -%}
         {%- set start = featurelayer._seconds_after(point, -column.window.seconds) -%}
-        {%- set value = 'case when events.fl_at > ' ~ start ~ ' then ' ~ value ~ ' end' -%}
-        {%- endif %}
+        {%- set value = 'case when events.fl_at > ' ~ start ~ ' then ' ~ value ~ ' end' %}
         {{ featurelayer._rolling_aggregate(column.agg, value, point) }} as {{ column.name }}{{ ',' if not loop.last }}
         {%- endfor %}
     from fl_probes as probes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,7 @@ def test_another_type(diff, name, severity):
 def test_another_computation(diff):
     edited = SQL["legs"].replace("delay as arr_delay", "delay / 60 as arr_delay")
     report = diff(lambda document: set_sql(document, "legs", edited))
-    change, other = report.changes
-    assert (other.kind, other.names) == (Kind.COSMETIC, ("legs.seats",))
+    change = only(report)  # and nothing of the other feature
     assert (change.kind, change.severity, change.names) == (Kind.MEANING, Severity.ERROR, ("legs.arr_delay",))
     assert "delay / 60" in change.details[0]
     assert "new version" in change.fix
@@ -378,3 +378,110 @@ def test_the_state_may_bring_its_own_entities(diff, tmp_path):
     report = FeatureLayer(tmp_path).diff(tmp_path / "state")
     assert report.notes == ()
     assert report.changes[0].details == ("keys: aircraft.tailnum = tailnum text -> plane.tailnum = tailnum text",)
+
+
+# --- what is of the run --------------------------------------------------------
+
+
+def ran(document: dict[str, Any], day: int, sql: str, raw: str = "") -> None:
+    """The view's model as dbt compiled it on a day of January 2026."""
+    started = f"2026-01-{day:02}T10:00:00.123456Z"
+    document["metadata"] |= {
+        "invocation_id": f"00000000-0000-0000-0000-0000000000{day:02}",
+        "invocation_started_at": started,
+        "generated_at": f"2026-01-{day:02}T10:00:05Z",
+    }
+    document["nodes"]["model.shop.legs"] |= {
+        "compiled_code": sql,
+        "raw_code": raw,
+        "language": "sql",
+        "checksum": {"name": "sha256", "checksum": "same"},
+    }
+
+
+OF_THE_RUN = {
+    "a time": ("landed_at <= '{}'", ["2026-01-04 10:00:00.123456", "2026-01-05 10:00:00.123456"], "f()"),
+    "a time with a zone": ("landed_at <= '{}+00:00'", ["2026-01-04T10:00:00.123456", "2026-01-05T10:00:00.123456"], ""),
+    "a second": ("landed_at <= '{}'", ["2026-01-04 10:00:01", "2026-01-05 10:00:01"], "f()"),
+    "a day": ("landed_at <= '{}'", ["2026-01-04", "2026-01-05"], "f()"),
+    "a day without dashes": ("day <= '{}'", ["20260104", "20260105"], "f()"),
+    "seconds since 1970": ("epoch(landed_at) <= {}", ["1767520801", "1767607201"], "f()"),
+    "the invocation": ("seats <> '{}'", [f"00000000-0000-0000-0000-0000000000{day}" for day in ("04", "05")], "f()"),
+    "days ago": ("landed_at > '{}'", ["2026-01-01", "2026-01-02"],
+                 "landed_at > '{{ (run_started_at - modules.datetime.timedelta(days=3)).date() }}'"),
+    "by a variable": ("landed_at > '{}'", ["2026-01-01", "2026-01-02"],
+                      "{% set since = run_started_at.date() %} landed_at > '{{ since }}'"),
+    "the target": ("seats <> 'of {}'", ["dev", "prod"], "seats <> 'of {{ target.name }}'"),
+    "the environment": ("seats <> '{}-eu'", ["a", "b"], "seats <> '{{ env_var(\"TIER\") }}-eu'"),
+    "a remark": ("seats > 1 -- as of {}\n", ["2026-01-04 10:00:01", "2026-01-05 10:00:01"], "f()"),
+}  # fmt: skip
+
+
+def compiled_on(day: int, condition: str, value: str, raw: str) -> Edit:
+    sql = f"{SQL['legs']} where {condition.format(value)} and tailnum <> 'don''t'"
+    return lambda document: ran(document, day, sql, raw)
+
+
+@pytest.mark.parametrize(("condition", "values", "raw"), OF_THE_RUN.values(), ids=list(OF_THE_RUN))
+def test_what_is_of_the_run_is_no_change(diff, condition, values, raw):
+    before, after = (compiled_on(day, condition, value, raw) for day, value in zip((4, 5), values, strict=True))
+    assert diff(after, before) == DiffReport()
+
+
+SAID = {
+    "a constant": ("landed_at <= '{}'", ["2026-01-04", "2026-01-05"], "landed_at <= '2026-01-04' or '2026-01-05'"),
+    "another day": ("landed_at <= '{}'", ["2025-01-04", "2025-01-05"], "f()"),
+    "a variable of the project": ("seats <> '{}'", ["a", "b"], "seats <> '{{ var(\"tier\") }}'"),
+    "a variable beside the target": ("seats <> '{}'", ["dev.a", "prod.b"], "'{{ target.name }}.{{ var(\"tier\") }}'"),
+    "another offset": ("landed_at > '{}'", ["2026-01-01", "2026-01-03"], "'{{ var(\"since\") }}'"),
+    "a text of a macro": ("seats <> '{}'", ["a", "b"], "{{ f() }} '{{ target.name }}x'"),
+}
+
+
+@pytest.mark.parametrize(("condition", "values", "raw"), SAID.values(), ids=list(SAID))
+def test_what_is_not_of_the_run_is_a_change(diff, condition, values, raw):
+    before, after = (compiled_on(day, condition, value, raw) for day, value in zip((4, 5), values, strict=True))
+    report = diff(after, before)
+    assert only(report).kind is Kind.MEANING
+
+
+def test_a_model_that_can_not_be_followed_has_not_changed_with_the_run(diff):
+    condition, values, raw = OF_THE_RUN["a time"]
+    pivoted = "pivot x on k using sum(y) -- {}"
+    before, after = (compiled_on(day, pivoted, value, raw) for day, value in zip((4, 5), values, strict=True))
+    assert condition
+    assert diff(after, before) == DiffReport()
+
+
+def test_a_changed_model_above_that_can_not_be_followed_may_have_changed_what_is_below(diff):
+    def pivoted(function):
+        return lambda document: set_sql(document, "raw", f"select * from t pivot ({function}(x) for k in ('delay'))")
+
+    change = only(diff(pivoted("max"), pivoted("sum")))
+    assert (change.kind, change.names) == (Kind.UNKNOWN, ("legs.arr_delay", "legs.seats"))
+    assert change.details[0].startswith("raw changed, and what that means can't be told")
+
+
+def test_only_what_a_feature_depends_on_is_its_reason(diff):
+    """The value of one, the rows of none: names inside were changed as well."""
+
+    def written(factor, name):
+        inner = f'select *, delay * {factor} as d from "db"."main"."raw"'
+        outer = f"select {name}.tailnum, landed_at, {name}.d as arr_delay, seats from {name} where {name}.seats > 1"
+        return lambda document: set_sql(document, "legs", f"with {name} as ({inner}) {outer}")
+
+    change = only(diff(written(2, "other"), written(1, "one")))
+    assert (change.kind, change.names) == (Kind.MEANING, ("legs.arr_delay",))
+    assert change.details == ("delay * 1 -> delay * 2",)
+
+
+def test_a_named_window_that_changed_is_told_by_the_part_that_did(diff):
+    def framed(days):
+        window = f"partition by tailnum order by landed_at range interval {days} days preceding"
+        sql = 'select tailnum, landed_at, sum(delay) over w as arr_delay, seats from "db"."main"."raw" window w as '
+        sql += f"({window})"
+        return lambda document: set_sql(document, "legs", sql)
+
+    change = only(diff(framed(14), framed(7)))
+    assert change.names == ("legs.arr_delay",)
+    assert [re.sub("[^0-9>]", "", detail) for detail in change.details] == ["7>14"]
