@@ -113,6 +113,23 @@ def test_each_role_is_allowed_what_it_does_and_nothing_else(project, proxy, is_l
     assert keeper - allowed("Exporter") == allowed("Keeper")
 
 
+def test_whoever_verifies_and_monitors_reads_and_nothing_else(project, proxy):
+    at = datetime(2024, 1, 1, 13, tzinfo=UTC)
+    project.create_store()
+    project.export(as_of=at)
+    needed(proxy)
+    assert project.verify(sample=10).ok
+    assert needed(proxy) == allowed("Verifier")
+    project.monitor(as_of=at)
+    used = needed(proxy)
+    assert used <= allowed("Monitor")
+    assert allowed("Monitor") - used <= {"BatchGetItem"}  # of tables per view; of one table it is a query
+    # A rollback is an exporter's work.
+    project.export(as_of=at, full=True)
+    project.rollback("legs", project.kept_exports("legs")[1].run)
+    assert needed(proxy) <= allowed("Exporter")
+
+
 def test_whoever_loads_a_new_table_is_allowed_that_beside_an_exporters(tmp_path, moto_endpoint, monkeypatch):
     """What is sent to DynamoDB; S3 and the log are AWS's own reading and writing, which no server here records."""
     with FaultProxy(moto_endpoint) as proxy, closing(boto3.client("s3", "eu-west-1", endpoint_url=moto_endpoint)) as s3:
@@ -131,7 +148,7 @@ def test_whoever_loads_a_new_table_is_allowed_that_beside_an_exporters(tmp_path,
 
 def test_the_policies_are_for_one_table_and_name_actions_alone():
     beside = {"Loader", "LoaderFiles", "LoaderLog"}
-    assert set(policies()) == {"Reader", "Exporter", "Streamer", "Keeper", "Operator"} | beside
+    assert set(policies()) == {"Reader", "Exporter", "Verifier", "Monitor", "Streamer", "Keeper", "Operator"} | beside
     for name, statement in policies().items():
         if name in beside:
             resources = statement["Resource"]
