@@ -333,3 +333,26 @@ def test_the_commands_work_on_a_postgres_target(project, tmp_path, capsys):
     capsys.readouterr()
     assert call(project, "lookup", "--service", "late", "--key", "tailnum=N2", "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)["legs__arr_delay"]["value"] == -3.5
+
+
+def test_changed_values_of_a_static_view_are_counted_from_its_exports(postgres_server: Server, tmp_path: Path) -> None:
+    root = tmp_path / "static_changes"
+    node = made.model(
+        static=True, online=True, drop=("landed_at",), config={"event_time": None},
+        node={"relation_name": f'"postgres"."{root.name}"."legs"'},
+    )  # fmt: skip
+    rows = (
+        "CREATE TABLE {schema}.legs AS SELECT * FROM (VALUES ('N1', 5.0::float8), ('N2', 1)) AS t (tailnum, arr_delay)"
+    )
+    found = layer(root, postgres_server, node, exposures=(made.exposure("legs.arr_delay"),), sql=rows)
+    (root / "featurelayer.yml").write_text(
+        json.dumps({"entities": made.ENTITIES, "online_store": {"dev": {"type": "sqlite", "path": "o.db"}}})
+    )
+    found = FeatureLayer(root, profiles_dir=root)
+    found.export()
+    warehouse = session(postgres_server, root.name)
+    warehouse.execute(f"""UPDATE "{root.name}".legs SET arr_delay = 6 WHERE tailnum = 'N1'""")
+    warehouse.close()
+    found.export()
+    (result,) = [each for each in found.monitor(record=False).results if each.monitor == "static_changes"]
+    assert (str(result.status), result.value) == ("warn", 0.5)
