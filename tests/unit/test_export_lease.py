@@ -97,6 +97,18 @@ def test_a_dead_process_of_this_host_is_not_waited_for():
     assert time.slept == 0
 
 
+@pytest.mark.parametrize(
+    ("host", "process"), [(platform.node(), 7), ("elsewhere", 8)], ids=["lives here", "a number that is dead here"]
+)
+def test_a_holder_is_dead_only_if_its_process_was_on_this_host_and_is_gone(host: str, process: int):
+    store, time = MemoryStore(), Time()
+    time.dead.add(8)
+    held(store, host=host, process=process)
+    (told,) = waited(store, time)[:1]
+    assert told == f"plane_legs: export otheroth (process {process} on {host}) is at work; waiting up to 30 s for it"
+    assert time.slept == 30
+
+
 def test_the_real_clock_knows_who_lives():
     child = os.fork()
     if child == 0:

@@ -457,6 +457,18 @@ def test_the_lock_says_what_went_in_and_out(legs: FeatureLayer, tmp_path: Path) 
         assert other.lock["labels"]["sha256"] != lock["labels"]["sha256"]
 
 
+def test_the_lock_has_the_newest_of_each_time_of_a_view(tmp_path: Path) -> None:
+    sql = "CREATE TABLE legs AS SELECT *, landed_at + INTERVAL (30 + arr_delay) MINUTE AS loaded_at, "
+    sql += "landed_at + INTERVAL 2 HOUR AS made_at FROM (VALUES ('N1', TIMESTAMP '2024-01-01 10:00', 5.0), "
+    sql += "('N1', TIMESTAMP '2024-01-01 11:00', -50.0)) t(tailnum, landed_at, arr_delay)"
+    columns = {name: made.column("timestamp") for name in ("loaded_at", "made_at")}
+    node = made.model(columns=columns, available_at="loaded_at", created_timestamp="made_at")
+    with layer(tmp_path, node, sql=sql).build_training_set("late", LABELS) as training_set:
+        view = training_set.lock["views"]["legs"]
+    newest = [view[name] for name in ("newest_event", "newest_available", "newest_created")]
+    assert newest == ["2024-01-01 11:00:00", "2024-01-01 10:40:00", "2024-01-01 13:00:00"]
+
+
 def test_the_report_counts_what_happened(legs: FeatureLayer) -> None:
     ttl = {"ttl": "1 hour"}
     made.project(

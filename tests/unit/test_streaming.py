@@ -80,6 +80,14 @@ def test_newer_wins_within_a_call_between_calls_and_against_exports(project, sto
     assert len(list(log_of(store, SK))) == 5
 
 
+@pytest.mark.parametrize("event", [{}, {"landed_at": NOON}], ids=["time of the write", "one event time"])
+def test_of_two_rows_of_one_key_in_one_call_the_later_wins(project, store, event):
+    rows = [{"tailnum": "N1", "arr_delay": value, **event} for value in (1.0, 2.0, 3.0)]
+    assert FeatureClient(store).write("legs", rows) == WriteResult(written=1, unchanged=0, refused=(0, 1))
+    assert value(store) == 3.0
+    assert [entry.f for _, entry in log_of(store, SK)] == ["[1.0]", "[2.0]", "[3.0]"]
+
+
 def test_an_export_yields_to_a_streamed_value_until_it_has_seen_it(project, store):
     FeatureClient(store).write("legs", [{"tailnum": "N1", "arr_delay": 2.0, "landed_at": NOON}])
     with duckdb.connect(str(project.project.root / "db.duckdb")) as connection:
