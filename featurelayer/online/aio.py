@@ -8,7 +8,7 @@ under way at once as there are threads; the rest wait, inside their deadline.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -130,7 +130,7 @@ class AsyncFeatureClient:
     async def lookup_many(
         self,
         service: str,
-        requests: Sequence[Mapping[str, Any]],
+        requests: Iterable[Mapping[str, Any]],
         *,
         now: datetime | None = None,
         consistent: bool = False,
@@ -144,7 +144,7 @@ class AsyncFeatureClient:
     async def write(
         self,
         view: str,
-        rows: Sequence[Mapping[str, Any]],
+        rows: Iterable[Mapping[str, Any]],
         *,
         deadline: float | timedelta | None = WRITE_DEADLINE,
     ) -> WriteResult:

@@ -8,7 +8,7 @@ only at the first lookup (the definition and the schemas are read) and when the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from featurelayer.errors import ConfigError, CorruptItem, PlanError, Problem, StoredSchemaMismatch, UnknownNameError
+from featurelayer.online.arguments import check_moment, check_name, read_rows
 from featurelayer.online.base import Item, ItemKey, OnlineStore, open_store
 from featurelayer.online.cache import ItemCache
 from featurelayer.online.codec import to_microseconds
@@ -138,10 +139,11 @@ class FeatureClient:
     ) -> FeatureVector:
         """Return the features of one request: `lookup("late_arrival", {"tailnum": "N14228", "origin": "EWR"})`.
 
-        `service` may be pinned, `late_arrival@<fingerprint>`. A key that is None, or that nothing is stored for, gives
-        missing features and no error. `now` decides age and expiry (a naive time is UTC) and hides later events; the
-        store keeps the newest row alone, so what came before it can't be looked up. `consistent` reads what was
-        last written, past the cache, at twice the price on DynamoDB. `deadline` is seconds, or a timedelta.
+        `service` may be pinned, `late_arrival@<fingerprint>`. A key that is None (or NaN, pd.NA, pd.NaT), or that
+        nothing is stored for, gives missing features and no error. `now` decides age and expiry (a naive time is UTC)
+        and hides later events; the store keeps the newest row alone, so what came before it can't be looked up.
+        `consistent` reads what was last written, past the cache, at twice the price on DynamoDB.
+        `deadline` is seconds, or a timedelta.
 
         Raises:
             UnknownNameError: there is no such service in the store.
@@ -158,14 +160,18 @@ class FeatureClient:
     def lookup_many(
         self,
         service: str,
-        requests: Sequence[Mapping[str, Any]],
+        requests: Iterable[Mapping[str, Any]],
         *,
         now: datetime | None = None,
         consistent: bool = False,
         deadline: float | timedelta | None = DEADLINE,
     ) -> list[FeatureVector]:
-        """Return one vector per request, in their order, from one call to the store; raises as `lookup` does."""
+        """Return one vector per request, in their order, from one call to the store; raises as `lookup` does.
+
+        `requests` may be a pandas or polars DataFrame or an Arrow table as well, one request per row.
+        """
         until = deadline_at(deadline)
+        requests = read_rows(requests, "request")
         if self._on_lookup is None:
             return self._answer(service, requests, now, _Reading(self.store, consistent, until, None))
         trace, failure = Trace(), None
@@ -180,7 +186,7 @@ class FeatureClient:
     def _answer(
         self, service: str, requests: Sequence[Mapping[str, Any]], now: datetime | None, reading: _Reading
     ) -> list[FeatureVector]:
-        moment = to_microseconds(now if now is not None else datetime.now(UTC))
+        moment = to_microseconds(check_moment(now) or datetime.now(UTC))
         name = self._pinned(service)
         plan = self._plan(name, reading).value
         while True:
@@ -213,14 +219,15 @@ class FeatureClient:
     def write(
         self,
         view: str,
-        rows: Sequence[Mapping[str, Any]],
+        rows: Iterable[Mapping[str, Any]],
         *,
         deadline: float | timedelta | None = WRITE_DEADLINE,
     ) -> WriteResult:
         """Put values of a view between exports: `write("plane_legs", [{"tailnum": "N14228", "arr_delay": 12.5}])`.
 
         Each row has the view's join keys and all its features (None is NULL), and may have its event time, by default
-        now (a naive time is UTC). The row with the greater event time wins, here and against exports. Every row is also
+        now (a naive time is UTC). `rows` may be a data frame or an Arrow table as well; pd.NA and pd.NaT are None, NaN
+        is a value of floats only. The row with the greater event time wins, here and against exports. Every row is also
         put into the store's log, first, from where `featurelayer online drain` brings it to the warehouse. Writing the
         same again after an error does no harm.
 
@@ -232,7 +239,8 @@ class FeatureClient:
             OnlineStoreError: the store failed. Rows may be in the log and not yet served, never the other way round.
         """
         reading = _Reading(self.store, True, deadline_at(deadline), None)
-        return write_rows(self.store, self._view(view, reading), rows, deadline=reading.until)
+        definition = self._view(check_name(view, "view"), reading)
+        return write_rows(self.store, definition, read_rows(rows, "row"), deadline=reading.until)
 
     def warm_up(
         self, services: Sequence[str] | None = None, *, deadline: float | timedelta | None = START_DEADLINE
@@ -290,7 +298,7 @@ class FeatureClient:
 
     def _pinned(self, service: str) -> str:
         """Return the name under which the store has the service, with the fingerprint if it is pinned."""
-        name, _, fingerprint = service.partition("@")
+        name, _, fingerprint = check_name(service, "service").partition("@")
         pin = self._pins.get(name)
         if pin is None:
             return service

@@ -136,6 +136,17 @@ class ServiceDefinition(msgspec.Struct, frozen=True, kw_only=True):
         """The type of each feature column."""
         return {view.column(feature.name): feature.dtype for view in self.views for feature in view.features}
 
+    def read_json(self, text: str | bytes) -> dict[str, Any]:
+        """Return the values by column that `FeatureVector.to_json` wrote.
+
+        Raises:
+            CodecError: it is not the JSON of a vector of this service; names the column.
+        """
+        from featurelayer.online.exchange import read_json
+
+        dtypes = (dtype_of(feature.dtype) for view in self.views for feature in view.features)
+        return read_json(dict(zip(self.columns, dtypes, strict=True)), text)
+
     def items(self, version: int) -> tuple[Item, Item]:
         """Return the definition under its fingerprint, and the pointer that an unpinned lookup follows."""
         text = _encode(self).decode()
@@ -298,6 +309,8 @@ def _check_service(definition: ServiceDefinition, name: str) -> None:
         raise ValueError("it has two request keys of one name")
     for view in definition.views:
         key_prefix(view.entities)
+        if not view.keys:
+            raise ValueError(f"view '{view.view}' has no key")
         for key in view.keys:
             check_key_type(dtype_of(key.dtype), where=key.column)
             if key.request not in requests:

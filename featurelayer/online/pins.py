@@ -81,6 +81,8 @@ def read_lock(path: str | Path) -> Pin:
         raise _bad_lock(path, "there is no such lock file") from None
     except (ValueError, OSError) as error:
         raise _bad_lock(path, f"the lock file can't be read: {error}") from error
+    except RecursionError as error:
+        raise _bad_lock(path, "the lock file can't be read: it is nested too deeply") from error
     service = content.get("service") if isinstance(content, dict) else None
     if not isinstance(service, dict) or not all(isinstance(service.get(key), str) for key in ("name", "fingerprint")):
         raise _bad_lock(path, "the lock file names no service and fingerprint")

@@ -12,8 +12,9 @@ from operator import itemgetter
 from typing import Any
 
 from featurelayer.errors import CorruptItem, PlanError, Problem, StaleFeature, did_you_mean
+from featurelayer.online.arguments import plain_keys
 from featurelayer.online.base import Item, ItemKey
-from featurelayer.online.codec import dtype_of
+from featurelayer.online.codec import dtype_of, types_of
 from featurelayer.online.definitions import JoinedView, ServiceDefinition
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix
 from featurelayer.online.rows import RowCodec, decode_value
@@ -130,7 +131,7 @@ class ServingPlan:
         names, where = self._request_names, f"service {self.definition.name}, request {position}"
         needs = f"the request keys are {', '.join(names)}"
         unknown = [
-            Problem(what=f"unknown request key '{name}'{did_you_mean(name, names)}", where=where, fix=needs)
+            Problem(what=f"unknown request key '{name}'{did_you_mean(str(name), names)}", where=where, fix=needs)
             for name in request if name not in names
         ]  # fmt: skip
         missing = [
@@ -158,15 +159,18 @@ class _KeySpec:
 
     def texts(self, requests: Sequence[Mapping[str, Any]]) -> list[str | None]:
         """Return each request's key as text, None where a part is None."""
-        columns = [
-            encode_key_column(dtype, [request[name] for request in requests], where=f"key '{name}'")
-            for name, dtype in self._parts
-        ]
+        columns = [_encoded(dtype, [request[name] for request in requests], name) for name, dtype in self._parts]
         where = f"key '{self._parts[0][0]}'"
         return [
             join_key(self._prefix, parts, where=where) if None not in parts else None
             for parts in zip(*columns, strict=True)
         ]
+
+
+def _encoded(dtype: Any, values: list[Any], name: str) -> list[Any]:
+    if not types_of(values) <= {str, int}:  # the usual keys need no second look
+        values = plain_keys(values, whole=dtype.kind in ("int", "uint"))
+    return encode_key_column(dtype, values, where=f"key '{name}'")
 
 
 class _ViewPlan:

@@ -17,6 +17,7 @@ from zlib import crc32
 import msgspec
 
 from featurelayer.errors import CodecError, PlanError, Problem, did_you_mean
+from featurelayer.online.arguments import plain_keys, plain_value
 from featurelayer.online.base import Item, Moment, OnlineStore
 from featurelayer.online.codec import dtype_of, encode_column, join_rows, timestamp_value
 from featurelayer.online.definitions import ViewDefinition, read_content
@@ -130,7 +131,8 @@ def _entries(view: ViewDefinition, rows: Sequence[Mapping[str, Any]], now: int) 
     problems: list[Problem] = []
     misfits: list[str] = []
     entries = []
-    for position, row in enumerate(rows):
+    for position, given in enumerate(rows):
+        row = _plain_row(view, given)
         where = f"{view.view}, row {position}"
         problems += _column_problems(view, row, where)
         entry, wrong = _entry(view, row, now + position, where)
@@ -145,6 +147,16 @@ def _entries(view: ViewDefinition, rows: Sequence[Mapping[str, Any]], now: int) 
     if misfits:
         raise CodecError("\n".join(misfits))
     return entries
+
+
+def _plain_row(view: ViewDefinition, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row in Python's own values, with None for whatever pandas has for what is missing."""
+    plain = {name: plain_value(value) for name, value in row.items()}
+    for key in view.keys:
+        if key.column in plain:
+            whole = dtype_of(key.dtype).kind in ("int", "uint")
+            (plain[key.column],) = plain_keys([plain[key.column]], whole=whole)
+    return plain
 
 
 def _column_problems(view: ViewDefinition, row: Mapping[str, Any], where: str) -> Iterator[Problem]:
@@ -162,7 +174,7 @@ def _column_problems(view: ViewDefinition, row: Mapping[str, Any], where: str) -
     for name in row:
         if name not in known:
             fix = f"the view has {', '.join(known)}"
-            yield Problem(what=f"there is no column '{name}'{did_you_mean(name, known)}", where=where, fix=fix)
+            yield Problem(what=f"there is no column '{name}'{did_you_mean(str(name), known)}", where=where, fix=fix)
 
 
 def _entry(view: ViewDefinition, row: Mapping[str, Any], at: int, where: str) -> tuple[LogEntry | None, list[str]]:
@@ -171,6 +183,9 @@ def _entry(view: ViewDefinition, row: Mapping[str, Any], at: int, where: str) ->
     parts = [
         _encoded(encode_key_column, key.dtype, row.get(key.column), f"{where}.{key.column}", wrong) for key in view.keys
     ]
+    if not wrong:  # a key beyond its type would be in the log for ever, since the warehouse can't take it
+        for key in view.keys:
+            _encoded(encode_column, key.dtype, row.get(key.column), f"{where}.{key.column}", wrong)
     values = [
         _encoded(encode_column, dtype, row.get(name), f"{where}.{name}", wrong) for name, dtype in view.schema.features
     ]

@@ -98,6 +98,15 @@ class FeatureVector(Mapping[str, Any]):
         """Return the values in training order."""
         return list(self._values)
 
+    def to_json(self) -> str:
+        """Return the values by column as a JSON object, exactly: `docs/serving.md` has the convention by type.
+
+        `ServiceDefinition.read_json` reads it back.
+        """
+        from featurelayer.online.exchange import write_json
+
+        return write_json(self._index, self._values)
+
     def __repr__(self) -> str:
         width = max(map(len, self._index), default=0)
         lines = [f"FeatureVector({self.service})"]

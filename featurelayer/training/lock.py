@@ -351,7 +351,7 @@ def read_lock(source: str | Path | Mapping[str, Any]) -> Lock:
         raise _refused("there is no such lock", path, "name the .lock.json that lies beside a training set") from None
     except OSError as error:
         raise _refused(f"the lock can't be read: {error.strerror or error}", path, "check the file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refused(f"the lock is not JSON: {error}", path, "restore it, or build the training set again") from error
     return _lock(document, path)
 
