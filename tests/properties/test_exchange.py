@@ -94,8 +94,8 @@ def test_a_vector_and_its_service():
         "legs__delay": 1.5, "legs__legs": 2, "legs__tiny": 3, "legs__big": "18446744073709551615", "legs__name": "Ann",
         "legs__paid": "8.25", "legs__seen": "2020-01-02T00:00:00", "legs__sent": "2020-01-02T00:00:00Z",
         "legs__day": "2020-01-02", "legs__blob": "AGE=", "legs__ok": True, "legs__code": ROW["code"],
-        "legs__note": "{}", "legs__ids": [1, None], "legs__scores": [0.5, "Infinity"], "legs__times": ["2020-01-02T00:00:00Z"],
-        "seats__seats": 5,
+        "legs__note": "{}", "legs__ids": [1, None], "legs__scores": [0.5, "Infinity"],
+        "legs__times": ["2020-01-02T00:00:00Z"], "seats__seats": 5,
     }  # fmt: skip
 
 
