@@ -47,12 +47,39 @@ def _encoded(view: FeatureView, batch: pa.RecordBatch) -> list[Sequence[Any]]:
     _check_columns(view, batch.schema.names)
     prefix = key_prefix(view.entities)
     parts = [_column(view, batch, key.column, key.dtype, encode_key_column) for key in view.join_keys]
-    columns = [_column(view, batch, feature.name, feature.dtype, encode_column) for feature in view.features]
-    names = [feature.name for feature in view.features]
     pks = [None if None in key else join_key(prefix, key, where=view.id) for key in zip(*parts, strict=True)]
+    columns = [_feature(view, batch, feature.name, feature.dtype, pks) for feature in view.features]
+    names = [feature.name for feature in view.features]
     texts = join_rows(columns, batch.num_rows, names, where=view.id)
-    events = [None] * batch.num_rows if view.static else batch.column(EVENT_TIME).to_pylist()
+    events = [None] * batch.num_rows if view.static else _event_times(view, batch, pks)
     return [pks, texts, events, batch.column(VALID_TO).to_pylist()]
+
+
+def _feature(view: FeatureView, batch: pa.RecordBatch, name: str, dtype: DType, pks: Sequence[str | None]) -> Column:
+    """Encode a column; what does not fit is named with its key."""
+    try:
+        return _column(view, batch, name, dtype, encode_column)
+    except CodecError:
+        for row, pk in enumerate(pks):
+            try:
+                _column(view, batch.slice(row, 1), name, dtype, encode_column)
+            except CodecError as error:
+                raise CodecError(f"{error}\n  at   {pk or 'a row without a key'} of {view.id}") from error
+        raise
+
+
+def _event_times(view: FeatureView, batch: pa.RecordBatch, pks: Sequence[str | None]) -> Column:
+    times: Column = batch.column(EVENT_TIME).to_pylist()
+    where = f"{view.id}.{view.event_time}"
+    try:
+        return encode_microseconds(times, where=where)
+    except CodecError:
+        for time, pk in zip(times, pks, strict=True):
+            try:
+                encode_microseconds([time], where=where)
+            except CodecError as error:
+                raise CodecError(f"{error}\n  at   {pk or 'a row without a key'} of {view.id}") from error
+        raise
 
 
 def _column(view: FeatureView, batch: pa.RecordBatch, name: str, dtype: DType, encode: Callable[..., Column]) -> Column:

@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from featurelayer.model import DType, Kind
 from featurelayer.sql.ast import call
-from featurelayer.sql.dialects._json import bounded
+from featurelayer.sql.dialects._json import UNSTORABLE, bounded
 
 _TEXT = exp.DataType.Type.VARCHAR
 _ELEMENT = "v"
@@ -73,7 +73,7 @@ def _float(value: exp.Expression) -> exp.Expression:
 
 
 def _bounded(value: exp.Expression, kind: exp.DataType) -> exp.Expression:
-    message = exp.Literal.string("a time before year 1 or after 9999 can't be stored; bound it in the model")
+    message = exp.Literal.string(f"a time {UNSTORABLE}")
     return bounded(value, kind, exp.Cast(this=call("ERROR", message), to=kind.copy()))
 
 

@@ -6,6 +6,9 @@ from sqlglot import exp
 
 from featurelayer.sql.ast import both
 
+UNSTORABLE = "before year 1 or after 9999 can't be stored; bound it in the model"
+"""How refusals of times end; `encoding` finds them by it, to say whose time it is."""
+
 
 def bounded(
     value: exp.Expression, kind: exp.DataType, refused: exp.Expression, *, last: str = "9999-12-31 23:59:59.999999"

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from featurelayer.model import DType, Kind
 from featurelayer.sql.ast import call, col
-from featurelayer.sql.dialects._json import bounded
+from featurelayer.sql.dialects._json import UNSTORABLE, bounded
 
 _ELEMENT, _PLACE = "v", "n"
 REFUSED = "featurelayer: "
@@ -108,8 +108,9 @@ def _finite(value: exp.Expression) -> exp.Expression:
 
 
 def _bounded(value: exp.Expression, kind: exp.DataType) -> exp.Expression:
-    said = exp.Literal.string(" is a time before year 1 or after 9999 and can't be stored; bound it in the model")
-    return bounded(value, kind, refusal(exp.DPipe(this=text(value), expression=said), kind))
+    # The literal first: `encoding` puts before it whose time it is.
+    shown = exp.DPipe(this=exp.Literal.string(f"a time {UNSTORABLE}"), expression=exp.Literal.string(": "))
+    return bounded(value, kind, refusal(exp.DPipe(this=shown, expression=text(value)), kind))
 
 
 def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:

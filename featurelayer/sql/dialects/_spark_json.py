@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.dialects._json import bounded
+from featurelayer.sql.dialects._json import UNSTORABLE, bounded
 
 _ELEMENT = "v"
 _NEWLINE = (0x0D, 0x0A)
@@ -86,7 +86,7 @@ def _float(value: exp.Expression) -> exp.Expression:
 
 def _bounded(value: exp.Expression, kind: str) -> exp.Expression:
     to = exp.DataType.build(kind)
-    message = exp.Literal.string("a time before year 1 or after 9999 can't be stored; bound it in the model")
+    message = exp.Literal.string(f"a time {UNSTORABLE}")
     refused = exp.Cast(this=_call("RAISE_ERROR", message), to=to.copy())
     return bounded(value, to, refused, last="9999-12-31" if kind == "DATE" else "9999-12-31 23:59:59.999999")
 
