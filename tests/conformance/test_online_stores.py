@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from featurelayer.errors import DeadlineExceeded, StoreNotFound
@@ -175,6 +176,28 @@ def test_newer_wins_in_a_table_per_view(store, rewrite):
         store.write([old])
         assert store.write([new], rewind=rewind, rewrite=rewrite).lost == (() if wins else (new.key,))
         assert stored(store, old) == (new if wins else old)
+
+
+def test_a_tombstone_removes_what_its_export_has_seen(store):
+    """Its event time is that of the row it removes; without one, as an erasure leaves it, the version alone decides."""
+    cases = [
+        # what is there, what comes, wins: a tombstone of event `e` over a value, or a streamed value over it
+        (row(e=101, v=1), Item(pk="", sk="", version=2, event_time=100, deleted=True), True),
+        (row(e=101, v=1, streamed=True), Item(pk="", sk="", version=9, event_time=100, deleted=True), False),
+        (row(e=101, v=1, streamed=True), Item(pk="", sk="", version=9, event_time=101, deleted=True), True),
+        (row(e=101, v=1, streamed=True), Item(pk="", sk="", version=9, deleted=True), True),
+        (row(e=101, v=9, streamed=True), Item(pk="", sk="", version=1, deleted=True), False),
+        (row(f="", e=100, v=5, deleted=True), row(e=101, v=4, streamed=True), True),
+        (row(f="", e=100, v=5, deleted=True), row(e=99, v=9, streamed=True), False),
+        (row(f="", e=100, v=5, deleted=True), row(e=99, v=9), True),
+    ]
+    for number, (there, comes, wins) in enumerate(cases):
+        old, new = (msgspec.structs.replace(item, pk=f"plane[{number}]", sk="legs@0") for item in (there, comes))
+        store.write([old])
+        for rewrite in (True, False):
+            done = store.write([new], rewrite=rewrite)
+            assert done.lost == (() if wins else (new.key,)), (number, rewrite)
+            assert stored(store, old) == (new if wins else old), (number, rewrite)
 
 
 @pytest.mark.parametrize("new", [False, True])
