@@ -218,24 +218,34 @@ class _Mocks:
 
     def __init__(self, events: Any, url: str) -> None:
         self._events, self._url = events, url if url.endswith("/") else f"{url}/"
-        self._known = len(botocore.handlers.BUILTIN_HANDLERS)
+        builtin = botocore.handlers.BUILTIN_HANDLERS
+        self._known, self._any = len(builtin), any(_is_before_send(event) for event, *_ in builtin)
 
     def __call__(self, operation: str, headers: dict[str, str], body: bytes) -> Response | None:
         if len(botocore.handlers.BUILTIN_HANDLERS) != self._known:
             self._register_new()
+        if not self._any:
+            return None
         name = f"before-send.dynamodb.{operation}"
-        request = AWSPreparedRequest("POST", self._url, headers, body, False)
+        sent = HTTPHeaders()
+        for header, value in headers.items():
+            sent[header] = value
+        request = AWSPreparedRequest("POST", self._url, sent, body, False)
         _, answer = self._events.emit_until_response(name, request=request)
         if answer is None:
             return None
-        found = HTTPHeaders()
-        for header, value in answer.headers.items():
-            found[header] = str(value)
-        return Response(answer.status_code, found, answer.content)
+        return Response(
+            answer.status_code, {name.lower(): str(value) for name, value in answer.headers.items()}, answer.content
+        )
 
     def _register_new(self) -> None:
         handlers = botocore.handlers.BUILTIN_HANDLERS
         for event, handler, *_ in handlers[self._known :]:
-            if event.startswith("before-send"):
+            if _is_before_send(event):
                 self._events.register(event, handler)
+                self._any = True
         self._known = len(handlers)
+
+
+def _is_before_send(event: str) -> bool:
+    return event.startswith("before-send")

@@ -1,10 +1,12 @@
-"""Connections to one host that are kept, for requests of one kind: POST to `/`, answered by `http.client`'s parser.
+"""HTTP/1.1 as far as one kind of request needs it: POST to `/` over connections that are kept, within a time.
 
 Every wait is bounded by the time of the whole exchange, so an answer that drips does not outlast it: names are resolved
 in a thread that can be left behind, and connecting, the proxy, the TLS handshake, sending and each piece that is read
 have the time that is left. The sizes of head and body are bounded, too. Nothing is retried here but one thing: a kept
 connection that turns out to be closed before it answered a byte is replaced by a new one. That may send a request
 twice, which a read does not mind and a write is told.
+
+Answers are parsed here: `http.client` reads their headers as those of a letter, which is a quarter of a small lookup.
 """
 
 from __future__ import annotations
@@ -17,9 +19,8 @@ import ssl
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
-from http.client import HTTPException, HTTPResponse
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -184,7 +185,7 @@ class ConnectionPool:
 
     def _pass_proxy(self, sock: socket.socket, until: float) -> None:
         """Have the proxy connect this socket with the host."""
-        status = _Connection(sock).ask(self._tunnel, until, "CONNECT").status
+        status, _, _ = _Connection(sock).ask(self._tunnel, until)
         if status != 200:
             raise ProxyRefused(status)
 
@@ -207,7 +208,7 @@ class _Connection:
     def __init__(self, sock: socket.socket) -> None:
         self.sock, self.keep, self._used_at = sock, False, monotonic()
         self._piecewise = _Piecewise(sock)
-        self._reader = _Reader(self._piecewise, _CHUNK)
+        self._reader = io.BufferedReader(self._piecewise, _CHUNK)
 
     @property
     def answering(self) -> bool:
@@ -220,41 +221,74 @@ class _Connection:
 
     def exchange(self, request: bytes, until: float) -> Response:
         """Send a request and read the whole answer; `until` is a reading of `time.monotonic()`."""
-        response = self.ask(request, until, "POST")
-        if response.length is None and not response.chunked:
-            raise HttpError("the answer does not say how long it is")
-        if response.length is not None and response.length > BODY_LIMIT:
-            raise HttpError(f"an answer of {response.length:,} bytes is more than is read")
+        status, headers, is_modern = self.ask(request, until)
         self._piecewise.limit = self._piecewise.size + BODY_LIMIT
-        keep = not response.will_close
-        try:
-            body = response.read()
-        except (HTTPException, ValueError) as error:
-            raise _no_answer(error) from error
+        body = self._body(headers)
         self._piecewise.limit = 0
-        self.keep = keep and not self._reader.peek()
+        self.keep = is_modern and headers.get("connection", "").lower() != "close" and not self._reader.peek()
         self._used_at = monotonic()
-        return Response(response.status, cast("Mapping[str, str]", response.headers), body)
+        return Response(status, headers, body)
 
-    def ask(self, request: bytes, until: float, method: str) -> HTTPResponse:
-        """Send a request and return the answer with its head read."""
+    def ask(self, request: bytes, until: float) -> tuple[int, dict[str, str], bool]:
+        """Send a request; return the answer's status, its headers, and whether the peer speaks HTTP/1.1."""
         self._piecewise.start(until, _HEAD_LIMIT + _CHUNK)
         unsent = memoryview(request)
         while unsent:
             self.sock.settimeout(_left(until))
             unsent = unsent[self.sock.send(unsent) :]
-        response = HTTPResponse(self, method=method)  # type: ignore[arg-type]
-        try:
-            response.begin()
-        except ConnectionError:
-            raise
-        except (HTTPException, ValueError) as error:
-            raise _no_answer(error) from error
-        return response
+        status = 0
+        while status < 200:  # 1xx: the answer is still to come
+            version, _, rest = self._line().partition(" ")
+            if version not in ("HTTP/1.1", "HTTP/1.0") or not (rest[:3].isascii() and rest[:3].isdigit()):
+                raise HttpError("the answer is not HTTP")
+            status, headers = int(rest[:3]), {}
+            while line := self._line():
+                name, colon, value = line.partition(":")
+                if not colon:
+                    raise HttpError("the answer has a line that is no header")
+                headers[name.lower()] = value.strip()
+        return status, headers, version == "HTTP/1.1"
 
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return what `http.client` reads from."""
-        return self._reader
+    def _line(self) -> str:
+        line = self._reader.readline(_HEAD_LIMIT)
+        if not line.endswith(b"\n"):
+            if not self.answering:
+                raise ConnectionResetError("the connection was closed without an answer")
+            raise HttpError("the answer is not complete, or its head is too long")
+        return line.rstrip(b"\r\n").decode("latin-1")
+
+    def _body(self, headers: Mapping[str, str]) -> bytes:
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            return self._chunks()
+        length = headers.get("content-length", "")
+        if not (length.isascii() and length.isdigit()):
+            raise HttpError("the answer does not say how long it is")
+        return self._exactly(int(length))
+
+    def _exactly(self, length: int) -> bytes:
+        if length > BODY_LIMIT:
+            raise HttpError(f"an answer of {length:,} bytes is more than is read")
+        found = self._reader.read(length)
+        if len(found) < length:
+            raise HttpError("the answer is not complete")
+        return found
+
+    def _chunks(self) -> bytes:
+        body = bytearray()
+        while True:
+            size = self._line().partition(";")[0].strip()
+            if not size or not all(digit in "0123456789abcdefABCDEF" for digit in size):
+                raise HttpError("the answer has a chunk without a size")
+            length = int(size, 16)
+            if len(body) + length > BODY_LIMIT:
+                raise HttpError("the answer is too long")
+            if length == 0:
+                while self._line():  # trailers
+                    pass
+                return bytes(body)
+            body += self._exactly(length)
+            if self._line():
+                raise HttpError("a chunk does not end where it says")
 
     def close(self) -> None:
         self.sock.close()
@@ -284,13 +318,6 @@ class _Piecewise(io.RawIOBase):
         return size
 
 
-class _Reader(io.BufferedReader):
-    """Outlives an answer: `http.client` closes what it has read to the end."""
-
-    def close(self) -> None:
-        pass
-
-
 def _authorization(proxy: Proxy | None) -> str:
     return f"proxy-authorization: {proxy.authorization}\r\n" if proxy is not None and proxy.authorization else ""
 
@@ -300,11 +327,6 @@ def _left(until: float) -> float:
     if seconds <= 0:
         raise TimeoutError
     return min(seconds, 86_400.0)
-
-
-def _no_answer(error: Exception) -> HttpError:
-    # What the peer sent may be anything, so only the kind of error is repeated.
-    return HttpError(f"the answer is not HTTP, or not complete ({type(error).__name__})")
 
 
 def _is_readable(sock: socket.socket) -> bool:
