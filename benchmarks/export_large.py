@@ -70,7 +70,7 @@ def make_project(folder: Path, features: int, memory_limit: str, url: str) -> No
     manifest = {"metadata": made, "nodes": {view["unique_id"]: view}, "exposures": {}}
     settings = {"memory_limit": memory_limit, "threads": 2}
     target = {"type": "duckdb", "path": "bench.duckdb", "settings": settings}
-    store = {"type": "dynamodb", "table": "features", "region": REGION, "endpoint_url": url, "transport": "lean"}
+    store = {"type": "dynamodb", "table": "features", "region": REGION, "endpoint_url": url}
     (folder / "dbt_project.yml").write_text("name: bench\nprofile: bench\n")
     # What is JSON is YAML.
     (folder / "profiles.yml").write_text(json.dumps({"bench": {"target": "dev", "outputs": {"dev": target}}}))

@@ -3,7 +3,7 @@
     python benchmarks/lookup.py [--rounds 15] [--json]
 
 A stub in a process of its own answers BatchGetItem and Query like a DynamoDB whose work is free: answers are canned
-after the first time. Compared within one run, rounds interleaved, medians printed: `boto3.client("dynamodb")` with
+after the first time. Compared within one run, rounds interleaved, the best of each printed: `boto3.client("dynamodb")` with
 `TypeDeserializer` and one native attribute per feature, as one would write it by hand; FeatureClient with either
 transport, values taken out of every vector; and the floor, the same items over a raw socket, signed and decoded by
 msgspec into one list of values per key. CPU is that of the whole process, threads included. Latency is wall time
@@ -266,7 +266,7 @@ def round_trip(url: str) -> Callable[[], object]:
 
 
 def cpu(calls: dict[str, Callable[[], object]], times: int, rounds: int) -> dict[str, float]:
-    """Median milliseconds of CPU per call."""
+    """Milliseconds of CPU per call, of each call's best round: what else runs on the machine only ever adds."""
     spent: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
         for name, call in calls.items():
@@ -275,7 +275,7 @@ def cpu(calls: dict[str, Callable[[], object]], times: int, rounds: int) -> dict
                 call()
             if number:  # the first round warms up
                 spent[name].append((time.process_time() - start) / times * 1000)
-    return {name: statistics.median(values) for name, values in spent.items()}
+    return {name: min(values) for name, values in spent.items()}
 
 
 def wall(calls: dict[str, Callable[[], object]], times: int) -> dict[str, list[float]]:

@@ -135,6 +135,8 @@ class HttpTransport:
                         continue
                 except (OSError, HttpError, ProxyRefused) as failure:
                     _check_time(budget, error)
+                    if isinstance(failure, TimeoutError) and error is not None and time.monotonic() >= patient_until:
+                        raise error from None  # patience has cut this attempt short: what failed before it says why
                     error = self._failure(failure)
                     error.__cause__ = failure
                 finally:
@@ -197,7 +199,7 @@ class HttpTransport:
         if isinstance(failure, ssl.SSLError) and not isinstance(failure, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             return untrusted(self._table, failure)
         if isinstance(failure, TimeoutError):
-            return unreachable(self._table, f"no answer within {self._timeout:g} seconds")
+            return unreachable(self._table, f"no answer within {min(self._timeout, self._patience):g} seconds")
         return unreachable(self._table, str(failure) or type(failure).__name__)
 
     def _set_clock(self, answer: Response) -> bool:

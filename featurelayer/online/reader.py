@@ -24,13 +24,14 @@ import msgspec
 from featurelayer.errors import StoreNotFound, StoreThrottled, StoreUnavailable
 from featurelayer.online.base import Item, ItemKey, ReadBudget, Usage, foreign_store
 from featurelayer.online.layout import Layout
-from featurelayer.online.tables import is_too_long
+from featurelayer.online.tables import PK_LIMIT, SK_LIMIT, is_too_long
 from featurelayer.online.transport import Transport
 from featurelayer.online.wire import WireItem, WireText, from_wire
 
 _KEYS_PER_CALL = 100
 _UNIT = 4096
 _QUERY_AGAIN = 100
+_SURELY_FITS = min(PK_LIMIT, SK_LIMIT) // 4  # characters, of four bytes at most
 _BACKOFF, _LONGEST_BACKOFF = 0.02, 1.0
 
 T = TypeVar("T")
@@ -115,7 +116,10 @@ class TableReader:
             StoreThrottled: DynamoDB left items unread for longer than patience lasts.
         """
         # Nothing can be stored under a key that is too long, and asking for it would fail the whole call.
-        unique = [key for key in dict.fromkeys(keys) if not is_too_long(key)]
+        unique = [
+            key for key in dict.fromkeys(keys)
+            if (len(key[0]) <= _SURELY_FITS and len(key[1]) <= _SURELY_FITS) or not is_too_long(key)
+        ]  # fmt: skip
         budget.left()
         if len(unique) <= _KEYS_PER_CALL:
             return self._chunk(transport, unique, consistent, budget, usage) if unique else {}
