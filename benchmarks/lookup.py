@@ -3,11 +3,11 @@
     python benchmarks/lookup.py [--rounds 15] [--json]
 
 A stub in a process of its own answers BatchGetItem and Query like a DynamoDB whose work is free: answers are canned
-after the first time. Compared within one run, rounds interleaved, the best of each printed: `boto3.client("dynamodb")` with
-`TypeDeserializer` and one native attribute per feature, as one would write it by hand; FeatureClient with either
-transport, values taken out of every vector; and the floor, the same items over a raw socket, signed and decoded by
-msgspec into one list of values per key. CPU is that of the whole process, threads included. Latency is wall time
-against a stub that waits 4 ms.
+after the first time. Compared within one run, rounds interleaved, the best of each printed:
+`boto3.client("dynamodb")` with `TypeDeserializer` and one native attribute per feature, as one would write it by hand;
+FeatureClient with either transport, values taken out of every vector; and the floor, the same items over a raw socket,
+signed and decoded by msgspec into one list of values per key. CPU is that of the whole process, threads included.
+Latency is wall time against a stub that waits 4 ms.
 
 The claims, for the default transport: 50 features x 100 keys at least 25 times less CPU than plain boto3 and at most
 twice the floor; one key of 10 features at least 4 times less; 10 views within 1.5 ms of one round trip.
