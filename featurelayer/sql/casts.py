@@ -36,7 +36,8 @@ _SAFE_DIGITS = {8: 2, 16: 4, 32: 9, 64: 18, 128: 38}
 # Whole numbers and decimal digits that a float keeps.
 _WIDEST = 128
 _WHOLE_BITS = {32: 24, 64: 53}
-_FLOAT_DIGITS = {32: 6, 64: 15}
+_WIDE_BITS, _DOUBLE_DIGITS, _SEVEN = 64, 15, 7
+_DOUBLE = DType(kind=Kind.FLOAT, bits=_WIDE_BITS)
 _LARGEST_FLOAT, _LEAST_FLOAT = "3.4028234663852886E38", "1.401298464324817E-45"
 
 
@@ -81,7 +82,9 @@ def widens(stored: DType, declared: DType) -> bool:
         case Kind.DECIMAL, Kind.INT:
             return not stored.scale and (stored.precision or 0) <= _SAFE_DIGITS[declared.bits or 64]
         case Kind.DECIMAL, Kind.FLOAT:
-            return (stored.precision or 99) <= _FLOAT_DIGITS[declared.bits or 64]
+            digits = stored.precision or 99
+            # A decimal is the double that is written with its digits; of a float these would be others.
+            return digits <= _DOUBLE_DIGITS if declared.bits == _WIDE_BITS else not stored.scale and digits <= _SEVEN
         case (Kind.TIMESTAMP, Kind.TIMESTAMPTZ) | (Kind.TIMESTAMPTZ, Kind.TIMESTAMP):
             return True
         case ((Kind.INT | Kind.UINT | Kind.UUID | Kind.JSON | Kind.UNKNOWN), Kind.TEXT):
@@ -95,8 +98,10 @@ def convertible(stored: DType, declared: DType) -> bool:
         return True
     one, other = stored.kind, declared.kind
     if one is Kind.ARRAY and other is Kind.ARRAY:
-        elements = (stored.element, declared.element)
-        return None not in elements and all(each.kind in _NUMBERS for each in elements if each is not None)
+        inner, wanted = stored.element, declared.element
+        if inner is None or wanted is None or inner.kind not in _NUMBERS or wanted.kind not in _NUMBERS:
+            return False
+        return inner.kind is not Kind.DECIMAL or wanted.kind is not Kind.FLOAT or wanted.bits == _WIDE_BITS
     times = (Kind.DATE, *_INSTANTS)
     return any(
         one in ones and other in others
@@ -138,6 +143,15 @@ def changes(writer: Words, value: exp.Expression, stored: Column, declared: DTyp
     times = (Kind.DATE, *_INSTANTS)
     if stored.dtype.kind in times and declared.kind in times:
         return _time_changes(writer, value, stored, declared)
+    if declared.kind is Kind.FLOAT and declared.bits != _WIDE_BITS and stored.dtype.kind is not Kind.FLOAT:
+        # By way of the double that it is: 0.1 is one, and no float.
+        double = exp.cast(value.copy(), writer.type(_DOUBLE))
+        return (
+            exp.Case()
+            .when(writer.cast_changes(value, stored.dtype, _DOUBLE), exp.true())
+            .when(exp.Not(this=_null(value)), writer.cast_changes(double, _DOUBLE, declared))
+            .else_(exp.false())
+        )
     return writer.cast_changes(value, stored.dtype, declared)
 
 
@@ -280,7 +294,7 @@ def changes_by_range(writer: Words, value: exp.Expression, stored: DType, declar
     if stored.kind is Kind.FLOAT:
         return _float_changes(writer, value, stored, declared)
     if declared.kind is Kind.FLOAT:
-        return _whole_or_short(value, declared)
+        return _decimal_changes(value)
     low, high, scale = _room(declared)
     inside = exp.Between(this=value.copy(), low=exp.Literal.number(low), high=exp.Literal.number(high))
     return exp.Not(this=exp.paren(both(inside, exp.EQ(this=value.copy(), expression=_rounded(value, scale)))))
@@ -311,18 +325,17 @@ def _float_changes(writer: Words, value: exp.Expression, stored: DType, declared
     return exp.Case().when(inside, exp.NEQ(this=rounded, expression=value.copy())).else_(exp.Not(this=_null(value)))
 
 
-def _whole_or_short(value: exp.Expression, declared: DType) -> exp.Expression:
-    """A decimal as a float: whole numbers up to its bits are kept, and what has no more digits than it keeps."""
-    limit = exp.Literal.number(2 ** _WHOLE_BITS[declared.bits or 64])
+def _decimal_changes(value: exp.Expression) -> exp.Expression:
+    """A decimal as a double: whole numbers up to its bits are kept, and what has no more digits than it keeps."""
+    limit = exp.Literal.number(2 ** _WHOLE_BITS[_WIDE_BITS])
     size = call("ABS", value.copy())
     whole = both(exp.LTE(this=size, expression=limit), exp.EQ(this=value.copy(), expression=_rounded(value, 0)))
-    digits = _FLOAT_DIGITS[declared.bits or 64]
-    small = exp.Literal.number(10 ** (digits // 3))
+    few = _DOUBLE_DIGITS // 3
     short = both(
-        exp.LT(this=size.copy(), expression=small),
-        exp.EQ(this=value.copy(), expression=_rounded(value, digits - digits // 3)),
+        exp.LT(this=size.copy(), expression=exp.Literal.number(10**few)),
+        exp.EQ(this=value.copy(), expression=_rounded(value, _DOUBLE_DIGITS - few)),
     )
-    return exp.Not(this=exp.paren(either(both(whole), both(short))))
+    return exp.Not(this=either(exp.paren(whole), exp.paren(short)))
 
 
 def _rounded(value: exp.Expression, scale: int) -> exp.Expression:
