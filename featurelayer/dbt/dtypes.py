@@ -11,6 +11,8 @@ import re
 from featurelayer.model import DType, Kind
 
 UNKNOWN = DType(kind=Kind.UNKNOWN)
+BARE_NUMBER = re.compile(r"\s*(?:number|numeric|decimal|dec|bignumeric)\s*", re.IGNORECASE)
+"""What the catalogs of some engines call every number, whatever its size."""
 _SCALAR = re.compile(
     r"\s*([a-z_][a-z0-9_ ]*?)\s*(?:\(\s*([^()]*?)\s*\))?\s*((?:with|without)(?: local)? time zone)?\s*", re.IGNORECASE
 )

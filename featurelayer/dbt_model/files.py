@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from featurelayer.dbt.artifacts import Node, read_referable
+from featurelayer.dbt.artifacts import Node, catalog_types, read_referable
 from featurelayer.dbt.project import Project
 from featurelayer.dbt_model.text import MARK, Describe, ModelRequest, Warn, model_text, recorded_request
 from featurelayer.errors import OutdatedModel, PlanError, Problem, ProblemsError
@@ -88,12 +88,13 @@ def training_set_models(
         fix = "name one with --service, or the labels' dbt model as `labels` in the exposure's featurelayer block"
         raise PlanError([Problem(what="no feature service names the dbt model of its labels", fix=fix)])
     nodes = read_referable(project.target_path)
+    catalog = catalog_types(project.target_path, frozenset(view.unique_id for view in registry.views.values()))
     models: list[DbtModel] = []
     problems: list[Problem] = []
     for wanted in requests:
         path = places.path(wanted)
         try:
-            text = model_text(wanted, registry, nodes, describe=describe, warn=warn)
+            text = model_text(wanted, registry, nodes, describe=describe, warn=warn, catalog=catalog)
         except ProblemsError as error:
             problems += error.problems
             continue

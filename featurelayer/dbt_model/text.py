@@ -14,11 +14,12 @@ from pathlib import PurePosixPath
 
 from featurelayer.dbt.artifacts import GENERATED, Node
 from featurelayer.dbt.artifacts import Column as DeclaredColumn
-from featurelayer.dbt.dtypes import dtype_of
+from featurelayer.dbt.dtypes import BARE_NUMBER, dtype_of, value_type
 from featurelayer.errors import LabelError, PlanError, Problem, WarehouseError, did_you_mean
-from featurelayer.model import Column, FeatureService, FeatureView
+from featurelayer.model import Column, FeatureService, FeatureView, Kind
 from featurelayer.registry import Registry
 from featurelayer.sql.ast import table
+from featurelayer.sql.casts import differs, widens
 from featurelayer.sql.compiler import compile_statement
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.plan import RESERVED, Labels, Mode, Plan
@@ -92,7 +93,13 @@ def recorded_request(text: str, folder: PurePosixPath | None) -> ModelRequest:
 
 
 def model_text(
-    request: ModelRequest, registry: Registry, nodes: Mapping[str, Node], *, describe: Describe, warn: Warn
+    request: ModelRequest,
+    registry: Registry,
+    nodes: Mapping[str, Node],
+    *,
+    describe: Describe,
+    warn: Warn,
+    catalog: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """Return the text of a training set's dbt model.
 
@@ -102,6 +109,7 @@ def model_text(
         nodes: all that a model of the project can `ref`, by name.
         describe: asked for the columns of labels that don't declare them.
         warn: told of what the text takes on trust.
+        catalog: the types that dbt saw in the warehouse, by unique id and column in lower case.
 
     Raises:
         UnknownNameError: no such service.
@@ -125,7 +133,7 @@ def model_text(
         keys=request.keys,
         mode=request.mode,
     )
-    problems = list(_unchecked(plan, labels))
+    problems = [*_unchecked(plan, labels), *_other_types(plan, registry, catalog or {})]
     if problems:
         raise PlanError(problems)
     refs = {view.id: _ref(view.unique_id, view.name, view.version, registry.project) for view in views.values()}
@@ -199,6 +207,28 @@ def _unchecked(plan: Plan, labels: Node) -> Iterator[Problem]:
         if time is not None and time.nanoseconds:
             what = f"{relation}: '{time.name}' has nanoseconds, and a dbt model can't check that it has no finer value"
             yield Problem(what=what, fix="cast it to a timestamp in microseconds in its model")
+
+
+def _other_types(plan: Plan, registry: Registry, catalog: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:
+    """Features whose columns have another type than is declared: a query can't check that every value fits."""
+    for join in plan.joins:
+        types = catalog.get(registry.views[join.view].unique_id, {})
+        for feature in join.features:
+            text = types.get(feature.source.casefold())
+            if text is None:
+                continue
+            stored = Column(name=feature.source, dtype=value_type(dtype_of(text, registry.adapter)))
+            native = dialect(registry.adapter).native(feature.dtype)
+            if stored.dtype.kind is Kind.UNKNOWN or not (differs(stored, feature.dtype) and differs(stored, native)):
+                continue
+            if stored.dtype.kind is native.kind and (BARE_NUMBER.fullmatch(text) or widens(stored.dtype, native)):
+                continue
+            yield Problem(
+                what=f"{join.view}: feature '{feature.source}' is {text.lower()} in catalog.json, declared "
+                f"{feature.dtype}, and a dbt model can't check that every value fits",
+                where=f"{join.where} -> columns[{feature.source}].data_type",
+                fix="cast it in the model, or correct its data_type; run dbt docs generate if the catalog is old",
+            )
 
 
 # --- Jinja -----------------------------------------------------------------------------------------------------------

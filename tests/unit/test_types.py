@@ -336,3 +336,36 @@ def test_a_pin_compares_what_was_trained_on_with_what_is_served(tmp_path: Path) 
         "legs__i: trained on int128, served as int64",
         "legs__t: trained on timestamptz, served as timestamp",
     ]
+
+
+@pytest.mark.parametrize(
+    ("stored", "is_refused"), [("DOUBLE", True), ("VARCHAR", True), ("FLOAT", False), (None, False)]
+)
+def test_a_dbt_model_is_refused_where_the_catalog_has_another_type(
+    tmp_path: Path, stored: str | None, is_refused: bool
+) -> None:
+    """Its query can't check values, so there the types must be the same."""
+    labels = made.model(
+        name="labels", columns={"at": made.column("timestamp")}, drop=("arr_delay", "landed_at"), node={"config": {}}
+    )
+    labels["columns"]["tailnum"]["config"] = labels["columns"]["tailnum"]["meta"] = {}
+    found = layer(
+        tmp_path,
+        made.model(columns={"x": made.column("float")}, drop=("arr_delay",)),
+        labels,
+        exposures=(made.exposure("legs.*", label_timestamp="at"),),
+    )
+    if stored is not None:
+        columns = {"X": {"name": "X", "type": stored, "index": 1}}
+        document = {"metadata": {}, "nodes": {"model.shop.legs": {"columns": columns}}}
+        (tmp_path / "target" / "catalog.json").write_text(json.dumps(document))
+    if not is_refused:
+        assert found.dbt_models("late", "labels")[0].text
+        return
+    with pytest.raises(PlanError) as caught:
+        found.dbt_models("late", "labels")
+    (problem,) = caught.value.problems
+    assert problem.what == (
+        f"legs: feature 'x' is {stored.lower()} in catalog.json, declared float32, "
+        "and a dbt model can't check that every value fits"
+    )

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from featurelayer.dbt.artifacts import catalog_types
-from featurelayer.dbt.dtypes import dtype_of
+from featurelayer.dbt.dtypes import BARE_NUMBER, dtype_of
 from featurelayer.errors import ManifestUnreadable, UnsupportedByDialect
 from featurelayer.lint.base import Hit, check, of_view
 from featurelayer.lint.project import LintProject
 from featurelayer.model import Column, DType, FeatureView, Kind, Severity
-
-# What the catalogs of some engines call every number, whatever its size.
-_BARE_NUMBER = re.compile(r"\s*(?:number|numeric|decimal|dec|bignumeric)\s*", re.IGNORECASE)
 
 
 @check(
@@ -41,7 +37,7 @@ def other_type(project: LintProject) -> Iterator[Hit]:
         view = views[unique_id]
         for name, declared in view.columns:
             text = types.get(name.casefold())
-            if text is None or (_BARE_NUMBER.fullmatch(text) and declared.is_numeric):
+            if text is None or (BARE_NUMBER.fullmatch(text) and declared.is_numeric):
                 continue
             severity = _severity(view, name, dtype_of(text, adapter), declared, adapter)
             if severity is not None:
