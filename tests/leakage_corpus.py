@@ -79,7 +79,7 @@ def _view(case: Case) -> dict[str, Any]:
         case.event_time: column("timestamp"),
         **{name: column("double") for name in case.features},
     }
-    columns |= {name: column("timestamp") for name in (case.block.get("valid_to"),) if name}
+    columns |= {case.block[key]: column("timestamp") for key in ("valid_to", "available_at") if key in case.block}
     block = {"entity": case.key.removesuffix("_id"), **case.block}
     node = _node(VIEW, case.sql, case, columns=columns, block=block, config=case.config)
     node["config"]["event_time"] = case.event_time

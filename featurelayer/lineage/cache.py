@@ -18,7 +18,7 @@ from sqlglot import _version
 
 from featurelayer.lineage.values import Fact, Kind, RowStep, Source, Step
 
-_FORMAT = f"6 {_version.__version__}"
+_FORMAT = f"7 {_version.__version__}"
 """Raise the number when what is found changes, so that files of older releases count as none."""
 _DIGEST = 16
 

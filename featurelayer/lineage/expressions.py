@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlglot
 from sqlglot import exp
 
-from featurelayer.lineage.bounds import MAX_TIMES, brought_in, find_frames, find_shift, find_times, line_of_node
+from featurelayer.lineage.bounds import find_frames, find_shift
 from featurelayer.lineage.forms import (
     ARGUMENTS_TO_SKIP,
     CHAINS,
@@ -32,6 +32,7 @@ from featurelayer.lineage.forms import (
     unit_of,
 )
 from featurelayer.lineage.names import MACROS, spoken
+from featurelayer.lineage.places import MAX_TIMES, brought_in, find_times, line_of_node
 from featurelayer.lineage.run_values import STARTED, depends_on_time
 from featurelayer.lineage.scope import Parts, Scope, Unreadable, Value, digest, sorted_sources, with_frames
 from featurelayer.lineage.values import Fact, Kind, Seen, Step

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from featurelayer.lineage.bounds import finish_joins, hide_join, is_correlated, put_in, start_join
 from featurelayer.lineage.forms import check_parts
+from featurelayer.lineage.places import finish_joins, hide_join, is_correlated, put_in, start_join
 from featurelayer.lineage.relations import merged
 from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Scope, Unreadable, Value, digest
 from featurelayer.lineage.values import Rows, RowStep, Seen

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from featurelayer.lineage.bounds import MAX_TIMES, find_times
 from featurelayer.lineage.forms import window_function
+from featurelayer.lineage.places import MAX_TIMES, find_times
 from featurelayer.lineage.scope import Parts, Scope, digest, sorted_sources
 from featurelayer.lineage.times import is_time
 from featurelayer.lineage.values import Kind, Seen

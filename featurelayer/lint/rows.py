@@ -70,7 +70,8 @@ def judge_aggregate(seen: TracedView, fact: Fact) -> Severity | None:
         if not times:
             return None
         return Severity.ERROR if _is_entity(seen, fact.keys) else Severity.WARNING
-    return Severity.ERROR if times and not fact.timed else Severity.WARNING
+    by_time = fact.timed or not seen.lineage.reaches(fact.keys).isdisjoint(seen.times)
+    return Severity.ERROR if times and not by_time else Severity.WARNING
 
 
 def find_made(seen: TracedView) -> frozenset[str]:
