@@ -108,7 +108,7 @@ def validate_matched(views: Sequence[ViewReport], least: float) -> None:
     """Raise PlanError with every view in which a smaller share of the labels than `least` found a row."""
     low = [view for view in views if view.share is not None and view.share < least]
     if low:
-        fix = "correct the view or the labels, or accept less with --min-matched (min_matched in Python)"
+        fix = "correct the view or the labels, or pass a smaller --min-matched"
         raise PlanError(
             Problem(what=f"{view.found} ({view.share:.2%}, and {least:.2%} is asked for)", fix=fix) for view in low
         )
