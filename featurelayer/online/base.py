@@ -276,6 +276,10 @@ class ReadBudget:
             raise deadline_exceeded(self.done)
         return seconds
 
+    def most(self, seconds: float) -> float:
+        """Return so many seconds, or those that are left if they are fewer."""
+        return seconds if self.until is None else max(0.0, min(seconds, self.until - monotonic()))
+
 
 class Usage:
     """What reads took: calls to the store, bytes of their answers, attempts beyond the first. Threads may share it."""

@@ -4,8 +4,9 @@ SQLite writes to `-wal` first, a file beside the store's own. A copy of the stor
 as long as `-wal` may hold something, the file itself is marked: its `user_version` has `_MARK` added. The mark is
 written and checkpointed into the file before the first transaction after a checkpoint. That transaction removes the
 mark, in `-wal`. A reader of both files sees no mark, a reader of a copy of the file alone does. Any checkpoint leaves
-the file whole and unmarked, also one by another program. The checkpoints made here exclude writers: otherwise one could
-run between looking at the mark and writing.
+the file whole and unmarked, also one by another program. The checkpoints made here wait for writers: otherwise one
+could run between looking at the mark and writing. They do not wait for ever, so a writer that takes long can leave the
+file unmarked.
 
 SQLite's own busy timeout is off: waiting for a lock ends with the caller's deadline, in any statement.
 """
@@ -141,7 +142,7 @@ class SqliteFile:
             self._mark(connection, budget)
             results = wait_for_lock(partial(run, anyway=True), self.path, budget, connection)
         if self.wal_bytes() >= _WAL_BYTES:
-            _checkpoint(connection, "TRUNCATE")
+            _checkpoint_within(connection, "TRUNCATE", budget.most(_MARK_SECONDS))
         return results[0]
 
     def settle(self, connection: sqlite3.Connection) -> int:
@@ -296,7 +297,7 @@ class SqliteFile:
                 connection.execute(f"PRAGMA user_version = {LAYOUT | _MARK}")
 
         wait_for_lock(mark, self.path, budget)
-        _checkpoint_within(connection, "FULL", _MARK_SECONDS)
+        _checkpoint_within(connection, "FULL", budget.most(_MARK_SECONDS))
 
 
 class Reader:
@@ -373,16 +374,14 @@ def wait_for_lock(
         pause = min(2 * pause, 0.05)
 
 
-def _checkpoint(connection: sqlite3.Connection, kind: str) -> bool:
-    """Checkpoint in a way that excludes writers; return whether the file is whole now. Waits for nobody."""
-    busy, _, _ = connection.execute(f"PRAGMA wal_checkpoint({kind})").fetchone()
-    return not busy
-
-
 def _checkpoint_within(connection: sqlite3.Connection, kind: str, seconds: float) -> None:
-    until = monotonic() + seconds
-    while not _checkpoint(connection, kind) and monotonic() < until:
-        sleep(0.005)
+    """Checkpoint with writers shut out, waiting for them and for readers."""
+    # Without a timeout of its own SQLite would not wait for a writer but checkpoint beside it.
+    connection.execute(f"PRAGMA busy_timeout = {max(1, int(seconds * 1000))}")
+    try:
+        connection.execute(f"PRAGMA wal_checkpoint({kind})").fetchone()
+    finally:
+        connection.execute("PRAGMA busy_timeout = 0")
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -7,6 +7,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -196,6 +198,24 @@ def test_a_copy_is_whole_or_refused_at_any_moment(place, monkeypatch, seed):
     for store in stores:
         store.close()
     assert 0 < refused < 40
+
+
+def test_a_checkpoint_waits_for_a_writer_and_does_not_run_beside_it(place, monkeypatch):
+    """Beside it, the file would lose its mark before the writer's values are in it."""
+    monkeypatch.setattr("featurelayer.online.sqlite_file._SETTLE_SECONDS", 20)
+    store = SqliteStore(place)
+    store.write(rows(range(10)))
+    with closing(sqlite3.connect(place, isolation_level=None)) as writer, ThreadPoolExecutor(1) as pool:
+        writer.execute("BEGIN IMMEDIATE")
+        settling = pool.submit(store.settle)
+        time.sleep(0.3)
+        with closing(SqliteStore(alone(place, place.parent / "before"))) as copy, pytest.raises(StoreNotFound):
+            content(copy)
+        writer.execute("COMMIT")
+        assert settling.result(30) == ""
+    with closing(SqliteStore(alone(place, place.parent / "after"))) as copy:
+        assert len(content(copy)) == 10
+    store.close()
 
 
 def test_a_process_that_is_killed_leaves_a_store_that_serves_and_a_copy_that_says_so(place):
