@@ -61,13 +61,13 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def check_moment(moment: object) -> datetime | None:
-    """Return a time, or None.
+def check_moment(moment: object) -> datetime:
+    """Return a time.
 
     Raises:
-        PlanError: it is neither, or not a time (pandas has one that is none).
+        PlanError: it is not one; pandas has a datetime that is not a time.
     """
-    if moment is None or (isinstance(moment, datetime) and type(moment).__name__ not in _MISSING):
+    if isinstance(moment, datetime) and type(moment).__name__ not in _MISSING:
         return moment
     raise PlanError(
         [Problem(what=f"now is {_shown(moment)}, not a datetime", fix="pass a datetime; a naive one is UTC")]

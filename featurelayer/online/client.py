@@ -186,7 +186,7 @@ class FeatureClient:
     def _answer(
         self, service: str, requests: Sequence[Mapping[str, Any]], now: datetime | None, reading: _Reading
     ) -> list[FeatureVector]:
-        moment = to_microseconds(check_moment(now) or datetime.now(UTC))
+        moment = to_microseconds(datetime.now(UTC) if now is None else check_moment(now))
         name = self._pinned(service)
         plan = self._plan(name, reading).value
         while True:
@@ -298,7 +298,9 @@ class FeatureClient:
 
     def _pinned(self, service: str) -> str:
         """Return the name under which the store has the service, with the fingerprint if it is pinned."""
-        name, _, fingerprint = check_name(service, "service").partition("@")
+        if type(service) is not str:
+            service = check_name(service, "service")
+        name, _, fingerprint = service.partition("@")
         pin = self._pins.get(name)
         if pin is None:
             return service
@@ -311,7 +313,7 @@ class FeatureClient:
     def _plan(self, name: str, reading: _Reading) -> _Known[ServingPlan]:
         known = self._plans.get(name)
         if known is None:
-            key = service_key(name)
+            key = service_key(check_name(name, "service"))
             item = reading.now([key]).get(key)
             if item is None:
                 raise self._unknown_service(name, reading)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from featurelayer.errors import CorruptItem, PlanError, Problem, StaleFeature, did_you_mean
+from featurelayer.errors import CodecError, CorruptItem, PlanError, Problem, StaleFeature, did_you_mean
 from featurelayer.online.arguments import plain_keys
 from featurelayer.online.base import Item, ItemKey
-from featurelayer.online.codec import dtype_of, types_of
+from featurelayer.online.codec import dtype_of
 from featurelayer.online.definitions import JoinedView, ServiceDefinition
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix
 from featurelayer.online.rows import RowCodec, decode_value
@@ -168,9 +168,11 @@ class _KeySpec:
 
 
 def _encoded(dtype: Any, values: list[Any], name: str) -> list[Any]:
-    if not types_of(values) <= {str, int}:  # the usual keys need no second look
-        values = plain_keys(values, whole=dtype.kind in ("int", "uint"))
-    return encode_key_column(dtype, values, where=f"key '{name}'")
+    where = f"key '{name}'"
+    try:
+        return encode_key_column(dtype, values, where=where)
+    except CodecError:  # the usual keys need no second look
+        return encode_key_column(dtype, plain_keys(values, whole=dtype.kind in ("int", "uint")), where=where)
 
 
 class _ViewPlan:
