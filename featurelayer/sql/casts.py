@@ -217,18 +217,11 @@ def check_types(writer: Words, join: AsofJoin) -> TypeCheck | None:
         return None
     sql = ""
     if counted:
-        one, none = exp.Literal.number(1), exp.Literal.number(0)
-        sums = [
-            named(
-                exp.Coalesce(
-                    this=exp.Sum(this=exp.Case().when(condition.copy(), one.copy()).else_(none.copy())),
-                    expressions=[none.copy()],
-                ),
-                f"n{position}",
-            )
+        counts = [
+            named(exp.Count(this=exp.Case().when(condition, exp.Literal.number(1))), f"n{position}")
             for position, (_, condition) in enumerate(counted)
         ]
-        sql = writer.sql(exp.select(*sums).from_(relation.copy()))
+        sql = writer.sql(exp.select(*counts).from_(relation.copy()))
     return TypeCheck(sql=sql, counted=tuple(misfit for misfit, _ in counted), refused=tuple(refused))
 
 
