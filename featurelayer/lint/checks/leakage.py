@@ -113,7 +113,7 @@ def last_of_all(project: LintProject) -> Iterator[Hit]:
             return False
         if fact.function in _ENDS:
             starts = fact.function in ("firstvalue", "first") and fact.frame == "all" and not fact.backwards
-            return fact.frame != "past" and not starts
+            return not starts
         return fact.function in _RANKS and fact.frame == "future" and seen.about_time(fact.order)
 
     def picked(seen: TracedView, fact: Fact) -> bool:
