@@ -14,6 +14,7 @@ from featurelayer.dbt.inventory import Inventory, Model
 from featurelayer.dbt.loader import Annotations, read_annotations
 from featurelayer.dbt.project import CONFIG_FILE, ProjectConfig, read_yaml
 from featurelayer.diff import Code, DiffReport, Side, compare
+from featurelayer.diff.values import NOT_COMPILED
 from featurelayer.errors import ManifestNotFound, MetadataError, PlanError, Problem
 from featurelayer.lineage import ColumnLineage, Lineage
 from featurelayer.model import FeatureView
@@ -112,7 +113,7 @@ def _side(read: Annotations, inventory: Inventory, *, keep: bool) -> Side:
     def problem(view: FeatureView) -> str:
         model = inventory.model(view.unique_id)
         if model is None or not model.compiled_sql:
-            return f"{inventory.path} has no compiled SQL of {view.id}"
+            return f"{inventory.path} {NOT_COMPILED} {view.id}"
         return lineage.problems.get(view.unique_id, "its SQL does not show the column")
 
     found = find_missing_columns(inventory, lineage, tuple(views.values()), adapter=read.registry.adapter)

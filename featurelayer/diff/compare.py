@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from featurelayer.diff.values import Change, DiffReport, Kind, Side
+from featurelayer.diff.values import NOT_COMPILED, Change, DiffReport, Kind, Side
 from featurelayer.durations import format_duration
 from featurelayer.lineage import ColumnLineage
 from featurelayer.model import Feature, FeatureService, FeatureView, Severity
@@ -35,6 +35,7 @@ _VIEW_METADATA = ("description", "owner", "update_frequency", "freshness", "on_s
                   "block_export", "removal_guard", "monitors", "ignore")  # fmt: skip
 _FEATURE_METADATA = ("description", "unit", "tags", "range", "monitors", "deprecated")
 _SHOWN, _BEFORE = 100, 40
+_FIX_UNKNOWN = "review what changed in the model; `featurelayer lint --checks FL220` tells what can't be followed"
 _FIX_LOST = "correct the name in the SQL or in the YAML; to rename a feature in use, make a new version of the model"
 
 
@@ -113,7 +114,9 @@ class _View:
                 Kind.RETYPED,
             )
         if kind is not None:
-            yield _change(self.then, self.now, self.new, one.name, kind, details)
+            change = _change(self.then, self.now, self.new, one.name, kind, details)
+            is_followed = kind is not Kind.UNKNOWN or any(NOT_COMPILED in detail for detail in details)
+            yield change if is_followed else replace(change, fix=_FIX_UNKNOWN)
         metadata = tuple(_differing(one, other, _FEATURE_METADATA))
         if metadata:
             yield _change(self.then, self.now, self.new, one.name, Kind.METADATA, metadata)

@@ -11,6 +11,8 @@ from featurelayer.lineage import ColumnLineage
 from featurelayer.model import FeatureView, Severity
 from featurelayer.registry import Registry
 
+NOT_COMPILED = "has no compiled SQL of"
+
 
 class Kind(StrEnum):
     """What has become of a feature, the gravest first."""

@@ -106,6 +106,9 @@ def check_parts(node: exp.Expression) -> None:
 
 def makes_rows(node: exp.Expression) -> bool:
     """Whether an expression of a SELECT makes several rows of one, as UNNEST does."""
+    node = bare(node)
+    if isinstance(node, exp.Column | exp.Literal | exp.Window | exp.AggFunc):  # nearly all, spared the walk
+        return False
     for each in node.walk(prune=lambda inner: isinstance(inner, exp.Query | exp.Subquery)):
         if isinstance(each, exp.UDTF | exp.Explode | exp.Posexplode | exp.GenerateSeries | exp.Inline):
             return True

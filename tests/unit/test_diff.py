@@ -213,6 +213,8 @@ def test_other_words_are_cosmetic(diff):
 def test_what_can_not_be_told_is_said(diff, sql):
     change = diff(lambda document: set_sql(document, "legs", sql)).changes[0]
     assert (change.kind, change.severity) == (Kind.UNKNOWN, Severity.WARNING)
+    assert ("dbt compile" in change.fix) == (not sql)
+    assert ("FL220" in change.fix) == bool(sql)
 
 
 @pytest.mark.parametrize(
