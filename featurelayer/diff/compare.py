@@ -285,7 +285,9 @@ def _how(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
         yield from steps
     if not said:
         steps = tuple(_steps([str(step) for step in before.steps], [str(step) for step in after.steps]))
-        yield from steps or _windows(before, after)
+        steps = steps or tuple(_windows(before, after))
+        rows = _steps([str(step) for step in before.row_steps], [str(step) for step in after.row_steps])
+        yield from steps or rows
 
 
 def _windows(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:

@@ -49,6 +49,7 @@ class Stored(msgspec.Struct):
     open: bool = False
     names: tuple[str, ...] = ()
     complete: bool = False
+    unique: tuple[str, ...] | None = None
     spelled: dict[str, str] = {}
     mark: str = ""
     problem: str = ""

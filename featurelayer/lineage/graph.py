@@ -297,6 +297,7 @@ def _read_relation(model: Model, name: str, stored: Stored) -> Relation:
         where=frozenset(stored.where),
         columns=columns,
         unlisted=not stored.complete,
+        unique=None if stored.unique is None else frozenset(stored.unique),
         spelled=stored.spelled,
         facts=frozenset(stored.facts[:MAX_FACTS]),
     )
@@ -331,11 +332,12 @@ def _stored(relation: Relation, model: Model, names: tuple[str, ...], *, is_comp
         )
         for name, value in relation.columns.items()
     ]
+    unique = None if relation.unique is None or model.history else tuple(sorted(relation.unique))
     mark = digest(
         relation.rows,
         *(f"{column.name} {column.key} {column.type} {column.sure} {column.facts!r}" for column in columns),
         *(repr(fact) for fact in sorted(relation.facts, key=repr)),
-        repr((names, is_complete, relation.spelled)),
+        repr((names, is_complete, relation.spelled, unique)),
     )
     return Stored(
         base=relation.base,
@@ -346,6 +348,7 @@ def _stored(relation: Relation, model: Model, names: tuple[str, ...], *, is_comp
         facts=tuple(sorted(relation.facts, key=repr)),
         open=relation.is_open or (model.history and not model.added),
         names=names,
+        unique=unique,
         complete=is_complete and (not model.history or bool(model.added)),
         spelled=relation.spelled,
         mark=mark,

@@ -27,6 +27,7 @@ def join_items(queries: Queries, node: exp.Select, scope: Scope) -> Relation:
         scope.items.append(item)
         of = item.relation
         rows = Relation(base=of.base, where=of.where, steps=of.steps, sources=of.sources, facts=of.facts)
+        rows.unique = of.unique
         if is_correlated(node, scope.parent):
             start_join(queries, item, scope, nodes[0], "subquery")
         finish_joins(queries, node, scope, rows)
@@ -77,6 +78,9 @@ def _joined(queries: Queries, first: exp.Expression, joins: list[exp.Join], scop
         if kind in ("INNER", "CROSS", ""):
             together.append(item.tag)
             conditions.update(texts)
+        elif kind == "LEFT" and _finds_one(queries, join, item, scope):  # the rows are those of before
+            item.tag = digest(item.tag, "left", *sorted(texts))
+            item.found.clear()
         else:
             sides = [digest("rows", *sorted(together), *sorted(conditions)), item.tag]
             if kind == "RIGHT":
@@ -97,6 +101,23 @@ def _joined(queries: Queries, first: exp.Expression, joins: list[exp.Join], scop
     result.base = digest("rows", *sorted(together)) if len(together) > 1 else together[0]
     result.where = frozenset(conditions)
     return result
+
+
+def _finds_one(queries: Queries, join: exp.Join, item: Item, scope: Scope) -> bool:
+    """Whether a row can meet no more than one of a relation: a key of it is compared with columns of the others."""
+    unique = item.relation.unique
+    if unique is None or not item.name or _is_lateral(join.this, scope) or join.args.get("method"):
+        return False
+    names = {each.name.casefold() for each in join.args.get("using") or ()}
+    for condition in queries.writer.conjuncts(join.args.get("on")):
+        if isinstance(condition, exp.EQ):
+            sides = (condition.this, condition.expression)
+            for mine, other in (sides, sides[::-1]):
+                tables = {column.table.casefold() for column in other.find_all(exp.Column)}
+                if isinstance(mine, exp.Column) and mine.table.casefold() == item.name and item.name not in tables:
+                    names |= {mine.name.casefold()} if "" not in tables else set()
+    values = (item.relation.columns.get(name) for name in names)
+    return unique <= {value.key for value in values if value is not None}
 
 
 def _is_lateral(node: exp.Expression, scope: Scope) -> bool:

@@ -278,6 +278,7 @@ class Queries:
             base=joined.base, where=joined.where, steps=joined.steps, sources=joined.sources, facts=joined.facts
         )
         rows.times = joined.times
+        rows.unique = joined.unique
         for clause in ("prewhere", "where"):
             self._narrow(rows, node.args.get(clause), scope, Rows.FILTER)
         scope.rows = rows.rows
@@ -286,7 +287,7 @@ class Queries:
             scope.items.append(item)
             rows.base, rows.where = digest("lateral", rows.rows, item.relation.rows), frozenset()
             rows.sources |= item.relation.sources
-            scope.rows = rows.rows
+            scope.rows, rows.unique = rows.rows, None
         self._check_size(scope)
         group = node.args.get("group")
         projections = node.expressions
@@ -299,7 +300,7 @@ class Queries:
             rows.facts = frozenset(fact for fact in rows.facts if fact.kind is not Seen.JOIN or fact.function != "left")
             rows.times = frozenset()
         if group is None and (aggregated or node.args.get("having")):
-            rows.base, rows.where = digest("group", rows.rows), frozenset()
+            rows.base, rows.where, rows.unique = digest("group", rows.rows), frozenset(), frozenset()
             scope.rows = rows.rows
         self._multiply(rows, projections, scope)
         scope.outputs |= columns
@@ -320,6 +321,7 @@ class Queries:
             if makes_rows(each):
                 parts = Parts()
                 rows.base, rows.where = digest("unnest", rows.rows, self.writer.key(each, scope, parts)), frozenset()
+                rows.unique = None
                 rows.sources |= parts.sources
                 scope.rows = rows.rows
 
@@ -368,6 +370,8 @@ class Queries:
             if given is True:
                 keys.add(digest(extra))
         rows.base, rows.where = digest("group", rows.rows, *sorted(keys)), frozenset()
+        is_plain = not any(group.args.get(extra) for extra in ("grouping_sets", "cube", "rollup", "totals"))
+        rows.unique = frozenset(keys) if is_plain else None
         rows.steps = (*rows.steps, RowStep(kind=Rows.GROUP, sql=", ".join(texts) or "everything", within=scope.within))
         rows.sources |= parts.sources
         scope.group, scope.timed = sorted_sources(parts.sources), times
@@ -461,6 +465,7 @@ class Queries:
         if on is None:
             keys = sorted(value.key for value in rows.columns.values())
             rows.base, rows.where = digest("group", rows.rows, *keys), frozenset()
+            rows.unique = frozenset(keys)
             rows.sources |= frozenset(source for value in rows.columns.values() for source in value.sources)
             rows.steps = (*rows.steps, RowStep(kind=Rows.DISTINCT, sql="distinct", within=scope.within))
             return

@@ -54,7 +54,8 @@ class Relation:
     `reads` is the relation's name where it is a table that no SQL is known of: it has whatever column is asked for.
     `more` are relations whose further columns it has, too, whatever they are called. `rest` is what a column that is
     not listed is made of, where a function makes the rows. `unlisted` means that it may have columns under names that
-    the SQL does not show. `spelled` has the names, by their lower case, whose case an engine keeps. `times` are columns
+    the SQL does not show. `unique` are the keys of columns of which no two rows have the same values, if any are known.
+    `spelled` has the names, by their lower case, whose case an engine keeps. `times` are columns
     that tell when its rows came to be, where they may not be among its own.
     """
 
@@ -65,6 +66,7 @@ class Relation:
     reads: tuple[str, str] | None = None
     rest: Value | None = None
     unlisted: bool = False
+    unique: frozenset[str] | None = None
     spelled: dict[str, str] = field(default_factory=dict)
     steps: tuple[RowStep, ...] = ()
     sources: frozenset[Source] = frozenset()

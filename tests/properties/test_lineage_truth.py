@@ -152,6 +152,15 @@ def relation(pick: Choices) -> tuple[str, tuple[str, ...]]:
                  names),
         lambda: (f"raw.t {join} raw.u on {on}", joined),
         lambda: (f"raw.t {pick.of('join', 'left join')} raw.u using (k)", ("t.a", "u.d", "k", "t.id * 9 + u.uid")),
+        lambda: (f"raw.t left join (select {pick.of('k', 'e')} as k, {pick.of('sum', 'max')}(d) as m from raw.u"
+                 f"{pick.of('', ' where d > 2')} group by {pick.of('1', 'all')}) v on t.{pick.of('k', 'b')} = v.k"
+                 f"{pick.of('', ' and v.m > 3')}", ("t.a", "v.m", "t.k", "t.id")),
+        lambda: (f"raw.t left join (select {pick.of('', 'distinct ')}k, {pick.of('d', 'd % 2')} as m from raw.u) v "
+                 f"on t.k = v.k{pick.of('', ' and t.a = v.m')}",
+                 ("t.a", "v.m", "t.k", "t.id * 100 + coalesce(v.m, 0)")),
+        lambda: (f"raw.t left join (select k, e, max(d) as m from raw.u group by k{pick.of(', e', ', e')}) v "
+                 f"on t.k = v.k{pick.of('', ' and v.e = t.b', ' and v.e = v.m')}",
+                 ("t.a", "v.m", "t.k", "t.id * 100 + coalesce(v.e, 0)")),
         lambda: (f"raw.t full join raw.u using ({pick.of('k', 'k')})", ("k", "a", "d", "id * 100 + uid")),
         lambda: (f"raw.t natural {pick.of('join', 'left join')} (select k, d, uid from raw.u) u",
                  ("t.a", "d", "k", "id * 9 + uid")),

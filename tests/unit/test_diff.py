@@ -487,3 +487,23 @@ def test_a_named_window_that_changed_is_told_by_the_part_that_did(diff):
     change = only(diff(framed(14), framed(7)))
     assert change.names == ("legs.arr_delay",)
     assert [re.sub("[^0-9>]", "", detail) for detail in change.details] == ["7>14"]
+
+
+def test_aggregates_that_are_joined_by_their_key_are_no_reason_of_the_others(diff):
+    """What is joined to the rows by `left join`, one for each, neither adds nor takes any."""
+
+    def written(least, above):
+        raw = '"db"."main"."raw"'
+        sql = (
+            f"with seats as (select tailnum, max(seats) as seats from {raw} where delay > {least} group by 1), "
+            f"delays as (select tailnum, max(delay) as delay from {raw} where seats > {above} group by 1) "
+            f"select r.tailnum, landed_at, d.delay as arr_delay, s.seats from {raw} r "
+            "left join seats s on s.tailnum = r.tailnum left join delays d using (tailnum)"
+        )
+        return lambda document: set_sql(document, "legs", sql)
+
+    change = only(diff(written(1, 2), written(1, 1)))
+    assert (change.kind, change.names) == (Kind.MEANING, ("legs.arr_delay",))
+    assert change.details == ("no longer filter in delays: seats > 1", "now filter in delays: seats > 2")
+    change = only(diff(written(2, 1), written(1, 1)))
+    assert change.names == ("legs.seats",)
