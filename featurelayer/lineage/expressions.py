@@ -409,7 +409,7 @@ class Writer:
         if node.args.get("query"):
             query = bare(node.args["query"])
             relation = self._query(query.this if isinstance(query, exp.Subquery) else query, scope)
-            parts.sources |= relation.sources
+            parts.sources |= relation.sources.union(*(each.sources for each in relation.columns.values()))
             parts.facts.update(_existing(fact) for fact in relation.facts)
             parts.facts.update(self._member(node, relation, scope))
             texts.append(f"query({relation.rows};{','.join(value.key for value in relation.columns.values())})")

@@ -19,7 +19,7 @@ from featurelayer.lineage.queries import Queries
 from featurelayer.lineage.relations import own_relation, tables_of
 from featurelayer.lineage.rolling import EVENTS, without_shared_parts
 from featurelayer.lineage.run_values import neutral_sql
-from featurelayer.lineage.scope import Relation, Unreadable, Value, digest, sorted_sources
+from featurelayer.lineage.scope import AGAIN, Relation, Unreadable, Value, digest, sorted_sources
 from featurelayer.lineage.values import ColumnLineage, Edge, Graph, Kind, Model, Output, Run, Source
 
 MAX_SQL = 1_000_000
@@ -251,7 +251,8 @@ class _Analysis:
             relation = queries.relation(tree)
             for name in model.added:
                 relation.columns.setdefault(name.casefold(), Value(digest("history", name.casefold()), Kind.EXPRESSION))
-            names, is_complete = tuple(relation.columns), relation.is_complete
+            names = tuple(name for name in relation.columns if AGAIN not in name)
+            is_complete = relation.is_complete
             for name, _ in model.columns:  # what a star brings from a source whose columns are not all declared
                 relation.column(name.casefold())
             if model.history:
@@ -375,6 +376,7 @@ def _lineages(unique_id: str, relation: str, stored: Stored) -> dict[str, Column
             row_facts=stored.facts,
         )
         for column in stored.columns
+        if AGAIN not in column.name
     }
 
 

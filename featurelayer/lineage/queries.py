@@ -24,6 +24,7 @@ from featurelayer.lineage.forms import (
 from featurelayer.lineage.joins import join_items
 from featurelayer.lineage.relations import OWN, Tables, combined, merged, over, padded, renamed, with_key
 from featurelayer.lineage.scope import (
+    AGAIN,
     MAX_COLUMNS,
     Item,
     Parts,
@@ -408,6 +409,7 @@ class Queries:
                 raise Unreadable(f"{self.writer.sql(node)[:60]} is not followed")
             name = (node.alias_or_name or f"_{place}").casefold()
             self._note_name(node, name, scope, columns)
+            name = name if name not in columns else f"{name}{AGAIN}{place}"
             value = self.writer.value(node, scope, node.alias_or_name.casefold())
             aggregated = aggregated or (value.kind in (Kind.AGGREGATE, Kind.WINDOW) and aggregates(node))
             columns[name] = value
@@ -447,8 +449,9 @@ class Queries:
                 if name in left_out or value is None:
                     continue
                 if called in columns:
-                    scope.unlisted = scope.unlisted or name not in scope.joined
-                    continue
+                    if name in scope.joined:
+                        continue
+                    scope.unlisted, called = True, f"{called}{AGAIN}{len(columns)}"
                 columns[called] = value
                 if name in item.relation.spelled and name not in renamed:
                     scope.spelled[called] = item.relation.spelled[name]

@@ -13,6 +13,8 @@ from sqlglot import exp
 from featurelayer.lineage.values import Bound, Fact, Kind, RowStep, Seen, Source, Step
 
 MAX_COLUMNS = 20_000
+AGAIN = "\x1f"
+"""Stands in the name of a column that has that of another one: a union meets columns by their place."""
 MAX_STEPS = 40
 MAX_ROW_STEPS = 200
 OF_JOINT = ("place", "bound", "by", "shift", "own", "keys", "twins")
