@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -17,6 +18,12 @@ from featurelayer.training.lock import read_lock
 from tests.corruption import NOW, SERVICE, V, opened
 from tests.online_cases import feature, service_of, view
 from tests.surfaces import SURFACES
+
+
+def name_value(value: object) -> str:
+    """Name a value alike in every process: xdist compares the names of tests."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
 
 NUMBERED = view("flights", feature("legs", "int64"), keys={"number": "int64"}, static=True, online=True,
                 entities=("flight",))  # fmt: skip
@@ -69,7 +76,7 @@ def test_rows_in_any_form(store, name):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("rows", [[], (), pd.DataFrame({"tailnum": []}), pl.DataFrame(), iter(())], ids=repr)
+@pytest.mark.parametrize("rows", [[], (), pd.DataFrame({"tailnum": []}), pl.DataFrame(), iter(())], ids=name_value)
 def test_no_rows_are_no_vectors(store, rows):
     assert FeatureClient(store).lookup_many(SERVICE.name, rows) == []
 
@@ -78,7 +85,7 @@ WHOLE = [7, np.int64(7), np.uint8(7), Decimal(7), 7.0, np.float64(7.0), np.float
 ABSENT = [None, math.nan, np.nan, np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), Decimal("NaN"), 8, 10**30, -1]
 
 
-@pytest.mark.parametrize("key", [*WHOLE, *ABSENT], ids=repr)
+@pytest.mark.parametrize("key", [*WHOLE, *ABSENT], ids=name_value)
 def test_numbers_as_keys_of_integers(store, key):
     one = FeatureClient(store).lookup("numbered", {"number": key}).features["flights__legs"]
     found = any(key is each for each in WHOLE)
@@ -87,14 +94,15 @@ def test_numbers_as_keys_of_integers(store, key):
 
 @pytest.mark.parametrize(
     "key", ["7", 7.5, math.inf, True, np.bool_(True), b"7", [7], {}, object(), Decimal("7.5"), Decimal("sNaN"), 2.0**60,
-            np.array([7]), datetime(2020, 1, 1), np.datetime64("2020-01-01"), "\ud800", 7j, pd.Timestamp(0)], ids=repr,
+            np.array([7]), datetime(2020, 1, 1), np.datetime64("2020-01-01"), "\ud800", 7j, pd.Timestamp(0)],
+    ids=name_value,
 )  # fmt: skip
 def test_what_is_no_key_of_integers_is_a_typed_error(store, key):
     with pytest.raises(CodecError, match="key 'number'"):
         FeatureClient(store).lookup("numbered", {"number": key})
 
 
-@pytest.mark.parametrize("key", [7, 7.5, True, b"N1", ["N1"], object(), np.int64(1), "\ud800"], ids=repr)
+@pytest.mark.parametrize("key", [7, 7.5, True, b"N1", ["N1"], object(), np.int64(1), "\ud800"], ids=name_value)
 def test_what_is_no_key_of_text_is_a_typed_error(store, key):
     with pytest.raises(CodecError, match="key 'tailnum'"):
         FeatureClient(store).lookup(SERVICE.name, {"tailnum": key})
@@ -114,7 +122,7 @@ ODD = [7, None, "N1", b"N1", 1.5, True, object(), [1], [None], ["N1"], [["tailnu
        pl.LazyFrame({"tailnum": ["N1"]}), pd.Series(["N1"]), np.array(["N1"]), ..., type]  # fmt: skip
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("odd", ODD, ids=name_value)
 def test_what_are_no_rows_is_a_typed_error(store, odd):
     client = FeatureClient(store)
     with pytest.raises(PlanError, match=r"not rows|not a mapping"):
@@ -129,7 +137,7 @@ def test_what_are_no_rows_is_a_typed_error(store, odd):
 
 
 @pytest.mark.parametrize(
-    "name", [7, None, b"late_arrival", 1.5, ["late_arrival"], object(), SERVICE, "\ud800"], ids=repr
+    "name", [7, None, b"late_arrival", 1.5, ["late_arrival"], object(), SERVICE, "\ud800"], ids=name_value
 )
 def test_a_name_that_is_not_text(store, name):
     client = FeatureClient(store)
@@ -147,13 +155,13 @@ def test_a_name_of_nothing(store, name):
         FeatureClient(store).lookup(name, {"tailnum": "N1"})
 
 
-@pytest.mark.parametrize("now", ["2020-01-01", 7, pd.NaT, NOW.date(), object()], ids=repr)
+@pytest.mark.parametrize("now", ["2020-01-01", 7, pd.NaT, NOW.date(), object()], ids=name_value)
 def test_a_now_that_is_no_time(store, now):
     with pytest.raises(PlanError, match="not a datetime"):
         FeatureClient(store).lookup(SERVICE.name, {"tailnum": "N1"}, now=now)
 
 
-@pytest.mark.parametrize("name", [7, None, ("tailnum",), b"tailnum", math.nan], ids=repr)
+@pytest.mark.parametrize("name", [7, None, ("tailnum",), b"tailnum", math.nan], ids=name_value)
 def test_a_request_key_that_is_not_text(store, name):
     with pytest.raises(PlanError, match="unknown request key"):
         FeatureClient(store).lookup(SERVICE.name, {name: "N1"})
