@@ -127,7 +127,7 @@ NANOSECONDS = {
 }  # fmt: skip
 LEFT_OUT = {
     "postgres": NANOSECONDS | {"tie by struct", "structs", "arrays of arrays", "text keys with zero characters"},
-    "spark": NANOSECONDS | {"unsigned integers", "default of uint64"},
+    "spark": NANOSECONDS | {"unsigned integers", "default of uint64", "unsigned keys beyond a signed type"},
 }
 
 

@@ -120,12 +120,17 @@ def test_a_time_that_no_reader_could_hold_ends_the_export(warehouse: DuckDBWareh
         warehouse.rows(f"SELECT {DIALECT.sql(text)} FROM (SELECT CAST('{moment}' AS {kind}) AS x)")
 
 
-def test_types_that_differ_from_the_declared_are_left_to_the_codec() -> None:
-    """It refuses what does not fit, where an engine would cast."""
+def test_keys_that_differ_from_the_declared_are_left_to_the_codec() -> None:
+    """It refuses what does not fit, where an engine would cast. Features are cast before; a check finds them exact."""
     engine, at = DuckDBEngine(), datetime(2024, 1, 2, tzinfo=UTC)
-    view = make_view("v", {"k": "text"}, {"e": "timestamp", "x": "int64"}, ["x"], event_time="e")
-    engine.load(view, make_table(view.columns, [{"k": "a", "e": datetime(2024, 1, 1), "x": 1}]))
+    view = make_view("v", {"k": "int64"}, {"e": "timestamp", "x": "int64"}, ["x"], event_time="e")
+    engine.load(view, make_table(view.columns, [{"k": 1, "e": datetime(2024, 1, 1), "x": 1}]))
     assert encoding(DIALECT, engine.snapshot_plan(view, at), view, "thing") is not None
     engine.warehouse.execute(f"ALTER TABLE {engine.relation('v')} ALTER x TYPE DOUBLE")
+    plan = engine.snapshot_plan(view, at)
+    assert encoding(DIALECT, plan, view, "thing") is not None
+    [feature] = plan.joins[0].features
+    assert (str(feature.stored.dtype), str(feature.dtype)) == ("float64", "int64")
+    engine.warehouse.execute(f"ALTER TABLE {engine.relation('v')} ALTER k TYPE INTEGER")
     assert encoding(DIALECT, engine.snapshot_plan(view, at), view, "thing") is None
     engine.close()

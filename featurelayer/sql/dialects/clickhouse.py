@@ -84,6 +84,12 @@ class ClickHouse(Asof):
             raise self.unsupported(f"columns of {dtype}", "take it apart into columns, or make it JSON text")
         return _PLAIN[dtype.kind]
 
+    def native(self, dtype: DType) -> DType:
+        if dtype.kind is Kind.ARRAY and dtype.element is not None:
+            return DType(kind=Kind.ARRAY, element=self.native(dtype.element))
+        # Text and bytes are one type there, which holds JSON and times of day too.
+        return DType(kind=Kind.TEXT) if dtype.kind in (Kind.BYTES, Kind.JSON, Kind.TIME) else dtype
+
     def utc(self, expression: exp.Expression, dtype: DType, *, nanoseconds: bool = False) -> exp.Expression:
         if dtype.kind is Kind.TIMESTAMP and not nanoseconds:
             return expression
