@@ -19,6 +19,7 @@ from featurelayer.testing.postgres import LACKS as POSTGRES_LACKS
 from featurelayer.testing.spark import LACKS as SPARK_LACKS
 from featurelayer.testing.strategies import worlds
 from featurelayer.training import Provenance, Request, build_training_set
+from featurelayer.training.modes import compare_modes
 from tests.profiles import examples
 
 NO_NULL_ARRAY = "clickhouse has no NULL of it"
@@ -179,3 +180,60 @@ def test_clickhouse_counts_what_duckdb_counts(
     case = data.draw(worlds(mode=mode).filter(lambda case: not refused_by_clickhouse(case)))
     ours, theirs = (report_of(engine, case) for engine in two_engines)
     assert ours == theirs
+
+
+# --- the scripts on DuckDB: what they count, compare, and leave behind ------------------------------------------------
+
+
+@pytest.fixture(params=["native", "stepwise", "asof"])
+def on_duckdb(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[WarehouseEngine]:
+    """An engine whose dialect is also that of builds."""
+    found = DuckDBEngine("native") if request.param == "native" else ENGINES[request.param]()
+    monkeypatch.setattr("featurelayer.sql.compiler.dialect", lambda _: found.dialect)
+    yield found
+    found.close()
+
+
+def temporary(engine: WarehouseEngine) -> list[str]:
+    """The temporary tables that there are."""
+    names = engine.warehouse.rows("SELECT table_name FROM duckdb_tables() WHERE temporary ORDER BY 1")
+    return [name for (name,) in names]
+
+
+@pytest.mark.parametrize(
+    "name", ["roles, as served", "static view, as served", "tie, as served", "tie with created time", "TTL edge"]
+)
+def test_no_temporary_table_is_left(on_duckdb: WarehouseEngine, name: str) -> None:
+    assert check(on_duckdb, case_named(name)) == []
+    assert temporary(on_duckdb) == []
+
+
+def test_modes_are_compared(on_duckdb: WarehouseEngine) -> None:
+    """One of four labels sees the row that was being served; by the other two modes all see the same."""
+    case = case_named("served from when the export had finished")
+    for view in case.views:
+        on_duckdb.load(view, case.rows[view.id])
+    views = {view.id: view for view in case.views}
+    plans = {
+        mode: on_duckdb.plan(case.labels, case.service, views, mode=str(mode), exports=case.exports) for mode in Mode
+    }
+    found = compare_modes(on_duckdb.warehouse, plans)
+    assert found.unavailable == ()
+    assert {(pair.one, pair.other): dict(pair.shares) for pair in found.pairs} == {
+        (Mode.KNOWN_AT, Mode.EVENT_TIME): {"v__x": 0.0},
+        (Mode.KNOWN_AT, Mode.AS_SERVED): {"v__x": 0.75},
+        (Mode.EVENT_TIME, Mode.AS_SERVED): {"v__x": 0.75},
+    }
+    assert temporary(on_duckdb) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "hours"),
+    [("TTL and several labels", (3, 1, 0), (0, 1, 1, 1, 1)), ("TTL, as served", (2, 1, 0), (1, 1, 2, 2, 2))],
+)
+def test_what_has_expired_has_no_age(
+    on_duckdb: WarehouseEngine, name: str, counts: tuple[int, ...], hours: tuple[int, ...]
+) -> None:
+    (view,) = report_of(on_duckdb, case_named(name))["views"]
+    assert (view["matched"], view["expired"], view["missing"]) == counts
+    assert tuple(view["age"].values()) == tuple(3600 * each for each in hours)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -391,6 +392,17 @@ def test_an_old_item_is_read_by_its_own_schema():
     assert vector.to_list() == [2, 7, None]
     assert statuses(vector) == [Status.PRESENT, Status.MISSING, Status.MISSING]
     assert vector.features["plane_legs__hops"].event_time is None
+
+
+@pytest.mark.parametrize(("names", "values"), [
+    (("arr_delay",), [1.5]), (("legs",), [2]), (("legs", "arr_delay"), [2, 1.5]), (("arr_delay", "legs"), [1.5, 2]),
+])  # fmt: skip
+def test_a_service_gets_the_features_that_it_takes_and_no_others_of_the_view(names, values):
+    taken = replace(SERVICE.views[0], features=names)
+    store = filled(service=replace(SERVICE, views=(taken,)))
+    assert FeatureClient(store).lookup("late_arrival", {"tailnum": "N1"}, now=T).to_dict() == {
+        f"plane_legs__{name}": value for name, value in zip(names, values, strict=True)
+    }
 
 
 def test_an_item_whose_schema_is_lost_is_an_error_and_not_a_guess():
