@@ -445,3 +445,80 @@ def test_a_child_process_does_not_use_its_parents_connection(transport, monkeypa
         store.read([("a[1]", "v@0")])
         assert server.connections == 2
         store.close()
+
+
+# --- credentials -----------------------------------------------------------------------------------------------------
+
+
+def renewing(good_for: timedelta, renewed: Callable[[], dict[str, str]]) -> RefreshableCredentials:
+    """Credentials that are good for so long by now."""
+    return RefreshableCredentials.create_from_metadata(metadata("first", good_for), renewed, "test")
+
+
+def metadata(key: str, good_for: timedelta = timedelta(hours=1)) -> dict[str, str]:
+    expiry = (datetime.now(UTC) + good_for).isoformat()
+    return {"access_key": key, "secret_key": "s", "token": "t", "expiry_time": expiry}
+
+
+def test_a_renewal_that_hangs_does_not_outlast_the_deadline_and_is_made_once():
+    go_on, asked = threading.Event(), []
+
+    def renewed() -> dict[str, str]:
+        asked.append(1)
+        go_on.wait(30)
+        return metadata("second")
+
+    credentials = renewing(timedelta(seconds=1), renewed)
+    keys = Keys(lambda: credentials)
+    for _ in range(3):
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            keys(ReadBudget(started + 0.2))
+        assert time.monotonic() - started < 4
+    assert len(asked) == 1
+    go_on.set()
+    assert keys(ReadBudget(time.monotonic() + 30)).access_key == "second"
+
+
+def test_keys_that_are_good_for_minutes_are_used_while_they_are_renewed():
+    go_on = threading.Event()
+
+    def renewed() -> dict[str, str]:
+        go_on.wait(30)
+        return metadata("second")
+
+    credentials = renewing(timedelta(minutes=12), renewed)
+    keys = Keys(lambda: credentials)
+    keys._known = Credentials("first", "s", "t").get_frozen_credentials()
+    assert keys(ReadBudget(time.monotonic() + 30)).access_key == "first"
+    go_on.set()
+    until = time.monotonic() + 30
+    while keys(ReadBudget(until)).access_key != "second":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_child_that_was_forked_while_keys_were_renewed_finds_them_again():
+    began, go_on = threading.Event(), threading.Event()
+
+    def renewed() -> dict[str, str]:
+        began.set()
+        go_on.wait(30)
+        return metadata("second")
+
+    found = iter([renewing(timedelta(seconds=1), renewed), Credentials("again", "s", "t")])
+    keys = Keys(lambda: next(found))
+    keys._renewal.start()
+    assert began.wait(30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        ended = 2
+        try:
+            ended = int(keys(ReadBudget(time.monotonic() + 20)).access_key != "again")
+        finally:
+            os._exit(ended)
+    assert os.waitpid(child, 0)[1] == 0
+    go_on.set()
+    assert keys(ReadBudget(time.monotonic() + 30)).access_key == "second"
