@@ -13,7 +13,7 @@ DIR ?= featurelayer-demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench vendor build clean
+.PHONY: help install demo test check format bench mutants vendor build clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ format: $(READY)  ## Format the code and repair what the linter can
 
 bench: $(READY)  ## Run the benchmarks; each prints the ratios of one run
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# ARGS="--module classify --count 60 --seed 7" chooses; the default takes hours.
+mutants: $(READY)  ## Break the critical modules on purpose; say what no test notices
+	$(BIN)/python tools/mutants.py $(ARGS)
 
 vendor:  ## Renew the JavaScript libraries of the catalog from the npm registry
 	python3 tools/vendor.py $(ARGS)
