@@ -1,5 +1,6 @@
 """A SQLite store is one file: after an export, as a backup, copied, on read-only media, replaced, and whose it is."""
 
+import gc
 import os
 import random
 import shutil
@@ -7,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -243,6 +245,7 @@ os._exit(9)
 def test_a_process_that_ends_without_closing_leaves_a_whole_file_or_its_wal(place):
     code = """
 import sys
+import threading
 from featurelayer.online import Item
 from featurelayer.online.stores.sqlite import SqliteStore
 store = SqliteStore(sys.argv[1])
@@ -519,3 +522,80 @@ def test_a_backup_that_fails_leaves_nothing(place, monkeypatch):
 def test_a_backup_of_nothing_says_so(place):
     with closing(SqliteStore(place)) as store, pytest.raises(StoreNotFound, match="there is no online store"):
         store.backup(place.with_name("backup.db"))
+
+
+CLOSED_IN_USE = """
+import sys, threading, time
+from featurelayer.online import Item, open_store
+from featurelayer.errors import FeatureLayerError
+
+store = open_store("sqlite:///" + sys.argv[1])
+keys = [(f'a["{number}"]', "v@0") for number in range(500)]
+store.write([Item(pk=pk, sk=sk, version=1, f="[1]", schema="s", as_of=1) for pk, sk in keys])
+until, wrong = time.monotonic() + 2, []
+
+def use():
+    version = 2
+    while time.monotonic() < until:
+        try:
+            if len(store.read(keys)) != len(keys):
+                wrong.append("rows")
+            store.write([Item(pk=pk, sk=sk, version=version, f="[1]", schema="s", as_of=1) for pk, sk in keys[:3]])
+        except FeatureLayerError as error:
+            wrong.append(repr(error))
+        version += 1
+
+def close():
+    while time.monotonic() < until:
+        store.close()
+        time.sleep(0.0005)
+
+threads = [threading.Thread(target=use) for _ in range(4)] + [threading.Thread(target=close)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+store.close()
+print(sorted(set(wrong)))
+"""
+
+
+def test_a_store_may_be_closed_while_other_threads_use_it(tmp_path: Path) -> None:
+    """SQLite crashes the process if a connection is closed under a statement; a server that stops does just that."""
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED_IN_USE, str(tmp_path / "o.db")], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr[-2000:]
+    assert [file.name for file in tmp_path.iterdir()] == ["o.db"]
+
+
+def test_connections_of_threads_that_ended_are_not_kept(tmp_path: Path) -> None:
+    """A server with a thread per request would run out of files."""
+    store = SqliteStore(tmp_path / "o.db")
+    store.write([Item(pk='a["1"]', sk="v@0", version=1, f="[1]", schema="s", as_of=1)])
+    for _ in range(50):
+        thread = threading.Thread(target=store.read, args=([('a["1"]', "v@0")],))
+        thread.start()
+        thread.join()
+    gc.collect()
+    opened = [link for link in Path("/proc/self/fd").iterdir() if "o.db" in _target(link)]
+    assert len(opened) < 10
+    store.close()
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
+def test_a_thread_that_wrote_and_ended_leaves_one_file(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "o.db")
+    items = [Item(pk='a["1"]', sk="v@0", version=1, f="[1]", schema="s", as_of=1)]
+    thread = threading.Thread(target=store.write, args=(items,))
+    thread.start()
+    thread.join()
+    assert store.settle() == ""
+    store.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["o.db"]

@@ -12,7 +12,8 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
@@ -74,6 +75,7 @@ class _Rows(msgspec.Struct, array_like=True):
     items: list[Item]
 
 
+_CLOSE_SECONDS = 5.0
 _json = msgspec.json.Encoder().encode
 _convert, _key = msgspec.convert, itemgetter(0, 1)
 
@@ -100,16 +102,16 @@ class SqliteStore:
     def __init__(self, path: str | Path, *, mode: int = MODE) -> None:
         self.path = Path(path)
         self._file = SqliteFile(self.path, mode)
-        self._readers: list[sqlite3.Connection] = []
-        self._writers: list[sqlite3.Connection] = []
-        self._inherited: list[sqlite3.Connection] = []
+        self._known: list[_Connections] = []
+        self._inherited: list[_Connections] = []
+        self._has_written = False
         self.after_fork()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Leave a parent's connections alone: SQLite's must neither be used nor closed in a child."""
-        self._inherited += self._readers + self._writers
-        self._readers, self._writers = [], []
+        self._inherited += self._known
+        self._known = []
         self._local = threading.local()
         self._opening = threading.Lock()
 
@@ -177,23 +179,23 @@ class SqliteStore:
         """Open the file for this thread."""
         budget = ReadBudget(deadline)
         budget.left()
-        with self._errors():
-            self._reader(budget)
+        with self._errors(), self._use() as mine:
+            self._reader(mine, budget)
 
     def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:  # noqa: ARG002
         """Make the file, if it is not there; the settings are DynamoDB's."""
         from featurelayer.online.provision import Creation
 
         created = not self.path.is_file()
-        with self._errors():
-            self._writer(ReadBudget(None))
+        with self._errors(), self._use() as mine:
+            self._writer(mine, ReadBudget(None))
         return Creation(created=created)
 
     def check(self) -> None:
         """Raise StoreNotFound if the file is somebody else's; one that is missing is made by the first write."""
         if self.path.is_file() and self.path.stat().st_size:
-            with self._errors():
-                self._reader(ReadBudget(None))
+            with self._errors(), self._use() as mine:
+                self._reader(mine, ReadBudget(None))
 
     def describe(self) -> dict[str, Any]:
         """Return the file's facts; `wal_bytes` of `bytes` are not in the file itself but beside it."""
@@ -206,8 +208,10 @@ class SqliteStore:
 
     def settle(self) -> str:
         """Bring what was written here into the one file, for copying; return what is in the way, if anything."""
-        with self._opening, self._errors():
-            left = self._file.settle(self._writers[-1]) if self._writers else 0
+        if not self._has_written or not self.path.is_file():
+            return ""
+        with self._errors(), self._use() as mine:
+            left = self._file.settle(self._writer(mine, ReadBudget(None)))
         if not left:
             return ""
         return (
@@ -222,71 +226,88 @@ class SqliteStore:
             PlanError: there is a file already, or no such folder.
         """
         target = Path(target)
-        with self._errors():
-            reader = self._reader(ReadBudget(None))
+        with self._errors(), self._use() as mine:
+            reader = self._reader(mine, ReadBudget(None))
             write = partial(self._file.write_backup, reader.connection, target, overwrite=overwrite)
             wait_for_lock(write, self.path, ReadBudget(None), reader.connection)
         with closing(SqliteStore(target)) as copy:
             return copy.describe()
 
     def close(self) -> None:
-        """Close the connections of all threads, and leave one file if no other process has it open."""
+        """Close the connections of all threads, and leave one file if no other process has it open.
+
+        A call that is under way ends first; its thread opens the file anew when it is used again.
+        """
+        with suppress(OnlineStoreError):
+            self.settle()
         with self._opening:
-            # The last to be closed should be one that may take `-wal` away.
-            for connection in self._readers:
-                connection.close()
-            if self._writers:
-                with suppress(sqlite3.Error):
-                    self._file.settle(self._writers[-1])
-            for connection in self._writers:
-                connection.close()
-            self._readers.clear()
-            self._writers.clear()
-            self._local = threading.local()
+            known, self._known, self._local = self._known, [], threading.local()
+        until = monotonic() + _CLOSE_SECONDS
+        # The last to be closed should be one that may take `-wal` away.
+        for each in sorted(known, key=lambda each: each.writer is not None):
+            # SQLite crashes if a connection is closed while another thread uses it. One that is in use for longer is
+            # closed when its thread lets go of it.
+            is_free = each.lock.acquire(timeout=max(0.0, until - monotonic()))
+            each.is_closed = True
+            if is_free:
+                each.close()
+                each.lock.release()
+
+    def _use(self) -> _Connections:
+        """Return this thread's connections, locked; a `with` lets them go."""
+        while True:
+            mine: _Connections | None = getattr(self._local, "connections", None)
+            if mine is None:
+                mine = self._local.connections = _Connections()
+                self._remember(mine)
+            mine.lock.acquire()
+            if not mine.is_closed:
+                return mine
+            mine.lock.release()
+            self._local.connections = None
+
+    def _remember(self, mine: _Connections) -> None:
+        """Keep a new thread's connections until they are closed, which those of threads that ended are now."""
+        with self._opening:
+            ended = [each for each in self._known if not each.thread.is_alive()]
+            self._known = [mine, *(each for each in self._known if each not in ended)]
+        for each in ended:
+            each.close()
 
     def _ask(self, ask: Callable[[sqlite3.Connection], T], budget: ReadBudget) -> T:
         """Return what a reader answers, from the file that is there."""
-        with self._errors():
+        with self._errors(), self._use() as mine:
             while True:
-                reader = self._reader(budget)
+                reader = self._reader(mine, budget)
                 found = wait_for_lock(partial(ask, reader.connection), self.path, budget, reader.connection)
                 if not reader.immutable or reader.is_current():
                     return found
 
     def _change(self, change: Callable[[sqlite3.Connection], T], budget: ReadBudget) -> T:
         budget.left()
-        with self._errors():
-            connection = self._writer(budget)
+        with self._errors(), self._use() as mine:
+            connection = self._writer(mine, budget)
+            self._has_written = True
             return self._file.run_transaction(connection, lambda: change(connection), budget)
 
-    def _reader(self, budget: ReadBudget) -> Reader:
-        reader: Reader | None = getattr(self._local, "reader", None)
-        if reader is not None and reader.is_current():
-            return reader
-        if reader is not None:
-            self._drop(self._readers, reader.connection)
-        reader = self._local.reader = self._file.open_reader(budget)
-        with self._opening:
-            self._readers.append(reader.connection)
-        return reader
+    def _reader(self, mine: _Connections, budget: ReadBudget) -> Reader:
+        if mine.reader is not None:
+            if mine.reader.is_current():
+                return mine.reader
+            mine.reader.connection.close()
+            mine.reader = None
+        mine.reader = self._file.open_reader(budget)
+        return mine.reader
 
-    def _writer(self, budget: ReadBudget) -> sqlite3.Connection:
-        known: tuple[sqlite3.Connection, tuple[int, ...]] | None = getattr(self._local, "writer", None)
-        if known is not None and known[1] == self._file.identity():
-            return known[0]
-        if known is not None:
-            self._drop(self._writers, known[0])
-        connection = self._file.open_writer(budget)
-        self._local.writer = connection, self._file.identity()
-        with self._opening:
-            self._writers.append(connection)
-        return connection
-
-    def _drop(self, known: list[sqlite3.Connection], connection: sqlite3.Connection) -> None:
-        with self._opening:
-            if connection in known:
-                known.remove(connection)
-        connection.close()
+    def _writer(self, mine: _Connections, budget: ReadBudget) -> sqlite3.Connection:
+        if mine.writer is not None:
+            if mine.writes_to == self._file.identity():
+                return mine.writer
+            mine.writer.close()
+            mine.writer = None
+        mine.writer = self._file.open_writer(budget)
+        mine.writes_to = self._file.identity()
+        return mine.writer
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -305,6 +326,32 @@ class SqliteStore:
             if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
                 raise foreign_store(f"the file {self.path}", "give another path") from error
             raise OnlineStoreError(f"{self.path}: {error}") from error
+
+
+class _Connections:
+    """One thread's connections. While it lives they are closed under `lock` alone."""
+
+    __slots__ = ("is_closed", "lock", "reader", "thread", "writer", "writes_to")
+
+    def __init__(self) -> None:
+        self.thread = threading.current_thread()
+        self.lock, self.is_closed = threading.Lock(), False
+        self.reader: Reader | None = None
+        self.writer: sqlite3.Connection | None = None
+        self.writes_to: tuple[int, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    def close(self) -> None:
+        """Close both; the one that writes comes last."""
+        for connection in (self.reader.connection if self.reader else None, self.writer):
+            if connection is not None:
+                connection.close()
+        self.reader = self.writer = None
 
 
 def _read_mode(text: str, where: str) -> int:
