@@ -172,7 +172,8 @@ class _Finder:
                 for at, element in enumerate(node.elts):
                     if isinstance(element, ast.Starred):
                         yield _text(type(node)(elts=node.elts[:at] + node.elts[at + 1 :], ctx=node.ctx))
-            case ast.Return(value=ast.expr()) if not _is_none(node.value):
+            # Callers seldom tell None from what is as false.
+            case ast.Return(value=ast.expr()) if not _is_false(node.value):
                 yield "return None"
             case ast.Raise() | ast.Continue() | ast.Break() | ast.AugAssign() | ast.Delete():
                 yield "pass"
@@ -194,8 +195,8 @@ def _other_calls(node: ast.Call) -> Iterator[str]:
             yield _text(ast.Call(func=node.func, args=node.args, keywords=node.keywords[:at] + node.keywords[at + 1 :]))
 
 
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and not node.value
 
 
 def _text(node: ast.expr) -> str:

@@ -126,6 +126,16 @@ def test_what_has_expired_at_the_export_or_now_may_have_left_the_warehouse(event
     assert excuse(key, **at) == expected
 
 
+def test_what_has_no_age_does_not_expire():
+    old = Row(f=ROW.f, event_time=T - DAY)
+    key = seen(expected=None, item=item(old), held=held(old))
+    assert excuse(key) == "gone"
+    assert excuse(key, view=replace(LEGS, ttl=None)) is None
+    assert excuse(key, view=replace(LEGS, static=True)) is None
+    timeless = Row(f=ROW.f)
+    assert excuse(seen(expected=None, item=item(timeless), held=held(timeless))) is None
+
+
 def test_what_nobody_exported_is_nobodys_however_old():
     old = item(Row(f=ROW.f, event_time=T - DAY))
     assert told(seen(expected=None, item=old)) == (
@@ -157,6 +167,8 @@ def test_what_was_streamed_is_excused_unless_an_export_would_have_replaced_it():
     assert excuse(seen(item=newer, held=held())) == "streamed"
     assert excuse(seen(expected=None, item=older, held=held())) == "streamed"
     assert excuse(seen(item=older, held=held())) is None
+    assert excuse(seen(item=newer)) == "streamed"
+    assert excuse(seen(item=older)) is None
     # Of one event time the later write counts; an unchanged row was written by the run that is remembered for it.
     same = item(Row(f="[9.0,9]", event_time=ROW.event_time), streamed=True, version=V - HOUR)
     assert excuse(seen(item=same, held=held(version=V - DAY))) == "streamed"

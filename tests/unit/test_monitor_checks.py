@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from featurelayer.monitor.checks import categories, default_rate, null_rate, value_range
+from featurelayer.model import Freshness
+from featurelayer.monitor.checks import (
+    categories,
+    coverage,
+    default_rate,
+    drift,
+    freshness,
+    null_rate,
+    static_changes,
+    value_range,
+    volume,
+)
+from featurelayer.monitor.periods import Period
 from featurelayer.monitor.seen import Seen
 from featurelayer.monitor.settings import LIMITS, Limit, view_settings
-from featurelayer.monitor.watched import Compared, Watched
+from featurelayer.monitor.watched import Changes, Compared, Coverage, Online, Source, Watched
 from featurelayer.observed import MonitorResult, Status
 from tests.online_cases import feature, view
 
@@ -146,3 +159,157 @@ def test_bounds_are_named():
     )  # fmt: skip
     (found,) = value_range.check(watched)
     assert found.meaning.endswith("outside of 0 to 10.5")
+
+
+# --- what is judged of the view as a whole -----
+
+AT = datetime(2024, 1, 1, tzinfo=UTC)
+DAY = Period(start=datetime(2023, 12, 31, tzinfo=UTC), end=AT)
+AGES = Freshness(warn_after=timedelta(hours=2), error_after=timedelta(hours=8))
+EVENTS = replace(LEGS, static=False, event_time="e", freshness=AGES)
+
+
+def judged(module: Any, limit: Limit | None = None, **known: Any) -> list[MonitorResult]:
+    """What a check says of a view; the limit is that of the monitor of the module's name."""
+    given: dict[str, Any] = {"view": EVENTS, "period": DAY, "rows": 100, "baseline": Compared(name="b")} | known
+    settings = view_settings(given["view"], {})
+    if limit is not None:
+        settings = replace(settings, limits={**settings.limits, module.__name__.rpartition(".")[2]: limit})
+    return list(module.check(Watched(settings=settings, at=AT, current={}, limits={}, **given)))
+
+
+HALF = Limit(warn=0.5, error=0.25, least=True)
+
+
+@pytest.mark.parametrize(("covered", "status"), [
+    (100, Status.PASS), (50, Status.PASS), (49, Status.WARN), (25, Status.WARN), (24, Status.ERROR),
+])  # fmt: skip
+def test_coverage_is_a_share_of_the_population(covered, status):
+    (found,) = judged(coverage, HALF, coverage=Coverage(population=100, covered=covered, of="planes"))
+    assert (found.value, found.status) == (covered / 100, status)
+    assert found.meaning == f"{covered} of 100 keys in planes ({covered}.0%) have a row that holds"
+
+
+def test_coverage_of_nobody_is_not_judged():
+    (found,) = judged(coverage, HALF, coverage=Coverage(population=0, covered=0, of="planes"))
+    assert (found.value, found.status, found.meaning) == (None, Status.SKIPPED, "there is no key in planes")
+    assert judged(coverage, HALF) == []
+    assert judged(coverage, coverage=Coverage(population=1, covered=1, of="planes")) == []
+
+
+STATIC = {"view": LEGS, "period": None}
+
+
+def test_changes_of_a_static_view_are_a_share_of_its_keys():
+    (found,) = judged(static_changes, changes=Changes(keys=25, exports=2), **STATIC)
+    assert (found.value, found.status, found.metric) == (0.25, Status.WARN, "share of changed keys")
+    assert found.meaning.startswith("the values of 25 of 100 keys changed between exports, and past labels")
+    (none,) = judged(static_changes, changes=Changes(keys=0, exports=2), **STATIC)
+    assert (none.value, none.status) == (0, Status.PASS)
+    assert none.meaning == "the values of 0 of 100 keys changed between exports"
+    (more,) = judged(static_changes, changes=Changes(keys=101, exports=9), **STATIC)
+    assert more.value == 1
+    (gone,) = judged(static_changes, changes=Changes(keys=3, exports=2), **STATIC | {"rows": 0})
+    assert gone.value == 0
+
+
+def test_changes_are_judged_of_static_views_that_were_exported_twice():
+    (found,) = judged(static_changes, changes=Changes(keys=0, exports=1), **STATIC)
+    assert (found.value, found.status) == (None, Status.SKIPPED)
+    assert found.meaning == "fewer than two exports are remembered, so there is nothing to compare"
+    assert judged(static_changes, **STATIC) == []
+    assert judged(static_changes, Limit(), changes=Changes(keys=1, exports=2), **STATIC) == []
+    assert judged(static_changes, changes=Changes(keys=1, exports=2)) == []
+
+
+@pytest.mark.parametrize(("rows", "value", "status"), [
+    (100, 1, Status.PASS), (50, 0.5, Status.PASS), (200, 0.5, Status.PASS), (40, 0.4, Status.WARN),
+    (250, 0.4, Status.WARN), (5, 0.05, Status.ERROR), (0, 0, Status.ERROR),
+])  # fmt: skip
+def test_as_many_times_more_rows_are_as_bad_as_as_many_times_less(rows, value, status):
+    (found,) = judged(volume, rows=rows, baseline=Compared(name="b", per_period=100.0))
+    assert (found.value, found.status, found.baseline) == (value, status, "b")
+    assert found.meaning == f"{rows} rows in 2023-12-31, 100 in a period of the baseline ({rows}%)"
+
+
+def test_rows_are_not_counted_without_a_baseline_but_their_lack_is_told():
+    assert judged(volume) == []
+    (found,) = judged(volume, rows=0)
+    assert (found.status, found.value) == (Status.SKIPPED, None)
+    assert "has no rows up to 2024-01-01 00:00" in found.meaning
+    assert judged(volume, Limit(), rows=0) == []
+    assert judged(volume, Limit(), baseline=Compared(per_period=100.0)) == []
+
+
+@pytest.mark.parametrize(("hours", "status"), [
+    (2, Status.PASS), (2.25, Status.WARN), (8, Status.WARN), (8.25, Status.ERROR),
+])  # fmt: skip
+def test_what_is_exactly_as_old_as_is_allowed_is_fresh(hours, status):
+    newest = AT - timedelta(hours=hours)
+    view, source, online = (
+        judged(freshness, newest=newest)[0],
+        judged(freshness, newest=newest, sources=(Source(name="s", freshness=AGES, newest=newest),))[0],
+        judged(freshness, newest=newest, online=Online(newest=newest))[1],
+    )
+    assert [each.monitor for each in (view, source, online)] == ["freshness", "source_freshness", "online_freshness"]
+    for each in (view, source, online):
+        assert (each.value, each.status, each.metric) == (hours, status, "age in hours")
+        assert each.meaning.endswith("; 8 h are allowed")
+
+
+def test_ages_that_are_not_known():
+    empty, online = judged(freshness, online=Online(why_not="never exported"))
+    assert (empty.status, empty.value, empty.meaning) == (Status.ERROR, None, "the view has no rows up to now")
+    assert (online.status, online.value, online.meaning) == (Status.SKIPPED, None, "never exported")
+    source = Source(name="s", freshness=AGES, why_not="no such column")
+    only = judged(freshness, view=replace(EVENTS, freshness=None), sources=(source,))
+    assert [(each.monitor, each.status, each.meaning) for each in only] == [
+        ("source_freshness", Status.SKIPPED, "no such column"),
+    ]  # fmt: skip
+    assert judged(freshness, period=None, newest=AT) == []
+    warned = Freshness(warn_after=timedelta(hours=1), error_after=None)
+    (found,) = judged(freshness, view=replace(EVENTS, freshness=warned), newest=AT - timedelta(hours=2))
+    assert found.status is Status.WARN
+    assert found.meaning.endswith("; 1 h are allowed")
+
+
+# --- distances -----
+
+
+def test_enough_values_are_needed_on_both_sides_for_a_distance():
+    few, many = kinds({"UA": ENOUGH - 1}), kinds({"UA": ENOUGH - 100, "DL": 100})
+    for now, before in ((few, many), (many, few)):
+        found = check_of(drift, now, before)["psi"]
+        assert (found.status, found.value) == (Status.SKIPPED, None)
+        assert found.meaning.endswith(f"{before.values:,} in the baseline; {ENOUGH:,} are needed")
+    found = check_of(drift, many, many)["psi"]
+    assert (found.status, found.value, found.metric, found.baseline) == (Status.PASS, 0, "PSI", "b")
+
+
+def test_the_category_that_moved_most_is_named():
+    before, now = kinds({"UA": 400, "DL": 500, "B6": 100}), kinds({"UA": 500, "DL": 250, "AA": 250})
+    found = check_of(drift, now, before)["psi"]
+    assert found.meaning == "'DL' was 50.0% of the baseline and is 25.0% of all rows"
+    assert found.value is not None
+    assert not math.isnan(found.value)
+
+
+def test_without_a_baseline_a_distance_is_skipped_with_the_reason():
+    many = kinds({"UA": ENOUGH})
+    assert check_of(drift, many)["psi"].meaning == "b does not have this feature"
+    assert check_of(drift, Seen(rows=ENOUGH, values=ENOUGH), many) == {}
+    assert check_of(drift, kinds({}), many) == {}
+    torn = kinds({"UA": ENOUGH}, others=1)
+    assert "too many different values" in check_of(drift, torn, torn)["psi"].meaning
+    assert set(check_of(drift, many, many, psi=Limit())) == set()
+
+
+def test_means_are_told_of_numbers():
+    def numbers(mean: float) -> Seen:
+        return Seen(
+            rows=500, values=500, numbers=500, edges=(0.0, 5.0), counts=(0, 250, 250), shape_rows=500, minimum=0.0,
+            maximum=10.0, total=mean * 500, squares=500 * mean * mean + 499 * 4,
+        )  # fmt: skip
+
+    found = check_of(drift, numbers(4), numbers(3))["psi"]
+    assert found.meaning == "mean 3 ± 2 in the baseline, 4 ± 2 in all rows"
