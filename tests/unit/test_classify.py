@@ -344,6 +344,13 @@ def test_times_of_the_warehouse_that_moved_are_a_time_zone_if_they_are_half_of_m
     assert found[0].why == "online all times that differ are 1 h earlier"
 
 
+def test_times_of_one_row_that_moved_apart_are_no_time_zone():
+    was = Row(f=ROW.f, event_time=T - 9 * HOUR, valid_to=T - 5 * HOUR)
+    row = replace(was, event_time=T - 8 * HOUR, valid_to=T - 3 * HOUR)
+    keys = [seen(expected=row, item=item(was), held=held(was), pk=f'plane["M{number}"]') for number in range(2)]
+    assert dict(verdict(*keys).classes) == {Class.LATE: 2}
+
+
 @pytest.mark.parametrize(("f", "runs", "kind"), [
     ("[1.0,180]", FACTS.runs, Class.PRECISION), ("[2.0,180]", FACTS.runs, Class.PRECISION),
     ("[1.0,180]", (), Class.LATE), ("[1.0,181]", FACTS.runs, Class.UNEXPECTED),
