@@ -10,7 +10,8 @@ import pytest
 
 from featurelayer.errors import StoreUnavailable
 from featurelayer.export import Clock
-from featurelayer.online import MemoryStore
+from featurelayer.export.lease import HeldLease, wait_for_others
+from featurelayer.online import Item, MemoryStore
 from featurelayer.online.definitions import Lease, lease_key
 from tests.exporting import exporter_of, intend, snapshot_of
 from tests.online_cases import PLANE_LEGS, legs_batch, micros
@@ -158,3 +159,84 @@ def test_a_lease_is_renewed_while_it_is_written():
     exporter.finish(intend(exporter, store, snapshot_of(PLANE_LEGS, [legs_batch(rows)], T)))
     assert until == [30, 50, 70]
     assert timedelta(seconds=time.now - START) == timedelta(seconds=60)
+
+
+# --- the lease itself -----
+
+
+class Recording(MemoryStore):
+    """Keeps the leases that were written, and how leases were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[Lease] = []
+        self.reads: list[dict] = []
+
+    def write(self, items, **options):
+        self.written += [Lease.from_item(item) for item in items]
+        return super().write(items, **options)
+
+    def read(self, keys, **options):
+        self.reads.append(options)
+        return super().read(keys, **options)
+
+
+def seconds(lease: Lease) -> tuple[float, float]:
+    """Until when it lasts and when that was said, since the start."""
+    return lease.until / 1e6 - START, lease.told / 1e6 - START
+
+
+def test_a_lease_is_written_anew_when_less_than_half_of_it_is_left():
+    store, time = Recording(), Time()
+    lease = HeldLease(store, SK, "mine", time.clock())
+    for at in (0, 1, 15, 15.5, 30.5, 31):
+        time.now = START + at
+        lease.renew()
+    assert [seconds(each) for each in store.written] == [(30, 0), (45.5, 15.5), (61, 31)]
+    assert {(each.run, each.host, each.process) for each in store.written} == {("mine", platform.node(), os.getpid())}
+
+
+def test_a_release_ends_the_lease_and_wins_within_the_microsecond():
+    store, time = Recording(), Time()
+    lease = HeldLease(store, SK, "mine", time.clock())
+    lease.release()
+    assert store.written == []  # nothing was held
+    lease.renew()
+    lease.release()
+    assert [each.told - store.written[0].told for each in store.written] == [0, 1]
+    assert Lease.from_item(store.read([lease_key(SK)])[lease_key(SK)]).until == int(START * 1e6)
+    time.now -= 5  # a clock that is set back
+    lease.renew()
+    assert store.written[-1].told == store.written[0].told + 2
+
+
+def test_a_run_does_not_wait_for_itself_and_reads_what_was_written_last():
+    store, time = Recording(), Time()
+    held(store, run="mine")
+    wait_for_others(store, {SK: "plane_legs"}, "mine", time.clock(), pytest.fail)
+    assert time.slept == 0
+    assert store.reads == [{"consistent": True}]
+
+
+def test_every_view_is_waited_for():
+    store, time = MemoryStore(), Time()
+    held(store, until=4)
+    for sk, until in (("other@0", 9), ("dead@0", 60)):
+        there = Lease(run=sk * 3, until=int((START + until) * 1e6), told=1, process=3 if sk == "dead@0" else 7,
+                      host=platform.node() if sk == "dead@0" else "elsewhere")  # fmt: skip
+        store.write([there.item(sk)])
+    time.dead.add(3)
+    told: list[str] = []
+    wait_for_others(store, {"dead@0": "c", SK: "a", "other@0": "b"}, "mine", time.clock(), told.append)
+    assert sorted(line.partition(" (")[0] for line in told) == [
+        "a: export otheroth", "b: export other@0o", "c: export dead@0de",
+    ]  # fmt: skip
+    assert time.slept == 9
+
+
+def test_a_lease_that_cannot_be_read_keeps_nobody():
+    store, time = MemoryStore(), Time()
+    pk, sk = lease_key(SK)
+    store.write([Item(pk=pk, sk=sk, version=1, f="torn")])
+    assert waited(store, time) == []
+    assert time.slept == 0
