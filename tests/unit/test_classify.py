@@ -470,3 +470,14 @@ def test_three_examples_of_each_class_in_their_order():
 def test_both_sides_are_shown(key, expected, online):
     (example,) = verdict(key).examples
     assert (example.expected, example.online) == (expected, online)
+
+
+def test_days_and_nulls_are_shown_as_they_are():
+    days = replace(LEGS, features=(feature("day", "date"), LEGS.features[1]))
+    schema = view_definition(days).schema
+    row = Row(f='["2024-01-31",null]', event_time=ROW.event_time)
+    there = item(Row(f='["2024-02-01",7]', event_time=ROW.event_time), schema=schema.fingerprint)
+    found = verdict(seen(expected=row, item=there, held=held(row)), view=days, schemas={schema.fingerprint: schema})
+    assert [(each.feature, each.expected, each.online) for each in found.examples] == [
+        ("day", "2024-01-31", "2024-02-01"), ("seats", "null", "7"),
+    ]  # fmt: skip
