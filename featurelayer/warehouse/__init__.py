@@ -32,7 +32,8 @@ def connect(
     Args:
         connection: the target's rendered output.
         root: the folder that relative paths in it start from.
-        writable: whether something is to be written; a DuckDB file is opened read-only otherwise.
+        writable: whether something is to be written: the target's schema is made if it is missing. A DuckDB file is
+            opened read-only otherwise.
         wait: how long to try while another process holds a DuckDB file, or writes to the same schema.
 
     Raises:
@@ -43,7 +44,7 @@ def connect(
     own = kind in _own()
     plugin = None if own else next(iter(entry_points(group=_GROUP, name=kind)), None)
     if not own and plugin is None:
-        return _through_dbt(connection, kind, root, wait)
+        return _through_dbt(connection, kind, root, writable, wait)
     module = plugin.load() if plugin else importlib.import_module(f"{__name__}.{kind}")
     warehouse: Warehouse = module.connect(connection, root=root, writable=writable, wait=wait)
     return warehouse
@@ -66,11 +67,11 @@ def schema_of(connection: Mapping[str, Any]) -> str:
     return _adapter_engines.schema_of(connection)
 
 
-def _through_dbt(connection: Mapping[str, Any], kind: str, root: Path, wait: timedelta) -> Warehouse:
+def _through_dbt(connection: Mapping[str, Any], kind: str, root: Path, writable: bool, wait: timedelta) -> Warehouse:
     from featurelayer.warehouse import adapter
 
     if kind and adapter.is_installed(kind):
-        return adapter.connect(connection, root=root, wait=wait)
+        return adapter.connect(connection, root=root, writable=writable, wait=wait)
     names = available()
     raise ConfigError(
         [

@@ -47,7 +47,7 @@ def connect(
     connection: Mapping[str, Any],
     *,
     root: Path,  # noqa: ARG001 (an adapter takes relative paths from where it is called, as dbt does)
-    writable: bool = False,  # noqa: ARG001 (the adapter decides)
+    writable: bool = False,
     wait: timedelta = timedelta(0),
 ) -> AdapterWarehouse:
     """Connect with a target through dbt's own adapter for it.
@@ -62,7 +62,10 @@ def connect(
         from featurelayer.warehouse._adapter_bigquery import BigQueryWarehouse
 
         return BigQueryWarehouse(connection)
-    return AdapterWarehouse(connection, wait=max(wait, _LONGEST_WAIT))
+    warehouse = AdapterWarehouse(connection, wait=max(wait, _LONGEST_WAIT))
+    if writable:
+        warehouse.create_schema()
+    return warehouse
 
 
 class AdapterWarehouse(AdapterSession):
@@ -194,6 +197,17 @@ class AdapterWarehouse(AdapterSession):
         if self._engine.notes is None:
             raise refuse(name, self.dialect)
         return note_of(self, self._engine.notes, name)
+
+    def create_schema(self) -> None:
+        """Make the target's schema unless it is there; dbt makes it only for a model that lies in it."""
+        of_postgres = self.dialect in ("postgres", "redshift")  # whose information_schema has only what one owns
+        place, column = (
+            ("pg_catalog.pg_namespace", "nspname") if of_postgres else ("information_schema.schemata", "schema_name")
+        )
+        # Looked for first: some engines want the right to create schemas for IF NOT EXISTS, too.
+        if not self.rows(f"SELECT 1 FROM {place} WHERE {column} = {self.literal(self.schema)}"):  # noqa: S608 (quoted)
+            schema = exp.Table(db=exp.to_identifier(self.schema, quoted=True))
+            self.execute(exp.Create(kind="SCHEMA", this=schema, exists=True).sql(dialect=self.dialect))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

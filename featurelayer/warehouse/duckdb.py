@@ -79,6 +79,9 @@ def connect(
         ) from error
     warehouse = DuckDBWarehouse(database)
     warehouse.configure(connection, root)
+    if writable:
+        # Our own tables go there, and dbt makes it for a model only: all of them may have schemas of their own.
+        warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {_name(str(connection.get('schema') or 'main'))}")
     return warehouse
 
 

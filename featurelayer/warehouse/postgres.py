@@ -33,7 +33,7 @@ def connect(
     connection: Mapping[str, Any],
     *,
     root: Path,  # noqa: ARG001 (no path in a target starts there: libpq takes them from where it is called, as dbt does)
-    writable: bool = False,  # noqa: ARG001 (a server has as many writers as readers)
+    writable: bool = False,
     wait: timedelta = timedelta(0),
 ) -> PostgresWarehouse:
     """Connect with a dbt-postgres target: host, port, user, password, dbname, schema, sslmode, search_path, role, ...
@@ -46,7 +46,10 @@ def connect(
     """
     driver = opened(connection)
     try:
-        return PostgresWarehouse(driver, connection, wait=max(wait, _LONGEST_WAIT))
+        warehouse = PostgresWarehouse(driver, connection, wait=max(wait, _LONGEST_WAIT))
+        if writable:
+            warehouse.create_schema()
+        return warehouse
     except BaseException:
         driver.close()
         raise
@@ -61,6 +64,12 @@ class PostgresWarehouse(Session):
         super().__init__(connection, target)
         self._wait = wait
         self._sources = 0
+
+    def create_schema(self) -> None:
+        """Make the target's schema unless it is there; dbt makes it only for a model that lies in it."""
+        # Looked for first: the server wants the right to create schemas for IF NOT EXISTS, too.
+        if not self.rows(f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {literal(self.schema)}"):  # noqa: S608
+            self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
 
     # --- reading -------------------------------------------------------------------------------------------------
 

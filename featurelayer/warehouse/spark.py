@@ -67,7 +67,7 @@ def connect(
     connection: Mapping[str, Any],
     *,
     root: Path,
-    writable: bool = False,  # noqa: ARG001 (a session reads and writes)
+    writable: bool = False,
     wait: timedelta = timedelta(0),  # noqa: ARG001 (nobody else holds it)
 ) -> SparkWarehouse:
     """Start Spark in this process, or join the one that runs here, with what a dbt-spark target says.
@@ -77,7 +77,11 @@ def connect(
         WarehouseError: Spark does not start.
     """
     session, running = start(connection, root)
-    return SparkWarehouse(session, owned=not running, schema=str(connection.get("schema") or ""))
+    schema = str(connection.get("schema") or "")
+    if writable and schema and not session.catalog.databaseExists(_name(schema)):
+        # dbt makes it only for a model that lies in it.
+        session.sql(f"CREATE SCHEMA IF NOT EXISTS {_name(schema)}")
+    return SparkWarehouse(session, owned=not running, schema=schema)
 
 
 @contextmanager

@@ -325,3 +325,14 @@ def test_a_plan_tells_what_is_read(shop: Shop, kind: str, tmp_path: Path) -> Non
     plan = found.plan_training_set("late", tmp_path / "labels.parquet")
     assert any("legs" in each.relation and "arr_delay" in each.columns for each in plan.relations)
     assert plan.how.startswith("EXPLAIN; bytes are")
+
+
+def test_a_missing_schema_is_made_where_something_is_to_be_written(shop: Shop) -> None:
+    found = shop()
+    connection = {**found.project.connection, "schema": "made 'for us"}
+    for _ in range(2):
+        with closing(adapter.connect(connection, root=found.project.root, writable=True)) as warehouse:
+            warehouse.execute("""CREATE TABLE IF NOT EXISTS "made 'for us".t (x integer)""")
+            assert [column.name for column in warehouse.describe("""\"made 'for us\".t""")] == ["x"]
+    with closing(adapter.connect(connection, root=found.project.root)) as warehouse:
+        warehouse.execute("""DROP SCHEMA "made 'for us" CASCADE""")

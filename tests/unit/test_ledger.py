@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
@@ -58,6 +59,32 @@ def test_an_export_is_recorded_when_it_begins_and_when_it_has_committed(tmp_path
     assert [(row["written"], row["unchanged"]) for row in ledger(tmp_path)] == [(3, 0), (0, 3)]
     versions = [row["version"] for row in ledger(tmp_path)]
     assert versions == sorted(versions)
+
+
+def test_a_schema_in_which_dbt_made_nothing_is_made_for_the_tables_of_exports_and_monitors(tmp_path: Path) -> None:
+    """dbt makes the target's own schema only where a model lies in it: all may have `+schema`."""
+    schema = "'of nobody'"
+    legs = {"schema": f"{schema}_features", "relation_name": f'"db"."{schema}_features"."legs"'}
+    online(tmp_path, node=legs, config={"schema": "features"})
+    with duckdb.connect(str(tmp_path / "db.duckdb")) as connection:
+        connection.execute(f'CREATE SCHEMA "{schema}_features"')
+        connection.execute(f'CREATE TABLE "{schema}_features".legs AS FROM main.legs')
+    profile = {"type": "duckdb", "path": "db.duckdb", "schema": schema}
+    (tmp_path / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": profile}}}))
+    found = FeatureLayer(tmp_path, profiles_dir=tmp_path)
+
+    def tables() -> set[str]:
+        with duckdb.connect(str(tmp_path / "db.duckdb"), read_only=True) as connection:
+            query = "SELECT table_name FROM duckdb_tables() WHERE schema_name = ?"
+            return {name for (name,) in connection.execute(query, [schema]).fetchall()}
+
+    found.plan_export()
+    assert tables() == set()
+    assert found.export().views[0].written == 3
+    assert {"featurelayer_exports", "featurelayer_export_items"} == tables()
+    found.monitor()
+    assert len(tables()) == 4
+    assert found.export().views[0].unchanged == 3
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -92,6 +92,17 @@ def test_a_schema_that_is_not_there_takes_no_table(root: Path, warehouse: SparkW
     assert warehouse.rows("SELECT * FROM train") == [(1,)]
 
 
+def test_a_missing_schema_is_made_where_something_is_to_be_written(
+    root: Path, warehouse: SparkWarehouse, spark_target: dict[str, Any]
+):
+    try:
+        with closing(connect({**spark_target, "schema": "made_for_us"}, root=root, writable=True)) as found:
+            found.write_table("SELECT 1 AS x", "train", rows=1, labels=["x"], same=lambda _: None)
+        assert warehouse.rows("SELECT * FROM made_for_us.train") == [(1,)]
+    finally:
+        warehouse.execute("DROP SCHEMA IF EXISTS made_for_us CASCADE")
+
+
 @pytest.mark.usefixtures("warehouse")
 def test_a_row_is_explained(root: Path) -> None:
     found = FeatureLayer(root, profiles_dir=root).explain_row("late", LABELS, 4).views[0]

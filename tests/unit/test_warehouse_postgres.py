@@ -407,3 +407,24 @@ def test_a_database_in_another_encoding_is_refused(postgres_server: Server, ware
 
 def _has_providers(warehouse: PostgresWarehouse) -> bool:
     return int(warehouse.rows("SHOW server_version_num")[0][0]) >= 150_000
+
+
+def test_a_missing_schema_is_made_where_something_is_to_be_written(
+    postgres_server: Server, warehouse: PostgresWarehouse
+) -> None:
+    there = "SELECT nspname FROM pg_namespace WHERE nspname = 'made ''for us'"
+    session(postgres_server, "made 'for us").close()
+    assert warehouse.rows(there) == []
+    try:
+        for _ in range(2):
+            connect(postgres_server.target("made 'for us"), root=Path.cwd(), writable=True).close()
+        assert warehouse.rows(there) == [("made 'for us",)]
+        # A role that may use the schema and not create one goes on.
+        warehouse.execute("CREATE ROLE makes_no_schema")
+        target = postgres_server.target("made 'for us", role="makes_no_schema")
+        connect(target, root=Path.cwd(), writable=True).close()
+        with pytest.raises(WarehouseError, match="permission denied"):
+            connect(target | {"schema": "another"}, root=Path.cwd(), writable=True)
+    finally:
+        warehouse.execute('DROP SCHEMA IF EXISTS "made \'for us" CASCADE')
+        warehouse.execute("DROP ROLE IF EXISTS makes_no_schema")
