@@ -6,7 +6,7 @@ No data frame library is imported: what has a method of theirs is one of theirs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from featurelayer.errors import PlanError, Problem
@@ -51,6 +51,23 @@ def check_name(name: object, noun: str) -> str:
     if isinstance(name, str) and (name.isascii() or name.isprintable() or _is_unicode(name)):
         return name
     raise PlanError([Problem(what=f"the {noun} is {_shown(name)}, not text", fix=f"pass the {noun}'s name")])
+
+
+def check_names(names: object, noun: str) -> Iterable[str]:
+    """Return names, each of which `check_name` has still to look at.
+
+    Raises:
+        PlanError: they are one text, or nothing that can be gone through.
+    """
+    if isinstance(names, Iterable) and not isinstance(names, (str, bytes)):
+        return names
+    raise PlanError([Problem(what=f"{noun}s is {_shown(names)}, not a list", fix=f"pass a list of names of {noun}s")])
+
+
+def check_length(length: object, name: str) -> None:
+    """Raise PlanError unless an argument is a length of time."""
+    if not isinstance(length, timedelta) or length < timedelta(0):
+        raise PlanError([Problem(what=f"`{name}` is {_shown(length)}", fix="pass a timedelta that is not negative")])
 
 
 def _is_unicode(text: str) -> bool:

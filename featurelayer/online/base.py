@@ -346,6 +346,11 @@ def parse_url(url: str) -> StoreUrl:
     """Return the parts of a store's address; `%20` and the like are decoded."""
     from urllib.parse import parse_qsl, unquote
 
+    if not isinstance(url, str):
+        raise ConfigError([Problem(
+            what=f"the address of the online store is a {type(url).__name__}, not text",
+            fix="write sqlite:///path/to/file.db, dynamodb://table?region=... or memory://name",
+        )])  # fmt: skip
     scheme, separator, rest = url.partition("://")
     if not separator or not scheme:
         raise ConfigError([Problem(

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from featurelayer.errors import ConfigError, CorruptItem, PlanError, Problem, StoredSchemaMismatch, UnknownNameError
-from featurelayer.online.arguments import check_moment, check_name, read_rows
+from featurelayer.online.arguments import check_length, check_moment, check_name, check_names, read_rows
 from featurelayer.online.base import Item, ItemKey, OnlineStore, open_store
 from featurelayer.online.cache import ItemCache
 from featurelayer.online.codec import to_microseconds
@@ -77,6 +77,9 @@ class FeatureClient:
     ) -> None:
         if on_corrupt not in ("raise", "null"):
             raise ConfigError([f"on_corrupt is 'raise' or 'null', not {on_corrupt!r}"])
+        check_length(refresh, "refresh")
+        if cache is not None:
+            check_length(cache, "cache")
         self.store = store
         self._pins = pins_of(pins or {})
         self._refresh = refresh.total_seconds()
@@ -257,7 +260,9 @@ class FeatureClient:
         """
         reading = _Reading(self.store, False, deadline_at(deadline), None)
         self.store.warm_up(deadline=reading.until)
-        for service in (self._pins or self._services(reading)) if services is None else services:
+        for service in (
+            (self._pins or self._services(reading)) if services is None else check_names(services, "service")
+        ):
             name = self._pinned(service)
             plan = self._plan(name, reading).value
             commits = {commit_key(view.sk): view.sk for view in plan.views}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,8 @@ def read_lock(path: str | Path) -> Pin:
     Raises:
         ConfigError: it is no lock file of a service.
     """
+    if not isinstance(path, (str, PathLike)):
+        raise ConfigError([f"`lock` is {path!r}, not the path of a lock file"])
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

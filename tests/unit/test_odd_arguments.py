@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -215,6 +215,30 @@ def test_a_lock_file_that_is_nested_too_deeply_or_none(tmp_path, content):
     path.write_text(json.dumps({"service": {"name": "x", "fingerprint": 5}}))
     with pytest.raises(ConfigError, match="names no service"):
         FeatureClient.connect("memory://odd", lock=path)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"refresh": "10"}, {"refresh": 10}, {"refresh": None}, {"refresh": timedelta(-1)}, {"cache": 30},
+     {"cache": timedelta(-1)}, {"cache": pd.NaT}, {"lock": 7}, {"lock": ["a.lock.json"]}],
+    ids=name_value,
+)  # fmt: skip
+def test_arguments_of_a_client_that_are_none(given):
+    (name,) = given
+    with pytest.raises((PlanError, ConfigError), match=f"`{name}` is"):
+        FeatureClient.connect("memory://odd", **given)
+
+
+@pytest.mark.parametrize("address", [7, None, b"memory://odd", ["memory://odd"]])
+def test_addresses_that_are_no_text(address):
+    with pytest.raises(ConfigError, match="not text"):
+        FeatureClient.connect(address)
+
+
+@pytest.mark.parametrize("services", [7, SERVICE.name, b"x", [7], [None]], ids=name_value)
+def test_services_to_be_warmed_up_are_names(store, services):
+    with pytest.raises(PlanError, match=r"not a list|not text"):
+        FeatureClient(store).warm_up(services)
 
 
 def test_times_as_keys_of_numpy_and_pandas():
