@@ -120,8 +120,9 @@ class _Finder:
                 if child is not None:
                     self.visit(child, name)
             return
-        # Text is no matter for a mutant; asserts are for the reader, and what only the type checker reads never runs.
-        if isinstance(node, ast.JoinedStr | ast.Assert | ast.Import | ast.ImportFrom):
+        # Text is no matter for a mutant, and asserts and strict zips are for the reader; what only the type checker
+        # reads never runs.
+        if isinstance(node, ast.JoinedStr | ast.Assert | ast.Import | ast.ImportFrom) or _is_strict(node):
             return
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return
@@ -191,8 +192,12 @@ def _other_calls(node: ast.Call) -> Iterator[str]:
             yield _text(ast.Call(func=node.func, args=node.args[:at] + node.args[at + 1 :], keywords=node.keywords))
     for at, keyword in enumerate(node.keywords):
         # Others than flags can seldom be left out without an error.
-        if keyword.arg is not None and isinstance(keyword.value, ast.Constant):
+        if keyword.arg is not None and isinstance(keyword.value, ast.Constant) and not _is_strict(keyword):
             yield _text(ast.Call(func=node.func, args=node.args, keywords=node.keywords[:at] + node.keywords[at + 1 :]))
+
+
+def _is_strict(node: ast.AST) -> bool:
+    return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
 def _is_false(node: ast.expr) -> bool:

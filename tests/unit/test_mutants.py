@@ -45,6 +45,7 @@ def found(source: str) -> set[str]:
     ("a: f(1)", set()),
     ("if TYPE_CHECKING:\n    f(b)", set()),
     ("def f():\n    return None", set()),
+    ("a = zip(b, c, strict=True)", set()),
 ])  # fmt: skip
 def test_every_mutation_has_an_example(source, changed):
     assert found(source) == changed
