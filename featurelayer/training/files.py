@@ -41,7 +41,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def refuse_parquet_columns(schema: pa.Schema) -> None:
-    """Raise with the columns that a parquet file can't hold."""
+    """Raise Arrow's own kind of error with the columns that a parquet file can't hold: it does not name them itself."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -52,9 +52,7 @@ def refuse_parquet_columns(schema: pa.Schema) -> None:
         except pa.ArrowException:
             refused.append(f"'{column.name}' ({column.type})")
     if refused:
-        raise WarehouseError(
-            f"parquet can't hold the column {', '.join(refused)}\n  fix  cast it, leave it out, or write a .csv file"
-        )
+        raise pa.ArrowNotImplementedError(", ".join(refused))
 
 
 @contextlib.contextmanager
@@ -66,7 +64,7 @@ def name_file_in_errors(path: Path) -> Iterator[None]:
         yield
     except pa.ArrowException as error:
         raise WarehouseError(
-            f"{path.name} can't hold these columns: {error}\n  fix  cast the column that it names, or leave it out"
+            f"{path.name} can't hold these columns: {error}\n  fix  cast the column, leave it out, or write a .csv file"
         ) from error
 
 

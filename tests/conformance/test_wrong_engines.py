@@ -71,8 +71,8 @@ class MatchedOnEventAlone(Portable):
 class Coalescing(Portable):
     """A default in place of every NULL."""
 
-    def _with_default(self, join: AsofJoin, source: str, feature: Any) -> exp.Alias:
-        found = super()._with_default(join, source, feature)
+    def _with_default(self, join: AsofJoin, feature: Any) -> exp.Alias:
+        found = super()._with_default(join, feature)
         if feature.has_default:
             default = self.literal(feature.default, feature.dtype)
             found.set("this", exp.func("COALESCE", found.this, default))
