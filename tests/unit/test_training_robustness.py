@@ -194,9 +194,7 @@ def test_no_type_is_changed_on_the_way_out(tmp_path: Path) -> None:
     ids=["twins", "sparse", "nothing", "int128", "decimal256"],
 )
 def test_frames_that_cannot_be_read_are_said_to_be(legs: FeatureLayer, labels: Any) -> None:
-    with pytest.raises(
-        LabelError, match=r"can't be (converted|read)|'x' is decimal256\(40, 2\), which"
-    ):
+    with pytest.raises(LabelError, match=r"can't be (converted|read)|'x' is decimal256\(40, 2\), which"):
         values(legs, labels)
 
 
