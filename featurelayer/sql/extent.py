@@ -45,7 +45,8 @@ def mismatch(engine: str, join: AsofJoin) -> str:
     """Return a query of one row that tells why labels which are loaded find little in a view.
 
     How many labels have a key that the view has, how many come before any row of it may be seen, when the first row may
-    be, and the newest label. Times are UTC as text; of a static view the last three are NULL.
+    be, the newest label, and the oldest and the newest event time. Times are UTC as text; of a static view the last
+    five are NULL.
     """
     writer = dialect(engine)
     keys = exp.select(*(named(col(key.name, "f"), alias) for key, alias in join.keys)).distinct()
@@ -53,14 +54,20 @@ def mismatch(engine: str, join: AsofJoin) -> str:
     same = both(*(exp.EQ(this=col(alias, "l"), expression=col(alias, "v")) for _, alias in join.keys))
     known = exp.select(exp.Count(this=exp.Star())).from_(table(LABELS, "l")).join(keys.subquery("v"), on=same)
     if join.event is None:
-        return writer.sql(exp.select(known.subquery(), *[exp.Null()] * 3))
+        return writer.sql(exp.select(known.subquery(), *[exp.Null()] * 5))
     earliest = exp.Min(this=writer.effective(join, "f"))
     seen = exp.select(earliest).from_(writer.relation(join, "f")).where(writer.usable(join, "f"))
     before = exp.select(exp.Count(this=exp.Star())).from_(table(LABELS, "l"))
     before = before.where(exp.LT(this=col(TIME, "l"), expression=seen.subquery()))
     first = exp.select(_text(earliest.copy())).from_(writer.relation(join, "f")).where(writer.usable(join, "f"))
     last = exp.select(_text(exp.Max(this=col(TIME)))).from_(table(LABELS))
-    return writer.sql(exp.select(*(query.subquery() for query in (known, before, first, last))))
+    event = [
+        exp.select(_text(bound(this=writer.event(join, "f"))))
+        .from_(writer.relation(join, "f"))
+        .where(writer.usable(join, "f"))
+        for bound in (exp.Min, exp.Max)
+    ]
+    return writer.sql(exp.select(*(query.subquery() for query in (known, before, first, last, *event))))
 
 
 def unusable_rows(engine: str, join: AsofJoin) -> str:

@@ -129,7 +129,7 @@ def _reason(warehouse: Warehouse, join: AsofJoin, view: ViewReport, rows: int) -
     if not rows:
         return "the view has no rows"
     nothing = view.missing + view.expired
-    known, before, first, last = warehouse.rows(mismatch(warehouse.dialect, join))[0]
+    known, before, first, last, oldest, newest = warehouse.rows(mismatch(warehouse.dialect, join))[0]
     if 2 * (nothing + view.matched - known) > nothing:
         keys = ", ".join(key.name for key, _ in join.keys)
         many = "none of the labels has" if not known else f"only {known:,} labels have"
@@ -141,7 +141,11 @@ def _reason(warehouse: Warehouse, join: AsofJoin, view: ViewReport, rows: int) -
     if before is not None and 2 * before > nothing:
         size = 19 if first[:10] == last[:10] else 10
         begin = f"can be seen from {first[:size]} on" if join.available or join.delay else f"begin {first[:size]}"
-        return f"its rows {begin}, the labels end {last[:size]}"
+        why = f"its rows {begin}, the labels end {last[:size]}"
+        if view.matched or rows < 2 or oldest != newest:
+            return why
+        # A model that is built anew with current_timestamp as its event time.
+        return f"{why}; all {rows:,} rows have the same event time, which may be that of the load (see `lint`, FL222)"
     return ""
 
 

@@ -26,6 +26,9 @@ CREATE OR REPLACE TABLE legs AS SELECT * FROM (VALUES
 ) t(tailnum, landed_at, arr_delay)
 """
 
+LOADED = f"{LEGS}; UPDATE legs SET landed_at = TIMESTAMP '2026-12-01'"
+ONE = f"{LOADED}; DELETE FROM legs WHERE tailnum = 'N2'"
+
 
 def shop(root: Path, sql: str = LEGS, *views: str, **more: Any) -> FeatureLayer:
     nodes = [made.model(name=name, **more) for name in ("legs", *views)]
@@ -58,8 +61,10 @@ def warnings(found: FeatureLayer, table: pa.Table) -> list[str]:
         ({}, f"{LEGS}; DELETE FROM legs", labels(), "no label found a row in legs: the view has no rows"),
         ({"ttl": "1 hour"}, LEGS, labels(step=timedelta(seconds=1)), "for 3,000 labels the newest row is older"),
         (STATIC, LEGS, labels(key="X"), "none of the labels has a key"),
+        ({}, LOADED, labels(), "the labels end 2026-06-02; all 2 rows have the same event time, which may be that of"),
+        ({}, ONE, labels(), "no label found a row in legs: its rows begin 2026-12-01, the labels end 2026-06-02"),
     ],
-    ids=["begins late", "enough", "all", "no labels", "delay", "keys", "empty", "expired", "static"],
+    ids=["begins late", "enough", "all", "no labels", "delay", "keys", "empty", "expired", "static", "loaded", "one"],
 )  # fmt: skip
 def test_almost_nothing_is_warned_of_with_its_reason(
     tmp_path: Path, how: dict[str, Any], sql: str, table: pa.Table, said: str | None
@@ -70,6 +75,7 @@ def test_almost_nothing_is_warned_of_with_its_reason(
     else:
         (warning,) = found
         assert said in warning
+        assert ("same event time" in warning) is ("same event time" in said)
 
 
 def test_keys_that_only_few_labels_have(tmp_path: Path) -> None:
