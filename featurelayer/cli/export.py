@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from featurelayer.cli.hints import complete_fixes
 from featurelayer.cli.options import Context, moment_given, names_given, project_options
 from featurelayer.cli.output import write_json, write_plan, write_report
 
@@ -66,7 +67,7 @@ def command(
             views, as_of=moment, full=full, max_cost=max_cost, bulk=bulk, allow_removals=allow_removals
         )
         if output_format == "json":
-            write_json(planned.to_dict())
+            write_json(complete_fixes(planned.to_dict(), context.console.given))
         else:
             write_plan(planned, context.console.given)
         return

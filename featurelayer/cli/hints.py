@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import click
 
@@ -24,6 +25,18 @@ def complete_commands(text: str, given: Mapping[str, str]) -> str:
     if not given or "`" not in text:
         return text
     return _COMMAND.sub(lambda found: f"`{_completed(found[1], given)}`", text)
+
+
+def complete_fixes(value: Any, given: Mapping[str, str]) -> Any:
+    """Return what is to be JSON with every text under the key `fix` as `complete_commands` returns it."""
+    if isinstance(value, Mapping):
+        return {
+            key: complete_commands(item, given)
+            if key == "fix" and isinstance(item, str)
+            else complete_fixes(item, given)
+            for key, item in value.items()
+        }
+    return [complete_fixes(item, given) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _completed(command: str, given: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featurelayer.cli.hints import complete_fixes
 from featurelayer.cli.options import Context, project_options
 from featurelayer.cli.output import write_json, write_plan, write_report, write_table
 
@@ -45,9 +46,9 @@ def command(context: Context, view: str, run: str | None, plan: bool, lock_timeo
     if plan:
         planned = layer.plan_rollback(view, run)
         if output_format == "json":
-            write_json(planned.to_dict())
+            write_json(complete_fixes(planned.to_dict(), context.console.given))
         else:
-            write_plan(planned)
+            write_plan(planned, context.console.given)
         return
     with items(context.console) as progress:
         report = layer.rollback(view, run, lock_timeout=timedelta(seconds=lock_timeout), progress=progress)

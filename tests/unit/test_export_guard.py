@@ -334,6 +334,7 @@ def test_the_command_reports_and_refuses(tmp_path: Path, capsys: pytest.CaptureF
     planned = json.loads(capsys.readouterr().out)
     assert [sorted(each) for each in planned["refused"]] == [["fix", "what"]]
     assert planned["views"][0]["refused"] == planned["refused"]
+    assert f"`featurelayer export -s legs --allow-removals --project-dir {tmp_path} " in planned["refused"][0]["fix"]
     assert (planned["views"][0]["removed"], planned["views"][0]["too_large"]) == (500, [])
     assert main(["export", *place]) == 1
     assert "--allow-removals" in capsys.readouterr().err
