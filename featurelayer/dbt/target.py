@@ -16,6 +16,7 @@ the target in use has.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,19 +106,18 @@ def validate_target(project: Project, *, warn: Callable[[str], None] | None = No
     if run and recorded:
         profile = run.profile or project.own_profile
         if profile != project.profile:
-            raise _mismatch(
-                path, f"target {recorded} of profile {profile}", f"{target} of profile {project.profile}", target
-            )
+            built, used = f"target {recorded} of profile {profile}", f"{target} of profile {project.profile}"
+            raise _mismatch(project, path, built, used)
         if recorded != target:
             built = _shown(f"target {recorded}", _places(project).get(recorded), here)
-            raise _mismatch(path, built, _shown(target, here, _places(project).get(recorded)), target)
+            raise _mismatch(project, path, built, _shown(target, here, _places(project).get(recorded)))
     verdict = _judge(project, raw, here)
     if verdict.fits is False and (verdict.is_certain or not (recorded or project.assume_target)):
         name = recorded or " or ".join(verdict.targets)
         place = _places(project).get(verdict.targets[0]) if verdict.targets else verdict.place
         built = _shown(f"target {name}" if name else "another target", place, here)
         hint = "" if verdict.is_certain else f", or pass --assume-target if it was built for {target}"
-        raise _mismatch(path, built, _shown(target, here, place), target, hint)
+        raise _mismatch(project, path, built, _shown(target, here, place), hint)
     if verdict.fits is None and not recorded and not project.assume_target and warn:
         warn(
             f"can't tell whether manifest.json was built for target {target}: {verdict.reason}\n  at   {path}\n"
@@ -223,7 +223,13 @@ def _shown(name: str, place: Place | None, other: Place | None) -> str:
     return f"{name} ({', '.join(parts)})" if parts else name
 
 
-def _mismatch(path: Path, built: str, used: str, target: str, hint: str = "") -> TargetMismatch:
+def _mismatch(project: Project, path: Path, built: str, used: str, hint: str = "") -> TargetMismatch:
+    folder = project.target_path
+    if folder.is_relative_to(project.root):
+        folder = folder.relative_to(project.root)
+    # Without it, dbt would write another manifest and leave this one.
+    elsewhere = "" if folder == Path("target") else f" --target-path {shlex.quote(folder.as_posix())}"
     return TargetMismatch(
-        f"manifest.json was built for {built}, not for {used}\n  at   {path}\n  fix  run dbt parse -t {target}{hint}"
+        f"manifest.json was built for {built}, not for {used}\n  at   {path}\n"
+        f"  fix  run dbt parse -t {project.target}{elsewhere}{hint}"
     )

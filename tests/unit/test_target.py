@@ -162,3 +162,12 @@ def test_results_of_another_run_or_none_record_nothing(tmp_path: Path, text: str
     )
     with pytest.raises(TargetMismatch, match="built for target x, not for dev"):
         said(tmp_path, POSTGRES, "dev", at("dev_me", "shop"))
+
+
+def test_the_command_that_helps_writes_the_manifest_that_is_read(tmp_path: Path) -> None:
+    said(tmp_path, SPARK, "dev", at("dev_me"))
+    (tmp_path / "target").rename(tmp_path / "my target")
+    project = load_project(tmp_path, profiles_dir=tmp_path, target="prod", target_path="my target")
+    with pytest.raises(TargetMismatch) as caught:
+        validate_target(project)
+    assert str(caught.value).endswith("fix  run dbt parse -t prod --target-path 'my target'")
