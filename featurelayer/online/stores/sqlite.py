@@ -86,7 +86,7 @@ def connect(url: StoreUrl) -> SqliteStore:
     path = url.location.removeprefix("/")
     if not url.location.startswith("/") or not path:
         raise ConfigError([Problem(
-            what=f"'{url.text}' names no file", fix="write sqlite:///relative/path.db or sqlite:////absolute/path.db",
+            what=f"'{url.shown}' names no file", fix="write sqlite:///relative/path.db or sqlite:////absolute/path.db",
         )])  # fmt: skip
     return SqliteStore(path, mode=_read_mode(options["mode"], url.shown) if "mode" in options else MODE)
 
