@@ -37,6 +37,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 
 class FeatureLayerError(Exception):
@@ -250,16 +251,19 @@ _RENAMED = {"path": "folder", "no-record": "record=False", "key": "keys"}
 def with_arguments(text: str) -> str:
     """Return a message with the options of the command line as the arguments of Python that they are.
 
-    What stands in backticks, or in a command, is left as it is.
+    What stands in backticks, or in the clause of a command, is left as it is.
     """
     parts = text.split("`")
-    parts[::2] = [_OPTION.sub(_argument, part) for part in parts[::2]]
+    parts[::2] = [
+        _OPTION.sub(partial(_argument, before), part)
+        for before, part in zip(["", *parts[1::2]], parts[::2], strict=False)
+    ]
     return "`".join(parts)
 
 
-def _argument(found: re.Match[str]) -> str:
-    clause = re.split(r"[,;:(\n]", found.string[: found.start()])[-1]
-    if _COMMAND.search(clause):
+def _argument(before: str, found: re.Match[str]) -> str:
+    *earlier, clause = re.split(r"[,;:(\n]", found.string[: found.start()])
+    if _COMMAND.search(clause if earlier else before + clause):
         return found[0]
     name, value = found["name"], found["value"] or ""
     if name in _SWITCHES:

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -74,8 +75,11 @@ def reader_of(path, *, user: int | None = None):
 @pytest.fixture
 def place(tmp_path) -> Path:
     """A folder that other users can reach."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder in (Path(tempfile.gettempdir()), Path("/")):
+            break  # xdist makes one folder more than pytest alone
+        if folder.stat().st_uid == os.getuid():
+            folder.chmod(folder.stat().st_mode | 0o055)
     (tmp_path / "store").mkdir()
     return tmp_path / "store" / "online.db"
 
