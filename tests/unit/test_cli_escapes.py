@@ -18,6 +18,8 @@ from featurelayer.printing import printable
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
+pytestmark = pytest.mark.slow
+
 CLI = Path(__file__).parents[2] / "featurelayer" / "cli"
 EVIL = "x\x1b]0;x\x07\x1b[2J\x9b2J\u202e\u2066\r\x08"
 FORBIDDEN = ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\u202e", "\u2066", "\x08")

@@ -14,6 +14,8 @@ from featurelayer.layer import FeatureLayer
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import LEGS, layer
 
+pytestmark = pytest.mark.slow
+
 TARGETS = "shop: {target: dev, outputs: {dev: &it {type: duckdb, path: db.duckdb}, prod: *it}}\n"
 STORES = (
     "online_store: {dev: &it {type: sqlite, path: online.db}, prod: *it}\n"

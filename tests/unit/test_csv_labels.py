@@ -21,6 +21,8 @@ from featurelayer.training.csv_labels import read_csv_labels
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import PROFILES, layer
 
+pytestmark = pytest.mark.slow
+
 
 def read(path: Path, text: str, dtype: str, **options: Any) -> list[tuple[Any, ...]]:
     """Return the rows of a file with the one key `k`."""

@@ -18,6 +18,8 @@ from featurelayer.online.stores.sqlite import SqliteStore
 from tests.exporting import export_view
 from tests.online_cases import PLANE_LEGS, legs_batch, service_of
 
+pytestmark = pytest.mark.slow
+
 T = datetime(2026, 11, 1, 12, tzinfo=UTC)
 N1 = {"tailnum": "N1"}
 ROW = {"tailnum": "N1", "arr_delay": 1.0, "legs": 1}

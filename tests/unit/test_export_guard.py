@@ -21,6 +21,8 @@ from featurelayer.warehouse.duckdb import DuckDBWarehouse
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
+pytestmark = pytest.mark.slow
+
 MANY = """
 CREATE OR REPLACE TABLE legs AS
 SELECT 'N' || i AS tailnum, TIMESTAMP '2024-01-01' + INTERVAL (i) SECOND AS landed_at, i::DOUBLE AS arr_delay

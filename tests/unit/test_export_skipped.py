@@ -13,6 +13,8 @@ from featurelayer.online import MemoryStore
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
+pytestmark = pytest.mark.slow
+
 STORE = "online_store: {dev: {type: sqlite, path: online.db}}\nentities: {plane: {keys: {tailnum: varchar}}}\n"
 LEGS = """
 CREATE TABLE legs AS SELECT * FROM (VALUES

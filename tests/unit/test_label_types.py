@@ -21,6 +21,8 @@ from featurelayer.training.given import to_exact_pandas
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"tailnum": ["N1", "N2", "N9"], "at": [datetime(2024, 1, 1, 10, 30)] * 3}
 BIG = 2**53 + 1
 

@@ -17,6 +17,8 @@ from featurelayer.layer import FeatureLayer
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
+pytestmark = pytest.mark.slow
+
 END = datetime(2026, 6, 2)
 BEGINS = "its rows begin 2026-06-01, the labels end 2026-06-02"
 STATIC: dict[str, Any] = {"drop": ("landed_at",), "static": True, "config": {"event_time": None}}

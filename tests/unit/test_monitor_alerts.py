@@ -12,6 +12,8 @@ from featurelayer.monitor.alerts import send_alerts
 from featurelayer.observed import MonitorResult, Status
 from tests.unit.test_monitor import AT, listening
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("status", [204, 301, 302, 303, 307, 308, 304, 400, 404, 429, 500, 503, 599])
 def test_only_a_2xx_answer_counts_as_delivered(status: int) -> None:

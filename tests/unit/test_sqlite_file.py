@@ -21,6 +21,8 @@ from featurelayer.errors import ConfigError, FeatureLayerError, PlanError, Store
 from featurelayer.online import Item, open_store
 from featurelayer.online.stores.sqlite import SqliteStore
 
+pytestmark = pytest.mark.slow
+
 NOBODY = 65534
 COPIED = "was copied without online.db-wal"
 SERVE = """

@@ -23,6 +23,8 @@ from featurelayer.training.lock import read_lock, sealed
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
+pytestmark = pytest.mark.slow
+
 LABELS = pa.table({"tailnum": ["N1", "N2"], "at": pa.array([datetime(2024, 1, 2)] * 2, pa.timestamp("us"))})
 
 

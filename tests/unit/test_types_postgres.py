@@ -17,6 +17,8 @@ from tests.postgres_projects import layer
 from tests.servers.postgres import Server
 from tests.unit import dbt_projects as made
 
+pytestmark = pytest.mark.slow
+
 LABELS = pa.table({"tailnum": ["N1"], "at": pa.array([datetime(2024, 1, 2)], pa.timestamp("us"))})
 
 # name: declared type, the SQL of a value, the value on both sides
