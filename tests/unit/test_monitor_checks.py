@@ -261,6 +261,7 @@ def test_ages_that_are_not_known():
     empty, online = judged(freshness, online=Online(why_not="never exported"))
     assert (empty.status, empty.value, empty.meaning) == (Status.ERROR, None, "the view has no rows up to now")
     assert (online.status, online.value, online.meaning) == (Status.SKIPPED, None, "never exported")
+    assert {each.metric for each in (empty, online)} == {"age in hours"}
     source = Source(name="s", freshness=AGES, why_not="no such column")
     only = judged(freshness, view=replace(EVENTS, freshness=None), sources=(source,))
     assert [(each.monitor, each.status, each.meaning) for each in only] == [
@@ -302,6 +303,20 @@ def test_without_a_baseline_a_distance_is_skipped_with_the_reason():
     torn = kinds({"UA": ENOUGH}, others=1)
     assert "too many different values" in check_of(drift, torn, torn)["psi"].meaning
     assert set(check_of(drift, many, many, psi=Limit())) == set()
+
+
+def test_categories_have_no_order_and_so_no_distance_that_needs_one():
+    ordered = {"kolmogorov_smirnov": Limit(warn=0.1), "wasserstein": Limit(warn=0.1)}
+    assert not check_of(drift, kinds(MORE), kinds(FEW), **ordered).keys() & ordered.keys()
+
+
+def test_numbers_that_are_kept_as_categories_are_told_as_such():
+    """Few different values have a mean and no histogram."""
+    few, more = (
+        replace(kinds(each), numbers=500, total=500.0, squares=500.0, minimum=1.0, maximum=1.0) for each in (FEW, MORE)
+    )
+    for now, before in ((more, few), (more, kinds(FEW)), (kinds(MORE), few)):
+        assert check_of(drift, now, before)["psi"].meaning.startswith("'DL' was 40.0% of the baseline")
 
 
 def test_means_are_told_of_numbers():
