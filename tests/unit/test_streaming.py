@@ -67,6 +67,18 @@ def test_what_is_written_is_served_and_in_the_log(project, store):
     assert before <= found.event_time <= datetime.now(UTC)
 
 
+@pytest.mark.parametrize("hours", [0, 100])
+def test_the_store_collects_a_written_value_two_weeks_after_it_expired(tmp_path, store, hours):
+    """In whole seconds, and never before the time it was written."""
+    online(tmp_path, ttl="48 hours").export(store=store, as_of=NOON)
+    event, before = datetime.now(UTC) - timedelta(hours=hours, microseconds=1), datetime.now(UTC)
+    FeatureClient(store).write("legs", [{"tailnum": "N9", "arr_delay": 1.0, "landed_at": event}])
+    key = 'plane["N9"]', SK
+    expired = event + timedelta(hours=48) if hours == 0 else before
+    late = store.read([key])[key].ttl - (expired + timedelta(days=14)).timestamp()
+    assert 0 <= late < (1 if hours == 0 else 60)
+
+
 def test_newer_wins_within_a_call_between_calls_and_against_exports(project, store):
     client = FeatureClient(store)
     row = {"tailnum": "N1", "arr_delay": 1.0, "landed_at": NOON - timedelta(hours=2)}
@@ -109,7 +121,8 @@ def test_everything_wrong_is_said_at_once_and_nothing_is_written(project, store)
             {"tailnum": "N1", "arr_delay": 1.0, "landed_at": datetime.now(UTC) + timedelta(hours=1)},
         ])  # fmt: skip
     for said in ("'arr_delay' is missing", "'tailnum' is None", "'arr_delai' (did you mean 'arr_delay'?)",
-                 "row 1.tailnum: 5", "row 1.arr_delay: 'x'", "in the future"):  # fmt: skip
+                 "row 1.tailnum: 5", "row 1.arr_delay: 'x'", "in the future",
+                "write what has happened; a naive time is UTC"):  # fmt: skip
         assert said in str(caught.value)
     with pytest.raises(CodecError, match=r"row 0.tailnum: 5(.|\n)*row 1.landed_at: 'soon'"):
         client.write("legs", [{"tailnum": 5, "arr_delay": 1}, {"tailnum": "a", "arr_delay": 1, "landed_at": "soon"}])
