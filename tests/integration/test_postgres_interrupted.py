@@ -34,11 +34,19 @@ def warehouse(postgres_server: Server) -> Iterator[PostgresWarehouse]:
 @contextmanager
 def interrupted(after: float) -> Iterator[None]:
     """Press Ctrl-C after so many seconds, once, and see to it that it has been pressed when this ends."""
-    press = threading.Timer(after, lambda: os.kill(os.getpid(), signal.SIGINT))
+    is_awaited = threading.Event()
+
+    def press_later() -> None:
+        is_awaited.wait()
+        time.sleep(after)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    press = threading.Thread(target=press_later)
     began = time.monotonic()
     press.start()
     try:
         with pytest.raises(KeyboardInterrupt):
+            is_awaited.set()  # not before: on a busy machine it would be pressed while the thread is started
             yield
     finally:
         press.join()
