@@ -45,7 +45,7 @@ def interrupted(after: float) -> Iterator[None]:
     began = time.monotonic()
     press.start()
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 (the caller says what is interrupted)
             is_awaited.set()  # not before: on a busy machine it would be pressed while the thread is started
             yield
     finally:
