@@ -126,10 +126,11 @@ def read_csv_labels(path: Path, *, keys: Mapping[str, DType], time: str | None, 
         if csv_types and time is not None:
             found = match_column(time, columns)
             typed = [each for each in typed if not each.is_time or (found and found.dtype.kind is Kind.TEXT)]
-        problems = list(_find_problems(files, source, typed))
+        counts = _count_misfits(files, source, typed)
+        problems = list(_find_problems(files, source, typed, counts))
         if problems:
             raise LabelError(problems)
-        beyond = _find_beyond(files, source, typed)
+        beyond = {each.name for each, (_, _, is_beyond) in zip(typed, counts, strict=True) if is_beyond}
     replaced = {each.name: each for each in typed if not each.is_time and each.name not in beyond}
     hidden = [each for each in typed if each.name not in replaced or each.is_time]
     parsed = {
@@ -171,13 +172,24 @@ def _describe(files: DuckDBWarehouse, path: Path, source: str) -> tuple[Column, 
         )]) from error  # fmt: skip
 
 
-def _find_problems(files: DuckDBWarehouse, source: str, typed: Sequence[_TypedText]) -> Iterator[Problem]:
-    """Yield what no value of its type stands for; the file is read once more for each column that has such a text."""
-    counts = [f"COUNT(*) FILTER (WHERE {condition})" for each in typed for condition in (each.is_wrong, each.is_finer)]
-    if not counts:
-        return
+def _count_misfits(files: DuckDBWarehouse, source: str, typed: Sequence[_TypedText]) -> list[tuple[int, int, int]]:
+    """Count, per column and in one read of the file, texts that are wrong, too fine, and beyond the type's range."""
+    if not typed:
+        return []
+    counts = [
+        f"COUNT(*) FILTER (WHERE {condition})"
+        for each in typed
+        for condition in (each.is_wrong, each.is_finer, each.is_beyond)
+    ]
     found = files.rows(f"SELECT {', '.join(counts)} FROM {source}")[0]  # noqa: S608 (quoted)
-    for each, wrong, finer in zip(typed, found[::2], found[1::2], strict=True):
+    return list(zip(found[::3], found[1::3], found[2::3], strict=True))
+
+
+def _find_problems(
+    files: DuckDBWarehouse, source: str, typed: Sequence[_TypedText], counts: Sequence[tuple[int, int, int]]
+) -> Iterator[Problem]:
+    """Yield what no value of its type stands for; the file is read once more for each column that has such a text."""
+    for each, (wrong, finer, _) in zip(typed, counts, strict=True):
         if wrong:
             kind = "a timestamp" if each.is_time else str(each.dtype)
             yield Problem(
@@ -199,15 +211,6 @@ def _show(files: DuckDBWarehouse, source: str, each: _TypedText, condition: str)
         f"SELECT {name}, __fl_row FROM ({numbered}) WHERE {condition} ORDER BY __fl_row LIMIT {_EXAMPLES}"  # noqa: S608 (quoted)
     )
     return f"{', '.join(f'{value!r} in row {row}' for value, row in rows)} (rows are counted from 0)"
-
-
-def _find_beyond(files: DuckDBWarehouse, source: str, typed: Sequence[_TypedText]) -> set[str]:
-    """Return the columns with numbers beyond their type's range."""
-    found = [f"COALESCE(BOOL_OR({each.is_beyond}), FALSE)" for each in typed]
-    if not found:
-        return set()
-    row = files.rows(f"SELECT {', '.join(found)} FROM {source}")[0]  # noqa: S608 (quoted)
-    return {each.name for each, is_beyond in zip(typed, row, strict=True) if is_beyond}
 
 
 def _quote(name: str) -> str:
