@@ -135,10 +135,12 @@ class TrainingSet:
 
         reader = self._warehouse.arrow(self._script.query.sql)
         fields = [field.with_name(name) for field, name in zip(reader.schema, self.columns, strict=True)]
-        changed = [] if given is None else given.changed(fields[: len(given.schema)])
-        for position in changed:
-            assert given is not None, "without given labels nothing has changed"
-            fields[position] = given.schema.field(position)
+        changed: list[int] = []
+        if given is not None:
+            labels_schema = given.schema  # of a file, its footer is read for it
+            changed = given.changed(fields[: len(labels_schema)])
+            for position in changed:
+                fields[position] = labels_schema.field(position)
         schema = pa.schema(fields, metadata=given.metadata if given is not None else None)
 
         def batches() -> Iterator[pa.RecordBatch]:
