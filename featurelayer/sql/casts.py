@@ -274,8 +274,9 @@ def _time_changes(writer: Words, value: exp.Expression, stored: Column, declared
 
 def changes_there_and_back(writer: Words, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
     """Compare a value with its cast there and back, where a cast that fails gives NULL."""
-    there = exp.TryCast(this=value.copy(), to=writer.type(declared))
-    back = there if stored.kind is Kind.UNKNOWN else exp.TryCast(this=there, to=writer.type(stored))
+    # sqlglot writes a TRY_CAST for Spark only if it is called safe.
+    there = exp.TryCast(this=value.copy(), to=writer.type(declared), safe=True)
+    back = there if stored.kind is Kind.UNKNOWN else exp.TryCast(this=there, to=writer.type(stored), safe=True)
     return exp.NullSafeNEQ(this=back, expression=value.copy())
 
 
@@ -309,7 +310,7 @@ def _float_changes(writer: Words, value: exp.Expression, stored: DType, declared
     low, high, scale = _room(declared)
     inside: exp.Expression = exp.Between(this=value.copy(), low=_number(low), high=_number(high))
     if scale:
-        exact = exp.cast(value.copy(), exp.DataType.build("DECIMAL"))
+        exact = value.copy() if writer.rounds_floats else exp.cast(value.copy(), exp.DataType.build("DECIMAL"))
         rounded: exp.Expression = exp.cast(call("ROUND", exact, exp.Literal.number(scale)), writer.type(stored))
     else:
         rounded = call("FLOOR", value.copy())
@@ -332,7 +333,8 @@ def _decimal_changes(value: exp.Expression) -> exp.Expression:
 
 
 def _rounded(value: exp.Expression, scale: int) -> exp.Expression:
-    return call("ROUND", exp.cast(value.copy(), exp.DataType.build("DECIMAL")), exp.Literal.number(scale))
+    # Without a cast: a DECIMAL of no size has no decimals on Snowflake and Redshift.
+    return call("ROUND", value.copy(), exp.Literal.number(scale))
 
 
 def _room(declared: DType) -> tuple[str, str, int]:

@@ -32,11 +32,13 @@ class Words:
 
     `session` is what a warehouse of ours says when it connects and another session has to say before a script.
     `has_try_cast` is whether any cast can be tried, and gives NULL where it fails.
+    `rounds_floats` is whether ROUND takes a float and a number of decimals.
     """
 
     name = ""
     text_type = "TEXT"
     has_try_cast = True
+    rounds_floats = True
     session: tuple[Statement, ...] = ()
 
     def sql(self, expression: exp.Expression) -> str:

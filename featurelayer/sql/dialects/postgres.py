@@ -69,6 +69,7 @@ class Postgres(Fetching):
 
     name = "postgres"
     has_try_cast = False
+    rounds_floats = False
     session = (Statement(sql="SET TimeZone = 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
 
     def sql(self, expression: exp.Expression) -> str:
