@@ -56,8 +56,9 @@ mutants: $(READY)  ## Break the critical modules on purpose; say what no test no
 vendor:  ## Renew the JavaScript libraries of the catalog from the npm registry
 	python3 tools/vendor.py $(ARGS)
 
-build: $(READY)  ## Build the wheel and the source distribution into dist/
+build: $(READY)  ## Build the wheel, the source distribution and the wheel of the demo's data into dist/
 	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist dbt_project/data
 
 clean:  ## Remove what was built, and .venv; demo folders stay
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache benchmarks/data

@@ -69,6 +69,7 @@ _LEFT_BY_DBT = (
     "*.duckdb.wal",
     ".featurelayer",
     "__pycache__",
+    "pyproject.toml",  # of the data, which is a distribution of its own
 )
 _NEEDED = (
     ("dbt.cli", "dbt-core"),
@@ -169,6 +170,7 @@ class Comparison:
 
 def check_installed() -> None:
     """Raise MissingDependency for the first package of the extra `demo` that is not installed."""
+    data_folder()
     for module, distribution in _NEEDED:
         try:
             found = importlib.util.find_spec(module)
@@ -187,6 +189,21 @@ def bundled(part: str) -> Path:
         what = f"the demo's folder {part}/ is not part of this installation"
         fix = "install dbt-featurelayer from its wheel, or clone its repository"
         raise ConfigError([Problem(what=what, where=str(package), fix=fix)])
+    return found
+
+
+def data_folder() -> Path:
+    """Return the folder of the flights: the checkout's, or that of the distribution dbt-featurelayer-demo-data.
+
+    Raises:
+        MissingDependency: there is neither.
+    """
+    spec = importlib.util.find_spec("featurelayer_demo_data")
+    installed = (spec.submodule_search_locations if spec else None) or ()
+    places = (bundled("dbt_project") / "data", *map(Path, installed))
+    found = next((place for place in places if any(place.glob("*.parquet"))), None)
+    if found is None:
+        raise MissingDependency("dbt-featurelayer-demo-data", "demo")
     return found
 
 
@@ -209,6 +226,8 @@ def prepare(folder: Path, *, keep: bool = False) -> Path:
             Problem(what="a file of the demo was edited", where=str(folder / name), fix=fix) for name in edited
         )
     sources = {f"{part}/{path}": bundled(part) / path for part in PARTS for path in _files(bundled(part))}
+    data = data_folder()
+    sources |= {f"dbt_project/data/{path}": data / path for path in _files(data)}
     for name in copied.keys() - sources.keys():
         (folder / name).unlink(missing_ok=True)
     for name, source in sources.items():

@@ -1,5 +1,6 @@
 """Shared fixtures and the hypothesis profile of the whole suite."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +8,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.servers import dynamodb_local, postgres, spark
+
+# scikit-learn's threads spin while they wait: two workers with two threads each take minutes for seconds of work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile(
     "featurelayer",

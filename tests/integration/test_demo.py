@@ -26,7 +26,14 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "dbt_project/data/x.parquet",
     ):
         write(sources / name, name)
-    for name in ("target/manifest.json", "logs/dbt.log", "x.duckdb", ".user.yml", ".featurelayer/online.db"):
+    for name in (
+        "data/pyproject.toml",
+        "target/manifest.json",
+        "logs/dbt.log",
+        "x.duckdb",
+        ".user.yml",
+        ".featurelayer/online.db",
+    ):
         write(sources / "dbt_project" / name, "left by a run")
     monkeypatch.setattr(demo, "bundled", lambda part: sources / part)
     return sources
@@ -108,6 +115,23 @@ def test_a_missing_package_is_named_before_anything_is_written(monkeypatch: pyte
     monkeypatch.setattr(demo, "_NEEDED", (("no_such_package.at_all", "scikit-learn"),))
     with pytest.raises(MissingDependency, match=r"scikit-learn is not installed\n.*dbt-featurelayer\[demo\]"):
         demo.check_installed()
+
+
+def test_without_its_data_nothing_is_written(small: Path, tmp_path: Path) -> None:
+    (small / "dbt_project/data/x.parquet").unlink()
+    missing = r"dbt-featurelayer-demo-data is not installed\n.*pip install 'dbt-featurelayer\[demo\]'"
+    for act in (demo.check_installed, lambda: demo.prepare(tmp_path / "demo")):
+        with pytest.raises(MissingDependency, match=missing):
+            act()
+    assert not (tmp_path / "demo").exists()
+
+
+def test_the_data_comes_from_its_distribution_where_there_is_no_checkout(small: Path, tmp_path: Path, monkeypatch):
+    shutil.rmtree(small / "dbt_project/data")
+    write(tmp_path / "site/featurelayer_demo_data/x.parquet", "dbt_project/data/x.parquet")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    demo.check_installed()
+    assert files(demo.prepare(tmp_path / "demo")) == COPIED | {demo.MARKER}
 
 
 @pytest.mark.slow

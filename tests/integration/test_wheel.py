@@ -1,4 +1,4 @@
-"""What people install: the wheel and the source distribution, and the demo and the client from the installed wheel.
+"""What people install: the wheels and the source distribution, and the demo and the client from the installed wheels.
 
 Nothing is downloaded. The environments see the packages of the one that runs the tests, through a .pth file: all of
 them, or only those that the wheel's own metadata asks for.
@@ -40,28 +40,34 @@ def run(*command: str | Path, cwd: Path, timeout: float = 300) -> subprocess.Com
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the source distribution, and the wheel that was built from it."""
+    """A folder with what `make build` makes: a source distribution, the wheel built from it, and that of the data."""
     folder = tmp_path_factory.mktemp("dist")
-    result = run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, REPOSITORY, cwd=folder)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    build = (sys.executable, "-m", "build", "--no-isolation", "--outdir", folder)
+    for command in ((*build, REPOSITORY), (*build, "--wheel", REPOSITORY / "dbt_project/data")):
+        result = run(*command, cwd=folder)
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return folder
 
 
 @pytest.fixture(scope="module")
 def wheel(built: Path) -> Path:
-    return next(built.glob("*.whl"))
+    return next(built.glob("dbt_featurelayer-*.whl"))
 
 
 def environment_with(wheel: Path, folder: Path, packages: Path) -> Path:
     """Make an environment that has the wheel, and what is in the folder `packages`; return where its commands are."""
     venv.create(folder, with_pip=False, symlinks=True)
     commands = folder / "bin"
-    pip = (sys.executable, "-m", "pip", "--python", commands / "python", "install", "--no-deps", "--no-index", wheel)
-    result = run(*pip, cwd=folder)
-    assert result.returncode == 0, result.stderr
+    pip_install(commands, "--no-deps", wheel)
     (site,) = (folder / "lib").glob("python*/site-packages")
     (site / "borrowed.pth").write_text(f"{packages}\n")
     return commands
+
+
+def pip_install(commands: Path, *arguments: str | Path) -> None:
+    pip = (sys.executable, "-m", "pip", "--python", commands / "python", "install", "--no-index", *arguments)
+    result = run(*pip, cwd=commands)
+    assert result.returncode == 0, result.stderr
 
 
 def tracked(*folders: str) -> set[str]:
@@ -71,18 +77,31 @@ def tracked(*folders: str) -> set[str]:
     return {name for name in listed.stdout.splitlines() if (REPOSITORY / name).exists()}
 
 
-def test_the_wheel_carries_the_code_the_dbt_package_and_the_demo(wheel: Path) -> None:
+def names_in(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
+        return set(archive.namelist())
+
+
+def test_the_wheel_carries_the_code_the_dbt_package_and_the_demo_without_its_data(wheel: Path) -> None:
+    names = names_in(wheel)
     expected = {name if name.startswith("featurelayer/") else f"featurelayer/_bundled/{name}"
-                for name in tracked("featurelayer", "macros", "dbt_project")}  # fmt: skip
+                for name in tracked("featurelayer", "macros", "dbt_project") - tracked("dbt_project/data")}  # fmt: skip
     assert expected <= names
     assert [name for name in names if LEFT_BY_DBT.search(name)] == []
     assert {name.partition("/")[0] for name in names} == {
         "featurelayer",
         wheel.name.replace("-py3-none-any.whl", ".dist-info"),
     }
-    assert wheel.stat().st_size < 15_000_000
+    assert [name for name in names if name.endswith(".parquet")] == []
+    assert wheel.stat().st_size < 1_500_000
+
+
+def test_the_data_has_a_wheel_of_its_own(built: Path) -> None:
+    wheel = next(built.glob("dbt_featurelayer_demo_data-*.whl"))
+    files = {Path(name).name for name in tracked("dbt_project/data")} - {"pyproject.toml"}
+    assert {name for name in names_in(wheel) if "dist-info" not in name} == {
+        f"featurelayer_demo_data/{name}" for name in files
+    }
 
 
 def test_the_source_distribution_has_what_tests_need_and_nothing_left_by_a_run(built: Path) -> None:
@@ -93,11 +112,17 @@ def test_the_source_distribution_has_what_tests_need_and_nothing_left_by_a_run(b
     assert [name for name in names if LEFT_BY_DBT.search(name)] == []
 
 
-def test_the_demo_runs_from_the_installed_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_the_demo_runs_from_the_installed_wheels(built: Path, wheel: Path, tmp_path: Path) -> None:
     commands = environment_with(wheel, tmp_path / "venv", Path(sysconfig.get_path("purelib")))
     where = run(commands / "python", "-c", "import featurelayer; print(featurelayer.__file__)", cwd=tmp_path)
     assert where.stdout.startswith(str(tmp_path / "venv")), where.stderr
 
+    result = run(commands / "featurelayer", "demo", "--dir", "demo", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "dbt-featurelayer-demo-data is not installed" in result.stderr
+    assert "pip install 'dbt-featurelayer[demo]'" in result.stderr
+
+    pip_install(commands, "--find-links", built, "dbt-featurelayer[demo]")
     result = run(commands / "featurelayer", "demo", "--dir", "demo", cwd=tmp_path, timeout=550)
 
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]

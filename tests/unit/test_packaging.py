@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import featurelayer
 
@@ -49,6 +50,18 @@ def test_dbt_is_pinned_to_the_line_that_was_tested() -> None:
     assert "dbt-core>=1.11,<1.12" in extras["dbt"]
     assert any(line.startswith("dbt-duckdb") for line in extras["dbt"])
     assert not [line for line in extras["cli"] if line.startswith("dbt")]
+
+
+def test_the_data_of_the_demo_is_a_distribution_that_only_the_extra_names() -> None:
+    data = tomllib.loads((REPOSITORY / "dbt_project/data/pyproject.toml").read_text())["project"]
+    requirement = Requirement(
+        next(line for line in PROJECT["project"]["optional-dependencies"]["demo"] if "data" in line)
+    )
+    assert requirement.name == data["name"]
+    assert requirement.specifier.contains(data["version"])
+    # A checkout has the files, and pip would look for the distribution on PyPI.
+    own = next(line for line in PROJECT["dependency-groups"]["dev"] if line.startswith("dbt-featurelayer"))
+    assert "demo" not in Requirement(own).extras
 
 
 def test_the_client_works_without_any_extra() -> None:
