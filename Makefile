@@ -13,10 +13,10 @@ DIR ?= featurelayer-demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench mutants vendor build clean
+.PHONY: help install demo test test-all check format bench mutants vendor build clean
 
 help:  ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 install: $(READY)  ## Set .venv up; the others do it by themselves
 
@@ -32,8 +32,15 @@ demo: $(READY)  ## Run the whole path on the flights of 2013 (about two minutes)
 
 # Two workers; one file's tests stay together, so that what a file builds is built once.
 # FEATURELAYER_EXAMPLES=10 runs ten times as many examples of the property tests.
-test: $(READY)  ## Run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test: $(READY)  ## Run the tests that need no JVM and no chdb, in about ten minutes
+	$(PYTEST) -m "not engine" $(ARGS)
+
+# What `make test` leaves: Spark, chdb and DynamoDB Local, more random worlds, and ten times as many failing exports.
+test-all: $(READY)  ## Run the tests that `make test` leaves out, in about half an hour
+	FEATURELAYER_REST=1 FEATURELAYER_WORLDS=$${FEATURELAYER_WORLDS:-4} FEATURELAYER_TRIALS=$${FEATURELAYER_TRIALS:-10} \
+		$(PYTEST) -m "engine or more" $(ARGS)
 
 check: $(READY)  ## Lint, types, layers and unit tests, in under a minute
 	$(BIN)/ruff check .

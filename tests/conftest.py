@@ -22,6 +22,31 @@ settings.register_profile(
 settings.load_profile("featurelayer")
 
 
+# What only `make test-all` starts: a JVM costs seconds, and each statement of Spark a good part of one.
+ENGINES = ("dynamodb_local_endpoint", "spark_target")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a server of `make test-all`: by their fixtures, or by a parameter that names one."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        values = callspec.params.values() if callspec is not None else ()
+        texts = [text for value in values for text in (value if isinstance(value, tuple) else (value,))]
+        named = {
+            *getattr(item, "fixturenames", ()),
+            *(word for text in texts if isinstance(text, str) for word in text.split()),
+        }
+        if named.intersection(ENGINES):
+            item.add_marker("engine")
+
+
+def _check_marked(request: pytest.FixtureRequest) -> None:
+    """Fail where a test of `make test` asks for a server that only `make test-all` has, rather than skip it in both."""
+    if request.config.getoption("markexpr") == "not engine":
+        pytest.fail("this test needs the mark `engine`: pytestmark = pytest.mark.engine, or in its pytest.param")
+
+
 @pytest.fixture(scope="session")
 def aws_credentials() -> Iterator[None]:
     """Credentials that no real account has, for boto3's own search; one test may still take them away."""
@@ -46,8 +71,9 @@ def moto_endpoint(aws_credentials: None) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def dynamodb_local_endpoint(aws_credentials: None) -> Iterator[str]:
+def dynamodb_local_endpoint(aws_credentials: None, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of DynamoDB Local: one per process that asks for it. Skips where it can't or must not run."""
+    _check_marked(request)
     if reason := dynamodb_local.why_not():
         pytest.skip(reason)
     with dynamodb_local.running() as endpoint:
@@ -64,8 +90,9 @@ def postgres_server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture(scope="session")
-def spark_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def spark_target(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     """A dbt-spark target whose Spark runs in this process, one for all tests. Skips where there is no Java."""
+    _check_marked(request)
     if reason := spark.why_not():
         pytest.skip(reason)
     with spark.running(tmp_path_factory.mktemp("spark")) as target:

@@ -168,6 +168,7 @@ def test_values_stay_what_they_are(engine: WarehouseEngine) -> None:
     assert found.schema.types == table.schema.types
 
 
+@pytest.mark.engine
 def test_rows_are_loaded_into_clickhouse_as_they_are() -> None:
     """A NULL stays one: in a column that can't hold it, ClickHouse would put a 0 in silence."""
     pytest.importorskip("chdb", reason="chdb is not installed; .ci/run installs it")

@@ -78,7 +78,10 @@ ENGINES: dict[str, Callable[[], WarehouseEngine]] = {
 }
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.engine if name == "clickhouse" else ()) for name in ENGINES],
+)
 def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, WarehouseEngine]]:
     found = ENGINES[request.param]()
     yield request.param, found
@@ -170,6 +173,7 @@ def two_engines() -> Iterator[tuple[WarehouseEngine, WarehouseEngine]]:
         each.close()
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("mode", ["known_at", "as_served"])
 @given(data=st.data())
 @settings(max_examples=examples(8), deadline=None)

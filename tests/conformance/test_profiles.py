@@ -30,7 +30,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 ROWS = 400
 
 
-@pytest.fixture(scope="module", params=["duckdb", "postgres", "spark"])
+@pytest.fixture(scope="module", params=["duckdb", "postgres", pytest.param("spark", marks=pytest.mark.engine)])
 def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     if request.param == "duckdb":
         with closing(DuckDBWarehouse(duckdb.connect())) as found:
@@ -46,7 +46,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield found
 
 
-@pytest.fixture(params=["postgres", "spark"])
+@pytest.fixture(params=["postgres", pytest.param("spark", marks=pytest.mark.engine)])
 def target(request: pytest.FixtureRequest) -> dict[str, Any]:
     if request.param == "postgres":
         found: dict[str, Any] = request.getfixturevalue("postgres_server").target("profiles")

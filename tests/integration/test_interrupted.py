@@ -258,6 +258,7 @@ def jvms(shop: Shop) -> list[str]:
     return found
 
 
+@pytest.mark.engine
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked for in /proc")
 @pytest.mark.parametrize("how", HOW)
 def test_a_table_by_spark(spark_shop: Shop, how: signal.Signals) -> None:
@@ -268,6 +269,7 @@ def test_a_table_by_spark(spark_shop: Shop, how: signal.Signals) -> None:
     assert list(shop.temporary.iterdir()) == []
 
 
+@pytest.mark.engine
 def test_the_next_table_by_spark_takes_away_what_was_left(spark_shop: Shop) -> None:
     shop = spark_shop
     shop.build("--as-table", "train")

@@ -32,10 +32,13 @@ from tests.integration import test_macros_psi as drift
 from tests.integration import test_macros_rolling as rolling
 from tests.integration.conftest import REPOSITORY, run_dbt, write_project
 from tests.integration.test_postgres import LEFT
-from tests.profiles import trials
 from tests.servers import spark
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(spark.why_not()), reason=spark.why_not() or "there is Spark")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.engine,
+    pytest.mark.skipif(bool(spark.why_not()), reason=spark.why_not() or "there is Spark"),
+]
 # What the demo says in the words of other engines: names of types, and of a part of a date.
 WORDS = {
     "double precision": "double",
@@ -195,7 +198,6 @@ print(json.dumps({
 """
 
 
-@pytest.mark.skipif(trials(1) < 10, reason="takes minutes of Spark: FEATURELAYER_TRIALS=10, as CI runs it")
 def test_what_is_exported_is_looked_up_as_from_duckdb(
     projects: dict[str, Path], moto_endpoint: str, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featurelayer.testing import Case, DuckDBEngine, check, make_service, make_table, oracle
@@ -19,8 +19,9 @@ from featurelayer.testing.duckdb import FORMS
 from featurelayer.testing.leaks import leaks
 from featurelayer.testing.making import plain, rows_of
 from featurelayer.testing.strategies import altered, moments, rows, views, worlds
-from tests.profiles import joins
+from tests import profiles
 
+pytestmark = pytest.mark.more
 MODES = ("known_at", "event_time", "as_served")
 
 
@@ -38,7 +39,7 @@ def engines() -> Iterator[Engines]:
 
 @pytest.mark.parametrize("mode", MODES)
 @given(data=st.data())
-@settings(max_examples=joins(40))
+@profiles.worlds(40)
 def test_training_set_equals_the_oracle(engines: Engines, mode: str, data: st.DataObject) -> None:
     """In every form; and so it depends on neither the number of threads nor the order of rows."""
     case = data.draw(worlds(mode=mode))
@@ -51,7 +52,7 @@ def test_training_set_equals_the_oracle(engines: Engines, mode: str, data: st.Da
 
 @pytest.mark.parametrize("mode", MODES)
 @given(data=st.data())
-@settings(max_examples=joins(30))
+@profiles.worlds(30)
 def test_rows_that_a_label_may_not_see_never_change_it(engines: Engines, mode: str, data: st.DataObject) -> None:
     before = data.draw(worlds(mode=mode, least=1))
     after = data.draw(altered(before))
@@ -60,7 +61,7 @@ def test_rows_that_a_label_may_not_see_never_change_it(engines: Engines, mode: s
 
 
 @given(data=st.data())
-@settings(max_examples=joins(40))
+@profiles.worlds(40)
 def test_snapshot_is_the_newest_visible_row_of_every_entity(engines: Engines, data: st.DataObject) -> None:
     view = data.draw(views())
     drawn = data.draw(st.lists(rows(view), max_size=14))
@@ -80,7 +81,7 @@ def test_snapshot_is_the_newest_visible_row_of_every_entity(engines: Engines, da
 
 
 @given(data=st.data())
-@settings(max_examples=joins(40))
+@profiles.worlds(40)
 def test_rows_that_a_snapshot_may_not_see_never_change_it(engines: Engines, data: st.DataObject) -> None:
     view = data.draw(views())
     case = Case(

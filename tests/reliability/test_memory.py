@@ -6,10 +6,10 @@ from tests.profiles import trials
 from tests.reliability.checks import hold
 from tests.reliability.stages import memory_stage
 
+pytestmark = pytest.mark.more
 CHUNKS = 10
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_nothing_is_lost_whatever_happens(chunk):
-    each = trials(55)
-    hold(memory_stage(), range(chunk * each, (chunk + 1) * each))
+    hold(memory_stage(), trials(CHUNKS * 55)[chunk::CHUNKS])

@@ -24,7 +24,6 @@ from featurelayer.export import ViewExport, lease, patience
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import http_transport, writer
 from featurelayer.online.stores.dynamodb import DynamoDBStore
-from tests.profiles import trials
 from tests.servers.faults import FaultProxy, Refuse
 from tests.unit import dbt_projects as made
 from tests.unit.dbt_projects import ENTITIES
@@ -162,7 +161,6 @@ def test_an_outage_that_outlasts_patience_is_an_error_and_the_next_run_finishes(
     assert world.stored() == {2.0}
 
 
-@pytest.mark.skipif(trials(1) < 10, reason="takes a minute of real time: FEATURELAYER_TRIALS=10, as CI runs it")
 @pytest.mark.parametrize("throttled", [True, False], ids=["throttled", "cut"])
 def test_an_outage_of_half_a_minute_by_the_settings_that_users_have(world, throttled):
     world.change(1)

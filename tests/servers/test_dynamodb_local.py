@@ -34,6 +34,7 @@ def test_another_tarball_than_the_pinned_one_is_not_unpacked(tool, tmp_path: Pat
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
+@pytest.mark.engine
 def test_it_stops_with_the_test_run_that_started_it(aws_credentials):
     if reason := dynamodb_local.why_not():
         pytest.skip(reason)
