@@ -31,6 +31,8 @@ _VARYING = (
     (re.compile(r"\b\d+\.\d s\b"), "<seconds>"),
     (re.compile(r"  \d+\.\d$", re.MULTILINE), "  <seconds>"),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
+    # Progress, which commands print only where a step takes long.
+    (re.compile(r"^(?:\S+: [\d,]+/[\d,]+ items|\d+/\d+ \S+)\n", re.MULTILINE), ""),
 )
 
 

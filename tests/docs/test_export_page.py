@@ -66,4 +66,4 @@ def test_the_tables_have_the_columns_that_the_page_names(number: int, columns: d
 def test_the_reasons_are_named() -> None:
     rows = list(tables(PAGE, "What the warehouse remembers"))[1]
     (kind,) = (row for row in rows if row["column"] == "`kind`")
-    assert NAME.findall(kind[""]) == [NEW, DIFFERENT, IN_DOUBT, REMOVED]
+    assert NAME.findall(kind["meaning"]) == [NEW, DIFFERENT, IN_DOUBT, REMOVED]
