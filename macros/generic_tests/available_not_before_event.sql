@@ -1,5 +1,5 @@
 {#
-  Rows that claim to have been known before what they tell had happened.
+  Rows whose available time is before their event time.
 
     data_tests:
       - featurelayer.available_not_before_event

@@ -5,7 +5,7 @@
       - featurelayer.fresh_within: {arguments: {period: 6 hours}}
       - featurelayer.fresh_within                     # freshness.error_after of the annotation, else warn_after
 
-  `as_of` judges from another time than now, as for data that ended. `per_entity: true` asks it of each entity.
+  `as_of` judges from another time than now, for data that ended. `per_entity: true` judges each entity.
 #}
 {% test fresh_within(model, period=none, event_time=none, keys=none, as_of=none, per_entity=false) %}
     {{ return(adapter.dispatch('test_fresh_within', 'featurelayer')(model, period, event_time, keys, as_of, per_entity)) }}

@@ -1,6 +1,6 @@
 {#
-  The bins or categories of a column, with how much each adds, once its distribution is as far from a stored baseline
-  as `threshold`: the population stability index (PSI). Below 0.1 little has moved, from 0.25 on much has.
+  The bins or categories of a column, with the contribution of each, if the population stability index (PSI) of its
+  distribution against a stored baseline reaches `threshold`. Below 0.1 is a small change, from 0.25 on a large one.
 
     columns:
       - name: wind_speed

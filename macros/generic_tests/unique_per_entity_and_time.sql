@@ -4,8 +4,8 @@
     data_tests:
       - featurelayer.unique_per_entity_and_time
 
-  Without a rule between them, the order in which the content of two rows sorts decides which one a label gets.
-  A row with a NULL key or time is never visible and not looked at. A static view is unique on its keys alone.
+  Without such a rule, the sort order of the rows' content decides which one a label gets.
+  A row with a NULL key or time is never visible and is not tested. A static view is unique on its keys alone.
 #}
 {% test unique_per_entity_and_time(model, keys=none, event_time=none, available_at=none, also=none) %}
     {{ return(adapter.dispatch('test_unique_per_entity_and_time', 'featurelayer')(model, keys, event_time, available_at, also)) }}

@@ -8,8 +8,8 @@
           - featurelayer.values_in_range                                   # reads the annotated range
           - featurelayer.values_in_range: {arguments: {min_value: 0}}
 
-  On a model instead of a column it looks at every column with an annotated range, and `column_out_of_range`
-  names the one at fault.
+  On a model instead of a column it tests every column with an annotated range, and `column_out_of_range` names the
+  column.
 #}
 {% test values_in_range(model, column_name=none, min_value=none, max_value=none) %}
     {{ return(adapter.dispatch('test_values_in_range', 'featurelayer')(model, column_name, min_value, max_value)) }}

@@ -1,9 +1,9 @@
 {#
-  The (start, end) of the microbatch that dbt is building now as naive datetimes in UTC, or none elsewhere.
+  The (start, end) of the microbatch being built, as naive datetimes in UTC, or none outside of a microbatch.
 
     {% set batch = featurelayer._batch() %}
 
-  The strategy is asked first: dbt 2 gives every model a batch.
+  Checks the strategy first, because dbt 2 gives every model a batch.
 #}
 {% macro _batch() %}
     {% if not execute or config.get('incremental_strategy') != 'microbatch' %}{{ return(none) }}{% endif %}

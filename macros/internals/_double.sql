@@ -3,7 +3,7 @@
 
     cast(arr_delay as {{ featurelayer._double() }})
 
-  `dbt.type_float()` is no substitute: on DuckDB it has 32 bits.
+  `dbt.type_float()` does not work here: on DuckDB it has 32 bits.
 #}
 {% macro _double() %}
     {{ return(adapter.dispatch('_double', 'featurelayer')()) }}

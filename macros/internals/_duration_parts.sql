@@ -1,5 +1,5 @@
 {#
-  A duration as (count, unit) pairs with one-letter units, or none when the text is no duration.
+  A duration as (count, unit) pairs with one-letter units, or none if the text is not a duration.
 
     featurelayer._duration_parts('1 day 12 hours')    -> [(1, 'd'), (12, 'h')]
 #}

@@ -1,10 +1,10 @@
 {#
-  The whole seconds of a duration as people write it, or none when the text is no such duration.
+  The whole seconds of a duration written as text, or none if the text is not a duration.
 
     featurelayer._duration_seconds('7 days')            -> 604800
     featurelayer._duration_seconds('1 day 12 hours')    -> 129600
 
-  The units are those of the annotations from the second upwards; below a second no engine's intervals agree.
+  The units are those of the annotations, from the second upwards; below a second the engines' intervals differ.
 #}
 {% macro _duration_seconds(text) %}
     {% set sizes = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800} %}

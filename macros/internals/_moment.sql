@@ -3,13 +3,13 @@
 
     featurelayer._moment('2013-06-01T08:00:00-04:00')    -> 2013-06-01 12:00:00
 
-  By way of text: dbt 2 has no replace(tzinfo=none), and its %f has nine digits.
+  Converted by way of text, because dbt 2 has no replace(tzinfo=none), and its %f has nine digits.
 #}
 {% macro _moment(moment) %}
     {% if moment is string %}
         {% set iso = '[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?' %}
         {% if not modules.re.fullmatch(iso, moment | trim) %}
-            {% do exceptions.raise_compiler_error("'" ~ moment ~ "' is no time; write it as in 2013-06-01 or 2013-06-01 12:00:00 (UTC)") %}
+            {% do exceptions.raise_compiler_error("'" ~ moment ~ "' is not a time; write it as 2013-06-01 or 2013-06-01 12:00:00 (UTC)") %}
         {% endif %}
         {% set moment = modules.datetime.datetime.fromisoformat(moment | trim) %}
     {% endif %}

@@ -3,8 +3,8 @@
 
     {{ featurelayer._rendered(ref('landed_flights')) }}
 
-  A trailing window must see the events before the batch: a filtered parent would empty it without a word.
-  The name of a CTE passes through as it is.
+  A trailing window must see the events before the batch: a filtered parent would silently empty it.
+  The name of a CTE is returned unchanged.
 #}
 {% macro _rendered(relation) %}
     {{ return(relation if relation is string else relation.render()) }}

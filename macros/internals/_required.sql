@@ -1,5 +1,5 @@
 {#
-  An error unless the test knows what it needs, from its arguments or the annotations.
+  Raises an error unless the test's arguments or the annotations have all that it needs.
 
     {% do featurelayer._required('fresh_within', {'event_time': view.event_time}) %}
 #}

@@ -1,9 +1,9 @@
 {#
-  A timestamp some seconds after another one; before it, if they are negative. `seconds` is a number or text of SQL.
+  A timestamp a number of seconds after another one; before it, if the number is negative. `seconds` is a number or text of SQL.
 
     {{ featurelayer._seconds_after('fl_at', 604800) }}
 
-  Parts of a second are kept, which dbt-spark's dateadd cuts off: an event would leave its window too early, or never.
+  Keeps fractions of a second, which dbt-spark's dateadd truncates: an event would leave its window too early, or never.
 #}
 {% macro _seconds_after(moment, seconds) %}
     {{ return(adapter.dispatch('_seconds_after', 'featurelayer')(moment, seconds)) }}

@@ -1,11 +1,11 @@
 {#
-  What the annotations of the tested model or snapshot say, with the test's own arguments put first.
+  The annotations of the tested model or snapshot, overridden by the test's own arguments.
 
     {% set view = featurelayer._tested_view(keys=keys, event_time=event_time) %}
     view.name, view.key_columns, view.event_time, view.available_at, view.created_timestamp, view.tie_breaker, view.freshness, view.ranges
 
-  Found through the test's attached node, so it works under `config: {where: ...}` too. At parse time there is no
-  graph: everything is empty then.
+  Read from the test's attached node, so it works under `config: {where: ...}` too. Everything is empty at parse time,
+  when there is no graph.
 #}
 {% macro _tested_view(keys=none, event_time=none, available_at=none) %}
     {% set node = graph.nodes.get(model.attached_node) if execute and model is mapping %}

@@ -1,10 +1,10 @@
 {#
-  A timestamp literal in UTC from ISO text or a datetime; an error when the text is no time.
+  A timestamp literal in UTC from ISO text or a datetime; raises an error if the text is not a time.
 
     {{ featurelayer._timestamp('2013-06-01 12:00') }}
     {{ featurelayer._timestamp(run_started_at) }}
 
-  Cut after the microseconds: %f has nine digits in dbt 2.
+  Truncated to microseconds: %f has nine digits in dbt 2.
 #}
 {% macro _timestamp(moment) %}
     {% set text = featurelayer._moment(moment).strftime('%Y-%m-%d %H:%M:%S.%f')[:26] %}

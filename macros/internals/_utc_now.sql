@@ -1,5 +1,5 @@
 {#
-  The warehouse's present time as a timestamp without zone, in UTC.
+  The warehouse's current time as a timestamp without zone, in UTC.
 
     where event_time > {{ featurelayer._utc_now() }}
 #}

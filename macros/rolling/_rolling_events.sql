@@ -3,8 +3,8 @@
 
     fl_events as ( {{ featurelayer._rolling_events(plan) }} )
 
-  An event without a key or a time is never visible (rules 1 and 5). What the build can't know yet is left out;
-  so is, in a microbatch, what lies too far from the batch to be in a window of it.
+  An event without a key or a time is never visible (rules 1 and 5). Events that the build can't
+  know yet are left out. A microbatch also leaves out events too far from the batch to be in one of its windows.
 #}
 {% macro _rolling_events(plan) %}
     {%- set known = plan.event_time -%}

@@ -1,5 +1,5 @@
 {#
-  What is wrong with one entry of `features`, as a list of sentences.
+  The problems of one entry of `features`, as a list of sentences.
 
     featurelayer._rolling_feature_problems('late_share', {'agg': 'share'})
     -> ["features.late_share: 'share' needs `of`, a condition"]
@@ -10,9 +10,9 @@
     {% set place = 'features.' ~ name ~ ': ' %}
     {% set agg = feature.get('agg') %}
     {% if agg not in aggs %}
-        {% do problems.append(place ~ "'" ~ agg ~ "' is no aggregate; there are " ~ aggs | join(', ')) %}
+        {% do problems.append(place ~ "'" ~ agg ~ "' is not an aggregate; there are " ~ aggs | join(', ')) %}
     {% elif agg in ['time_since_last', 'last_time'] and feature.get('of') %}
-        {% do problems.append(place ~ "'" ~ agg ~ "' takes no `of`; say with `where` which events count") %}
+        {% do problems.append(place ~ "'" ~ agg ~ "' takes no `of`; select the events with `where`") %}
     {% elif agg not in ['count', 'time_since_last', 'last_time'] and not feature.get('of') %}
         {% do problems.append(place ~ "'" ~ agg ~ "' needs `of`, " ~ ('a condition' if agg == 'share' else 'a column or expression')) %}
     {% endif %}

@@ -4,9 +4,9 @@
     {{ featurelayer._rolling_frames(plan, 'fl_points') }}
 
   A frame's start is inclusive and the window's is not: it starts a microsecond, the resolution of a timestamp, later.
-  Points carry no values, so they count in nobody's window. Means, shares and deviations are taken of decimals, for which
-  PostgreSQL need not sum a whole frame again. Distinct values are counted by when each begins and ends to be in a window,
-  which its neighbours in time tell: the count is the sum of these changes so far.
+  Points carry no values, so no window counts them. Means, shares and deviations are taken of decimals, for which
+  PostgreSQL need not sum a whole frame again. The neighbours in time of each
+  value tell when it enters and leaves a window, and the distinct count is the running sum of these changes.
 #}
 {% macro _rolling_frames(plan, points) %}
     {%- set keys = plan.key_columns | join(', ') -%}

@@ -5,7 +5,7 @@
 
   Time is cut into slices as long as the widest window. A window touches at most two of them, its own and the
   one before, so both sides meet on an equality and never as a whole entity's events against all its points.
-  The widest window is cut as the others are, so that its columns stay as they are when a wider one is added.
+  The widest window is bounded like the others, so that its columns do not change when a wider one is added.
 #}
 {% macro _rolling_join(plan, versions) %}
     {%- set point = 'probes.fl_point' -%}

@@ -1,5 +1,5 @@
 {#
-  The arguments of rolling_features, checked and spelled out: every problem in one error.
+  The arguments of rolling_features, validated and completed; raises all problems in one error.
 
     plan.key_columns, plan.event_time, plan.available_at, plan.relation     names and text of SQL
     plan.windows     [{'suffix': '7d', 'seconds': 604800}, ...]      plan.widest: the greatest of the seconds
@@ -20,7 +20,7 @@
         {% set text = named.get(window, window) %}
         {% set seconds = featurelayer._duration_seconds(text) %}
         {% if not seconds %}
-            {% do problems.append("windows: '" ~ text ~ "' is no duration of a second or more; write '30 minutes', '24 hours' or '7 days'") %}
+            {% do problems.append("windows: '" ~ text ~ "' is not a duration of a second or more; write '30 minutes', '24 hours' or '7 days'") %}
         {% else %}
             {% set suffix = window if windows is mapping else featurelayer._duration_suffix(text) %}
             {% do spelled.append({'suffix': suffix, 'seconds': seconds}) %}

@@ -1,6 +1,6 @@
 {#
-  The times at which the output has rows: keys, fl_point, and fl_born, when the first event that makes the point
-  a point was known.
+  The times at which the output has rows: keys, fl_point, and fl_born, the time at which the first event of the point was
+  known.
 
     fl_points as ( {{ featurelayer._rolling_points(plan) }} )
 

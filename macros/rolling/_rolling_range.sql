@@ -4,7 +4,7 @@
     {{ featurelayer._rolling_range(plan, 'fl_points') }}
 
   A frame's start is inclusive and the window's is not: it starts a microsecond, the resolution of a
-  timestamp, later. Points carry no values, so they count in nobody's window.
+  timestamp, later. Points carry no values, so no window counts them.
 #}
 {% macro _rolling_range(plan, points) %}
     {%- set keys = plan.key_columns | join(', ') -%}

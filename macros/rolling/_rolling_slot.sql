@@ -1,5 +1,5 @@
 {#
-  The SQL of what a feature aggregates, for one event: NULL where the event does not count.
+  The SQL that a feature aggregates, for one event: NULL if the event does not count.
 
     featurelayer._rolling_slot({'agg': 'mean', 'of': 'arr_delay', 'where': 'not diverted'}, 'landed_at')
     -> case when (not diverted) then (arr_delay) end

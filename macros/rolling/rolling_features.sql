@@ -53,8 +53,8 @@ from fl_joined
 {% endmacro %}
 
 {#
-  DuckDB: window functions with a RANGE frame, one pass over the data. They can't ask what was known when, so a
-  point whose window held an event not yet known goes through the join.
+  DuckDB: window functions with a RANGE frame, one pass over the data. They can't use available times, so a point whose
+  window held an event that was not yet known goes through the join.
 #}
 {% macro duckdb__rolling_features(plan) %}
 with fl_events as (
@@ -101,8 +101,8 @@ from fl_joined
 {% endmacro %}
 
 {#
-  PostgreSQL: the same in what its windows can do. Sums and means of decimals are carried along as a frame moves, those of
-  floating-point numbers would be summed anew at every row; and a window can't count distinct values.
+  PostgreSQL: the same with its window functions. Sums and means of decimals are updated as a frame moves; those of
+  floating-point numbers would be recomputed at every row. A window can't count distinct values.
 #}
 {% macro postgres__rolling_features(plan) %}
 with fl_events as (

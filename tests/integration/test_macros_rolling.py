@@ -354,10 +354,10 @@ def test_every_mistake_in_the_arguments_is_reported_at_once(dbt: DbtCall, tmp_pa
     assert result.returncode != 0
     for message in (
         "keys: name at least one key column",
-        "windows: 'fortnight' is no duration",
+        "windows: 'fortnight' is not a duration",
         "two columns would be called 'total_7d'",
         "features.total: 'sum' needs `of`",
-        "features.odd: 'median' is no aggregate; there are count, sum",
+        "features.odd: 'median' is not an aggregate; there are count, sum",
         "features.extra: 'filter' is unknown",
         "every: mode 'grid' needs",
         "start: mode 'grid' needs",

@@ -1,4 +1,4 @@
--- A diverted flight is left out: it did not land where it was to, and its recorded arrival may be off by a day.
+-- A diverted flight is left out: it did not land at its planned airport, and its recorded arrival may be off by a day.
 select
     flight_id,
     carrier,
