@@ -22,6 +22,7 @@ CIRCLES = 7
 TWINS = 7
 CLASSES = 37
 WORDS = 123
+PROSE = 45  # in README and docs/: what is left stands in tables that lint's checks and the conformance cases write
 
 PARTICIPLE = re.compile(
     r"(?!(feed|need|seed)$)\w+ed|made|held|kept|told|said|seen|found|given|sent|brought|written|drawn|taken|begun|won|"
@@ -30,6 +31,15 @@ PARTICIPLE = re.compile(
 PREPOSITION = re.compile(r"of|in|by|without|beside|at|within|around|after|before|about")
 OPENINGS = re.compile(r"(What|Where|Who|How|Why|Which|When|Whether|From|Whose)\b")
 PRIVATE = re.compile(r"\b(anew|whoever|nobody|somebody|mend|heed)")
+# Of pages: words with a plainer one in their place, such as "set", "print" or "state" for "say", "use" for "heed".
+PLAINER = re.compile(
+    r"\b(say|says|said|saying|look(s|ed|ing)?(?! up\b)|heed(s|ed)?|mend(s|ed)?|anew|beside|whoever|whom|nobody|"
+    r"somebody|gone|twins?|(?<!there )is no(?! longer\b)|as if|by (itself|themselves)|so many times)\b",
+    re.IGNORECASE,
+)
+PAGES = ["README.md", "CHANGELOG.md", "macros/README.md", "dbt_project/README.md", *sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")
+)]  # fmt: skip
 
 
 @cache
@@ -69,6 +79,23 @@ def test_words_are_ones_that_readers_know() -> None:
         {name: len(PRIVATE.findall(source)) for name, (source, _) in modules().items() if PRIVATE.search(source)}
     )
     assert found.total() <= WORDS, found.most_common()
+
+
+def read_page(page: str) -> str:
+    """Return a page without its blocks of code, which tests/docs runs and compares."""
+    return re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_pages_use_plain_words() -> None:
+    prose = {page: re.sub(r"`[^`\n]*`", "", read_page(page)) for page in PAGES}
+    found = {page: [match[0] for match in PLAINER.finditer(text)] for page, text in prose.items()}
+    assert sum(map(len, found.values())) <= PROSE, {page: words for page, words in found.items() if words}
+
+
+def test_tables_of_pages_have_a_heading_over_each_column() -> None:
+    for page in PAGES:
+        heads = re.findall(r"^\|(.*)\|\n\| ?-", read_page(page), flags=re.MULTILINE)
+        assert [head for head in heads if not all(cell.strip() for cell in head.split("|"))] == [], page
 
 
 def test_a_public_class_has_a_name_of_its_own() -> None:
