@@ -1,9 +1,11 @@
 """Shared fixtures and the hypothesis profile of the whole suite."""
 
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
 
+import botocore.loaders
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
@@ -11,6 +13,10 @@ from tests.servers import dynamodb_local, postgres, spark
 
 # scikit-learn's threads spin while they wait: two workers with two threads each take minutes for seconds of work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# botocore parses 2 MB of JSON for each session's first client, two thirds of what a test on moto takes: the sessions of
+# a process share what they have read.
+botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
 
 settings.register_profile(
     "featurelayer",
