@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from featurelayer.catalog import CatalogInput, ColumnLineage, Look, Origin, write_site
+from featurelayer.catalog import CatalogInput, FeatureLineage, Origin, SiteOptions, write_site
 from featurelayer.catalog.pages import site_files
 from featurelayer.dbt.inventory import Model
 from featurelayer.model import (
@@ -28,7 +28,7 @@ from featurelayer.model import (
     ServiceView,
     Severity,
 )
-from featurelayer.observed import Profile, Scope
+from featurelayer.monitor_records import Profile, ProfileScope
 from featurelayer.registry import Registry
 
 PER_VIEW = 50
@@ -82,7 +82,7 @@ def profiles(name: str, of: Feature, number: int) -> list[Profile]:
         Profile(
             view=name,
             feature=of.name,
-            scope=Scope.PERIOD if month else Scope.BASELINE,
+            scope=ProfileScope.PERIOD if month else ProfileScope.BASELINE,
             source="",
             start=NOW - timedelta(days=30 * (PERIODS - month + 1)),
             end=NOW - timedelta(days=30 * (PERIODS - month)),
@@ -148,7 +148,7 @@ def project(features: int) -> CatalogInput:
             for number, each in enumerate(views)
         },
         lineage={
-            f"{each.id}.{f.name}": ColumnLineage(
+            f"{each.id}.{f.name}": FeatureLineage(
                 expression=f"AVG({f.unit}) OVER w",
                 origins=(Origin(relation="raw.orders", column=f.unit), Origin(relation="raw.orders", column="at")),
                 through=("stg_orders",),
@@ -174,7 +174,7 @@ if __name__ == "__main__":
     given = project(asked)
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
-        built = write_site(Path(folder, "site"), site_files(given, Look()))
+        built = write_site(Path(folder, "site"), site_files(given, SiteOptions()))
         seconds = time.process_time() - start
         pages = [path.stat().st_size for path in Path(folder, "site", "feature").iterdir()]
     print(f"{asked:,} features: {seconds:.1f} s, {built.bytes / 1e6:.1f} MB in {built.files:,} files")

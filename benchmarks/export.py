@@ -110,7 +110,7 @@ def writers(url: str, count: int) -> dict[str, tuple[Callable[[], object], int]]
     import boto3
 
     from featurelayer.online import Item
-    from featurelayer.online.stores.dynamodb import DynamoDBStore
+    from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 
     values = rows(count)
     named = [

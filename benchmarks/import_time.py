@@ -22,7 +22,10 @@ COMMANDS = {
     HELP: ["-m", "featurelayer", "--help"],
     BOTO3: ["-c", "import boto3"],
     CLIENT: ["-c", "import boto3; from featurelayer.online import FeatureClient"],
-    STORE: ["-c", "import boto3, featurelayer.online.stores.dynamodb; from featurelayer.online import FeatureClient"],
+    STORE: [
+        "-c",
+        "import boto3, featurelayer.online.stores.dynamodb.store; from featurelayer.online import FeatureClient",
+    ],
 }
 
 

@@ -18,21 +18,21 @@ from pathlib import Path
 
 import sqlglot
 
-from featurelayer.lineage import Model, analyse
+from featurelayer.lineage import SqlModel, analyse
 
 
-def project(count: int) -> list[Model]:
+def project(count: int) -> list[SqlModel]:
     """Models in groups of five, the first of which the others read."""
     return [_staging(number) if number % 5 == 0 else _features(number) for number in range(count)]
 
 
-def _staging(number: int) -> Model:
+def _staging(number: int) -> SqlModel:
     columns = ", ".join(f"cast(x{place} as double) as c{place}" for place in range(17))
     sql = f"select id, event_at, status, {columns} from raw.t{number} where id is not null"
-    return Model(unique_id=f"model.{number}", relation_name=f'"db"."main"."m{number}"', sql=sql)
+    return SqlModel(unique_id=f"model.{number}", relation_name=f'"db"."main"."m{number}"', sql=sql)
 
 
-def _features(number: int) -> Model:
+def _features(number: int) -> SqlModel:
     parent = number - number % 5
     joined = ", ".join(f"s.c{place} * 2 + coalesce(d.v{place}, 0) as c{place}" for place in range(10))
     passed = ", ".join(f"c{place} as f{place}" for place in range(10))
@@ -47,7 +47,7 @@ def _features(number: int) -> Model:
         )
         select id, event_at, {passed}, {windows} from joined
     """
-    return Model(
+    return SqlModel(
         unique_id=f"model.{number}",
         relation_name=f'"db"."main"."m{number}"',
         sql=sql,
@@ -70,7 +70,7 @@ def measure(count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "lineage.bin"
 
-        def trace(which: list[Model]) -> None:
+        def trace(which: list[SqlModel]) -> None:
             found = analyse(which, dialect="duckdb", cache=cache, seconds=3600)
             assert not found.problems, found.problems
 

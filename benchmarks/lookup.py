@@ -122,7 +122,7 @@ def fill(url: str, *, views: int, features: int, keys: int) -> None:
     from featurelayer.online import Item, service_definition
     from featurelayer.online.codec import to_microseconds
     from featurelayer.online.definitions import view_schema
-    from featurelayer.online.stores.dynamodb import DynamoDBStore
+    from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 
     number = DType.parse("int64")
     made = {
@@ -202,7 +202,7 @@ def floor(url: str, views: int, features: int, keys: int) -> Callable[[], object
     """The same items with nothing but a socket, a signature and msgspec: no client could do with less."""
     import msgspec
 
-    from featurelayer.online.sigv4 import signed_headers
+    from featurelayer.online.stores.dynamodb.signing import sign_headers
 
     host = url.removeprefix("http://")
     sock = socket.create_connection((host.partition(":")[0], int(host.partition(":")[2])))
@@ -215,7 +215,7 @@ def floor(url: str, views: int, features: int, keys: int) -> Callable[[], object
 
     def call() -> object:
         body = msgspec.json.encode({"RequestItems": {name: {"Keys": wanted_keys(views, keys)}}})
-        headers = signed_headers(host=host, region=REGION, target="DynamoDB_20120810.BatchGetItem", body=body,
+        headers = sign_headers(host=host, region=REGION, target="DynamoDB_20120810.BatchGetItem", body=body,
                                  at=datetime.now(UTC), access_key="stub", secret_key="stub", token=None)  # fmt: skip
         lines = "".join(f"{header}: {value}\r\n" for header, value in headers.items())
         sock.sendall(f"POST / HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body)

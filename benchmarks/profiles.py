@@ -21,8 +21,8 @@ from pathlib import Path
 
 import duckdb
 
-from featurelayer.monitor.profiling import Frame, find_bins, measure
-from featurelayer.sql.profile import Rows, Slot
+from featurelayer.monitor.profiler import FeatureFrame, find_bins, measure_features
+from featurelayer.sql.profile import RowSource, Slot
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 
 START, DAYS = datetime(2024, 1, 1, tzinfo=UTC), 28
@@ -40,18 +40,18 @@ def main() -> None:
         features = {name: column for name, column in columns.items() if name.startswith("c")}
         step = timedelta(seconds=1) * options.rows / DAYS
         slots = tuple(Slot(ranges=((START + step * day, START + step * (day + 1)),)) for day in range(DAYS))
-        whole = Frame(rows=Rows(source="t", chosen_by=("k", "happened_at")), columns=features)
-        daily = Frame(
-            rows=Rows(source="t", time=columns["happened_at"], slots=slots, chosen_by=("k", "happened_at")),
+        whole = FeatureFrame(rows=RowSource(source="t", chosen_by=("k", "happened_at")), columns=features)
+        daily = FeatureFrame(
+            rows=RowSource(source="t", time=columns["happened_at"], slots=slots, chosen_by=("k", "happened_at")),
             columns=features,
         )
         print(f"{options.columns} columns x {options.rows:,} rows, DuckDB {duckdb.__version__}, CPU seconds")
         plain = least(options.repeat, lambda: warehouse.rows(scan(features)))
         print(f"plain scan and aggregate              {plain:8.2f}")
         bins = find_bins(warehouse, whole, 20)
-        spent = least(options.repeat, lambda: measure(warehouse, whole, {}, bins))
+        spent = least(options.repeat, lambda: measure_features(warehouse, whole, {}, bins))
         print(f"{'profile of all rows':38}{spent:8.2f}   {spent / plain:.2f} x the plain scan")
-        spent = least(options.repeat, lambda: measure(warehouse, daily, {}, bins, SHAPED))
+        spent = least(options.repeat, lambda: measure_features(warehouse, daily, {}, bins, SHAPED))
         print(f"{f'profile of {DAYS} days':38}{spent:8.2f}   {spent / plain:.2f} x the plain scan")
         finding = least(options.repeat, lambda: find_bins(warehouse, whole, 20))
         print(f"{'finding the bins, once per baseline':38}{finding:8.2f}   {finding / plain:.2f} x the plain scan")

@@ -139,13 +139,13 @@ def _with_ids(writer: Any, query: Any) -> str:
     """The portable query with the labels' numbers and whether there was a row, and in no order."""
     from sqlglot import exp
 
-    from featurelayer.sql.ast import col, named, not_null
+    from featurelayer.sql.ast import col, not_null, with_alias
     from featurelayer.sql.plan import ID
     from featurelayer.sql.spine import LABELS
 
     query.set("order", None)
     values = [exp.alias_(each.this, each.alias.removeprefix("v0__")) for each in query.expressions if each.alias]
-    query.set("expressions", [col(ID, LABELS), named(not_null(col(ID, "v0")), "found"), *values])
+    query.set("expressions", [col(ID, LABELS), with_alias(not_null(col(ID, "v0")), "found"), *values])
     return str(writer.sql(query))
 
 

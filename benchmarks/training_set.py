@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from featurelayer.training import Request
+    from featurelayer.training import ResolvedRequest
     from featurelayer.warehouse import Warehouse
 
 DATA = Path(__file__).parent / "data"
@@ -113,10 +113,10 @@ def generate(world: World) -> None:
         duckdb.connect().execute(f"COPY ({kept}) TO '{world.label_file}'")
 
 
-def request(world: World) -> tuple[Warehouse, Request]:
+def request(world: World) -> tuple[Warehouse, ResolvedRequest]:
     """What the product is asked for."""
     from featurelayer.model import DType, Feature, FeatureService, FeatureView, JoinKey, Key, ServiceView
-    from featurelayer.training import Provenance, Request
+    from featurelayer.training import Provenance, ResolvedRequest
     from featurelayer.warehouse.duckdb import connect
 
     integer, real, when = DType.parse("int64"), DType.parse("float64"), DType.parse("timestamp")
@@ -148,7 +148,9 @@ def request(world: World) -> tuple[Warehouse, Request]:
     settings = {"threads": 2} | ({"memory_limit": world.memory_limit} if world.memory_limit else {})
     warehouse = connect({"type": "duckdb", "path": "views.duckdb", "settings": settings}, root=world.folder)
     labels = warehouse.attach(world.label_file)
-    return warehouse, Request(service=service, views=found, labels=labels, labels_name="labels", provenance=provenance)
+    return warehouse, ResolvedRequest(
+        service=service, views=found, labels=labels, labels_name="labels", provenance=provenance
+    )
 
 
 def featurelayer(world: World) -> None:

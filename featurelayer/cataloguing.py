@@ -15,31 +15,31 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from featurelayer.catalog import (
-    Built,
+    BuiltSite,
     CatalogInput,
-    Change,
-    ColumnLineage,
     ExportRun,
-    Look,
+    FeatureChange,
+    FeatureLineage,
     Origin,
+    SiteOptions,
     check_folder,
     write_site,
 )
 from featurelayer.catalog.pages import site_files
 from featurelayer.dbt import Project
 from featurelayer.dbt.artifacts import read_raw
-from featurelayer.dbt.documented import read_docs, read_source_descriptions, read_tests
+from featurelayer.dbt.documentation import read_docs, read_source_descriptions, read_tests
 from featurelayer.dbt.inventory import Inventory, Model
 from featurelayer.diffing import diff_projects
 from featurelayer.errors import FeatureLayerError, RelationNotBuilt
 from featurelayer.export import Ledger, LedgerRow, Tables
-from featurelayer.lineage import Kind, Lineage
+from featurelayer.lineage import ColumnKind, Lineage
 from featurelayer.lint import lint
 from featurelayer.model import FeatureView, Finding
-from featurelayer.monitoring import kept_profiles, kept_results
-from featurelayer.observed import MonitorResult, Profile
+from featurelayer.monitor_records import MonitorResult, Profile
+from featurelayer.monitoring import read_profiles, read_results
 from featurelayer.registry import Registry
-from featurelayer.sql.ast import col, named
+from featurelayer.sql.ast import col, with_alias
 from featurelayer.sql.dialects import dialect
 from featurelayer.tracing import trace
 from featurelayer.warehouse import Warehouse
@@ -59,7 +59,7 @@ class CatalogRequest:
 
     project: Project
     registry: Registry
-    look: Look
+    look: SiteOptions
     folder: Path
     opener: Callable[[], Warehouse] | None
     tables: Callable[[], Tables]
@@ -68,7 +68,7 @@ class CatalogRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _WarehouseFacts:
     """What the warehouse knows; `why` it knows nothing, if it could not be asked."""
 
     newest: Mapping[str, datetime]
@@ -78,7 +78,7 @@ class _Seen:
     why: str = ""
 
 
-def build_catalog(request: CatalogRequest) -> Built:
+def build_catalog(request: CatalogRequest) -> BuiltSite:
     """Write the site.
 
     Raises:
@@ -95,9 +95,11 @@ def collect(request: CatalogRequest) -> CatalogInput:
     raw, path, _ = read_raw(project.target_path)
     inventory = Inventory(raw, path)
     views = list(registry.views.values())
-    models = _models(inventory, views)
-    lineage = _or_none(lambda: _lineage(inventory, registry.adapter, views), "column lineage", request.say) or {}
-    seen = _seen(request)
+    models = _collect_models(inventory, views)
+    lineage = (
+        _try_read(lambda: _trace_features(inventory, registry.adapter, views), "column lineage", request.say) or {}
+    )
+    seen = _read_warehouse(request)
     gone = {part: seen.why for part in ("profiles", "monitors", "exports") if seen.why}
     return CatalogInput(
         registry=registry,
@@ -106,12 +108,12 @@ def collect(request: CatalogRequest) -> CatalogInput:
         tests=tuple(read_tests(raw, path)),
         descriptions=read_source_descriptions(raw, path),
         lineage=lineage,
-        findings=_or_none(lambda: _findings(project), "checks", request.say),
+        findings=_try_read(lambda: _lint_findings(project), "checks", request.say),
         profiles=seen.profiles,
         monitors=seen.monitors,
         exports=seen.exports,
         newest=seen.newest,
-        changes=None if request.state is None else _changes(project, request.state),
+        changes=None if request.state is None else _diff_changes(project, request.state),
         absent=gone,
     )
 
@@ -122,13 +124,13 @@ def collect_view(project: Project, registry: Registry, view: FeatureView) -> Cat
     inventory = Inventory(raw, path)
     return CatalogInput(
         registry=registry,
-        models=_models(inventory, [view]),
+        models=_collect_models(inventory, [view]),
         tests=tuple(test for test in read_tests(raw, path) if test.model == view.unique_id),
-        lineage=_lineage(inventory, registry.adapter, [view]),
+        lineage=_trace_features(inventory, registry.adapter, [view]),
     )
 
 
-def _models(inventory: Inventory, views: Iterable[FeatureView]) -> dict[str, Model]:
+def _collect_models(inventory: Inventory, views: Iterable[FeatureView]) -> dict[str, Model]:
     """The views' models and all that they are built from, by unique id."""
     found: dict[str, Model] = {}
     queue = [view.unique_id for view in views]
@@ -140,14 +142,14 @@ def _models(inventory: Inventory, views: Iterable[FeatureView]) -> dict[str, Mod
     return found
 
 
-def _findings(project: Project) -> tuple[Finding, ...]:
+def _lint_findings(project: Project) -> tuple[Finding, ...]:
     return lint(project).findings
 
 
-def _changes(project: Project, state: Path) -> tuple[Change, ...]:
+def _diff_changes(project: Project, state: Path) -> tuple[FeatureChange, ...]:
     """What has changed, feature by feature; of a service, under its own name."""
     return tuple(
-        Change(
+        FeatureChange(
             kind=str(change.kind).replace("_", " "),
             view=change.view or change.service,
             feature=feature,
@@ -159,32 +161,32 @@ def _changes(project: Project, state: Path) -> tuple[Change, ...]:
     )
 
 
-def _lineage(inventory: Inventory, adapter: str, views: Sequence[FeatureView]) -> dict[str, ColumnLineage]:
+def _trace_features(inventory: Inventory, adapter: str, views: Sequence[FeatureView]) -> dict[str, FeatureLineage]:
     """By `view.feature`, where its values come from."""
     lineage = trace(inventory, adapter=adapter, unique_ids=[view.unique_id for view in views])
     return {
         f"{view.id}.{feature.name}": described
         for view in views
         for feature in view.features
-        if (described := _column(lineage, inventory, view, feature.name)) is not None
+        if (described := _feature_lineage(lineage, inventory, view, feature.name)) is not None
     }
 
 
-def _column(lineage: Lineage, inventory: Inventory, view: FeatureView, feature: str) -> ColumnLineage | None:
+def _feature_lineage(lineage: Lineage, inventory: Inventory, view: FeatureView, feature: str) -> FeatureLineage | None:
     found = lineage.column(view.unique_id, feature)
     if found is None:
         problem = lineage.problems.get(view.unique_id, "")
-        return ColumnLineage(note=f"The SQL could not be followed: {problem}") if problem else None
+        return FeatureLineage(note=f"The SQL could not be followed: {problem}") if problem else None
     way = [step for step in lineage.upstream(view.unique_id, feature) if step.unique_id != view.unique_id]
     known = {(step.unique_id, step.column.casefold()) for step in way}
     origins = [
-        Origin(relation=_name(inventory, source.unique_id, source.relation), column=source.column)
+        Origin(relation=_relation_name(inventory, source.unique_id, source.relation), column=source.column)
         for source in sorted(lineage.ancestors(view.unique_id, feature))
         if (source.unique_id, source.column.casefold()) not in known
     ]
-    through = tuple(dict.fromkeys(_name(inventory, step.unique_id, "") for step in reversed(way)))
-    return ColumnLineage(
-        expression="" if found.kind is Kind.PASSTHROUGH else found.sql,
+    through = tuple(dict.fromkeys(_relation_name(inventory, step.unique_id, "") for step in reversed(way)))
+    return FeatureLineage(
+        expression="" if found.kind is ColumnKind.PASSTHROUGH else found.sql,
         origins=tuple(origins),
         through=through,
         # Columns that are passed on unchanged are alike by intention: what is the same is one column, not a repetition.
@@ -192,48 +194,50 @@ def _column(lineage: Lineage, inventory: Inventory, view: FeatureView, feature: 
     )
 
 
-def _name(inventory: Inventory, unique_id: str, relation: str) -> str:
+def _relation_name(inventory: Inventory, unique_id: str, relation: str) -> str:
     model = inventory.model(unique_id) if unique_id else None
     return model.id if model else relation or unique_id
 
 
-def _seen(request: CatalogRequest) -> _Seen:
+def _read_warehouse(request: CatalogRequest) -> _WarehouseFacts:
     """Ask the warehouse for all that it knows, each thing by itself."""
     if request.opener is None:
-        return _Seen(newest={}, why="The warehouse was not asked.")
+        return _WarehouseFacts(newest={}, why="The warehouse was not asked.")
     try:
         warehouse = request.opener()
     except FeatureLayerError as error:
-        request.say(f"the catalog says nothing of the data, because the warehouse can't be reached: {_first(error)}")
-        return _Seen(newest={}, why="The warehouse could not be reached when this catalog was built.")
+        request.say(
+            f"the catalog says nothing of the data, because the warehouse can't be reached: {_first_line(error)}"
+        )
+        return _WarehouseFacts(newest={}, why="The warehouse could not be reached when this catalog was built.")
     project, say = request.project, request.say
     with closing(warehouse):
-        return _Seen(
-            newest=_newest(warehouse, request.registry),
-            exports=_or_none(lambda: _exports(warehouse, request.tables(), project.root), "exports", say) or (),
-            profiles=_or_none(lambda: kept_profiles(warehouse, project, None), "profiles", say) or (),
+        return _WarehouseFacts(
+            newest=_read_newest(warehouse, request.registry),
+            exports=_try_read(lambda: _read_exports(warehouse, request.tables(), project.root), "exports", say) or (),
+            profiles=_try_read(lambda: read_profiles(warehouse, project, None), "profiles", say) or (),
             monitors=tuple(
-                replace(result, meaning=without_places(result.meaning, project.root), baseline="")
-                for result in _or_none(lambda: kept_results(warehouse, project, None), "monitors", say) or ()
+                replace(result, meaning=redact_locations(result.meaning, project.root), baseline="")
+                for result in _try_read(lambda: read_results(warehouse, project, None), "monitors", say) or ()
             ),
         )
 
 
-def without_places(text: str, root: Path) -> str:
+def redact_locations(text: str, root: Path) -> str:
     """Return a message fit to be published: without addresses, which may hold credentials, or a machine's paths."""
     return _PLACE.sub("(left out)", text.replace(f"{root}{os.sep}", ""))
 
 
-def _or_none(read: Callable[[], _T], what: str, say: Say) -> _T | None:
+def _try_read(read: Callable[[], _T], what: str, say: Say) -> _T | None:
     """What can be read, or None after saying why it can't."""
     try:
         return read()
     except FeatureLayerError as error:
-        say(f"the catalog has no {what}: {_first(error)}")
+        say(f"the catalog has no {what}: {_first_line(error)}")
         return None
 
 
-def _newest(warehouse: Warehouse, registry: Registry) -> dict[str, datetime]:
+def _read_newest(warehouse: Warehouse, registry: Registry) -> dict[str, datetime]:
     """The event time of each view's newest row; a view that is not built, or can't be read, is left out."""
     writer, found = dialect(warehouse.dialect), {}
     for view in registry.views.values():
@@ -241,7 +245,7 @@ def _newest(warehouse: Warehouse, registry: Registry) -> dict[str, datetime]:
             continue
         try:
             relation = exp.to_table(view.relation_name, dialect=writer.name)
-            query = exp.select(named(exp.Max(this=col(view.event_time)), "newest")).from_(relation)
+            query = exp.select(with_alias(exp.Max(this=col(view.event_time)), "newest")).from_(relation)
             ((value,),) = warehouse.rows(writer.sql(query))
         except (FeatureLayerError, SqlglotError):
             continue
@@ -252,15 +256,15 @@ def _newest(warehouse: Warehouse, registry: Registry) -> dict[str, datetime]:
     return found
 
 
-def _exports(warehouse: Warehouse, tables: Tables, root: Path) -> tuple[ExportRun, ...]:
+def _read_exports(warehouse: Warehouse, tables: Tables, root: Path) -> tuple[ExportRun, ...]:
     try:
-        rows = Ledger(warehouse, tables).every()
+        rows = Ledger(warehouse, tables).all_rows()
     except RelationNotBuilt:
         return ()
-    return tuple(_run(replace(row, store=without_places(row.store, root))) for row in rows)
+    return tuple(_export_run(replace(row, store=redact_locations(row.store, root))) for row in rows)
 
 
-def _run(row: LedgerRow) -> ExportRun:
+def _export_run(row: LedgerRow) -> ExportRun:
     return ExportRun(
         view=row.view,
         run=row.run,
@@ -275,5 +279,5 @@ def _run(row: LedgerRow) -> ExportRun:
     )
 
 
-def _first(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]

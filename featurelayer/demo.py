@@ -180,7 +180,7 @@ def check_installed() -> None:
             raise MissingDependency(distribution, "demo")
 
 
-def bundled(part: str) -> Path:
+def find_bundled(part: str) -> Path:
     """Return the folder of the dbt package (`macros`) or the demo (`dbt_project`), of the wheel or the repository."""
     package = Path(__file__).parent
     places = (package / "_bundled" / part, package.parent / part)
@@ -200,7 +200,7 @@ def data_folder() -> Path:
     """
     spec = importlib.util.find_spec("featurelayer_demo_data")
     installed = (spec.submodule_search_locations if spec else None) or ()
-    places = (bundled("dbt_project") / "data", *map(Path, installed))
+    places = (find_bundled("dbt_project") / "data", *map(Path, installed))
     found = next((place for place in places if any(place.glob("*.parquet"))), None)
     if found is None:
         raise MissingDependency("dbt-featurelayer-demo-data", "demo")
@@ -216,7 +216,7 @@ def prepare(folder: Path, *, keep: bool = False) -> Path:
         ConfigError: the folder holds something else, or files of the demo that were edited. Nothing is changed then.
     """
     folder = folder.resolve()
-    copied = _copied_before(folder)
+    copied = _read_marker(folder)
     if keep and copied:
         return folder
     edited = [name for name, digest in copied.items() if (folder / name).is_file() and _digest(folder / name) != digest]
@@ -225,9 +225,11 @@ def prepare(folder: Path, *, keep: bool = False) -> Path:
         raise ConfigError(
             Problem(what="a file of the demo was edited", where=str(folder / name), fix=fix) for name in edited
         )
-    sources = {f"{part}/{path}": bundled(part) / path for part in PARTS for path in _files(bundled(part))}
+    sources = {
+        f"{part}/{path}": find_bundled(part) / path for part in PARTS for path in _project_files(find_bundled(part))
+    }
     data = data_folder()
-    sources |= {f"dbt_project/data/{path}": data / path for path in _files(data)}
+    sources |= {f"dbt_project/data/{path}": data / path for path in _project_files(data)}
     for name in copied.keys() - sources.keys():
         (folder / name).unlink(missing_ok=True)
     for name, source in sources.items():
@@ -238,7 +240,7 @@ def prepare(folder: Path, *, keep: bool = False) -> Path:
     return folder
 
 
-def _copied_before(folder: Path) -> dict[str, str]:
+def _read_marker(folder: Path) -> dict[str, str]:
     """Return the files of an earlier demo with their hashes; a folder with anything else is refused."""
     marker = folder / MARKER
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
@@ -254,14 +256,14 @@ def _copied_before(folder: Path) -> dict[str, str]:
         raise ConfigError([Problem(what=what, where=str(marker), fix="choose a new folder: --dir PATH")]) from None
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _project_files(folder: Path) -> Iterator[Path]:
     """Yield the files of a folder, relative to it, without what dbt and the demo leave in a checkout."""
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _is_left(name))
-        yield from ((Path(parent) / name).relative_to(folder) for name in sorted(names) if not _is_left(name))
+        folders[:] = sorted(name for name in folders if not _is_leftover(name))
+        yield from ((Path(parent) / name).relative_to(folder) for name in sorted(names) if not _is_leftover(name))
 
 
-def _is_left(name: str) -> bool:
+def _is_leftover(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in _LEFT_BY_DBT)
 
 
@@ -367,8 +369,8 @@ def compare(layer: FeatureLayer, training_file: Path, progress: Progress | None 
 
     def score(name: str, known: pandas.DataFrame, served: pandas.DataFrame) -> Score:
         tell(f"training on {name}")
-        model = _fitted(known[is_train], rows["is_late"][is_train])
-        offline, online = (_auc(model, table[~is_train], rows["is_late"][~is_train]) for table in (known, served))
+        model = _fit_model(known[is_train], rows["is_late"][is_train])
+        offline, online = (_score_auc(model, table[~is_train], rows["is_late"][~is_train]) for table in (known, served))
         return Score(features=name, offline=offline, live=online)
 
     return Comparison(
@@ -411,13 +413,13 @@ def model_input(rows: pandas.DataFrame) -> pandas.DataFrame:
     return pandas.DataFrame(converted)
 
 
-def _fitted(features: pandas.DataFrame, labels: pandas.Series[Any]) -> HistGradientBoostingClassifier:
+def _fit_model(features: pandas.DataFrame, labels: pandas.Series[Any]) -> HistGradientBoostingClassifier:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=_SEED).fit(features, labels)
 
 
-def _auc(model: HistGradientBoostingClassifier, features: pandas.DataFrame, labels: pandas.Series[Any]) -> float:
+def _score_auc(model: HistGradientBoostingClassifier, features: pandas.DataFrame, labels: pandas.Series[Any]) -> float:
     from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score(labels, model.predict_proba(features)[:, 1]))

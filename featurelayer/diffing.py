@@ -9,26 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from featurelayer.dbt import Project
-from featurelayer.dbt.artifacts import RawManifest, manifest_of, read_raw
+from featurelayer.dbt.artifacts import RawManifest, decode_manifest, read_raw
 from featurelayer.dbt.inventory import Inventory, Model
 from featurelayer.dbt.loader import Annotations, read_annotations
 from featurelayer.dbt.project import CONFIG_FILE, ProjectConfig, read_yaml
-from featurelayer.diff import Code, DiffReport, Side, compare
+from featurelayer.diff import DiffReport, ModelCode, ProjectState, compare
 from featurelayer.diff.values import NOT_COMPILED
 from featurelayer.errors import ManifestNotFound, MetadataError, PlanError, Problem
 from featurelayer.lineage import ColumnLineage, Lineage
 from featurelayer.model import FeatureView
-from featurelayer.tracing import compiled_text, find_missing_columns, trace
+from featurelayer.tracing import find_missing_columns, normalize_compiled_sql, trace
 
 _NAMES_TARGET = re.compile(r"\b(?:target|this|model)\s*\.\s*(?:schema|database)\b")
 
 
-def _parts(relation_name: str) -> list[str]:
+def _relation_parts(relation_name: str) -> list[str]:
     """Return the database and the schema of a relation, without quotes."""
     return relation_name.translate(str.maketrans("", "", '"`[]')).split(".")[:-1]
 
 
-class _Placed(Inventory):
+class _RelocatedInventory(Inventory):
     """A state's models as if they had been built where the project's are.
 
     CI builds in a schema of its own, which is no change of what anything means. dbt writes a relation in compiled SQL
@@ -43,13 +43,13 @@ class _Placed(Inventory):
         model = self._original.model(unique_id)
         if model is None:
             return None
-        sql = compiled_text(self._original, model)
+        sql = normalize_compiled_sql(self._original, model)
         for parent in (unique_id, *model.depends_on):
             old = self._original.model(parent)
             if old is not None and old.relation_name and parent in self._places:
                 sql = sql.replace(old.relation_name, self._places[parent])
         if _NAMES_TARGET.search(model.raw_sql) and unique_id in self._places:
-            for was, is_ in zip(*map(_parts, (model.relation_name, self._places[unique_id])), strict=False):
+            for was, is_ in zip(*map(_relation_parts, (model.relation_name, self._places[unique_id])), strict=False):
                 sql = re.sub(rf"(?<!\w){re.escape(was)}(?!\w)", is_, sql) if was != is_ else sql
         return replace(model, compiled_sql=sql, relation_name=self._places.get(unique_id, model.relation_name))
 
@@ -80,17 +80,17 @@ def diff_projects(project: Project, state: Path) -> DiffReport:
         for unique_id in (*inventory.model_ids, *inventory.source_ids)
         if (model := inventory.model(unique_id)) is not None and model.relation_name
     }
-    read = read_annotations(manifest_of(raw, path, data), project)
+    read = read_annotations(decode_manifest(raw, path, data), project)
     if read.problems:
         raise MetadataError(read.problems)
-    now = _side(read, inventory, keep=True)
+    now = _read_state(read, inventory, keep=True)
     raw, path, data = read_raw(state)
-    read = read_annotations(manifest_of(raw, path, data), _at(project, state))
-    then = _side(read, _Placed(raw, path, places), keep=False)
+    read = read_annotations(decode_manifest(raw, path, data), _project_with_state(project, state))
+    then = _read_state(read, _RelocatedInventory(raw, path, places), keep=False)
     return replace(compare(then, now), notes=tuple(f"in {path}: {problem.what}" for problem in read.problems))
 
 
-def _at(project: Project, state: Path) -> Project:
+def _project_with_state(project: Project, state: Path) -> Project:
     """The project as it was: another manifest, and its own featurelayer.yml if there is one."""
     then = replace(project, target_path=state)
     path = state / CONFIG_FILE
@@ -101,7 +101,7 @@ def _at(project: Project, state: Path) -> Project:
     return then
 
 
-def _side(read: Annotations, inventory: Inventory, *, keep: bool) -> Side:
+def _read_state(read: Annotations, inventory: Inventory, *, keep: bool) -> ProjectState:
     views = {view.id: view for view in (*read.doubtful, *read.registry.views.values())}
     lineage = trace(
         inventory, adapter=read.registry.adapter, unique_ids=[view.unique_id for view in views.values()], keep=keep
@@ -122,15 +122,15 @@ def _side(read: Annotations, inventory: Inventory, *, keep: bool) -> Side:
         columns = (each for each in found.get(view.id, ()) if each.is_certain)
         return next((str(each) for each in columns if each.role != "feature" or each.column == name), "")
 
-    return Side(
+    return ProjectState(
         registry=read.registry,
         views=views,
         column=column,
         problem=problem,
         missing=missing,
         is_followed=lambda unique_id: _is_followed(inventory, lineage, unique_id),
-        code=_coder(inventory),
-        above=lambda unique_id: tuple(_above(inventory, unique_id)),
+        code=_code_reader(inventory),
+        above=lambda unique_id: tuple(_find_ancestors(inventory, unique_id)),
     )
 
 
@@ -140,23 +140,23 @@ def _is_followed(inventory: Inventory, lineage: Lineage, unique_id: str) -> bool
     return model is None or model.kind in ("seed", "source") or lineage.output(unique_id) is not None
 
 
-def _coder(inventory: Inventory) -> Callable[[str], Code]:
+def _code_reader(inventory: Inventory) -> Callable[[str], ModelCode]:
     """Return what tells whether a model is another one."""
 
     @functools.cache
-    def code(unique_id: str) -> Code:
+    def code(unique_id: str) -> ModelCode:
         model = inventory.model(unique_id)
         if model is None or model.kind in ("seed", "source"):
-            return Code()
+            return ModelCode()
         # An incremental model is compiled in one of two ways, by what is in the warehouse.
         is_incremental = model.config.get("materialized") == "incremental"
-        compiled = "" if is_incremental and model.checksum else compiled_text(inventory, model)
-        return Code(compiled=compiled, checksum=model.checksum or "")
+        compiled = "" if is_incremental and model.checksum else normalize_compiled_sql(inventory, model)
+        return ModelCode(compiled=compiled, checksum=model.checksum or "")
 
     return code
 
 
-def _above(inventory: Inventory, unique_id: str) -> Iterator[str]:
+def _find_ancestors(inventory: Inventory, unique_id: str) -> Iterator[str]:
     """Yield the models that one is built from, the nearest first."""
     found = [unique_id]
     for each in found:  # grows while it is walked

@@ -16,7 +16,7 @@
     ├── LockError                      a training set's lock can't be used
     ├── WarehouseError                 carries the SQL that failed
     │   ├── RelationNotBuilt           the model exists in dbt, not in the warehouse
-    │   └── Overtaken                  another exporter wrote meanwhile, and this transaction can be done again
+    │   └── WriteConflict              another exporter wrote meanwhile, and this transaction can be done again
     ├── OnlineStoreError               `.retryable` says whether trying again can help
     │   ├── StoreThrottled
     │   ├── StoreUnavailable
@@ -167,7 +167,7 @@ class RelationNotBuilt(WarehouseError):
     """dbt knows the model, the warehouse does not have it."""
 
 
-class Overtaken(WarehouseError):
+class WriteConflict(WarehouseError):
     """Another transaction was faster, and nothing of this one was kept: it can be done once more."""
 
 

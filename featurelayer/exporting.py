@@ -23,9 +23,9 @@ from featurelayer.export import (
     Tell,
     ViewExport,
     ViewPlan,
-    again,
     clock_problems,
     publish_services,
+    retry_on_conflict,
 )
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online import Item, OnlineStore
@@ -34,9 +34,9 @@ from featurelayer.snapshots import take_snapshots
 from featurelayer.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from featurelayer.online.imports import BulkPlace, Files
-    from featurelayer.online.stores.dynamodb import DynamoDBStore
-    from featurelayer.online.tables import TableSettings
+    from featurelayer.online.stores.dynamodb.s3_import import ImportFiles, ImportLocation
+    from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+    from featurelayer.online.stores.dynamodb.tables import TableSettings
 
 
 class Opener(Protocol):
@@ -95,7 +95,7 @@ class ExportPlan:
     @property
     def cost(self) -> Cost:
         """The estimate for all views."""
-        return _cost(self.prices, self.views)
+        return _plan_cost(self.prices, self.views)
 
     @property
     def import_bytes(self) -> int:
@@ -135,7 +135,7 @@ class Bulk:
     """A table that is to be made by an import, where its files go, and what the table is to be like."""
 
     store: DynamoDBStore
-    place: BulkPlace
+    place: ImportLocation
     settings: TableSettings
 
 
@@ -185,53 +185,55 @@ def export_views(
 
     Everything is checked, and in the warehouse it is written down what will be sent, before anything is sent.
     """
-    _check(request)
+    _validate_request(request)
     with closing(opener(writable=False)) as warehouse:
-        at, _ = _snapshots(warehouse, request)
+        at, _ = _take_snapshots(warehouse, request)
     if problems := clock_problems(at):
         raise PlanError(problems)
-    exporter = _exporter(opener, target, request.invocation_id, progress, tell)
+    exporter = _make_exporter(opener, target, request.invocation_id, progress, tell)
     if target.bulk is None:
         exporter.wait({view.id: view for view in request.views})
-    at, intents, usd = again(partial(_intended, request, exporter, target))
+    at, intents, usd = retry_on_conflict(partial(_record_intents, request, exporter, target))
     path = None
     if target.bulk is None:
         done = tuple(exporter.finish(intent) for intent in intents)
     else:
-        done, path = _loaded(exporter, target.bulk, intents, progress)
+        done, path = _load_intents(exporter, target.bulk, intents, progress)
     # Last, so that a service never points at values that are not there yet.
     newest = max(intent.row.version for intent in intents)
     publish_services(target.store, request.services, request.known_views, newest)
     return ExportReport(
         as_of=at, store=target.shown, views=done, services=tuple(s.name for s in request.services), usd=usd,
-        path=path or _path(target.store),
+        path=path or _write_path(target.store),
     )  # fmt: skip
 
 
-def _intended(request: ExportRequest, exporter: BulkExporter, target: Target) -> tuple[datetime, list[Intent], float]:
+def _record_intents(
+    request: ExportRequest, exporter: BulkExporter, target: Target
+) -> tuple[datetime, list[Intent], float]:
     """Write down in the warehouse what will be sent; return it with the snapshots' time and what it costs."""
     with exporter.transaction() as warehouse:
-        at, snapshots = _snapshots(warehouse, request)
+        at, snapshots = _take_snapshots(warehouse, request)
         rewind = request.as_of is not None
         intents = exporter.intend_all(warehouse, snapshots, full=request.full, rewind=rewind, guard=request.guard)
-        usd = _usd(target, intents)
+        usd = _intents_usd(target, intents)
         # What has been written down goes with the transaction.
-        _refuse_expensive(usd, request.max_cost, target.prices)
+        _validate_cost(usd, request.max_cost, target.prices)
         return at, intents, usd
 
 
 def plan_export(request: ExportRequest, opener: Opener, target: Target) -> ExportPlan:
     """Return what `export_views` would do. Nothing is written anywhere."""
-    _check(request)
-    exporter = _exporter(opener, target, request.invocation_id)
+    _validate_request(request)
+    exporter = _make_exporter(opener, target, request.invocation_id)
     with closing(opener(writable=False)) as warehouse:
-        at, snapshots = _snapshots(warehouse, request)
+        at, snapshots = _take_snapshots(warehouse, request)
         views = tuple(exporter.plan(warehouse, each, full=request.full, guard=request.guard) for each in snapshots)
     plan = ExportPlan(
         as_of=at, store=target.shown, views=views, prices=target.prices, bulk=target.bulk is not None,
         clock=tuple(clock_problems(at)),
     )  # fmt: skip
-    _refuse_expensive(plan.import_usd if plan.bulk else plan.cost.usd, request.max_cost, target.prices)
+    _validate_cost(plan.import_usd if plan.bulk else plan.cost.usd, request.max_cost, target.prices)
     return plan
 
 
@@ -240,7 +242,7 @@ def roll_back(
     tell: Tell,
 ) -> ExportReport:  # fmt: skip
     """Bring a view in the store back to what it held when an earlier run had committed. Services stay as they are."""
-    exporter = _exporter(opener, target, invocation_id, progress, tell)
+    exporter = _make_exporter(opener, target, invocation_id, progress, tell)
     with closing(opener(writable=False)) as warehouse:
         exporter.plan_restore(warehouse, view, run)
     exporter.wait({view.id: view})
@@ -249,36 +251,36 @@ def roll_back(
         with exporter.transaction() as warehouse:
             return exporter.restore(warehouse, view, run)
 
-    intent = again(intended)
+    intent = retry_on_conflict(intended)
     done = exporter.finish(intent)
     cost = target.prices.cost(rows=intent.to_write, units=intent.units)
     return ExportReport(
-        as_of=done.as_of, store=target.shown, views=(done,), services=(), usd=cost.usd, path=_path(target.store)
+        as_of=done.as_of, store=target.shown, views=(done,), services=(), usd=cost.usd, path=_write_path(target.store)
     )
 
 
-def plan_roll_back(view: FeatureView, run: str, opener: Opener, target: Target) -> ExportPlan:
+def plan_rollback(view: FeatureView, run: str, opener: Opener, target: Target) -> ExportPlan:
     """Return what `roll_back` would do. Nothing is written anywhere."""
-    exporter = _exporter(opener, target, "")
+    exporter = _make_exporter(opener, target, "")
     with closing(opener(writable=False)) as warehouse:
         plan = exporter.plan_restore(warehouse, view, run)
     return ExportPlan(as_of=plan.as_of, store=target.shown, views=(plan,), prices=target.prices)
 
 
-def kept_exports(view: FeatureView, opener: Opener, target: Target) -> list[LedgerRow]:
+def list_kept_exports(view: FeatureView, opener: Opener, target: Target) -> list[LedgerRow]:
     """Return the exports of a view that can be gone back to, newest first; the first is what is served."""
     with closing(opener(writable=False)) as warehouse:
-        return _exporter(opener, target, "").kept(warehouse, view)
+        return _make_exporter(opener, target, "").kept(warehouse, view)
 
 
-def prices_of(store: OnlineStore, said: Mapping[str, Any]) -> Prices:
+def store_prices(store: OnlineStore, said: Mapping[str, Any]) -> Prices:
     """Return what writing to a store costs; `said` is the checked block of featurelayer.yml."""
-    from featurelayer.online.stores.dynamodb import DynamoDBStore
+    from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 
-    return Prices.of_dynamodb(said) if isinstance(store, DynamoDBStore) else Prices.free(said)
+    return Prices.for_dynamodb(said) if isinstance(store, DynamoDBStore) else Prices.free(said)
 
 
-def _exporter(
+def _make_exporter(
     opener: Opener, target: Target, invocation_id: str, progress: Progress | None = None, tell: Tell | None = None
 ) -> BulkExporter:
     @contextmanager
@@ -292,14 +294,14 @@ def _exporter(
     )  # fmt: skip
 
 
-def _check(request: ExportRequest) -> None:
+def _validate_request(request: ExportRequest) -> None:
     for view in request.views:
         view_schema(view)
     for service in request.services:
         service_definition(service, request.known_views)
 
 
-def _refuse_expensive(usd: float, most: float | None, prices: Prices) -> None:
+def _validate_cost(usd: float, most: float | None, prices: Prices) -> None:
     if most is not None and usd > most:
         raise PlanError([Problem(
             what=f"this would cost about {usd:,.4f} USD, and {most:,.4f} USD is allowed ({prices.source})",
@@ -307,21 +309,21 @@ def _refuse_expensive(usd: float, most: float | None, prices: Prices) -> None:
         )])  # fmt: skip
 
 
-def _cost(prices: Prices, views: Sequence[ViewPlan]) -> Cost:
+def _plan_cost(prices: Prices, views: Sequence[ViewPlan]) -> Cost:
     return prices.cost(rows=sum(view.writes for view in views), units=sum(view.units for view in views))
 
 
-def _usd(target: Target, intents: Sequence[Intent]) -> float:
+def _intents_usd(target: Target, intents: Sequence[Intent]) -> float:
     if target.bulk is not None:
         return target.prices.import_usd(sum(intent.file_bytes for intent in intents))
     return target.prices.cost(rows=sum(i.to_write for i in intents), units=sum(i.units for i in intents)).usd
 
 
-def _loaded(
+def _load_intents(
     exporter: BulkExporter, bulk: Bulk, intents: Sequence[Intent], progress: Progress | None
 ) -> tuple[tuple[ViewExport, ...], str]:
     """Have AWS make the table, or that of each view, of what was intended; return what was done and by which way."""
-    sent: list[Files] = []
+    sent: list[ImportFiles] = []
     done: list[ViewExport] = []
     for together in [[intent] for intent in intents] if bulk.store.divided else [list(intents)]:
         sk = view_sk(together[0].view)
@@ -334,11 +336,11 @@ def _loaded(
     return tuple(done), "ImportTable from " + ", ".join(f"s3://{each.bucket}/{each.prefix}" for each in sent)
 
 
-def _path(store: OnlineStore) -> str:
+def _write_path(store: OnlineStore) -> str:
     return str(getattr(store, "write_path", ""))
 
 
-def _snapshots(warehouse: Warehouse, request: ExportRequest) -> tuple[datetime, list[Snapshot]]:
+def _take_snapshots(warehouse: Warehouse, request: ExportRequest) -> tuple[datetime, list[Snapshot]]:
     """Return the snapshots' time and what makes each, checked against the warehouse."""
     now, at = warehouse.now(), request.as_of
     at = now if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -10,7 +10,7 @@ POSTGRES_BYTES = 63
 _DIGITS = 10
 
 
-def fitted(name: str, most: int = POSTGRES_BYTES) -> str:
+def truncate_identifier(name: str, most: int = POSTGRES_BYTES) -> str:
     """Return a name of at most `most` bytes: itself if it fits, else its beginning and a digest of all of it."""
     encoded = name.encode()
     if len(encoded) <= most:

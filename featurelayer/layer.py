@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from featurelayer.dbt.yaml_lines import line_numbers
 from featurelayer.errors import (
     LabelError,
     PlanError,
@@ -18,7 +19,6 @@ from featurelayer.errors import (
     WarehouseError,
     did_you_mean,
 )
-from featurelayer.lint.lines import line_numbers
 from featurelayer.model import Column, DType, FeatureService, FeatureView
 from featurelayer.online import service_definition
 from featurelayer.online_layer import OnlineLayer
@@ -27,30 +27,36 @@ from featurelayer.sql.plan import Ledger, Mode
 from featurelayer.training import (
     Progress,
     Provenance,
-    Request,
+    ResolvedRequest,
     TrainingSet,
     build_training_set,
     plan_request,
 )
 from featurelayer.training.csv_labels import read_csv_labels
 from featurelayer.training.explain import Explanation, explain_row
-from featurelayer.training.given import widen_halves
-from featurelayer.training.labels import as_labels, given_labels, labels_name, locked_labels, recorded_path
+from featurelayer.training.labels import (
+    find_locked_labels,
+    keep_original_labels,
+    labels_name,
+    normalize_labels,
+    portable_path,
+)
 from featurelayer.training.lock import Lock, LockedRequest, read_lock
+from featurelayer.training.original_labels import widen_float16
 from featurelayer.warehouse import Warehouse
 from featurelayer.warehouse.base import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from featurelayer.catalog import Built
+    from featurelayer.catalog import BuiltSite
     from featurelayer.dbt_model import DbtModel
     from featurelayer.diff import DiffReport
     from featurelayer.lint import LintReport
     from featurelayer.monitor import MonitorReport
-    from featurelayer.observed import MonitorResult, Profile
-    from featurelayer.training.reasons import Reproduction
-    from featurelayer.training.scan import BuildPlan
+    from featurelayer.monitor_records import MonitorResult, Profile
+    from featurelayer.training.estimate import BuildPlan
+    from featurelayer.training.mismatch_reasons import Reproduction
 
 
 class FeatureLayer(OnlineLayer):
@@ -110,7 +116,7 @@ class FeatureLayer(OnlineLayer):
         dbt_docs: str = "",
         state: str | Path | None = None,
         warehouse: bool = True,
-    ) -> Built:
+    ) -> BuiltSite:
         """Write a static site of all features; return its folder and size.
 
         Args:
@@ -128,10 +134,12 @@ class FeatureLayer(OnlineLayer):
             ArtifactError: dbt's files can't be read.
             PlanError: there is no manifest in `state`.
         """
-        from featurelayer.catalog import Look, copy_of
+        from featurelayer.catalog import SiteOptions, read_logo
         from featurelayer.cataloguing import CatalogRequest, build_catalog
 
-        look = Look(title=title, base_url=base_url, dbt_docs=dbt_docs, logo=copy_of(Path(logo)) if logo else None)
+        look = SiteOptions(
+            title=title, base_url=base_url, dbt_docs=dbt_docs, logo=read_logo(Path(logo)) if logo else None
+        )
         request = CatalogRequest(
             project=self.project,
             registry=self.registry,
@@ -139,7 +147,7 @@ class FeatureLayer(OnlineLayer):
             folder=Path(output) if output else self.project.target_path / "catalog",
             opener=self._connect if warehouse else None,
             tables=self._export_tables,
-            say=self._tell,
+            say=self._notify,
             state=Path(state) if state else None,
         )
         return build_catalog(request)
@@ -231,7 +239,7 @@ class FeatureLayer(OnlineLayer):
 
         Arguments and errors are the same.
         """
-        from featurelayer.training.scan import plan_build
+        from featurelayer.training.estimate import plan_build
 
         with closing(self._connect()) as warehouse:
             request = self._request(
@@ -264,7 +272,7 @@ class FeatureLayer(OnlineLayer):
         `dialect` is another engine to write for, by the name of its dbt adapter; labels from a file or a frame have the
         name of a table there, which the script says.
         """
-        from featurelayer.training.elsewhere import plan_elsewhere
+        from featurelayer.training.other_dialect import plan_other_dialect
 
         with closing(self._connect()) as warehouse:
             request = self._request(
@@ -279,7 +287,7 @@ class FeatureLayer(OnlineLayer):
             )
             if dialect is None or dialect == warehouse.dialect:
                 return str(compile_plan(plan_request(warehouse, request), warehouse.dialect))
-            return str(compile_plan(plan_elsewhere(warehouse, request, dialect), dialect))
+            return str(compile_plan(plan_other_dialect(warehouse, request, dialect), dialect))
 
     def explain_row(
         self,
@@ -340,17 +348,17 @@ class FeatureLayer(OnlineLayer):
             LabelError: the labels are gone, or not those of the build.
             WarehouseError: the engine failed.
         """
-        from featurelayer.training.parts import labels_of_parts, merged, parts_of
+        from featurelayer.training.lock_parts import merge_reproductions, split_labels, split_lock
 
         locked = read_lock(lock)
-        parts = parts_of(locked)
+        parts = split_lock(locked)
         given = (
-            [as_labels(locked_labels(part, self.project.root)) for part in parts]
+            [normalize_labels(find_locked_labels(part, self.project.root)) for part in parts]
             if labels is None
-            else labels_of_parts(locked, as_labels(labels))
+            else split_labels(locked, normalize_labels(labels))
         )
         found = [self._reproduce(part, these, progress) for part, these in zip(parts, given, strict=True)]
-        return merged(locked, parts, found)
+        return merge_reproductions(locked, parts, found)
 
     def _reproduce(self, locked: Lock, labels: Any, progress: Progress | None) -> Reproduction:
         from featurelayer.training.reproduce import reproduce
@@ -367,12 +375,12 @@ class FeatureLayer(OnlineLayer):
                 time=locked.labels.timestamp,
                 csv_types=asked.csv_types,
             )
-            base = Request(
+            base = ResolvedRequest(
                 service=none,
                 views={},
                 labels=source,
                 labels_name=name,
-                given=given_labels(labels, labels),
+                given=keep_original_labels(labels, labels),
                 provenance=self._provenance(none, known),
                 label_timestamp=locked.labels.timestamp,
                 keys=asked.keys,
@@ -449,22 +457,22 @@ class FeatureLayer(OnlineLayer):
             WarehouseError: the engine failed.
         """
         from featurelayer.monitor import send_alerts
-        from featurelayer.monitoring import MonitorRequest, alerts_of, keep, run_monitors
+        from featurelayer.monitoring import MonitorRequest, read_alerts, record_run, run_monitors
 
-        alerts = alerts_of(self.project) if record else {}
+        alerts = read_alerts(self.project) if record else {}
         registry = self.registry
         request = MonitorRequest(
             views=[registry.view(name) for name in views] or list(registry.views.values()),
             at=as_of,
             baseline=Path(baseline).resolve() if baseline is not None else None,
             status=lambda at: self.store_status(now=at),
-            exports=self._known_export_tables(),
+            exports=self._find_export_tables(),
         )
         with line_numbers(self.project.root):
-            report = run_monitors(self.project, request, self._opener(), self._tell)
+            report = run_monitors(self.project, request, self._opener(), self._notify)
         if record:
-            keep(self.project, report, self._opener(lock_timeout))
-            send_alerts(report, alerts, self.project.name, self._tell)
+            record_run(self.project, report, self._opener(lock_timeout))
+            send_alerts(report, alerts, self.project.name, self._notify)
         return report
 
     def profiles(self, view: str | None = None) -> tuple[Profile, ...]:
@@ -474,19 +482,19 @@ class FeatureLayer(OnlineLayer):
             UnknownNameError: there is no such view.
             WarehouseError: the engine failed; before the first run there is no table and nothing is returned.
         """
-        from featurelayer.monitoring import kept_profiles
+        from featurelayer.monitoring import read_profiles
 
         name = None if view is None else self.registry.view(view).id
         with closing(self._connect()) as warehouse:
-            return kept_profiles(warehouse, self.project, name)
+            return read_profiles(warehouse, self.project, name)
 
     def monitor_results(self, view: str | None = None) -> tuple[MonitorResult, ...]:
         """Return what the monitors have said so far, of one view or of all, oldest run first; errors as `profiles`."""
-        from featurelayer.monitoring import kept_results
+        from featurelayer.monitoring import read_results
 
         name = None if view is None else self.registry.view(view).id
         with closing(self._connect()) as warehouse:
-            return kept_results(warehouse, self.project, name)
+            return read_results(warehouse, self.project, name)
 
     def _describe(self, relation: str) -> Sequence[Column]:
         with closing(self._connect()) as warehouse:
@@ -503,11 +511,11 @@ class FeatureLayer(OnlineLayer):
         keys: Mapping[str, str] | None,
         mode: str,
         csv_types: bool,
-    ) -> Request:
+    ) -> ResolvedRequest:
         found = self._service(service, features, label_timestamp)
         views = {join.view: self.registry.views[join.view] for join in found.views}
-        named = _given_labels(found, labels)
-        frame = as_labels(named)
+        named = _service_labels(found, labels)
+        frame = normalize_labels(named)
         source, name = self._label_source(
             warehouse,
             frame,
@@ -515,12 +523,12 @@ class FeatureLayer(OnlineLayer):
             time=label_timestamp or found.label_timestamp,
             csv_types=csv_types,
         )
-        return Request(
+        return ResolvedRequest(
             service=found,
             views=views,
             labels=source,
             labels_name=name,
-            given=given_labels(named, frame),
+            given=keep_original_labels(named, frame),
             provenance=self._provenance(found, views),
             label_timestamp=label_timestamp,
             keys=keys or {},
@@ -529,14 +537,14 @@ class FeatureLayer(OnlineLayer):
             asked=LockedRequest(
                 service=service,
                 features=tuple(features),
-                labels=frame if isinstance(frame, str) else recorded_path(frame, self.project.root),
+                labels=frame if isinstance(frame, str) else portable_path(frame, self.project.root),
                 csv_types=csv_types,
             ),
         )
 
     def _known_ledger(self, warehouse: Warehouse) -> Ledger | None:
         """The export ledger, if the warehouse has one."""
-        tables = self._known_export_tables()
+        tables = self._find_export_tables()
         if tables is None:
             return None
         try:
@@ -577,7 +585,7 @@ class FeatureLayer(OnlineLayer):
         if isinstance(labels, Path) and labels.suffix.lower() == ".csv":
             rows = read_csv_labels(labels, keys=keys, time=time, csv_types=csv_types)
             return warehouse.attach(rows), labels_name(labels)
-        return warehouse.attach(labels if isinstance(labels, Path) else widen_halves(labels)), labels_name(labels)
+        return warehouse.attach(labels if isinstance(labels, Path) else widen_float16(labels)), labels_name(labels)
 
     def _relation_labels(self, warehouse: Warehouse, name: str) -> tuple[Source, str]:
         """Labels that are in the warehouse: a dbt model by name, else a relation as SQL writes it."""
@@ -615,7 +623,7 @@ class FeatureLayer(OnlineLayer):
         )
 
 
-def _given_labels(service: FeatureService, labels: Any) -> Any:
+def _service_labels(service: FeatureService, labels: Any) -> Any:
     """The labels that were given, else those that the service names."""
     if labels is None and service.labels is None:
         fix = "pass them, or name their dbt model as `labels` in the exposure's featurelayer block"

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from featurelayer.dbt import Project
 from featurelayer.dbt.artifacts import read_referable
-from featurelayer.dbt.metadata import check
+from featurelayer.dbt.contract import validate_block
 from featurelayer.dbt.monitors import AlertsBlock
 from featurelayer.dbt.project import CONFIG_FILE
-from featurelayer.dbt.sources import FreshSource, read_sources
+from featurelayer.dbt.source_freshness import FreshSource, read_sources
 from featurelayer.errors import (
     ConfigError,
     FeatureLayerError,
@@ -28,29 +28,29 @@ from featurelayer.errors import (
 from featurelayer.export import Tables
 from featurelayer.model import Column, FeatureView
 from featurelayer.monitor import (
-    Around,
-    Changes,
     Coverage,
     History,
     HistoryTables,
     MonitorReport,
-    Online,
+    OnlineFreshness,
     Settings,
-    Snapshot,
-    Source,
+    SnapshotRows,
+    SourceFreshness,
     TrainingRows,
-    judged,
-    typed_rows,
+    ValueChanges,
+    ViewHistory,
+    build_context,
+    cast_rows,
+    evaluate_monitors,
     view_settings,
-    watch,
 )
-from featurelayer.observed import MonitorResult, Profile, Status
+from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile
 from featurelayer.online.status import StoreStatus
 from featurelayer.sql.casts import check_types
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.plan import RESERVED
 from featurelayer.sql.planner import match_column, plan_snapshot
-from featurelayer.sql.profile import covered, kept_snapshot, newest
+from featurelayer.sql.profile import count_coverage, newest, snapshot_into_table
 from featurelayer.sql.value_changes import value_changes
 from featurelayer.training import describe_views, run_checks, run_step
 from featurelayer.training.lock import Lock, read_lock
@@ -60,7 +60,7 @@ from featurelayer.warehouse.base import from_item
 _SNAPSHOT = f"{RESERVED}snapshot"
 
 
-class Opener(Protocol):
+class OpenWarehouse(Protocol):
     """Connects to the warehouse of the target."""
 
     def __call__(self, *, writable: bool) -> Warehouse: ...
@@ -81,18 +81,18 @@ class MonitorRequest:
     exports: Tables | None = None
 
 
-def kept_profiles(warehouse: Warehouse, project: Project, view: str | None) -> tuple[Profile, ...]:
+def read_profiles(warehouse: Warehouse, project: Project, view: str | None) -> tuple[Profile, ...]:
     """Return the profiles in the warehouse, of one view by its id or of all."""
-    return History(warehouse, _tables(project)).profiles(view)
+    return History(warehouse, _history_tables(project)).profiles(view)
 
 
-def kept_results(warehouse: Warehouse, project: Project, view: str | None) -> tuple[MonitorResult, ...]:
+def read_results(warehouse: Warehouse, project: Project, view: str | None) -> tuple[MonitorResult, ...]:
     """Return the results in the warehouse, of one view by its id or of all."""
-    return History(warehouse, _tables(project)).results(view)
+    return History(warehouse, _history_tables(project)).results(view)
 
 
 def run_monitors(
-    project: Project, request: MonitorRequest, opener: Opener, tell: Callable[[str], None]
+    project: Project, request: MonitorRequest, opener: OpenWarehouse, tell: Callable[[str], None]
 ) -> MonitorReport:
     """Return what the monitors say of the views. Nothing is written.
 
@@ -113,39 +113,43 @@ def run_monitors(
             what = f"the time {at.isoformat()} is in the future"
             raise PlanError([Problem(what=what, fix="monitor without --as-of")])
         columns = describe_views(warehouse, wanted)
-        _refuse_incomplete(wanted, columns)
-        _refuse_other_types(warehouse, wanted, columns, at)
-        training = _training(warehouse, project, wanted, settings)
-        history = History(warehouse, _tables(project))
-        online = _online(request, wanted, at, tell)
+        _validate_columns(wanted, columns)
+        _validate_types(warehouse, wanted, columns, at)
+        training = _read_training_rows(warehouse, project, wanted, settings)
+        history = History(warehouse, _history_tables(project))
+        online = _read_online_freshness(request, wanted, at, tell)
         run = secrets.token_hex(8)
         watched, profiles = [], []
         for view in wanted:
-            with _snapshot(warehouse, project, view, columns[view.id], settings[view.id], at) as snapshot:
-                around = Around(
+            with _open_snapshot(warehouse, project, view, columns[view.id], settings[view.id], at) as snapshot:
+                around = ViewHistory(
                     earlier=history.profiles(view.id),
                     training=training.get(view.id),
-                    sources=tuple(_source(warehouse, source, at) for source in sources.get(view.unique_id, ())),
+                    sources=tuple(
+                        _read_source_freshness(warehouse, source, at) for source in sources.get(view.unique_id, ())
+                    ),
                     online=online.get(view.id),
                     snapshot=snapshot,
-                    changes=_changes(warehouse, request.exports, view) if view.static and view.online else None,
+                    changes=_count_changes(warehouse, request.exports, view) if view.static and view.online else None,
                 )
-                found, seen = watch(warehouse, view, columns[view.id], settings[view.id], at, around)
+                found, seen = build_context(warehouse, view, columns[view.id], settings[view.id], at, around)
             watched.append(found)
             profiles += [replace(profile, run=run, profiled_at=now) for profile in seen]
-        results = tuple(replace(result, run=run, checked_at=now) for each in watched for result in judged(each))
+        results = tuple(
+            replace(result, run=run, checked_at=now) for each in watched for result in evaluate_monitors(each)
+        )
     return MonitorReport(run=run, at=at, results=results, profiles=tuple(profiles), watched=tuple(watched))
 
 
-def keep(project: Project, report: MonitorReport, opener: Opener) -> None:
+def record_run(project: Project, report: MonitorReport, opener: OpenWarehouse) -> None:
     """Write what a run has seen and said into its tables."""
     with closing(opener(writable=True)) as warehouse:
-        history = History(warehouse, _tables(project))
+        history = History(warehouse, _history_tables(project))
         history.create()
         history.add(report.profiles, report.results)
 
 
-def alerts_of(project: Project) -> Mapping[str, Any]:
+def read_alerts(project: Project) -> Mapping[str, Any]:
     """Return whom featurelayer.yml names to be told of what fails; empty if nobody.
 
     Raises:
@@ -156,13 +160,17 @@ def alerts_of(project: Project) -> Mapping[str, Any]:
         return {}
     problems: list[Problem] = []
     file = config.path.name if config.path else CONFIG_FILE
-    block = check(AlertsBlock, dict(config.alerts), file=file, resource="", path="monitors.alerts", problems=problems)
+    block = validate_block(
+        AlertsBlock, dict(config.alerts), file=file, resource="", path="monitors.alerts", problems=problems
+    )
     if problems or block is None:
         raise ConfigError(problems)
     return block.model_dump()
 
 
-def refuse_failing(project: Project, views: Sequence[FeatureView], at: datetime | None, opener: Opener) -> None:
+def validate_blocking_monitors(
+    project: Project, views: Sequence[FeatureView], at: datetime | None, opener: OpenWarehouse
+) -> None:
     """Raise PlanError with every monitor that fails of the views with `block_export`; what is online is not judged."""
     blocking = [view for view in views if view.block_export]
     if not blocking:
@@ -177,17 +185,17 @@ def refuse_failing(project: Project, views: Sequence[FeatureView], at: datetime 
             where=yamls[result.view],
             fix=fix,
         )
-        for result in report.of(Status.ERROR)
+        for result in report.of(MonitorStatus.ERROR)
     ]
     if problems:
         raise PlanError(problems)
 
 
-def _tables(project: Project) -> HistoryTables:
-    return HistoryTables.of_schema(schema_of(project.connection))
+def _history_tables(project: Project) -> HistoryTables:
+    return HistoryTables.from_schema(schema_of(project.connection))
 
 
-def _refuse_incomplete(views: Sequence[FeatureView], columns: Mapping[str, Sequence[Column]]) -> None:
+def _validate_columns(views: Sequence[FeatureView], columns: Mapping[str, Sequence[Column]]) -> None:
     """A column that is declared and not built would be watched by nobody."""
     problems = []
     for view in views:
@@ -201,7 +209,7 @@ def _refuse_incomplete(views: Sequence[FeatureView], columns: Mapping[str, Seque
         raise PlanError(problems)
 
 
-def _refuse_other_types(
+def _validate_types(
     warehouse: Warehouse, views: Sequence[FeatureView], columns: Mapping[str, Sequence[Column]], at: datetime
 ) -> None:
     """What is watched are the values that are trained on and served: those of the declared types."""
@@ -210,8 +218,8 @@ def _refuse_other_types(
     run_checks(warehouse, [types for join in joins if (types := check_types(writer, join)) is not None])
 
 
-def _source(warehouse: Warehouse, source: FreshSource, at: datetime) -> Source:
-    bare = Source(name=source.name, freshness=source.freshness)
+def _read_source_freshness(warehouse: Warehouse, source: FreshSource, at: datetime) -> SourceFreshness:
+    bare = SourceFreshness(name=source.name, freshness=source.freshness)
     if not source.loaded_at or not source.relation:
         return replace(bare, why_not=f"source {source.name} has limits and no loaded_at_field")
     try:
@@ -223,7 +231,7 @@ def _source(warehouse: Warehouse, source: FreshSource, at: datetime) -> Source:
     return replace(bare, newest=found.replace(tzinfo=UTC))
 
 
-def _changes(warehouse: Warehouse, tables: Tables | None, view: FeatureView) -> Changes | None:
+def _count_changes(warehouse: Warehouse, tables: Tables | None, view: FeatureView) -> ValueChanges | None:
     """What the exports that the warehouse remembers tell of changed values, if it remembers any."""
     if tables is None:
         return None
@@ -232,12 +240,12 @@ def _changes(warehouse: Warehouse, tables: Tables | None, view: FeatureView) -> 
     except RelationNotBuilt:
         return None
     keys, _, exports = warehouse.rows(value_changes(warehouse.dialect, tables.log(view.id)))[0]
-    return Changes(keys=int(keys), exports=int(exports))
+    return ValueChanges(keys=int(keys), exports=int(exports))
 
 
-def _online(
+def _read_online_freshness(
     request: MonitorRequest, views: Sequence[FeatureView], at: datetime, tell: Callable[[str], None]
-) -> Mapping[str, Online]:
+) -> Mapping[str, OnlineFreshness]:
     """What the store serves of each online view; a store that can't be asked is a warning and no more."""
     online = [view.id for view in views if view.online and not view.static]
     if request.status is None or not online:
@@ -247,48 +255,50 @@ def _online(
     except FeatureLayerError as error:
         reason = str(error).splitlines()[0]
         tell(f"the online store can't be asked: {reason}")
-        return {view: Online(why_not=f"the online store can't be asked: {reason}") for view in online}
+        return {view: OnlineFreshness(why_not=f"the online store can't be asked: {reason}") for view in online}
     return {
-        view: Online(newest=status[view].source_time if view in status else None, why_not="it has not been exported")
+        view: OnlineFreshness(
+            newest=status[view].source_time if view in status else None, why_not="it has not been exported"
+        )
         for view in online
     }
 
 
 @contextmanager
-def _snapshot(
+def _open_snapshot(
     warehouse: Warehouse,
     project: Project,
     view: FeatureView,
     columns: Sequence[Column],
     settings: Settings,
     at: datetime,
-) -> Iterator[Snapshot | None]:
+) -> Iterator[SnapshotRows | None]:
     """The view's snapshot as a temporary table, where it is served or its coverage is asked for."""
     wanted = settings.limits["coverage"].is_set
     if view.static:
-        source, typed = typed_rows(warehouse, view, columns)
-        found = _coverage(warehouse, project, view, settings, source, None) if wanted else None
-        yield Snapshot(source=source, columns=typed, coverage=found) if wanted else None
+        source, typed = cast_rows(warehouse, view, columns)
+        found = _measure_coverage(warehouse, project, view, settings, source, None) if wanted else None
+        yield SnapshotRows(source=source, columns=typed, coverage=found) if wanted else None
         return
     if not view.online and not wanted:
         yield None
         return
-    script = kept_snapshot(warehouse.dialect, plan_snapshot(view, columns, as_of=at), _SNAPSHOT)
+    script = snapshot_into_table(warehouse.dialect, plan_snapshot(view, columns, as_of=at), _SNAPSHOT)
     run_checks(warehouse, script.checks)
     try:
         for step in script.steps:
             run_step(warehouse, step)
         source = warehouse.quote(_SNAPSHOT)
-        yield Snapshot(
+        yield SnapshotRows(
             source=source,
             columns=warehouse.describe(_SNAPSHOT),
-            coverage=_coverage(warehouse, project, view, settings, source, at) if wanted else None,
+            coverage=_measure_coverage(warehouse, project, view, settings, source, at) if wanted else None,
         )
     finally:
         warehouse.drop([*script.temporary, _SNAPSHOT])
 
 
-def _coverage(
+def _measure_coverage(
     warehouse: Warehouse, project: Project, view: FeatureView, settings: Settings, source: str, at: datetime | None
 ) -> Coverage:
     population, of = view.relation_name, f"{view.id} at any time"
@@ -309,12 +319,12 @@ def _coverage(
         needed = ", ".join(key.column for key in view.join_keys)
         what = f"{view.id}: its population '{of}' is no built dbt model with the columns {needed}"
         raise PlanError([Problem(what=what, where=view.yaml_path, fix="correct `population`, or build it")])
-    query = covered(warehouse.dialect, warehouse.quote(population), source, keys, at=at, ttl=view.ttl)
+    query = count_coverage(warehouse.dialect, warehouse.quote(population), source, keys, at=at, ttl=view.ttl)
     total, found = warehouse.rows(query)[0]
     return Coverage(population=int(total), covered=int(found), of=of)
 
 
-def _training(
+def _read_training_rows(
     warehouse: Warehouse,
     project: Project,
     views: Sequence[FeatureView],
@@ -324,10 +334,10 @@ def _training(
     found: dict[str, TrainingRows] = {}
     for path in sorted({settings[view.id].baseline.lock or "" for view in views} - {""}):
         lock = read_lock(project.root / path)
-        rows = _output(lock)
+        rows = _training_file(lock)
         attached = warehouse.attach(rows)
         using = [view for view in views if settings[view.id].baseline.lock == path]
-        columns = {view.id: _locked_columns(lock, view, attached.columns) for view in using}
+        columns = {view.id: _match_lock_columns(lock, view, attached.columns) for view in using}
         if not any(columns.values()):
             known = ", ".join(sorted({join.view for join in lock.joins}))
             what = f"{lock.name} has no feature of {', '.join(columns)}"
@@ -338,7 +348,7 @@ def _training(
     return found
 
 
-def _output(lock: Lock) -> Path:
+def _training_file(lock: Lock) -> Path:
     """The file of a training set, which lies beside its lock."""
     path = lock.path.parent / lock.output.file if lock.path is not None and lock.output is not None else None
     if path is not None and path.exists() and path.suffix != ".csv":
@@ -352,7 +362,7 @@ def _output(lock: Lock) -> Path:
     raise LockError([Problem(what=what, where=str(lock.path or ""), fix=fix)])
 
 
-def _locked_columns(lock: Lock, view: FeatureView, columns: Sequence[Column]) -> dict[str, Column]:
+def _match_lock_columns(lock: Lock, view: FeatureView, columns: Sequence[Column]) -> dict[str, Column]:
     """The columns of a view's features in the training set; of a view with several roles those of the first."""
     found: dict[str, Column] = {}
     for join in lock.joins:

@@ -9,30 +9,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from featurelayer.dbt import Project, load_project, load_registry
+from featurelayer.dbt.yaml_lines import line_numbers
 from featurelayer.errors import (
     ConfigError,
     PlanError,
     Problem,
 )
-from featurelayer.lint.lines import line_numbers
 from featurelayer.model import FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store
 from featurelayer.online.definitions import view_sk
 from featurelayer.online.once import Once
-from featurelayer.online.provision import Copyable, Settling, provisioned
-from featurelayer.online.settings import KEEP, exports_kept, opened, patient_url, store_name, store_url
+from featurelayer.online.settings import KEEP, open_checked_store, patient_url, read_keep, store_name, store_url
+from featurelayer.online.stores.dynamodb.provision import CheckpointStore, CopyableStore, find_provisioner
 from featurelayer.registry import Registry
 from featurelayer.warehouse import Warehouse, connect, kept, schema_of
 
 if TYPE_CHECKING:
-    from featurelayer.export import Drained, Forgotten, LedgerRow, Tables
+    from featurelayer.export import DrainReport, ErasureReport, LedgerRow, Tables
     from featurelayer.export import Progress as ExportProgress
     from featurelayer.exporting import Bulk, ExportPlan, ExportReport, ExportRequest, Opener, Target
-    from featurelayer.online.imports import BulkPlace
-    from featurelayer.online.provision import Creation
     from featurelayer.online.status import StoreStatus
-    from featurelayer.online.stores.dynamodb import DynamoDBStore
-    from featurelayer.online.tables import TableSettings
+    from featurelayer.online.stores.dynamodb.provision import CreateResult
+    from featurelayer.online.stores.dynamodb.s3_import import ImportLocation
+    from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+    from featurelayer.online.stores.dynamodb.tables import TableSettings
     from featurelayer.verify import Lateness, VerifyReport
     from featurelayer.verifying import Progress as VerifyProgress
 
@@ -59,7 +59,7 @@ class OnlineLayer:
         self._start(project, warn)
 
     @classmethod
-    def of_project(cls, project: Project, *, warn: Callable[[str], None] | None = None) -> Self:
+    def from_project(cls, project: Project, *, warn: Callable[[str], None] | None = None) -> Self:
         """Return the layer of a project that is already loaded."""
         layer = cls.__new__(cls)
         layer._start(project, warn)
@@ -88,7 +88,7 @@ class OnlineLayer:
     @property
     def table_settings(self) -> TableSettings:
         """The tags and protections of this target's table, from featurelayer.yml."""
-        from featurelayer.online.tables import read_settings
+        from featurelayer.online.stores.dynamodb.tables import read_settings
 
         where = f"{self.project.config.path} -> online_store.{self.project.target}"
         return read_settings(self.project.config.online_store, where)
@@ -101,15 +101,15 @@ class OnlineLayer:
             PlanError: the store is no DynamoDB table.
             ConfigError: names of views make no names of tables, or the same one; all of them are named.
         """
-        from featurelayer.online.layout import layout_of
+        from featurelayer.online.stores.dynamodb.layout import parse_layout
 
         entry = self.project.config.online_store
         if entry["type"] != "dynamodb" or not entry.get("table"):
             what = f"the online store of target '{self.project.target}' is no DynamoDB table, but {entry['type']}"
             raise PlanError([Problem(what=what, fix="choose another target with -t")])
-        return layout_of(str(entry["table"])).tables(self._online_sks() if self._has_table_per_view else ())
+        return parse_layout(str(entry["table"])).tables(self._online_sks() if self._has_table_per_view else ())
 
-    def create_store(self, *, tell: Callable[[str], None] | None = None) -> Creation:
+    def create_store(self, *, tell: Callable[[str], None] | None = None) -> CreateResult:
         """Make this target's online store, or look whether the one that is there will do; safe to repeat.
 
         Raises:
@@ -118,7 +118,7 @@ class OnlineLayer:
         self._validate_target()
         settings = self.table_settings
         with closing(open_store(self._patient_url)) as store:
-            place = provisioned(store, self._online_sks() if self._has_table_per_view else ())
+            place = find_provisioner(store, self._online_sks() if self._has_table_per_view else ())
             if place is None:
                 raise PlanError([Problem(what=f"{store!r} can't be made from here", fix="make it with its own tools")])
             return place.create(settings, tell)
@@ -131,7 +131,7 @@ class OnlineLayer:
             StoreNotFound: there is no such store.
         """
         with closing(open_store(self._patient_url)) as store:
-            if not isinstance(store, Copyable):
+            if not isinstance(store, CopyableStore):
                 kind = self.project.config.online_store["type"]
                 what = f"the online store of target '{self.project.target}' is no file, but {kind}"
                 fix = "use DynamoDB's own backups (point in time recovery), or pass another target with -t"
@@ -192,12 +192,12 @@ class OnlineLayer:
 
         request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost, allow_removals=allow_removals)
         if bulk:
-            self._refuse_part(views, store)
+            self._validate_bulk(views, store)
         if not ignore_monitors:
             with line_numbers(self.project.root):
-                self._refuse_failing(request.views, as_of)
+                self._validate_monitors(request.views, as_of)
         with self._target(store, bulk=request.views if bulk else ()) as target, line_numbers(self.project.root):
-            return export_views(request, self._opener(lock_timeout), target, progress=progress, tell=self._tell)
+            return export_views(request, self._opener(lock_timeout), target, progress=progress, tell=self._notify)
 
     def plan_export(
         self,
@@ -219,7 +219,7 @@ class OnlineLayer:
 
         request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost, allow_removals=allow_removals)
         if bulk:
-            self._refuse_part(views, store)
+            self._validate_bulk(views, store)
         with self._target(store, bulk=request.views if bulk else ()) as target, line_numbers(self.project.root):
             return plan_export(request, self._opener(), target)
 
@@ -251,24 +251,24 @@ class OnlineLayer:
         with self._target(store) as target:
             return roll_back(
                 found, run, self._opener(lock_timeout), target, invocation_id=self.registry.invocation_id,
-                progress=progress, tell=self._tell,
+                progress=progress, tell=self._notify,
             )  # fmt: skip
 
     def plan_rollback(self, view: str, run: str, *, store: OnlineStore | None = None) -> ExportPlan:
         """Return what `rollback` would write and about what that costs; nothing is written anywhere."""
-        from featurelayer.exporting import plan_roll_back
+        from featurelayer.exporting import plan_rollback
 
         (found,) = self._online_views([view])
         with self._target(store) as target:
-            return plan_roll_back(found, run, self._opener(), target)
+            return plan_rollback(found, run, self._opener(), target)
 
     def kept_exports(self, view: str, *, store: OnlineStore | None = None) -> list[LedgerRow]:
         """Return the exports of a view that `rollback` can go back to, newest first; the first is what is served."""
-        from featurelayer.exporting import kept_exports
+        from featurelayer.exporting import list_kept_exports
 
         (found,) = self._online_views([view])
         with self._target(store) as target:
-            return kept_exports(found, self._opener(), target)
+            return list_kept_exports(found, self._opener(), target)
 
     def drain(
         self,
@@ -276,7 +276,7 @@ class OnlineLayer:
         *,
         store: OnlineStore | None = None,
         lock_timeout: timedelta = timedelta(seconds=60),
-    ) -> list[Drained]:
+    ) -> list[DrainReport]:
         """Append what clients wrote between exports to `featurelayer_streamed__<view>`, each row exactly once.
 
         Args:
@@ -293,7 +293,7 @@ class OnlineLayer:
 
         found = self._online_views(views)
         with self._target(store) as target:
-            return drain(found, target.store, target.tables, self._connected(lock_timeout), always=bool(views))
+            return drain(found, target.store, target.tables, self._warehouse_opener(lock_timeout), always=bool(views))
 
     def forget(
         self,
@@ -302,7 +302,7 @@ class OnlineLayer:
         view: str | None = None,
         store: OnlineStore | None = None,
         lock_timeout: timedelta = timedelta(seconds=60),
-    ) -> list[Forgotten]:
+    ) -> list[ErasureReport]:
         """Erase a subject from the online store, its log, and the warehouse's tables of exports and streamed rows.
 
         Args:
@@ -316,10 +316,10 @@ class OnlineLayer:
             CodecError: a value is not of its key's type.
             WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
         """
-        from featurelayer.export import forget, subjects
+        from featurelayer.export import find_subjects, forget
 
-        found = subjects(self._online_views([view] if view else ()), keys)
-        with self._target(store) as target, self._connected(lock_timeout)(True) as warehouse:
+        found = find_subjects(self._online_views([view] if view else ()), keys)
+        with self._target(store) as target, self._warehouse_opener(lock_timeout)(True) as warehouse:
             return [forget(target.store, warehouse, target.tables, subject) for subject in found]
 
     def verify(
@@ -362,7 +362,12 @@ class OnlineLayer:
         )  # fmt: skip
         with self._target(store) as target, line_numbers(self.project.root):
             return verify_views(
-                request, self._connected(timedelta(0)), target.store, target.shown, target.tables, progress=progress
+                request,
+                self._warehouse_opener(timedelta(0)),
+                target.store,
+                target.shown,
+                target.tables,
+                progress=progress,
             )
 
     def lateness(self, view: str, *, coverage: float = 0.99, since: datetime | None = None) -> Lateness:
@@ -383,15 +388,15 @@ class OnlineLayer:
         """
         from featurelayer.verifying import observe_lateness
 
-        tables, found = self._known_export_tables(), self.registry.view(view)
-        return observe_lateness(found, self._connected(timedelta(0)), tables, coverage=coverage, since=since)
+        tables, found = self._find_export_tables(), self.registry.view(view)
+        return observe_lateness(found, self._warehouse_opener(timedelta(0)), tables, coverage=coverage, since=since)
 
-    def _refuse_failing(self, views: Sequence[FeatureView], as_of: datetime | None) -> None:
-        from featurelayer.monitoring import refuse_failing
+    def _validate_monitors(self, views: Sequence[FeatureView], as_of: datetime | None) -> None:
+        from featurelayer.monitoring import validate_blocking_monitors
 
-        refuse_failing(self.project, views, as_of, self._opener())
+        validate_blocking_monitors(self.project, views, as_of, self._opener())
 
-    def _connected(self, wait: timedelta) -> Callable[[bool], AbstractContextManager[Warehouse]]:
+    def _warehouse_opener(self, wait: timedelta) -> Callable[[bool], AbstractContextManager[Warehouse]]:
         return lambda writable: closing(self._connect(writable=writable, wait=wait))
 
     def _export_request(self, views: Sequence[str], **how: Any) -> ExportRequest:
@@ -410,7 +415,7 @@ class OnlineLayer:
     def _code(self, views: Sequence[FeatureView]) -> dict[str, str]:
         """Return, by view, a fingerprint of what computes it."""
         from featurelayer.dbt.artifacts import sql_checksums
-        from featurelayer.snapshots import code_of
+        from featurelayer.snapshots import code_fingerprint
 
         checksums = sql_checksums(self.project.target_path, [view.unique_id for view in views])
         # What is in a seed are rows.
@@ -418,7 +423,7 @@ class OnlineLayer:
             view: {node: checksum for node, checksum in found.items() if not node.startswith("seed.")}
             for view, found in checksums.items()
         }
-        return {view.id: code_of(view, code[view.unique_id]) for view in views}
+        return {view.id: code_fingerprint(view, code[view.unique_id]) for view in views}
 
     def _opener(self, wait: timedelta = timedelta(0)) -> Opener:
         def opener(*, writable: bool) -> Warehouse:
@@ -429,51 +434,54 @@ class OnlineLayer:
     @contextmanager
     def _target(self, store: OnlineStore | None, *, bulk: Sequence[FeatureView] = ()) -> Iterator[Target]:
         """The online store to work on, and what belongs to it; the tables of the views in `bulk` do not exist yet."""
-        from featurelayer.exporting import Target, prices_of
+        from featurelayer.exporting import Target, store_prices
 
         self._validate_target()
         config, url = self.project.config, self._patient_url if store is None else ""
         where = f"{config.path} -> online_store.{self.project.target}"
-        keep = exports_kept(config.online_store, where) if store is None else KEEP
+        keep = read_keep(config.online_store, where) if store is None else KEEP
         place = self._bulk_place(where) if bulk else None
-        with opened(store, url, views=self._online_sks(), new=[view_sk(view) for view in bulk]) as target, self._kept():
+        with (
+            open_checked_store(store, url, views=self._online_sks(), new=[view_sk(view) for view in bulk]) as target,
+            self._keep_connections(),
+        ):
             yield Target(
                 store=target,
                 shown=self.store_url if store is None else repr(store),
                 tables=self._export_tables(repr(store) if store is not None else None),
-                prices=prices_of(target, config.prices),
+                prices=store_prices(target, config.prices),
                 keep=keep,
                 bulk=self._bulk(target, place),
             )
-            if isinstance(target, Settling) and (remains := target.settle()) and self._warn is not None:
+            if isinstance(target, CheckpointStore) and (remains := target.checkpoint()) and self._warn is not None:
                 self._warn(remains)
 
     @property
     def _has_table_per_view(self) -> bool:
-        from featurelayer.online.layout import layout_of
+        from featurelayer.online.stores.dynamodb.layout import parse_layout
 
         entry = self.project.config.online_store
-        return entry["type"] == "dynamodb" and bool(entry.get("table")) and layout_of(str(entry["table"])).divided
+        return entry["type"] == "dynamodb" and bool(entry.get("table")) and parse_layout(str(entry["table"])).divided
 
     def _online_sks(self) -> list[str]:
         return [view_sk(view) for view in self.registry.views.values() if view.online]
 
-    def _kept(self) -> AbstractContextManager[None]:
+    def _keep_connections(self) -> AbstractContextManager[None]:
         return kept(self.project.connection, root=self.project.root)
 
-    def _bulk_place(self, where: str) -> BulkPlace:
-        from featurelayer.online.imports import read_place
+    def _bulk_place(self, where: str) -> ImportLocation:
+        from featurelayer.online.stores.dynamodb.s3_import import read_import_location
 
-        return read_place(self.project.config.online_store, where)
+        return read_import_location(self.project.config.online_store, where)
 
-    def _bulk(self, store: OnlineStore, place: BulkPlace | None) -> Bulk | None:
+    def _bulk(self, store: OnlineStore, place: ImportLocation | None) -> Bulk | None:
         from featurelayer.exporting import Bulk
 
         if place is None:
             return None
         return Bulk(store=cast("DynamoDBStore", store), place=place, settings=self.table_settings)
 
-    def _tell(self, line: str) -> None:
+    def _notify(self, line: str) -> None:
         if self._warn is not None:
             self._warn(line)
 
@@ -482,9 +490,9 @@ class OnlineLayer:
         from featurelayer.export import Tables
 
         schema = schema_of(self.project.connection)
-        return Tables.of_schema(schema, store or store_name(self.project.config.online_store))
+        return Tables.from_schema(schema, store or store_name(self.project.config.online_store))
 
-    def _known_export_tables(self) -> Tables | None:
+    def _find_export_tables(self) -> Tables | None:
         """The same, or None if the target has no online store."""
         try:
             return self._export_tables()
@@ -518,7 +526,7 @@ class OnlineLayer:
         self._validate_target()
         return connect(self.project.connection, root=self.project.root, writable=writable, wait=wait)
 
-    def _refuse_part(self, views: Sequence[str], store: OnlineStore | None) -> None:
+    def _validate_bulk(self, views: Sequence[str], store: OnlineStore | None) -> None:
         """An import makes a whole table, once, so what it leaves out would have to be written row by row."""
         problems = []
         if views and not self._has_table_per_view:

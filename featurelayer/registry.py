@@ -17,7 +17,14 @@ from typing import Any
 from featurelayer.durations import microseconds
 from featurelayer.errors import ArtifactError, PlanError, Problem, UnknownNameError
 from featurelayer.model import DType, Entity, Feature, FeatureService, FeatureView
-from featurelayer.services import ServiceEntry, assemble, find_view, malformed_reference, split_reference, view_names
+from featurelayer.services import (
+    ServiceEntry,
+    assemble_joins,
+    find_view,
+    reference_problem,
+    split_reference,
+    view_names,
+)
 
 _FORMAT = 1
 
@@ -88,10 +95,10 @@ class Registry:
         for name in names:
             parts = split_reference(name)
             if parts is None:
-                problems.append(malformed_reference(name))
+                problems.append(reference_problem(name))
             else:
                 entries.append(ServiceEntry(view=parts[0], features=(parts[1],)))
-        assembly = assemble(entries, views=self.views, entities=self.entities, label_timestamp=label_timestamp)
+        assembly = assemble_joins(entries, views=self.views, entities=self.entities, label_timestamp=label_timestamp)
         problems += assembly.problems
         if not names:
             problems.append(Problem(what="no feature is named", fix="Name features as view.feature or view.*"))

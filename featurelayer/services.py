@@ -46,7 +46,7 @@ def split_reference(reference: str) -> tuple[str, str] | None:
     return (view, feature) if view and feature else None
 
 
-def malformed_reference(reference: str, where: str = "") -> Problem:
+def reference_problem(reference: str, where: str = "") -> Problem:
     """Return the problem of a text that names no feature."""
     return Problem(
         what=f"'{reference}' does not name a feature",
@@ -63,7 +63,7 @@ def find_view(views: Mapping[str, FeatureView], name: str) -> FeatureView | None
     return next((view for view in views.values() if view.name == name and view.is_latest), None)
 
 
-def assemble(
+def assemble_joins(
     entries: Iterable[ServiceEntry],
     *,
     views: Mapping[str, FeatureView],

@@ -15,10 +15,10 @@ from featurelayer.online.definitions import fingerprint
 from featurelayer.online.keys import key_prefix
 from featurelayer.sql.compiler import compile_plan
 from featurelayer.sql.dialects import dialect
-from featurelayer.sql.encoding import encoded
-from featurelayer.sql.extent import unusable_rows
+from featurelayer.sql.item_encoding import encode_snapshot
 from featurelayer.sql.plan import Plan, Script
 from featurelayer.sql.planner import plan_snapshot
+from featurelayer.sql.table_stats import unusable_rows
 from featurelayer.training import describe_views, run_checks, run_step
 from featurelayer.warehouse import Warehouse
 from featurelayer.warehouse.base import from_item
@@ -47,12 +47,12 @@ def take_snapshots(
     scripts = [compile_plan(plan, warehouse.dialect) for plan in plans]
     run_checks(warehouse, [check for script in scripts for check in script.checks])
     return [
-        _snapshot(warehouse.dialect, view, at, plan, script, (code or {}).get(view.id, ""))
+        _build_snapshot(warehouse.dialect, view, at, plan, script, (code or {}).get(view.id, ""))
         for view, plan, script in zip(views, plans, scripts, strict=True)
     ]
 
 
-def code_of(view: FeatureView, checksums: Mapping[str, str]) -> str:
+def code_fingerprint(view: FeatureView, checksums: Mapping[str, str]) -> str:
     """Return a fingerprint of what decides which rows a view has and which of them wins.
 
     `checksums` are those of the files of its model and of all that this is built from. What only says how long a value
@@ -65,12 +65,12 @@ def code_of(view: FeatureView, checksums: Mapping[str, str]) -> str:
     return fingerprint([said, keys, columns, sorted(checksums.items())])
 
 
-def _snapshot(engine: str, view: FeatureView, at: datetime, plan: Plan, script: Script, code: str) -> Snapshot:
+def _build_snapshot(engine: str, view: FeatureView, at: datetime, plan: Plan, script: Script, code: str) -> Snapshot:
     def rows(warehouse: Warehouse, folder: Path) -> tuple[exp.Expression, int]:
         for step in script.steps:
             run_step(warehouse, step)
         writer = dialect(warehouse.dialect)
-        query = encoded(writer, plan, view, key_prefix(view.entities))
+        query = encode_snapshot(writer, plan, view, key_prefix(view.entities))
         if query is not None:
             return query, 0
         with warehouse.arrow(script.query.sql) as reader:

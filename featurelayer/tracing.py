@@ -14,7 +14,7 @@ from featurelayer.dbt.inventory import Inventory
 from featurelayer.dbt.inventory import Model as Node
 from featurelayer.dbt.views import snapshot_columns
 from featurelayer.errors import closest
-from featurelayer.lineage import Lineage, Model, Run, analyse, neutral_sql
+from featurelayer.lineage import CompileRun, Lineage, SqlModel, analyse, neutral_sql
 from featurelayer.model import FeatureView
 
 _FILE = "featurelayer_lineage.bin"
@@ -62,7 +62,7 @@ def trace(
         keep: use and write the file in the target folder that spares the next run the work.
         seconds: how much processor time it may take.
     """
-    wanted = _with_parents(inventory, unique_ids) if unique_ids is not None else tuple(inventory.models)
+    wanted = _add_parents(inventory, unique_ids) if unique_ids is not None else tuple(inventory.models)
     nodes = (inventory.model(unique_id) for unique_id in wanted)
     return analyse(
         [_model(node, _not_null(inventory, node) if trust_tests else ()) for node in nodes if node is not None],
@@ -83,11 +83,11 @@ def find_missing_columns(
     added. Where neither knows, nothing is missing.
     """
     catalog = read_catalog_columns(inventory.path.parent, [view.unique_id for view in views])
-    found = {view.id: tuple(_missing(inventory, lineage, catalog, view, adapter)) for view in views}
+    found = {view.id: tuple(_find_missing(inventory, lineage, catalog, view, adapter)) for view in views}
     return {name: missing for name, missing in found.items() if missing}
 
 
-def _missing(
+def _find_missing(
     inventory: Inventory, lineage: Lineage, catalog: CatalogColumns, view: FeatureView, adapter: str
 ) -> Iterator[MissingColumn]:
     output, listed = lineage.output(view.unique_id), catalog.columns.get(view.unique_id, ())
@@ -103,7 +103,7 @@ def _missing(
         return
     fold = str if adapter in _CASE_COUNTS else str.casefold
     names = {fold(name) for name in produced}
-    for column, role in _needed_columns(view):
+    for column, role in _list_columns(view):
         if fold(column) not in names:
             told = known_from
             if known_from == "its compiled SQL" and fold(column) in {fold(name) for name in listed}:
@@ -113,7 +113,7 @@ def _missing(
             )
 
 
-def _needed_columns(view: FeatureView) -> Iterator[tuple[str, str]]:
+def _list_columns(view: FeatureView) -> Iterator[tuple[str, str]]:
     """Yield each column that is read when the view is, once, and what for."""
     needed = [(key.column, f"join key of {key.entity}") for key in view.join_keys]
     needed += [
@@ -137,11 +137,11 @@ def _needed_columns(view: FeatureView) -> Iterator[tuple[str, str]]:
 
 def _newest_change(inventory: Inventory, unique_id: str) -> datetime | None:
     """Return when dbt last read a changed file of the model or of one above it."""
-    nodes = (inventory.model(each) for each in _with_parents(inventory, [unique_id]))
+    nodes = (inventory.model(each) for each in _add_parents(inventory, [unique_id]))
     return max((node.parsed_at for node in nodes if node is not None and node.parsed_at is not None), default=None)
 
 
-def _with_parents(inventory: Inventory, unique_ids: Iterable[str]) -> tuple[str, ...]:
+def _add_parents(inventory: Inventory, unique_ids: Iterable[str]) -> tuple[str, ...]:
     found = list(dict.fromkeys(unique_ids))
     seen = set(found)
     for unique_id in found:  # grows while it is walked
@@ -153,11 +153,11 @@ def _with_parents(inventory: Inventory, unique_ids: Iterable[str]) -> tuple[str,
     return tuple(found)
 
 
-def _model(node: Node, not_null: tuple[str, ...]) -> Model:
+def _model(node: Node, not_null: tuple[str, ...]) -> SqlModel:
     config = node.config
     is_batch = config.get("materialized") == "incremental" and config.get("incremental_strategy") == "microbatch"
     is_snapshot = node.kind == "snapshot"
-    return Model(
+    return SqlModel(
         unique_id=node.unique_id,
         relation_name=node.relation_name,
         raw=node.raw_sql,
@@ -176,16 +176,16 @@ def _not_null(inventory: Inventory, node: Node) -> tuple[str, ...]:
     return tuple(test.column for test in tests if test.name == "not_null" and test.column and not test.where)
 
 
-def _run(inventory: Inventory) -> Run | None:
+def _run(inventory: Inventory) -> CompileRun | None:
     """The time from the start of the dbt run that compiled the SQL to the writing of the manifest."""
     start, end = inventory.run_started, inventory.generated
     if start is None or end is None:
         return None
     second = timedelta(seconds=1)
-    return Run(start=start - second, end=end + second, invocation=inventory.invocation_id)
+    return CompileRun(start=start - second, end=end + second, invocation=inventory.invocation_id)
 
 
-def compiled_text(inventory: Inventory, node: Node) -> str:
+def normalize_compiled_sql(inventory: Inventory, node: Node) -> str:
     """Return what dbt compiled a model to, without what is of that run."""
     run, relation = _run(inventory), node.relation_name
     return neutral_sql(node.compiled_sql, raw=node.raw_sql, run=run, relation_name=relation)

@@ -13,32 +13,32 @@ from tempfile import TemporaryDirectory
 from featurelayer.durations import microseconds
 from featurelayer.errors import CorruptItem, PlanError, Problem, RelationNotBuilt
 from featurelayer.export import Connect, Ledger, Tables
-from featurelayer.export.compare import keys_of
+from featurelayer.export.changes import key_signature
 from featurelayer.model import FeatureView
 from featurelayer.online import MemoryStore, OnlineStore
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import SCHEMAS, Schema, ViewCommit, commit_key, view_schema, view_sk
-from featurelayer.online.sampling import sample_keys
+from featurelayer.online.key_sample import sample_keys
 from featurelayer.snapshots import take_snapshots
 from featurelayer.sql.lateness import clock_lateness, export_lateness
 from featurelayer.sql.planner import match_column
 from featurelayer.verify import (
-    Facts,
-    Held,
+    CommittedExport,
+    ExportedRow,
+    KeyState,
     Lateness,
-    Observed,
-    Pace,
+    LatenessObservation,
+    RateLimiter,
     Row,
-    Run,
-    Seen,
     VerifyReport,
+    ViewFacts,
     ViewVerdict,
-    expected_rows,
-    judge,
-    remembered_rows,
-    stored_items,
+    classify_keys,
+    read_expected_rows,
+    read_exported_rows,
+    read_items,
 )
-from featurelayer.verify.lateness import EXPORTS, declaration, ladder_micros, read_observation
+from featurelayer.verify.lateness import EXPORTS, format_declaration, ladder_micros, read_observation
 from featurelayer.warehouse import Warehouse
 
 Progress = Callable[[str, int, int], None]
@@ -77,12 +77,14 @@ def verify_views(
         StoreNotFound: there is no such store.
     """
     # A file or memory has no units to spend.
-    pace = Pace(request.read_units if _is_served(store) else None)
+    pace = RateLimiter(request.read_units if _is_served(store) else None)
     for view in request.views:
         view_schema(view)
     with connect(False) as warehouse:
         verdicts = tuple(
-            _verified(warehouse, request, view, store, tables, pace, progress or (lambda _view, _count, _total: None))
+            _verify_view(
+                warehouse, request, view, store, tables, pace, progress or (lambda _view, _count, _total: None)
+            )
             for view in request.views
         )
     return VerifyReport(store=shown, seed=request.seed, sample=request.sample, views=verdicts)
@@ -103,30 +105,30 @@ def observe_lateness(
             fix="name a view with an event_time",
         )])  # fmt: skip
     with connect(False) as warehouse:
-        observed = [*_by_columns(warehouse, view, since), *_by_exports(warehouse, view, tables, since)]
+        observed = [*_observe_columns(warehouse, view, since), *_observe_exports(warehouse, view, tables, since)]
     if not observed:
         raise PlanError([Problem(
             what=f"nothing tells when the rows of {view.id} arrived", where=view.yaml_path,
             fix="declare available_at or created_timestamp, or put the view online and export it some times",
         )])  # fmt: skip
-    return Lateness(view=view.id, declared=declaration(view), coverage=coverage, observed=tuple(observed))
+    return Lateness(view=view.id, declared=format_declaration(view), coverage=coverage, observed=tuple(observed))
 
 
-def _by_columns(warehouse: Warehouse, view: FeatureView, since: datetime | None) -> Iterator[Observed]:
+def _observe_columns(warehouse: Warehouse, view: FeatureView, since: datetime | None) -> Iterator[LatenessObservation]:
     columns = warehouse.describe(view.relation_name)
     event = match_column(view.event_time or "", columns)
     for name in dict.fromkeys(name for name in (view.available_at, view.created_timestamp) if name):
         arrival = match_column(name, columns)
         if event is not None and arrival is not None and arrival.dtype.is_time and arrival != event:
             query = clock_lateness(
-                warehouse.dialect, view.relation_name, event, arrival, ladder_micros(), since=_aware(since)
+                warehouse.dialect, view.relation_name, event, arrival, ladder_micros(), since=_as_utc(since)
             )
             yield read_observation(name, warehouse.rows(query)[0])
 
 
-def _by_exports(
+def _observe_exports(
     warehouse: Warehouse, view: FeatureView, tables: Tables | None, since: datetime | None
-) -> Iterator[Observed]:
+) -> Iterator[LatenessObservation]:
     # Rows that say themselves when they are known are not late when an export did not show them earlier.
     if tables is None or view.available_at:
         return
@@ -142,14 +144,19 @@ def _by_exports(
     yield read_observation(EXPORTS, warehouse.rows(query)[0])
 
 
-def _aware(moment: datetime | None) -> datetime | None:
+def _as_utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
-def _verified(
-    warehouse: Warehouse, request: VerifyRequest, view: FeatureView, store: OnlineStore, tables: Tables, pace: Pace,
+def _verify_view(
+    warehouse: Warehouse,
+    request: VerifyRequest,
+    view: FeatureView,
+    store: OnlineStore,
+    tables: Tables,
+    pace: RateLimiter,
     progress: Progress,
-) -> ViewVerdict:  # fmt: skip
+) -> ViewVerdict:
     sk, before = view_sk(view), pace.units
     item = store.read([commit_key(sk)], consistent=True).get(commit_key(sk))
     bare = ViewVerdict(view=view.id, as_of=None, tolerance=request.tolerance)
@@ -157,39 +164,39 @@ def _verified(
         return bare
     commit = ViewCommit.from_item(item)
     random = Random(f"{request.seed}|{view.id}")  # noqa: S311 (a sample, no secret)
-    online = sample_keys(store, sk, request.sample, rows=commit.rows, random=random, spend=pace.spend)
-    rows, drawn = _expected(warehouse, request, view, commit, online)
+    online = sample_keys(store, sk, request.sample, rows=commit.rows, random=random, spend=pace.acquire)
+    rows, drawn = _read_expected(warehouse, request, view, commit, online)
     keys = sorted({*online, *drawn})
     progress(view.id, 0, len(keys))
-    items = stored_items(store, sk, keys, pace, lambda count: progress(view.id, count, len(keys)))
-    runs, held = _memory(warehouse, view, tables, keys, commit)
-    facts = Facts(
-        view=view, commit=commit, schemas=_schemas(store, {item.schema for item in items.values()}), runs=runs,
-        keys=keys_of(view), code=request.code.get(view.id, ""), now=to_microseconds(warehouse.now()),
+    items = read_items(store, sk, keys, pace, lambda count: progress(view.id, count, len(keys)))
+    runs, held = _read_export_history(warehouse, view, tables, keys, commit)
+    facts = ViewFacts(
+        view=view, commit=commit, schemas=_read_schemas(store, {item.schema for item in items.values()}), runs=runs,
+        keys=key_signature(view), code=request.code.get(view.id, ""), now=to_microseconds(warehouse.now()),
         collects=_is_served(store),
     )  # fmt: skip
-    seen = [Seen(pk=pk, expected=rows.get(pk), item=items.get(pk), held=held.get(pk)) for pk in keys]
+    seen = [KeyState(pk=pk, expected=rows.get(pk), item=items.get(pk), held=held.get(pk)) for pk in keys]
     told = replace(
         bare, as_of=from_microseconds(commit.as_of), rows=commit.rows, warehouse_keys=len(drawn),
         online_keys=len(online), read_units=pace.units - before, remembered=bool(runs),
     )  # fmt: skip
-    return judge(facts, seen, told)
+    return classify_keys(facts, seen, told)
 
 
-def _expected(
+def _read_expected(
     warehouse: Warehouse, request: VerifyRequest, view: FeatureView, commit: ViewCommit, online: Sequence[str]
 ) -> tuple[dict[str, Row], list[str]]:
     (snapshot,) = take_snapshots(warehouse, [view], from_microseconds(commit.as_of))
     with TemporaryDirectory(prefix="featurelayer-") as folder:
         source, _ = snapshot.rows(warehouse, Path(folder))
-        found = expected_rows(warehouse, source, online, sample=request.sample, seed=request.seed)
+        found = read_expected_rows(warehouse, source, online, sample=request.sample, seed=request.seed)
     warehouse.drop(list(snapshot.temporary))
     return found
 
 
-def _memory(
+def _read_export_history(
     warehouse: Warehouse, view: FeatureView, tables: Tables, keys: Sequence[str], commit: ViewCommit
-) -> tuple[list[Run], dict[str, Held]]:
+) -> tuple[list[CommittedExport], dict[str, ExportedRow]]:
     """Return the committed exports that the warehouse remembers, and what they wrote; nothing if it has forgotten."""
     try:
         for relation in (tables.ledger, tables.items):
@@ -197,16 +204,16 @@ def _memory(
     except RelationNotBuilt:
         return [], {}
     runs = [
-        Run(version=row.version, definition=row.definition, keys=row.keys)
+        CommittedExport(version=row.version, definition=row.definition, keys=row.keys)
         for row in Ledger(warehouse, tables).rows(view.id)
         if (row.finished_at is not None or row.version == commit.version) and row.version <= commit.version
     ]
     if not runs or runs[-1].version != commit.version:
         return [], {}
-    return runs, remembered_rows(warehouse, tables.log(view.id), keys, commit.version)
+    return runs, read_exported_rows(warehouse, tables.log(view.id), keys, commit.version)
 
 
-def _schemas(store: OnlineStore, names: set[str]) -> dict[str, Schema]:
+def _read_schemas(store: OnlineStore, names: set[str]) -> dict[str, Schema]:
     found = store.read([(SCHEMAS, name) for name in sorted(names) if name], consistent=True)
     schemas = {}
     for (_, sk), item in found.items():

@@ -12,8 +12,8 @@ import msgspec
 
 from featurelayer.model import FeatureView, Freshness
 from featurelayer.online import Item, MemoryStore, OnlineStore, service_definition
-from featurelayer.online.definitions import ViewBegun, ViewCommit, view_definition, view_schema
-from featurelayer.online.stores.dynamodb import DynamoDBStore
+from featurelayer.online.definitions import ViewCommit, ViewRunStart, view_definition, view_schema
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 from featurelayer.online.stores.sqlite import SqliteStore
 from tests.online_cases import feature, service_of, view
 
@@ -56,7 +56,7 @@ def items() -> list[Item]:
         for sk, schema in (("legs@0", SCHEMA), ("seats@0", seats))
     ]
     return [
-        *DEFINITION.items(1), SCHEMA.item(), seats.item(), *commits, ViewBegun(version=V, run="r").item("legs@0"),
+        *DEFINITION.items(1), SCHEMA.item(), seats.item(), *commits, ViewRunStart(version=V, run="r").item("legs@0"),
         *(view_definition(each).item(1) for each in VIEWS.values()),
         *(Item(pk=pk, sk=sk, version=V, as_of=V, event_time=V, ttl=V // 10**6, schema=SCHEMA.fingerprint, f=f)
           for pk, sk in (BAD, GOOD)),

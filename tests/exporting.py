@@ -19,7 +19,7 @@ from featurelayer.online import OnlineStore
 from featurelayer.online.codec import to_microseconds
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 
-TABLES = Tables.of_schema("main", "test")
+TABLES = Tables.from_schema("main", "test")
 _databases: WeakKeyDictionary[OnlineStore, duckdb.DuckDBPyConnection] = WeakKeyDictionary()
 
 

@@ -6,25 +6,25 @@ templates/, our style and scripts in static/, and the libraries that tools/vendo
 
 from featurelayer.catalog.values import (
     CatalogInput,
-    Change,
-    ColumnLineage,
     ExportRun,
-    Look,
-    Lookalike,
+    FeatureChange,
+    FeatureLineage,
     Origin,
+    SimilarFeature,
+    SiteOptions,
 )
-from featurelayer.catalog.writing import Built, check_folder, copy_of, write_site
+from featurelayer.catalog.writer import BuiltSite, check_folder, read_logo, write_site
 
 __all__ = [
-    "Built",
+    "BuiltSite",
     "CatalogInput",
-    "Change",
-    "ColumnLineage",
     "ExportRun",
-    "Look",
-    "Lookalike",
+    "FeatureChange",
+    "FeatureLineage",
     "Origin",
+    "SimilarFeature",
+    "SiteOptions",
     "check_folder",
-    "copy_of",
+    "read_logo",
     "write_site",
 ]

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from featurelayer.catalog.addresses import service_path, view_path
+from featurelayer.catalog.urls import service_path, view_path
 from featurelayer.catalog.values import CatalogInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class ProjectNode:
     """One relation or service. `kind` is source, seed, model, snapshot, view or service; `href` its page, if any."""
 
     id: str
@@ -21,23 +21,23 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graph:
+class ProjectGraph:
     """All that the feature views are built from and all that uses them."""
 
-    nodes: Mapping[str, Node]
+    nodes: Mapping[str, ProjectNode]
     edges: tuple[tuple[str, str], ...]
 
     @cached_property
     def parents(self) -> Mapping[str, tuple[str, ...]]:
         """What each node reads."""
-        return _grouped((target, source) for source, target in self.edges)
+        return _group_pairs((target, source) for source, target in self.edges)
 
     @cached_property
     def children(self) -> Mapping[str, tuple[str, ...]]:
         """What reads each node."""
-        return _grouped(self.edges)
+        return _group_pairs(self.edges)
 
-    def sources(self, node: str) -> list[Node]:
+    def sources(self, node: str) -> list[ProjectNode]:
         """Return everything a node is built from in the end: what reads nothing itself."""
         seen, queue = {node}, [node]
         for current in queue:  # grows while it is walked
@@ -56,22 +56,22 @@ class Graph:
         }
 
 
-def graph_of(given: CatalogInput) -> Graph:
+def build_graph(given: CatalogInput) -> ProjectGraph:
     """Return the graph of a project: upwards from the feature views to the sources, downwards to the services."""
     registry = given.registry
     views = {view.unique_id: view for view in registry.views.values()}
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, ProjectNode] = {}
     edges: list[tuple[str, str]] = []
     queue = list(views)
     queued = set(queue)
     for unique_id in queue:  # grows while it is walked
         view, model = views.get(unique_id), given.models.get(unique_id)
         if view is not None:
-            nodes[unique_id] = Node(id=unique_id, name=view.id, kind="view", href=view_path(view.id))
+            nodes[unique_id] = ProjectNode(id=unique_id, name=view.id, kind="view", href=view_path(view.id))
         else:
             kind = model.kind if model else unique_id.partition(".")[0]
             name = model.id if model else unique_id.rpartition(".")[2]
-            nodes[unique_id] = Node(id=unique_id, name=name, kind=kind)
+            nodes[unique_id] = ProjectNode(id=unique_id, name=name, kind=kind)
         parents = model.depends_on if model else view.depends_on if view else ()
         for parent in dict.fromkeys(parents):
             if parent.startswith(("model.", "snapshot.", "seed.", "source.")):
@@ -81,13 +81,13 @@ def graph_of(given: CatalogInput) -> Graph:
                     queue.append(parent)
     for service in registry.services.values():
         node = service.unique_id or f"service.{service.name}"
-        nodes[node] = Node(id=node, name=service.name, kind="service", href=service_path(service.name))
+        nodes[node] = ProjectNode(id=node, name=service.name, kind="service", href=service_path(service.name))
         used = dict.fromkeys(registry.views[join.view].unique_id for join in service.views)
         edges.extend((view_id, node) for view_id in used)
-    return Graph(nodes=nodes, edges=tuple(edges))
+    return ProjectGraph(nodes=nodes, edges=tuple(edges))
 
 
-def _grouped(pairs: Iterator[tuple[str, str]] | tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:
+def _group_pairs(pairs: Iterator[tuple[str, str]] | tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for key, value in pairs:
         found.setdefault(key, []).append(value)

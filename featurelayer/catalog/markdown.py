@@ -21,7 +21,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 @functools.cache
-def rendered(text: str) -> Markup:
+def render_markdown(text: str) -> Markup:
     """Return Markdown as HTML in which nothing can run, load or pose as part of the page."""
     if _is_plain(text):
         return Markup("<p>{}</p>").format(" ".join(text.split()))
@@ -29,7 +29,7 @@ def rendered(text: str) -> Markup:
 
 
 @functools.cache
-def plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Return the words of a Markdown text on one line, without its marks."""
     if _is_plain(text):
         return " ".join(text.split())
@@ -46,7 +46,7 @@ def plain(text: str) -> str:
 
 def first_sentence(text: str, most: int = 160) -> str:
     """Return the first sentence of a text, cut at a word if it is long."""
-    sentence = _SENTENCE.split(plain(text), maxsplit=1)[0]
+    sentence = _SENTENCE.split(plain_text(text), maxsplit=1)[0]
     if len(sentence) <= most:
         return sentence
     return sentence[:most].rsplit(" ", 1)[0].rstrip(" ,;:") + " …"

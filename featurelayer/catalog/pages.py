@@ -7,15 +7,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from featurelayer.catalog.addresses import entity_path, owner_path, service_path, slug, tag_path, view_path
-from featurelayer.catalog.markdown import first_sentence, plain
-from featurelayer.catalog.render import Renderer, number, percent, static_files
-from featurelayer.catalog.searching import script, search_data
+from featurelayer.catalog.glossary import GLOSSARY, describe_feature, describe_range, describe_view
+from featurelayer.catalog.markdown import first_sentence, plain_text
+from featurelayer.catalog.render import PageRenderer, format_number, format_share, static_files
+from featurelayer.catalog.search_index import build_search_index, to_script
 from featurelayer.catalog.site import Site
 from featurelayer.catalog.snippets import Snippet, feature_snippets, point_in_time_sql, service_snippets
 from featurelayer.catalog.summary import home_values, list_pages, monitor_values
-from featurelayer.catalog.values import CatalogInput, Look
-from featurelayer.catalog.words import GLOSSARY, expected_range, feature_words, view_words
+from featurelayer.catalog.urls import entity_path, owner_path, service_path, slug, tag_path, view_path
+from featurelayer.catalog.values import CatalogInput, SiteOptions
 from featurelayer.model import Feature, FeatureView
 
 _MOST_ROWS = 200
@@ -24,33 +24,33 @@ _MOST_RUNS = 500
 File = tuple[str, bytes]
 
 
-def site_files(given: CatalogInput, look: Look) -> Iterator[File]:
+def site_files(given: CatalogInput, look: SiteOptions) -> Iterator[File]:
     """Yield every file of the site: its path from the root on, and its bytes."""
     site = Site(given)
-    renderer = Renderer(site, look)
+    renderer = PageRenderer(site, look)
     yield from static_files()
     if look.logo:
         yield f"static/{look.logo[0]}", look.logo[1]
-    yield from _data(site)
-    yield from _overviews(site, renderer)
+    yield from _data_files(site)
+    yield from _overview_pages(site, renderer)
     for view in site.registry.views.values():
         sql = point_in_time_sql(view, site.registry)
         sql_path = f"data/sql/{slug(view.id)}.js" if sql else ""
         if sql:
-            yield sql_path, script("sql", sql).encode()
-        yield _view(site, renderer, view, sql_path)
+            yield sql_path, to_script("sql", sql).encode()
+        yield _view_page(site, renderer, view, sql_path)
         for feature in view.features:
-            yield _feature(site, renderer, view, feature, sql_path)
-    yield from _others(site, renderer)
+            yield _feature_page(site, renderer, view, feature, sql_path)
+    yield from _other_pages(site, renderer)
 
 
-def _data(site: Site) -> Iterator[File]:
+def _data_files(site: Site) -> Iterator[File]:
     services = {name: [service.name for service, _ in found] for name, found in site.services_of.items()}
-    yield "data/search.js", script("search", search_data(site.registry, site.paths, services)).encode()
-    yield "data/lineage.js", script("lineage", site.graph.to_json()).encode()
+    yield "data/search.js", to_script("search", build_search_index(site.registry, site.paths, services)).encode()
+    yield "data/lineage.js", to_script("lineage", site.graph.to_json()).encode()
 
 
-def _overviews(site: Site, renderer: Renderer) -> Iterator[File]:
+def _overview_pages(site: Site, renderer: PageRenderer) -> Iterator[File]:
     yield renderer.page("index.html", "home.html", home_values(site), title="Home")
     count = sum(len(view.features) for view in site.registry.views.values())
     browsing = ("static/minisearch.js", "data/search.js", "static/browse.js")
@@ -77,7 +77,7 @@ def _overviews(site: Site, renderer: Renderer) -> Iterator[File]:
     yield renderer.page("go.html", "go.html", {}, title="Looking for it", scripts=leading)
 
 
-def _view(site: Site, renderer: Renderer, view: FeatureView, sql_path: str) -> File:
+def _view_page(site: Site, renderer: PageRenderer, view: FeatureView, sql_path: str) -> File:
     model = site.given.models.get(view.unique_id)
     written = [
         Snippet(title="As written", text=model.raw_sql.strip()) if model and model.raw_sql else None,
@@ -87,7 +87,7 @@ def _view(site: Site, renderer: Renderer, view: FeatureView, sql_path: str) -> F
     values: dict[str, Any] = {
         "view": view,
         "newest": site.given.newest.get(view.id),
-        "words": view_words(view),
+        "words": describe_view(view),
         "rows": [(view, feature) for feature in view.features],
         "services": site.services_of_view.get(view.id, ()),
         "parents": [graph.nodes[each] for each in graph.parents.get(view.unique_id, ())],
@@ -104,7 +104,7 @@ def _view(site: Site, renderer: Renderer, view: FeatureView, sql_path: str) -> F
     return renderer.page(view_path(view.id), "view.html", values, title=view.id, summary=summary)
 
 
-def _feature(site: Site, renderer: Renderer, view: FeatureView, feature: Feature, sql_path: str) -> File:
+def _feature_page(site: Site, renderer: PageRenderer, view: FeatureView, feature: Feature, sql_path: str) -> File:
     name = f"{view.id}.{feature.name}"
     services = site.services_of.get(name, ())
     first, column = services[0] if services else (None, "")
@@ -119,13 +119,13 @@ def _feature(site: Site, renderer: Renderer, view: FeatureView, feature: Feature
         "view_crumbs": [("Feature views", "views.html"), (view.id, view_path(view.id))],
         "deprecated": deprecated,
         "replacement": replacement,
-        "replacement_path": _replacement(site, view, replacement),
+        "replacement_path": _replacement_path(site, view, replacement),
         "newest": site.given.newest.get(view.id),
-        "expected": expected_range(feature),
-        "words": feature_words(view, feature),
+        "expected": describe_range(feature),
+        "words": describe_feature(view, feature),
         "chart": chart,
         "chart_json": Markup(chart.data) if chart else "",  # noqa: S704 (JSON in which no tag can begin)
-        "stats": _stats(site, name),
+        "stats": _key_figures(site, name),
         "lineage": lineage,
         "sources": sources[:8],
         "more_sources": max(0, len(sources) - 8),
@@ -148,7 +148,7 @@ def _feature(site: Site, renderer: Renderer, view: FeatureView, feature: Feature
     )
 
 
-def _others(site: Site, renderer: Renderer) -> Iterator[File]:
+def _other_pages(site: Site, renderer: PageRenderer) -> Iterator[File]:
     registry = site.registry
     for entity in registry.entities.values():
         views = [view for view in registry.views.values() if entity.name in view.entities]
@@ -174,7 +174,7 @@ def _others(site: Site, renderer: Renderer) -> Iterator[File]:
             "findings_here": site.findings_of.get(service.name, ()),
             "changes_here": site.changes_of.get(service.name, ()),
         }
-        summary = plain(first_sentence(service.description))
+        summary = plain_text(first_sentence(service.description))
         yield renderer.page(service_path(service.name), "service.html", values, title=service.name, summary=summary)
     for name, owned in site.owners.items():
         yield renderer.page(owner_path(name), "owner.html", {"owned": owned}, title=name)
@@ -183,12 +183,12 @@ def _others(site: Site, renderer: Renderer) -> Iterator[File]:
         yield renderer.page(tag_path(tag), "tag.html", values, title=f"Tag {tag}")
 
 
-def _replacement(site: Site, view: FeatureView, name: str) -> str:
+def _replacement_path(site: Site, view: FeatureView, name: str) -> str:
     """The page of what replaces a feature: a feature of the same view by its bare name, or anything in full."""
     return site.paths.named(f"{view.id}.{name}") or site.href(name) or ""
 
 
-def _stats(site: Site, name: str) -> list[tuple[str, str]]:
+def _key_figures(site: Site, name: str) -> list[tuple[str, str]]:
     """The newest profile's numbers that people ask for first."""
     chart = site.chart(name)
     if chart is None:
@@ -196,10 +196,10 @@ def _stats(site: Site, name: str) -> list[tuple[str, str]]:
     newest = chart.newest
     found = [
         ("rows", f"{newest.rows:,}"),
-        ("nulls", percent(newest.null_rate)),
+        ("nulls", format_share(newest.null_rate)),
         ("distinct", "" if newest.distinct is None else f"{newest.distinct:,}"),
-        ("mean", number(newest.mean)),
-        ("least", number(newest.minimum)),
-        ("greatest", number(newest.maximum)),
+        ("mean", format_number(newest.mean)),
+        ("least", format_number(newest.minimum)),
+        ("greatest", format_number(newest.maximum)),
     ]
     return [(label, value) for label, value in found if value]

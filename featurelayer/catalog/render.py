@@ -13,10 +13,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from featurelayer.catalog import addresses
-from featurelayer.catalog.markdown import first_sentence, rendered
+from featurelayer.catalog import urls as addresses
+from featurelayer.catalog.markdown import first_sentence, render_markdown
 from featurelayer.catalog.site import Site
-from featurelayer.catalog.values import Look
+from featurelayer.catalog.values import SiteOptions
 from featurelayer.durations import format_duration
 
 MENU = (
@@ -39,13 +39,13 @@ _BACKTICKS = re.compile(r"`([^`\n]+)`")
 _QUOTED = re.compile(r'(?<=[a-z])="([\w.-]+)"(?=[ >])', re.ASCII)
 
 
-class Renderer:
+class PageRenderer:
     """Fills the templates for one site."""
 
-    def __init__(self, site: Site, look: Look) -> None:
+    def __init__(self, site: Site, look: SiteOptions) -> None:
         registry = site.registry
         self._environment = jinja2.Environment(
-            loader=jinja2.FunctionLoader(_source),
+            loader=jinja2.FunctionLoader(_read_template),
             autoescape=True,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -57,7 +57,7 @@ class Renderer:
                 "title": look.title or registry.project.replace("_", " ").capitalize(),
                 "project": registry.project,
                 "generated": registry.generated_at,
-                "generated_text": _moment(registry.generated_at),
+                "generated_text": _format_timestamp(registry.generated_at),
                 "menu": MENU,
                 "logo": f"static/{look.logo[0]}" if look.logo else "",
                 "base_url": look.base_url.rstrip("/"),
@@ -69,14 +69,14 @@ class Renderer:
             "paths": site.paths,
             "known_views": registry.views,
             "none_described": "not described",
-            "md": rendered,
-            "code": code,
-            "worded": worded,
+            "md": render_markdown,
+            "code": escape_code,
+            "worded": render_backticks,
             "first_sentence": first_sentence,
             "duration": format_duration,
             "count": lambda value: "" if value is None else f"{value:,}",
-            "percent": percent,
-            "number": number,
+            "percent": format_share,
+            "number": format_number,
             **{f"{kind}_path": getattr(addresses, f"{kind}_path") for kind in _KINDS},
         }
         macros = self._environment.get_template("macros.html").module
@@ -112,24 +112,24 @@ def static_files() -> Iterator[tuple[str, bytes]]:
                 yield f"static/{file.name}", file.read_bytes()
 
 
-def code(text: str) -> Markup:
+def escape_code(text: str) -> Markup:
     """Return text for between tags: quotes, which are many in code, need no escape there."""
     return Markup(str(escape(text)).replace("&#34;", '"').replace("&#39;", "'"))  # noqa: S704 (the rest is escaped)
 
 
-def worded(text: str) -> Markup:
+def render_backticks(text: str) -> Markup:
     """Return a sentence of a check, in which what stands between backticks is code."""
     return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 (all of it is escaped)
 
 
-def percent(share: float | None) -> str:
+def format_share(share: float | None) -> str:
     """Return a share for people; "" if there is none."""
     if share is None:
         return ""
     return f"{share:.1%}" if share == 0 or share >= 0.001 else "< 0.1%"
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """Return a number with four digits that count; "" if there is none."""
     if value is None:
         return ""
@@ -137,12 +137,12 @@ def number(value: float | None) -> str:
 
 
 @functools.cache
-def _source(name: str) -> str:
+def _read_template(name: str) -> str:
     """A template without indentation and the tags and quotes that HTML says may be left out: a tenth of every page."""
     return _QUOTED.sub(r"=\1", _NEEDLESS.sub("", (_HERE / "templates" / name).read_text(encoding="utf-8")))
 
 
-def _moment(text: str) -> str:
+def _format_timestamp(text: str) -> str:
     try:
         return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M UTC")
     except ValueError:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
-from featurelayer.catalog.addresses import FeaturePaths, service_path, view_path
-from featurelayer.catalog.graph import Graph, graph_of
-from featurelayer.catalog.people import Owned, Tagged, owners_of, tags_of
-from featurelayer.catalog.plots import Chart, chart_of
-from featurelayer.catalog.values import CatalogInput, Change, ExportRun, Lookalike
-from featurelayer.dbt.documented import TestOutcome
+from featurelayer.catalog.chart_data import Chart, build_chart
+from featurelayer.catalog.graph import ProjectGraph, build_graph
+from featurelayer.catalog.owners import OwnedObjects, TaggedObjects, group_owners, group_tags
+from featurelayer.catalog.urls import FeaturePaths, service_path, view_path
+from featurelayer.catalog.values import CatalogInput, ExportRun, FeatureChange, SimilarFeature
+from featurelayer.dbt.documentation import TestOutcome
 from featurelayer.model import Feature, FeatureService, FeatureView, Finding, Severity
-from featurelayer.observed import MonitorResult, Profile, Status
+from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile
 
 _T = TypeVar("_T")
 _WORD = re.compile(r"[a-z]+|\d+")
@@ -31,7 +31,7 @@ _ABSENT = {
     "findings": "The checks have not run.",
 }
 _WEIGHT = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
-_JUDGED = {Status.ERROR: 0, Status.WARN: 1, Status.SKIPPED: 2, Status.PASS: 3}
+_JUDGED = {MonitorStatus.ERROR: 0, MonitorStatus.WARN: 1, MonitorStatus.SKIPPED: 2, MonitorStatus.PASS: 3}
 
 
 class Site:
@@ -43,19 +43,19 @@ class Site:
         self.absent = {**_ABSENT, **given.absent}
 
     @cached_property
-    def graph(self) -> Graph:
+    def graph(self) -> ProjectGraph:
         """What is built from what."""
-        return graph_of(self.given)
+        return build_graph(self.given)
 
     @cached_property
-    def owners(self) -> Mapping[str, Owned]:
+    def owners(self) -> Mapping[str, OwnedObjects]:
         """Everybody who owns something."""
-        return owners_of(self.registry)
+        return group_owners(self.registry)
 
     @cached_property
-    def tags(self) -> Mapping[str, Tagged]:
+    def tags(self) -> Mapping[str, TaggedObjects]:
         """All tags and what carries them."""
-        return tags_of(self.registry)
+        return group_tags(self.registry)
 
     @cached_property
     def services_of(self) -> Mapping[str, list[tuple[FeatureService, str]]]:
@@ -80,7 +80,7 @@ class Site:
     @cached_property
     def tests_of(self) -> Mapping[str, list[TestOutcome]]:
         """By unique id of a model, its data tests."""
-        return grouped(self.given.tests, lambda test: test.model)
+        return group_by(self.given.tests, lambda test: test.model)
 
     @cached_property
     def findings_of(self) -> Mapping[str, list[Finding]]:
@@ -88,7 +88,7 @@ class Site:
         ordered = sorted(self.given.findings or (), key=lambda finding: (_WEIGHT[finding.severity], finding.code))
         # Where they are shown, it is known about whom.
         ordered = [replace(each, message=each.message.removeprefix(f"{each.name}: ")) for each in ordered]
-        return grouped(ordered, lambda finding: finding.name)
+        return group_by(ordered, lambda finding: finding.name)
 
     @cached_property
     def latest_monitors(self) -> list[MonitorResult]:
@@ -99,44 +99,48 @@ class Site:
     @cached_property
     def monitors_of(self) -> Mapping[str, list[MonitorResult]]:
         """By `view` or `view.feature`, what monitors last said."""
-        return grouped(self.latest_monitors, lambda each: each.name)
+        return group_by(self.latest_monitors, lambda each: each.name)
 
     @cached_property
     def exports_of(self) -> Mapping[str, list[ExportRun]]:
         """By view, its exports, the newest first."""
         ordered = sorted(self.given.exports, key=lambda run: (run.started_at, run.run), reverse=True)
-        return grouped(ordered, lambda run: run.view)
+        return group_by(ordered, lambda run: run.view)
 
     @cached_property
-    def changes_of(self) -> Mapping[str, list[Change]]:
+    def changes_of(self) -> Mapping[str, list[FeatureChange]]:
         """By `view` or `view.feature`, what changed."""
-        return grouped(
+        return group_by(
             self.given.changes or (), lambda each: f"{each.view}.{each.feature}" if each.feature else each.view
         )
 
     @cached_property
-    def lookalikes(self) -> Mapping[str, list[Lookalike]]:
+    def lookalikes(self) -> Mapping[str, list[SimilarFeature]]:
         """By `view.feature`, others that are computed alike or have nearly its name."""
         found: dict[str, dict[str, str]] = {}
         names = [(view.id, feature.name) for view in self.registry.views.values() for feature in view.features]
         prints = {name: lineage.fingerprint for name, lineage in self.given.lineage.items() if lineage.fingerprint}
-        computed = grouped(prints, lambda name: prints[name])
-        alike = grouped(names, lambda name: " ".join(sorted(_WORD.findall(name[1].casefold()))) or name[1])
+        computed = group_by(prints, lambda name: prints[name])
+        alike = group_by(names, lambda name: " ".join(sorted(_WORD.findall(name[1].casefold()))) or name[1])
         for same in computed.values():
-            _pair(found, same, lambda _one, _other: "the same computation")
+            _add_pairs(found, same, lambda _one, _other: "the same computation")
         for group in alike.values():
             if len(group) > _CROWD:
                 continue
             full = [f"{view}.{feature}" for view, feature in group]
-            _pair(found, full, lambda one, other: "the same name" if _last(one) == _last(other) else "nearly its name")
+            _add_pairs(
+                found,
+                full,
+                lambda one, other: "the same name" if _last_part(one) == _last_part(other) else "nearly its name",
+            )
         return {
-            name: [Lookalike(name=other, reason=reason) for other, reason in others.items()][:_MOST_ALIKE]
+            name: [SimilarFeature(name=other, reason=reason) for other, reason in others.items()][:_MOST_ALIKE]
             for name, others in found.items()
         }
 
     @cached_property
     def _profiles(self) -> Mapping[str, list[Profile]]:
-        return grouped(self.given.profiles, lambda profile: f"{profile.view}.{profile.feature}")
+        return group_by(self.given.profiles, lambda profile: f"{profile.view}.{profile.feature}")
 
     def description(self, unique_id: str) -> str:
         """Return what dbt says of a model or source; "" if nothing."""
@@ -145,7 +149,7 @@ class Site:
 
     def chart(self, name: str) -> Chart | None:
         """Return the plots of `view.feature`, if it was profiled."""
-        return chart_of(self._profiles.get(name, ()))
+        return build_chart(self._profiles.get(name, ()))
 
     def href(self, name: str) -> str | None:
         """Return the address of a view, feature or service by its name, or None if it has no page."""
@@ -160,7 +164,7 @@ class Site:
         return ((view, feature) for view in self.registry.views.values() for feature in view.features)
 
 
-def grouped(values: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_T]]:
+def group_by(values: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_T]]:
     """Return the values by their key, in their order."""
     found: dict[str, list[_T]] = {}
     for value in values:
@@ -168,7 +172,7 @@ def grouped(values: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_T
     return found
 
 
-def _pair(found: dict[str, dict[str, str]], names: list[str], reason: Callable[[str, str], str]) -> None:
+def _add_pairs(found: dict[str, dict[str, str]], names: list[str], reason: Callable[[str, str], str]) -> None:
     """Tell every name of the others, each once; of a crowd only the first are told, since all can't be shown."""
     for one in names if len(names) > 1 else ():
         for other in names[: _MOST_ALIKE + 1]:
@@ -176,5 +180,5 @@ def _pair(found: dict[str, dict[str, str]], names: list[str], reason: Callable[[
                 found.setdefault(one, {}).setdefault(other, reason(one, other))
 
 
-def _last(name: str) -> str:
+def _last_part(name: str) -> str:
     return name.rpartition(".")[2]

@@ -30,8 +30,8 @@ def feature_snippets(reference: str, column: str, view: FeatureView, service: Fe
     time = "" if view.static else f" --label-timestamp {_TIME}"
     said = "" if view.static else f', label_timestamp="{_TIME}"'
     command = f"featurelayer build-training-set --features {shlex.quote(reference)} --labels labels.parquet{time}"
-    training = f'features=[{_text(reference)}], labels="labels.parquet"{said}'
-    return _snippets(command, training, service if view.online else None, f"[{_text(column)}]")
+    training = f'features=[{_string_literal(reference)}], labels="labels.parquet"{said}'
+    return _build_snippets(command, training, service if view.online else None, f"[{_string_literal(column)}]")
 
 
 def service_snippets(service: FeatureService, *, online: bool) -> list[Snippet]:
@@ -40,7 +40,9 @@ def service_snippets(service: FeatureService, *, online: bool) -> list[Snippet]:
     said = "" if service.label_timestamp else f', label_timestamp="{_TIME}"'
     labels, passed = ("", "") if service.labels else (" --labels labels.parquet", ', labels="labels.parquet"')
     command = f"featurelayer build-training-set --service {shlex.quote(service.name)}{labels}{time}"
-    return _snippets(command, f"{_text(service.name)}{passed}{said}", service if online else None, ".to_dict()")
+    return _build_snippets(
+        command, f"{_string_literal(service.name)}{passed}{said}", service if online else None, ".to_dict()"
+    )
 
 
 def point_in_time_sql(view: FeatureView, registry: Registry) -> str:
@@ -62,28 +64,28 @@ def point_in_time_sql(view: FeatureView, registry: Registry) -> str:
         return ""
 
 
-def _snippets(command: str, training: str, service: FeatureService | None, wanted: str) -> list[Snippet]:
+def _build_snippets(command: str, training: str, service: FeatureService | None, wanted: str) -> list[Snippet]:
     """The commands, and the same in Python; `service` is what it can be looked up through."""
     found = [Snippet(title="Train, command line", text=f"{command} --output training.parquet")]
     python = 'from featurelayer import FeatureLayer\n\nlayer = FeatureLayer(".")\n'
     python += f"layer.build_training_set({training}).to_pandas()"
     if service is not None:
-        keys = " ".join(f"--key {shlex.quote(f'{key.name}={_example(key)}')}" for key in service.request_keys)
-        values = ", ".join(f"{_text(key.name)}: {_value(key)}" for key in service.request_keys)
+        keys = " ".join(f"--key {shlex.quote(f'{key.name}={_example_value(key)}')}" for key in service.request_keys)
+        values = ", ".join(f"{_string_literal(key.name)}: {_key_literal(key)}" for key in service.request_keys)
         lookup = f"featurelayer lookup --service {shlex.quote(service.name)} {keys}"
         found.append(Snippet(title="Look up, command line", text=lookup))
-        python += f"\nlayer.client().lookup({_text(service.name)}, {{{values}}}){wanted}"
+        python += f"\nlayer.client().lookup({_string_literal(service.name)}, {{{values}}}){wanted}"
     return [*found, Snippet(title="Python", text=python)]
 
 
-def _example(key: Key) -> str:
+def _example_value(key: Key) -> str:
     return "1" if key.dtype.is_numeric else "2026-01-31" if key.dtype.is_time else key.name.upper()
 
 
-def _value(key: Key) -> str:
-    return _example(key) if key.dtype.is_numeric else _text(_example(key))
+def _key_literal(key: Key) -> str:
+    return _example_value(key) if key.dtype.is_numeric else _string_literal(_example_value(key))
 
 
-def _text(text: str) -> str:
+def _string_literal(text: str) -> str:
     """A text as Python and JSON both write it."""
     return json.dumps(text, ensure_ascii=False)

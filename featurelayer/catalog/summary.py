@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from featurelayer.catalog.addresses import entity_path, owner_path, service_path, tag_path
 from featurelayer.catalog.markdown import first_sentence
-from featurelayer.catalog.people import owner_name
+from featurelayer.catalog.owners import owner_name
 from featurelayer.catalog.site import Site
+from featurelayer.catalog.urls import entity_path, owner_path, service_path, tag_path
 from featurelayer.model import Severity
-from featurelayer.observed import Status
+from featurelayer.monitor_records import MonitorStatus
 
 _MOST_VIEWS = 30
 _MOST_CARDS = 8
@@ -31,24 +31,24 @@ def home_values(site: Site) -> dict[str, Any]:
     entities = sorted(registry.entities.values(), key=lambda entity: (-per_entity[entity.name], entity.name))
     services, owners, tags = list(registry.services.values()), list(site.owners), list(site.tags)
     counts = [
-        _counted(features, "feature"),
-        _counted(len(views), "feature view"),
-        _counted(len(registry.entities), "entity"),
-        _counted(len(services), "service"),
+        _format_count(features, "feature"),
+        _format_count(len(views), "feature view"),
+        _format_count(len(registry.entities), "entity"),
+        _format_count(len(services), "service"),
     ]
     return {
         "counts": ", ".join(counts),
-        "tiles": _tiles(site),
+        "tiles": _health_tiles(site),
         "entities": [(entity, per_entity[entity.name]) for entity in entities[:_MOST_CARDS]],
-        "more_entities": _all(entities, _MOST_CARDS),
+        "more_entities": _total_if_cut(entities, _MOST_CARDS),
         "services": services[:_MOST_CARDS],
-        "more_services": _all(services, _MOST_CARDS),
+        "more_services": _total_if_cut(services, _MOST_CARDS),
         "views_here": views[:_MOST_VIEWS],
-        "more_views": _all(views, _MOST_VIEWS),
+        "more_views": _total_if_cut(views, _MOST_VIEWS),
         "owners": owners[:_MOST_CHIPS],
-        "more_owners": _all(owners, _MOST_CHIPS),
+        "more_owners": _total_if_cut(owners, _MOST_CHIPS),
         "tag_names": tags[:_MOST_CHIPS],
-        "more_tags": _all(tags, _MOST_CHIPS),
+        "more_tags": _total_if_cut(tags, _MOST_CHIPS),
     }
 
 
@@ -115,7 +115,7 @@ def list_pages(site: Site) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
 def monitor_values(site: Site) -> dict[str, Any]:
     """Return what monitors, tests and checks have found, the worst first."""
     results = site.latest_monitors
-    bad = [each for each in results if each.status is not Status.PASS]
+    bad = [each for each in results if each.status is not MonitorStatus.PASS]
     shown = bad[:_MOST_FOUND]
     by_id = {view.unique_id: view for view in site.registry.views.values()}
     ours = [test for test in site.given.tests if test.model in by_id]
@@ -127,13 +127,13 @@ def monitor_values(site: Site) -> dict[str, Any]:
         "hidden": len(bad) - len(shown),
         "passed": len(results) - len(bad),
         "failing": failing,
-        "test_words": _test_words(len(ours), sum(test.status == "pass" for test in ours)),
+        "test_words": _describe_tests(len(ours), sum(test.status == "pass" for test in ours)),
         "found": [(finding, site.href(finding.name)) for finding in findings[:_MOST_FOUND]],
         "more_found": max(0, len(findings) - _MOST_FOUND),
     }
 
 
-def _tiles(site: Site) -> list[dict[str, str]]:
+def _health_tiles(site: Site) -> list[dict[str, str]]:
     """Health at a glance: a few numbers, each with what it leads to."""
     views = list(site.registry.views.values())
     features = [feature for view in views for feature in view.features]
@@ -149,11 +149,11 @@ def _tiles(site: Site) -> list[dict[str, str]]:
         passed = sum(test.status == "pass" for test in ran)
         tiles.append(_tile(f"{passed} of {len(ran)}", "data tests passed", "monitors.html#tests", passed == len(ran)))
     if site.latest_monitors:
-        bad = sum(each.status in (Status.WARN, Status.ERROR) for each in site.latest_monitors)
-        tiles.append(_tile(_none(bad), "monitors that complain", "monitors.html", bad == 0))
+        bad = sum(each.status in (MonitorStatus.WARN, MonitorStatus.ERROR) for each in site.latest_monitors)
+        tiles.append(_tile(_count_or_none(bad), "monitors that complain", "monitors.html", bad == 0))
     if site.given.findings is not None:
         bad = sum(finding.severity is not Severity.NOTE for finding in site.given.findings)
-        tiles.append(_tile(_none(bad), "findings of checks", "monitors.html#checks", bad == 0))
+        tiles.append(_tile(_count_or_none(bad), "findings of checks", "monitors.html#checks", bad == 0))
     finished = [run.finished_at for run in site.given.exports if run.finished_at]
     if finished:
         tiles.append(_tile(max(finished).strftime("%Y-%m-%d"), "newest export", "exports.html", good=True))
@@ -164,11 +164,11 @@ def _tile(value: str, name: str, href: str, good: bool) -> dict[str, str]:
     return {"value": value, "name": name, "href": href, "status": "good" if good else "doubt"}
 
 
-def _none(count: int) -> str:
+def _count_or_none(count: int) -> str:
     return str(count) if count else "none"
 
 
-def _test_words(every: int, passed: int) -> str:
+def _describe_tests(every: int, passed: int) -> str:
     if not every:
         return "The feature views have no data tests."
     if not passed:
@@ -178,10 +178,10 @@ def _test_words(every: int, passed: int) -> str:
     )
 
 
-def _counted(count: int, what: str) -> str:
+def _format_count(count: int, what: str) -> str:
     plural = what[:-1] + "ies" if what.endswith("y") else what + "s"
     return f"{count:,} {what if count == 1 else plural}"
 
 
-def _all(values: list[Any], shown: int) -> int:
+def _total_if_cut(values: list[Any], shown: int) -> int:
     return len(values) if len(values) > shown else 0

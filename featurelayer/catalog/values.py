@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-from featurelayer.dbt.documented import DocBlock, TestOutcome
+from featurelayer.dbt.documentation import DocBlock, TestOutcome
 from featurelayer.dbt.inventory import Model
 from featurelayer.model import Finding
-from featurelayer.observed import MonitorResult, Profile
+from featurelayer.monitor_records import MonitorResult, Profile
 from featurelayer.registry import Registry
 
 
@@ -34,7 +34,7 @@ class ExportRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class FeatureChange:
     """What happened to a view or a feature since an earlier state of the project."""
 
     kind: str
@@ -53,7 +53,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnLineage:
+class FeatureLineage:
     """Where a feature's values come from: the columns it is computed from, through which models, by which expression.
 
     Two features with one fingerprint are one computation. `note` says why there is nothing more.
@@ -67,7 +67,7 @@ class ColumnLineage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lookalike:
+class SimilarFeature:
     """Another feature that may be the same thing, `view.feature`, and why one would think so."""
 
     name: str
@@ -88,18 +88,18 @@ class CatalogInput:
     docs: tuple[DocBlock, ...] = ()
     tests: tuple[TestOutcome, ...] = ()
     descriptions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    lineage: Mapping[str, ColumnLineage] = field(default_factory=lambda: MappingProxyType({}))
+    lineage: Mapping[str, FeatureLineage] = field(default_factory=lambda: MappingProxyType({}))
     findings: tuple[Finding, ...] | None = None
     profiles: tuple[Profile, ...] = ()
     monitors: tuple[MonitorResult, ...] = ()
     exports: tuple[ExportRun, ...] = ()
-    changes: tuple[Change, ...] | None = None
+    changes: tuple[FeatureChange, ...] | None = None
     newest: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     absent: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class SiteOptions:
     """How the site presents itself: its title, its logo's file, and where it and dbt's own docs will be."""
 
     title: str = ""

@@ -85,7 +85,7 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line with these arguments and return its exit code: 0, 1 or 2."""
     arguments = list(sys.argv[1:] if args is None else args)
-    console = Console.of_arguments(arguments)
+    console = Console.from_arguments(arguments)
     try:
         result = cli.main(arguments, prog_name="featurelayer", standalone_mode=False, obj=console)
         sys.stdout.flush()
@@ -106,12 +106,12 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 (whatever it is, it is our bug and the person gets one line)
-        console.error(_bug(error, arguments))
+        console.error(_write_bug_report(error, arguments))
         return 2
     return result if isinstance(result, int) else 0
 
 
-def _bug(error: Exception, arguments: Sequence[str]) -> str:
+def _write_bug_report(error: Exception, arguments: Sequence[str]) -> str:
     """Return the line that admits a bug, after writing the traceback to a file."""
     summary = f"this is a bug in featurelayer, please report it: {type(error).__name__}: {error}".splitlines()[0]
     # Only the command's name: its options may hold keys and values of the person's data.

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, pairs_given, parse_share, project_options, split_names
+from featurelayer.cli.options import Context, parse_pairs, parse_share, project_options, split_names
 from featurelayer.cli.output import echo, write_document, write_json
 
 if TYPE_CHECKING:
     from featurelayer.training import Report, TrainingSet
+    from featurelayer.training.estimate import BuildPlan
     from featurelayer.training.explain import Explanation
-    from featurelayer.training.scan import BuildPlan
 
 
 @click.command(help=__doc__)
@@ -134,19 +134,19 @@ def command(
     least = parse_share("--min-matched", min_matched)
     if least is not None and (planned or not (writes or compare_modes)):
         raise click.UsageError("--min-matched goes with what is built: --output, --as-table or --compare-modes.")
-    from featurelayer.cli.progress import steps
+    from featurelayer.cli.progress import show_steps
     from featurelayer.layer import FeatureLayer
 
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
     request: dict[str, Any] = {
         "features": names,
         "label_timestamp": label_timestamp,
-        "keys": pairs_given("--key REQUEST_KEY=LABEL_COLUMN", keys),
+        "keys": parse_pairs("--key REQUEST_KEY=LABEL_COLUMN", keys),
         "mode": mode,
         "csv_types": csv_types,
     }
     if planned:
-        _write_plan(layer.plan_training_set(service, labels, **request), as_json=output_format == "json")
+        _print_plan(layer.plan_training_set(service, labels, **request), as_json=output_format == "json")
         return
     # First, so that nothing is written if there is no such row.
     explanation = layer.explain_row(service, labels, row, **request) if row is not None else None
@@ -157,11 +157,11 @@ def command(
         if show_sql and explanation is not None:
             echo()
         if explanation is not None:
-            _explain(explanation, as_json=as_json)
+            _print_explanation(explanation, as_json=as_json)
         return
-    extends = _lock_before(output, lock) if append else None
+    extends = _find_lock(output, lock) if append else None
     with (
-        steps(context.console) as progress,
+        show_steps(context.console) as progress,
         layer.build_training_set(
             service,
             labels,
@@ -173,25 +173,25 @@ def command(
             progress=progress,
         ) as training_set,
     ):
-        written = _write(training_set, output, as_table, lock, append=append) if writes else None
+        written = _write_output(training_set, output, as_table, lock, append=append) if writes else None
         if gap_page is not None:
-            from featurelayer.training.gap import write_gap_page
+            from featurelayer.training.leakage_report import write_leakage_report
 
-            write_gap_page(training_set.report, gap_page, service or ",".join(names))
+            write_leakage_report(training_set.report, gap_page, service or ",".join(names))
         if show_sql:
             write_document(training_set.sql)
-        _tell(context, training_set, written, explanation, as_json=as_json, append=append)
+        _print_report(context, training_set, written, explanation, as_json=as_json, append=append)
 
 
-def _lock_before(output: Path | None, lock: Path | None) -> Path | None:
+def _find_lock(output: Path | None, lock: Path | None) -> Path | None:
     """The lock of the set that is to be appended to, if there is one yet."""
-    from featurelayer.training import lock_path_of
+    from featurelayer.training import default_lock_path
 
-    path = lock or (lock_path_of(output) if output is not None else None)
+    path = lock or (default_lock_path(output) if output is not None else None)
     return path if path is not None and path.exists() else None
 
 
-def _write(
+def _write_output(
     training_set: TrainingSet, output: Path | None, as_table: str | None, lock: Path | None, *, append: bool
 ) -> str:
     if output is not None:
@@ -203,7 +203,7 @@ def _write(
     return as_table
 
 
-def _tell(
+def _print_report(
     context: Context,
     training_set: TrainingSet,
     written: str | None,
@@ -217,27 +217,27 @@ def _tell(
         explained = {} if explanation is None else {"explanation": explanation.to_dict()}
         write_json(report.to_dict() | {"output": written, "appended": append} | explained)
     else:
-        _write_report(report)
+        _print_tables(report)
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
         place = f"appended to {written}" if append else written or "nothing was written"
         echo(f"\n{rows} x {len(training_set.columns)} columns in {report.seconds:.1f} s: {place}")
         if explanation is not None:
             echo()
-            _explain(explanation, as_json=False)
+            _print_explanation(explanation, as_json=False)
     for warning in report.warnings:
         context.console.warn(warning)
 
 
-def _explain(explanation: Explanation, *, as_json: bool) -> None:
-    from featurelayer.cli.explain import write_explanation
+def _print_explanation(explanation: Explanation, *, as_json: bool) -> None:
+    from featurelayer.cli.explain import print_explanation
 
     if as_json:
         write_json(explanation.to_dict())
     else:
-        write_explanation(explanation)
+        print_explanation(explanation)
 
 
-def _write_plan(plan: BuildPlan, *, as_json: bool) -> None:
+def _print_plan(plan: BuildPlan, *, as_json: bool) -> None:
     from featurelayer.cli.output import write_table
 
     if as_json:
@@ -248,8 +248,8 @@ def _write_plan(plan: BuildPlan, *, as_json: bool) -> None:
             [
                 found.relation,
                 str(found.scans),
-                _count(found.rows),
-                _count(found.kept),
+                _format_count(found.rows),
+                _format_count(found.kept),
                 str(len(found.columns)),
                 "" if found.bytes is None else f"{found.bytes / 1_000_000:,.1f}",
             ]
@@ -264,20 +264,20 @@ def _write_plan(plan: BuildPlan, *, as_json: bool) -> None:
     echo(f"{size}by {plan.engine} ({plan.how}); nothing was computed")
 
 
-def _count(number: int | None) -> str:
+def _format_count(number: int | None) -> str:
     return "" if number is None else f"{number:,}"
 
 
-def _write_report(report: Report) -> None:
-    from featurelayer.cli.output import percent, write_table
+def _print_tables(report: Report) -> None:
+    from featurelayer.cli.output import format_ratio, write_table
     from featurelayer.durations import format_age
 
     rows = [
         [
             view.name,
-            percent(view.matched, report.rows),
-            percent(view.missing, report.rows),
-            percent(view.expired, report.rows),
+            format_ratio(view.matched, report.rows),
+            format_ratio(view.missing, report.rows),
+            format_ratio(view.expired, report.rows),
             *(format_age(view.age[name]) if view.age else "" for name in ("p50", "p90", "max")),
             f"{view.ties:,}",
         ]

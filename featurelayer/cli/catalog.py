@@ -42,7 +42,7 @@ def command() -> None:
 @project_options
 def build(context: Context, /, **options: Any) -> None:
     """Write the site to a folder. It needs no server: open its index.html."""
-    built = _built(context, **options)
+    built = _build_site(context, **options)
     echo(built.folder / "index.html")
     context.console.note(f"{built.files:,} files, {built.bytes / 1_000_000:,.1f} MB")
 
@@ -54,16 +54,16 @@ def build(context: Context, /, **options: Any) -> None:
 @project_options
 def serve(context: Context, /, host: str, port: int, **options: Any) -> None:
     """Write the site and show it in a browser until it is stopped with ctrl-c."""
-    from featurelayer.catalog.serving import server
+    from featurelayer.catalog.server import open_server
 
-    built = _built(context, **options)
-    with server(built.folder, host, port) as running:
+    built = _build_site(context, **options)
+    with open_server(built.folder, host, port) as running:
         echo(running.url)
         context.console.note("ctrl-c stops it")
         running.run()
 
 
-def _built(
+def _build_site(
     context: Context,
     output: Path | None,
     base_url: str,
@@ -78,7 +78,7 @@ def _built(
     for option, url in (("--base-url", base_url), ("--dbt-docs", dbt_docs)):
         if url and not url.lower().startswith(("https://", "http://", "/", "./", "../")):
             raise click.UsageError(f"{option} takes an address such as https://example.com/features, not '{url}'.")
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
     return layer.build_catalog(
         output,
         base_url=base_url,

@@ -14,7 +14,7 @@ import click
 
 from featurelayer.cli.hints import complete_commands
 from featurelayer.errors import FeatureLayerError, Problem, ProblemsError, did_you_mean
-from featurelayer.printing import printable
+from featurelayer.terminal_text import printable
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Console:
     given: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of_arguments(cls, arguments: Sequence[str]) -> Console:
+    def from_arguments(cls, arguments: Sequence[str]) -> Console:
         """Return the console that the arguments and the environment ask for, before click has parsed them.
 
         A wrong option is reported in the right format, too.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer.cli.options import Context, pairs_given, project_options
+from featurelayer.cli.options import Context, parse_pairs, project_options
 from featurelayer.cli.output import echo, write_table
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def command(
         raise click.UsageError("Say which service with --service.")
     from featurelayer.layer import FeatureLayer
 
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
     models = layer.dbt_models(
         service,
         labels,
         label_timestamp=label_timestamp,
-        keys=pairs_given("--key REQUEST_KEY=LABEL_COLUMN", keys),
+        keys=parse_pairs("--key REQUEST_KEY=LABEL_COLUMN", keys),
         mode=mode,
         folder=folder,
     )

@@ -15,8 +15,8 @@ import click
 
 from featurelayer.cli.console import Console
 from featurelayer.cli.options import console_of
-from featurelayer.cli.output import echo, percent, write_table
-from featurelayer.cli.progress import steps
+from featurelayer.cli.output import echo, format_ratio, write_table
+from featurelayer.cli.progress import show_steps
 
 if TYPE_CHECKING:
     from featurelayer.demo import Comparison, Lookups
@@ -56,34 +56,34 @@ def command(ctx: click.Context, folder: Path, keep: bool, quiet: bool) -> None:
     from featurelayer import demo
 
     demo.check_installed()
-    from featurelayer.training import lock_path_of
+    from featurelayer.training import default_lock_path
 
     console = console_of(ctx)
     console.quiet = console.quiet or quiet
-    with _section("1. Build the features with dbt"):
+    with _print_section("1. Build the features with dbt"):
         home = demo.prepare(folder, keep=keep)
         echo(f"folder {home}")
-        with steps(console) as progress:
+        with show_steps(console) as progress:
             # Without a terminal there would be a line for each of dbt's nodes.
             echo(f"dbt build: {demo.build(home, progress if sys.stderr.isatty() else None)}")
     layer = demo.open_layer(home, console.warn)
-    with _section("2. Join a training set, each flight as of two hours before departure"):
-        with steps(console) as progress:
+    with _print_section("2. Join a training set, each flight as of two hours before departure"):
+        with show_steps(console) as progress:
             training_file, report = demo.build_training_file(layer, home, progress)
-        _write_report(report)
-        lock = lock_path_of(training_file).name
+        _print_report(report)
+        lock = default_lock_path(training_file).name
         echo(f"\n{report.rows:,} flights in {training_file.name}; {lock} says what it was made of")
-    with _section(f"3. Export as of {demo.MOMENT:%Y-%m-%d %H:%M} UTC, and look up"):
-        _write_lookups(demo.look_up(layer, training_file))
-    with _section("4. One model, four sets of features"):
-        with steps(console) as progress:
+    with _print_section(f"3. Export as of {demo.MOMENT:%Y-%m-%d %H:%M} UTC, and look up"):
+        _print_lookups(demo.look_up(layer, training_file))
+    with _print_section("4. One model, four sets of features"):
+        with show_steps(console) as progress:
             comparison = demo.compare(layer, training_file, progress)
-        _write_comparison(comparison)
-    _write_next(home, console)
+        _print_comparison(comparison)
+    _print_next_commands(home, console)
 
 
 @contextmanager
-def _section(title: str) -> Iterator[None]:
+def _print_section(title: str) -> Iterator[None]:
     """Put a heading above what is written, and the time it took below."""
     if sys.stdout.isatty():
         from rich.console import Console as Terminal
@@ -97,7 +97,7 @@ def _section(title: str) -> Iterator[None]:
     echo(f"{time.monotonic() - started:.0f} s\n")
 
 
-def _write_report(report: Report) -> None:
+def _print_report(report: Report) -> None:
     from featurelayer.durations import format_age
 
     headings = ["view", "matched", "missing", "expired", "median age"]
@@ -106,7 +106,7 @@ def _write_report(report: Report) -> None:
         [
             [
                 view.name,
-                *(percent(count, report.rows) for count in (view.matched, view.missing, view.expired)),
+                *(format_ratio(count, report.rows) for count in (view.matched, view.missing, view.expired)),
                 format_age(view.age["p50"]) if view.age else "",
             ]
             for view in report.views
@@ -114,7 +114,7 @@ def _write_report(report: Report) -> None:
     )
 
 
-def _write_lookups(lookups: Lookups) -> None:
+def _print_lookups(lookups: Lookups) -> None:
     from featurelayer.durations import format_age
 
     written = sum(view.written for view in lookups.export.views)
@@ -126,7 +126,7 @@ def _write_lookups(lookups: Lookups) -> None:
             [
                 " ".join(str(value) for value in request.values()) if index == 0 else "",
                 name,
-                _text(vector[name]),
+                _format_value(vector[name]),
                 str(vector.features[name].status),
                 format_age(age) if (age := vector.features[name].age) is not None else "",
             ]
@@ -140,11 +140,11 @@ def _write_lookups(lookups: Lookups) -> None:
     )
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _write_comparison(comparison: Comparison) -> None:
+def _print_comparison(comparison: Comparison) -> None:
     echo(
         f"Late by 15 minutes or more? Trained on {comparison.trained:,} flights, tested on the {comparison.tested:,} "
         f"from November on ({comparison.late:.0%} late).\n"
@@ -159,7 +159,7 @@ def _write_comparison(comparison: Comparison) -> None:
     )
 
 
-def _write_next(home: Path, console: Console) -> None:
+def _print_next_commands(home: Path, console: Console) -> None:
     program = "featurelayer" if shutil.which("featurelayer") else f"{shlex.quote(sys.executable)} -m featurelayer"
     lookup = "--key tailnum=N14228 --key carrier=UA --key origin=EWR --key hour=7 --now 2013-12-01T12:00:00"
     commands = (

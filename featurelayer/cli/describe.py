@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from featurelayer.catalog.words import feature_words, view_words
+from featurelayer.catalog.glossary import describe_feature, describe_view
 from featurelayer.durations import format_duration
 from featurelayer.model import Entity, Feature, FeatureService, FeatureView
 from featurelayer.registry import Registry
 
 if TYPE_CHECKING:
-    from featurelayer.catalog.people import Owned
+    from featurelayer.catalog.owners import OwnedObjects
     from featurelayer.catalog.site import Site
-    from featurelayer.dbt.documented import TestOutcome
+    from featurelayer.dbt.documentation import TestOutcome
 
 
 def entity(value: Entity, registry: Registry) -> dict[str, Any]:
@@ -63,8 +63,8 @@ def view(value: FeatureView, registry: Registry, site: Site | None = None) -> di
         "relation": value.relation_name,
         "unique_id": value.unique_id,
         "defined_in": value.yaml_path,
-        "means": view_words(value),
-        **(_known(_built_from(value, site)) if site else {}),
+        "means": describe_view(value),
+        **(_drop_empty(_built_from(value, site)) if site else {}),
         "features": [_feature(item) for item in value.features],
         "services": [
             service.name
@@ -94,8 +94,8 @@ def feature(of: FeatureView, value: Feature, registry: Registry, site: Site | No
         "online": of.online,
         "update_frequency": of.update_frequency,
         "defined_in": of.yaml_path,
-        "means": feature_words(of, value),
-        **(_known(_column(of, value, site)) if site else {}),
+        "means": describe_feature(of, value),
+        **(_drop_empty(_column(of, value, site)) if site else {}),
         "services": [
             service.name
             for service in registry.services.values()
@@ -104,7 +104,7 @@ def feature(of: FeatureView, value: Feature, registry: Registry, site: Site | No
     }
 
 
-def owner(value: Owned) -> dict[str, Any]:
+def owner(value: OwnedObjects) -> dict[str, Any]:
     """Return what somebody answers for."""
     return {
         "owner": value.name,
@@ -166,7 +166,7 @@ def _column(of: FeatureView, value: Feature, site: Site) -> dict[str, Any]:
     }
 
 
-def _known(facts: dict[str, Any]) -> dict[str, Any]:
+def _drop_empty(facts: dict[str, Any]) -> dict[str, Any]:
     """What dbt's files know beyond the annotations; `list`, which does not look there, has none of it."""
     return {key: value for key, value in facts.items() if value}
 

@@ -11,43 +11,43 @@ if TYPE_CHECKING:
     from featurelayer.training.explain import Candidate, Explanation, ViewExplanation
 
 
-def write_explanation(explanation: Explanation) -> None:
+def print_explanation(explanation: Explanation) -> None:
     """Write an explanation to stdout."""
-    from featurelayer.training.explain import moment_text
+    from featurelayer.training.explain import format_moment
 
     others = "of 1 label" if explanation.labels == 1 else f"of {explanation.labels:,} labels"
-    at = "" if explanation.time is None else f", time {moment_text(explanation.time)} UTC"
+    at = "" if explanation.time is None else f", time {format_moment(explanation.time)} UTC"
     echo(f"row {explanation.row} {others} (rows are counted from 0){at}, mode {explanation.mode}")
     for view in explanation.views:
         echo()
-        _write_view(view)
+        _print_view(view)
 
 
-def _write_view(view: ViewExplanation) -> None:
+def _print_view(view: ViewExplanation) -> None:
     for line in _heading(view):
         echo(line)
     if view.candidates:
         echo()
-        _write_candidates(view)
+        _print_candidates(view)
     echo()
     write_table(
         ["feature", "value", "from"],
-        [[feature.name, _text(feature.value), feature.origin] for feature in view.features],
+        [[feature.name, _format_value(feature.value), feature.origin] for feature in view.features],
     )
 
 
 def _heading(view: ViewExplanation) -> Iterator[str]:
-    from featurelayer.training.explain import moment_text
+    from featurelayer.training.explain import format_moment
 
     role = "" if view.name == view.view else f" ({view.view})"
     yield f"{view.name}{role}: {view.result}"
-    yield f"  key    {', '.join(f'{column} = {_text(value)}' for column, value in view.keys.items())}"
+    yield f"  key    {', '.join(f'{column} = {_format_value(value)}' for column, value in view.keys.items())}"
     yield f"  rules  {view.rules}"
     if view.served_until is not None:
-        yield f"  served the export of {moment_text(view.served_until)}"
+        yield f"  served the export of {format_moment(view.served_until)}"
 
 
-def _write_candidates(view: ViewExplanation) -> None:
+def _print_candidates(view: ViewExplanation) -> None:
     """One line per candidate; what every one of them lacks has no column."""
     first = view.candidates[0]
     timed = any(candidate.event_time is not None for candidate in view.candidates)
@@ -64,18 +64,18 @@ def _write_candidates(view: ViewExplanation) -> None:
 
 
 def _cells(candidate: Candidate, named: Sequence[str], *, timed: bool) -> list[str]:
-    from featurelayer.training.explain import moment_text
+    from featurelayer.training.explain import format_moment
 
     times = [candidate.event_time, candidate.visible_from] if timed else []
     values = {**candidate.order, **candidate.values}
     return [
-        *("NULL" if time is None else moment_text(time) for time in times),
+        *("NULL" if time is None else format_moment(time) for time in times),
         candidate.verdict,
-        *(_text(values[name]) for name in named),
+        *(_format_value(values[name]) for name in named),
     ]
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, bool):

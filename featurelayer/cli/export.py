@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from featurelayer.cli.hints import complete_fixes
-from featurelayer.cli.options import Context, moment_given, names_given, project_options
+from featurelayer.cli.options import Context, parse_names, parse_timestamp, project_options
 from featurelayer.cli.output import write_json, write_plan, write_report
 
 
@@ -57,11 +57,11 @@ def command(
     """Export views, or say what that would do."""
     from datetime import timedelta
 
-    from featurelayer.cli.progress import items
+    from featurelayer.cli.progress import show_items
     from featurelayer.layer import FeatureLayer
 
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
-    views, moment = names_given(names), moment_given("--as-of", as_of)
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
+    views, moment = parse_names(names), parse_timestamp("--as-of", as_of)
     if plan:
         planned = layer.plan_export(
             views, as_of=moment, full=full, max_cost=max_cost, bulk=bulk, allow_removals=allow_removals
@@ -71,7 +71,7 @@ def command(
         else:
             write_plan(planned, context.console.given)
         return
-    with items(context.console) as progress:
+    with show_items(context.console) as progress:
         report = layer.export(
             views,
             as_of=moment,

@@ -24,7 +24,7 @@ def complete_commands(text: str, given: Mapping[str, str]) -> str:
     """
     if not given or "`" not in text:
         return text
-    return _COMMAND.sub(lambda found: f"`{_completed(found[1], given)}`", text)
+    return _COMMAND.sub(lambda found: f"`{_complete_command(found[1], given)}`", text)
 
 
 def complete_fixes(value: Any, given: Mapping[str, str]) -> Any:
@@ -39,9 +39,9 @@ def complete_fixes(value: Any, given: Mapping[str, str]) -> Any:
     return [complete_fixes(item, given) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _completed(command: str, given: Mapping[str, str]) -> str:
+def _complete_command(command: str, given: Mapping[str, str]) -> str:
     words = command.split()
-    taken = _options_of(words)
+    taken = _command_options(words)
     has = {word.partition("=")[0] for word in words}
     return " ".join([
         command,
@@ -53,7 +53,7 @@ def _completed(command: str, given: Mapping[str, str]) -> str:
     ])  # fmt: skip
 
 
-def _options_of(words: list[str]) -> Collection[str]:
+def _command_options(words: list[str]) -> Collection[str]:
     """Return the options that a command takes; none if there is no such command."""
     if words[0] == "dbt":
         return _OF_DBT

@@ -34,7 +34,7 @@ def command(context: Context, model: str | None, git: str | None) -> None:
     from featurelayer.dbt import suggest
 
     project, say = context.project, context.console.note
-    suggestion = suggest.for_model(project, model, _produced_columns) if model else None
+    suggestion = suggest.suggest_view(project, model, _output_columns) if model else None
     target = _target(context)
     if git:
         say(suggest.add_package(project.root, suggest.git_package(git, __version__)))
@@ -56,7 +56,7 @@ def _explain(suggestion: Suggestion, context: Context) -> None:
     context.console.note(f"{suggestion.place}, then run `dbt deps`, `dbt parse` and `featurelayer list`:")
 
 
-def _produced_columns(inventory: Inventory, unique_id: str, adapter: str) -> tuple[str, ...]:
+def _output_columns(inventory: Inventory, unique_id: str, adapter: str) -> tuple[str, ...]:
     """Return the columns that a model's compiled SQL produces, as far as it can be followed."""
     model = inventory.model(unique_id)
     if model is None or not model.compiled_sql:

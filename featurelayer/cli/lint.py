@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from featurelayer import __version__
-from featurelayer.cli.options import Context, names_given, project_options
-from featurelayer.cli.output import echo, echo_styled, styled
+from featurelayer.cli.options import Context, parse_names, project_options
+from featurelayer.cli.output import echo, echo_styled, style_text
 
 if TYPE_CHECKING:
     from featurelayer.lint import LintReport
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
-def _refuse_unknown(
+def _validate_codes(
     context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None
 ) -> str | tuple[str, ...] | None:
     """A code that no check has is a mistake in the command: say all of them, and which there are."""
@@ -54,14 +54,14 @@ def _refuse_unknown(
     "--checks",
     multiple=True,
     metavar="CODES",
-    callback=_refuse_unknown,
+    callback=_validate_codes,
     help="Checks or families to run, such as FL2,FL601 [default: all].",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
 @click.option(
     "--explain",
     metavar="CODE",
-    callback=_refuse_unknown,
+    callback=_validate_codes,
     help="Say what a check finds, why that matters and how to fix it.",
 )
 @click.option(
@@ -91,10 +91,12 @@ def command(
     if explain is not None:
         _explain(explain, output_format)
         return 0
-    selected = names_given(names)
+    selected = parse_names(names)
     if names and not selected:
         context.console.note("No names were given on stdin: nothing to check.")
-    report = lint(context.project, selected, checks, warn=context.console.warn) if selected or not names else _nothing()
+    report = (
+        lint(context.project, selected, checks, warn=context.console.warn) if selected or not names else _empty_report()
+    )
     _write(report, output_format, _folder(context.project.root))
     if report.without_sql:
         context.console.note(
@@ -103,7 +105,7 @@ def command(
     return 1 if report.fails(strict=strict) else 0
 
 
-def _nothing() -> LintReport:
+def _empty_report() -> LintReport:
     from featurelayer.lint import LintReport
 
     return LintReport(findings=())
@@ -138,7 +140,7 @@ def _folder(root: Path) -> str:
 
 def _lines(report: LintReport) -> Iterator[str]:
     for file, findings in groupby(report.findings, key=lambda finding: finding.file):
-        yield styled(file or "(no file)", bold=True)
+        yield style_text(file or "(no file)", bold=True)
         for finding in findings:
             yield from _finding_lines(finding)
         yield ""
@@ -146,29 +148,29 @@ def _lines(report: LintReport) -> Iterator[str]:
 
 
 def _finding_lines(finding: Finding) -> Iterator[str]:
-    severity = styled(f"{finding.severity:<7}", fg=_COLOURS[finding.severity])
+    severity = style_text(f"{finding.severity:<7}", fg=_COLOURS[finding.severity])
     message = finding.message.splitlines() or [""]
-    yield f"  {severity} {styled(f'{finding.code}  {message[0]}')}"
+    yield f"  {severity} {style_text(f'{finding.code}  {message[0]}')}"
     for line in (*message[1:], *finding.details):
-        yield styled(f"                 {line}")
+        yield style_text(f"                 {line}")
     where = " ".join(part for part in (f"line {finding.line}" if finding.line else "", finding.key) if part)
     if where:
-        yield styled(f"            at   {where}")
+        yield style_text(f"            at   {where}")
     if finding.fix:
-        yield styled(f"            fix  {finding.fix}")
+        yield style_text(f"            fix  {finding.fix}")
 
 
 def _summary(report: LintReport) -> str:
     from featurelayer.model import Severity
 
     words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
-    counts = [_counted(report.count(severity), word) for severity, word in words.items() if report.count(severity)]
+    counts = [_format_count(report.count(severity), word) for severity, word in words.items() if report.count(severity)]
     excused = f", {len(report.excused)} excused" if report.excused else ""
-    views = _counted(report.views, "view")
-    return f"{', '.join(counts) or 'nothing found'} in {views}, {_counted(len(report.checks), 'check')}{excused}"
+    views = _format_count(report.views, "view")
+    return f"{', '.join(counts) or 'nothing found'} in {views}, {_format_count(len(report.checks), 'check')}{excused}"
 
 
-def _counted(count: int, noun: str) -> str:
+def _format_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 

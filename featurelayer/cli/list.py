@@ -27,7 +27,7 @@ def command(context: Context, kind: str, output_format: str) -> None:
     """
     from featurelayer.cli import output
 
-    found = _described(context, kind)
+    found = _collect(context, kind)
     if kind in ("features", "views"):
         warn_of_missing_columns(context, tuple(context.registry.views.values()))
     if output_format == "json":
@@ -39,7 +39,7 @@ def command(context: Context, kind: str, output_format: str) -> None:
     output.write_table(headings, [row(item) for item in found])
 
 
-def _described(context: Context, kind: str) -> list[dict[str, Any]]:
+def _collect(context: Context, kind: str) -> list[dict[str, Any]]:
     from featurelayer.cli import describe
 
     registry = context.registry

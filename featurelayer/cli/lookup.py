@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, moment_given, pairs_given, project_options
+from featurelayer.cli.options import Context, parse_pairs, parse_timestamp, project_options
 from featurelayer.cli.output import write_json, write_table
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def command(context: Context, service: str, keys: tuple[str, ...], now: str | No
     """Print a request's features with value, status and age."""
     from featurelayer.layer import FeatureLayer
 
-    texts, at = pairs_given("--key KEY=VALUE", keys), moment_given("--now", now)
-    with FeatureLayer.of_project(context.project, warn=context.console.warn).client(patient=True) as client:
+    texts, at = parse_pairs("--key KEY=VALUE", keys), parse_timestamp("--now", now)
+    with FeatureLayer.from_project(context.project, warn=context.console.warn).client(patient=True) as client:
         definition = client.service(service, deadline=_DEADLINE)
-        vector = client.lookup(service, _typed(definition, texts), now=at, deadline=_DEADLINE)
+        vector = client.lookup(service, _parse_keys(definition, texts), now=at, deadline=_DEADLINE)
     if output_format == "json":
-        write_json({name: _json(feature) for name, feature in vector.features.items()})
+        write_json({name: _feature_json(feature) for name, feature in vector.features.items()})
         return
     from featurelayer.durations import format_age
 
@@ -58,20 +58,20 @@ def command(context: Context, service: str, keys: tuple[str, ...], now: str | No
     )
 
 
-def _typed(service: ServiceDefinition, texts: dict[str, str]) -> dict[str, Any]:
+def _parse_keys(service: ServiceDefinition, texts: dict[str, str]) -> dict[str, Any]:
     """The values in the types of the service's request keys; unknown names are left for the lookup to report."""
     from featurelayer.model import DType
-    from featurelayer.online.keys import key_from_text
+    from featurelayer.online.keys import parse_key
 
     types = {key.name: DType.parse(key.dtype) for key in service.request_keys}
     names = {name: service.aliases.get(name, name) for name in texts}
     return {
-        name: key_from_text(types[names[name]], text, where=f"--key {name}") if names[name] in types else text
+        name: parse_key(types[names[name]], text, where=f"--key {name}") if names[name] in types else text
         for name, text in texts.items()
     }
 
 
-def _json(feature: Any) -> dict[str, Any]:
+def _feature_json(feature: Any) -> dict[str, Any]:
     return {
         "value": feature.value,
         "status": str(feature.status),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer.cli.options import Context, moment_given, names_given, project_options
+from featurelayer.cli.options import Context, parse_names, parse_timestamp, project_options
 from featurelayer.cli.output import echo, write_document, write_json, write_table
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ def command(
 
     from featurelayer.layer import FeatureLayer
 
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
-    moment = moment_given("--as-of", as_of)
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
+    moment = parse_timestamp("--as-of", as_of)
     found = layer.monitor(
-        names_given(names),
+        parse_names(names),
         baseline=baseline,
         as_of=moment,
         record=not no_record,
@@ -89,23 +89,23 @@ def command(
     elif output_format == "junit":
         write_document(found.to_junit())
     else:
-        _write(found)
+        _print_report(found)
     return 1 if found.failed else 0
 
 
-def _write(found: MonitorReport) -> None:
-    from featurelayer.monitor.result import number
-    from featurelayer.observed import Status
+def _print_report(found: MonitorReport) -> None:
+    from featurelayer.monitor.result import format_number
+    from featurelayer.monitor_records import MonitorStatus
 
-    results = [*found.of(Status.ERROR), *found.of(Status.WARN)]
+    results = [*found.of(MonitorStatus.ERROR), *found.of(MonitorStatus.WARN)]
     if results:
         table = [
             [
                 str(result.status),
                 result.name,
                 result.metric,
-                "" if result.value is None else number(result.value),
-                "" if result.threshold is None else number(result.threshold),
+                "" if result.value is None else format_number(result.value),
+                "" if result.threshold is None else format_number(result.threshold),
                 result.meaning,
                 result.baseline,
             ]

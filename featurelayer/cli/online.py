@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, console_of, names_given, pairs_given, project_options
+from featurelayer.cli.options import Context, console_of, parse_names, parse_pairs, project_options
 from featurelayer.cli.output import echo, write_document, write_json, write_table
 
 if TYPE_CHECKING:
@@ -35,16 +35,16 @@ def create(context: Context, template: str | None) -> None:
     A table of another shape, or one that is not tagged as ours, is left alone and reported. On SQLite: the file.
     """
     from featurelayer.layer import FeatureLayer
-    from featurelayer.online.base import shown_url
+    from featurelayer.online.base import redact_url
 
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
     if template is not None:
-        write_document(_template(layer, template))
+        write_document(_render_template(layer, template))
         return
     done = layer.create_store(tell=context.console.note)
     for difference in done.differs:
         context.console.warn(f"{difference}; change it where the store is managed")
-    echo(f"{'created' if done.created else 'already there'}: {shown_url(layer.store_url)}")
+    echo(f"{'created' if done.created else 'already there'}: {redact_url(layer.store_url)}")
 
 
 @command.command()
@@ -60,11 +60,11 @@ def status(context: Context, output_format: str) -> int:
     """
     from featurelayer.layer import FeatureLayer
 
-    found = FeatureLayer.of_project(context.project, warn=context.console.warn).store_status()
+    found = FeatureLayer.from_project(context.project, warn=context.console.warn).store_status()
     if output_format == "json":
         write_json(found.to_dict())
     else:
-        _print(found)
+        _print_status(found)
     console = console_of(click.get_current_context())
     for problem in found.problems:
         console.error(f"this is not a featurelayer store: {problem}")
@@ -86,7 +86,9 @@ def backup(context: Context, path: Path, overwrite: bool, output_format: str) ->
     """
     from featurelayer.layer import FeatureLayer
 
-    facts = FeatureLayer.of_project(context.project, warn=context.console.warn).backup_store(path, overwrite=overwrite)
+    facts = FeatureLayer.from_project(context.project, warn=context.console.warn).backup_store(
+        path, overwrite=overwrite
+    )
     if output_format == "json":
         write_json({name: facts[name] for name in ("path", "items", "bytes")})
     else:
@@ -127,8 +129,8 @@ def drain(context: Context, names: tuple[str, ...], lock_timeout: float, output_
 
     from featurelayer.layer import FeatureLayer
 
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
-    done = layer.drain(names_given(names), lock_timeout=timedelta(seconds=lock_timeout))
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
+    done = layer.drain(parse_names(names), lock_timeout=timedelta(seconds=lock_timeout))
     if output_format == "json":
         write_json({"views": [each.to_dict() for each in done]})
     elif done:
@@ -163,9 +165,9 @@ def forget(context: Context, keys: tuple[str, ...], view: str | None, lock_timeo
 
     from featurelayer.layer import FeatureLayer
 
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
     done = layer.forget(
-        pairs_given("--key COLUMN=VALUE", keys), view=view, lock_timeout=timedelta(seconds=lock_timeout)
+        parse_pairs("--key COLUMN=VALUE", keys), view=view, lock_timeout=timedelta(seconds=lock_timeout)
     )
     if output_format == "json":
         write_json({"views": [each.to_dict() for each in done]})
@@ -177,8 +179,8 @@ def forget(context: Context, keys: tuple[str, ...], view: str | None, lock_timeo
     write_table(["view", "items", "log", "kept exports", "streamed"], rows)
 
 
-def _template(layer: FeatureLayer, kind: str) -> str:
-    from featurelayer.online.templates import cloudformation, terraform
+def _render_template(layer: FeatureLayer, kind: str) -> str:
+    from featurelayer.online.stores.dynamodb.templates import cloudformation, terraform
 
     tables, settings = layer.store_tables, layer.table_settings
     if kind == "terraform":
@@ -188,8 +190,8 @@ def _template(layer: FeatureLayer, kind: str) -> str:
     return yaml.safe_dump(cloudformation(tables, settings), sort_keys=False, allow_unicode=True, width=120)
 
 
-def _print(found: StoreStatus) -> None:
-    facts = dict(_facts(found.store))
+def _print_status(found: StoreStatus) -> None:
+    facts = dict(_format_facts(found.store))
     width = max(len(name) for name in facts)
     for name, text in facts.items():
         echo(f"{name.ljust(width)}  {text}")
@@ -200,10 +202,10 @@ def _print(found: StoreStatus) -> None:
     if found.views:
         echo()
         headings = ["view", "rows", "as of", "source time", "age", "freshness", "run"]
-        write_table(headings, [_row(view) for view in found.views])
+        write_table(headings, [_view_row(view) for view in found.views])
 
 
-def _facts(store: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _format_facts(store: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the facts as text; what the role may not see, or the server does not have, is unknown."""
     for name, value in store.items():
         if name in ("problems", "missing", "tables"):
@@ -228,11 +230,11 @@ _TABLE_FACTS = {
 
 
 def _table_row(facts: dict[str, Any]) -> list[str]:
-    said = dict(_facts(facts))
+    said = dict(_format_facts(facts))
     return [said.get(name, "") for name in _TABLE_FACTS]
 
 
-def _row(view: ViewStatus) -> list[str]:
+def _view_row(view: ViewStatus) -> list[str]:
     from datetime import timedelta
 
     from featurelayer.durations import format_age

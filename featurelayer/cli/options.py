@@ -86,7 +86,7 @@ def warn_of_missing_columns(context: Context, views: Sequence[FeatureView]) -> N
             context.console.warn(f"{view_id}: {each}")
 
 
-def _be_quiet(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+def _set_quiet(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
         console_of(ctx).quiet = True
 
@@ -103,7 +103,7 @@ _CONSOLE_OPTIONS = (
         is_flag=True,
         is_eager=True,
         expose_value=False,
-        callback=_be_quiet,
+        callback=_set_quiet,
         help="Say nothing but errors.",
     ),
     click.option(
@@ -136,7 +136,7 @@ def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callabl
     def with_context(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         shared: dict[str, Any] = {name: kwargs.pop(name) for name in _NAMES}
         context = Context(console=console_of(click.get_current_context()), **shared)
-        context.console.given = _as_given(shared)
+        context.console.given = _format_options(shared)
         return function(context, *args, **kwargs)
 
     command: Callable[_P, _T] = with_context
@@ -146,7 +146,7 @@ def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callabl
     return command
 
 
-def _as_given(shared: Mapping[str, Any]) -> dict[str, str]:
+def _format_options(shared: Mapping[str, Any]) -> dict[str, str]:
     """Return the shared options as a command line has them; a flag has no text."""
     options = {name: "--vars" if name == "variables" else f"--{name.replace('_', '-')}" for name in shared}
     return {
@@ -163,7 +163,7 @@ def console_options(function: _Function) -> _Function:
     return function
 
 
-def names_given(values: Sequence[str]) -> list[str]:
+def parse_names(values: Sequence[str]) -> list[str]:
     """Return the names of `-s`, each once; `-` stands for the names on stdin, separated by white space."""
     names: list[str] = []
     for value in values:
@@ -171,7 +171,7 @@ def names_given(values: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def pairs_given(form: str, values: Sequence[str]) -> dict[str, str]:
+def parse_pairs(form: str, values: Sequence[str]) -> dict[str, str]:
     """Return the values of an option that takes `name=value`; `form` is the option as the help shows it.
 
     Raises:
@@ -212,7 +212,7 @@ def parse_share(option: str, text: str | None) -> float | None:
     return share
 
 
-def moment_given(option: str, text: str | None) -> datetime | None:
+def parse_timestamp(option: str, text: str | None) -> datetime | None:
     """Return the time that an option says in ISO 8601, or None.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurelayer.cli.hints import complete_commands
-from featurelayer.printing import printable
+from featurelayer.terminal_text import printable
 
 if TYPE_CHECKING:
     from featurelayer.export import ViewExport, ViewPlan
@@ -29,7 +29,7 @@ def write_document(text: str) -> None:
     click.echo(printable(text) if sys.stdout.isatty() else text, nl=False)
 
 
-def styled(text: str, **style: Any) -> str:
+def style_text(text: str, **style: Any) -> str:
     """Return text escaped for a terminal and, on one that takes colours, styled; for `echo_styled` alone."""
     safe = printable(text)
     return click.style(safe, **style) if style and sys.stdout.isatty() and not os.environ.get("NO_COLOR") else safe
@@ -139,7 +139,7 @@ def write_lateness(found: Lateness) -> None:
     echo()
     write_table(
         ["delay", f"rows covered, by {basis.source}"],
-        [[format_duration(each), f"{basis.share(each):.2%}"] for each in basis.of_interest],
+        [[format_duration(each), f"{basis.share(each):.2%}"] for each in basis.relevant_delays],
     )
     echo()
     if basis.early:
@@ -153,7 +153,7 @@ def write_lateness(found: Lateness) -> None:
         echo("That takes every row's own time, which no delay can do better.")
 
 
-def percent(part: int, whole: int) -> str:
+def format_ratio(part: int, whole: int) -> str:
     """Return a share as text; of nothing it is empty."""
     return f"{part / whole:.1%}" if whole else ""
 

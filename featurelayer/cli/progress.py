@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from featurelayer.cli.console import Console
-from featurelayer.printing import printable
+from featurelayer.terminal_text import printable
 
 _PATIENCE_SECONDS = 5.0
 
 
 @contextmanager
-def steps(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+def show_steps(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Yield a callback for named steps: `(name, done, total)`."""
     if console.quiet or console.as_json or not sys.stderr.isatty():
-        yield _patient(console)
+        yield _log_steps(console)
         return
     from rich.console import Console as Terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -35,10 +35,10 @@ def steps(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def items(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+def show_items(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Yield a callback for items done by name: `(name, items since the last call, items in all)`."""
     if console.quiet or console.as_json or not sys.stderr.isatty():
-        yield _counting(console)
+        yield _log_items(console)
         return
     from rich.console import Console as Terminal
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -62,7 +62,7 @@ def items(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
-def _counting(console: Console) -> Callable[[str, int, int], None]:
+def _log_items(console: Console) -> Callable[[str, int, int], None]:
     """Log a line now and then where there is no terminal."""
     last, done = time.monotonic(), dict[str, int]()
 
@@ -76,7 +76,7 @@ def _counting(console: Console) -> Callable[[str, int, int], None]:
     return tell
 
 
-def _patient(console: Console) -> Callable[[str, int, int], None]:
+def _log_steps(console: Console) -> Callable[[str, int, int], None]:
     """Log lines where there is no terminal, only once a run takes long enough to wonder about."""
     started = time.monotonic()
 

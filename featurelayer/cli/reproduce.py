@@ -11,7 +11,7 @@ from featurelayer.cli.options import Context, project_options
 from featurelayer.cli.output import echo, write_json, write_table
 
 if TYPE_CHECKING:
-    from featurelayer.training.reasons import ColumnDifference, Reproduction
+    from featurelayer.training.mismatch_reasons import ColumnDifference, Reproduction
 
 
 @click.command(help=__doc__)
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 @project_options
 def command(context: Context, lock: Path, labels: str | None, output_format: str) -> int:
     """Reproduce a training set; 1 if it is not identical."""
-    from featurelayer.cli.progress import steps
+    from featurelayer.cli.progress import show_steps
     from featurelayer.layer import FeatureLayer
 
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
-    with steps(context.console) as progress:
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
+    with show_steps(context.console) as progress:
         found = layer.reproduce(lock, labels, progress=progress)
     if output_format == "json":
         write_json(found.to_dict())
     else:
-        _write(found)
+        _print_reproduction(found)
     return 0 if found.identical else 1
 
 
-def _write(found: Reproduction) -> None:
+def _print_reproduction(found: Reproduction) -> None:
     if found.differences:
         table = [
-            [column.name, _count(column, found.rows), ", ".join(map(str, column.examples))]
+            [column.name, _format_count(column, found.rows), ", ".join(map(str, column.examples))]
             for column in found.differences
         ]
         write_table(["column", "rows that differ", "first of them, from 0"], table)
@@ -58,7 +58,7 @@ def _write(found: Reproduction) -> None:
     echo(_verdict(found))
 
 
-def _count(column: ColumnDifference, rows: int) -> str:
+def _format_count(column: ColumnDifference, rows: int) -> str:
     return f"unknown: {column.unknown}" if column.rows is None else f"{column.rows:,} of {rows:,}"
 
 

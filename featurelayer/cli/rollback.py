@@ -36,12 +36,12 @@ def command(context: Context, view: str, run: str | None, plan: bool, lock_timeo
     """Roll back, or list the exports that can be gone back to."""
     from datetime import timedelta
 
-    from featurelayer.cli.progress import items
+    from featurelayer.cli.progress import show_items
     from featurelayer.layer import FeatureLayer
 
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
     if run is None:
-        _list(layer.kept_exports(view), output_format)
+        _print_exports(layer.kept_exports(view), output_format)
         return
     if plan:
         planned = layer.plan_rollback(view, run)
@@ -50,7 +50,7 @@ def command(context: Context, view: str, run: str | None, plan: bool, lock_timeo
         else:
             write_plan(planned, context.console.given)
         return
-    with items(context.console) as progress:
+    with show_items(context.console) as progress:
         report = layer.rollback(view, run, lock_timeout=timedelta(seconds=lock_timeout), progress=progress)
     if output_format == "json":
         write_json(report.to_dict())
@@ -59,7 +59,7 @@ def command(context: Context, view: str, run: str | None, plan: bool, lock_timeo
     context.console.note("The next export brings the present back. To stay here, stop exporting this view.")
 
 
-def _list(kept: list[LedgerRow], output_format: str) -> None:
+def _print_exports(kept: list[LedgerRow], output_format: str) -> None:
     """Print the exports that are kept, newest first."""
     if output_format == "json":
         names = ("run", "version", "as_of", "finished_at", "entities", "definition")

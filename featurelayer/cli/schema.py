@@ -13,6 +13,6 @@ def command() -> None:
 
     It constrains only what stands under config.meta.featurelayer, so an editor can use it beside dbt's own schema.
     """
-    from featurelayer.dbt.schema import committed
+    from featurelayer.dbt.schema import read_schema
 
-    write_document(committed())
+    write_document(read_schema())

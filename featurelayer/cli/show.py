@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.drawn import draw
-from featurelayer.cli.options import Context, moment_given, project_options, warn_of_missing_columns
+from featurelayer.cli.options import Context, parse_timestamp, project_options, warn_of_missing_columns
 from featurelayer.cli.output import echo
+from featurelayer.cli.render import render_description
 
 if TYPE_CHECKING:
     from featurelayer.catalog.site import Site
@@ -53,24 +53,24 @@ def command(
     if lateness:
         from featurelayer.layer import FeatureLayer
 
-        layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
+        layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
         view = name.removeprefix("view:")
-        found = layer.lateness(view, coverage=coverage, since=moment_given("--since", since))
+        found = layer.lateness(view, coverage=coverage, since=parse_timestamp("--since", since))
         if output_format == "json":
             output.write_json(found.to_dict())
         else:
             output.write_lateness(found)
         return
-    described = _described(context, name)
+    described = _describe(context, name)
     if output_format == "json":
         output.write_json(described)
     elif sys.stdout.isatty():
-        draw(described)
+        render_description(described)
     else:
         echo("\n".join(_lines(described)))
 
 
-def _described(context: Context, name: str) -> dict[str, Any]:
+def _describe(context: Context, name: str) -> dict[str, Any]:
     from featurelayer.errors import PlanError, Problem, UnknownNameError
 
     kind, _, rest = name.partition(":")
@@ -78,7 +78,7 @@ def _described(context: Context, name: str) -> dict[str, Any]:
     found = [(kind, described) for kind in asked if (described := _find(context, kind, bare)) is not None]
     if not found:
         raise UnknownNameError(
-            asked[0] if len(asked) == 1 else "view, feature, entity or service", bare, _known(context)
+            asked[0] if len(asked) == 1 else "view, feature, entity or service", bare, _list_names(context)
         )
     if len(found) > 1:
         kinds = [kind for kind, _ in found]
@@ -103,9 +103,9 @@ def _find(context: Context, kind: str, name: str) -> dict[str, Any] | None:
             case "entity":
                 return describe.entity(registry.entity(name), registry)
             case "owner":
-                from featurelayer.catalog.people import owners_of
+                from featurelayer.catalog.owners import group_owners
 
-                owner = owners_of(registry).get(name)
+                owner = group_owners(registry).get(name)
                 return None if owner is None else describe.owner(owner)
             case _:
                 return describe.service(registry.service(name))
@@ -127,12 +127,12 @@ def _site(context: Context, view: FeatureView) -> Site | None:
         return None
 
 
-def _known(context: Context) -> list[str]:
-    from featurelayer.catalog.people import owners_of
+def _list_names(context: Context) -> list[str]:
+    from featurelayer.catalog.owners import group_owners
 
     registry = context.registry
     features = [f"{view.id}.{feature.name}" for view in registry.views.values() for feature in view.features]
-    owners = owners_of(registry)
+    owners = group_owners(registry)
     return [*registry.views, *features, *registry.entities, *registry.services, *owners]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer.cli.options import Context, names_given, project_options
+from featurelayer.cli.options import Context, parse_names, project_options
 from featurelayer.cli.output import echo, write_json, write_table
 
 if TYPE_CHECKING:
@@ -58,18 +58,18 @@ def command(
     output_format: str,
 ) -> int:
     """Verify views; exit code 1 if more differs than is tolerated."""
-    from featurelayer.cli.progress import items
+    from featurelayer.cli.progress import show_items
     from featurelayer.layer import FeatureLayer
 
-    layer = FeatureLayer.of_project(context.project, warn=context.console.warn)
-    with items(context.console) as progress:
+    layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
+    with show_items(context.console) as progress:
         report = layer.verify(
-            names_given(names), sample=sample, tolerance=tolerance, read_units=read_units, seed=seed, progress=progress
+            parse_names(names), sample=sample, tolerance=tolerance, read_units=read_units, seed=seed, progress=progress
         )
     if output_format == "json":
         write_json(report.to_dict())
     else:
-        _write(report)
+        _print_report(report)
     for view in report.views:
         if view.as_of is None:
             context.console.warn(
@@ -82,7 +82,7 @@ def command(
     return 0 if report.ok else 1
 
 
-def _write(report: VerifyReport) -> None:
+def _print_report(report: VerifyReport) -> None:
     from featurelayer.verify.values import MEANING
 
     rows = [

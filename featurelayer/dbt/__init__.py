@@ -22,6 +22,6 @@ def load_registry(project: Project, *, warn: Callable[[str], None] | None = None
 
     artifact = artifacts.read_manifest(project.target_path)
     say = warn or (lambda _message: None)
-    for message in artifacts.doubts(artifact, project):
+    for message in artifacts.find_doubts(artifact, project):
         say(message)
     return registry_from(artifact, project)

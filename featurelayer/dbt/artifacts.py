@@ -43,7 +43,7 @@ class DependsOn(msgspec.Struct):
     nodes: list[str] = []
 
 
-class Column(msgspec.Struct):
+class ManifestColumn(msgspec.Struct):
     """A declared column of a model."""
 
     name: str
@@ -62,7 +62,7 @@ class Node(msgspec.Struct, kw_only=True):
     resource_type: str
     package_name: str = ""
     relation_name: str | None = None
-    columns: dict[str, Column] = {}
+    columns: dict[str, ManifestColumn] = {}
     config: dict[str, Any] = {}
     meta: dict[str, Any] | None = None
     description: str | None = ""
@@ -256,18 +256,18 @@ def read_manifest(target_path: Path) -> Manifest:
         ManifestUnreadable: it is truncated, not JSON or not a manifest.
         UnsupportedManifest: a dbt older than 1.8 wrote it.
     """
-    return manifest_of(*read_raw(target_path))
+    return decode_manifest(*read_raw(target_path))
 
 
-def manifest_of(raw: RawManifest, path: Path, data: bytes, problems: list[Problem] | None = None) -> Manifest:
+def decode_manifest(raw: RawManifest, path: Path, data: bytes, problems: list[Problem] | None = None) -> Manifest:
     """Return the manifest that `read_raw` has read; what of it can't be decoded goes to `problems`, if they are given.
 
     Raises:
         ManifestUnreadable: a part can't be decoded, and no `problems` are given.
         UnsupportedManifest: a dbt older than 1.8 wrote it.
     """
-    version = _gate(raw.metadata, path)
-    annotated = annotated_nodes(raw)
+    version = _validate_version(raw.metadata, path)
+    annotated = find_annotated_nodes(raw)
     services = {unique_id: exposure for unique_id, exposure in raw.exposures.items() if is_annotated(exposure)}
     return Manifest(
         path=path,
@@ -278,9 +278,9 @@ def manifest_of(raw: RawManifest, path: Path, data: bytes, problems: list[Proble
         invocation_id=raw.metadata.invocation_id or "",
         generated_at=raw.metadata.generated_at or "",
         schema_version=version,
-        nodes=tuple(_each(annotated, Node, path, problems)),
-        exposures=tuple(_each(services, Exposure, path, problems)),
-        groups=tuple(_each(raw.groups, Group, path, problems)),
+        nodes=tuple(_decode_each(annotated, Node, path, problems)),
+        exposures=tuple(_decode_each(services, Exposure, path, problems)),
+        groups=tuple(_decode_each(raw.groups, Group, path, problems)),
         unique_ids=frozenset(raw.nodes),
         disabled=frozenset(raw.disabled or ()),
     )
@@ -291,7 +291,7 @@ def buildable_nodes(raw: RawManifest) -> dict[str, msgspec.Raw]:
     return {unique_id: node for unique_id, node in raw.nodes.items() if unique_id.startswith(_KINDS)}
 
 
-def annotated_nodes(raw: RawManifest) -> dict[str, msgspec.Raw]:
+def find_annotated_nodes(raw: RawManifest) -> dict[str, msgspec.Raw]:
     """Return those of them that mention featurelayer, or have a key that is spelt almost so."""
     return {unique_id: node for unique_id, node in buildable_nodes(raw).items() if is_annotated(node)}
 
@@ -312,7 +312,7 @@ def is_misspelt(key: str) -> bool:
     return SequenceMatcher(None, folded, "featurelayer").ratio() > _CLOSE
 
 
-def _each(
+def _decode_each(
     parts: Mapping[str, msgspec.Raw], kind: type[Any], path: Path, problems: list[Problem] | None
 ) -> Iterator[Any]:
     for unique_id, part in parts.items():
@@ -369,7 +369,7 @@ def catalog_types(target_path: Path, unique_ids: frozenset[str]) -> Mapping[str,
     }
 
 
-def doubts(manifest: Manifest, project: Project) -> Iterator[str]:
+def find_doubts(manifest: Manifest, project: Project) -> Iterator[str]:
     """Yield what may be wrong with a manifest that can be read: its age, and a schema newer than ours."""
     if manifest.schema_version > SCHEMA_VERSION:
         yield (
@@ -424,7 +424,7 @@ def read_raw(target_path: Path) -> tuple[RawManifest, Path, bytes]:
     return decode(data, RawManifest, path), path, data
 
 
-def _gate(metadata: _Metadata, path: Path) -> int:
+def _validate_version(metadata: _Metadata, path: Path) -> int:
     found = re.search(r"/manifest/v(\d+)(?:\.json)?$", metadata.dbt_schema_version)
     if found is None:
         raise ManifestUnreadable(

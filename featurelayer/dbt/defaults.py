@@ -32,11 +32,11 @@ def coerce(value: Any, dtype: DType) -> Any:
         case Kind.TEXT if isinstance(value, str):
             return value
         case Kind.DATE if isinstance(value, str):
-            return _parsed(date.fromisoformat, value, "a date such as '2026-01-31'")
+            return _parse(date.fromisoformat, value, "a date such as '2026-01-31'")
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ if isinstance(value, str):
             return _timestamp(value, dtype)
         case Kind.UUID if isinstance(value, str):
-            return str(_parsed(uuid.UUID, value, "a UUID"))
+            return str(_parse(uuid.UUID, value, "a UUID"))
         case Kind.JSON:
             return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
         case Kind.ARRAY if isinstance(value, list) and dtype.element is not None:
@@ -83,12 +83,12 @@ def _decimal(value: float | str, dtype: DType) -> Decimal:
 
 
 def _timestamp(value: str, dtype: DType) -> datetime:
-    moment: datetime = _parsed(datetime.fromisoformat, value, "a timestamp such as '2026-01-31 12:00:00'")
+    moment: datetime = _parse(datetime.fromisoformat, value, "a timestamp such as '2026-01-31 12:00:00'")
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return aware if dtype.kind is Kind.TIMESTAMPTZ else aware.replace(tzinfo=None)
 
 
-def _parsed(parse: Any, value: str, wanted: str) -> Any:
+def _parse(parse: Any, value: str, wanted: str) -> Any:
     try:
         return parse(value)
     except ValueError:

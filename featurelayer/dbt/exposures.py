@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from featurelayer.dbt.artifacts import Exposure, Manifest, is_misspelt
-from featurelayer.dbt.metadata import ServiceBlock, ServiceLine, check, place
-from featurelayer.dbt.views import ignores
+from featurelayer.dbt.contract import ServiceBlock, ServiceLine, format_location, validate_block
+from featurelayer.dbt.views import parse_ignores
 from featurelayer.errors import Problem, did_you_mean
 from featurelayer.model import Entity, FeatureService, FeatureView, Owner
-from featurelayer.services import ALL, ServiceEntry, assemble, find_view, malformed_reference, split_reference
+from featurelayer.services import ALL, ServiceEntry, assemble_joins, find_view, reference_problem, split_reference
 
 _AT = "config.meta.featurelayer"
 
@@ -39,7 +39,9 @@ class ServiceReader:
         entries = [entry for index, line in enumerate(block.features) for entry in self._entries(line, index)]
         self._check_depends_on(entries)
         self._check_labels(block.labels)
-        assembly = assemble(entries, views=self.views, entities=self.entities, label_timestamp=block.label_timestamp)
+        assembly = assemble_joins(
+            entries, views=self.views, entities=self.entities, label_timestamp=block.label_timestamp
+        )
         self.problems.extend(assembly.problems)
         if len(self.problems) > before:
             return None
@@ -53,11 +55,11 @@ class ServiceReader:
             label_timestamp=block.label_timestamp,
             labels=block.labels,
             description=(exposure.description or "").strip(),
-            owner=owner_of(exposure.owner),
+            owner=parse_owner(exposure.owner),
             tags=tuple(sorted(exposure.tags)),
             maturity=exposure.maturity or "",
             yaml_path=exposure.original_file_path,
-            ignore=ignores(block.ignore),
+            ignore=parse_ignores(block.ignore),
         )
 
     def _block(self) -> ServiceBlock | None:
@@ -65,17 +67,17 @@ class ServiceReader:
         meta = (exposure.config or {}).get("meta") or {}
         for key in filter(is_misspelt, map(str, meta)):
             what = f"unknown block '{key}' (did you mean 'featurelayer'?)"
-            self._say(what, f"config.meta.{key}", "Rename it to `featurelayer`.", "FL102")
+            self._add_problem(what, f"config.meta.{key}", "Rename it to `featurelayer`.", "FL102")
         if "featurelayer" not in meta:
             if "featurelayer" in (exposure.meta or {}):
                 fix = f"Move it to {_AT}: dbt 2 drops `meta` outside of `config`."
-                self._say("the annotation stands in `meta`, where it is not read", "meta", fix, "FL101")
+                self._add_problem("the annotation stands in `meta`, where it is not read", "meta", fix, "FL101")
             return None
         if exposure.type != "ml":
             what = f"an exposure of type '{exposure.type}' can't be a feature service"
-            self._say(what, "type", "Say `type: ml`, or remove the featurelayer block.", "FL109")
+            self._add_problem(what, "type", "Say `type: ml`, or remove the featurelayer block.", "FL109")
             return None
-        return check(
+        return validate_block(
             ServiceBlock,
             meta["featurelayer"],
             file=exposure.original_file_path,
@@ -85,11 +87,11 @@ class ServiceReader:
         )
 
     def _entries(self, line: ServiceLine, index: int) -> Iterator[ServiceEntry]:
-        where = place(self.exposure.original_file_path, self.exposure.name, f"{_AT}.features[{index}]")
+        where = format_location(self.exposure.original_file_path, self.exposure.name, f"{_AT}.features[{index}]")
         if line.reference is not None:
             parts = split_reference(line.reference)
             if parts is None:
-                self.problems.append(malformed_reference(line.reference, where))
+                self.problems.append(reference_problem(line.reference, where))
                 return
             entry = ServiceEntry(view=parts[0], features=(parts[1],), where=where)
         else:
@@ -127,7 +129,7 @@ class ServiceReader:
                 version = f", v={view.version}" if view.version is not None else ""
                 fix = f"Add `- ref('{view.name}'{version})` to depends_on, as a line of its own."
                 what = f"it uses feature view '{view.id}', which its depends_on lacks"
-                self._say(what, "depends_on", fix, "FL108")
+                self._add_problem(what, "depends_on", fix, "FL108")
 
     def _check_labels(self, labels: str | None) -> None:
         known = _names(self.manifest.unique_ids)
@@ -138,14 +140,14 @@ class ServiceReader:
         else:
             what = f"there is no dbt model '{labels}' for its labels{did_you_mean(labels, known)}"
             fix = "Name a model, seed or snapshot of the project."
-        self._say(what, f"{_AT}.labels", fix, "FL302")
+        self._add_problem(what, f"{_AT}.labels", fix, "FL302")
 
-    def _say(self, what: str, path: str, fix: str, code: str) -> None:
-        where = place(self.exposure.original_file_path, self.exposure.name, path)
+    def _add_problem(self, what: str, path: str, fix: str, code: str) -> None:
+        where = format_location(self.exposure.original_file_path, self.exposure.name, path)
         self.problems.append(Problem(what=f"{self.exposure.name}: {what}", where=where, fix=fix, code=code))
 
 
-def owner_of(owner: Mapping[str, object] | None) -> Owner:
+def parse_owner(owner: Mapping[str, object] | None) -> Owner:
     """Return dbt's owner; dbt allows several addresses."""
     if not owner:
         return Owner()

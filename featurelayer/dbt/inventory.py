@@ -191,7 +191,7 @@ class Inventory:
         parts = (unique_id.split(".") for group in groups for unique_id in group or ())
         return frozenset(name for part in parts for name in (part[-1], *part[2:3], ".".join(part[2:])))
 
-    def mentioning(self, word: str) -> tuple[Model, ...]:
+    def find_mentions(self, word: str) -> tuple[Model, ...]:
         """Return the models in whose part of the manifest a word stands, without looking further into the others."""
         sought = word.encode()
         found = (self.model(each) for each in self.model_ids if sought in bytes(self._raw.nodes[each]))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from featurelayer.dbt.artifacts import Manifest, Node, catalog_types
+from featurelayer.dbt.contract import ConfigBlock, EntityBlock, format_location, validate_block
 from featurelayer.dbt.dtypes import dtype_of
-from featurelayer.dbt.exposures import ServiceReader, owner_of
-from featurelayer.dbt.metadata import ConfigBlock, EntityBlock, check, place
+from featurelayer.dbt.exposures import ServiceReader, parse_owner
 from featurelayer.dbt.project import CONFIG_FILE, Project
 from featurelayer.dbt.views import AT, ViewReader
 from featurelayer.errors import MetadataError, Problem, did_you_mean
@@ -70,7 +70,7 @@ def _entities(project: Project, adapter: str, problems: list[Problem]) -> dict[s
     file = config.path.name if config.path else CONFIG_FILE
     declared = config.entities
     document = {**config.document, "entities": declared, "prices": config.prices, "monitors": config.monitors}
-    block = check(ConfigBlock, document, file=file, resource="", path="", problems=problems)
+    block = validate_block(ConfigBlock, document, file=file, resource="", path="", problems=problems)
     if block is None:
         return dict.fromkeys(declared)
     return {name: _entity(name, entity, adapter, file, problems) for name, entity in block.entities.items()}
@@ -127,7 +127,7 @@ def _views(
         view = reader.read()
         if view is not None and (other := views.get(view.id)) is not None:
             what = f"two feature views are named '{view.id}': {other.unique_id} and {view.unique_id}"
-            where = place(view.yaml_path, view.id, AT)
+            where = format_location(view.yaml_path, view.id, AT)
             problems.append(Problem(what=what, where=where, fix="Rename one of the models.", code="FL603"))
         elif view is not None:
             views[view.id] = view
@@ -152,7 +152,7 @@ def _services(
         ).read()
         if service is not None and (other := services.get(service.name)) is not None:
             what = f"two feature services are named '{service.name}': {other.unique_id} and {service.unique_id}"
-            where = place(service.yaml_path, service.name, AT)
+            where = format_location(service.yaml_path, service.name, AT)
             problems.append(Problem(what=what, where=where, fix="Rename one of the exposures.", code="FL603"))
         elif service is not None:
             services[service.name] = service
@@ -164,7 +164,7 @@ def _check_replacements(views: Mapping[str, FeatureView], problems: list[Problem
     features = {f"{view.id}.{feature.name}" for view in views.values() for feature in view.features}
     for view in views.values():
         if view.deprecated:
-            where = place(view.yaml_path, view.id, f"{AT}.deprecated.replaced_by")
+            where = format_location(view.yaml_path, view.id, f"{AT}.deprecated.replaced_by")
             found = _replacement(
                 f"deprecated feature view '{view.id}'", view.deprecated.replaced_by, view.id, names, where
             )
@@ -175,7 +175,7 @@ def _check_replacements(views: Mapping[str, FeatureView], problems: list[Problem
                 given = feature.deprecated.replaced_by
                 replacement = f"{view.id}.{given}" if given and "." not in given else given
                 path = f"columns[{feature.name}].{AT}.deprecated.replaced_by"
-                where = place(view.yaml_path, view.id, path)
+                where = format_location(view.yaml_path, view.id, path)
                 found = _replacement(f"deprecated feature '{own}'", replacement, own, features, where)
                 problems += [found] if found else []
 
@@ -195,7 +195,7 @@ class _GroupOwners:
     """The owners of dbt's groups, by the group's package and name."""
 
     def __init__(self, manifest: Manifest) -> None:
-        self._owners = {(group.package_name, group.name): owner_of(group.owner) for group in manifest.groups}
+        self._owners = {(group.package_name, group.name): parse_owner(group.owner) for group in manifest.groups}
 
     def of(self, node: Node) -> Owner:
         """Return who owns the node: the owner of its group, or nobody."""

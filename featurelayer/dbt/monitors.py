@@ -55,7 +55,7 @@ Most = Annotated[LimitBlock, BeforeValidator(_limit), AfterValidator(_most), Wit
 Least = Annotated[LimitBlock, BeforeValidator(_limit), AfterValidator(_least), WithJsonSchema(_LIMIT_SCHEMA)]
 
 
-def _moment(value: Any) -> Any:
+def _timestamp(value: Any) -> Any:
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -68,7 +68,9 @@ def _moment(value: Any) -> Any:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "examples": ["2026-01-31"]})]
+Moment = Annotated[
+    datetime, BeforeValidator(_timestamp), WithJsonSchema({"type": "string", "examples": ["2026-01-31"]})
+]
 
 
 class BaselineBlock(Block):

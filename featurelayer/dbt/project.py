@@ -15,8 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from featurelayer.dbt.places import find_place
-from featurelayer.dbt.rendering import Renderer, Sealed
+from featurelayer.dbt.renderer import JinjaRenderer, Sealed
+from featurelayer.dbt.target_schema import find_target_schema
 from featurelayer.errors import ConfigError, Problem, did_you_mean
 
 PROJECT_FILE = "dbt_project.yml"
@@ -74,7 +74,7 @@ class Project:
         if self.requested_target:
             return self.requested_target
         where = f"{self.profiles_dir / PROFILES_FILE} -> {self.profile}.target"
-        return str(Renderer(self.variables).render(self._profile().get("target", "default"), where=where))
+        return str(JinjaRenderer(self.variables).render(self._profile().get("target", "default"), where=where))
 
     @cached_property
     def connection(self) -> Mapping[str, Any]:
@@ -106,7 +106,7 @@ class Project:
         path, output = f"{self.profile}.outputs.{target}", outputs[target]
         if only is not None and isinstance(output, dict):
             output = {key: value for key, value in output.items() if key in only}
-        output = Renderer(self.variables).render(output, where=where, path=path)
+        output = JinjaRenderer(self.variables).render(output, where=where, path=path)
         if not isinstance(output, dict) or not isinstance(output.get("type"), str):
             raise _wrong(
                 f"target '{target}' has no type", f"{where} -> {path}", "Say its adapter, as in `type: duckdb`."
@@ -226,8 +226,8 @@ class ProjectConfig:
             )
         return Sealed(store, name=f"{store['type']} online store")
 
-    def _renderer(self) -> Renderer:
-        return Renderer(self.project.variables, target=_Target(self.project))
+    def _renderer(self) -> JinjaRenderer:
+        return JinjaRenderer(self.project.variables, target=_Target(self.project))
 
 
 class _Target:
@@ -247,7 +247,7 @@ class _Target:
         connection = self._project.connection
         if name in connection:
             return connection[name]
-        place = find_place(connection)  # dbt has these by these names, too
+        place = find_target_schema(connection)  # dbt has these by these names, too
         found = {"schema": place.schema, "database": place.database, "dbname": place.database}.get(name)
         if not found:
             raise KeyError(name)
@@ -285,7 +285,7 @@ def load_project(
     requested = _command_line_vars(vars)
     variables = _variables(document.get("vars"), name) | requested
     keys = {key: document.get(key) for key in ("profile", "target-path")}
-    settings = Renderer(variables).render(keys, where=str(root / PROJECT_FILE))
+    settings = JinjaRenderer(variables).render(keys, where=str(root / PROJECT_FILE))
     profiles = profiles_dir or dbt_env("PROFILES_DIR")
     return Project(
         root=root,

@@ -9,7 +9,7 @@ from typing import Any
 FILE = Path(__file__).with_name("meta.schema.json")
 
 
-def committed() -> str:
+def read_schema() -> str:
     """Return the schema's text as it is shipped, without importing the contract."""
     return FILE.read_text(encoding="utf-8")
 
@@ -21,7 +21,7 @@ def generated() -> str:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a dbt properties file that constrains our blocks and leaves all else open."""
-    from featurelayer.dbt.metadata import ColumnBlock, ServiceBlock, ViewBlock
+    from featurelayer.dbt.contract import ColumnBlock, ServiceBlock, ViewBlock
 
     definitions: dict[str, Any] = {}
     for contract in (ViewBlock, ColumnBlock, ServiceBlock):

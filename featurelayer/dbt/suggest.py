@@ -13,10 +13,10 @@ from typing import Any
 
 from featurelayer.dbt.artifacts import Node, catalog_types, read_models, read_raw
 from featurelayer.dbt.catalog import read_catalog_columns
+from featurelayer.dbt.column_roles import Roles, guess_roles
 from featurelayer.dbt.dtypes import UNKNOWN, dtype_of
 from featurelayer.dbt.inventory import DataTest, Inventory
 from featurelayer.dbt.project import CONFIG_FILE, PROJECT_FILE, Project, read_yaml
-from featurelayer.dbt.roles import Roles, guess_roles
 from featurelayer.errors import ConfigError, Problem, UnknownNameError
 from featurelayer.model import DType, Kind
 
@@ -99,7 +99,7 @@ def add_package(root: Path, entry: dict[str, str]) -> str:
     if has_package(root):
         return f"{path.name} names the featurelayer package already; left as it is."
     text = path.read_text(encoding="utf-8")
-    appended = _appended(text, document, lines, entry)
+    appended = _append_item(text, document, lines, entry)
     if appended is None:
         item = _list_item(lines, "  ").rstrip()
         return f"{path.name} is left as it is, its form is unusual. Add to its packages:\n{item}"
@@ -130,7 +130,7 @@ def write_config(root: Path, target: str, suggestion: Suggestion | None) -> str:
     return f"Wrote {CONFIG_FILE}."
 
 
-def for_model(project: Project, name: str, produced_columns: ProducedColumns) -> Suggestion:
+def suggest_view(project: Project, name: str, produced_columns: ProducedColumns) -> Suggestion:
     """Return the annotations that fit a model, guessed from its columns, tests, constraints, catalog and compiled SQL.
 
     Raises:
@@ -194,9 +194,9 @@ def _suggest(
     roles = guess_roles(
         node,
         dtypes,
-        references=_tested(tests, "relationships", "relationships_where"),
+        references=_columns_with_test(tests, "relationships", "relationships_where"),
         unique=list(node.primary_key or ()) or _unique_together(tests),
-        declared=_declared_entity(declared, types),
+        declared=_match_entity(declared, types),
     )
     keys = list(roles.keys)
     if "featurelayer" in (node.config.get("meta") or {}):
@@ -238,13 +238,13 @@ def _place(node: Node, name: str, *, is_foreign: bool) -> str:
     return f"Merge this into the entry of '{node.name}' in {file}"
 
 
-def _tested(tests: Sequence[DataTest], *names: str) -> list[str]:
+def _columns_with_test(tests: Sequence[DataTest], *names: str) -> list[str]:
     return [test.column for test in tests if test.column and test.name.rpartition(".")[2] in names]
 
 
 def _unique_together(tests: Sequence[DataTest]) -> list[str]:
     """Return the column or columns that a test holds to be unique, the fewest if several do."""
-    found = [[name] for name in _tested(tests, "unique", "expect_column_values_to_be_unique")]
+    found = [[name] for name in _columns_with_test(tests, "unique", "expect_column_values_to_be_unique")]
     for test in tests:
         for argument in ("combination_of_columns", "column_list"):
             columns = test.arguments.get(argument)
@@ -253,7 +253,7 @@ def _unique_together(tests: Sequence[DataTest]) -> list[str]:
     return min(found, key=len, default=[])
 
 
-def _declared_entity(declared: Mapping[str, Any], types: dict[str, str]) -> tuple[str, list[str]] | None:
+def _match_entity(declared: Mapping[str, Any], types: dict[str, str]) -> tuple[str, list[str]] | None:
     """Return the declared entity of which the model has every key, the one with the most keys, and those columns."""
     by_fold = {name.casefold(): name for name in types}
     found = []
@@ -341,7 +341,7 @@ def _last_mark(node: Any) -> int:
     return int(node.end_mark.index)
 
 
-def _appended(text: str, document: dict[str, Any], lines: list[str], entry: dict[str, str]) -> str | None:
+def _append_item(text: str, document: dict[str, Any], lines: list[str], entry: dict[str, str]) -> str | None:
     """Return the file's text with one more item at the end of `packages`, or None where that can't be done safely."""
     import yaml
 

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import msgspec
 
-from featurelayer.dbt.artifacts import RawManifest, annotated_nodes, buildable_nodes, decode, read_raw
+from featurelayer.dbt.artifacts import RawManifest, buildable_nodes, decode, find_annotated_nodes, read_raw
 from featurelayer.dbt.invocation import read_invocation
-from featurelayer.dbt.places import KEYS, Place, find_place
 from featurelayer.dbt.project import Project
+from featurelayer.dbt.target_schema import KEYS, TargetSchema, find_target_schema
 from featurelayer.errors import ConfigError, TargetMismatch
 
 _CASE_SENSITIVE = ("bigquery", "clickhouse", "postgres")
@@ -53,10 +53,10 @@ class _Node(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Built:
+class _BuiltModel:
     """Where a model is: `suffix` is its custom schema, None for a place of its own; `is_free` if macros are its own."""
 
-    place: Place
+    place: TargetSchema
     suffix: str | None
     follows_database: bool
     is_free: bool
@@ -65,7 +65,7 @@ class _Built:
     def is_plain(self) -> bool:
         return self.suffix == "" and self.follows_database
 
-    def fits(self, target: Place, adapter: str) -> bool | None:
+    def fits(self, target: TargetSchema, adapter: str) -> bool | None:
         """Whether the model is where dbt's macros would build it for a target; None if nothing tells."""
         pairs = []
         if self.suffix is not None and target.schema:
@@ -85,7 +85,7 @@ class _Verdict:
     """
 
     fits: bool | None
-    place: Place | None = None
+    place: TargetSchema | None = None
     targets: tuple[str, ...] = ()
     is_certain: bool = True
     reason: str = ""
@@ -100,7 +100,7 @@ def validate_target(project: Project, *, warn: Callable[[str], None] | None = No
         ConfigError: profiles.yml does not have the target.
     """
     raw, path, _ = read_raw(project.target_path)
-    target, here = project.target, find_place(project.output(project.target, only=KEYS))
+    target, here = project.target, find_target_schema(project.output(project.target, only=KEYS))
     run = read_invocation(project.target_path, raw.metadata.invocation_id or "")
     recorded = run.target if run else ""
     if run and recorded:
@@ -109,15 +109,15 @@ def validate_target(project: Project, *, warn: Callable[[str], None] | None = No
             built, used = f"target {recorded} of profile {profile}", f"{target} of profile {project.profile}"
             raise _mismatch(project, path, built, used)
         if recorded != target:
-            built = _shown(f"target {recorded}", _places(project).get(recorded), here)
-            raise _mismatch(project, path, built, _shown(target, here, _places(project).get(recorded)))
+            built = _describe_target(f"target {recorded}", _places(project).get(recorded), here)
+            raise _mismatch(project, path, built, _describe_target(target, here, _places(project).get(recorded)))
     verdict = _judge(project, raw, here)
     if verdict.fits is False and (verdict.is_certain or not (recorded or project.assume_target)):
         name = recorded or " or ".join(verdict.targets)
         place = _places(project).get(verdict.targets[0]) if verdict.targets else verdict.place
-        built = _shown(f"target {name}" if name else "another target", place, here)
+        built = _describe_target(f"target {name}" if name else "another target", place, here)
         hint = "" if verdict.is_certain else f", or pass --assume-target if it was built for {target}"
-        raise _mismatch(project, path, built, _shown(target, here, place), hint)
+        raise _mismatch(project, path, built, _describe_target(target, here, place), hint)
     if verdict.fits is None and not recorded and not project.assume_target and warn:
         warn(
             f"can't tell whether manifest.json was built for target {target}: {verdict.reason}\n  at   {path}\n"
@@ -125,14 +125,15 @@ def validate_target(project: Project, *, warn: Callable[[str], None] | None = No
         )
 
 
-def _judge(project: Project, raw: RawManifest, here: Place) -> _Verdict:
+def _judge(project: Project, raw: RawManifest, here: TargetSchema) -> _Verdict:
     adapter = raw.metadata.adapter_type or ""
     overriding = _overriding_packages(raw)
     root = raw.metadata.project_name or ""
     verdict = _Verdict(fits=None)
-    for nodes in (annotated_nodes(raw), buildable_nodes(raw)):  # the second only if the views do not tell
+    for nodes in (find_annotated_nodes(raw), buildable_nodes(raw)):  # the second only if the views do not tell
         built = [
-            _built(decode(node, _Node, project.target_path, name), root, overriding) for name, node in nodes.items()
+            _locate_model(decode(node, _Node, project.target_path, name), root, overriding)
+            for name, node in nodes.items()
         ]
         verdict = _judge_models(built, here, adapter, lambda: _places(project))
         if verdict.fits is not None:
@@ -141,7 +142,7 @@ def _judge(project: Project, raw: RawManifest, here: Place) -> _Verdict:
 
 
 def _judge_models(
-    models: Iterable[_Built], here: Place, adapter: str, places: Callable[[], Mapping[str, Place]]
+    models: Iterable[_BuiltModel], here: TargetSchema, adapter: str, places: Callable[[], Mapping[str, TargetSchema]]
 ) -> _Verdict:
     certain = [model for model in models if not model.is_free]
     for model in certain:
@@ -181,14 +182,14 @@ def _overriding_packages(raw: RawManifest) -> frozenset[str]:
     return frozenset(found)
 
 
-def _built(node: _Node, root: str, overriding: frozenset[str]) -> _Built:
+def _locate_model(node: _Node, root: str, overriding: frozenset[str]) -> _BuiltModel:
     config = node.config or _Config()
-    place = Place(schema=(node.schema or "").strip(), database=(node.database or "").strip())
+    place = TargetSchema(schema=(node.schema or "").strip(), database=(node.database or "").strip())
     if not place.schema and node.relation_name:
         parts = [next(filter(None, found), "") for found in _PART.findall(node.relation_name)][:-1]
-        place = Place(schema=parts[-1] if parts else "", database=parts[-2] if len(parts) > 1 else "")
+        place = TargetSchema(schema=parts[-1] if parts else "", database=parts[-2] if len(parts) > 1 else "")
     is_fixed = config.target_schema is not None
-    return _Built(
+    return _BuiltModel(
         place=place,
         suffix=None if is_fixed else (config.schema or "").strip(),
         follows_database=not (is_fixed or config.database or config.project or config.catalog),
@@ -196,12 +197,12 @@ def _built(node: _Node, root: str, overriding: frozenset[str]) -> _Built:
     )
 
 
-def _places(project: Project) -> dict[str, Place]:
+def _places(project: Project) -> dict[str, TargetSchema]:
     """Return where each target of the profile builds, as far as it can be rendered here."""
     places = {}
     for name in project.target_names:
         try:
-            places[name] = find_place(project.output(name, only=KEYS))
+            places[name] = find_target_schema(project.output(name, only=KEYS))
         except ConfigError:
             continue
     return places
@@ -211,7 +212,7 @@ def _is_same(one: str, other: str, adapter: str) -> bool:
     return one == other if adapter in _CASE_SENSITIVE else one.casefold() == other.casefold()
 
 
-def _shown(name: str, place: Place | None, other: Place | None) -> str:
+def _describe_target(name: str, place: TargetSchema | None, other: TargetSchema | None) -> str:
     """Return a target's name and what of its place is not that of the other."""
     if place is None:
         return name

@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from featurelayer.dbt.artifacts import Column, Node, is_misspelt
-from featurelayer.dbt.defaults import coerce
-from featurelayer.dbt.dtypes import UNKNOWN, dtype_of, value_type
-from featurelayer.dbt.joinkeys import join_keys
-from featurelayer.dbt.metadata import (
+from featurelayer.dbt.artifacts import ManifestColumn, Node, is_misspelt
+from featurelayer.dbt.contract import (
     ColumnBlock,
     DeprecatedBlock,
     FreshnessBlock,
     IgnoreBlock,
     ViewBlock,
-    as_meant,
-    check,
-    place,
+    correct_keys,
+    format_location,
+    validate_block,
 )
+from featurelayer.dbt.defaults import coerce
+from featurelayer.dbt.dtypes import UNKNOWN, dtype_of, value_type
+from featurelayer.dbt.join_keys import read_join_keys
 from featurelayer.errors import Problem, closest, did_you_mean
 from featurelayer.model import (
     Deprecation,
@@ -51,7 +51,7 @@ class DeclaredColumn:
     """A column as the YAML declares it, with its annotations and its type, if either is known."""
 
     name: str
-    native: Column
+    native: ManifestColumn
     block: ColumnBlock
     dtype: DType | None
 
@@ -82,7 +82,7 @@ class ViewReader:
         self._check_relation()
         self.columns = {name: self._column(name, column) for name, column in self.node.columns.items()}
         times = self._times(block)
-        keys = join_keys(self, block)
+        keys = read_join_keys(self, block)
         features = self._features(block, {key.column for key in keys} | times.taken)
         self._check_settings(block)
         view = self._view(block, times, keys, features)
@@ -93,7 +93,7 @@ class ViewReader:
 
     def say(self, what: str, path: str, fix: str, code: str) -> None:
         """Add a problem of this node."""
-        where = place(self.node.file, self.label, path)
+        where = format_location(self.node.file, self.label, path)
         self.problems.append(Problem(what=f"{self.label}: {what}", where=where, fix=fix, code=code))
 
     @property
@@ -116,10 +116,10 @@ class ViewReader:
         self._check_spelling(meta)
         if BLOCK not in meta:
             if BLOCK in (self.node.meta or {}):
-                self._say_misplaced("meta", AT)
+                self._add_misplaced("meta", AT)
                 return None
             if BLOCK in self.node.config:
-                self._say_misplaced(f"config.{BLOCK}", AT)
+                self._add_misplaced(f"config.{BLOCK}", AT)
                 return None
             if not columns_annotated or any(map(is_misspelt, meta)):
                 return None
@@ -136,7 +136,7 @@ class ViewReader:
         checked = self._check(ViewBlock, own, AT)
         if self._check(ViewBlock, shared, f"config.meta.{DEFAULTS}") is None or checked is None:
             return None
-        own, shared = as_meant(ViewBlock, own), as_meant(ViewBlock, shared)
+        own, shared = correct_keys(ViewBlock, own), correct_keys(ViewBlock, shared)
         said = {key for key, value in own.items() if value is not False}
         excluded = {key for group in _ALTERNATIVES if group & said for key in group}
         return ViewBlock.model_validate({key: value for key, value in shared.items() if key not in excluded} | own)
@@ -151,9 +151,11 @@ class ViewReader:
                 self.say(what, f"{path}.{key}", f"Rename it to `{BLOCK}`.", "FL102")
 
     def _check(self, contract: type[Any], block: Any, path: str) -> Any:
-        return check(contract, block, file=self.node.file, resource=self.label, path=path, problems=self.problems)
+        return validate_block(
+            contract, block, file=self.node.file, resource=self.label, path=path, problems=self.problems
+        )
 
-    def _say_misplaced(self, path: str, right: str) -> None:
+    def _add_misplaced(self, path: str, right: str) -> None:
         fix = f"Move it to {right}: dbt 2 drops `meta` outside of `config` (`dbt-autofix deprecations` moves it)."
         self.say(f"the annotation stands in `{path}`, where it is not read", path, fix, "FL101")
 
@@ -166,12 +168,12 @@ class ViewReader:
                 "dbt names no relation for it", "", "Check that the model is enabled and run `dbt parse`.", "FL109"
             )
 
-    def _column(self, name: str, column: Column) -> DeclaredColumn:
+    def _column(self, name: str, column: ManifestColumn) -> DeclaredColumn:
         meta = column_meta(column)
         path = f"columns[{name}].{AT}"
         inherited = (self.node.config.get("meta"), self.node.meta)
         if BLOCK not in meta and BLOCK in (column.meta or {}) and column.meta not in inherited:
-            self._say_misplaced(f"columns[{name}].meta", path)
+            self._add_misplaced(f"columns[{name}].meta", path)
         annotation = meta.get(BLOCK)
         block = _PLAIN if annotation is None else self._check(ColumnBlock, annotation, path)
         text = column.data_type or self.catalog.get(name.casefold())
@@ -213,7 +215,7 @@ class ViewReader:
         if name and self.column(name) is None:
             text = self.catalog.get(name.casefold())
             dtype = dtype_of(text, self.adapter) if text else DType(kind=Kind.TIMESTAMP)
-            self.columns[name] = DeclaredColumn(name, Column(name=name), _PLAIN, dtype)
+            self.columns[name] = DeclaredColumn(name, ManifestColumn(name=name), _PLAIN, dtype)
 
     def _time(self, name: Any, path: str) -> str | None:
         if not name:
@@ -224,7 +226,7 @@ class ViewReader:
             self.say(what, path, "Declare it under `columns` with its data_type, or correct the name.", "FL202")
             return None
         if column.dtype is None:
-            self._say_untyped(column)
+            self._add_untyped(column)
         elif not column.dtype.is_time:
             what = f"column '{column.name}' is {column.native.data_type or column.dtype}, not a timestamp"
             self.say(what, path, "Name a timestamp or date column, or cast it in the model.", "FL202")
@@ -300,7 +302,7 @@ class ViewReader:
         block, path = column.block, f"columns[{column.name}]"
         dtype = column.dtype or UNKNOWN
         if column.dtype is None:
-            self._say_untyped(column)
+            self._add_untyped(column)
         elif online and not dtype.is_storable:
             fix = "Cast it in the model (a decimal needs a precision), or say `feature: false` or `online: false`."
             what = f"feature '{column.name}' is {column.native.data_type or dtype}, which the online store can't hold"
@@ -319,7 +321,7 @@ class ViewReader:
             range=block.range,
             monitors=block.monitors.model_dump(mode="json", exclude_unset=True),
             deprecated=_deprecation(block.deprecated),
-            ignore=ignores(block.ignore),
+            ignore=parse_ignores(block.ignore),
         )
 
     def _default(self, column: DeclaredColumn) -> Any:
@@ -332,7 +334,7 @@ class ViewReader:
             self.say(f"the default of '{column.name}': {error}", path, "Correct the default or the data_type.", "FL106")
             return None
 
-    def _say_untyped(self, column: DeclaredColumn) -> None:
+    def _add_untyped(self, column: DeclaredColumn) -> None:
         path = f"columns[{column.name}].data_type"
         fix = "Add data_type (with `contract: {enforced: true}` dbt checks it), or run `dbt docs generate`."
         if column.name not in self.untyped:
@@ -390,7 +392,7 @@ class ViewReader:
             block_export=block.block_export,
             removal_guard=RemovalGuard(share=block.removal_guard.share, at_least=block.removal_guard.at_least),
             monitors=block.monitors.model_dump(mode="json", exclude_unset=True),
-            ignore=ignores(block.ignore),
+            ignore=parse_ignores(block.ignore),
             deprecated=_deprecation(block.deprecated),
             description=(node.description or "").strip(),
             owner=self.owner(node),
@@ -415,7 +417,7 @@ class Times:
     taken: set[str] = field(default_factory=set)
 
 
-def column_meta(column: Column) -> Mapping[str, Any]:
+def column_meta(column: ManifestColumn) -> Mapping[str, Any]:
     """Return what stands in the column's `config.meta`.
 
     Never its `meta`: dbt 2 copies the model's block there.
@@ -430,7 +432,7 @@ def snapshot_columns(config: Mapping[str, Any]) -> dict[str, str]:
     return {name: renamed.get(name) or name for name in SNAPSHOT_COLUMNS}
 
 
-def ignores(blocks: Iterable[IgnoreBlock]) -> tuple[Ignore, ...]:
+def parse_ignores(blocks: Iterable[IgnoreBlock]) -> tuple[Ignore, ...]:
     """Return which checks do not apply, and why."""
     return tuple(Ignore(code=block.code, reason=block.reason) for block in blocks)
 

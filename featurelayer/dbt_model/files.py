@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from featurelayer.dbt.artifacts import Node, catalog_types, read_referable
 from featurelayer.dbt.project import Project
-from featurelayer.dbt_model.text import MARK, Describe, ModelRequest, Warn, model_text, recorded_request
+from featurelayer.dbt_model.text import MARK, Describe, ModelRequest, Warn, model_text, parse_request
 from featurelayer.errors import OutdatedModel, PlanError, Problem, ProblemsError
 from featurelayer.registry import Registry
 
@@ -81,9 +81,9 @@ def training_set_models(
         UnknownNameError: no such service.
         PlanError: with all that stands in the way of any of them.
     """
-    places = _Places(project)
+    places = _ModelFolders(project)
     written = {} if request is not None else places.written()
-    requests = [request] if request is not None else _known_requests(registry, written, places)
+    requests = [request] if request is not None else _collect_requests(registry, written, places)
     if not requests and not written:
         fix = "name one with --service, or the labels' dbt model as `labels` in the exposure's featurelayer block"
         raise PlanError([Problem(what="no feature service names the dbt model of its labels", fix=fix)])
@@ -99,7 +99,7 @@ def training_set_models(
             problems += error.problems
             continue
         problems += places.problems(wanted, nodes)
-        found = _read(project.root / path)
+        found = _read_text(project.root / path)
         models.append(DbtModel(path=path, service=wanted.service, command=wanted.command, text=text, found=found))
     if problems:
         raise PlanError(dict.fromkeys(problems))
@@ -127,8 +127,8 @@ def write_models(root: Path, models: Iterable[DbtModel]) -> tuple[DbtModel, ...]
     return due
 
 
-def _known_requests(
-    registry: Registry, written: Mapping[PurePosixPath, tuple[ModelRequest, str]], places: _Places
+def _collect_requests(
+    registry: Registry, written: Mapping[PurePosixPath, tuple[ModelRequest, str]], places: _ModelFolders
 ) -> list[ModelRequest]:
     """What the files that were written ask for, and the services that name their labels and have no file yet."""
     asked = [
@@ -139,7 +139,7 @@ def _known_requests(
     return sorted((*asked, *(request for request in named if request.name not in have)), key=places.path)
 
 
-class _Places:
+class _ModelFolders:
     """Where the project's models are."""
 
     def __init__(self, project: Project) -> None:
@@ -157,11 +157,11 @@ class _Places:
         found = {}
         for folder in self._folders:
             for file in sorted((self._project.root / folder).rglob("*.sql")):
-                text = _read(file) or ""
+                text = _read_text(file) or ""
                 if text.startswith(MARK):
                     path = PurePosixPath(file.relative_to(self._project.root).as_posix())
                     usual = path.parent == self._folders[0] / _FOLDER
-                    found[path] = recorded_request(text, None if usual else path.parent), text
+                    found[path] = parse_request(text, None if usual else path.parent), text
         return found
 
     def problems(self, request: ModelRequest, nodes: Mapping[str, Node]) -> Iterator[Problem]:
@@ -177,7 +177,7 @@ class _Places:
             yield Problem(what=what, where=other.original_file_path, fix=fix)
 
 
-def _read(file: Path) -> str | None:
+def _read_text(file: Path) -> str | None:
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

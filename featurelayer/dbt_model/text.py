@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from featurelayer.dbt.artifacts import GENERATED, Node
-from featurelayer.dbt.artifacts import Column as DeclaredColumn
+from featurelayer.dbt.artifacts import ManifestColumn as DeclaredColumn
 from featurelayer.dbt.dtypes import BARE_NUMBER, dtype_of, value_type
 from featurelayer.errors import LabelError, PlanError, Problem, WarehouseError, did_you_mean
 from featurelayer.model import Column, FeatureService, FeatureView, Kind
 from featurelayer.registry import Registry
 from featurelayer.sql.ast import table
-from featurelayer.sql.casts import differs, widens
+from featurelayer.sql.casts import needs_cast, widens
 from featurelayer.sql.compiler import compile_statement
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.plan import RESERVED, Labels, Mode, Plan
@@ -70,7 +70,7 @@ class ModelRequest:
         return " ".join(shlex.join(words).splitlines())
 
 
-def recorded_request(text: str, folder: PurePosixPath | None) -> ModelRequest:
+def parse_request(text: str, folder: PurePosixPath | None) -> ModelRequest:
     """Return what a file of ours says it was written with; a header that was spoilt says no more than the service."""
     first, second = (line.replace(_BRACE, "{") for line in [*text.splitlines(), "", ""][:2])
     service = first.removeprefix(MARK).strip().removesuffix(".")
@@ -121,7 +121,7 @@ def model_text(
         raise PlanError(
             [Problem(what=what, fix="use `featurelayer build-training-set --mode as_served --as-table NAME`")]
         )
-    labels = _labels(request, service, nodes)
+    labels = _find_labels(request, service, nodes)
     views = {join.view: registry.views[join.view] for join in service.views}
     plan = plan_training_set(
         service,
@@ -133,20 +133,22 @@ def model_text(
         keys=request.keys,
         mode=request.mode,
     )
-    problems = [*_unchecked(plan, labels), *_other_types(plan, registry, catalog or {})]
+    problems = [*_find_unchecked_times(plan, labels), *_find_type_mismatches(plan, registry, catalog or {})]
     if problems:
         raise PlanError(problems)
-    refs = {view.id: _ref(view.unique_id, view.name, view.version, registry.project) for view in views.values()}
+    refs = {view.id: _render_ref(view.unique_id, view.name, view.version, registry.project) for view in views.values()}
     version = None if labels.version is None else str(labels.version)
-    sql = _with_refs(plan, registry.adapter, _ref(labels.unique_id, labels.name, version, registry.project), refs)
-    header = _literal(f"{MARK}{service.name}.\n{COMMAND}{request.command}\n")
+    sql = _with_refs(
+        plan, registry.adapter, _render_ref(labels.unique_id, labels.name, version, registry.project), refs
+    )
+    header = _escape_jinja(f"{MARK}{service.name}.\n{COMMAND}{request.command}\n")
     return header + "{{ config(materialized='table') }}\n\n" + sql + "\n"
 
 
 # --- the labels' and the views' columns ------------------------------------------------------------------------------
 
 
-def _labels(request: ModelRequest, service: FeatureService, nodes: Mapping[str, Node]) -> Node:
+def _find_labels(request: ModelRequest, service: FeatureService, nodes: Mapping[str, Node]) -> Node:
     """The dbt model of the labels."""
     name = request.labels or service.labels
     if name is None:
@@ -170,7 +172,7 @@ def _label_columns(labels: Node, adapter: str, describe: Describe, warn: Warn) -
                 f"  at   {labels.file}\n"
                 "  fix  Declare every column; contract: {enforced: true} makes dbt hold the model to them."
             )
-        return [_column(column, adapter) for column in declared]
+        return [_to_column(column, adapter) for column in declared]
     try:
         if labels.relation_name is None:
             raise WarehouseError("it has no relation")
@@ -190,16 +192,16 @@ def _view_columns(view: FeatureView, nodes: Mapping[str, Node], adapter: str) ->
     """The declared columns of a view."""
     node = nodes.get(view.id)
     native = node.columns if node is not None and node.unique_id == view.unique_id else {}
-    fine = {name for name, column in native.items() if _column(column, adapter).nanoseconds}
+    fine = {name for name, column in native.items() if _to_column(column, adapter).nanoseconds}
     return [Column(name=name, dtype=dtype, nanoseconds=name in fine) for name, dtype in view.columns]
 
 
-def _column(column: DeclaredColumn, adapter: str) -> Column:
+def _to_column(column: DeclaredColumn, adapter: str) -> Column:
     text = column.data_type or ""
     return Column(name=column.name, dtype=dtype_of(text, adapter), nanoseconds=bool(_NANOSECONDS.match(text)))
 
 
-def _unchecked(plan: Plan, labels: Node) -> Iterator[Problem]:
+def _find_unchecked_times(plan: Plan, labels: Node) -> Iterator[Problem]:
     """Times of which a build checks that nothing is finer than a microsecond, which a query can't."""
     assert isinstance(plan.spine, Labels)
     times = [(join.view, time) for join in plan.joins for time in (join.event, join.available, join.valid_to)]
@@ -209,7 +211,9 @@ def _unchecked(plan: Plan, labels: Node) -> Iterator[Problem]:
             yield Problem(what=what, fix="cast it to a timestamp in microseconds in its model")
 
 
-def _other_types(plan: Plan, registry: Registry, catalog: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:
+def _find_type_mismatches(
+    plan: Plan, registry: Registry, catalog: Mapping[str, Mapping[str, str]]
+) -> Iterator[Problem]:
     """Features whose columns have another type than is declared: a query can't check that every value fits."""
     for join in plan.joins:
         types = catalog.get(registry.views[join.view].unique_id, {})
@@ -219,7 +223,9 @@ def _other_types(plan: Plan, registry: Registry, catalog: Mapping[str, Mapping[s
                 continue
             stored = Column(name=feature.source, dtype=value_type(dtype_of(text, registry.adapter)))
             native = dialect(registry.adapter).native(feature.dtype)
-            if stored.dtype.kind is Kind.UNKNOWN or not (differs(stored, feature.dtype) and differs(stored, native)):
+            if stored.dtype.kind is Kind.UNKNOWN or not (
+                needs_cast(stored, feature.dtype) and needs_cast(stored, native)
+            ):
                 continue
             if stored.dtype.kind is native.kind and (BARE_NUMBER.fullmatch(text) or widens(stored.dtype, native)):
                 continue
@@ -234,7 +240,7 @@ def _other_types(plan: Plan, registry: Registry, catalog: Mapping[str, Mapping[s
 # --- Jinja -----------------------------------------------------------------------------------------------------------
 
 
-def _ref(unique_id: str, name: str, version: str | None, project: str) -> str:
+def _render_ref(unique_id: str, name: str, version: str | None, project: str) -> str:
     """A rendered `ref`: `--sample` must not cut off a view's history, nor `--empty` add an alias of its own."""
     package = unique_id.split(".")[1]
     arguments = [f"'{name}'"] if package == project else [f"'{package}'", f"'{name}'"]
@@ -259,9 +265,9 @@ def _with_refs(plan: Plan, adapter: str, labels: str, views: Mapping[str, str]) 
     )
     refs = {source: labels} | {name: views[view] for view, name in names.items()}
     parts = re.split(f"({'|'.join(map(re.escape, refs))})", compile_statement(plan, adapter))
-    return "".join(refs.get(part) or _literal(part) for part in parts)
+    return "".join(refs.get(part) or _escape_jinja(part) for part in parts)
 
 
-def _literal(text: str) -> str:
+def _escape_jinja(text: str) -> str:
     """Text that comes out of Jinja as it is."""
     return _OPENING.sub(lambda _: _BRACE, text)

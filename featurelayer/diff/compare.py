@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from featurelayer.diff.values import NOT_COMPILED, Change, DiffReport, Kind, Side
+from featurelayer.diff.values import NOT_COMPILED, Change, ChangeKind, DiffReport, ProjectState
 from featurelayer.durations import format_duration
 from featurelayer.lineage import ColumnLineage
 from featurelayer.model import Feature, FeatureService, FeatureView, Severity
@@ -39,42 +39,44 @@ _FIX_UNKNOWN = "review what changed in the model; `featurelayer lint --checks FL
 _FIX_LOST = "correct the name in the SQL or in the YAML; to rename a feature in use, make a new version of the model"
 
 
-def compare(then: Side, now: Side) -> DiffReport:
+def compare(then: ProjectState, now: ProjectState) -> DiffReport:
     """Return what has changed between two states."""
-    found = list(_views(then, now))
-    found += _services(then, now, {name for change in found for name in change.names if change.kind is Kind.REMOVED})
-    order = {kind: place for place, kind in enumerate(Kind)}
+    found = list(_compare_views(then, now))
+    found += _compare_services(
+        then, now, {name for change in found for name in change.names if change.kind is ChangeKind.REMOVED}
+    )
+    order = {kind: place for place, kind in enumerate(ChangeKind)}
     weights = {severity: place for place, severity in enumerate(Severity)}
-    grouped = _grouped(found)
+    grouped = _group_changes(found)
     return DiffReport(
         changes=tuple(sorted(grouped, key=lambda each: (weights[each.severity], order[each.kind], each.names)))
     )
 
 
-def _views(then: Side, now: Side) -> Iterator[Change]:
+def _compare_views(then: ProjectState, now: ProjectState) -> Iterator[Change]:
     for name in sorted({*then.views, *now.views}):
         old, new = then.views.get(name), now.views.get(name)
         if old is None or new is None:
             view = new if old is None else old
             assert view is not None
-            kind = Kind.ADDED if old is None else Kind.REMOVED
-            yield from (_change(then, now, view, feature.name, kind) for feature in view.features)
+            kind = ChangeKind.ADDED if old is None else ChangeKind.REMOVED
+            yield from (_build_change(then, now, view, feature.name, kind) for feature in view.features)
         else:
-            yield from _View(then=then, now=now, old=old, new=new).changes()
+            yield from _ViewComparison(then=then, now=now, old=old, new=new).changes()
 
 
 @dataclass(frozen=True, kw_only=True)
-class _View:
+class _ViewComparison:
     """A view that is on both sides."""
 
-    then: Side
-    now: Side
+    then: ProjectState
+    now: ProjectState
     old: FeatureView
     new: FeatureView
 
     def changes(self) -> Iterator[Change]:
-        rules = tuple(_differing(self.old, self.new, _RULES))
-        keys = _keys(self.old), _keys(self.new)
+        rules = tuple(_diff_attributes(self.old, self.new, _RULES))
+        keys = _format_keys(self.old), _format_keys(self.new)
         if keys[0] != keys[1]:
             rules = (f"keys: {keys[0]} -> {keys[1]}", *rules)
         names = [feature.name for feature in self.old.features]
@@ -83,106 +85,117 @@ class _View:
         for name in names:
             one, other = self.old.feature(name), self.new.feature(name)
             if one is None:
-                found.append(_change(self.then, self.now, self.new, name, Kind.ADDED))
+                found.append(_build_change(self.then, self.now, self.new, name, ChangeKind.ADDED))
             elif other is None:
-                found.append(_change(self.then, self.now, self.old, name, Kind.REMOVED))
+                found.append(_build_change(self.then, self.now, self.old, name, ChangeKind.REMOVED))
             else:
-                found += self._feature(one, other, rules)
+                found += self._compare_feature(one, other, rules)
         # What an edit did to one feature says why the file is another one.
-        told = any(change.kind not in (Kind.COSMETIC, Kind.METADATA) for change in found)
-        yield from (change for change in found if not (told and change.kind is Kind.COSMETIC))
-        yield from self._metadata()
+        told = any(change.kind not in (ChangeKind.COSMETIC, ChangeKind.METADATA) for change in found)
+        yield from (change for change in found if not (told and change.kind is ChangeKind.COSMETIC))
+        yield from self._compare_metadata()
 
-    def _feature(self, one: Feature, other: Feature, rules: tuple[str, ...]) -> Iterator[Change]:
+    def _compare_feature(self, one: Feature, other: Feature, rules: tuple[str, ...]) -> Iterator[Change]:
         lost, was_lost = self.now.missing(self.new, one.name), self.then.missing(self.old, one.name)
         if lost and not was_lost:
-            change = _change(self.then, self.now, self.new, one.name, Kind.REMOVED, (lost,))
+            change = _build_change(self.then, self.now, self.new, one.name, ChangeKind.REMOVED, (lost,))
             yield replace(change, severity=Severity.ERROR, fix=_FIX_LOST)
             return
         if was_lost and not lost:
-            yield _change(self.then, self.now, self.new, one.name, Kind.ADDED, ("its model produces it now",))
+            yield _build_change(
+                self.then, self.now, self.new, one.name, ChangeKind.ADDED, ("its model produces it now",)
+            )
             return
-        kind, details = self._computed(one.name) if not lost else (None, ())
-        said = _default(one), _default(other)
+        kind, details = self._compare_computation(one.name) if not lost else (None, ())
+        said = _format_default(one), _format_default(other)
         if said[0] != said[1]:
-            details, kind = (*details, f"default: {said[0]} -> {said[1]}"), Kind.MEANING
+            details, kind = (*details, f"default: {said[0]} -> {said[1]}"), ChangeKind.MEANING
         if rules:
-            details, kind = (*details, *rules), Kind.MEANING
+            details, kind = (*details, *rules), ChangeKind.MEANING
         if one.dtype != other.dtype:
             details, kind = (
-                (f"{one.dtype} -> {other.dtype}", *(details if kind is not Kind.COSMETIC else ())),
-                Kind.RETYPED,
+                (f"{one.dtype} -> {other.dtype}", *(details if kind is not ChangeKind.COSMETIC else ())),
+                ChangeKind.RETYPED,
             )
         if kind is not None:
-            change = _change(self.then, self.now, self.new, one.name, kind, details)
-            is_followed = kind is not Kind.UNKNOWN or any(NOT_COMPILED in detail for detail in details)
+            change = _build_change(self.then, self.now, self.new, one.name, kind, details)
+            is_followed = kind is not ChangeKind.UNKNOWN or any(NOT_COMPILED in detail for detail in details)
             yield change if is_followed else replace(change, fix=_FIX_UNKNOWN)
-        metadata = tuple(_differing(one, other, _FEATURE_METADATA))
+        metadata = tuple(_diff_attributes(one, other, _FEATURE_METADATA))
         if metadata:
-            yield _change(self.then, self.now, self.new, one.name, Kind.METADATA, metadata)
+            yield _build_change(self.then, self.now, self.new, one.name, ChangeKind.METADATA, metadata)
 
-    def _computed(self, name: str) -> tuple[Kind | None, tuple[str, ...]]:
+    def _compare_computation(self, name: str) -> tuple[ChangeKind | None, tuple[str, ...]]:
         """Return what has become of the computation, and what tells."""
-        own, above = self._changed_models
-        upstream = _names(above)
+        own, above = self._model_changes
+        upstream = _model_names(above)
         if not own and not upstream:
             return None, ()
         edited = (self.new.id, *upstream) if own else upstream
         before, after = self.then.column(self.old, name), self.now.column(self.new, name)
         if before is None or after is None:
             why = self.then.problem(self.old) if before is None else self.now.problem(self.new)
-            return Kind.UNKNOWN, (f"{', '.join(edited)} changed, and what that means can't be told: {why}",)
+            return ChangeKind.UNKNOWN, (f"{', '.join(edited)} changed, and what that means can't be told: {why}",)
         if before.fingerprint == after.fingerprint:
-            return self._same(own=own, above=above)
+            return self._explain_same(own=own, above=above)
         if own:
-            return Kind.MEANING, tuple(_how(before, after)) or tuple(f"by {each}" for each in upstream)
-        return Kind.UPSTREAM, (f"by {', '.join(upstream)}", *_how(before, after))
+            return ChangeKind.MEANING, tuple(_explain_difference(before, after)) or tuple(
+                f"by {each}" for each in upstream
+            )
+        return ChangeKind.UPSTREAM, (f"by {', '.join(upstream)}", *_explain_difference(before, after))
 
     @cached_property
-    def _changed_models(self) -> tuple[bool, tuple[str, ...]]:
+    def _model_changes(self) -> tuple[bool, tuple[str, ...]]:
         """Whether the view's own model is another one, and the unique ids of those above it that are."""
-        own = not self.then.code(self.old.unique_id).is_as(self.now.code(self.new.unique_id))
-        return own, _changed_above(self.then, self.now, self.new.unique_id)
+        own = not self.then.code(self.old.unique_id).is_same(self.now.code(self.new.unique_id))
+        return own, _find_changed_ancestors(self.then, self.now, self.new.unique_id)
 
-    def _same(self, *, own: bool, above: tuple[str, ...]) -> tuple[Kind | None, tuple[str, ...]]:
+    def _explain_same(self, *, own: bool, above: tuple[str, ...]) -> tuple[ChangeKind | None, tuple[str, ...]]:
         """Return what has become of a computation that is the same as far as it can be followed."""
-        lost = _names(each for each in above if not (self.then.is_followed(each) and self.now.is_followed(each)))
+        lost = _model_names(each for each in above if not (self.then.is_followed(each) and self.now.is_followed(each)))
         if lost:
-            return Kind.UNKNOWN, (f"{', '.join(lost)} changed, and what that means can't be told: it is not followed",)
+            return ChangeKind.UNKNOWN, (
+                f"{', '.join(lost)} changed, and what that means can't be told: it is not followed",
+            )
         edited = [each for each in above if not self.then.code(each).is_same_file(self.now.code(each))]
-        names = _names(edited)
+        names = _model_names(edited)
         if own and not self.then.code(self.old.unique_id).is_same_file(self.now.code(self.new.unique_id)):
             names = (self.new.id, *names)
-        return (Kind.COSMETIC, (f"{', '.join(names)} changed, the computation did not",)) if names else (None, ())
+        return (ChangeKind.COSMETIC, (f"{', '.join(names)} changed, the computation did not",)) if names else (None, ())
 
-    def _metadata(self) -> Iterator[Change]:
-        metadata = tuple(_differing(self.old, self.new, _VIEW_METADATA))
+    def _compare_metadata(self) -> Iterator[Change]:
+        metadata = tuple(_diff_attributes(self.old, self.new, _VIEW_METADATA))
         if self.old.online and not self.new.online:
             features = tuple(feature.name for feature in self.old.features)
             for name in features:
-                change = _change(self.then, self.now, self.old, name, Kind.REMOVED, ("no longer online",))
+                change = _build_change(self.then, self.now, self.old, name, ChangeKind.REMOVED, ("no longer online",))
                 yield change
         elif self.old.online != self.new.online:
             metadata = (*metadata, "online: false -> true")
         if metadata:
-            yield replace(_change(self.then, self.now, self.new, "", Kind.METADATA, metadata), features=())
+            yield replace(_build_change(self.then, self.now, self.new, "", ChangeKind.METADATA, metadata), features=())
 
 
-def _change(
-    then: Side, now: Side, view: FeatureView, feature: str, kind: Kind, details: tuple[str, ...] = ()
+def _build_change(
+    then: ProjectState,
+    now: ProjectState,
+    view: FeatureView,
+    feature: str,
+    kind: ChangeKind,
+    details: tuple[str, ...] = (),
 ) -> Change:
     """Return the change of one feature with all whom it concerns."""
-    services = {name for side in (then, now) for name in _users(side, view.id, feature)}
-    served = set(_users(then, view.id, feature))
+    services = {name for side in (then, now) for name in _services_using(side, view.id, feature)}
+    served = set(_services_using(then, view.id, feature))
     online = view.online and (view.id not in then.views or then.views[view.id].online)
     severity, fix = Severity.NOTE, ""
-    if kind in (Kind.REMOVED, Kind.RETYPED):
+    if kind in (ChangeKind.REMOVED, ChangeKind.RETYPED):
         severity = Severity.ERROR if served else Severity.WARNING
         fix = "keep it until no service uses it, or make a new version of the model"
-    elif kind in (Kind.MEANING, Kind.UPSTREAM):
+    elif kind in (ChangeKind.MEANING, ChangeKind.UPSTREAM):
         severity = Severity.ERROR if online else Severity.WARNING
         fix = "make a new version of the model, and train on it" if online else "train again before you use it"
-    elif kind is Kind.UNKNOWN:
+    elif kind is ChangeKind.UNKNOWN:
         severity, fix = Severity.WARNING, "compare manifests that `dbt compile` or `dbt build` has written"
     return Change(
         kind=kind, severity=severity, view=view.id, features=(feature,), details=details, fix=fix,
@@ -191,19 +204,21 @@ def _change(
     )  # fmt: skip
 
 
-def _users(side: Side, view: str, feature: str) -> Iterator[str]:
+def _services_using(side: ProjectState, view: str, feature: str) -> Iterator[str]:
     for service in side.registry.services.values():
         if any(join.view == view and (not feature or feature in join.features) for join in service.views):
             yield service.name
 
 
-def _services(then: Side, now: Side, removed: set[str]) -> Iterator[Change]:
+def _compare_services(then: ProjectState, now: ProjectState, removed: set[str]) -> Iterator[Change]:
     old, new = then.registry.services, now.registry.services
     for name in sorted({*old, *new}):
         if name not in new:
-            yield _service(old[name], Kind.REMOVED, Severity.ERROR, (), "keep it until no model asks for it")
+            yield _service_change(
+                old[name], ChangeKind.REMOVED, Severity.ERROR, (), "keep it until no model asks for it"
+            )
         elif name not in old:
-            yield _service(new[name], Kind.ADDED, Severity.NOTE, ())
+            yield _service_change(new[name], ChangeKind.ADDED, Severity.NOTE, ())
         else:
             yield from _service_changes(old[name], new[name], removed)
 
@@ -217,30 +232,40 @@ def _service_changes(old: FeatureService, new: FeatureService, removed: set[str]
         if join.column(feature) not in new.columns and f"{join.view}.{feature}" not in removed
     ]
     if gone:
-        yield _service(new, Kind.REMOVED, Severity.ERROR, (f"it no longer has {', '.join(gone)}",), fix)
+        yield _service_change(new, ChangeKind.REMOVED, Severity.ERROR, (f"it no longer has {', '.join(gone)}",), fix)
     keys = [{key.name: str(key.dtype) for key in service.request_keys} for service in (old, new)]
     if keys[0] != keys[1]:
-        yield _service(new, Kind.RETYPED, Severity.ERROR, (f"request keys: {_text(keys[0])} -> {_text(keys[1])}",), fix)
+        yield _service_change(
+            new,
+            ChangeKind.RETYPED,
+            Severity.ERROR,
+            (f"request keys: {_format_value(keys[0])} -> {_format_value(keys[1])}",),
+            fix,
+        )
     moved = [
-        f"{was.prefix}: {_text(dict(was.keys))} -> {_text(dict(joined.keys))}"
+        f"{was.prefix}: {_format_value(dict(was.keys))} -> {_format_value(dict(joined.keys))}"
         for was in old.views
         for joined in new.views
         if was.prefix == joined.prefix and was.keys != joined.keys
     ]
     if moved:
-        yield _service(new, Kind.MEANING, Severity.ERROR, tuple(f"joined on {each}" for each in moved), fix)
+        yield _service_change(
+            new, ChangeKind.MEANING, Severity.ERROR, tuple(f"joined on {each}" for each in moved), fix
+        )
     added = [column for column in new.columns if column not in old.columns]
     if added:
-        yield _service(new, Kind.ADDED, Severity.NOTE, (f"it now has {', '.join(added)}",))
+        yield _service_change(new, ChangeKind.ADDED, Severity.NOTE, (f"it now has {', '.join(added)}",))
     if sorted(old.columns) == sorted(new.columns) and old.columns != new.columns:
-        yield _service(new, Kind.METADATA, Severity.WARNING, ("its features are in another order",), fix)
-    metadata = tuple(_differing(old, new, ("description", "owner", "label_timestamp", "labels", "tags", "maturity")))
+        yield _service_change(new, ChangeKind.METADATA, Severity.WARNING, ("its features are in another order",), fix)
+    metadata = tuple(
+        _diff_attributes(old, new, ("description", "owner", "label_timestamp", "labels", "tags", "maturity"))
+    )
     if metadata:
-        yield _service(new, Kind.METADATA, Severity.NOTE, metadata)
+        yield _service_change(new, ChangeKind.METADATA, Severity.NOTE, metadata)
 
 
-def _service(
-    service: FeatureService, kind: Kind, severity: Severity, details: tuple[str, ...], fix: str = ""
+def _service_change(
+    service: FeatureService, kind: ChangeKind, severity: Severity, details: tuple[str, ...], fix: str = ""
 ) -> Change:
     return Change(
         kind=kind, severity=severity, service=service.name, details=details, fix=fix, services=(service.name,),
@@ -248,7 +273,7 @@ def _service(
     )  # fmt: skip
 
 
-def _grouped(changes: Iterable[Change]) -> list[Change]:
+def _group_changes(changes: Iterable[Change]) -> list[Change]:
     """Tell of features to which the same happened at once."""
     groups: dict[Change, list[Change]] = defaultdict(list)
     for change in changes:
@@ -263,63 +288,63 @@ def _grouped(changes: Iterable[Change]) -> list[Change]:
     ]
 
 
-def _changed_above(then: Side, now: Side, unique_id: str) -> tuple[str, ...]:
+def _find_changed_ancestors(then: ProjectState, now: ProjectState, unique_id: str) -> tuple[str, ...]:
     """Return the unique ids of the models above one that are others than they were."""
     names = dict.fromkeys((*now.above(unique_id), *then.above(unique_id)))
-    return tuple(name for name in names if not then.code(name).is_as(now.code(name)))
+    return tuple(name for name in names if not then.code(name).is_same(now.code(name)))
 
 
-def _names(unique_ids: Iterable[str]) -> tuple[str, ...]:
+def _model_names(unique_ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(name.split(".", 2)[-1] for name in unique_ids)
 
 
-def _how(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
+def _explain_difference(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
     """Yield what differs in the model's own SQL: of the value if that is another, of the rows if these are."""
     said = False
     if before.value != after.value and before.sql != after.sql:
         said = True
-        yield _change_of(before.sql, after.sql)
+        yield _format_change(before.sql, after.sql)
     if before.rows != after.rows:
-        steps = tuple(_steps([str(step) for step in before.row_steps], [str(step) for step in after.row_steps]))
+        steps = tuple(_diff_steps([str(step) for step in before.row_steps], [str(step) for step in after.row_steps]))
         said = said or bool(steps)
         yield from steps
     if not said:
-        steps = tuple(_steps([str(step) for step in before.steps], [str(step) for step in after.steps]))
-        steps = steps or tuple(_windows(before, after))
-        rows = _steps([str(step) for step in before.row_steps], [str(step) for step in after.row_steps])
+        steps = tuple(_diff_steps([str(step) for step in before.steps], [str(step) for step in after.steps]))
+        steps = steps or tuple(_diff_windows(before, after))
+        rows = _diff_steps([str(step) for step in before.row_steps], [str(step) for step in after.row_steps])
         yield from steps or rows
 
 
-def _windows(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
+def _diff_windows(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
     """Yield what differs in windows that have the same names."""
     was, are = ([part for step in column.steps for part in step.windows] for column in (before, after))
     if len(was) == len(are):
-        yield from (_change_of(one, other) for one, other in zip(was, are, strict=True) if one != other)
+        yield from (_format_change(one, other) for one, other in zip(was, are, strict=True) if one != other)
     else:
-        yield from _steps(was, are)
+        yield from _diff_steps(was, are)
 
 
-def _steps(was: Sequence[str], are: Sequence[str]) -> Iterator[str]:
-    yield from (f"no longer {_cut(step)}" for step in was if step not in are)
-    yield from (f"now {_cut(step)}" for step in are if step not in was)
+def _diff_steps(was: Sequence[str], are: Sequence[str]) -> Iterator[str]:
+    yield from (f"no longer {_shorten(step)}" for step in was if step not in are)
+    yield from (f"now {_shorten(step)}" for step in are if step not in was)
 
 
-def _differing(one: Any, other: Any, names: Iterable[str]) -> Iterator[str]:
+def _diff_attributes(one: Any, other: Any, names: Iterable[str]) -> Iterator[str]:
     for name in names:
         was, is_ = getattr(one, name), getattr(other, name)
         if was != is_:
-            yield f"{name}: {_cut(_text(was))} -> {_cut(_text(is_))}"
+            yield f"{name}: {_shorten(_format_value(was))} -> {_shorten(_format_value(is_))}"
 
 
-def _keys(view: FeatureView) -> str:
+def _format_keys(view: FeatureView) -> str:
     return ", ".join(f"{key.entity}.{key.key} = {key.column} {key.dtype}" for key in view.join_keys)
 
 
-def _default(feature: Feature) -> str:
+def _format_default(feature: Feature) -> str:
     return repr(feature.default) if feature.has_default else "none"
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None or value in ("", ()):
         return "none"
     if isinstance(value, bool):
@@ -327,25 +352,25 @@ def _text(value: Any) -> str:
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={_text(item)}" for key, item in value.items()) or "none"
+        return ", ".join(f"{key}={_format_value(item)}" for key, item in value.items()) or "none"
     if isinstance(value, tuple):
-        return ", ".join(_text(item) for item in value)
+        return ", ".join(_format_value(item) for item in value)
     fields = getattr(value, "__dataclass_fields__", None)
     if fields is not None and "__str__" not in vars(type(value)):
-        return ", ".join(f"{name} {_text(getattr(value, name))}" for name in fields) or "none"
+        return ", ".join(f"{name} {_format_value(getattr(value, name))}" for name in fields) or "none"
     return " ".join(str(value).split()) or "none"
 
 
-def _change_of(was: str, is_: str) -> str:
+def _format_change(was: str, is_: str) -> str:
     """Return two texts side by side; of long ones the part where they begin to differ."""
     was, is_ = " ".join(was.split()), " ".join(is_.split())
     if max(len(was), len(is_)) > _SHOWN:
         same = next((n for n, (one, other) in enumerate(zip(was, is_, strict=False)) if one != other), 0)
         start = max(0, same - _BEFORE)
         was, is_ = (f"...{text[start:]}" if start else text for text in (was, is_))
-    return f"{_cut(was)} -> {_cut(is_)}"
+    return f"{_shorten(was)} -> {_shorten(is_)}"
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -24,7 +24,7 @@ def text_lines(report: DiffReport) -> Iterator[str]:
     for change in report.changes:
         yield f"{_LEVELS[change.severity]}  {change.kind}: {', '.join(change.names)}"
         yield from (f"    {detail}" for detail in change.details)
-        if concerned := _concerned(change):
+        if concerned := _describe_users(change):
             yield f"    {concerned}"
         if change.fix:
             yield f"    fix  {change.fix}"
@@ -38,29 +38,29 @@ def markdown(report: DiffReport) -> str:
     lines = [MARK, f"### Features: {summary(report)}", ""]
     if report.changes:
         lines += ["| | change | features | what | services | online items | owner |", f"|{' --- |' * 7}"]
-        lines += [_row(change) for change in report.changes]
+        lines += [_table_row(change) for change in report.changes]
     fixes = list(dict.fromkeys(f"- {change.kind}: {change.fix}" for change in report.changes if change.breaking))
     if fixes:
         lines += ["", "What to do:", "", *fixes]
-    lines += [line for note in report.notes for line in ("", f"> {_cell(note)}")]
+    lines += [line for note in report.notes for line in ("", f"> {_escape_cell(note)}")]
     return "\n".join(lines) + "\n"
 
 
-def _row(change: Change) -> str:
+def _table_row(change: Change) -> str:
     level = "**breaking**" if change.breaking else _LEVELS[change.severity]
     cells = [
         level,
         str(change.kind),
-        "<br>".join(_code(name) for name in change.names),
-        "<br>".join(_cell(detail) for detail in change.details),
-        ", ".join(_code(name) for name in change.services),
-        _code(change.online) if change.online else "",
-        _cell(change.owner),
+        "<br>".join(_code_span(name) for name in change.names),
+        "<br>".join(_escape_cell(detail) for detail in change.details),
+        ", ".join(_code_span(name) for name in change.services),
+        _code_span(change.online) if change.online else "",
+        _escape_cell(change.owner),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _concerned(change: Change) -> str:
+def _describe_users(change: Change) -> str:
     parts = []
     if change.services and not change.service:
         parts.append(f"services {', '.join(change.services)}")
@@ -71,11 +71,11 @@ def _concerned(change: Change) -> str:
     return "; ".join(parts)
 
 
-def _code(text: str) -> str:
+def _code_span(text: str) -> str:
     return f"`{text.replace('`', '').replace('|', chr(92) + '|')}`"
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     """Text that can't end a table's cell, start HTML or call somebody."""
     for mark, harmless in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("@", "@\u200b"), ("`", "'"),
                            ("*", "\\*"), ("_", "\\_"), ("[", "\\[")):  # fmt: skip

@@ -14,7 +14,7 @@ from featurelayer.registry import Registry
 NOT_COMPILED = "has no compiled SQL of"
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What has become of a feature, the gravest first."""
 
     REMOVED = "removed"
@@ -28,25 +28,25 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Code:
+class ModelCode:
     """What a model is: what it was compiled to, empty if it was not, and the checksum of its file."""
 
     compiled: str = ""
     checksum: str = ""
 
-    def is_as(self, other: Code) -> bool:
+    def is_same(self, other: ModelCode) -> bool:
         """Whether both are one model: by what both were compiled to, else by their files."""
         if self.compiled and other.compiled:
             return self.compiled == other.compiled
         return self.checksum == other.checksum
 
-    def is_same_file(self, other: Code) -> bool:
+    def is_same_file(self, other: ModelCode) -> bool:
         """Whether both were written in the same file, unchanged."""
         return bool(self.checksum) and self.checksum == other.checksum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class ProjectState:
     """One state of the project.
 
     `views` also has those that can't be fully understood. `column` finds the lineage of a view's column, None where
@@ -62,7 +62,7 @@ class Side:
     problem: Callable[[FeatureView], str]
     missing: Callable[[FeatureView, str], str]
     is_followed: Callable[[str], bool]
-    code: Callable[[str], Code]
+    code: Callable[[str], ModelCode]
     above: Callable[[str], tuple[str, ...]]
 
 
@@ -73,7 +73,7 @@ class Change:
     `services` are those that use a feature on either side, `online` what the store keeps the view's items under.
     """
 
-    kind: Kind
+    kind: ChangeKind
     severity: Severity
     view: str = ""
     features: tuple[str, ...] = ()

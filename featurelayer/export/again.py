@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from featurelayer.errors import Overtaken
+from featurelayer.errors import WriteConflict
 
 _TRIES = 10
 _PAUSE = 2.0
@@ -15,16 +15,16 @@ _PAUSE = 2.0
 Result = TypeVar("Result")
 
 
-def again(transaction: Callable[[], Result]) -> Result:
+def retry_on_conflict(transaction: Callable[[], Result]) -> Result:
     """Return what a transaction returns, which is done anew, whole, as long as others are faster.
 
     Raises:
-        Overtaken: they were ten times; nothing was kept.
+        WriteConflict: they were ten times; nothing was kept.
     """
     for tried in range(1, _TRIES + 1):
         try:
             return transaction()
-        except Overtaken:
+        except WriteConflict:
             if tried == _TRIES:
                 raise
             time.sleep(random.uniform(0, _PAUSE * tried / _TRIES))  # noqa: S311 (so that two don't meet again)

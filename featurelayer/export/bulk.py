@@ -15,11 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from featurelayer.export.exporter import Exporter, SendResult, build_items
 from featurelayer.export.files import read_batches
 from featurelayer.export.records import Intent, ViewExport
-from featurelayer.export.run import Exporter, Sent, items_of
 from featurelayer.online.base import Item
-from featurelayer.online.definitions import ViewBegun, view_schema, view_sk
+from featurelayer.online.definitions import ViewRunStart, view_schema, view_sk
 from featurelayer.sql.delta import REMOVED
 
 Loader = Callable[[Iterator[Sequence[Item]], str], Any]
@@ -36,24 +36,24 @@ class BulkExporter(Exporter):
             OnlineStoreError: the load failed; exporting again, without bulk if the table is there, finishes the work.
         """
         started = time.monotonic()
-        sent = {intent.view.id: Sent(refused_keys=Path()) for intent in intents}
+        sent = {intent.view.id: SendResult(refused_keys=Path()) for intent in intents}
         loader(self._batches(intents, sent), self._run)
-        return tuple(self._settled(intent, sent[intent.view.id], started) for intent in intents)
+        return tuple(self._settle(intent, sent[intent.view.id], started) for intent in intents)
 
-    def _batches(self, intents: Sequence[Intent], sent: dict[str, Sent]) -> Iterator[list[Item]]:
+    def _batches(self, intents: Sequence[Intent], sent: dict[str, SendResult]) -> Iterator[list[Item]]:
         """Yield everything that was intended, and what it needs; of each view one file is on this disk at a time."""
         schemas = {schema.item().key: schema.item() for schema in (view_schema(intent.view) for intent in intents)}
         yield list(schemas.values())
         for intent in intents:
-            yield [ViewBegun(version=intent.row.version, run=self._run).item(view_sk(intent.view))]
+            yield [ViewRunStart(version=intent.row.version, run=self._run).item(view_sk(intent.view))]
             with TemporaryDirectory(prefix="featurelayer-") as folder:
-                for kind, path in self._fetched(intent, Path(folder), shuffled=True):
+                for kind, path in self._fetch_files(intent, Path(folder), shuffled=True):
                     for batch in read_batches(path):
-                        items = items_of(intent, batch)
+                        items = build_items(intent, batch)
                         yield items
                         self._count(intent, sent[intent.view.id], kind, items)
 
-    def _count(self, intent: Intent, sent: Sent, kind: str, items: list[Item]) -> None:
+    def _count(self, intent: Intent, sent: SendResult, kind: str, items: list[Item]) -> None:
         if kind == REMOVED:
             sent.tombstones += len(items)
         else:
@@ -62,9 +62,9 @@ class BulkExporter(Exporter):
         if self._progress is not None:
             self._progress(f"{intent.view.id} to S3", len(items), intent.to_write)
 
-    def _settled(self, intent: Intent, sent: Sent, started: float) -> ViewExport:
+    def _settle(self, intent: Intent, sent: SendResult, started: float) -> ViewExport:
         # A newer export may have found the table before this line; it has then written all of these keys again.
         sent.superseded = not self._commit(intent)
         if not sent.superseded:
             self._remember(intent, sent)
-        return replace(self._done(intent, sent, started), units=0)  # an import takes none
+        return replace(self._view_report(intent, sent, started), units=0)  # an import takes none

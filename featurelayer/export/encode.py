@@ -34,7 +34,7 @@ def encode_to_file(view: FeatureView, snapshot: Iterable[pa.RecordBatch], path: 
     null_keys = 0
     with pq.ParquetWriter(path, schema) as writer:
         for batch in snapshot:
-            columns = _encoded(view, batch)
+            columns = _encode_batch(view, batch)
             keep = [index for index, pk in enumerate(columns[0]) if pk is not None]
             null_keys += batch.num_rows - len(keep)
             kept = columns if len(keep) == batch.num_rows else [[column[i] for i in keep] for column in columns]
@@ -43,32 +43,34 @@ def encode_to_file(view: FeatureView, snapshot: Iterable[pa.RecordBatch], path: 
     return null_keys
 
 
-def _encoded(view: FeatureView, batch: pa.RecordBatch) -> list[Sequence[Any]]:
-    _check_columns(view, batch.schema.names)
+def _encode_batch(view: FeatureView, batch: pa.RecordBatch) -> list[Sequence[Any]]:
+    _validate_columns(view, batch.schema.names)
     prefix = key_prefix(view.entities)
-    parts = [_column(view, batch, key.column, key.dtype, encode_key_column) for key in view.join_keys]
+    parts = [_encode_column(view, batch, key.column, key.dtype, encode_key_column) for key in view.join_keys]
     pks = [None if None in key else join_key(prefix, key, where=view.id) for key in zip(*parts, strict=True)]
-    columns = [_feature(view, batch, feature.name, feature.dtype, pks) for feature in view.features]
+    columns = [_encode_feature(view, batch, feature.name, feature.dtype, pks) for feature in view.features]
     names = [feature.name for feature in view.features]
     texts = join_rows(columns, batch.num_rows, names, where=view.id)
-    events = [None] * batch.num_rows if view.static else _event_times(view, batch, pks)
+    events = [None] * batch.num_rows if view.static else _encode_event_times(view, batch, pks)
     return [pks, texts, events, batch.column(VALID_TO).to_pylist()]
 
 
-def _feature(view: FeatureView, batch: pa.RecordBatch, name: str, dtype: DType, pks: Sequence[str | None]) -> Column:
+def _encode_feature(
+    view: FeatureView, batch: pa.RecordBatch, name: str, dtype: DType, pks: Sequence[str | None]
+) -> Column:
     """Encode a column; what does not fit is named with its key."""
     try:
-        return _column(view, batch, name, dtype, encode_column)
+        return _encode_column(view, batch, name, dtype, encode_column)
     except CodecError:
         for row, pk in enumerate(pks):
             try:
-                _column(view, batch.slice(row, 1), name, dtype, encode_column)
+                _encode_column(view, batch.slice(row, 1), name, dtype, encode_column)
             except CodecError as error:
                 raise CodecError(f"{error}\n  at   {pk or 'a row without a key'} of {view.id}") from error
         raise
 
 
-def _event_times(view: FeatureView, batch: pa.RecordBatch, pks: Sequence[str | None]) -> Column:
+def _encode_event_times(view: FeatureView, batch: pa.RecordBatch, pks: Sequence[str | None]) -> Column:
     times: Column = batch.column(EVENT_TIME).to_pylist()
     where = f"{view.id}.{view.event_time}"
     try:
@@ -82,12 +84,14 @@ def _event_times(view: FeatureView, batch: pa.RecordBatch, pks: Sequence[str | N
         raise
 
 
-def _column(view: FeatureView, batch: pa.RecordBatch, name: str, dtype: DType, encode: Callable[..., Column]) -> Column:
+def _encode_column(
+    view: FeatureView, batch: pa.RecordBatch, name: str, dtype: DType, encode: Callable[..., Column]
+) -> Column:
     import pyarrow as pa
 
     where, column = f"{view.id}.{name}", batch.column(name)
     if dtype.kind in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ) and pa.types.is_timestamp(column.type):
-        return encode_microseconds(_microsecond_values(column, where), where=where)
+        return encode_microseconds(_to_microseconds(column, where), where=where)
     try:
         values: Column = column.to_pylist()
     except (ValueError, OverflowError) as error:
@@ -95,7 +99,7 @@ def _column(view: FeatureView, batch: pa.RecordBatch, name: str, dtype: DType, e
     return encode(dtype, values, where=where)
 
 
-def _microsecond_values(column: Any, where: str) -> Column:
+def _to_microseconds(column: Any, where: str) -> Column:
     import pyarrow as pa
 
     try:
@@ -106,7 +110,7 @@ def _microsecond_values(column: Any, where: str) -> Column:
     return values
 
 
-def _check_columns(view: FeatureView, present: Sequence[str]) -> None:
+def _validate_columns(view: FeatureView, present: Sequence[str]) -> None:
     wanted = [key.column for key in view.join_keys] + [feature.name for feature in view.features]
     missing = [name for name in [*wanted, EVENT_TIME, VALID_TO] if name not in present]
     if missing:

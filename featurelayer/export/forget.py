@@ -16,15 +16,15 @@ from typing import Any
 from sqlglot import exp
 
 from featurelayer.errors import CodecError, PlanError, Problem, RelationNotBuilt
-from featurelayer.export.again import again
+from featurelayer.export.again import retry_on_conflict
+from featurelayer.export.drain import stream_table
 from featurelayer.export.ledger import Ledger, Tables
-from featurelayer.export.streamed import streamed_table
 from featurelayer.model import FeatureView
 from featurelayer.online.base import Item, OnlineStore
 from featurelayer.online.definitions import ViewCommit, ViewDefinition, commit_key, view_definition
-from featurelayer.online.keys import encode_key_column, join_key, key_from_text, key_prefix
-from featurelayer.online.streaming import GRACE_SECONDS, key_values, log_of
-from featurelayer.sql.ast import both, col
+from featurelayer.online.keys import encode_key_column, join_key, key_prefix, parse_key
+from featurelayer.online.streaming import GRACE_SECONDS, key_values, read_log_entries
+from featurelayer.sql.ast import all_of, col
 from featurelayer.sql.dialects import dialect
 from featurelayer.warehouse.base import Warehouse
 
@@ -32,7 +32,7 @@ _AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forgotten:
+class ErasureReport:
     """What was erased of a subject in one view: items of the store, entries of its log, rows of the two tables."""
 
     view: str
@@ -75,7 +75,7 @@ class Subject:
         return found is not None and all(found[column] == value for column, value in self.values.items())
 
 
-def subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list[Subject]:
+def find_subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list[Subject]:
     """Return the subject in every view whose key has all these columns; values are text as a person types it.
 
     Raises:
@@ -91,7 +91,7 @@ def subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list[Subj
         values = {}
         for column, text in keys.items():
             try:
-                values[column] = key_from_text(types[column], text, where=f"{view.id}.{column}")
+                values[column] = parse_key(types[column], text, where=f"{view.id}.{column}")
             except CodecError as error:
                 misfits.append(str(error))
         found.append(Subject(view=view, definition=view_definition(view), values=values))
@@ -106,22 +106,23 @@ def subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list[Subj
     return found
 
 
-def forget(store: OnlineStore, warehouse: Warehouse, tables: Tables, subject: Subject) -> Forgotten:
+def forget(store: OnlineStore, warehouse: Warehouse, tables: Tables, subject: Subject) -> ErasureReport:
     """Erase a subject in one view; `warehouse` is open for writing. Running it again finishes what was interrupted."""
     # Asked outside the transaction: what fails inside ends it.
-    relation = streamed_table(subject.view, tables)
-    is_streamed = _is_there(warehouse, relation)
-    newest = _newest(warehouse, tables, subject)
-    remembered = _remembered(warehouse, tables, subject)
+    relation = stream_table(subject.view, tables)
+    is_streamed = _exists(warehouse, relation)
+    newest = _next_version(warehouse, tables, subject)
+    remembered = _find_exported_keys(warehouse, tables, subject)
     # The log first: what is drained meanwhile is not appended to a table that was erased already.
-    log = [item.key for item, entry in log_of(store, subject.definition.sk) if subject.owns(entry.pk)]
+    log = [item.key for item, entry in read_log_entries(store, subject.definition.sk) if subject.owns(entry.pk)]
     store.remove(log)
     listed = [subject.pk] if subject.pk is not None else [
         key.pk for key in store.live(subject.definition.sk) if subject.owns(key.pk)
     ]  # fmt: skip
     pks = sorted({pk for pk in (*listed, *remembered) if pk is not None})
     items = sum(
-        _bury(store, subject.definition, pks[at : at + _AT_ONCE], newest) for at in range(0, len(pks), _AT_ONCE)
+        _write_tombstones(store, subject.definition, pks[at : at + _AT_ONCE], newest)
+        for at in range(0, len(pks), _AT_ONCE)
     )
 
     def erase() -> tuple[int, int]:
@@ -129,17 +130,17 @@ def forget(store: OnlineStore, warehouse: Warehouse, tables: Tables, subject: Su
             gone = _delete_items(warehouse, tables, subject, remembered)
             return gone, _delete_streamed(warehouse, relation, subject) if is_streamed else 0
 
-    gone, rows = again(erase)
-    return Forgotten(view=subject.view.id, items=items, log=len(log), export_items=gone, streamed=rows)
+    gone, rows = retry_on_conflict(erase)
+    return ErasureReport(view=subject.view.id, items=items, log=len(log), export_items=gone, streamed=rows)
 
 
-def _newest(warehouse: Warehouse, tables: Tables, subject: Subject) -> int:
+def _next_version(warehouse: Warehouse, tables: Tables, subject: Subject) -> int:
     """Return a version that is greater than that of any run of the view, finished or not."""
-    runs = Ledger(warehouse, tables).rows(subject.view.id) if _is_there(warehouse, tables.ledger) else []
+    runs = Ledger(warehouse, tables).rows(subject.view.id) if _exists(warehouse, tables.ledger) else []
     return max([time.time_ns() // 1_000, *(row.version + 1 for row in runs)])
 
 
-def _bury(store: OnlineStore, view: ViewDefinition, pks: Sequence[str], newest: int) -> int:
+def _write_tombstones(store: OnlineStore, view: ViewDefinition, pks: Sequence[str], newest: int) -> int:
     """Put tombstones that win against what is there and what runs under way may write; return how many had values."""
     control = commit_key(view.sk)
     there = store.read([control, *((pk, view.sk) for pk in pks)], consistent=True)
@@ -156,13 +157,13 @@ def _bury(store: OnlineStore, view: ViewDefinition, pks: Sequence[str], newest: 
     return sum(not item.deleted for item in there.values())
 
 
-def _remembered(warehouse: Warehouse, tables: Tables, subject: Subject) -> list[str]:
+def _find_exported_keys(warehouse: Warehouse, tables: Tables, subject: Subject) -> list[str]:
     """Return the subject's keys in what the warehouse remembers of exports."""
     writer = dialect(warehouse.dialect)
-    if not _is_there(warehouse, tables.items):
+    if not _exists(warehouse, tables.items):
         return []
     rows = exp.select(col("pk")).distinct().from_(exp.to_table(tables.items, dialect=writer.name))
-    rows = rows.where(both(*_mine(tables, subject)))
+    rows = rows.where(all_of(*_view_conditions(tables, subject)))
     if subject.pk is not None:
         rows = rows.where(exp.EQ(this=col("pk"), expression=exp.Literal.string(subject.pk)))
     return [pk for (pk,) in warehouse.rows(writer.sql(rows)) if subject.owns(pk)]
@@ -172,7 +173,7 @@ def _delete_items(warehouse: Warehouse, tables: Tables, subject: Subject, pks: S
     deleted = 0
     for start in range(0, len(pks), _AT_ONCE):
         keys = exp.In(this=col("pk"), expressions=[exp.Literal.string(pk) for pk in pks[start : start + _AT_ONCE]])
-        deleted += _delete(warehouse, tables.items, both(*_mine(tables, subject), keys))
+        deleted += _delete_rows(warehouse, tables.items, all_of(*_view_conditions(tables, subject), keys))
     return deleted
 
 
@@ -183,10 +184,10 @@ def _delete_streamed(warehouse: Warehouse, relation: str, subject: Subject) -> i
         exp.EQ(this=col(column), expression=writer.literal(value, types[column]))
         for column, value in subject.values.items()
     ]
-    return _delete(warehouse, relation, both(*mine))
+    return _delete_rows(warehouse, relation, all_of(*mine))
 
 
-def _delete(warehouse: Warehouse, relation: str, condition: exp.Expression) -> int:
+def _delete_rows(warehouse: Warehouse, relation: str, condition: exp.Expression) -> int:
     """Delete rows and return how many there were."""
     writer = dialect(warehouse.dialect)
     place = exp.to_table(relation, dialect=writer.name)
@@ -196,12 +197,12 @@ def _delete(warehouse: Warehouse, relation: str, condition: exp.Expression) -> i
     return int(count)
 
 
-def _mine(tables: Tables, subject: Subject) -> list[exp.Expression]:
+def _view_conditions(tables: Tables, subject: Subject) -> list[exp.Expression]:
     wanted = {"store": tables.store, "view": subject.view.id}
     return [exp.EQ(this=col(name), expression=exp.Literal.string(value)) for name, value in wanted.items()]
 
 
-def _is_there(warehouse: Warehouse, relation: str) -> bool:
+def _exists(warehouse: Warehouse, relation: str) -> bool:
     try:
         warehouse.describe(relation)
     except RelationNotBuilt:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from featurelayer.durations import format_age
-from featurelayer.errors import Overtaken, Problem
-from featurelayer.export.compare import Compared, alive_since, fixed_bytes, keys_of
+from featurelayer.errors import Problem, WriteConflict
+from featurelayer.export.changes import Changes, expiry_cutoff, item_overhead, key_signature
 from featurelayer.model import FeatureView
 from featurelayer.online.base import Limits
 from featurelayer.online.codec import from_microseconds
@@ -36,7 +36,7 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TooLarge:
+class OversizedItem:
     """An item that the store can't take, with its bytes and those of its key."""
 
     key: str
@@ -45,35 +45,35 @@ class TooLarge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refusal:
     """Why an export of a view writes nothing; empty if it may. `too_large` are the first of `too_large_keys` items."""
 
     problems: tuple[Problem, ...] = ()
-    too_large: tuple[TooLarge, ...] = ()
+    too_large: tuple[OversizedItem, ...] = ()
     too_large_keys: int = 0
 
 
-def find_refusals(
+def find_refusal(
     warehouse: Warehouse,
-    found: Compared,
+    found: Changes,
     limits: Limits | None,
     *,
     guard: Guard | None,
     elapsed: timedelta,
     run: str | None = None,
-) -> Refused:
+) -> Refusal:
     """Return why a view must not be written; `run` is the run whose items are in the log, None before they are.
 
     Without a guard only the store's limits count. `elapsed` is how long ago the snapshot's time was taken.
 
     Raises:
-        Overtaken: an export with a later snapshot has committed meanwhile.
+        WriteConflict: an export with a later snapshot has committed meanwhile.
     """
-    large, count = _large_items(warehouse, found, limits, run)
-    problems = [] if guard is None else [*_guard_problems(warehouse, found, guard, elapsed)]
+    large, count = _find_oversized(warehouse, found, limits, run)
+    problems = [] if guard is None else [*_removal_problems(warehouse, found, guard, elapsed)]
     if limits is not None:
-        problems += _large_problems(found.view, large, count, limits)
-    return Refused(problems=tuple(problems), too_large=tuple(large), too_large_keys=count)
+        problems += _oversized_problems(found.view, large, count, limits)
+    return Refusal(problems=tuple(problems), too_large=tuple(large), too_large_keys=count)
 
 
 def clock_problems(at: datetime) -> list[Problem]:
@@ -82,22 +82,22 @@ def clock_problems(at: datetime) -> list[Problem]:
     if ahead <= _AHEAD:
         return []
     return [Problem(
-        what=f"the warehouse's time {_seconds(at)} is {format_age(ahead)} ahead of this machine's clock",
+        what=f"the warehouse's time {_format_seconds(at)} is {format_age(ahead)} ahead of this machine's clock",
         fix="correct the clock that is wrong; nothing was written",
     )]  # fmt: skip
 
 
-def _guard_problems(warehouse: Warehouse, found: Compared, guard: Guard, elapsed: timedelta) -> Iterator[Problem]:
+def _removal_problems(warehouse: Warehouse, found: Changes, guard: Guard, elapsed: timedelta) -> Iterator[Problem]:
     last = None if found.known.as_of is None else from_microseconds(found.known.as_of)
     goes_back = last is not None and found.as_of < last
     if goes_back and not guard.chosen_time:
         assert last is not None
         if last <= found.as_of + elapsed + _SKEW:
-            raise Overtaken(
+            raise WriteConflict(
                 f"{found.view.id}: another export finished while this one was being prepared\n"
                 "  fix  run `featurelayer export` again"
             )
-        yield _behind(found, last)
+        yield _clock_behind_problem(found, last)
         return  # What it would remove follows from that.
     # Whoever goes back to a named time wants the keys gone that came after it.
     if guard.allow_removals or goes_back:
@@ -105,8 +105,8 @@ def _guard_problems(warehouse: Warehouse, found: Compared, guard: Guard, elapsed
     limit = found.view.removal_guard
     if found.removed < limit.at_least:
         return
-    since = alive_since(found.view, found.as_of)
-    [(held, removed)] = warehouse.rows(found.delta.removals(alive_since=since, keys=keys_of(found.view)))
+    since = expiry_cutoff(found.view, found.as_of)
+    [(held, removed)] = warehouse.rows(found.delta.count_removals(alive_since=since, keys=key_signature(found.view)))
     if removed >= limit.at_least and removed > limit.share * held:
         name, share = found.view.id, removed / held
         yield Problem(
@@ -118,37 +118,37 @@ def _guard_problems(warehouse: Warehouse, found: Compared, guard: Guard, elapsed
         )
 
 
-def _behind(found: Compared, last: datetime) -> Problem:
-    now = _seconds(found.as_of)
+def _clock_behind_problem(found: Changes, last: datetime) -> Problem:
+    now = _format_seconds(found.as_of)
     return Problem(
         what=f"{found.view.id}: the warehouse's time {now} is {format_age(last - found.as_of)} before that of the last "
-        f"export, {_seconds(last)}",
+        f"export, {_format_seconds(last)}",
         where=found.view.yaml_path,
         fix="correct the warehouse's clock; to go back on purpose, name the time: "
         f"`featurelayer export -s {found.view.id} --as-of {now}`; nothing was written",
     )
 
 
-def _seconds(moment: datetime) -> str:
+def _format_seconds(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
 
 
-def _large_items(
-    warehouse: Warehouse, found: Compared, limits: Limits | None, run: str | None
-) -> tuple[list[TooLarge], int]:
+def _find_oversized(
+    warehouse: Warehouse, found: Changes, limits: Limits | None, run: str | None
+) -> tuple[list[OversizedItem], int]:
     if limits is None:
         return [], 0
-    fixed, most = fixed_bytes(found.view), {"item": limits.item, "key": limits.pk}
+    fixed, most = item_overhead(found.view), {"item": limits.item, "key": limits.pk}
     if run is None:
         statement = found.delta.too_large(found.source, fixed, **most)
     else:
-        statement = found.delta.intended_too_large(run, fixed, **most)
+        statement = found.delta.too_large_in_log(run, fixed, **most)
     rows = warehouse.rows(statement)
-    large = [TooLarge(key=pk, bytes=int(size), key_bytes=int(length)) for pk, size, length, _ in rows]
+    large = [OversizedItem(key=pk, bytes=int(size), key_bytes=int(length)) for pk, size, length, _ in rows]
     return large, int(rows[0][3]) if rows else 0
 
 
-def _large_problems(view: FeatureView, large: list[TooLarge], count: int, limits: Limits) -> Iterator[Problem]:
+def _oversized_problems(view: FeatureView, large: list[OversizedItem], count: int, limits: Limits) -> Iterator[Problem]:
     for each in large[:_NAMED]:
         more = f"; {count - _NAMED:,} more like it" if count > _NAMED and each is large[_NAMED - 1] else ""
         yield Problem(

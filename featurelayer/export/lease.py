@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from featurelayer.errors import CorruptItem, OnlineStoreError, StoreNotFound
-from featurelayer.export.patience import insist
+from featurelayer.export.patience import call_with_retry
 from featurelayer.online.base import OnlineStore
 from featurelayer.online.definitions import Lease, lease_key
-from featurelayer.temporary import is_alive
+from featurelayer.tempdirs import is_process_alive
 
 LEASE = timedelta(seconds=30)
 _LOOK_AGAIN = 1.0
@@ -33,7 +33,7 @@ class Clock:
 
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
-    is_alive: Callable[[int], bool] = is_alive
+    is_alive: Callable[[int], bool] = is_process_alive
 
 
 class HeldLease:
@@ -46,7 +46,7 @@ class HeldLease:
     def renew(self) -> None:
         """Say so again, when half of the time is over."""
         if self._clock.now() + LEASE.total_seconds() / 2 > self._until:
-            insist(self._store, self._renew)
+            call_with_retry(self._store, self._renew)
 
     def _renew(self) -> None:
         now = self._clock.now()
@@ -61,9 +61,15 @@ class HeldLease:
                 self._write(self._until)
 
     def _write(self, now: float) -> None:
-        self._told = max(_micros(now), self._told + 1)  # the newer of two writes wins, also within a microsecond
+        self._told = max(
+            _to_microseconds(now), self._told + 1
+        )  # the newer of two writes wins, also within a microsecond
         lease = Lease(
-            run=self._run, until=_micros(self._until), told=self._told, host=platform.node(), process=os.getpid()
+            run=self._run,
+            until=_to_microseconds(self._until),
+            told=self._told,
+            host=platform.node(),
+            process=os.getpid(),
         )
         self._store.write([lease.item(self._sk)])
 
@@ -73,7 +79,7 @@ def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, cloc
 
     A holder on this host whose process is gone is not waited for.
     """
-    began = _micros(clock.now())
+    began = _to_microseconds(clock.now())
     ends: dict[str, int] = {}
     told: set[str] = set()
 
@@ -83,15 +89,15 @@ def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, cloc
             tell(line)
 
     while True:
-        now, waiting = _micros(clock.now()), False
-        for sk, lease in _leases(store, views).items():
+        now, waiting = _to_microseconds(clock.now()), False
+        for sk, lease in _read_leases(store, views).items():
             if lease.run == run or lease.until <= now:
                 continue
             who = f"{views[sk]}: export {lease.run[:8]} (process {lease.process} on {lease.host})"
             if lease.host == platform.node() and not clock.is_alive(lease.process):
                 tell_once(f"{who} has died; taking over")
                 continue
-            end = ends.setdefault(sk, min(lease.until, began + _micros(LEASE.total_seconds())))
+            end = ends.setdefault(sk, min(lease.until, began + _to_microseconds(LEASE.total_seconds())))
             if now < end:
                 tell_once(f"{who} is at work; waiting up to {LEASE.seconds} s for it")
                 waiting = True
@@ -102,7 +108,7 @@ def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, cloc
         clock.sleep(_LOOK_AGAIN)
 
 
-def _leases(store: OnlineStore, views: Mapping[str, str]) -> dict[str, Lease]:
+def _read_leases(store: OnlineStore, views: Mapping[str, str]) -> dict[str, Lease]:
     keys = {lease_key(sk): sk for sk in views}
     try:
         found = store.read(list(keys), consistent=True)
@@ -115,5 +121,5 @@ def _leases(store: OnlineStore, views: Mapping[str, str]) -> dict[str, Lease]:
     return leases
 
 
-def _micros(seconds: float) -> int:
+def _to_microseconds(seconds: float) -> int:
     return int(seconds * 1_000_000)

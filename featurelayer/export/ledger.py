@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from featurelayer.errors import RelationNotBuilt
 from featurelayer.model import DType
-from featurelayer.sql.ast import both, col, named
+from featurelayer.sql.ast import all_of, col, with_alias
 from featurelayer.sql.delta import ITEMS, Log
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.plan import RESERVED
@@ -67,8 +67,10 @@ class Tables:
     store: str
 
     @classmethod
-    def of_schema(cls, schema: str, store: str) -> Tables:
-        ledger, items = (_relation(name, schema) for name in ("featurelayer_exports", "featurelayer_export_items"))
+    def from_schema(cls, schema: str, store: str) -> Tables:
+        ledger, items = (
+            _quote_relation(name, schema) for name in ("featurelayer_exports", "featurelayer_export_items")
+        )
         return cls(ledger=ledger, items=items, store=store)
 
     def log(self, view: str) -> Log:
@@ -94,7 +96,7 @@ class Ledger:
             self._warehouse.execute(self._writer.sql(exp.Create(this=schema, kind="TABLE", exists=True)))
 
     @classmethod
-    def copied(cls, warehouse: Warehouse, tables: Tables, view: str) -> tuple[Ledger, Tables]:
+    def copy_to_temporary(cls, warehouse: Warehouse, tables: Tables, view: str) -> tuple[Ledger, Tables]:
         """Return a view's ledger as temporary tables, where the real ones must not be written or made."""
         writer = dialect(warehouse.dialect)
         real, copies = cls(warehouse, tables), {}
@@ -102,12 +104,12 @@ class Ledger:
             try:
                 warehouse.describe(relation)
             except RelationNotBuilt:
-                empty = [named(writer.literal(None, DType.parse(dtype)), each) for each, dtype in columns.items()]
+                empty = [with_alias(writer.literal(None, DType.parse(dtype)), each) for each, dtype in columns.items()]
                 warehouse.execute(writer.create(name, exp.select(*empty).where(exp.false())))
                 copies[relation] = f'"{name}"'
         if tables.ledger not in copies:
             mine = exp.select(*(col(name) for name in LEDGER)).from_(real._table(tables.ledger))
-            warehouse.execute(writer.create(_COPIES[0], mine.where(both(*real._mine(view)))))
+            warehouse.execute(writer.create(_COPIES[0], mine.where(all_of(*real._mine(view)))))
         items = copies.get(tables.items, tables.items)
         found = Tables(ledger=f'"{_COPIES[0]}"', items=items, store=tables.store)
         return cls(warehouse, found), found
@@ -116,10 +118,13 @@ class Ledger:
         """Return the exports of a view to this store, oldest first."""
         names = list(LEDGER)
         query = exp.select(*(col(name) for name in names)).from_(self._table(self._tables.ledger))
-        query = query.where(both(*self._mine(view))).order_by(col("version"), col("run"))
-        return [_row(dict(zip(names, values, strict=True))) for values in self._warehouse.rows(self._writer.sql(query))]
+        query = query.where(all_of(*self._mine(view))).order_by(col("version"), col("run"))
+        return [
+            _parse_row(dict(zip(names, values, strict=True)))
+            for values in self._warehouse.rows(self._writer.sql(query))
+        ]
 
-    def every(self) -> list[LedgerRow]:
+    def all_rows(self) -> list[LedgerRow]:
         """Return the exports of all views to all stores, oldest first.
 
         Raises:
@@ -129,19 +134,22 @@ class Ledger:
         names = list(LEDGER)
         query = exp.select(*(col(name) for name in names)).from_(self._table(self._tables.ledger))
         query = query.order_by(col("started_at"), col("view"), col("run"))
-        return [_row(dict(zip(names, values, strict=True))) for values in self._warehouse.rows(self._writer.sql(query))]
+        return [
+            _parse_row(dict(zip(names, values, strict=True)))
+            for values in self._warehouse.rows(self._writer.sql(query))
+        ]
 
     def start(self, rows: Iterable[LedgerRow]) -> None:
         """Add exports that are about to begin."""
         names = [exp.to_identifier(name, quoted=True) for name in LEDGER]
-        values = [exp.Tuple(expressions=[self._value(row, name) for name in LEDGER]) for row in rows]
+        values = [exp.Tuple(expressions=[self._literal(row, name) for name in LEDGER]) for row in rows]
         into = exp.Schema(this=self._table(self._tables.ledger), expressions=names)
         self._warehouse.execute(self._writer.sql(exp.Insert(this=into, expression=exp.Values(expressions=values))))
 
     def finish(self, row: LedgerRow) -> None:
         """Complete the row of an export that has committed."""
-        changed = [exp.EQ(this=col(name), expression=self._value(row, name)) for name in LEDGER]
-        mine = both(*self._mine(row.view), exp.EQ(this=col("run"), expression=exp.Literal.string(row.run)))
+        changed = [exp.EQ(this=col(name), expression=self._literal(row, name)) for name in LEDGER]
+        mine = all_of(*self._mine(row.view), exp.EQ(this=col("run"), expression=exp.Literal.string(row.run)))
         update = exp.Update(this=self._table(self._tables.ledger), expressions=changed, where=exp.Where(this=mine))
         self._warehouse.execute(self._writer.sql(update))
 
@@ -152,13 +160,13 @@ class Ledger:
     def _table(self, relation: str) -> exp.Table:
         return exp.to_table(relation, dialect=self._writer.name)
 
-    def _value(self, row: LedgerRow, name: str) -> exp.Expression:
+    def _literal(self, row: LedgerRow, name: str) -> exp.Expression:
         value = getattr(row, name)
         naive = value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
         return self._writer.literal(naive, DType.parse(LEDGER[name]))
 
 
-def _row(values: Mapping[str, object]) -> LedgerRow:
+def _parse_row(values: Mapping[str, object]) -> LedgerRow:
     row = LedgerRow(**values)  # type: ignore[arg-type]
     times = {
         name: time.replace(tzinfo=UTC)
@@ -168,7 +176,7 @@ def _row(values: Mapping[str, object]) -> LedgerRow:
     return replace(row, **times)
 
 
-def _relation(name: str, schema: str) -> str:
+def _quote_relation(name: str, schema: str) -> str:
     """A table in a schema, quoted as dbt quotes."""
     place = exp.to_identifier(schema, quoted=True) if schema else None
     return exp.Table(this=exp.to_identifier(name, quoted=True), db=place).sql()

@@ -19,7 +19,7 @@ _PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 T = TypeVar("T")
 
 
-def insist(store: OnlineStore, call: Callable[[], T]) -> T:
+def call_with_retry(store: OnlineStore, call: Callable[[], T]) -> T:
     """Return what the call returns, which is made again as long as the store fails for a moment and its patience lasts.
 
     How many seconds that is, the store says as `patience`; one that says nothing is asked once. The call must be one

@@ -31,7 +31,7 @@ class Prices:
     rows_per_second: float
 
     @classmethod
-    def of_dynamodb(cls, said: Mapping[str, Any]) -> Prices:
+    def for_dynamodb(cls, said: Mapping[str, Any]) -> Prices:
         """Return the prices of DynamoDB; `said` is the checked block of featurelayer.yml and goes before the table."""
         table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
         source = f"prices of {table['region']}, looked up {table['looked_up'].isoformat()}"
@@ -43,7 +43,7 @@ class Prices:
     def free(cls, said: Mapping[str, Any]) -> Prices:
         """Return the same for a store that nobody bills."""
         return replace(
-            cls.of_dynamodb(said), source="this store costs nothing", million_write_units=0.0,
+            cls.for_dynamodb(said), source="this store costs nothing", million_write_units=0.0,
             import_gigabyte=0.0, write_units_per_second=math.inf,
         )  # fmt: skip
 

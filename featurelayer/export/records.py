@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from featurelayer.export.compare import Size
-from featurelayer.export.guard import Refused
+from featurelayer.export.changes import Size
+from featurelayer.export.guard import Refusal
 from featurelayer.export.ledger import LedgerRow
 from featurelayer.model import FeatureView
 
@@ -68,7 +68,7 @@ class ViewPlan:
     null_times: int
     bytes: int
     units: int
-    refused: Refused = field(default_factory=Refused)
+    refused: Refusal = field(default_factory=Refusal)
 
     @property
     def writes(self) -> int:
@@ -103,7 +103,7 @@ class Intent:
     rewind: bool
     began: float
     code: str = ""
-    refused: Refused = field(default_factory=Refused)
+    refused: Refusal = field(default_factory=Refusal)
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from featurelayer.export.patience import insist
+from featurelayer.export.patience import call_with_retry
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online.base import OnlineStore
 from featurelayer.online.definitions import ServiceDefinition, service_definition, view_definition, view_schema
@@ -29,9 +29,9 @@ def publish_services(
     # Schemas are there before anything that names them.
     described = [schema.item() for schema in schemas]
     if described:
-        insist(store, lambda: store.write(described))
+        call_with_retry(store, lambda: store.write(described))
     items = [item for each in definitions for item in each.items(version)] + [each.item(version) for each in writable]
     if items:
         pointers = list({item.key: item for item in items}.values())
-        insist(store, lambda: store.write(pointers))
+        call_with_retry(store, lambda: store.write(pointers))
     return definitions

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from sqlglot import _version
 
-from featurelayer.lineage.values import Fact, Kind, RowStep, Source, Step
+from featurelayer.lineage.values import ColumnKind, Fact, RowStep, SourceColumn, ValueStep
 
 _FORMAT = f"7 {_version.__version__}"
 """Raise the number when what is found changes, so that files of older releases count as none."""
@@ -28,9 +28,9 @@ class StoredColumn(msgspec.Struct):
 
     name: str
     key: str
-    kind: Kind
-    sources: tuple[Source, ...] = ()
-    steps: tuple[Step, ...] = ()
+    kind: ColumnKind
+    sources: tuple[SourceColumn, ...] = ()
+    steps: tuple[ValueStep, ...] = ()
     facts: tuple[Fact, ...] = ()
     type: str = ""
     sure: bool = False
@@ -44,7 +44,7 @@ class Stored(msgspec.Struct):
     where: tuple[str, ...] = ()
     columns: list[StoredColumn] = []
     steps: tuple[RowStep, ...] = ()
-    sources: tuple[Source, ...] = ()
+    sources: tuple[SourceColumn, ...] = ()
     facts: tuple[Fact, ...] = ()
     open: bool = False
     names: tuple[str, ...] = ()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlglot
 from sqlglot import exp
 
-from featurelayer.lineage.bounds import find_frames, find_shift
-from featurelayer.lineage.forms import (
+from featurelayer.lineage.from_items import MAX_TIMES, find_node_line, find_times, subquery_facts
+from featurelayer.lineage.normal_forms import (
     ARGUMENTS_TO_SKIP,
     CHAINS,
     CLOCKS,
@@ -24,18 +24,18 @@ from featurelayer.lineage.forms import (
     SAME_TYPES,
     SERIES,
     UNORDERED,
-    bare,
-    flat,
+    find_unit,
+    flatten_operands,
     function_name,
     is_clock,
-    number,
-    unit_of,
+    normalize_number,
+    strip_brackets,
 )
-from featurelayer.lineage.names import MACROS, spoken
-from featurelayer.lineage.places import MAX_TIMES, brought_in, find_times, line_of_node
+from featurelayer.lineage.relation_names import MACROS, to_readable
 from featurelayer.lineage.run_values import STARTED, depends_on_time
-from featurelayer.lineage.scope import Parts, Scope, Unreadable, Value, digest, sorted_sources, with_frames
-from featurelayer.lineage.values import Fact, Kind, Seen, Step
+from featurelayer.lineage.scope import Parts, SelectScope, Unreadable, Value, digest, sort_sources, with_frames
+from featurelayer.lineage.time_bounds import find_frames, find_shift
+from featurelayer.lineage.values import ColumnKind, Fact, FactKind, ValueStep
 
 if TYPE_CHECKING:
     from featurelayer.lineage.scope import Relation
@@ -55,8 +55,8 @@ class Writer:
         self,
         model: str,
         dialect: str,
-        query: Callable[[exp.Expression, Scope], Relation],
-        window: Callable[[Writer, exp.Window, Scope, Parts], str],
+        query: Callable[[exp.Expression, SelectScope], Relation],
+        window: Callable[[Writer, exp.Window, SelectScope, Parts], str],
     ) -> None:
         self.model, self.dialect = model, dialect
         self._query, self._window = query, window
@@ -65,14 +65,14 @@ class Writer:
         self._forms: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._texts: dict[int, tuple[exp.Expression, str]] = {}
         self._generator = sqlglot.Dialect.get_or_raise(dialect).generator(comments=False)
-        self._special: dict[type[exp.Expression], Callable[[Any, Scope, Parts], str]] = {
+        self._special: dict[type[exp.Expression], Callable[[Any, SelectScope, Parts], str]] = {
             exp.Column: self._column,
             exp.Literal: self._literal,
             exp.Paren: self._inner,
             exp.Alias: self._inner,
             exp.Not: self._not,
             exp.Between: self._between,
-            exp.In: self._in,
+            exp.In: self._membership,
             exp.Cast: self._cast,
             exp.Case: self._case,
             exp.If: self._if,
@@ -90,37 +90,41 @@ class Writer:
             exp.Div: self._divide,
             exp.Sum: self._sum,
             exp.Nullif: self._nullif,
-            exp.GT: self._mirrored,
-            exp.GTE: self._mirrored,
+            exp.GT: self._comparison,
+            exp.GTE: self._comparison,
             exp.DataType: lambda node, _scope, _parts: self.type_name(node),
         }
         self._special |= {exp.Star: self._star, exp.Columns: self._columns}
         self._special |= dict.fromkeys(SERIES, self._series)
         self._special |= dict.fromkeys(CHAINS, self._chain)
-        self._special |= dict.fromkeys(UNORDERED, self._sorted)
+        self._special |= dict.fromkeys(UNORDERED, self._sort_operands)
         self._special |= dict.fromkeys(CLOCKS, self._clock)
 
-    def value(self, node: exp.Expression, scope: Scope, name: str = "") -> Value:
+    def value(self, node: exp.Expression, scope: SelectScope, name: str = "") -> Value:
         """Return what an expression of a SELECT amounts to; a bare column is the column itself."""
-        inner = bare(node)
+        inner = strip_brackets(node)
         if isinstance(inner, exp.Column) and not isinstance(inner.this, exp.Star):
             found = self._resolve(inner, scope)
             if found is not None:
                 return found
         parts = Parts()
         text = self.key(inner, scope, parts)
-        facts = frozenset((*parts.facts, *self._truncated(inner, scope), *self._moved(inner)))
-        if parts.aggregated or parts.kind is Kind.WINDOW:
-            facts = frozenset(replace(fact, joined=True) if fact.kind is Seen.JOIN else fact for fact in facts)
-        windows = tuple(self._named_windows(inner, scope)) if parts.kind is Kind.WINDOW and scope.windows else ()
-        step = Step(kind=parts.kind, sql=self._spoken(inner, scope), within=scope.within, name=name, windows=windows)
+        facts = frozenset((*parts.facts, *self._truncation_facts(inner, scope), *self._shift_facts(inner)))
+        if parts.aggregated or parts.kind is ColumnKind.WINDOW:
+            facts = frozenset(replace(fact, joined=True) if fact.kind is FactKind.JOIN else fact for fact in facts)
+        windows = (
+            tuple(self._find_window_names(inner, scope)) if parts.kind is ColumnKind.WINDOW and scope.windows else ()
+        )
+        step = ValueStep(
+            kind=parts.kind, sql=self._readable_sql(inner, scope), within=scope.within, name=name, windows=windows
+        )
         steps = (*parts.steps, step)
         of = self._type_of(inner, scope)
         sure = isinstance(inner, exp.Literal | exp.Count)
         form = self._forms.get(text, ("", ()))
         return Value(text, parts.kind, frozenset(parts.sources), steps, facts, of, sure, form)
 
-    def key(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+    def key(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         """Return the text of an expression's meaning and collect what it is made of."""
         self._depth += 1
         self._nodes += 1
@@ -135,18 +139,18 @@ class Writer:
 
     def conjuncts(self, condition: exp.Expression | None) -> list[exp.Expression]:
         """Return the conditions that all have to hold."""
-        return flat(exp.And, condition) if condition is not None else []
+        return flatten_operands(exp.And, condition) if condition is not None else []
 
-    def condition(self, node: exp.Expression, scope: Scope, parts: Parts) -> list[str]:
+    def condition(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> list[str]:
         """Return the keys of what has to hold, one by one: a BETWEEN is two conditions, a NOT over an OR several."""
         texts: list[str] = []
-        for part in flat(exp.And, node):
-            inner = bare(part.this) if isinstance(part, exp.Not) else None
+        for part in flatten_operands(exp.And, node):
+            inner = strip_brackets(part.this) if isinstance(part, exp.Not) else None
             if isinstance(part, exp.Between) and not part.args.get("symmetric"):
                 value, low, high = (self.key(part.args[name], scope, parts) for name in ("this", "low", "high"))
                 texts += (digest(f"LTE(expression={value},this={low})"), digest(f"LTE(expression={high},this={value})"))
             elif isinstance(inner, exp.Or):
-                for each in flat(exp.Or, inner):
+                for each in flatten_operands(exp.Or, inner):
                     texts += self.condition(exp.Not(this=each), scope, parts)
             else:
                 texts.append(self.key(part, scope, parts))
@@ -164,18 +168,20 @@ class Writer:
             self._texts[id(node)] = node, text if len(text) <= LONGEST else text[:LONGEST] + " ..."
         return self._texts[id(node)][1]
 
-    def _spoken(self, node: exp.Expression, scope: Scope) -> str:
+    def _readable_sql(self, node: exp.Expression, scope: SelectScope) -> str:
         """An expression as SQL for a reader who does not know our macros."""
         text = self.sql(node)
-        return self.sql(spoken(node, lambda column: self._resolve(column, scope))) if MACROS in text else text
+        return self.sql(to_readable(node, lambda column: self._resolve(column, scope))) if MACROS in text else text
 
-    def _named_windows(self, node: exp.Expression, scope: Scope) -> Iterator[str]:
+    def _find_window_names(self, node: exp.Expression, scope: SelectScope) -> Iterator[str]:
         for each in node.find_all(exp.Window):
             alias = each.args.get("alias")
             base = scope.windows.get(alias.name.casefold()) if isinstance(alias, exp.Identifier) else None
             if base is not None:
-                by = ", ".join(self._spoken(key, scope) for key in base.args.get("partition_by") or ())
-                clauses = [self._spoken(base.args[name], scope) for name in ("order", "spec") if base.args.get(name)]
+                by = ", ".join(self._readable_sql(key, scope) for key in base.args.get("partition_by") or ())
+                clauses = [
+                    self._readable_sql(base.args[name], scope) for name in ("order", "spec") if base.args.get(name)
+                ]
                 yield from ([f"PARTITION BY {by}"] if by else [])
                 yield from (clause.strip() for clause in clauses)
 
@@ -184,19 +190,19 @@ class Writer:
         text = node.sql().upper()
         return SAME_TYPES.get(text, text)
 
-    def fact(self, kind: Seen, node: exp.Expression, **more: Any) -> Fact:
+    def fact(self, kind: FactKind, node: exp.Expression, **more: Any) -> Fact:
         """Return something seen in this model."""
-        return Fact(kind=kind, model=self.model, sql=self.sql(node), line=line_of_node(node), **more)
+        return Fact(kind=kind, model=self.model, sql=self.sql(node), line=find_node_line(node), **more)
 
     # One method per form that has several spellings
 
-    def _generic(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+    def _generic(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         if isinstance(node, exp.AggFunc):
             self._aggregate(node, scope, parts)
         name = type(node).__name__
         return f"{name}({self._arguments(node, scope, parts)})"
 
-    def _made(self, text: str, form: str, *operands: str) -> str:
+    def _note_form(self, text: str, form: str, *operands: str) -> str:
         """The key of a text, of which it is to be known later how it was put together."""
         key = digest(text)
         self._forms[key] = form, operands
@@ -210,7 +216,7 @@ class Writer:
             found += operands if made == form else (key,)
         return found
 
-    def _arguments(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+    def _arguments(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         texts = []
         exact = isinstance(node, EXACT)
         for name, argument in node.args.items():
@@ -223,47 +229,47 @@ class Writer:
                 texts.append(f"{name}={self._argument(argument, scope, parts, exact=exact)}")
         return ",".join(sorted(texts))
 
-    def _argument(self, argument: Any, scope: Scope, parts: Parts, *, exact: bool = False) -> str:
+    def _argument(self, argument: Any, scope: SelectScope, parts: Parts, *, exact: bool = False) -> str:
         if isinstance(argument, exp.Expression):
             return self.key(argument, scope, parts)
         return repr(argument.upper() if isinstance(argument, str) and not exact else argument)
 
-    def _series(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+    def _series(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         """A series of times that ends now, which only leaves out what has not happened yet."""
         inside = Parts()
         text = self._generic(node, scope, inside)
         parts.add(Value("", inside.kind, frozenset(inside.sources), tuple(inside.steps)))
-        parts.facts.update(fact for fact in inside.facts if fact.kind is not Seen.CLOCK)
+        parts.facts.update(fact for fact in inside.facts if fact.kind is not FactKind.CLOCK)
         return text
 
-    def _aggregate(self, node: exp.Expression, scope: Scope, parts: Parts) -> None:
+    def _aggregate(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> None:
         if node is self.over:  # a window's function leaves the rows as they are
             return
         parts.aggregated = True
-        parts.at_least(Kind.AGGREGATE)
+        parts.at_least(ColumnKind.AGGREGATE)
         parts.facts.add(
             self.fact(
-                Seen.AGGREGATE,
+                FactKind.AGGREGATE,
                 node,
                 function=function_name(node),
                 partition=scope.group,
                 timed=scope.timed,
                 unit=scope.unit,
                 within=scope.within,
-                order=sorted_sources(self.value(node.this, scope).sources) if isinstance(node, exp.Min) else (),
-                times=sorted_sources(find_times(scope))[:MAX_TIMES],
-                unique_id=_only(item.relation for item in scope.items),
+                order=sort_sources(self.value(node.this, scope).sources) if isinstance(node, exp.Min) else (),
+                times=sort_sources(find_times(scope))[:MAX_TIMES],
+                unique_id=_single_relation(item.relation for item in scope.items),
             )
         )
 
-    def _inner(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+    def _inner(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         return self.key(node.this, scope, parts)
 
-    def _resolve(self, node: exp.Column, scope: Scope) -> Value | None:
+    def _resolve(self, node: exp.Column, scope: SelectScope) -> Value | None:
         table = node.table.casefold()
         return scope.column(node.name.casefold(), table)
 
-    def _column(self, node: exp.Column, scope: Scope, parts: Parts) -> str:
+    def _column(self, node: exp.Column, scope: SelectScope, parts: Parts) -> str:
         if isinstance(node.this, exp.Star):
             return self._row(node.table.casefold(), scope, parts)
         name = node.name.casefold()
@@ -284,7 +290,7 @@ class Writer:
             self._forms[value.key] = value.form
         return ".".join((value.key, *fields))
 
-    def _field(self, node: exp.Column, scope: Scope) -> tuple[Value | None, tuple[str, ...]]:
+    def _field(self, node: exp.Column, scope: SelectScope) -> tuple[Value | None, tuple[str, ...]]:
         """Return the column that a path of a struct begins with, and the fields that lead on: `home.geo.lat`."""
         path = [part.name.casefold() for part in node.parts]
         if len(path) > 2 and (value := scope.column(path[1], path[0])) is not None:
@@ -293,7 +299,7 @@ class Writer:
             return None, ()
         return scope.column(path[0]), tuple(path[1:])
 
-    def _row(self, table: str, scope: Scope, parts: Parts) -> str:
+    def _row(self, table: str, scope: SelectScope, parts: Parts) -> str:
         """Return the key of all columns of a table, or of all tables."""
         keys: list[str] = []
         for item in scope.tables(table):
@@ -309,13 +315,13 @@ class Writer:
                 keys.append(item.relation.rest.key)
         return f"row({digest(scope.rows, table, *keys)})"
 
-    def _star(self, _node: exp.Star, scope: Scope, parts: Parts) -> str:
+    def _star(self, _node: exp.Star, scope: SelectScope, parts: Parts) -> str:
         return self._row("", scope, parts)
 
-    def _columns(self, node: exp.Columns, _scope: Scope, _parts: Parts) -> str:
+    def _columns(self, node: exp.Columns, _scope: SelectScope, _parts: Parts) -> str:
         raise Unreadable(f"{self.sql(node)[:60]} is not followed")
 
-    def _may_be_alias(self, node: exp.Column, scope: Scope) -> bool:
+    def _may_be_alias(self, node: exp.Column, scope: SelectScope) -> bool:
         """Whether a name in a clause before the SELECT is a column or an alias, which only the table would tell."""
         name = node.name.casefold()
         if node.table or name not in scope.aliases or scope.has_column(name) or self.dialect not in _ALIASES_EARLY:
@@ -324,7 +330,7 @@ class Writer:
         inside = {column.name.casefold() for column in alias.find_all(exp.Column)}
         return name not in inside and not alias.find(exp.AggFunc, exp.Window)
 
-    def _either(self, name: str, scope: Scope, parts: Parts) -> str:
+    def _either(self, name: str, scope: SelectScope, parts: Parts) -> str:
         key = self._alias(name, scope, parts)
         value = scope.column(name)
         if value is None:
@@ -332,7 +338,7 @@ class Writer:
         parts.add(value)
         return f"either({key},{value.key})"
 
-    def _alias(self, name: str, scope: Scope, parts: Parts) -> str:
+    def _alias(self, name: str, scope: SelectScope, parts: Parts) -> str:
         """Return the key of an expression that the SELECT gives a name, where a clause before it uses that name."""
         node = scope.aliases.pop(name)  # an alias that means itself means a column
         try:
@@ -340,51 +346,53 @@ class Writer:
         finally:
             scope.aliases[name] = node
 
-    def _literal(self, node: exp.Literal, _scope: Scope, parts: Parts) -> str:
+    def _literal(self, node: exp.Literal, _scope: SelectScope, parts: Parts) -> str:
         if node.is_string and depends_on_time(node.this):
-            parts.facts.add(self.fact(Seen.CLOCK, node, function="run"))
+            parts.facts.add(self.fact(FactKind.CLOCK, node, function="run"))
             if node.this == STARTED:
                 return "run()"
-        return repr(node.this) if node.is_string else number(node.this)
+        return repr(node.this) if node.is_string else normalize_number(node.this)
 
-    def _clock(self, node: exp.Expression, _scope: Scope, parts: Parts) -> str:
-        parts.facts.add(self.fact(Seen.CLOCK, node, function="clock"))
+    def _clock(self, node: exp.Expression, _scope: SelectScope, parts: Parts) -> str:
+        parts.facts.add(self.fact(FactKind.CLOCK, node, function="clock"))
         return f"{type(node).__name__}()"
 
-    def _anonymous(self, node: exp.Anonymous, scope: Scope, parts: Parts) -> str:
+    def _anonymous(self, node: exp.Anonymous, scope: SelectScope, parts: Parts) -> str:
         name = str(node.this).casefold()
         if is_clock(node):
-            parts.facts.add(self.fact(Seen.CLOCK, node, function="clock"))
+            parts.facts.add(self.fact(FactKind.CLOCK, node, function="clock"))
         inside = ",".join(self.key(each, scope, parts) for each in node.expressions)
         return f"{name}({inside})"
 
-    def _chain(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+    def _chain(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         kind = type(node)
         if isinstance(node, exp.And):
             return self._all("and", self.condition(node, scope, parts))
-        texts = [self.key(part, scope, parts) for part in flat(kind, node)]
+        texts = [self.key(part, scope, parts) for part in flatten_operands(kind, node)]
         if isinstance(node, exp.Or):
             return self._all("or", texts)
-        if any(isinstance(part, INTERVALS) for part in flat(kind, node)):  # a day and a month, or a month and a day
+        if any(
+            isinstance(part, INTERVALS) for part in flatten_operands(kind, node)
+        ):  # a day and a month, or a month and a day
             return f"{kind.__name__}[{','.join(texts)}]"
         operands = sorted(self._operands(kind.__name__, texts))
-        return self._made(f"{kind.__name__}({','.join(operands)})", kind.__name__, *operands)
+        return self._note_form(f"{kind.__name__}({','.join(operands)})", kind.__name__, *operands)
 
     def _all(self, word: str, keys: Iterable[str]) -> str:
         """Operands whose order and repetition do not matter."""
         unique = sorted(set(self._operands(word, keys)))
-        return unique[0] if len(unique) == 1 else self._made(f"{word}({','.join(unique)})", word, *unique)
+        return unique[0] if len(unique) == 1 else self._note_form(f"{word}({','.join(unique)})", word, *unique)
 
-    def _sorted(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+    def _sort_operands(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         sides = sorted((self.key(node.this, scope, parts), self.key(node.expression, scope, parts)))
         return f"{type(node).__name__}({','.join(sides)})"
 
-    def _mirrored(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+    def _comparison(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         left, right = self.key(node.this, scope, parts), self.key(node.expression, scope, parts)
         return f"{MIRRORED[type(node)].__name__}(expression={left},this={right})"
 
-    def _not(self, node: exp.Not, scope: Scope, parts: Parts) -> str:
-        inner = bare(node.this)
+    def _not(self, node: exp.Not, scope: SelectScope, parts: Parts) -> str:
+        inner = strip_brackets(node.this)
         if isinstance(inner, exp.Not):
             return self.key(inner.this, scope, parts)
         if type(inner) in OPPOSITE:
@@ -393,43 +401,45 @@ class Writer:
         if isinstance(inner, exp.Or):
             return self._all("and", self.condition(node, scope, parts))
         if isinstance(inner, exp.And):
-            return self._all("or", [self.key(exp.Not(this=part), scope, parts) for part in flat(exp.And, inner)])
+            return self._all(
+                "or", [self.key(exp.Not(this=part), scope, parts) for part in flatten_operands(exp.And, inner)]
+            )
         return f"not({self.key(inner, scope, parts)})"
 
-    def _between(self, node: exp.Between, scope: Scope, parts: Parts) -> str:
+    def _between(self, node: exp.Between, scope: SelectScope, parts: Parts) -> str:
         if node.args.get("symmetric"):
             return self._generic(node, scope, parts)
         return self._all("and", self.condition(node, scope, parts))
 
-    def _in(self, node: exp.In, scope: Scope, parts: Parts) -> str:
+    def _membership(self, node: exp.In, scope: SelectScope, parts: Parts) -> str:
         texts = sorted({self.key(each, scope, parts) for each in node.expressions})
         value = self.key(node.this, scope, parts)
         if len(texts) == 1 and not node.args.get("query"):
             return f"EQ({','.join(sorted((value, texts[0])))})"
         if node.args.get("query"):
-            query = bare(node.args["query"])
+            query = strip_brackets(node.args["query"])
             relation = self._query(query.this if isinstance(query, exp.Subquery) else query, scope)
             parts.sources |= relation.sources.union(*(each.sources for each in relation.columns.values()))
-            parts.facts.update(_existing(fact) for fact in relation.facts)
-            parts.facts.update(self._member(node, relation, scope))
+            parts.facts.update(_existence_fact(fact) for fact in relation.facts)
+            parts.facts.update(self._member_facts(node, relation, scope))
             texts.append(f"query({relation.rows};{','.join(value.key for value in relation.columns.values())})")
         for name in ("unnest", "field"):
             if node.args.get(name):
                 texts.append(self.key(node.args[name], scope, parts))
         return f"in({value};{','.join(texts)})"
 
-    def _cast(self, node: exp.Cast, scope: Scope, parts: Parts) -> str:
+    def _cast(self, node: exp.Cast, scope: SelectScope, parts: Parts) -> str:
         target = self.type_name(cast("exp.Expression", node.to))
-        inner = bare(node.this)
+        inner = strip_brackets(node.this)
         text = self.key(inner, scope, parts)
         if text == _RUN or (not node.args.get("format") and self._type_of(inner, scope) == target):
             return text
         given = f",{node.args['format']!r}" if node.args.get("format") else ""
-        return self._made(f"cast({text},{target}{given})", "exact" if target in ("DOUBLE", "FLOAT") else "", text)
+        return self._note_form(f"cast({text},{target}{given})", "exact" if target in ("DOUBLE", "FLOAT") else "", text)
 
-    def _type_of(self, node: exp.Expression, scope: Scope) -> str:
+    def _type_of(self, node: exp.Expression, scope: SelectScope) -> str:
         """The type of an expression, "" where it takes more than a look to know it."""
-        node = bare(node)
+        node = strip_brackets(node)
         if isinstance(node, exp.Column) and not isinstance(node.this, exp.Star):
             value = self._resolve(node, scope)
             return value.type if value else ""
@@ -441,11 +451,11 @@ class Writer:
             return self._type_of(node.this, scope)
         return "BIGINT" if isinstance(node, exp.Count | exp.RowNumber | exp.Rank | exp.DenseRank) else ""
 
-    def _case(self, node: exp.Case, scope: Scope, parts: Parts) -> str:
+    def _case(self, node: exp.Case, scope: SelectScope, parts: Parts) -> str:
         texts = []
         subject = self.key(node.this, scope, parts) if node.this else None
         for branch in node.args["ifs"]:
-            with self._guarded(branch.this, scope, parts):
+            with self._guard(branch.this, scope, parts):
                 test = self.key(branch.this, scope, parts)
                 if subject is not None:
                     test = digest(f"EQ({','.join(sorted((subject, test)))})")
@@ -453,25 +463,25 @@ class Writer:
         default = node.args.get("default")
         return f"case({';'.join(texts)};{self.key(default, scope, parts) if default else _NULL})"
 
-    def _if(self, node: exp.If, scope: Scope, parts: Parts) -> str:
-        with self._guarded(node.this, scope, parts):
+    def _if(self, node: exp.If, scope: SelectScope, parts: Parts) -> str:
+        with self._guard(node.this, scope, parts):
             test, true = self.key(node.this, scope, parts), self.key(node.args["true"], scope, parts)
         false = node.args.get("false")
         return f"case({test}->{true};{self.key(false, scope, parts) if false else _NULL})"
 
-    def _interval(self, node: exp.Interval, scope: Scope, parts: Parts) -> str:
+    def _interval(self, node: exp.Interval, scope: SelectScope, parts: Parts) -> str:
         unit = node.args.get("unit")
         name = unit.name.upper().removesuffix("S") if isinstance(unit, exp.Var) else self._argument(unit, scope, parts)
         this = node.this
         amount = str(this.this) if isinstance(this, exp.Literal) else self._argument(this, scope, parts)
         return f"interval({amount},{name})"
 
-    def _filter(self, node: exp.Filter, scope: Scope, parts: Parts) -> str:
+    def _filter(self, node: exp.Filter, scope: SelectScope, parts: Parts) -> str:
         """`agg(x) filter (where c)` is `agg(case when c then x end)` for aggregates that skip NULL."""
-        with self._guarded(node.expression.this, scope, parts):
-            return self._filtered(node, scope, parts)
+        with self._guard(node.expression.this, scope, parts):
+            return self._filter_aggregate(node, scope, parts)
 
-    def _filtered(self, node: exp.Filter, scope: Scope, parts: Parts) -> str:
+    def _filter_aggregate(self, node: exp.Filter, scope: SelectScope, parts: Parts) -> str:
         function, test = node.this, self.key(node.expression.this, scope, parts)
         if type(function) in CONDITIONAL and not isinstance(function.this, exp.Distinct | exp.Order):
             self._aggregate(function, scope, parts)
@@ -483,13 +493,13 @@ class Writer:
             return self._count_of(digest(f"case({test}->{digest('1')};{_NULL})"))
         return f"filter({text};{test})"
 
-    def _count(self, node: exp.Count, scope: Scope, parts: Parts) -> str:
+    def _count(self, node: exp.Count, scope: SelectScope, parts: Parts) -> str:
         self._aggregate(node, scope, parts)
-        inner = bare(node.this) if isinstance(node.this, exp.Expression) else exp.Star()
+        inner = strip_brackets(node.this) if isinstance(node.this, exp.Expression) else exp.Star()
         if node.expressions:
             return f"count({self._arguments(node, scope, parts)})"
         if isinstance(inner, exp.Star | exp.Literal):
-            parts.facts.update(_counted(scope))
+            parts.facts.update(_count_facts(scope))
         if isinstance(inner, exp.Star):
             return "count(*)"
         text = self.key(inner, scope, parts)
@@ -502,24 +512,24 @@ class Writer:
         return self._count_of(text)
 
     def _count_of(self, key: str) -> str:
-        return self._made(f"count({key})", "count", key)
+        return self._note_form(f"count({key})", "count", key)
 
-    def _count_if(self, node: exp.CountIf, scope: Scope, parts: Parts) -> str:
+    def _count_if(self, node: exp.CountIf, scope: SelectScope, parts: Parts) -> str:
         self._aggregate(node, scope, parts)
-        with self._guarded(node.this, scope, parts):
+        with self._guard(node.this, scope, parts):
             test = self.key(node.this, scope, parts)
         return self._count_of(digest(f"case({test}->{digest('1')};{_NULL})"))
 
-    def _sum(self, node: exp.Sum, scope: Scope, parts: Parts) -> str:
+    def _sum(self, node: exp.Sum, scope: SelectScope, parts: Parts) -> str:
         text = self._generic(node, scope, parts)
         key = self.key(node.this, scope, parts)
-        return self._made(text, "sum", key) if text == f"Sum(this={key})" else text
+        return self._note_form(text, "sum", key) if text == f"Sum(this={key})" else text
 
-    def _nullif(self, node: exp.Nullif, scope: Scope, parts: Parts) -> str:
+    def _nullif(self, node: exp.Nullif, scope: SelectScope, parts: Parts) -> str:
         key, other = self.key(node.this, scope, parts), self.key(node.expression, scope, parts)
-        return self._made(f"nullif({key},{other})", "unless zero" if other == _ZERO else "", key)
+        return self._note_form(f"nullif({key},{other})", "unless zero" if other == _ZERO else "", key)
 
-    def _divide(self, node: exp.Div, scope: Scope, parts: Parts) -> str:
+    def _divide(self, node: exp.Div, scope: SelectScope, parts: Parts) -> str:
         """`sum(x) / count(x)` is `avg(x)` where the division is not one of integers."""
         above, below = self.key(node.this, scope, parts), self.key(node.expression, scope, parts)
         total, exact = self._inside("exact", above)
@@ -531,21 +541,21 @@ class Writer:
             and summed == counted
         ):
             mean = digest(f"Avg(this={summed[0]})")
-            return self.windowed(mean, summed[1]) if len(summed) > 1 else mean
+            return self.note_window_form(mean, summed[1]) if len(summed) > 1 else mean
         return f"Div({'typed;' if node.args.get('typed') else ''}{above},{below})"
 
-    def windowed(self, function: str, window: str) -> str:
+    def note_window_form(self, function: str, window: str) -> str:
         """The key of a function over a window, of which it is to be known later whether it is a sum or a count."""
         made, operands = self._forms.get(function, ("", ()))
         form = made if made in ("sum", "count") else ""
-        return self._made(f"window({function};{window})", form, *operands, window)
+        return self._note_form(f"window({function};{window})", form, *operands, window)
 
     def _inside(self, form: str, key: str) -> tuple[str, bool]:
         made, operands = self._forms.get(key, ("", ()))
         return (operands[0], True) if made == form else (key, False)
 
     @contextmanager
-    def _guarded(self, test: exp.Expression, scope: Scope, parts: Parts) -> Iterator[None]:
+    def _guard(self, test: exp.Expression, scope: SelectScope, parts: Parts) -> Iterator[None]:
         """What is taken in meanwhile is so only for rows for which a condition holds."""
         before, parts.facts = parts.facts, set()
         try:
@@ -554,38 +564,38 @@ class Writer:
             frames = find_frames(self, self.conjuncts(test), scope) if _has_joins(parts.facts) else {}
             parts.facts = before | with_frames(frozenset(parts.facts), frames)
 
-    def _over(self, node: exp.Window, scope: Scope, parts: Parts) -> str:
+    def _over(self, node: exp.Window, scope: SelectScope, parts: Parts) -> str:
         return self._window(self, node, scope, parts)
 
-    def _subquery(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+    def _subquery(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         query = node.this if isinstance(node, exp.Subquery) else node
         relation = self._query(query, scope)
         of_row = query.find(exp.Table) is None  # such as the elements of a list that the row has
         for value in relation.columns.values():
-            kept = frozenset(fact for fact in value.facts if not (of_row and fact.kind is Seen.AGGREGATE))
-            parts.add(replace(value, facts=kept if of_row else brought_in(value, relation)))
+            kept = frozenset(fact for fact in value.facts if not (of_row and fact.kind is FactKind.AGGREGATE))
+            parts.add(replace(value, facts=kept if of_row else subquery_facts(value, relation)))
         parts.sources |= relation.sources
-        parts.facts.update(fact for fact in relation.facts if fact.kind is not Seen.JOIN)
+        parts.facts.update(fact for fact in relation.facts if fact.kind is not FactKind.JOIN)
         columns = ",".join(value.key for value in relation.columns.values())
         return f"query({relation.rows};{columns})"
 
-    def _exists(self, node: exp.Exists, scope: Scope, parts: Parts) -> str:
+    def _exists(self, node: exp.Exists, scope: SelectScope, parts: Parts) -> str:
         query: Any = node.this.this if isinstance(node.this, exp.Subquery) else node.this
         if not isinstance(query, exp.Query):
             return self._generic(node, scope, parts)
         relation = self._query(cast("exp.Expression", query), scope)
         parts.sources |= relation.sources
-        parts.facts.update(_existing(fact) for fact in relation.facts)
+        parts.facts.update(_existence_fact(fact) for fact in relation.facts)
         return f"exists({relation.rows})"
 
-    def _member(self, node: exp.In, relation: Relation, scope: Scope) -> Iterable[Fact]:
+    def _member_facts(self, node: exp.In, relation: Relation, scope: SelectScope) -> Iterable[Fact]:
         """The fact that a value is looked for in a subquery: its rows are joined by being equal."""
         for value in tuple(relation.columns.values())[:1]:
             own, keys = value.sources, self.value(node.this, scope).sources
             tables = {(source.relation, source.unique_id) for source in own}
             name, unique_id = tables.pop() if len(tables) == 1 else ("", "")
             yield self.fact(
-                Seen.JOIN,
+                FactKind.JOIN,
                 node,
                 function="semi",
                 joined=True,
@@ -594,26 +604,26 @@ class Writer:
                 place=f"{self.model} {self.sql(node)}",
                 relation=name,
                 unique_id=unique_id,
-                own=sorted_sources(own),
-                keys=sorted_sources(keys),
-                times=sorted_sources(relation.times)[:MAX_TIMES],
+                own=sort_sources(own),
+                keys=sort_sources(keys),
+                times=sort_sources(relation.times)[:MAX_TIMES],
             )
 
-    def _moved(self, node: exp.Expression) -> Iterable[Fact]:
+    def _shift_facts(self, node: exp.Expression) -> Iterable[Fact]:
         """The fact that a value is a time moved forward."""
         shift = find_shift(node)
-        return (self.fact(Seen.MOVED, node, shift=shift),) if shift else ()
+        return (self.fact(FactKind.MOVED, node, shift=shift),) if shift else ()
 
-    def _truncated(self, node: exp.Expression, scope: Scope) -> Iterable[Fact]:
+    def _truncation_facts(self, node: exp.Expression, scope: SelectScope) -> Iterable[Fact]:
         """The fact that a value is a time cut down to a unit, also under a cast, MIN or MAX."""
         while True:
-            node = bare(node)
-            unit = unit_of(node)
+            node = strip_brackets(node)
+            unit = find_unit(node)
             if unit:
-                return (self.fact(Seen.TRUNCATED, node, unit=unit),)
+                return (self.fact(FactKind.TRUNCATED, node, unit=unit),)
             if isinstance(node, exp.Column) and not isinstance(node.this, exp.Star):
                 value = self._resolve(node, scope)
-                return [fact for fact in value.facts if fact.kind is Seen.TRUNCATED] if value else ()
+                return [fact for fact in value.facts if fact.kind is FactKind.TRUNCATED] if value else ()
             if not isinstance(node, exp.Cast | exp.Min | exp.Max | exp.Coalesce | exp.AtTimeZone | exp.AnyValue):
                 return ()
             node = node.this
@@ -621,21 +631,21 @@ class Writer:
                 return ()
 
 
-def _counted(scope: Scope) -> Iterable[Fact]:
+def _count_facts(scope: SelectScope) -> Iterable[Fact]:
     """What goes into the number of a SELECT's rows: those of all its relations, though not their values."""
     return (replace(fact, counted=True) for fact in scope.joins)
 
 
-def _existing(fact: Fact) -> Fact:
+def _existence_fact(fact: Fact) -> Fact:
     """A fact of the rows of a subquery that is only asked whether it has some."""
-    return replace(fact, joined=True, counted=True, function="semi") if fact.kind is Seen.JOIN else fact
+    return replace(fact, joined=True, counted=True, function="semi") if fact.kind is FactKind.JOIN else fact
 
 
 def _has_joins(facts: Iterable[Fact]) -> bool:
-    return any(fact.kind is Seen.JOIN for fact in facts)
+    return any(fact.kind is FactKind.JOIN for fact in facts)
 
 
-def _only(relations: Iterable[Relation]) -> str:
+def _single_relation(relations: Iterable[Relation]) -> str:
     """The one model or source that relations are made of, "" if there are several."""
     found = {source.unique_id for each in relations for value in each.columns.values() for source in value.sources}
     return found.pop() if len(found) == 1 else ""

@@ -14,13 +14,22 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from featurelayer.lineage.cache import Cache, Stored, StoredColumn
-from featurelayer.lineage.names import name_of_relation, name_of_table
 from featurelayer.lineage.queries import Queries
-from featurelayer.lineage.relations import own_relation, tables_of
-from featurelayer.lineage.rolling import EVENTS, without_shared_parts
+from featurelayer.lineage.relation_names import normalize_relation_name, normalize_table_name
+from featurelayer.lineage.relations import own_relation, table_lookup
+from featurelayer.lineage.rolling_features import EVENTS, strip_shared_parts
 from featurelayer.lineage.run_values import neutral_sql
-from featurelayer.lineage.scope import AGAIN, Relation, Unreadable, Value, digest, sorted_sources
-from featurelayer.lineage.values import ColumnLineage, Edge, Graph, Kind, Model, Output, Run, Source
+from featurelayer.lineage.scope import AGAIN, Relation, Unreadable, Value, digest, sort_sources
+from featurelayer.lineage.values import (
+    ColumnGraph,
+    ColumnKind,
+    ColumnLineage,
+    CompileRun,
+    Edge,
+    Output,
+    SourceColumn,
+    SqlModel,
+)
 
 MAX_SQL = 1_000_000
 MAX_FACTS = 60
@@ -31,10 +40,10 @@ Pick = Callable[[ColumnLineage], Iterable[Hashable]]
 
 
 def analyse(
-    models: Iterable[Model],
+    models: Iterable[SqlModel],
     *,
     dialect: str,
-    run: Run | None = None,
+    run: CompileRun | None = None,
     cache: Path | None = None,
     seconds: float = 120.0,
     complete: bool = True,
@@ -51,7 +60,7 @@ def analyse(
         complete: whether these are all models there are, so that the cache may forget others.
     """
     known = {model.unique_id: model for model in models}
-    order, cyclic = _in_order(known)
+    order, cyclic = _sort_by_dependency(known)
     kept = Cache.read(cache) if cache else Cache()
     analysis = _Analysis(known, _sql_dialect(dialect), run, kept, time.process_time() + seconds)
     for unique_id in order:
@@ -69,7 +78,7 @@ class Lineage:
     def __init__(self, stored: Mapping[str, Stored], problems: Mapping[str, str], relations: Mapping[str, str]) -> None:
         self._stored, self.problems, self._relations = stored, problems, relations
         self._columns: dict[str, dict[str, ColumnLineage]] = {}
-        self._collected: dict[Pick, dict[tuple[str, str], frozenset[Hashable]]] = {}
+        self._collect: dict[Pick, dict[tuple[str, str], frozenset[Hashable]]] = {}
 
     def columns(self, unique_id: str) -> Mapping[str, ColumnLineage]:
         """Return the output columns of a model by name in lower case; empty where its SQL is not known."""
@@ -102,7 +111,7 @@ class Lineage:
             each = waiting.popleft()
             if (each.unique_id, each.column) not in found:
                 found[each.unique_id, each.column] = each
-                waiting += [above for source in each.sources if (above := self._at(source)) is not None]
+                waiting += [above for source in each.sources if (above := self._find_column(source)) is not None]
         return tuple(found.values())
 
     def collect(self, unique_id: str, column: str, pick: Pick) -> frozenset[Hashable]:
@@ -110,7 +119,7 @@ class Lineage:
 
         `pick` has to find little: the findings of a column are copied to all columns below it.
         """
-        known = self._collected.setdefault(pick, {})
+        known = self._collect.setdefault(pick, {})
         waiting = [(unique_id, column.casefold())]
         while waiting:
             place = waiting[-1]
@@ -126,11 +135,11 @@ class Lineage:
                 known[place] = frozenset(found.union(*(known.get(each, frozenset()) for each in above)))
         return known[unique_id, column.casefold()]
 
-    def ancestors(self, unique_id: str, column: str) -> frozenset[Source]:
+    def ancestors(self, unique_id: str, column: str) -> frozenset[SourceColumn]:
         """Return all columns that its value is made of, of models and of where lineage ends."""
         return frozenset(source for each in self.upstream(unique_id, column) for source in each.sources)
 
-    def reaches(self, sources: Iterable[Source]) -> frozenset[Source]:
+    def reaches(self, sources: Iterable[SourceColumn]) -> frozenset[SourceColumn]:
         """Return the columns and all that they are made of."""
         found = set(sources)
         for source in tuple(found):
@@ -138,22 +147,22 @@ class Lineage:
                 found |= self.ancestors(source.unique_id, source.column)
         return frozenset(found)
 
-    def graph(self, unique_id: str, column: str) -> Graph:
+    def graph(self, unique_id: str, column: str) -> ColumnGraph:
         """Return what to draw: the columns above one, and an edge from each to what is made of it."""
         edges = [
-            Edge(above=source, below=Source(relation=each.relation, column=each.column, unique_id=each.unique_id),
+            Edge(above=source, below=SourceColumn(relation=each.relation, column=each.column, unique_id=each.unique_id),
                  kind=each.kind, sql=each.sql)
             for each in self.upstream(unique_id, column)
             for source in each.sources
         ]  # fmt: skip
         nodes = dict.fromkeys(end for edge in edges for end in (edge.below, edge.above))
-        return Graph(nodes=tuple(nodes), edges=tuple(edges))
+        return ColumnGraph(nodes=tuple(nodes), edges=tuple(edges))
 
     def __iter__(self) -> Iterator[str]:
         """The unique ids of all models whose SQL was followed."""
         return iter(self._stored)
 
-    def _at(self, source: Source) -> ColumnLineage | None:
+    def _find_column(self, source: SourceColumn) -> ColumnLineage | None:
         return self.column(source.unique_id, source.column) if source.unique_id else None
 
 
@@ -161,7 +170,7 @@ class _Analysis:
     """The work of one call of `analyse`."""
 
     def __init__(
-        self, models: Mapping[str, Model], dialect: str, run: Run | None, cache: Cache, deadline: float
+        self, models: Mapping[str, SqlModel], dialect: str, run: CompileRun | None, cache: Cache, deadline: float
     ) -> None:
         self.models, self.dialect, self.run, self.cache, self.deadline = models, dialect, run, cache, deadline
         self.stored: dict[str, Stored] = {}
@@ -195,7 +204,7 @@ class _Analysis:
         """Note why a model is not followed: to those that read it, it is where lineage ends."""
         self.problems[unique_id] = problem
 
-    def _key(self, model: Model) -> str:
+    def _key(self, model: SqlModel) -> str:
         """What decides the outcome: the SQL, and what is known of all that it reads."""
         marks = (f"{self.name(each)}={self._mark(each)}" for each in sorted(model.depends_on))
         types = repr((model.columns, model.added))
@@ -203,7 +212,7 @@ class _Analysis:
             self.dialect, model.relation_name, self._sql(model), types, f"{model.batch} {model.history}", *marks
         )
 
-    def _sql(self, model: Model) -> str:
+    def _sql(self, model: SqlModel) -> str:
         """Return the SQL of a model without what is of the run that compiled it."""
         if model.unique_id not in self._texts:
             raw, relation = model.raw, model.relation_name
@@ -214,7 +223,7 @@ class _Analysis:
         """Return the spelling of a model's relation."""
         if unique_id not in self._names:
             model = self.models.get(unique_id)
-            self._names[unique_id] = name_of_relation(model.relation_name, self.dialect) if model else ""
+            self._names[unique_id] = normalize_relation_name(model.relation_name, self.dialect) if model else ""
         return self._names[unique_id]
 
     def _mark(self, unique_id: str) -> str:
@@ -229,11 +238,11 @@ class _Analysis:
         if unique_id not in self._relations:
             model, stored = self.models[unique_id], self.stored.get(unique_id)
             name = self.name(unique_id)
-            made = _known_relation(model, name) if stored is None else _read_relation(model, name, stored)
+            made = _declare_relation(model, name) if stored is None else _read_relation(model, name, stored)
             self._relations[unique_id] = made
         return self._relations[unique_id]
 
-    def _evaluate(self, model: Model) -> Stored | None:
+    def _evaluate(self, model: SqlModel) -> Stored | None:
         if time.process_time() > self.deadline:
             self.fail(model.unique_id, "the time for lineage was up before it was reached")
             return None
@@ -241,23 +250,25 @@ class _Analysis:
         relations = {name: self._relation(each) for name, each in named.items()}
         if model.relation_name:
             relations[self.name(model.unique_id)] = own_relation()
-        find = tables_of(relations, lambda table: name_of_table(table, self.dialect))
+        find = table_lookup(relations, lambda table: normalize_table_name(table, self.dialect))
         try:
             sql = self._sql(model)
-            tree = _parsed(sql, self.dialect)
+            tree = _parse_sql(sql, self.dialect)
             if EVENTS in sql:
-                tree = without_shared_parts(tree, batch=model.batch)
+                tree = strip_shared_parts(tree, batch=model.batch)
             queries = Queries(model.unique_id, self.dialect, find, batch=model.batch)
             relation = queries.relation(tree)
             for name in model.added:
-                relation.columns.setdefault(name.casefold(), Value(digest("history", name.casefold()), Kind.EXPRESSION))
+                relation.columns.setdefault(
+                    name.casefold(), Value(digest("history", name.casefold()), ColumnKind.EXPRESSION)
+                )
             names = tuple(name for name in relation.columns if AGAIN not in name)
             is_complete = relation.is_complete
             for name, _ in model.columns:  # what a star brings from a source whose columns are not all declared
                 relation.column(name.casefold())
             if model.history:
                 relation.base = digest("history", relation.base)
-            return _stored(relation, model, names, is_complete=is_complete)
+            return _to_stored(relation, model, names, is_complete=is_complete)
         except Unreadable as error:
             return Stored(problem=f"its SQL can't be followed: {error}")
         except SqlglotError as error:
@@ -269,24 +280,24 @@ class _Analysis:
             return Stored(problem=f"its SQL can't be followed: a form that is not known here ({type(error).__name__})")
 
 
-def _known_relation(model: Model, name: str) -> Relation:
+def _declare_relation(model: SqlModel, name: str) -> Relation:
     columns = {}
     for column, of in model.columns:
-        source = Source(relation=name, column=column.casefold(), unique_id=model.unique_id)
+        source = SourceColumn(relation=name, column=column.casefold(), unique_id=model.unique_id)
         sure = column in model.not_null
         key = digest("column", name, column.casefold())
-        columns[column.casefold()] = Value(key, Kind.PASSTHROUGH, frozenset((source,)), type=_type(of), sure=sure)
+        columns[column.casefold()] = Value(key, ColumnKind.PASSTHROUGH, frozenset((source,)), type=_type(of), sure=sure)
     return Relation(base=digest("table", name), reads=(name, model.unique_id), columns=columns)
 
 
-def _read_relation(model: Model, name: str, stored: Stored) -> Relation:
+def _read_relation(model: SqlModel, name: str, stored: Stored) -> Relation:
     types = {column.casefold(): _type(of) for column, of in model.columns}
     columns = {}
     for column in stored.columns:
-        source = Source(relation=name, column=column.name, unique_id=model.unique_id)
+        source = SourceColumn(relation=name, column=column.name, unique_id=model.unique_id)
         columns[column.name] = Value(
             column.key,
-            Kind.PASSTHROUGH,
+            ColumnKind.PASSTHROUGH,
             frozenset((source,)),
             facts=frozenset(column.facts[:MAX_FACTS]),
             type=types.get(column.name, "") or column.type,
@@ -318,13 +329,13 @@ def _type(text: str) -> str:
     }.get(upper, upper)
 
 
-def _stored(relation: Relation, model: Model, names: tuple[str, ...], *, is_complete: bool) -> Stored:
+def _to_stored(relation: Relation, model: SqlModel, names: tuple[str, ...], *, is_complete: bool) -> Stored:
     columns = [
         StoredColumn(
             name=name,
             key=value.key,
             kind=value.kind,
-            sources=sorted_sources(value.sources),
+            sources=sort_sources(value.sources),
             steps=value.steps,
             facts=tuple(sorted(value.facts, key=repr)),
             type=value.type,
@@ -345,7 +356,7 @@ def _stored(relation: Relation, model: Model, names: tuple[str, ...], *, is_comp
         where=tuple(sorted(relation.where)),
         columns=columns,
         steps=relation.steps,
-        sources=sorted_sources(relation.sources),
+        sources=sort_sources(relation.sources),
         facts=tuple(sorted(relation.facts, key=repr)),
         open=relation.is_open or (model.history and not model.added),
         names=names,
@@ -380,7 +391,7 @@ def _lineages(unique_id: str, relation: str, stored: Stored) -> dict[str, Column
     }
 
 
-def _in_order(models: Mapping[str, Model]) -> tuple[list[str], list[str]]:
+def _sort_by_dependency(models: Mapping[str, SqlModel]) -> tuple[list[str], list[str]]:
     """Unique ids so that each comes after what it reads, and those that read themselves in a circle."""
     waiting = {each: {above for above in model.depends_on if above in models} for each, model in models.items()}
     below: dict[str, list[str]] = {}
@@ -403,11 +414,11 @@ def _in_order(models: Mapping[str, Model]) -> tuple[list[str], list[str]]:
 def _sql_dialect(adapter: str) -> str:
     """The dialect of sqlglot for dbt's adapter type."""
     return {"sqlserver": "tsql", "synapse": "tsql", "fabric": "tsql", "glue": "spark", "spark": "spark"}.get(
-        adapter, adapter if adapter in sqlglot.Dialect.classes or _loads(adapter) else ""
+        adapter, adapter if adapter in sqlglot.Dialect.classes or _has_dialect(adapter) else ""
     )
 
 
-def _loads(adapter: str) -> bool:
+def _has_dialect(adapter: str) -> bool:
     try:
         sqlglot.Dialect.get_or_raise(adapter)
     except ValueError:
@@ -415,7 +426,7 @@ def _loads(adapter: str) -> bool:
     return True
 
 
-def _parsed(sql: str, dialect: str) -> exp.Expression:
+def _parse_sql(sql: str, dialect: str) -> exp.Expression:
     """The syntax tree of a statement.
 
     The collector rests meanwhile: nothing of the tree is garbage yet, and looking for it takes a fifth of the time.

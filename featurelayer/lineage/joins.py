@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from featurelayer.lineage.forms import check_parts
-from featurelayer.lineage.places import finish_joins, hide_join, is_correlated, put_in, start_join
-from featurelayer.lineage.relations import merged
-from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Scope, Unreadable, Value, digest
-from featurelayer.lineage.values import Rows, RowStep, Seen
+from featurelayer.lineage.from_items import bind_subquery, finish_joins, hide_join, is_correlated, start_join
+from featurelayer.lineage.normal_forms import check_parts
+from featurelayer.lineage.relations import merge_values
+from featurelayer.lineage.scope import MAX_ROW_STEPS, FromItem, Parts, Relation, SelectScope, Unreadable, Value, digest
+from featurelayer.lineage.values import FactKind, RowStep, RowStepKind
 
 if TYPE_CHECKING:
     from featurelayer.lineage.queries import Queries
 
 
-def join_items(queries: Queries, node: exp.Select, scope: Scope) -> Relation:
+def join_items(queries: Queries, node: exp.Select, scope: SelectScope) -> Relation:
     """Fill the scope with the relations of a SELECT's FROM and return the rows that they give together."""
     from_, joins = node.args.get("from_"), node.args.get("joins") or []
     if from_ is None:
         return Relation(base=digest("one row"))
-    nodes = [_unwrapped(from_.this), *(join.this for join in joins)]
-    if len(nodes) == 1 and not _bracketed(nodes[0]):
+    nodes = [_unwrap(from_.this), *(join.this for join in joins)]
+    if len(nodes) == 1 and not _bracket_joins(nodes[0]):
         item = queries.item(nodes[0], scope, scope.within)
         scope.items.append(item)
         of = item.relation
@@ -33,12 +33,12 @@ def join_items(queries: Queries, node: exp.Select, scope: Scope) -> Relation:
         finish_joins(queries, node, scope, rows)
         return rows
     kind = "subquery" if is_correlated(node, scope.parent) else ""
-    rows = _joined(queries, nodes[0], [*_bracketed(nodes[0]), *joins], scope, kind)
+    rows = _join_all(queries, nodes[0], [*_bracket_joins(nodes[0]), *joins], scope, kind)
     finish_joins(queries, node, scope, rows)
     return rows
 
 
-def _unwrapped(node: exp.Expression) -> exp.Expression:
+def _unwrap(node: exp.Expression) -> exp.Expression:
     """What is in brackets without a name of its own: a table and what is joined to it."""
     while (
         isinstance(node, exp.Subquery | exp.Paren)
@@ -49,13 +49,15 @@ def _unwrapped(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _bracketed(node: exp.Expression) -> list[exp.Join]:
+def _bracket_joins(node: exp.Expression) -> list[exp.Join]:
     """The joins that stand in brackets behind a table: `from (a join b on ...)`."""
     return node.args.get("joins") or [] if isinstance(node, exp.Table) else []
 
 
-def _joined(queries: Queries, first: exp.Expression, joins: list[exp.Join], scope: Scope, kind: str) -> Relation:
-    head = _tagged(queries.item(first, scope, scope.within), scope)
+def _join_all(
+    queries: Queries, first: exp.Expression, joins: list[exp.Join], scope: SelectScope, kind: str
+) -> Relation:
+    head = _tag(queries.item(first, scope, scope.within), scope)
     scope.items.append(head)
     start_join(queries, head, scope, first, kind)
     together = [head.tag]  # relations that are joined by INNER and CROSS, in no order
@@ -63,14 +65,14 @@ def _joined(queries: Queries, first: exp.Expression, joins: list[exp.Join], scop
     result = Relation(base="", steps=head.relation.steps, sources=head.relation.sources, facts=head.relation.facts)
     for join in joins:
         check_parts(join)
-        if _bracketed(join.this):
+        if _bracket_joins(join.this):
             raise Unreadable("a join in brackets is not followed")
-        item = _tagged(queries.item(join.this, scope, scope.within), scope)
+        item = _tag(queries.item(join.this, scope, scope.within), scope)
         kind = _kind(join)
         hidden = kind in ("SEMI", "ANTI")
         scope.items.append(item)
         if _is_lateral(join.this, scope):
-            put_in(item)
+            bind_subquery(item)
         else:
             start_join(queries, item, scope, join, kind)
         parts = Parts()
@@ -89,12 +91,12 @@ def _joined(queries: Queries, first: exp.Expression, joins: list[exp.Join], scop
                 sides.sort()
             together, conditions = [digest(kind, *sides, "on", *sorted(texts))], set()
         on = queries.writer.sql(join)
-        step = RowStep(kind=Rows.JOIN, sql=on, within=scope.within)
+        step = RowStep(kind=RowStepKind.JOIN, sql=on, within=scope.within)
         if len(result.steps) < MAX_ROW_STEPS:
             result.steps = (*result.steps, *item.relation.steps, step)
         result.sources |= item.relation.sources | parts.sources
         result.facts |= item.relation.facts
-        result.facts |= frozenset(fact for fact in parts.facts if fact.kind is Seen.CLOCK)
+        result.facts |= frozenset(fact for fact in parts.facts if fact.kind is FactKind.CLOCK)
         if hidden:
             hide_join(queries, item, join, scope, result)
     result.steps = tuple(dict.fromkeys(result.steps))[:MAX_ROW_STEPS]
@@ -103,7 +105,7 @@ def _joined(queries: Queries, first: exp.Expression, joins: list[exp.Join], scop
     return result
 
 
-def _finds_one(queries: Queries, join: exp.Join, item: Item, scope: Scope) -> bool:
+def _finds_one(queries: Queries, join: exp.Join, item: FromItem, scope: SelectScope) -> bool:
     """Whether a row can meet no more than one of a relation: a key of it is compared with columns of the others."""
     unique = item.relation.unique
     if unique is None or not item.name or _is_lateral(join.this, scope) or join.args.get("method"):
@@ -120,12 +122,12 @@ def _finds_one(queries: Queries, join: exp.Join, item: Item, scope: Scope) -> bo
     return unique <= {value.key for value in values if value is not None}
 
 
-def _is_lateral(node: exp.Expression, scope: Scope) -> bool:
+def _is_lateral(node: exp.Expression, scope: SelectScope) -> bool:
     """Whether a subquery looks at the row that it is joined to; then its own conditions say how it is bound."""
     return isinstance(node, exp.Lateral | exp.Subquery) and is_correlated(node.this, scope)
 
 
-def _tagged(item: Item, scope: Scope) -> Item:
+def _tag(item: FromItem, scope: SelectScope) -> FromItem:
     """Give an item a name of its own among those that have the same rows."""
     rows = item.relation.rows
     same = sum(1 for other in scope.items if other.relation.rows == rows)
@@ -146,7 +148,7 @@ def _kind(join: exp.Join) -> str:
     return side or ("CROSS" if kind == "CROSS" else "INNER")
 
 
-def _conditions(queries: Queries, join: exp.Join, item: Item, scope: Scope, parts: Parts) -> list[str]:
+def _conditions(queries: Queries, join: exp.Join, item: FromItem, scope: SelectScope, parts: Parts) -> list[str]:
     texts: list[str] = []
     on = join.args.get("on")
     if on is not None:
@@ -164,14 +166,14 @@ def _conditions(queries: Queries, join: exp.Join, item: Item, scope: Scope, part
         sides = sorted(value.key if value else name for value in (left, right))
         texts.append(digest(f"EQ({','.join(sides)})"))
         if left is not None and right is not None:
-            scope.joined[name] = _one_of(str(join.args.get("side") or "").upper(), left, right)
+            scope.joined[name] = _shared_column(str(join.args.get("side") or "").upper(), left, right)
     match = join.args.get("match_condition")
     if match is not None:
         texts.append(queries.writer.key(match, scope, parts))
     return texts
 
 
-def _common(join: exp.Join, item: Item, scope: Scope) -> list[str]:
+def _common(join: exp.Join, item: FromItem, scope: SelectScope) -> list[str]:
     """Return the names of the columns that both sides have and that have to be equal."""
     if str(join.args.get("method") or "").upper() != "NATURAL":
         return [each.name.casefold() for each in join.args.get("using") or ()]
@@ -182,8 +184,8 @@ def _common(join: exp.Join, item: Item, scope: Scope) -> list[str]:
     return [name for name in item.relation.columns if name in known]
 
 
-def _one_of(side: str, left: Value, right: Value) -> Value:
+def _shared_column(side: str, left: Value, right: Value) -> Value:
     """Return the column that two tables have in common: of an outer join, that of the side that has all rows."""
     if side == "FULL":
-        return merged([left, right], digest("coalesce", *sorted((left.key, right.key))))
+        return merge_values([left, right], digest("coalesce", *sorted((left.key, right.key))))
     return right if side == "RIGHT" else left

@@ -8,11 +8,11 @@ from typing import cast
 from sqlglot import exp
 
 from featurelayer.lineage.expressions import Writer
-from featurelayer.lineage.forms import (
+from featurelayer.lineage.joins import join_items
+from featurelayer.lineage.normal_forms import (
     AT_ANOTHER_TIME,
     aggregates,
     alias_columns,
-    bare,
     check_parts,
     has_star,
     is_batch,
@@ -20,24 +20,33 @@ from featurelayer.lineage.forms import (
     is_upper_bound,
     makes_rows,
     names_table,
+    strip_brackets,
 )
-from featurelayer.lineage.joins import join_items
-from featurelayer.lineage.relations import OWN, Tables, combined, merged, over, padded, renamed, with_key
+from featurelayer.lineage.relations import (
+    OWN,
+    Tables,
+    combine_branches,
+    derive_relation,
+    merge_values,
+    pad_columns,
+    rename_columns,
+    with_key,
+)
 from featurelayer.lineage.scope import (
     AGAIN,
     MAX_COLUMNS,
-    Item,
+    FromItem,
     Parts,
     Relation,
-    Scope,
+    SelectScope,
     Unreadable,
     Value,
     digest,
-    sorted_sources,
+    sort_sources,
 )
-from featurelayer.lineage.times import is_time
-from featurelayer.lineage.values import Fact, Kind, Rows, RowStep, Seen, Source
-from featurelayer.lineage.windows import window_key
+from featurelayer.lineage.time_names import is_time
+from featurelayer.lineage.values import ColumnKind, Fact, FactKind, RowStep, RowStepKind, SourceColumn
+from featurelayer.lineage.window_functions import window_key
 
 FOLDING = frozenset({"postgres"})
 """Dialects of engines that turn names without quotes into lower case and compare them exactly."""
@@ -57,7 +66,7 @@ class Queries:
         self._placed += 1
         return self._placed
 
-    def relation(self, query: exp.Expression, parent: Scope | None = None, within: str = "") -> Relation:
+    def relation(self, query: exp.Expression, parent: SelectScope | None = None, within: str = "") -> Relation:
         """Return what a query amounts to.
 
         Raises:
@@ -74,7 +83,7 @@ class Queries:
             if isinstance(query, exp.SetOperation | exp.Subquery):
                 check_parts(query)
             if isinstance(query, exp.SetOperation):
-                relation = combined(query, self._branches(query, parent), within)
+                relation = combine_branches(query, self._branches(query, parent), within)
             elif isinstance(query, exp.Subquery):
                 relation = self.relation(query.this, parent, within)
             elif isinstance(query, exp.Select):
@@ -85,13 +94,13 @@ class Queries:
                 relation = self._values_list(query, parent)
             else:
                 raise Unreadable(f"it is no SELECT but {type(query).__name__.upper()}")
-            relation = self._sampled(query, relation, within)
-            return self._limited(query, relation, parent, within)
+            relation = self._sample(query, relation, within)
+            return self._limit(query, relation, parent, within)
         finally:
             if with_:
                 self._ctes.pop()
 
-    def _branches(self, node: exp.SetOperation, parent: Scope | None) -> list[Relation]:
+    def _branches(self, node: exp.SetOperation, parent: SelectScope | None) -> list[Relation]:
         """The queries that a set operation puts together; a UNION of many is one, though it is a tree of pairs."""
         branches: list[Relation] = []
         waiting: list[exp.Expression] = [node]
@@ -109,10 +118,10 @@ class Queries:
                 branches.append(self.relation(each, parent))
         return branches
 
-    def _inner_query(self, query: exp.Expression, scope: Scope) -> Relation:
+    def _inner_query(self, query: exp.Expression, scope: SelectScope) -> Relation:
         return self.relation(query, scope, "a subquery")
 
-    def _define(self, with_: exp.Expression, parent: Scope | None) -> None:
+    def _define(self, with_: exp.Expression, parent: SelectScope | None) -> None:
         known = dict(self._ctes[-1])
         self._ctes.append(known)
         for cte in with_.expressions:
@@ -121,9 +130,9 @@ class Queries:
             if with_.args.get("recursive") and names_table(cte.this, name):
                 known[name] = self._recursive(cte, name, parent)
             else:
-                known[name] = self._renamed(self.relation(cte.this, parent, name), cte)
+                known[name] = self._apply_column_aliases(self.relation(cte.this, parent, name), cte)
 
-    def _recursive(self, cte: exp.Expression, name: str, parent: Scope | None) -> Relation:
+    def _recursive(self, cte: exp.Expression, name: str, parent: SelectScope | None) -> Relation:
         """A recursive CTE: its branches, the second of rows that are called by their place in the first.
 
         A column may be made of its neighbour, which is made of the next one: the second branch is read until it brings
@@ -132,7 +141,7 @@ class Queries:
         query = cte.this
         if not isinstance(query, exp.SetOperation):
             raise Unreadable(f"the recursive CTE '{name}' is no UNION")
-        first = self._renamed(self.relation(query.this, parent, name), cte)
+        first = self._apply_column_aliases(self.relation(query.this, parent, name), cte)
         if first.is_open:
             raise Unreadable(f"the recursive CTE '{name}' begins with columns that are not all known")
         place = digest("recursive", name)
@@ -145,24 +154,24 @@ class Queries:
             self._ctes[-1][name] = before
             other = self.relation(query.expression, parent, name)
             columns = {}
-            for (column, value), again in zip(before.columns.items(), padded(other, len(known)), strict=True):
+            for (column, value), again in zip(before.columns.items(), pad_columns(other, len(known)), strict=True):
                 columns[column] = replace(
-                    merged([first.columns[column], again], value.key), facts=value.facts | again.facts
+                    merge_values([first.columns[column], again], value.key), facts=value.facts | again.facts
                 )
             if all(columns[column].sources == value.sources for column, value in before.columns.items()):
                 break
-            before = over(replace(before, columns=columns), first, other)
+            before = derive_relation(replace(before, columns=columns), first, other)
         keys = [value.key for relation in (first, other) for value in relation.columns.values()]
         kind = "distinct" if query.args.get("distinct") else "all"
         base = digest("recursive", kind, first.rows, other.rows, *keys)
         columns = {column: replace(value, key=digest(base, column)) for column, value in columns.items()}
-        made = over(replace(first, base=base, where=frozenset(), columns=columns), first, other)
+        made = derive_relation(replace(first, base=base, where=frozenset(), columns=columns), first, other)
         made.sources |= frozenset(source for value in columns.values() for source in value.sources)
         return made
 
     # FROM
 
-    def _read(self, node: exp.Table, around: Scope | None) -> Relation:
+    def _read(self, node: exp.Table, around: SelectScope | None) -> Relation:
         check_parts(node)
         name = node.name.casefold()
         is_cte = not node.args.get("db") and name in self._ctes[-1]
@@ -172,31 +181,31 @@ class Queries:
             relation = replace(relation, base=digest("version", relation.rows, *texts), where=frozenset())
         if isinstance(node.this, exp.Func):
             relation = self._with_arguments(relation, cast("exp.Expression", node.this), around)
-        return self._sampled(node, relation, "")
+        return self._sample(node, relation, "")
 
-    def _with_arguments(self, relation: Relation, function: exp.Expression, around: Scope | None) -> Relation:
+    def _with_arguments(self, relation: Relation, function: exp.Expression, around: SelectScope | None) -> Relation:
         """The rows of a table function; where columns go in, they come of these."""
         if not any(True for _ in function.find_all(exp.Column)):
             return relation
         parts = Parts()
-        key = self.writer.key(function, around or Scope([]), parts)
+        key = self.writer.key(function, around or SelectScope([]), parts)
         if not parts.sources:
             return relation
-        made = Value(digest("function", key), Kind.EXPRESSION, frozenset(parts.sources), tuple(parts.steps),
+        made = Value(digest("function", key), ColumnKind.EXPRESSION, frozenset(parts.sources), tuple(parts.steps),
                      frozenset(parts.facts))  # fmt: skip
         return Relation(base=digest("function", key), rest=made, sources=made.sources)
 
-    def _sampled(self, node: exp.Expression, relation: Relation, within: str) -> Relation:
+    def _sample(self, node: exp.Expression, relation: Relation, within: str) -> Relation:
         """A part of the rows, chosen by chance."""
         sample = node.args.get("sample")
         if sample is None:
             return relation
         text = sample.sql(self.writer.dialect).strip()
         found = replace(relation, base=digest("sample", relation.rows, text), where=frozenset())
-        found.steps = (*relation.steps, RowStep(kind=Rows.SAMPLE, sql=text, within=within))
+        found.steps = (*relation.steps, RowStep(kind=RowStepKind.SAMPLE, sql=text, within=within))
         return found
 
-    def item(self, node: exp.Expression, scope: Scope, within: str) -> Item:
+    def item(self, node: exp.Expression, scope: SelectScope, within: str) -> FromItem:
         """Return one entry of a FROM or JOIN under its name."""
         if isinstance(node, exp.Final):
             node = node.this
@@ -208,40 +217,40 @@ class Queries:
             check_parts(node)
             if node.args.get("joins") or (isinstance(node.this, exp.Table) and node.this.args.get("joins")):
                 raise Unreadable("a join in brackets is not followed")
-            relation = self._nested(node.this, lateral, alias or within)
-            relation = self._sampled(node, relation, alias or within)
+            relation = self._inner_rows(node.this, lateral, alias or within)
+            relation = self._sample(node, relation, alias or within)
         elif isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
-            relation = self._nested(node.this.this, lateral, alias or within)
+            relation = self._inner_rows(node.this.this, lateral, alias or within)
         elif isinstance(node, exp.Values):
             relation = self._values_list(node, scope)
         elif isinstance(node, exp.Unnest | exp.Lateral | exp.Func | exp.Explode | exp.TableFromRows):
             relation = self._function(node, scope)
         else:
             raise Unreadable(f"it reads from {type(node).__name__.upper()}, which is not followed")
-        return Item(alias, self._renamed(relation, node))
+        return FromItem(alias, self._apply_column_aliases(relation, node))
 
-    def _renamed(self, relation: Relation, node: exp.Expression) -> Relation:
+    def _apply_column_aliases(self, relation: Relation, node: exp.Expression) -> Relation:
         """Give the first columns the names that stand behind an alias: `as t(a, b)`."""
         names = alias_columns(node)
         if not names:
             return relation
-        found = renamed(relation, names)
+        found = rename_columns(relation, names)
         spellings = [self._spelling(each) for each in node.args["alias"].columns if isinstance(each, exp.Identifier)]
         found.spelled = {name.casefold(): name for name in spellings if name != name.casefold()}
         return found
 
-    def _nested(self, query: exp.Expression, around: Scope | None, within: str) -> Relation:
+    def _inner_rows(self, query: exp.Expression, around: SelectScope | None, within: str) -> Relation:
         return self.relation(query, around, within)
 
-    def _function(self, node: exp.Expression, scope: Scope) -> Relation:
+    def _function(self, node: exp.Expression, scope: SelectScope) -> Relation:
         """Rows that a function makes: each column comes of all that went in."""
         parts = Parts()
         arguments = node.expressions or [node.this]
         texts = [self.writer.key(each, scope, parts) for each in arguments if isinstance(each, exp.Expression)]
         # A series of times that ends now only leaves out what has not happened yet.
-        parts.facts = {fact for fact in parts.facts if fact.kind is not Seen.CLOCK}
+        parts.facts = {fact for fact in parts.facts if fact.kind is not FactKind.CLOCK}
         base = digest("function", type(node).__name__, *texts)
-        made = Value(base, Kind.EXPRESSION, frozenset(parts.sources), tuple(parts.steps), frozenset(parts.facts))
+        made = Value(base, ColumnKind.EXPRESSION, frozenset(parts.sources), tuple(parts.steps), frozenset(parts.facts))
         given = alias_columns(node)
         names = [name.casefold() for name in given] or [(node.alias or "value").casefold()]
         columns = {name: with_key(made, digest(base, str(place))) for place, name in enumerate(names)}
@@ -250,27 +259,27 @@ class Queries:
             columns[offset.name.casefold()] = with_key(made, digest(base, "offset"))
         return Relation(base=base, columns=columns, rest=None if given else made, sources=made.sources)
 
-    def _values_list(self, node: exp.Expression, parent: Scope | None) -> Relation:
+    def _values_list(self, node: exp.Expression, parent: SelectScope | None) -> Relation:
         rows = node.expressions
         self._values += len(rows)
-        scope, parts = Scope([], parent), Parts()
+        scope, parts = SelectScope([], parent), Parts()
         texts = [self.writer.key(row, scope, parts) for row in rows]
         base = digest("values", *sorted(texts))
         width = len(rows[0].expressions) if rows and isinstance(rows[0], exp.Tuple) else 1
         sources, facts = frozenset(parts.sources), frozenset(parts.facts)
-        kind = Kind.EXPRESSION if sources else Kind.CONSTANT
+        kind = ColumnKind.EXPRESSION if sources else ColumnKind.CONSTANT
         columns = {
             f"column{place}": Value(digest(base, str(place)), kind, sources, facts=facts) for place in range(width)
         }
         names = alias_columns(node)
         relation = Relation(base=base, columns=columns, unlisted=len(names) < width, sources=sources)
-        return self._renamed(relation, node)
+        return self._apply_column_aliases(relation, node)
 
     # SELECT
 
-    def _select(self, node: exp.Select, parent: Scope | None, within: str) -> Relation:
+    def _select(self, node: exp.Select, parent: SelectScope | None, within: str) -> Relation:
         check_parts(node)
-        scope = Scope([], parent, within=within)
+        scope = SelectScope([], parent, within=within)
         scope.aliases = {each.alias.casefold(): each.this for each in node.expressions if isinstance(each, exp.Alias)}
         for window in node.args.get("windows") or ():
             scope.windows[window.name.casefold()] = window
@@ -281,7 +290,7 @@ class Queries:
         rows.times = joined.times
         rows.unique = joined.unique
         for clause in ("prewhere", "where"):
-            self._narrow(rows, node.args.get(clause), scope, Rows.FILTER)
+            self._narrow(rows, node.args.get(clause), scope, RowStepKind.FILTER)
         scope.rows = rows.rows
         for lateral in node.args.get("laterals") or ():
             item = self.item(lateral, scope, within)
@@ -292,31 +301,33 @@ class Queries:
         self._check_size(scope)
         group = node.args.get("group")
         projections = node.expressions
-        scope.joins = frozenset(fact for fact in rows.facts if fact.kind is Seen.JOIN)
+        scope.joins = frozenset(fact for fact in rows.facts if fact.kind is FactKind.JOIN)
         if group is not None:
             self._group(rows, group, projections, scope)
             scope.rows = rows.rows
         columns, aggregated = self._project(projections, scope)
         if group is not None or aggregated:
-            rows.facts = frozenset(fact for fact in rows.facts if fact.kind is not Seen.JOIN or fact.function != "left")
+            rows.facts = frozenset(
+                fact for fact in rows.facts if fact.kind is not FactKind.JOIN or fact.function != "left"
+            )
             rows.times = frozenset()
         if group is None and (aggregated or node.args.get("having")):
             rows.base, rows.where, rows.unique = digest("group", rows.rows), frozenset(), frozenset()
             scope.rows = rows.rows
         self._multiply(rows, projections, scope)
         scope.outputs |= columns
-        self._narrow(rows, node.args.get("having"), scope, Rows.FILTER)
+        self._narrow(rows, node.args.get("having"), scope, RowStepKind.FILTER)
         scope.rows = rows.rows
-        self._narrow(rows, node.args.get("qualify"), scope, Rows.FILTER)
+        self._narrow(rows, node.args.get("qualify"), scope, RowStepKind.FILTER)
         rows.columns = columns
         rows.spelled, rows.unlisted = scope.spelled, scope.unlisted
         rows.more = tuple(item for item in scope.items if item.relation.is_open and has_star(projections))
         self._distinct(rows, node, scope)
         scope.aliases_first = True
-        rows = self._sampled(node, rows, within)
-        return self._limited(node, rows, parent, within, scope)
+        rows = self._sample(node, rows, within)
+        return self._limit(node, rows, parent, within, scope)
 
-    def _multiply(self, rows: Relation, projections: list[exp.Expression], scope: Scope) -> None:
+    def _multiply(self, rows: Relation, projections: list[exp.Expression], scope: SelectScope) -> None:
         """Make rows of rows, as an UNNEST among the columns does."""
         for each in projections:
             if makes_rows(each):
@@ -326,11 +337,11 @@ class Queries:
                 rows.sources |= parts.sources
                 scope.rows = rows.rows
 
-    def _check_size(self, scope: Scope) -> None:
+    def _check_size(self, scope: SelectScope) -> None:
         if sum(len(item.relation.columns) for item in scope.items) > MAX_COLUMNS:
             raise Unreadable(f"it joins more than {MAX_COLUMNS} columns")
 
-    def _narrow(self, rows: Relation, clause: exp.Expression | None, scope: Scope, kind: Rows) -> None:
+    def _narrow(self, rows: Relation, clause: exp.Expression | None, scope: SelectScope, kind: RowStepKind) -> None:
         """Keep the rows for which a clause holds. A look at the model's own rows, as they were, is left out."""
         if clause is None:
             return
@@ -345,7 +356,9 @@ class Queries:
                 rows.where |= frozenset(texts)
                 rows.facts |= frozenset(fact for fact in parts.facts if _chooses(fact, condition))
 
-    def _group(self, rows: Relation, group: exp.Expression, projections: list[exp.Expression], scope: Scope) -> None:
+    def _group(
+        self, rows: Relation, group: exp.Expression, projections: list[exp.Expression], scope: SelectScope
+    ) -> None:
         parts, keys, times, texts = Parts(), set(), False, []
         units: list[str] = []
         plain = list(group.expressions)
@@ -361,8 +374,8 @@ class Queries:
             value = self.writer.value(actual, scope)
             if is_time(actual, value.type):
                 times = True
-                units.append(next((fact.unit for fact in value.facts if fact.kind is Seen.TRUNCATED), ""))
-            texts.append(self.writer.sql(bare(actual)))
+                units.append(next((fact.unit for fact in value.facts if fact.kind is FactKind.TRUNCATED), ""))
+            texts.append(self.writer.sql(strip_brackets(actual)))
         for extra in ("grouping_sets", "cube", "rollup", "totals"):
             given = group.args.get(extra)
             for each in given if isinstance(given, list) else ():
@@ -373,17 +386,20 @@ class Queries:
         rows.base, rows.where = digest("group", rows.rows, *sorted(keys)), frozenset()
         is_plain = not any(group.args.get(extra) for extra in ("grouping_sets", "cube", "rollup", "totals"))
         rows.unique = frozenset(keys) if is_plain else None
-        rows.steps = (*rows.steps, RowStep(kind=Rows.GROUP, sql=", ".join(texts) or "everything", within=scope.within))
+        rows.steps = (
+            *rows.steps,
+            RowStep(kind=RowStepKind.GROUP, sql=", ".join(texts) or "everything", within=scope.within),
+        )
         rows.sources |= parts.sources
-        scope.group, scope.timed = sorted_sources(parts.sources), times
+        scope.group, scope.timed = sort_sources(parts.sources), times
         scope.unit = units[0] if units and all(units) else ""
 
-    def _key(self, node: exp.Expression, scope: Scope, parts: Parts) -> str:
+    def _key(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         value = self.writer.value(node, scope)
         parts.add(value)
         return value.key
 
-    def _ordinal(self, node: exp.Expression, projections: list[exp.Expression], scope: Scope) -> exp.Expression:
+    def _ordinal(self, node: exp.Expression, projections: list[exp.Expression], scope: SelectScope) -> exp.Expression:
         """What a GROUP BY names: a place in the SELECT, an alias of it, or a column of the tables."""
         if isinstance(node, exp.Literal) and not node.is_string and node.this.isdigit():
             place = int(node.this) - 1
@@ -397,7 +413,7 @@ class Queries:
             return node if known or named is None or isinstance(named.this, exp.Column) else named
         return node
 
-    def _project(self, projections: list[exp.Expression], scope: Scope) -> tuple[dict[str, Value], bool]:
+    def _project(self, projections: list[exp.Expression], scope: SelectScope) -> tuple[dict[str, Value], bool]:
         columns: dict[str, Value] = {}
         aggregated = False
         for place, node in enumerate(projections):
@@ -411,12 +427,12 @@ class Queries:
             self._note_name(node, name, scope, columns)
             name = name if name not in columns else f"{name}{AGAIN}{place}"
             value = self.writer.value(node, scope, node.alias_or_name.casefold())
-            aggregated = aggregated or (value.kind in (Kind.AGGREGATE, Kind.WINDOW) and aggregates(node))
+            aggregated = aggregated or (value.kind in (ColumnKind.AGGREGATE, ColumnKind.WINDOW) and aggregates(node))
             columns[name] = value
             scope.outputs.setdefault(name, value)
         return columns, aggregated
 
-    def _note_name(self, node: exp.Expression, name: str, scope: Scope, columns: dict[str, Value]) -> None:
+    def _note_name(self, node: exp.Expression, name: str, scope: SelectScope, columns: dict[str, Value]) -> None:
         """Note what an engine calls a column: where no name is given, or given twice, it has one of its own."""
         called = node.args.get("alias") if isinstance(node, exp.Alias) else node.this
         if not isinstance(node, exp.Alias | exp.Column | exp.Dot) or name in columns:
@@ -431,7 +447,7 @@ class Queries:
         folds = self.writer.dialect in FOLDING and not name.args.get("quoted")
         return name.name.lower() if folds else name.name
 
-    def _expand(self, star: exp.Star, node: exp.Expression, scope: Scope, columns: dict[str, Value]) -> None:
+    def _expand(self, star: exp.Star, node: exp.Expression, scope: SelectScope, columns: dict[str, Value]) -> None:
         table = node.table.casefold() if isinstance(node, exp.Column) else ""
         left_out = {each.name.casefold() for each in star.args.get("except_") or star.args.get("except") or ()}
         renamed = {each.this.name.casefold(): each.alias.casefold() for each in star.args.get("rename") or ()}
@@ -460,7 +476,7 @@ class Queries:
         if len(columns) > MAX_COLUMNS:
             raise Unreadable(f"it has more than {MAX_COLUMNS} columns")
 
-    def _distinct(self, rows: Relation, node: exp.Select, scope: Scope) -> None:
+    def _distinct(self, rows: Relation, node: exp.Select, scope: SelectScope) -> None:
         distinct = node.args.get("distinct")
         if distinct is None:
             return
@@ -470,20 +486,25 @@ class Queries:
             rows.base, rows.where = digest("group", rows.rows, *keys), frozenset()
             rows.unique = frozenset(keys)
             rows.sources |= frozenset(source for value in rows.columns.values() for source in value.sources)
-            rows.steps = (*rows.steps, RowStep(kind=Rows.DISTINCT, sql="distinct", within=scope.within))
+            rows.steps = (*rows.steps, RowStep(kind=RowStepKind.DISTINCT, sql="distinct", within=scope.within))
             return
         parts = Parts()
         keys = sorted(self.writer.key(each, scope, parts) for each in on.expressions)
-        divided = sorted_sources(parts.sources)
+        divided = sort_sources(parts.sources)
         order = self._order(node, scope, parts)
         self._note_newest(rows, node, on, divided, scope)
         rows.base, rows.where = digest("distinct on", rows.rows, *keys, "order", *order), frozenset()
         text = "distinct on " + ", ".join(self.writer.sql(each) for each in on.expressions)
-        rows.steps = (*rows.steps, RowStep(kind=Rows.DISTINCT, sql=text, within=scope.within))
+        rows.steps = (*rows.steps, RowStep(kind=RowStepKind.DISTINCT, sql=text, within=scope.within))
         rows.sources |= parts.sources
 
     def _note_newest(
-        self, rows: Relation, node: exp.Select, on: exp.Expression, partition: tuple[Source, ...], scope: Scope
+        self,
+        rows: Relation,
+        node: exp.Select,
+        on: exp.Expression,
+        partition: tuple[SourceColumn, ...],
+        scope: SelectScope,
     ) -> None:
         """Note that rows are the newest of their group, as `row_number() over (... desc) = 1` would have them."""
         named = {self.writer.sql(each) for each in on.expressions}
@@ -493,28 +514,33 @@ class Queries:
             first = Parts()
             self.writer.key(after[0].this, scope, first)
             fact = self.writer.fact(
-                Seen.WINDOW,
+                FactKind.WINDOW,
                 on,
                 function="rownumber",
                 frame="future",
                 backwards=True,
                 partition=partition,
                 timed=any(is_time(each, self.writer.value(each, scope).type) for each in on.expressions),
-                order=sorted_sources(first.sources),
+                order=sort_sources(first.sources),
             )
             rows.facts |= {replace(fact, sql=f"DISTINCT ON {fact.sql} ... {self.writer.sql(after[0])}")}
 
-    def _order(self, node: exp.Expression, scope: Scope, parts: Parts) -> list[str]:
+    def _order(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> list[str]:
         order = node.args.get("order")
         return [self.writer.key(each, scope, parts) for each in order.expressions] if order else []
 
-    def _limited(
-        self, node: exp.Expression, rows: Relation, parent: Scope | None, within: str, scope: Scope | None = None
+    def _limit(
+        self,
+        node: exp.Expression,
+        rows: Relation,
+        parent: SelectScope | None,
+        within: str,
+        scope: SelectScope | None = None,
     ) -> Relation:
         limits = [node.args[name] for name in ("limit", "offset") if node.args.get(name)]
         if not limits:
             return rows
-        scope = scope or Scope([Item("", rows)], parent, within=within)
+        scope = scope or SelectScope([FromItem("", rows)], parent, within=within)
         parts = Parts()
         order = self._order(node, scope, parts)
         texts = [each.sql(self.writer.dialect) for each in limits]
@@ -522,7 +548,7 @@ class Queries:
         for each in limits:
             self.writer.key(each, scope, parts)
         limited = replace(rows, base=digest("limit", rows.rows, *texts, *order), where=frozenset())
-        limited.steps = (*limited.steps, RowStep(kind=Rows.LIMIT, sql=said, within=within))
+        limited.steps = (*limited.steps, RowStep(kind=RowStepKind.LIMIT, sql=said, within=within))
         limited.sources |= parts.sources
         return limited
 
@@ -532,6 +558,6 @@ def _chooses(fact: Fact, condition: exp.Expression) -> bool:
 
     `event_time <= now()` only keeps out what is later still; what does not exist is not among the rows.
     """
-    if fact.kind is Seen.CLOCK:
+    if fact.kind is FactKind.CLOCK:
         return not is_upper_bound(condition)
-    return not (fact.kind is Seen.JOIN and isinstance(bare(condition), exp.Not | exp.Is))
+    return not (fact.kind is FactKind.JOIN and isinstance(strip_brackets(condition), exp.Not | exp.Is))

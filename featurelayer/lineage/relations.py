@@ -8,9 +8,9 @@ from itertools import chain
 
 from sqlglot import exp
 
-from featurelayer.lineage.names import MACROS
-from featurelayer.lineage.scope import MAX_ROW_STEPS, Item, Parts, Relation, Unreadable, Value, digest, strength
-from featurelayer.lineage.values import Fact, Kind, Rows, RowStep, Step
+from featurelayer.lineage.relation_names import MACROS
+from featurelayer.lineage.scope import MAX_ROW_STEPS, FromItem, Parts, Relation, Unreadable, Value, digest, strength
+from featurelayer.lineage.values import ColumnKind, Fact, RowStep, RowStepKind, ValueStep
 
 Tables = Callable[[exp.Table], Relation]
 OWN = "itself"
@@ -21,7 +21,7 @@ def own_relation() -> Relation:
     return Relation(base=digest(OWN), reads=(OWN, ""))
 
 
-def renamed(relation: Relation, names: list[str]) -> Relation:
+def rename_columns(relation: Relation, names: list[str]) -> Relation:
     """The relation with other names for its first columns."""
     if not names:
         return relation
@@ -36,7 +36,7 @@ def renamed(relation: Relation, names: list[str]) -> Relation:
     return replace(relation, columns=columns, spelled={}, rest=None, unlisted=unlisted)
 
 
-def over(relation: Relation, *inner: Relation) -> Relation:
+def derive_relation(relation: Relation, *inner: Relation) -> Relation:
     """Give a relation what is known of the rows that it is made of."""
     relation.steps = tuple(dict.fromkeys(chain.from_iterable(each.steps for each in inner)))[:MAX_ROW_STEPS]
     relation.sources = frozenset(chain.from_iterable(each.sources for each in inner))
@@ -45,7 +45,7 @@ def over(relation: Relation, *inner: Relation) -> Relation:
     return relation
 
 
-def merged(values: list[Value], key: str, name: str = "", within: str = "") -> Value:
+def merge_values(values: list[Value], key: str, name: str = "", within: str = "") -> Value:
     """One column of several branches; where they differ in kind it is none of them, but an expression of all."""
     parts = Parts()
     facts: set[Fact] = set()
@@ -53,19 +53,19 @@ def merged(values: list[Value], key: str, name: str = "", within: str = "") -> V
         parts.add(value)
         facts |= value.facts
     kinds = {value.kind for value in values}
-    kind = max(kinds, key=strength, default=Kind.CONSTANT)
+    kind = max(kinds, key=strength, default=ColumnKind.CONSTANT)
     steps = tuple(parts.steps)
-    texts = list(dict.fromkeys(_said(value) for value in values))
+    texts = list(dict.fromkeys(_describe(value) for value in values))
     if len(texts) > 1 and not name.startswith(MACROS):
-        if Kind.CONSTANT in kinds and kind is Kind.PASSTHROUGH:
-            kind = Kind.EXPRESSION
-        steps = (*steps, Step(kind=kind, sql=" | ".join(texts), within=within, name=name))
+        if ColumnKind.CONSTANT in kinds and kind is ColumnKind.PASSTHROUGH:
+            kind = ColumnKind.EXPRESSION
+        steps = (*steps, ValueStep(kind=kind, sql=" | ".join(texts), within=within, name=name))
     types = {value.type for value in values}
     of = types.pop() if len(types) == 1 else ""
     return Value(key, kind, frozenset(parts.sources), steps, frozenset(facts), of)
 
 
-def _said(value: Value) -> str:
+def _describe(value: Value) -> str:
     if value.steps:
         return value.steps[-1].sql
     return next(iter(sorted(value.sources))).column if value.sources else ""
@@ -76,13 +76,13 @@ def with_key(value: Value, key: str) -> Value:
     return Value(key, value.kind, value.sources, value.steps, value.facts)
 
 
-def padded(relation: Relation, width: int) -> list[Value]:
+def pad_columns(relation: Relation, width: int) -> list[Value]:
     """The first columns of a relation, as many as are asked for."""
     values = list(relation.columns.values())[:width]
     return values + [Value("")] * (width - len(values))
 
 
-def tables_of(relations: Mapping[str, Relation], name: Callable[[exp.Table], str]) -> Tables:
+def table_lookup(relations: Mapping[str, Relation], name: Callable[[exp.Table], str]) -> Tables:
     """Return what looks up a table: a relation that is known, or one that has whatever column is asked for."""
 
     def find(table: exp.Table) -> Relation:
@@ -93,7 +93,7 @@ def tables_of(relations: Mapping[str, Relation], name: Callable[[exp.Table], str
     return find
 
 
-def combined(node: exp.SetOperation, branches: list[Relation], within: str) -> Relation:
+def combine_branches(node: exp.SetOperation, branches: list[Relation], within: str) -> Relation:
     """Return the rows of a UNION, INTERSECT or EXCEPT; the branches of a UNION have no order."""
     kind, all_rows = type(node).__name__, not node.args.get("distinct")
     is_union, by_name = isinstance(node, exp.Union), bool(node.args.get("by_name"))
@@ -104,7 +104,7 @@ def combined(node: exp.SetOperation, branches: list[Relation], within: str) -> R
     for place, name in enumerate(names):
         values = [_column_of(branch, place, name if by_name else "") for branch in ordered]
         key = digest(kind, *(value.key if value else "" for value in values))
-        columns[name] = merged([value for value in values if value is not None], key, name, within)
+        columns[name] = merge_values([value for value in values if value is not None], key, name, within)
     base = digest(kind, *(branch.rows for branch in ordered))
     keys = sorted(value.key for value in columns.values())
     if not is_union:
@@ -112,13 +112,13 @@ def combined(node: exp.SetOperation, branches: list[Relation], within: str) -> R
     elif not all_rows:
         base = digest("group", base, *keys)
     spelled = branches[0].spelled if not by_name else {}
-    relation = over(Relation(base=base, columns=columns, spelled=spelled), *branches)
+    relation = derive_relation(Relation(base=base, columns=columns, spelled=spelled), *branches)
     if not (is_union and all_rows):  # which rows there are depends on all that they hold
         relation.sources |= frozenset(chain.from_iterable(value.sources for value in columns.values()))
     relation.unlisted = any(branch.unlisted for branch in (branches if by_name else branches[:1]))
-    relation.more = tuple(Item("", branch, tag=digest("branch", base)) for branch in branches if branch.is_open)
+    relation.more = tuple(FromItem("", branch, tag=digest("branch", base)) for branch in branches if branch.is_open)
     text = f"{kind.lower()}{' all' if all_rows else ''} of {len(branches)}"
-    relation.steps = (*relation.steps, RowStep(kind=Rows.UNION, sql=text, within=within))
+    relation.steps = (*relation.steps, RowStep(kind=RowStepKind.UNION, sql=text, within=within))
     return relation
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from featurelayer.lineage.values import Run
+from featurelayer.lineage.values import CompileRun
 
 STARTED = "{{ run_started_at }}"
 _TOKEN = re.compile(
@@ -35,7 +35,7 @@ _DAY = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d")
 _SECONDS, _SHORTEST_ID = 19, 16
 
 
-def neutral_sql(sql: str, *, raw: str = "", run: Run | None = None, relation_name: str = "") -> str:
+def neutral_sql(sql: str, *, raw: str = "", run: CompileRun | None = None, relation_name: str = "") -> str:
     """Return compiled SQL in which values of the run are replaced by the Jinja that wrote them.
 
     Args:
@@ -54,7 +54,7 @@ def neutral_sql(sql: str, *, raw: str = "", run: Run | None = None, relation_nam
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Values:
     raw: str
-    run: Run | None
+    run: CompileRun | None
     places: frozenset[str]
 
     def neutral(self, token: str) -> str:
@@ -123,10 +123,10 @@ def depends_on_time(text: str) -> bool:
 @functools.lru_cache(maxsize=256)
 def _templates(raw: str) -> tuple[_Template, ...]:
     """Return the literals that Jinja fills in."""
-    return tuple(dict.fromkeys(_found_templates(raw))) if "{{" in raw else ()
+    return tuple(dict.fromkeys(_find_templates(raw))) if "{{" in raw else ()
 
 
-def _found_templates(raw: str) -> Iterator[_Template]:
+def _find_templates(raw: str) -> Iterator[_Template]:
     raw = _JINJA_COMMENT.sub("", raw)
     names: set[str] = set()
     for name, expression in _SET.findall(raw):

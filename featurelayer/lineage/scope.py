@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlglot import exp
 
-from featurelayer.lineage.values import Bound, Fact, Kind, RowStep, Seen, Source, Step
+from featurelayer.lineage.values import Bound, ColumnKind, Fact, FactKind, RowStep, SourceColumn, ValueStep
 
 MAX_COLUMNS = 20_000
 AGAIN = "\x1f"
@@ -40,9 +40,9 @@ class Value:
     """
 
     key: str
-    kind: Kind = Kind.CONSTANT
-    sources: frozenset[Source] = frozenset()
-    steps: tuple[Step, ...] = ()
+    kind: ColumnKind = ColumnKind.CONSTANT
+    sources: frozenset[SourceColumn] = frozenset()
+    steps: tuple[ValueStep, ...] = ()
     facts: frozenset[Fact] = frozenset()
     type: str = ""
     sure: bool = False
@@ -64,16 +64,16 @@ class Relation:
     base: str
     where: frozenset[str] = frozenset()
     columns: dict[str, Value] = field(default_factory=dict)
-    more: tuple[Item, ...] = ()
+    more: tuple[FromItem, ...] = ()
     reads: tuple[str, str] | None = None
     rest: Value | None = None
     unlisted: bool = False
     unique: frozenset[str] | None = None
     spelled: dict[str, str] = field(default_factory=dict)
     steps: tuple[RowStep, ...] = ()
-    sources: frozenset[Source] = frozenset()
+    sources: frozenset[SourceColumn] = frozenset()
     facts: frozenset[Fact] = frozenset()
-    times: frozenset[Source] = frozenset()
+    times: frozenset[SourceColumn] = frozenset()
 
     @property
     def rows(self) -> str:
@@ -96,8 +96,8 @@ class Relation:
             return self.columns[name]
         if self.reads is not None:
             relation, unique_id = self.reads
-            source = Source(relation=relation, column=name, unique_id=unique_id)
-            made = Value(digest("column", relation, name), Kind.PASSTHROUGH, frozenset((source,)))
+            source = SourceColumn(relation=relation, column=name, unique_id=unique_id)
+            made = Value(digest("column", relation, name), ColumnKind.PASSTHROUGH, frozenset((source,)))
         elif self.rest is not None:
             made = replace(self.rest, key=digest("rest", self.rest.key, name))
         else:
@@ -114,21 +114,21 @@ def _either(found: list[Value]) -> Value:
     """A column that one of several relations has, not known which."""
     return Value(
         digest("either", *sorted(value.key for value in found)),
-        Kind.PASSTHROUGH,
+        ColumnKind.PASSTHROUGH,
         frozenset(chain.from_iterable(value.sources for value in found)),
         facts=frozenset(chain.from_iterable(value.facts for value in found)),
     )
 
 
-class Frame(NamedTuple):
+class TimeFrame(NamedTuple):
     """How rows are bound, by which columns, and how far these are moved."""
 
     bound: Bound
-    by: tuple[Source, ...] = ()
+    by: tuple[SourceColumn, ...] = ()
     shift: str = ""
 
 
-Frames = Mapping[str, Frame]
+Frames = Mapping[str, TimeFrame]
 """How the rows of each place are bound."""
 
 
@@ -136,10 +136,10 @@ def with_frames(facts: frozenset[Fact], frames: Frames) -> frozenset[Fact]:
     """Return facts, those of the places that are bound by more than before with that bound."""
     if not frames or not any(fact.place in frames for fact in facts):
         return facts
-    return frozenset(framed(fact, frames[fact.place]) if fact.place in frames else fact for fact in facts)
+    return frozenset(bind_fact(fact, frames[fact.place]) if fact.place in frames else fact for fact in facts)
 
 
-def framed(fact: Fact, frame: Frame) -> Fact:
+def bind_fact(fact: Fact, frame: TimeFrame) -> Fact:
     """Return a fact with a bound, unless it has a surer one."""
     if not is_stronger(frame.bound, fact.bound):
         return fact
@@ -152,7 +152,7 @@ def is_stronger(bound: Bound, other: Bound) -> bool:
 
 
 @dataclass(slots=True, eq=False)
-class Item:
+class FromItem:
     """A relation in a FROM, under its name there. `tag` tells it from the others where there are several.
 
     `joint` is the fact of its being joined, which all of its columns have from there on, and `frames` is how conditions
@@ -163,7 +163,7 @@ class Item:
     relation: Relation
     tag: str = ""
     joint: Fact | None = None
-    frames: Mapping[str, Frame] = field(default_factory=dict)
+    frames: Mapping[str, TimeFrame] = field(default_factory=dict)
     found: dict[str, Value] = field(default_factory=dict)
 
     def column(self, name: str) -> Value | None:
@@ -187,22 +187,24 @@ class Item:
         facts = value.facts
         if self.joint is not None:
             of_joint = {name: getattr(self.joint, name) for name in OF_JOINT}
-            joined = [replace(each, kind=Seen.JOINED, **of_joint) for each in facts if each.kind is Seen.AGGREGATE]
+            joined = [
+                replace(each, kind=FactKind.JOINED, **of_joint) for each in facts if each.kind is FactKind.AGGREGATE
+            ]
             picked = [replace(each, joined=True, **of_joint) for each in self.relation.facts
-                      if each.kind is Seen.WINDOW and not each.joined]  # fmt: skip
+                      if each.kind is FactKind.WINDOW and not each.joined]  # fmt: skip
             facts = facts.union(joined, picked, (self.joint,))
         return with_frames(facts, self.frames)
 
 
 @dataclass(slots=True, eq=False)
-class Scope:
+class SelectScope:
     """What names mean inside one SELECT.
 
     `aliases` are the expressions that it gives a name, `joined` the columns that two tables have in common by USING.
     """
 
-    items: list[Item]
-    parent: Scope | None = None
+    items: list[FromItem]
+    parent: SelectScope | None = None
     outputs: dict[str, Value] = field(default_factory=dict)
     windows: dict[str, exp.Expression] = field(default_factory=dict)
     aliases: dict[str, exp.Expression] = field(default_factory=dict)
@@ -211,7 +213,7 @@ class Scope:
     unlisted: bool = False
     rows: str = ""
     within: str = ""
-    group: tuple[Source, ...] = ()
+    group: tuple[SourceColumn, ...] = ()
     timed: bool = False
     unit: str = ""
     number: int = 0
@@ -248,7 +250,7 @@ class Scope:
         """Whether a table, or the SELECT itself, is known to have a column of that name."""
         return name in self.outputs or any(name in item.relation.columns for item in self.items)
 
-    def tables(self, name: str) -> list[Item]:
+    def tables(self, name: str) -> list[FromItem]:
         """Return the tables of that name here, or else further out; all of this SELECT without a name."""
         found = [item for item in self.items if not name or item.name == name]
         return found or (self.parent.tables(name) if self.parent is not None else [])
@@ -264,36 +266,36 @@ class Scope:
 class Parts:
     """What an expression was found to be made of, collected while its key is written."""
 
-    sources: set[Source] = field(default_factory=set)
-    steps: dict[Step, None] = field(default_factory=dict)
+    sources: set[SourceColumn] = field(default_factory=set)
+    steps: dict[ValueStep, None] = field(default_factory=dict)
     facts: set[Fact] = field(default_factory=set)
-    kind: Kind = Kind.CONSTANT
+    kind: ColumnKind = ColumnKind.CONSTANT
     aggregated: bool = False
 
     def add(self, value: Value) -> None:
         """Take in a value that is used."""
         self.sources |= value.sources
         if value.facts:
-            self.facts.update(fact for fact in value.facts if fact.kind is not Seen.TRUNCATED)
+            self.facts.update(fact for fact in value.facts if fact.kind is not FactKind.TRUNCATED)
         if value.steps and len(self.steps) < MAX_STEPS:
             self.steps.update(dict.fromkeys(value.steps))
         if value.sources:
-            self.at_least(Kind.EXPRESSION)
+            self.at_least(ColumnKind.EXPRESSION)
 
-    def at_least(self, kind: Kind) -> None:
+    def at_least(self, kind: ColumnKind) -> None:
         """Note that the value is at least of that kind."""
         if strength(kind) > strength(self.kind):
             self.kind = kind
 
 
-_STRENGTH = {kind: position for position, kind in enumerate(Kind)}
+_STRENGTH = {kind: position for position, kind in enumerate(ColumnKind)}
 
 
-def strength(kind: Kind) -> int:
+def strength(kind: ColumnKind) -> int:
     """How much a kind does to a value: a window the most."""
     return _STRENGTH[kind]
 
 
-def sorted_sources(sources: Iterable[Source]) -> tuple[Source, ...]:
+def sort_sources(sources: Iterable[SourceColumn]) -> tuple[SourceColumn, ...]:
     """The sources in a fixed order."""
     return tuple(sorted(sources))

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class ColumnKind(StrEnum):
     """What makes a column of its sources, the strongest of its steps."""
 
     CONSTANT = "constant"
@@ -17,7 +17,7 @@ class Kind(StrEnum):
     WINDOW = "window"
 
 
-class Rows(StrEnum):
+class RowStepKind(StrEnum):
     """What decides which rows a query has."""
 
     FILTER = "filter"
@@ -30,7 +30,7 @@ class Rows(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class SqlModel:
     """A model, snapshot, seed or source, as lineage reads it.
 
     `raw` is its file, whose Jinja tells which values in `sql` are of the run, "" if that is not known.
@@ -54,7 +54,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Source:
+class SourceColumn:
     """A column that something is made of. `unique_id` is "" for a relation that no model builds."""
 
     relation: str
@@ -66,14 +66,14 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ValueStep:
     """One thing that a model's SQL does to a value, which it then calls `name`.
 
     `within` is the CTE or subquery it stands in, "" for the outermost SELECT. `windows` are the parts of the named
     windows that it runs over: partition, order and frame.
     """
 
-    kind: Kind
+    kind: ColumnKind
     sql: str
     within: str = ""
     name: str = ""
@@ -89,7 +89,7 @@ class Step:
 class RowStep:
     """One thing that a model's SQL does to the rows; `within` as of a `Step`."""
 
-    kind: Rows
+    kind: RowStepKind
     sql: str
     within: str = ""
 
@@ -98,7 +98,7 @@ class RowStep:
         return f"{self.kind}{place}: {self.sql}"
 
 
-class Seen(StrEnum):
+class FactKind(StrEnum):
     """What a fact says of a value or of rows; what it means for a feature is for others to judge."""
 
     WINDOW = "window"
@@ -147,7 +147,7 @@ class Fact:
     only their number went into it.
     """
 
-    kind: Seen
+    kind: FactKind
     model: str
     sql: str
     function: str = ""
@@ -164,12 +164,12 @@ class Fact:
     backwards: bool = False
     joined: bool = False
     counted: bool = False
-    partition: tuple[Source, ...] = ()
-    order: tuple[Source, ...] = ()
-    own: tuple[Source, ...] = ()
-    keys: tuple[Source, ...] = ()
-    times: tuple[Source, ...] = ()
-    by: tuple[Source, ...] = ()
+    partition: tuple[SourceColumn, ...] = ()
+    order: tuple[SourceColumn, ...] = ()
+    own: tuple[SourceColumn, ...] = ()
+    keys: tuple[SourceColumn, ...] = ()
+    times: tuple[SourceColumn, ...] = ()
+    by: tuple[SourceColumn, ...] = ()
     twins: tuple[str, ...] = ()
 
 
@@ -186,13 +186,13 @@ class ColumnLineage:
     unique_id: str
     relation: str
     column: str
-    kind: Kind
+    kind: ColumnKind
     sql: str
     fingerprint: str
-    sources: tuple[Source, ...] = ()
-    steps: tuple[Step, ...] = ()
+    sources: tuple[SourceColumn, ...] = ()
+    steps: tuple[ValueStep, ...] = ()
     row_steps: tuple[RowStep, ...] = ()
-    row_sources: tuple[Source, ...] = ()
+    row_sources: tuple[SourceColumn, ...] = ()
     facts: tuple[Fact, ...] = ()
     row_facts: tuple[Fact, ...] = ()
     value: str = ""
@@ -208,7 +208,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class CompileRun:
     """When the SQL was compiled: a literal of that span is the run's own time and has no meaning of its own.
 
     `invocation` is dbt's id of the run.
@@ -223,15 +223,15 @@ class Run:
 class Edge:
     """A column that is made of another; `kind` and `sql` say how."""
 
-    above: Source
-    below: Source
-    kind: Kind
+    above: SourceColumn
+    below: SourceColumn
+    kind: ColumnKind
     sql: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Graph:
+class ColumnGraph:
     """What to draw: columns, the lowest first, and the edges between them."""
 
-    nodes: tuple[Source, ...]
+    nodes: tuple[SourceColumn, ...]
     edges: tuple[Edge, ...]

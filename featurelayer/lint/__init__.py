@@ -35,24 +35,24 @@ ownership and docs, FL5xx serving, FL6xx naming and duplicates (FL611 to FL629: 
 what they compute).
 """
 
-from featurelayer.lint.base import Check, Hit, check, of_feature, of_service, of_view
+from featurelayer.lint.base import Check, Hit, check, feature_finding, service_finding, view_finding
 from featurelayer.lint.checks import all_checks
 from featurelayer.lint.project import LintProject
-from featurelayer.lint.report import Excused, LintReport
-from featurelayer.lint.run import choose, lint, unknown_checks
+from featurelayer.lint.report import LintReport, Suppressed
+from featurelayer.lint.run import lint, select_checks, unknown_checks
 
 __all__ = [
     "Check",
-    "Excused",
     "Hit",
     "LintProject",
     "LintReport",
+    "Suppressed",
     "all_checks",
     "check",
-    "choose",
+    "feature_finding",
     "lint",
-    "of_feature",
-    "of_service",
-    "of_view",
+    "select_checks",
+    "service_finding",
     "unknown_checks",
+    "view_finding",
 ]

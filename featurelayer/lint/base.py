@@ -88,13 +88,13 @@ def check(
     return decorate
 
 
-def of_view(view: FeatureView, message: str, *, key: str = "", **more: object) -> Hit:
+def view_finding(view: FeatureView, message: str, *, key: str = "", **more: object) -> Hit:
     """Return a hit about a view; `key` is the place in the view's YAML, and `more` are fields of `Hit`."""
     said = {"name": view.id, "owner": view.id, "file": view.yaml_path, "key": key, **more}
     return Hit(message=f"{view.id}: {message}", **said)  # type: ignore[arg-type] # mypy can't see the fields' types
 
 
-def of_feature(view: FeatureView, feature: Feature | str, message: str, *, key: str = "", **more: object) -> Hit:
+def feature_finding(view: FeatureView, feature: Feature | str, message: str, *, key: str = "", **more: object) -> Hit:
     """Return a hit about a feature; `key` is the place in the column's YAML."""
     name = feature if isinstance(feature, str) else feature.name
     full = f"{view.id}.{name}"
@@ -103,7 +103,7 @@ def of_feature(view: FeatureView, feature: Feature | str, message: str, *, key: 
     return Hit(message=f"{full}: {message}", **said)  # type: ignore[arg-type] # as above
 
 
-def of_service(service: FeatureService, message: str, *, key: str = "", **more: object) -> Hit:
+def service_finding(service: FeatureService, message: str, *, key: str = "", **more: object) -> Hit:
     """Return a hit about a feature service; `key` is the place in the exposure's YAML."""
     said = {"name": service.name, "owner": service.name, "file": service.yaml_path, "key": key, **more}
     return Hit(message=f"{service.name}: {message}", **said)  # type: ignore[arg-type] # as above

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from featurelayer.lint.base import Check
 from featurelayer.lint.checks import all_checks
-from featurelayer.lint.report import Excused, LintReport
+from featurelayer.lint.report import LintReport, Suppressed
 from featurelayer.model import Finding, Severity
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -30,7 +30,7 @@ def sarif(report: LintReport, version: str, folder: str = "") -> dict[str, Any]:
     rules = [all_checks()[code] for code in used]
     places = {code: index for index, code in enumerate(used)}
     results = [_result(finding, places, folder) for finding in report.findings]
-    results += [_suppressed(item, places, folder) for item in report.excused]
+    results += [_suppression(item, places, folder) for item in report.excused]
     driver = {"name": "featurelayer", "version": version, "rules": [_rule(rule) for rule in rules]}
     return {
         "$schema": _SCHEMA,
@@ -91,7 +91,7 @@ def _result(finding: Finding, places: dict[str, int], folder: str) -> dict[str, 
     }
 
 
-def _suppressed(item: Excused, places: dict[str, int], folder: str) -> dict[str, Any]:
+def _suppression(item: Suppressed, places: dict[str, int], folder: str) -> dict[str, Any]:
     suppression = {"kind": "inSource", "justification": item.reason}
     return {**_result(item.finding, places, folder), "suppressions": [suppression]}
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.dbt.inventory import DataTest, Inventory
+from featurelayer.dbt.yaml_lines import Lines
 from featurelayer.errors import Problem
-from featurelayer.lint.lines import Lines
-from featurelayer.lint.names import Names
+from featurelayer.lint.feature_names import FeatureNames
 from featurelayer.lint.settings import Settings
 from featurelayer.model import FeatureView
 from featurelayer.registry import Registry
 
 if TYPE_CHECKING:
-    from featurelayer.lint.traced import Traced
+    from featurelayer.lint.lineage import LintLineage
     from featurelayer.tracing import MissingColumn
 
 
@@ -44,16 +44,16 @@ class LintProject:
         return self.inventory.tests.get(view.unique_id, ())
 
     @cached_property
-    def names(self) -> Names:
+    def names(self) -> FeatureNames:
         """Every feature's name in its parts."""
-        return Names(self.views, self.settings.naming)
+        return FeatureNames(self.views, self.settings.naming)
 
     @cached_property
-    def traced(self) -> Traced:
+    def traced(self) -> LintLineage:
         """What the features are made of, by the compiled SQL of their models and of all above them."""
-        from featurelayer.lint.traced import traced
+        from featurelayer.lint.lineage import trace_features
 
-        return traced(self)
+        return trace_features(self)
 
     @cached_property
     def missing_columns(self) -> Mapping[str, tuple[MissingColumn, ...]]:

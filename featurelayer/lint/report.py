@@ -10,7 +10,7 @@ from featurelayer.model import Finding, Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Excused:
+class Suppressed:
     """A finding that an `ignore` in the YAML has taken off the list, and the reason given there."""
 
     finding: Finding
@@ -25,7 +25,7 @@ class LintReport:
     """
 
     findings: tuple[Finding, ...]
-    excused: tuple[Excused, ...] = ()
+    excused: tuple[Suppressed, ...] = ()
     checks: tuple[str, ...] = ()
     views: int = 0
     without_sql: bool = False

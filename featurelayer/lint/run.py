@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from featurelayer.dbt.artifacts import doubts, manifest_of, read_raw
+from featurelayer.dbt.artifacts import decode_manifest, find_doubts, read_raw
 from featurelayer.dbt.inventory import Inventory
 from featurelayer.dbt.loader import read_annotations
 from featurelayer.dbt.project import CONFIG_FILE, Project
+from featurelayer.dbt.yaml_lines import Lines
 from featurelayer.errors import ConfigError, ManifestUnreadable, Problem, UnknownNameError
 from featurelayer.lint.base import AT, Check, Hit
 from featurelayer.lint.checks import all_checks
-from featurelayer.lint.lines import Lines
 from featurelayer.lint.project import LintProject
-from featurelayer.lint.report import Excused, LintReport
-from featurelayer.lint.settings import read_settings, weighs
+from featurelayer.lint.report import LintReport, Suppressed
+from featurelayer.lint.settings import read_settings, severity_of
 from featurelayer.model import FeatureView, Finding, Ignore, Severity
 from featurelayer.online.settings import validate_stores
 
@@ -45,11 +45,11 @@ def lint(
         UnknownNameError: there is no such name, or no such check.
         ManifestNotFound, UnsupportedManifest: dbt has not written a manifest that can be read.
     """
-    chosen = choose(checks)
+    chosen = select_checks(checks)
     problems: list[Problem] = []
     try:
         raw, path, data = read_raw(project.target_path)
-        manifest = manifest_of(raw, path, data, problems)
+        manifest = decode_manifest(raw, path, data, problems)
         annotations = read_annotations(manifest, project)
         settings = read_settings(project.config.document.get("lint"), CONFIG_FILE, problems)
         problems += validate_stores(project.config.document.get("online_store"), CONFIG_FILE)
@@ -61,7 +61,7 @@ def lint(
         fix = next((line[7:] for line in rest if line.startswith("  fix  ")), "")
         return _unusable(project, [Problem(what=what, where=where, fix=fix, code="FL110")])
     if warn is not None:
-        for doubt in doubts(manifest, project):
+        for doubt in find_doubts(manifest, project):
             warn(doubt)
     views = {**annotations.registry.views, **{view.id: view for view in annotations.doubtful}}
     seen = LintProject(
@@ -73,21 +73,21 @@ def lint(
         project_settings=project.settings,
         lines=Lines(project.root),
     )
-    return _Runner(project=project, seen=seen, names=_selected(seen, names), chosen=chosen).run()
+    return _Runner(project=project, seen=seen, names=_select_ids(seen, names), chosen=chosen).run()
 
 
 def _unusable(project: Project, problems: Iterable[Problem]) -> LintReport:
     """Return the report on a project of which nothing else can be looked at."""
     findings = []
     for problem in problems:
-        hit, code = problem_hit(problem, project), problem.code or "FL105"
+        hit, code = problem_finding(problem, project), problem.code or "FL105"
         fix = hit.fix or all_checks()[code].fix
         findings.append(
             Finding(
                 code=code,
                 severity=Severity.ERROR,
-                message=shortened(hit.message),
-                fix=shortened(fix),
+                message=shorten(hit.message),
+                fix=shorten(fix),
                 name=hit.name,
                 file=hit.file,
                 line=hit.line,
@@ -97,14 +97,14 @@ def _unusable(project: Project, problems: Iterable[Problem]) -> LintReport:
     return LintReport(findings=tuple(findings))
 
 
-def choose(checks: Sequence[str]) -> Mapping[str, Check]:
+def select_checks(checks: Sequence[str]) -> Mapping[str, Check]:
     """Return the checks of these codes and families; all if none are named.
 
     Raises:
         UnknownNameError: a name fits none.
     """
     known = all_checks()
-    asked = _asked(checks)
+    asked = _split_codes(checks)
     for code in unknown_checks(checks):
         raise UnknownNameError("check", code, known)
     return {code: item for code, item in known.items() if not asked or code.startswith(asked)}
@@ -113,14 +113,14 @@ def choose(checks: Sequence[str]) -> Mapping[str, Check]:
 def unknown_checks(checks: Sequence[str]) -> tuple[str, ...]:
     """Return those of the codes and families that fit no check."""
     known = all_checks()
-    return tuple(code for code in _asked(checks) if not any(other.startswith(code) for other in known))
+    return tuple(code for code in _split_codes(checks) if not any(other.startswith(code) for other in known))
 
 
-def _asked(checks: Sequence[str]) -> tuple[str, ...]:
+def _split_codes(checks: Sequence[str]) -> tuple[str, ...]:
     return tuple(code.strip().upper() for item in checks for code in item.split(",") if code.strip())
 
 
-def _selected(seen: LintProject, names: Sequence[str]) -> frozenset[str] | None:
+def _select_ids(seen: LintProject, names: Sequence[str]) -> frozenset[str] | None:
     """Return the ids that the names mean, None for all."""
     if not names:
         return None
@@ -145,12 +145,12 @@ class _Runner:
     names: frozenset[str] | None
     chosen: Mapping[str, Check]
     findings: list[Finding] = field(default_factory=list)
-    excused: list[Excused] = field(default_factory=list)
+    excused: list[Suppressed] = field(default_factory=list)
     used: set[tuple[str, Ignore]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.ignores = {name: listed for name, listed in ignores(self.seen).items() if listed}
-        self.severities = {code: weighs(code, self.seen.settings.severity) for code in all_checks()}
+        self.ignores = {name: listed for name, listed in collect_ignores(self.seen).items() if listed}
+        self.severities = {code: severity_of(code, self.seen.settings.severity) for code in all_checks()}
 
     def run(self) -> LintReport:
         ran = []
@@ -158,7 +158,7 @@ class _Runner:
             if item.run is None:
                 ran.append(code)  # it has been read already
                 continue
-            if weighs(code, dict.fromkeys(self.seen.settings.disabled, True)):
+            if severity_of(code, dict.fromkeys(self.seen.settings.disabled, True)):
                 continue
             if item.needs_sql and not self.seen.has_sql:
                 continue
@@ -167,13 +167,13 @@ class _Runner:
                 self._add(item, hit)
         for problem in (*self.seen.problems, *self.seen.inventory.problems):
             self._add_problem(problem)
-        for hit in self._unused_ignores(frozenset(ran)):
+        for hit in self._find_ineffective_ignores(frozenset(ran)):
             self._add(all_checks()[UNUSED_IGNORE], hit)
         return LintReport(
-            findings=tuple(dict.fromkeys(sorted(self.findings, key=_place))),
+            findings=tuple(dict.fromkeys(sorted(self.findings, key=_sort_key))),
             excused=tuple(self.excused),
             checks=tuple(ran),
-            views=sum(self._is_seen(view) for view in self.seen.views.values()),
+            views=sum(self._is_view_selected(view) for view in self.seen.views.values()),
             without_sql=self._lacks_sql(),
         )
 
@@ -182,20 +182,20 @@ class _Runner:
         return asked and bool(self.seen.views) and not self.seen.has_sql
 
     def _add(self, item: Check, hit: Hit) -> None:
-        if not self._is_asked(hit.name, hit.others, hit.owner):
+        if not self._is_selected(hit.name, hit.others, hit.owner):
             return
         severity = self.severities[item.code] or hit.severity or item.severity
         finding = self._finding(item.code, Severity(severity), hit, hit.fix or item.fix)
-        excuse = self._excuse(item.code, hit)
+        excuse = self._find_suppression(item.code, hit)
         if excuse is None:
             self.findings.append(finding)
         else:
-            self.excused.append(Excused(finding=finding, reason=excuse.reason))
+            self.excused.append(Suppressed(finding=finding, reason=excuse.reason))
 
     def _add_problem(self, problem: Problem) -> None:
         """Add what reading has found: an error whatever the settings say, and nothing excuses it."""
-        hit, code = problem_hit(problem, self.project), problem.code or "FL105"
-        if code in self.chosen and (not hit.owner or self._is_asked(hit.name, (), hit.owner)):
+        hit, code = problem_finding(problem, self.project), problem.code or "FL105"
+        if code in self.chosen and (not hit.owner or self._is_selected(hit.name, (), hit.owner)):
             self.findings.append(self._finding(code, Severity.ERROR, hit, hit.fix or all_checks()[code].fix))
 
     def _finding(self, code: str, severity: Severity, hit: Hit, fix: str) -> Finding:
@@ -203,8 +203,8 @@ class _Runner:
         return Finding(
             code=code,
             severity=severity,
-            message=shortened(hit.message),
-            fix=shortened(fix),
+            message=shorten(hit.message),
+            fix=shorten(fix),
             name=hit.name,
             file=hit.file,
             line=line,
@@ -212,24 +212,24 @@ class _Runner:
             details=hit.details,
         )
 
-    def _is_asked(self, name: str, others: Sequence[str], owner: str) -> bool:
+    def _is_selected(self, name: str, others: Sequence[str], owner: str) -> bool:
         if self.names is None:
             return True
-        return any(_within(asked, given) for asked in self.names for given in (name, owner, *others) if given)
+        return any(_matches(asked, given) for asked in self.names for given in (name, owner, *others) if given)
 
-    def _is_seen(self, view: FeatureView) -> bool:
-        return self.names is None or any(_within(name, view.id) or _within(view.id, name) for name in self.names)
+    def _is_view_selected(self, view: FeatureView) -> bool:
+        return self.names is None or any(_matches(name, view.id) or _matches(view.id, name) for name in self.names)
 
-    def _excuse(self, code: str, hit: Hit) -> Ignore | None:
+    def _find_suppression(self, code: str, hit: Hit) -> Ignore | None:
         if not self.ignores:
             return None
-        whole = self._ignored(code, (hit.name, hit.owner, *(() if hit.each else hit.others)))
+        whole = self._find_ignore(code, (hit.name, hit.owner, *(() if hit.each else hit.others)))
         if whole is not None or not (hit.each and hit.others):
             return whole
-        parts = [self._ignored(code, (name,)) for name in hit.others]
+        parts = [self._find_ignore(code, (name,)) for name in hit.others]
         return parts[0] if all(parts) else None
 
-    def _ignored(self, code: str, names: Iterable[str]) -> Ignore | None:
+    def _find_ignore(self, code: str, names: Iterable[str]) -> Ignore | None:
         for name in names:
             for holder in (name, name.rpartition(".")[0]):
                 for ignore in self.ignores.get(holder, ()):
@@ -238,11 +238,11 @@ class _Runner:
                         return ignore
         return None
 
-    def _unused_ignores(self, ran: frozenset[str]) -> Iterator[Hit]:
+    def _find_ineffective_ignores(self, ran: frozenset[str]) -> Iterator[Hit]:
         if UNUSED_IGNORE not in ran:
             return
         for holder, listed in self.ignores.items():
-            owner, file, path = _holder(self.seen, holder)
+            owner, file, path = _locate_ignores(self.seen, holder)
             for index, ignore in enumerate(listed):
                 if (holder, ignore) in self.used:
                     continue
@@ -259,7 +259,7 @@ class _Runner:
                 yield Hit(message=f"{holder}: {what}", name=holder, owner=owner, file=file, key=key)
 
 
-def ignores(seen: LintProject) -> Mapping[str, tuple[Ignore, ...]]:
+def collect_ignores(seen: LintProject) -> Mapping[str, tuple[Ignore, ...]]:
     """Return what each view, feature and service says that it ignores."""
     found: dict[str, tuple[Ignore, ...]] = {}
     for view in seen.views.values():
@@ -272,7 +272,7 @@ def ignores(seen: LintProject) -> Mapping[str, tuple[Ignore, ...]]:
     return found
 
 
-def _holder(seen: LintProject, name: str) -> tuple[str, str, str]:
+def _locate_ignores(seen: LintProject, name: str) -> tuple[str, str, str]:
     """Return the owner, the file and the path in it of what has an `ignore`."""
     if name in seen.views:
         return name, seen.views[name].yaml_path, f"{AT}."
@@ -282,21 +282,21 @@ def _holder(seen: LintProject, name: str) -> tuple[str, str, str]:
     return name, seen.registry.services[name].yaml_path, f"{AT}."
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """Return a text that a reader can take in, whatever a manifest holds."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def _within(asked: str, name: str) -> bool:
+def _matches(asked: str, name: str) -> bool:
     """Whether a name is the one asked for, or a feature of it."""
     return name == asked or name.startswith(f"{asked}.")
 
 
-def _place(finding: Finding) -> tuple[str, int, int, str, str]:
+def _sort_key(finding: Finding) -> tuple[str, int, int, str, str]:
     return finding.file, finding.line, _ORDER[finding.severity], finding.code, finding.message
 
 
-def problem_hit(problem: Problem, project: Project) -> Hit:
+def problem_finding(problem: Problem, project: Project) -> Hit:
     """Return a problem of the reader as a hit: its `where` is `file -> resource -> key`, the latter two optional."""
     file, *rest = problem.where.split(" -> ", 2)
     file, _, mark = file.partition(", line ")

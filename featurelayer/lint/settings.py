@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from featurelayer.dbt.metadata import Block, check
+from featurelayer.dbt.contract import Block, validate_block
 from featurelayer.errors import Problem
 from featurelayer.model import Severity
 
@@ -35,7 +35,7 @@ def _code(text: str) -> str:
     return text
 
 
-def _by_kind(value: Any) -> Any:
+def _as_kind_table(value: Any) -> Any:
     return {"all": value} if isinstance(value, list | str) else value
 
 
@@ -43,7 +43,7 @@ def _words(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _explained(value: Any) -> Any:
+def _as_explanations(value: Any) -> Any:
     return dict.fromkeys(value, "") if isinstance(value, list) else value
 
 
@@ -71,10 +71,10 @@ class NamingBlock(Block):
     synonyms: dict[str, Words] = Field(
         default_factory=dict, description="Any other word: its abbreviations and synonyms."
     )
-    required: Annotated[dict[str, Words], BeforeValidator(_by_kind)] = Field(
+    required: Annotated[dict[str, Words], BeforeValidator(_as_kind_table)] = Field(
         default_factory=dict, description="Type (bool, timestamp, ..., or all): words of which a name has at least one."
     )
-    forbidden: Annotated[dict[str, str], BeforeValidator(_explained)] = Field(
+    forbidden: Annotated[dict[str, str], BeforeValidator(_as_explanations)] = Field(
         default_factory=dict, description="Words that no name may have, with what to write instead."
     )
 
@@ -94,11 +94,13 @@ Settings = LintBlock
 
 def read_settings(block: Any, file: str, problems: list[Problem]) -> LintBlock:
     """Return the settings; what is wrong with them goes to `problems`, and the defaults hold instead."""
-    read = check(LintBlock, block if block is not None else {}, file=file, resource="", path="lint", problems=problems)
+    read = validate_block(
+        LintBlock, block if block is not None else {}, file=file, resource="", path="lint", problems=problems
+    )
     return read or LintBlock()
 
 
-def weighs(code: str, table: Mapping[str, Any]) -> Any:
+def severity_of(code: str, table: Mapping[str, Any]) -> Any:
     """Return what a table of codes and families says of a code; the longest that fits is meant, None if none does."""
     fitting = [key for key in table if code.startswith(key)]
     return table[max(fitting, key=len)] if fitting else None

@@ -145,9 +145,9 @@ class Vocabulary:
         self.own_aggregates = frozenset(naming.aggregates)
         self.own_windows = naming.windows
         self.own_units = frozenset(naming.units)
-        self._aggregates = _merged(_AGGREGATES, naming.aggregates)
-        self._units = _merged(_UNITS, naming.units)
-        self._synonyms = _merged(_SYNONYMS, naming.synonyms)
+        self._aggregates = _merge_words(_AGGREGATES, naming.aggregates)
+        self._units = _merge_words(_UNITS, naming.units)
+        self._synonyms = _merge_words(_SYNONYMS, naming.synonyms)
         self._windows = {
             word.casefold(): _length(standard)
             for standard, words in naming.windows.items()
@@ -210,21 +210,21 @@ class Vocabulary:
         if window is None and (re.fullmatch(_NUMBER, last) or is_ambiguous(last)):
             window = Window(text=last, number=int(last) if re.fullmatch(_NUMBER, last) else None)
             parts[-1] = ("window", last)
-        return self._assembled(parts, window, said)
+        return self._assemble(parts, window, said)
 
     def suggest(self, name: Name, *, aggregate: str = "", window: str = "") -> str:
         """Return the name as the grammar has it, in standard words; empty if there is none that reads the same."""
         values = {
             "what": "_".join(name.what),
             "aggregate": aggregate or (self.aggregate(name.aggregate) if name.aggregate else ""),
-            "window": window or (_suggested_window(name.window) if name.window else ""),
+            "window": window or (_suggest_window(name.window) if name.window else ""),
             "unit": name.unit,
         }
         said = "_".join(values[part] for part in self._parts if values[part]) if values["what"] else ""
         # `7_avg_month` without its middle would be a window: no name is proposed that reads as something else.
         return said if self.read(said).what == name.what else ""
 
-    def in_order(self, name: Name) -> bool:
+    def follows_grammar(self, name: Name) -> bool:
         """Whether the parts stand in the order of the grammar, each in one piece."""
         wanted = [part for part in self._parts if part in name.order]
         return list(name.order) == wanted
@@ -258,7 +258,7 @@ class Vocabulary:
         return 0, None
 
     @staticmethod
-    def _assembled(parts: list[tuple[str, str]], window: Window | None, said: Mapping[str, str]) -> Name:
+    def _assemble(parts: list[tuple[str, str]], window: Window | None, said: Mapping[str, str]) -> Name:
         if "twice" in said:  # avg_of_max: which of the two is the aggregate, only its author knows
             parts = [("what" if kind == "aggregate" else kind, word) for kind, word in parts]
             said = {key: word for key, word in said.items() if key not in ("aggregate", "twice")}
@@ -288,7 +288,7 @@ def is_ambiguous(text: str) -> bool:
     return re.fullmatch(r"[0-9]{1,3}m", text) is not None
 
 
-def _suggested_window(window: Window) -> str:
+def _suggest_window(window: Window) -> str:
     return f"{window.number}d" if window.seconds is None and window.number is not None else window.short
 
 
@@ -298,7 +298,7 @@ def _length(text: str) -> int | None:
     return int(found[1]) * period if found and period else None
 
 
-def _merged(usual: Mapping[str, Iterable[str]], own: Mapping[str, Iterable[str]]) -> dict[str, str]:
+def _merge_words(usual: Mapping[str, Iterable[str]], own: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """Return word -> standard word; the project's own words win."""
     found = {word.casefold(): standard for standard, words in usual.items() for word in (standard, *words)}
     for standard, words in own.items():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from featurelayer.migrate.document import Document, copied, flow_map, plain
+from featurelayer.migrate.document import Document, copy_tree, flow_map, to_plain
 from featurelayer.migrate.values import ColumnDraft, FileEdit, Note, ViewDraft
 
 OURS = "featurelayer"
@@ -23,34 +23,34 @@ def entity_name(column: str) -> str:
 
 def annotate_model(document: Document, model: Any, draft: ViewDraft, *, without: Sequence[str] = ()) -> None:
     """Give a model its annotations, in its own place; `without` are keys that go from its `meta`."""
-    config = _copied(model, "config")
+    config = _copy_mapping(model, "config")
     if draft.event_time and "event_time" not in config:
         config["event_time"] = draft.event_time
     if draft.tags:
         known = config.get("tags") or []
-        config["tags"] = flow_map({"tags": _merged(known, draft.tags)})["tags"]
+        config["tags"] = flow_map({"tags": _merge_tags(known, draft.tags)})["tags"]
     meta = {key: value for key, value in (config.get("meta") or {}).items() if key not in without}
     block = {key: flow_map({key: value})[key] if key in _FLOW or isinstance(value, list) else value
              for key, value in draft.block.items()}  # fmt: skip
     config["meta"] = {**meta, OURS: block}
-    _put(document, model, config, without)
+    _write_config(document, model, config, without)
     if draft.description and not model.get("description"):
         document.replace(model, None, {"description": draft.description}, after="name")
-    _columns(document, model, draft.columns, without)
+    _annotate_columns(document, model, draft.columns, without)
 
 
 def annotate_exposure(document: Document, exposure: Any, block: Mapping[str, Any], without: Sequence[str]) -> None:
     """Give an exposure its annotations."""
-    config = _copied(exposure, "config")
+    config = _copy_mapping(exposure, "config")
     meta = {key: value for key, value in (config.get("meta") or {}).items() if key not in without}
     lists = {key: flow_map({key: value})[key] if isinstance(value, list) else value for key, value in block.items()}
     config["meta"] = {**meta, OURS: lists}
-    _put(document, exposure, config, without)
+    _write_config(document, exposure, config, without)
 
 
-def _put(document: Document, node: Any, config: Mapping[str, Any], without: Sequence[str]) -> None:
+def _write_config(document: Document, node: Any, config: Mapping[str, Any], without: Sequence[str]) -> None:
     """Write a node's config, and its `meta` without what has moved; config comes in the place of meta if it is new."""
-    rest = {key: value for key, value in _copied(node, "meta").items() if key not in without}
+    rest = {key: value for key, value in _copy_mapping(node, "meta").items() if key not in without}
     moved = len(rest) < len(node.get("meta") or {})
     if "config" in node:
         document.replace(node, "config", {"config": config})
@@ -62,31 +62,31 @@ def _put(document: Document, node: Any, config: Mapping[str, Any], without: Sequ
         document.replace(node, None, {"config": config}, after="description" if "description" in node else "name")
 
 
-def _columns(document: Document, model: Any, drafts: Sequence[ColumnDraft], without: Sequence[str]) -> None:
+def _annotate_columns(document: Document, model: Any, drafts: Sequence[ColumnDraft], without: Sequence[str]) -> None:
     declared = {str(column.get("name", "")).casefold(): column for column in model.get("columns") or []
                 if isinstance(column, Mapping)}  # fmt: skip
     by_name = {draft.name.casefold(): draft for draft in drafts}
     for name, column in declared.items():
         draft = by_name.get(name, ColumnDraft(name=name))
-        if draft.block or draft.description or draft.data_type or _has(column, without):
-            _column(document, column, draft, without)
+        if draft.block or draft.description or draft.data_type or _has_any(column, without):
+            _annotate_column(document, column, draft, without)
     new = [_new_column(draft) for name, draft in by_name.items() if name not in declared]
     document.append_items(model, "columns", new)
 
 
-def _column(document: Document, column: Any, draft: ColumnDraft, without: Sequence[str]) -> None:
-    config = _copied(column, "config")
+def _annotate_column(document: Document, column: Any, draft: ColumnDraft, without: Sequence[str]) -> None:
+    config = _copy_mapping(column, "config")
     meta = {key: value for key, value in (config.get("meta") or {}).items() if key not in without}
     if draft.block:
         meta[OURS] = dict(draft.block)
     config = {key: value for key, value in config.items() if key != "meta"} | ({"meta": meta} if meta else {})
     offered = {"data_type": draft.data_type, "description": draft.description}
     added = {key: value for key, value in offered.items() if value and not column.get(key)}
-    new = {"config": flow_map(plain(config))} if config else {}
-    rest = {key: value for key, value in _copied(column, "meta").items() if key not in without}
+    new = {"config": flow_map(to_plain(config))} if config else {}
+    rest = {key: value for key, value in _copy_mapping(column, "meta").items() if key not in without}
     if column.fa.flow_style():
         whole = {key: value for key, value in column.items() if key not in ("config", "meta")} | added
-        document.replace_item(column, flow_map(plain(whole | ({"meta": rest} if rest else {}) | new)))
+        document.replace_item(column, flow_map(to_plain(whole | ({"meta": rest} if rest else {}) | new)))
         return
     moved = len(rest) < len(column.get("meta") or {})
     if "config" in column:
@@ -119,7 +119,7 @@ def new_model(name: str, draft: ViewDraft, kind: str = "models") -> str:
     return document.text
 
 
-def typed(entities: Mapping[str, Mapping[str, str]], notes: list[Note]) -> dict[str, dict[str, str]]:
+def fill_types(entities: Mapping[str, Mapping[str, str]], notes: list[Note]) -> dict[str, dict[str, str]]:
     """Return entities whose keys all have a type; those that nobody has declared are taken for text."""
     notes += [
         Note(where="featurelayer.yml", what=f"the type of {key} is not declared", advice="it is taken for varchar")
@@ -137,7 +137,7 @@ def entities_edit(
     if not before.strip():
         store = {target: flow_map({"type": "sqlite", "path": ".featurelayer/online.db"})}
         empty = Document("version: 1\n", path.name)
-        empty.replace(empty.tree, "version", {"online_store": store, "entities": _entities(entities)})
+        empty.replace(empty.tree, "version", {"online_store": store, "entities": _entity_block(entities)})
         return FileEdit(path=Path(path.name), before=before, after=empty.text) if entities else None
     document = Document(before, path.name)
     declared = document.tree.get("entities") or {}
@@ -150,26 +150,26 @@ def entities_edit(
     if not new:
         return None
     if "entities" in document.tree:
-        document.replace(document.tree, "entities", {"entities": {**copied(declared), **_entities(new)}})
+        document.replace(document.tree, "entities", {"entities": {**copy_tree(declared), **_entity_block(new)}})
     else:
-        document.replace(document.tree, None, {"entities": _entities(new)}, after=list(document.tree)[-1])
+        document.replace(document.tree, None, {"entities": _entity_block(new)}, after=list(document.tree)[-1])
     return FileEdit(path=Path(path.name), before=before, after=document.text)
 
 
-def _entities(entities: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def _entity_block(entities: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     return {name: {"keys": flow_map(dict(keys))} for name, keys in entities.items()}
 
 
-def _copied(node: Any, key: str) -> dict[str, Any]:
+def _copy_mapping(node: Any, key: str) -> dict[str, Any]:
     found = node.get(key)
-    return dict(copied(found)) if isinstance(found, Mapping) else {}
+    return dict(copy_tree(found)) if isinstance(found, Mapping) else {}
 
 
-def _has(column: Any, without: Sequence[str]) -> bool:
+def _has_any(column: Any, without: Sequence[str]) -> bool:
     places = (column.get("meta"), (column.get("config") or {}).get("meta"))
     return any(key in place for place in places if isinstance(place, Mapping) for key in without)
 
 
-def _merged(known: Any, more: Sequence[str]) -> list[str]:
+def _merge_tags(known: Any, more: Sequence[str]) -> list[str]:
     listed = [known] if isinstance(known, str) else list(known)
     return list(dict.fromkeys([*map(str, listed), *more]))

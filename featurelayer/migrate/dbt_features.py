@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from featurelayer.errors import PlanError, Problem
-from featurelayer.migrate.annotate import annotate_exposure, annotate_model, entities_edit, entity_name, typed
-from featurelayer.migrate.document import Document, plain, yaml_files
+from featurelayer.migrate.annotate import annotate_exposure, annotate_model, entities_edit, entity_name, fill_types
+from featurelayer.migrate.document import Document, find_yaml_files, to_plain
 from featurelayer.migrate.values import ColumnDraft, FileEdit, Migration, Note, ViewDraft
 
 _BLOCKS = ("feature_store", "feature_catalog")
@@ -36,13 +36,13 @@ def from_dbt_features(root: Path, folders: list[Path], target: str) -> Migration
         PlanError: there is nothing of dbt-features in these folders.
         ConfigError: a file is no YAML.
     """
-    work = _Work()
+    work = _DbtFeaturesMigration()
     edits = []
-    for path in yaml_files(iter(folders)):
+    for path in find_yaml_files(iter(folders)):
         text = path.read_text(encoding="utf-8")
         if any(block in text for block in _BLOCKS):
             name = path.relative_to(root)
-            after = work.file(text, name.as_posix())
+            after = work.convert_file(text, name.as_posix())
             if after != text:
                 edits.append(FileEdit(path=name, before=text, after=after))
     if not edits:
@@ -50,91 +50,97 @@ def from_dbt_features(root: Path, folders: list[Path], target: str) -> Migration
             what="no model of this project has annotations of dbt-features", where=str(root),
             fix=f"they would be under meta.{_BLOCKS[0]} or meta.{_BLOCKS[1]} in {', '.join(str(f) for f in folders)}",
         )])  # fmt: skip
-    declared = entities_edit(root, target, typed(work.entities, work.notes), work.notes)
+    declared = entities_edit(root, target, fill_types(work.entities, work.notes), work.notes)
     return Migration(edits=(*edits, *([declared] if declared else [])), notes=tuple(work.notes))
 
 
 @dataclass(kw_only=True)
-class _Work:
+class _DbtFeaturesMigration:
     """What has been found so far."""
 
     entities: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
 
-    def file(self, text: str, where: str) -> str:
+    def convert_file(self, text: str, where: str) -> str:
         document = Document(text, where)
         for kind in ("models", "snapshots", "seeds"):
             for model in document.items(kind):
                 place = f"{where} -> {model.get('name')}"
-                block = _block(model)
+                block = _find_block(model)
                 if block is None:
                     continue
                 if "featurelayer" in ((model.get("config") or {}).get("meta") or {}):
-                    self._note(place, "it has annotations of featurelayer already", "compare the two by hand")
+                    self._add_note(place, "it has annotations of featurelayer already", "compare the two by hand")
                 elif not block.get("is_feature_table"):
-                    self._note(place, "is_feature_table is not true", "it is left as it is")
+                    self._add_note(place, "is_feature_table is not true", "it is left as it is")
                 elif kind == "seeds":
-                    self._note(place, "a seed can't be a feature view", "select from it in a model")
+                    self._add_note(place, "a seed can't be a feature view", "select from it in a model")
                 else:
-                    annotate_model(document, model, self._view(model, block, place), without=_BLOCKS)
+                    annotate_model(document, model, self._draft_view(model, block, place), without=_BLOCKS)
         for exposure in document.items("exposures"):
-            block = _block(exposure)
+            block = _find_block(exposure)
             if block is not None:
                 place = f"{where} -> {exposure.get('name')}"
-                annotate_exposure(document, exposure, self._service(block, place), _BLOCKS)
+                annotate_exposure(document, exposure, self._service_block(block, place), _BLOCKS)
         return document.text
 
-    def _view(self, model: Any, block: Mapping[str, Any], place: str) -> ViewDraft:
-        self._unknown(block, _MODEL_KEYS, place)
+    def _draft_view(self, model: Any, block: Mapping[str, Any], place: str) -> ViewDraft:
+        self._note_unknown(block, _MODEL_KEYS, place)
         declared = {str(c["name"]).casefold(): c for c in model.get("columns") or [] if c.get("name")}
         time = block.get("timestamp_column") or block.get("event_timestamp_column")
-        keys = self._keys(block, time, place)
+        keys = self._read_keys(block, time, place)
         ours: dict[str, Any] = {}
         names = [entity_name(key) for key in keys]
         if names:
             ours["entity"] = names[0] if len(names) == 1 else names
         if time is None:
             ours["static"] = True
-            self._note(place, "there is no timestamp column", "it is static: one row per key, the same at all times")
+            self._add_note(
+                place, "there is no timestamp column", "it is static: one row per key, the same at all times"
+            )
         elif _is_date(declared.get(str(time).casefold())):
             ours["delay"] = "1 day"
-            self._note(place, f"{time} is a date", "a day's row counts as known when the day is over: correct `delay`")
+            self._add_note(
+                place, f"{time} is a date", "a day's row counts as known when the day is over: correct `delay`"
+            )
         elif not (declared.get(str(time).casefold()) or {}).get("data_type"):
-            self._note(place, f"the type of {time} is not declared", "if it is a DATE, say `delay` or `available_at`")
+            self._add_note(
+                place, f"the type of {time} is not declared", "if it is a DATE, say `delay` or `available_at`"
+            )
         if block.get("time_grain"):
             ours["update_frequency"] = str(block["time_grain"])
         if block.get("freshness"):
-            ours["freshness"] = plain(block["freshness"])
-        self._lifecycle(ours, block, place)
-        self._unmapped(block, place)
-        columns = [*self._key_columns(keys, declared), *self._columns(block, keys, time, declared, place)]
+            ours["freshness"] = to_plain(block["freshness"])
+        self._convert_lifecycle(ours, block, place)
+        self._note_unmapped(block, place)
+        columns = [*self._draft_key_columns(keys, declared), *self._draft_columns(block, keys, time, declared, place)]
         return ViewDraft(
             block=ours, event_time=str(time) if time is not None else None,
             tags=tuple(map(str, block.get("tags") or ())), description=str(block.get("description") or ""),
             columns=tuple(columns),
         )  # fmt: skip
 
-    def _keys(self, block: Mapping[str, Any], time: Any, place: str) -> list[str]:
+    def _read_keys(self, block: Mapping[str, Any], time: Any, place: str) -> list[str]:
         entity, grain = block.get("entity"), [str(name) for name in block.get("grain") or ()]
         keys = [str(entity)] if isinstance(entity, str) else [str(name) for name in entity or ()]
         folded = {name.casefold() for name in (*keys, str(time))}
         rest = [name for name in grain if name.casefold() not in folded]
         if not keys:
-            self._note(place, "it names no entity", "the columns of its grain are taken for one each")
+            self._add_note(place, "it names no entity", "the columns of its grain are taken for one each")
             return rest
         if rest:
-            self._note(place, f"{', '.join(rest)}: part of the grain and of no entity",
+            self._add_note(place, f"{', '.join(rest)}: part of the grain and of no entity",
                        "rows of one entity and time are ties: make it an entity, or the rows unique")  # fmt: skip
         return keys
 
-    def _key_columns(self, keys: list[str], declared: Mapping[str, Any]) -> Iterator[ColumnDraft]:
+    def _draft_key_columns(self, keys: list[str], declared: Mapping[str, Any]) -> Iterator[ColumnDraft]:
         for key in keys:
             column = declared.get(key.casefold(), {})
             known = self.entities.setdefault(entity_name(key), {})
             known[key] = known.get(key) or str(column.get("data_type") or "")
             yield ColumnDraft(name=key, block={"join_key": entity_name(key)})
 
-    def _columns(
+    def _draft_columns(
         self, block: Mapping[str, Any], keys: list[str], time: Any, declared: Mapping[str, Any], place: str
     ) -> Iterator[ColumnDraft]:
         excluded = {
@@ -142,35 +148,35 @@ class _Work:
         }
         roles = {*(key.casefold() for key in keys), str(time).casefold()}
         for name, column in declared.items():
-            said = _block(column) or {}
+            said = _find_block(column) or {}
             where = f"{place}.{column['name']}"
-            self._unknown(said, _COLUMN_KEYS, where)
+            self._note_unknown(said, _COLUMN_KEYS, where)
             ours: dict[str, Any] = {}
             if name not in roles and (name in excluded or said.get("is_feature") is False):
                 ours["feature"] = False
-            self._lifecycle(ours, said, where)
-            self._unmapped(said, where)
+            self._convert_lifecycle(ours, said, where)
+            self._note_unmapped(said, where)
             if name not in roles and (ours or said):
                 yield ColumnDraft(name=str(column["name"]), block=ours, description=str(said.get("description") or ""))
 
-    def _service(self, block: Mapping[str, Any], place: str) -> dict[str, Any]:
-        self._unknown(block, frozenset({"consumes", "version"}), place)
+    def _service_block(self, block: Mapping[str, Any], place: str) -> dict[str, Any]:
+        self._note_unknown(block, frozenset({"consumes", "version"}), place)
         features = []
         for consumed in block.get("consumes") or ():
             view, _, feature = str(consumed).partition(":")
             features.append(f"{view}.{feature or '*'}")
-        self._note(place, "it does not say which column of the labels has their time", "add label_timestamp")
+        self._add_note(place, "it does not say which column of the labels has their time", "add label_timestamp")
         return {"features": features}
 
-    def _lifecycle(self, ours: dict[str, Any], block: Mapping[str, Any], place: str) -> None:
+    def _convert_lifecycle(self, ours: dict[str, Any], block: Mapping[str, Any], place: str) -> None:
         lifecycle = block.get("lifecycle", "active")
         if lifecycle == "deprecated":
             replaced = str(block.get("replacement") or "").replace(":", ".")
             ours["deprecated"] = {"replaced_by": replaced} if replaced else {}
         elif lifecycle != "active":
-            self._note(place, f"lifecycle: {lifecycle}", "say it in the description, or as a tag")
+            self._add_note(place, f"lifecycle: {lifecycle}", "say it in the description, or as a tag")
 
-    def _unmapped(self, block: Mapping[str, Any], place: str) -> None:
+    def _note_unmapped(self, block: Mapping[str, Any], place: str) -> None:
         advice = {
             "owner": "an owner is dbt's own: give the model a `group`",
             "feature_type": "types come from data_type",
@@ -179,21 +185,21 @@ class _Work:
         }
         for key, text in advice.items():
             if block.get(key):
-                self._note(place, f"{key}: {_short(block[key])}", text)
+                self._add_note(place, f"{key}: {_shorten(block[key])}", text)
         if int(block.get("definition_version") or 1) > 1:
             what = f"definition_version: {block['definition_version']}"
-            self._note(place, what, "versions are dbt's own: `versions` of the model")
+            self._add_note(place, what, "versions are dbt's own: `versions` of the model")
 
-    def _unknown(self, block: Mapping[str, Any], known: frozenset[str], place: str) -> None:
+    def _note_unknown(self, block: Mapping[str, Any], known: frozenset[str], place: str) -> None:
         for key in block:
             if key not in known:
-                self._note(place, f"{key}: {_short(block[key])}", "dbt-features does not know this key either")
+                self._add_note(place, f"{key}: {_shorten(block[key])}", "dbt-features does not know this key either")
 
-    def _note(self, where: str, what: str, advice: str = "") -> None:
+    def _add_note(self, where: str, what: str, advice: str = "") -> None:
         self.notes.append(Note(where=where, what=what, advice=advice))
 
 
-def _block(node: Any) -> Mapping[str, Any] | None:
+def _find_block(node: Any) -> Mapping[str, Any] | None:
     """Return the block of a node: the newer name wins, and `config.meta` over `meta`."""
     for meta in ((node.get("config") or {}).get("meta"), node.get("meta")):
         for name in _BLOCKS:
@@ -207,6 +213,6 @@ def _is_date(column: Any) -> bool:
     return column is not None and str(column.get("data_type") or "").strip().lower() == "date"
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -48,8 +48,8 @@ class Document:
         """Write the entries `new` in place of the entry `old` of a mapping, or after its entry `after`."""
         place = old if old is not None else after
         assert place is not None
-        start, end, column = self._region(parent, place)
-        kept = self._vanishing(start, end, new) if old is not None else []
+        start, end, column = self._find_entry(parent, place)
+        kept = self._lost_comments(start, end, new) if old is not None else []
         lines = [*kept, *(_dump(new) if new else [])]
         prefix = self._lines[start][:column]
         pad = " " * column
@@ -61,9 +61,9 @@ class Document:
     def replace_item(self, item: Any, new: Mapping[str, Any]) -> None:
         """Write an item of a list that stands in braces anew, on its line."""
         line, column = item.lc.line, item.lc.col
-        end = self._end(line, self._lines[line].index("-"))
+        end = self._find_end(line, self._lines[line].index("-"))
         flow = "".join(_dump(new, flow=True))
-        rest = [f" {comment}" for comment in map(_comment, self._lines[line:end]) if comment]
+        rest = [f" {comment}" for comment in map(_find_comment, self._lines[line:end]) if comment]
         self._edits.append((line, end, [f"{self._lines[line][:column]}{flow}{''.join(rest)}\n"]))
 
     def append_items(self, parent: Any, key: str, items: Sequence[Mapping[str, Any]]) -> None:
@@ -73,22 +73,22 @@ class Document:
         if isinstance(parent.get(key), list) and parent[key] and not parent[key].fa.flow_style():
             last = parent[key].lc.item(len(parent[key]) - 1)
             start, dash = last[0], self._lines[last[0]].index("-")
-            end = self._end(start, dash)
+            end = self._find_end(start, dash)
             pad = " " * dash
         else:
-            end = max(self._region(parent, name)[1] for name in parent)
+            end = max(self._find_entry(parent, name)[1] for name in parent)
             column = parent.lc.col
             self._edits.append((end, end, [f"{' ' * column}{key}:\n"]))
             pad = " " * (column + 2)
         lines = [f"{pad}{line}\n" for item in items for line in _dump([item])]
         self._edits.append((end, end, lines))
 
-    def _region(self, parent: Any, key: str) -> tuple[int, int, int]:
+    def _find_entry(self, parent: Any, key: str) -> tuple[int, int, int]:
         """The lines of an entry, and its column."""
         line, column = parent.lc.key(key)
-        return line, self._end(line, column), column
+        return line, self._find_end(line, column), column
 
-    def _end(self, start: int, column: int) -> int:
+    def _find_end(self, start: int, column: int) -> int:
         """The line after an entry that begins at a column: what is indented further, without blank lines at the end."""
         end = start + 1
         for number in range(start + 1, len(self._lines)):
@@ -103,19 +103,19 @@ class Document:
             end = number + 1
         return end
 
-    def _vanishing(self, start: int, end: int, new: Mapping[str, Any]) -> list[str]:
+    def _lost_comments(self, start: int, end: int, new: Mapping[str, Any]) -> list[str]:
         """The comments between two lines that the new entries do not have."""
-        comments = [comment for line in self._lines[start:end] if (comment := _comment(line))]
+        comments = [comment for line in self._lines[start:end] if (comment := _find_comment(line))]
         written = "\n".join(_dump(new)) if new else ""
         return [comment for comment in comments if comment not in written]
 
 
-def _comment(line: str) -> str:
+def _find_comment(line: str) -> str:
     found = _COMMENT.match(line.rstrip("\r\n"))
     return found[1].strip() if found else ""
 
 
-def _yaml() -> YAML:
+def _make_yaml() -> YAML:
     try:
         from ruamel.yaml import YAML
     except ModuleNotFoundError as error:
@@ -128,7 +128,7 @@ def _yaml() -> YAML:
 
 
 def _load(text: str, where: str) -> Any:
-    yaml = _yaml()
+    yaml = _make_yaml()
     from ruamel.yaml.error import YAMLError
 
     try:
@@ -141,7 +141,7 @@ def _load(text: str, where: str) -> Any:
 
 
 def _dump(value: Any, *, flow: bool = False) -> list[str]:
-    yaml = _yaml()
+    yaml = _make_yaml()
     yaml.default_flow_style = flow
     out = StringIO()
     if flow:
@@ -156,24 +156,24 @@ def _dump(value: Any, *, flow: bool = False) -> list[str]:
     return [line[2:] for line in lines] if isinstance(value, list) else lines
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return a part of a tree as plain values."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [to_plain(item) for item in value]
     return value
 
 
-def copied(value: Any) -> Any:
+def copy_tree(value: Any) -> Any:
     """Return a part of a tree in its style and without its comments, which may belong to what comes after it."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     found: CommentedMap | CommentedSeq
     if isinstance(value, Mapping):
-        found = CommentedMap({key: copied(item) for key, item in value.items()})
+        found = CommentedMap({key: copy_tree(item) for key, item in value.items()})
     elif isinstance(value, list):
-        found = CommentedSeq([copied(item) for item in value])
+        found = CommentedSeq([copy_tree(item) for item in value])
     else:
         return value
     if not hasattr(value, "fa") or value.fa.flow_style():
@@ -199,7 +199,7 @@ def flow_map(value: Mapping[str, Any]) -> Any:
     return convert(value)
 
 
-def yaml_files(folders: Iterator[Any]) -> Iterator[Any]:
+def find_yaml_files(folders: Iterator[Any]) -> Iterator[Any]:
     """Yield the YAML files of folders, sorted."""
     for folder in folders:
         yield from sorted(path for path in folder.rglob("*") if path.suffix in (".yml", ".yaml") and path.is_file())

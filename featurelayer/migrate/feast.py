@@ -10,9 +10,9 @@ from typing import Any
 
 from featurelayer.durations import format_duration
 from featurelayer.errors import PlanError, Problem
-from featurelayer.migrate.annotate import annotate_model, entities_edit, new_model, typed
+from featurelayer.migrate.annotate import annotate_model, entities_edit, fill_types, new_model
 from featurelayer.migrate.document import Document
-from featurelayer.migrate.feast_repo import SOURCES, FeastObject, FeastRepo, Projection, listed, read_repo
+from featurelayer.migrate.feast_repo import SOURCES, FeastObject, FeastRepo, Projection, as_list, read_repo
 from featurelayer.migrate.values import ColumnDraft, FileEdit, Migration, Note, ViewDraft
 
 _TYPES = {
@@ -24,7 +24,7 @@ _SERVICES = "feast_services.yml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DbtModel:
+class TargetModel:
     """A model that a view may be: where its SQL and its YAML are, and what its relation is called.
 
     `kind` is `models` or `snapshots`; `yaml` is empty where nothing describes it yet.
@@ -37,7 +37,7 @@ class DbtModel:
     relation: str
 
 
-def from_feast(repo: Path, root: Path, models: Mapping[str, DbtModel], folder: str, target: str) -> Migration:
+def from_feast(repo: Path, root: Path, models: Mapping[str, TargetModel], folder: str, target: str) -> Migration:
     """Return the YAML that makes feature views of the models which a Feast repository reads; nothing is written.
 
     Args:
@@ -56,13 +56,15 @@ def from_feast(repo: Path, root: Path, models: Mapping[str, DbtModel], folder: s
     if not found.views:
         raise PlanError([Problem(what="there is no FeatureView in its Python files", where=str(repo),
                                  fix="name the folder of feature_store.yaml with --repo")])  # fmt: skip
-    return _Work(root=root, models=models, folder=folder, target=target, notes=list(found.notes)).migration(found)
+    return _FeastMigration(root=root, models=models, folder=folder, target=target, notes=list(found.notes)).migration(
+        found
+    )
 
 
 @dataclass(kw_only=True)
-class _Work:
+class _FeastMigration:
     root: Path
-    models: Mapping[str, DbtModel]
+    models: Mapping[str, TargetModel]
     folder: str
     target: str
     notes: list[Note]
@@ -73,16 +75,16 @@ class _Work:
         documents: dict[str, tuple[str, Document]] = {}
         fresh: list[FileEdit] = []
         for view in repo.views:
-            model = self._model(view)
+            model = self._find_model(view)
             if model is None:
                 continue
             if model.name in self.chosen.values():
-                self._note(view.where, f"{view.text('name')} reads {model.name}, as another view does",
+                self._add_note(view.where, f"{view.text('name')} reads {model.name}, as another view does",
                            "a model is one feature view: merge the two by hand")  # fmt: skip
                 continue
             self.chosen[view.text("name")] = model.name
-            draft = self._draft(view, model)
-            edit = self._annotated(model, draft, documents, view)
+            draft = self._draft_view(view, model)
+            edit = self._annotate_model(model, draft, documents, view)
             if edit is not None:
                 fresh.append(edit)
         if not self.chosen:
@@ -92,20 +94,20 @@ class _Work:
             )])  # fmt: skip
         edits = [FileEdit(path=Path(name), before=before, after=document.text)
                  for name, (before, document) in documents.items() if document.text != before]  # fmt: skip
-        services = self._services(repo)
-        declared = entities_edit(self.root, self.target, typed(self.entities, self.notes), self.notes)
+        services = self._convert_services(repo)
+        declared = entities_edit(self.root, self.target, fill_types(self.entities, self.notes), self.notes)
         every = [*edits, *fresh, *([services] if services else []), *([declared] if declared else [])]
         return Migration(edits=tuple(every), notes=tuple(dict.fromkeys(self.notes)))
 
-    def _model(self, view: FeastObject) -> DbtModel | None:
-        name, source = view.text("name"), _batch_source(view)
+    def _find_model(self, view: FeastObject) -> TargetModel | None:
+        name, source = view.text("name"), _find_batch_source(view)
         if source is None:
-            self._note(view.where, f"the source of {name} is not known", "annotate its dbt model by hand")
+            self._add_note(view.where, f"the source of {name} is not known", "annotate its dbt model by hand")
             return None
         table = source.text("table") or source.text("table_ref") or source.text("path").rstrip("/")
         if not table:
             what = f"{name} reads a query" if source.text("query") else f"it is not said which table {name} reads"
-            self._note(source.where, what, "make it a dbt model, and run this again with its table")
+            self._add_note(source.where, what, "make it a dbt model, and run this again with its table")
             return None
         last = PurePosixPath(table).name if source.text("path") else table.split(".")[-1]
         bare = last.strip('"`[]').removesuffix(".parquet").casefold()
@@ -114,27 +116,29 @@ class _Work:
         ]
         if len(fitting) != 1:
             what = f"{name} reads {table}, which is " + ("no model of the project" if not fitting else "several models")
-            self._note(view.where, what, "build it with dbt, or annotate the model by hand")
+            self._add_note(view.where, what, "build it with dbt, or annotate the model by hand")
             return None
         return fitting[0]
 
-    def _draft(self, view: FeastObject, model: DbtModel) -> ViewDraft:
-        source = _batch_source(view)
+    def _draft_view(self, view: FeastObject, model: TargetModel) -> ViewDraft:
+        source = _find_batch_source(view)
         assert source is not None
         block: dict[str, Any] = {}
         columns: dict[str, ColumnDraft] = {}
         mapping = source.arguments.get("field_mapping") or {}
         if mapping:
-            self._note(source.where, f"field_mapping of {model.name}", "rename the columns in the model")
-        names = list(self._keys(view, columns))
+            self._add_note(source.where, f"field_mapping of {model.name}", "rename the columns in the model")
+        names = list(self._draft_keys(view, columns))
         if names:
             block["entity"] = names[0] if len(names) == 1 else names
         else:
-            self._note(view.where, f"{view.text('name')} has no entity", "name one: features are looked up by entity")
+            self._add_note(
+                view.where, f"{view.text('name')} has no entity", "name one: features are looked up by entity"
+            )
         time = source.text("timestamp_field") or source.text("event_timestamp_column")
         if not time and model.kind == "models":
             block["static"] = True
-            self._note(
+            self._add_note(
                 source.where, f"the time of {view.text('name')} is not said", "it is static until `event_time` is"
             )
         if source.text("created_timestamp_column"):
@@ -144,29 +148,34 @@ class _Work:
             block["ttl"] = format_duration(ttl)
         block["online"] = bool(view.arguments.get("online", True))
         times = {name.casefold() for name in (time, source.text("created_timestamp_column")) if name}
-        for each in (*listed(view.arguments.get("schema")), *listed(view.arguments.get("features"))):
-            self._feature(each, columns, times)
+        for each in (*as_list(view.arguments.get("schema")), *as_list(view.arguments.get("features"))):
+            self._draft_feature(each, columns, times)
         owner = view.text("owner")
         if owner:
-            self._note(view.where, f"owner: {owner}", "an owner is dbt's own: give the model a `group`")
+            self._add_note(view.where, f"owner: {owner}", "an owner is dbt's own: give the model a `group`")
         types = {time: "timestamp", block.get("created_timestamp", ""): "timestamp"}
         extra = [ColumnDraft(name=name, data_type=dtype) for name, dtype in types.items()
                  if name and name.casefold() not in columns]  # fmt: skip
         tags = view.arguments.get("tags") or {}
         if tags:
-            self._note(view.where, f"tags: {', '.join(f'{k}: {v}' for k, v in tags.items())}", "tags of dbt are words")
+            self._add_note(
+                view.where, f"tags: {', '.join(f'{k}: {v}' for k, v in tags.items())}", "tags of dbt are words"
+            )
         return ViewDraft(
             block=block, event_time=time or None, description=view.text("description"),
             columns=(*columns.values(), *extra),
         )  # fmt: skip
 
-    def _keys(self, view: FeastObject, columns: dict[str, ColumnDraft]) -> Iterator[str]:
-        types = {each.text("name"): _type(each.arguments.get("dtype")) for each in listed(view.arguments.get("schema"))
-                 if isinstance(each, FeastObject)}  # fmt: skip
-        for entity in listed(view.arguments.get("entities")):
+    def _draft_keys(self, view: FeastObject, columns: dict[str, ColumnDraft]) -> Iterator[str]:
+        types = {
+            each.text("name"): _sql_type(each.arguments.get("dtype"))
+            for each in as_list(view.arguments.get("schema"))
+            if isinstance(each, FeastObject)
+        }
+        for entity in as_list(view.arguments.get("entities")):
             if isinstance(entity, FeastObject):
                 name, keys = entity.text("name"), entity.arguments.get("join_keys") or [entity.text("join_key")]
-                value_type = _type(entity.arguments.get("value_type"))
+                value_type = _sql_type(entity.arguments.get("value_type"))
             else:
                 name, keys, value_type = str(entity), [str(entity)], ""
             keys = [str(key) for key in keys if key] or [name]
@@ -178,27 +187,27 @@ class _Work:
                 columns[key.casefold()] = ColumnDraft(name=key, block={"join_key": role}, data_type=dtype)
             yield name
 
-    def _feature(self, each: Any, columns: dict[str, ColumnDraft], times: set[str]) -> None:
+    def _draft_feature(self, each: Any, columns: dict[str, ColumnDraft], times: set[str]) -> None:
         if not isinstance(each, FeastObject) or not each.text("name"):
             return
         name, folded = each.text("name"), each.text("name").casefold()
-        dtype = _type(each.arguments.get("dtype"))
+        dtype = _sql_type(each.arguments.get("dtype"))
         if not dtype:
-            self._note(each.where, f"the type of {name} is not known here", "declare its data_type")
+            self._add_note(each.where, f"the type of {name} is not known here", "declare its data_type")
         if folded in columns:
             columns[folded] = replace(columns[folded], description=each.text("description"))
         elif folded not in times:
             columns[folded] = ColumnDraft(name=name, description=each.text("description"), data_type=dtype)
 
-    def _annotated(
-        self, model: DbtModel, draft: ViewDraft, documents: dict[str, tuple[str, Document]], view: FeastObject
+    def _annotate_model(
+        self, model: TargetModel, draft: ViewDraft, documents: dict[str, tuple[str, Document]], view: FeastObject
     ) -> FileEdit | None:
         """Annotate the model where it is described, or return a new file that does."""
         if not model.yaml:
             path = Path(model.sql).with_suffix(".yml")
             if not (self.root / path).exists():
                 return FileEdit(path=path, before="", after=new_model(model.name, draft, model.kind))
-            self._note(
+            self._add_note(
                 view.where, f"{path.as_posix()} is there and does not describe {model.name}", "annotate it by hand"
             )
             return None
@@ -213,40 +222,40 @@ class _Work:
                 if node
                 else f"{model.name} is not in {model.yaml}"
             )
-            self._note(view.where, what, "annotate it by hand")
+            self._add_note(view.where, what, "annotate it by hand")
             return None
         annotate_model(document, node, draft)
         return None
 
-    def _services(self, repo: FeastRepo) -> FileEdit | None:
+    def _convert_services(self, repo: FeastRepo) -> FileEdit | None:
         """Return the exposures of the services whose views are models, in a file of their own."""
         exposures = []
         for service in repo.services:
             lines, used = list[Any](), list[str]()
-            for each in listed(service.arguments.get("features")):
-                line, model = self._line(service, each)
+            for each in as_list(service.arguments.get("features")):
+                line, model = self._service_line(service, each)
                 if model:
                     lines.append(line)
                     used.append(model)
             if lines:
-                exposures.append(self._exposure(service, lines, list(dict.fromkeys(used))))
+                exposures.append(self._build_exposure(service, lines, list(dict.fromkeys(used))))
         if not exposures:
             return None
         path = Path(self.folder) / _SERVICES
         if (self.root / path).exists():
-            self._note(path.as_posix(), "it is there already", "remove it to have the services written again")
+            self._add_note(path.as_posix(), "it is there already", "remove it to have the services written again")
             return None
         document = Document("version: 2\n", path.as_posix())
         document.append_items(document.tree, "exposures", exposures)
         return FileEdit(path=path, before="", after=document.text)
 
-    def _line(self, service: FeastObject, each: Any) -> tuple[Any, str]:
+    def _service_line(self, service: FeastObject, each: Any) -> tuple[Any, str]:
         used = each if isinstance(each, Projection) else Projection(view=each)
         view = used.view
         name = view.text("name") if isinstance(view, FeastObject) else ""
         model = self.chosen.get(name, "")
         if not model:
-            self._note(service.where, f"{service.text('name')} uses {name or 'a view that is not known'}",
+            self._add_note(service.where, f"{service.text('name')} uses {name or 'a view that is not known'}",
                        "it was not migrated, so the service lacks it")  # fmt: skip
             return None, ""
         features = list(used.features) if used.features is not None else ["*"]
@@ -259,13 +268,15 @@ class _Work:
             line["keys"] = dict(used.keys)
         return [line | {"features": features}], model
 
-    def _exposure(self, service: FeastObject, lines: list[Any], models: list[str]) -> dict[str, Any]:
+    def _build_exposure(self, service: FeastObject, lines: list[Any], models: list[str]) -> dict[str, Any]:
         from featurelayer.migrate.document import flow_map
 
         owner = service.text("owner")
         if not owner:
-            self._note(service.where, f"{service.text('name')} has no owner", "dbt wants one: it is written as unknown")
-        self._note(service.where, f"{service.text('name')} does not say which column of the labels has their time",
+            self._add_note(
+                service.where, f"{service.text('name')} has no owner", "dbt wants one: it is written as unknown"
+            )
+        self._add_note(service.where, f"{service.text('name')} does not say which column of the labels has their time",
                    "add label_timestamp")  # fmt: skip
         features = [flow_map(line) if isinstance(line, dict) else line for group in lines for line in group]
         return {
@@ -277,11 +288,11 @@ class _Work:
             "config": {"meta": {"featurelayer": {"features": features}}},
         }
 
-    def _note(self, where: str, what: str, advice: str = "") -> None:
+    def _add_note(self, where: str, what: str, advice: str = "") -> None:
         self.notes.append(Note(where=where, what=what, advice=advice))
 
 
-def _batch_source(view: FeastObject) -> FeastObject | None:
+def _find_batch_source(view: FeastObject) -> FeastObject | None:
     """Return the table that a view reads; of a push source or a stream that is its batch source."""
     for name in ("source", "batch_source"):
         source = view.arguments.get(name)
@@ -292,11 +303,11 @@ def _batch_source(view: FeastObject) -> FeastObject | None:
     return None
 
 
-def _type(said: Any) -> str:
+def _sql_type(said: Any) -> str:
     """Return the SQL type of a Feast type; empty if there is none."""
     text = str(said or "").rpartition(".")[2].casefold() if not str(said or "").startswith("Array(") else str(said)
     if text.startswith("Array("):
-        element = _type(text[6:-1])
+        element = _sql_type(text[6:-1])
         return f"{element}[]" if element else ""
     if text.endswith("_list"):
         element = _TYPES.get(text.removesuffix("_list"), "")

@@ -80,13 +80,13 @@ def read_repo(folder: Path, shown: Path) -> FeastRepo:
     found = [reader.define(module, call) for module in modules for call in module.calls]
     notes += [note for module in modules for note in module.notes]
     return FeastRepo(
-        views=_distinct(each for each in found if each.kind in _VIEWS),
-        services=_distinct(each for each in found if each.kind == "FeatureService"),
+        views=_drop_repeats(each for each in found if each.kind in _VIEWS),
+        services=_drop_repeats(each for each in found if each.kind == "FeatureService"),
         notes=(*notes, *dict.fromkeys(reader.notes)),
     )
 
 
-def _distinct(objects: Iterator[FeastObject]) -> tuple[FeastObject, ...]:
+def _drop_repeats(objects: Iterator[FeastObject]) -> tuple[FeastObject, ...]:
     return tuple({each.where: each for each in objects}.values())
 
 
@@ -106,22 +106,24 @@ class _Module:
                 self.assigned[statement.target.id] = statement.value
             for node in ast.walk(statement):
                 if isinstance(node, ast.Call):
-                    self._call(node)
-                elif isinstance(node, ast.FunctionDef) and any(_called(d) in _UNMAPPED for d in node.decorator_list):
-                    kind = next(_called(d) for d in node.decorator_list if _called(d) in _UNMAPPED)
-                    self._unmapped(kind, node.name, node.lineno)
+                    self._record_call(node)
+                elif isinstance(node, ast.FunctionDef) and any(
+                    _callee_name(d) in _UNMAPPED for d in node.decorator_list
+                ):
+                    kind = next(_callee_name(d) for d in node.decorator_list if _callee_name(d) in _UNMAPPED)
+                    self._note_unmapped(kind, node.name, node.lineno)
 
-    def _call(self, node: ast.Call) -> None:
-        kind = _called(node)
+    def _record_call(self, node: ast.Call) -> None:
+        kind = _callee_name(node)
         if kind in _VIEWS or kind == "FeatureService":
             self.calls.append(node)
         elif kind in _UNMAPPED and kind[0].isupper():
             name = next(
                 (k.value.value for k in node.keywords if k.arg == "name" and isinstance(k.value, ast.Constant)), ""
             )
-            self._unmapped(kind, str(name), node.lineno)
+            self._note_unmapped(kind, str(name), node.lineno)
 
-    def _unmapped(self, kind: str, name: str, line: int) -> None:
+    def _note_unmapped(self, kind: str, name: str, line: int) -> None:
         self.notes.append(Note(where=f"{self.name}:{line}", what=f"{kind} {name}".rstrip(), advice=_UNMAPPED[kind]))
 
 
@@ -135,7 +137,7 @@ class _Reader:
 
     def define(self, module: _Module, call: ast.Call) -> FeastObject:
         """Return what a call defines."""
-        kind, where = _called(call), f"{module.name}:{call.lineno}"
+        kind, where = _callee_name(call), f"{module.name}:{call.lineno}"
         arguments: dict[str, Any] = {}
         positional = {"Entity": ("name",), "Field": ("name", "dtype"), "Feature": ("name", "dtype")}.get(
             kind, ("name",)
@@ -146,12 +148,12 @@ class _Reader:
         ]:
             found = self.value(module, value)
             if found is _UNKNOWN:
-                self._unknown(where, f"{kind}: {name} = ", value)
+                self._note_unknown(where, f"{kind}: {name} = ", value)
             else:
                 arguments[name] = found
         return FeastObject(kind=kind, arguments=arguments, where=where)
 
-    def _unknown(self, where: str, of: str, value: ast.expr) -> None:
+    def _note_unknown(self, where: str, of: str, value: ast.expr) -> None:
         text = " ".join(ast.unparse(value).split())
         what = f"{of}{text if len(text) <= 60 else text[:57] + '...'} is not said in the files"
         self.notes.append(Note(where=where, what=what, advice="fill it in by hand"))
@@ -160,11 +162,11 @@ class _Reader:
         """Return the value of an expression, or `_UNKNOWN`."""
         self._deep += 1
         try:
-            return _UNKNOWN if self._deep > 50 else self._value(module, node)
+            return _UNKNOWN if self._deep > 50 else self._evaluate(module, node)
         finally:
             self._deep -= 1
 
-    def _value(self, module: _Module, node: ast.expr) -> Any:
+    def _evaluate(self, module: _Module, node: ast.expr) -> Any:
         match node:
             case ast.Constant():
                 return node.value
@@ -180,7 +182,7 @@ class _Reader:
                 items = [(item, self.value(module, item)) for item in node.elts]
                 for item, value in items:
                     if value is _UNKNOWN:
-                        self._unknown(f"{module.name}:{item.lineno}", "", item)
+                        self._note_unknown(f"{module.name}:{item.lineno}", "", item)
                 return [value for _, value in items if value is not _UNKNOWN]
             case ast.Dict():
                 pairs = [
@@ -193,15 +195,15 @@ class _Reader:
                 parts = [self.value(module, p.value if isinstance(p, ast.FormattedValue) else p) for p in node.values]
                 return _UNKNOWN if _UNKNOWN in parts else "".join(map(str, parts))
             case ast.BinOp():
-                return self._calculated(module, node)
+                return self._evaluate_operation(module, node)
             case ast.Subscript():
                 of, index = self.value(module, node.value), self.value(module, node.slice)
-                return _projected(of, features=tuple(index)) if isinstance(index, list) else _UNKNOWN
+                return _project_view(of, features=tuple(index)) if isinstance(index, list) else _UNKNOWN
             case ast.Call():
-                return self._call(module, node)
+                return self._evaluate_call(module, node)
         return _UNKNOWN
 
-    def _calculated(self, module: _Module, node: ast.BinOp) -> Any:
+    def _evaluate_operation(self, module: _Module, node: ast.BinOp) -> Any:
         one, other = self.value(module, node.left), self.value(module, node.right)
         try:
             if isinstance(node.op, ast.Add):
@@ -212,8 +214,8 @@ class _Reader:
             return _UNKNOWN
         return _UNKNOWN
 
-    def _call(self, module: _Module, node: ast.Call) -> Any:
-        kind = _called(node)
+    def _evaluate_call(self, module: _Module, node: ast.Call) -> Any:
+        kind = _callee_name(node)
         if kind == "timedelta":
             parts = {k.arg: self.value(module, k.value) for k in node.keywords if k.arg}
             days = self.value(module, node.args[0]) if node.args else 0
@@ -228,9 +230,9 @@ class _Reader:
             of = self.value(module, node.func.value)
             given = self.value(module, node.args[0]) if node.args else _UNKNOWN
             if kind == "with_name" and isinstance(given, str):
-                return _projected(of, name=given)
+                return _project_view(of, name=given)
             if kind == "with_join_key_map" and isinstance(given, dict):
-                return _projected(of, keys=given)
+                return _project_view(of, keys=given)
             return _UNKNOWN
         if kind == "Array" and node.args:
             return _Type(f"Array({self.value(module, node.args[0])})")
@@ -245,7 +247,7 @@ class _Type(str):
     __slots__ = ()
 
 
-def _projected(of: Any, **more: Any) -> Any:
+def _project_view(of: Any, **more: Any) -> Any:
     from dataclasses import replace
 
     if isinstance(of, FeastObject) and of.kind in _VIEWS:
@@ -253,7 +255,7 @@ def _projected(of: Any, **more: Any) -> Any:
     return replace(of, **more) if isinstance(of, Projection) else _UNKNOWN
 
 
-def _called(node: ast.expr) -> str:
+def _callee_name(node: ast.expr) -> str:
     """Return the last name of what is called."""
     function = node.func if isinstance(node, ast.Call) else node
     return (
@@ -261,6 +263,6 @@ def _called(node: ast.expr) -> str:
     )
 
 
-def listed(value: Any) -> Sequence[Any]:
+def as_list(value: Any) -> Sequence[Any]:
     """Return a list that an argument may be, or nothing."""
     return value if isinstance(value, list) else ()

@@ -11,7 +11,7 @@ from featurelayer.dbt import Project
 from featurelayer.dbt.artifacts import read_models
 from featurelayer.errors import ConfigError, PlanError, Problem, UnknownNameError
 from featurelayer.migrate.dbt_features import from_dbt_features
-from featurelayer.migrate.feast import DbtModel, from_feast
+from featurelayer.migrate.feast import TargetModel, from_feast
 from featurelayer.migrate.values import Migration
 
 SOURCES = ("dbt-features", "feast")
@@ -35,17 +35,17 @@ def plan_migration(project: Project, source: str, repo: Path | None = None) -> M
         ArtifactError: there is no usable manifest (feast).
     """
     if source == "dbt-features":
-        return from_dbt_features(project.root, list(_folders(project)), _target(project))
+        return from_dbt_features(project.root, list(_yaml_folders(project)), _target_name(project))
     if source != "feast":
         raise UnknownNameError("tool to migrate from", source, SOURCES)
-    folder = (repo or _repo(project.root)).resolve()
+    folder = (repo or _find_feast_repo(project.root)).resolve()
     if not folder.is_dir():
         raise PlanError([Problem(what=f"there is no folder {folder}", fix="name Feast's with --repo")])
-    first = next((path for path in _folders(project)), project.root / "models").relative_to(project.root)
-    return from_feast(folder, project.root, _models(project), first.as_posix(), _target(project))
+    first = next((path for path in _yaml_folders(project)), project.root / "models").relative_to(project.root)
+    return from_feast(folder, project.root, _read_models(project), first.as_posix(), _target_name(project))
 
 
-def _folders(project: Project) -> Iterator[Path]:
+def _yaml_folders(project: Project) -> Iterator[Path]:
     for setting, default in _PATHS.items():
         for name in project.settings.get(setting) or default:
             path = project.root / str(name)
@@ -53,14 +53,14 @@ def _folders(project: Project) -> Iterator[Path]:
                 yield path
 
 
-def _target(project: Project) -> str:
+def _target_name(project: Project) -> str:
     try:
         return project.target
     except ConfigError:  # no profiles.yml here; whoever has one corrects the name
         return "dev"
 
 
-def _repo(root: Path) -> Path:
+def _find_feast_repo(root: Path) -> Path:
     found = [
         path.parent
         for path in sorted(root.rglob(_STORE))
@@ -72,9 +72,9 @@ def _repo(root: Path) -> Path:
     return found[0]
 
 
-def _models(project: Project) -> dict[str, DbtModel]:
+def _read_models(project: Project) -> dict[str, TargetModel]:
     return {
-        name: DbtModel(
+        name: TargetModel(
             name=name,
             kind=f"{node.resource_type}s",
             sql=node.original_file_path,

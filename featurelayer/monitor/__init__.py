@@ -1,28 +1,35 @@
 """Watches the data: profiles of features, compared with thresholds and with a baseline."""
 
 from featurelayer.monitor.alerts import send_alerts
+from featurelayer.monitor.context import Coverage, MonitorContext, OnlineFreshness, SourceFreshness, ValueChanges
+from featurelayer.monitor.context_builder import (
+    SnapshotRows,
+    TrainingRows,
+    ViewHistory,
+    build_context,
+    cast_rows,
+    evaluate_monitors,
+)
 from featurelayer.monitor.history import History, HistoryTables
 from featurelayer.monitor.result import MonitorReport
 from featurelayer.monitor.settings import Settings, view_settings
-from featurelayer.monitor.watch import Around, Snapshot, TrainingRows, judged, typed_rows, watch
-from featurelayer.monitor.watched import Changes, Coverage, Online, Source, Watched
 
 __all__ = [
-    "Around",
-    "Changes",
     "Coverage",
     "History",
     "HistoryTables",
+    "MonitorContext",
     "MonitorReport",
-    "Online",
+    "OnlineFreshness",
     "Settings",
-    "Snapshot",
-    "Source",
+    "SnapshotRows",
+    "SourceFreshness",
     "TrainingRows",
-    "Watched",
-    "judged",
+    "ValueChanges",
+    "ViewHistory",
+    "build_context",
+    "cast_rows",
+    "evaluate_monitors",
     "send_alerts",
-    "typed_rows",
     "view_settings",
-    "watch",
 ]

@@ -12,9 +12,9 @@ from http.client import HTTPException, InvalidURL
 from typing import Any
 
 from featurelayer.monitor.result import MonitorReport
-from featurelayer.observed import Status
+from featurelayer.monitor_records import MonitorStatus
 
-_LEVELS = {"warn": (Status.WARN, Status.ERROR), "error": (Status.ERROR,)}
+_LEVELS = {"warn": (MonitorStatus.WARN, MonitorStatus.ERROR), "error": (MonitorStatus.ERROR,)}
 
 
 def send_alerts(report: MonitorReport, alerts: Mapping[str, Any], project: str, tell: Callable[[str], None]) -> None:
@@ -23,22 +23,22 @@ def send_alerts(report: MonitorReport, alerts: Mapping[str, Any], project: str, 
     found = [result.to_dict() for result in report.results if result.status in wanted]
     if not found:
         return
-    message = {**report.to_dict(), "project": project, "text": _text(report, project), "results": found}
+    message = {**report.to_dict(), "project": project, "text": _summary_text(report, project), "results": found}
     body = json.dumps(message, ensure_ascii=False).encode()
     timeout = float(alerts.get("timeout", 10))
     if alerts.get("webhook"):
-        _post(alerts["webhook"], body, timeout, tell)
+        _post_webhook(alerts["webhook"], body, timeout, tell)
     if alerts.get("command"):
-        _run(alerts["command"], body, timeout, tell)
+        _run_command(alerts["command"], body, timeout, tell)
 
 
-def _text(report: MonitorReport, project: str) -> str:
+def _summary_text(report: MonitorReport, project: str) -> str:
     counts = report.counts
     views = sorted({result.view for result in report.results if result.status in _LEVELS["warn"]})
     return f"featurelayer monitor of {project}: {counts['error']} failed, {counts['warn']} warned: {', '.join(views)}"
 
 
-def _post(url: str, body: bytes, timeout: float, tell: Callable[[str], None]) -> None:
+def _post_webhook(url: str, body: bytes, timeout: float, tell: Callable[[str], None]) -> None:
     """Send JSON by one POST; whatever is not answered with a 2xx is reported, without the address: it is a secret."""
     headers = {"Content-Type": "application/json", "User-Agent": "featurelayer"}
     request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 (the contract takes http(s) only)
@@ -47,14 +47,14 @@ def _post(url: str, body: bytes, timeout: float, tell: Callable[[str], None]) ->
             return
     except urllib.error.HTTPError as error:
         error.close()
-        reason = f"the webhook answered {_status(error.code)}"
+        reason = f"the webhook answered {_format_status(error.code)}"
         if 300 <= error.code < 400:
             reason += "; redirects are not followed, set monitors.alerts.webhook to the final address"
     except TimeoutError:
-        reason = _too_slow(timeout)
+        reason = _timeout_reason(timeout)
     except urllib.error.URLError as error:
         slow = isinstance(error.reason, TimeoutError)
-        reason = _too_slow(timeout) if slow else f"the webhook can't be reached: {error.reason}"
+        reason = _timeout_reason(timeout) if slow else f"the webhook can't be reached: {error.reason}"
     except OSError as error:
         reason = f"the webhook closed the connection: {error.strerror or type(error).__name__}"
     except HTTPException as error:  # its text may quote the address
@@ -72,18 +72,18 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _status(code: int) -> str:
+def _format_status(code: int) -> str:
     try:
         return f"{code} {HTTPStatus(code).phrase}"
     except ValueError:
         return str(code)
 
 
-def _too_slow(timeout: float) -> str:
+def _timeout_reason(timeout: float) -> str:
     return f"the webhook did not answer within {timeout:g} seconds"
 
 
-def _run(command: list[str], body: bytes, timeout: float, tell: Callable[[str], None]) -> None:
+def _run_command(command: list[str], body: bytes, timeout: float, tell: Callable[[str], None]) -> None:
     try:
         done = subprocess.run(command, input=body, timeout=timeout, capture_output=True, check=False)  # noqa: S603 (the project's own)
     except subprocess.TimeoutExpired:

@@ -9,13 +9,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from featurelayer.errors import MissingDependency
+from featurelayer.monitor.context import MonitorContext, format_span
 from featurelayer.monitor.periods import Period
-from featurelayer.monitor.seen import Seen
-from featurelayer.monitor.watched import Watched, duration
-from featurelayer.observed import MonitorResult, Status
+from featurelayer.monitor.statistics import ColumnStats
+from featurelayer.monitor_records import MonitorResult, MonitorStatus
 
 BASELINE, NOW, WARN, ERROR, INK = "#b8c0cc", "#2f6fde", "#d98a00", "#c92a2a", "#3b4252"
-_COLOURS = {Status.PASS: "#2b8a3e", Status.WARN: WARN, Status.ERROR: ERROR, Status.SKIPPED: BASELINE}
+_COLOURS = {
+    MonitorStatus.PASS: "#2b8a3e",
+    MonitorStatus.WARN: WARN,
+    MonitorStatus.ERROR: ERROR,
+    MonitorStatus.SKIPPED: BASELINE,
+}
 _CONFIG: dict[str, Any] = {
     "font": "Arial, Liberation Sans, Helvetica, sans-serif",
     "background": "transparent",
@@ -28,7 +33,7 @@ _CONFIG: dict[str, Any] = {
 _HEIGHT, _WIDTH, _BARS, _NAMES = 150, 270, 24, 10
 
 
-def svg(spec: dict[str, Any]) -> str:
+def render_svg(spec: dict[str, Any]) -> str:
     """Return a chart as SVG.
 
     Raises:
@@ -42,33 +47,33 @@ def svg(spec: dict[str, Any]) -> str:
     return drawn
 
 
-def feature_chart(watched: Watched, feature: str, results: Sequence[MonitorResult]) -> dict[str, Any]:
+def feature_chart(watched: MonitorContext, feature: str, results: Sequence[MonitorResult]) -> dict[str, Any]:
     """Return the distribution of a feature now and in the baseline, and its NULLs and mean over time."""
     seen, before = watched.current[feature], watched.baseline.seen.get(feature)
     charts = [_distribution(seen, before)]
     if len(watched.history) > 1:
-        charts.append(_nulls(watched, feature, results))
+        charts.append(_null_rate_chart(watched, feature, results))
         if any(part[feature].mean is not None for _, part in watched.history):
-            charts.append(_mean(watched, feature))
+            charts.append(_mean_chart(watched, feature))
     return {"hconcat": [chart for chart in charts if chart is not None], "spacing": 28}
 
 
-def rows_chart(watched: Watched) -> dict[str, Any]:
+def rows_chart(watched: MonitorContext) -> dict[str, Any]:
     """Return how many rows each period had."""
     values = [
         {
-            "at": _day(period.start),
-            "to": _day(period.end),
+            "at": _iso_utc(period.start),
+            "to": _iso_utc(period.end),
             "rows": max((part.rows for part in seen.values()), default=0),
             "which": "judged" if period == watched.period else "before",
         }
-        for period, seen in _begun(watched)
+        for period, seen in _skip_empty_periods(watched)
     ]
     layers: list[dict[str, Any]] = [
         {
             "mark": {"type": "bar", "binSpacing": 1},
             "encoding": {
-                "x": _time("at"),
+                "x": _time_axis("at"),
                 "x2": {"field": "to"},
                 "y2": {"datum": 0},
                 "y": {"field": "rows", "type": "quantitative", "title": None, "axis": {"tickCount": 4, "format": "~s"}},
@@ -84,7 +89,7 @@ def rows_chart(watched: Watched) -> dict[str, Any]:
     if watched.baseline.per_period:
         expected = {"values": [{"rows": watched.baseline.per_period}]}
         layers.append(
-            {"data": expected, "mark": _rule(INK), "encoding": {"y": {"field": "rows", "type": "quantitative"}}}
+            {"data": expected, "mark": _rule_mark(INK), "encoding": {"y": {"field": "rows", "type": "quantitative"}}}
         )
     return {
         "title": f"Rows per {watched.settings.period}",
@@ -112,7 +117,7 @@ def staleness_chart(results: Sequence[MonitorResult], names: dict[str, str]) -> 
                 "drawn": min(max(result.value / most, 0.004), 3),
                 "warn": (result.warn or most) / most,
                 "after": min(max(result.value, result.warn or most if result.value < most else 0) / most, 3),
-                "said": f"{_hours(result.value)} of {_hours(most)}",
+                "said": f"{_format_hours(result.value)} of {_format_hours(most)}",
                 "colour": _COLOURS[result.status],
             }
         )
@@ -135,7 +140,7 @@ def staleness_chart(results: Sequence[MonitorResult], names: dict[str, str]) -> 
             {"mark": {"type": "bar", "height": 13}, "encoding": {"y": y, "x": x, "color": fill}},
             {"mark": {"type": "tick", "color": WARN, "thickness": 2, "size": 18},
              "encoding": {"y": y, "x": {"field": "warn", "type": "quantitative"}}},
-            {"data": {"values": [{"at": 1}]}, "mark": _rule(INK),
+            {"data": {"values": [{"at": 1}]}, "mark": _rule_mark(INK),
              "encoding": {"x": {"field": "at", "type": "quantitative"}}},
             {"mark": {"type": "text", "align": "left", "dx": 5, "color": INK, "fontSize": 10},
              "encoding": {"y": y, "x": {**x, "field": "after"}, "text": {"field": "said"}}},
@@ -143,7 +148,7 @@ def staleness_chart(results: Sequence[MonitorResult], names: dict[str, str]) -> 
     }  # fmt: skip
 
 
-def _distribution(seen: Seen, before: Seen | None) -> dict[str, Any] | None:
+def _distribution(seen: ColumnStats, before: ColumnStats | None) -> dict[str, Any] | None:
     if seen.edges and sum(seen.counts):
         return _histogram(seen, before)
     if seen.top:
@@ -151,15 +156,15 @@ def _distribution(seen: Seen, before: Seen | None) -> dict[str, Any] | None:
     return None
 
 
-def _histogram(seen: Seen, before: Seen | None) -> dict[str, Any]:
-    low, high = _window(seen, before)
+def _histogram(seen: ColumnStats, before: ColumnStats | None) -> dict[str, Any]:
+    low, high = _histogram_range(seen, before)
     width = (high - low) / _BARS or 1.0
     ends = [low + width * position for position in range(_BARS + 1)]
     values, outside = [], []
     for name, part in (("baseline", before), ("now", seen)):
         if part is None or part.edges != seen.edges or not sum(part.counts):
             continue
-        curve = _cumulative(part)
+        curve = _cumulative_shares(part)
         for left, right in itertools.pairwise(ends):
             # What equals the least value is in the first bar.
             start = _share_below(curve, left) if left > curve[0][0] else 0.0
@@ -186,14 +191,16 @@ def _histogram(seen: Seen, before: Seen | None) -> dict[str, Any]:
             "y2": {"datum": 0},
             "y": {"field": "share", "type": "quantitative", "stack": None, "title": None,
                   "axis": {"format": "%", "tickCount": 4}},
-            "color": _which(),
+            "color": _series_colour(),
         },
     }  # fmt: skip
 
 
-def _categories(seen: Seen, before: Seen | None) -> dict[str, Any]:
+def _categories(seen: ColumnStats, before: ColumnStats | None) -> dict[str, Any]:
     shares = {
-        name: _shares(part) for name, part in (("baseline", before), ("now", seen)) if part is not None and part.top
+        name: _category_shares(part)
+        for name, part in (("baseline", before), ("now", seen))
+        if part is not None and part.top
     }
     names = list(dict.fromkeys(value for part in shares.values() for value in part))
     names.sort(key=lambda value: -max(part.get(value, 0) for part in shares.values()))
@@ -218,14 +225,14 @@ def _categories(seen: Seen, before: Seen | None) -> dict[str, Any]:
                 "title": rest or None,
                 "axis": {"format": "%", "tickCount": 5},
             },
-            "color": _which(),
+            "color": _series_colour(),
         },
     }
 
 
-def _nulls(watched: Watched, feature: str, results: Sequence[MonitorResult]) -> dict[str, Any]:
+def _null_rate_chart(watched: MonitorContext, feature: str, results: Sequence[MonitorResult]) -> dict[str, Any]:
     values: list[dict[str, Any]] = [
-        {"at": _day(period.middle), "value": part[feature].null_rate, "judged": period == watched.period}
+        {"at": _iso_utc(period.middle), "value": part[feature].null_rate, "judged": period == watched.period}
         for period, part in watched.history
         if part[feature].rows
     ]
@@ -240,21 +247,21 @@ def _nulls(watched: Watched, feature: str, results: Sequence[MonitorResult]) -> 
     scale: dict[str, Any] = {"domainMin": 0}
     if max((each["value"] for each in values), default=0) == 0:
         scale["domainMax"] = 0.01
-    return _line("Share of NULLs", values, limits, {"format": "%", "tickCount": 4}, scale)
+    return _line_chart("Share of NULLs", values, limits, {"format": "%", "tickCount": 4}, scale)
 
 
-def _mean(watched: Watched, feature: str) -> dict[str, Any]:
+def _mean_chart(watched: MonitorContext, feature: str) -> dict[str, Any]:
     values: list[dict[str, Any]] = [
-        {"at": _day(period.middle), "value": part[feature].mean, "judged": period == watched.period}
+        {"at": _iso_utc(period.middle), "value": part[feature].mean, "judged": period == watched.period}
         for period, part in watched.history
         if part[feature].mean is not None
     ]
     before = watched.baseline.seen.get(feature)
     limits = [] if before is None or before.mean is None else [{"value": before.mean, "colour": BASELINE}]
-    return _line("Mean (grey: baseline)", values, limits, {"tickCount": 4}, {"zero": False})
+    return _line_chart("Mean (grey: baseline)", values, limits, {"tickCount": 4}, {"zero": False})
 
 
-def _line(
+def _line_chart(
     title: str, values: list[dict[str, Any]], limits: list[dict[str, Any]], axis: dict[str, Any], scale: dict[str, Any]
 ) -> dict[str, Any]:
     y = {"field": "value", "type": "quantitative", "title": None, "axis": axis, "scale": scale}
@@ -264,32 +271,32 @@ def _line(
         "width": _WIDTH,
         "height": _HEIGHT,
         "layer": [
-            {"data": {"values": limits}, "mark": _rule(None),
+            {"data": {"values": limits}, "mark": _rule_mark(None),
              "encoding": {"y": y, "color": {"field": "colour", "type": "nominal", "scale": None, "legend": None}}},
             {"data": {"values": values}, "mark": {"type": "line", "color": NOW, "strokeWidth": 1.5},
-             "encoding": {"x": _time("at"), "y": y}},
+             "encoding": {"x": _time_axis("at"), "y": y}},
             {"data": {"values": values}, "mark": {"type": "point", "color": NOW, "filled": True, "opacity": 1},
-             "encoding": {"x": _time("at"), "y": y, "size": judged}},
+             "encoding": {"x": _time_axis("at"), "y": y, "size": judged}},
         ],
     }  # fmt: skip
 
 
-def _window(seen: Seen, before: Seen | None) -> tuple[float, float]:
+def _histogram_range(seen: ColumnStats, before: ColumnStats | None) -> tuple[float, float]:
     """From where to where a histogram is drawn: all of both, but for far outliers, which would press it flat."""
-    curves = [_cumulative(part) for part in (seen, before) if part is not None and part.edges == seen.edges]
-    low = min(_outmost(curve) for curve in curves)
-    high = max(-_outmost([(-value, 1 - share) for value, share in reversed(curve)]) for curve in curves)
+    curves = [_cumulative_shares(part) for part in (seen, before) if part is not None and part.edges == seen.edges]
+    low = min(_least_without_outliers(curve) for curve in curves)
+    high = max(-_least_without_outliers([(-value, 1 - share) for value, share in reversed(curve)]) for curve in curves)
     return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 
-def _outmost(curve: Sequence[tuple[float, float]]) -> float:
+def _least_without_outliers(curve: Sequence[tuple[float, float]]) -> float:
     """The least value, unless it lies far below a hundredth of all: then as far below as most values spread."""
     few = next((value for value, share in curve if share >= 0.01), curve[-1][0])
     most = next((value for value, share in curve if share >= 0.95), curve[-1][0])
     return max(curve[0][0], few - (most - few) / 2)
 
 
-def _cumulative(seen: Seen) -> list[tuple[float, float]]:
+def _cumulative_shares(seen: ColumnStats) -> list[tuple[float, float]]:
     """Values and which share is at or below them: at the bins' edges, and beyond these at the quantiles."""
     total, passed = sum(seen.counts), 0
     if not total:
@@ -321,16 +328,16 @@ def _share_below(curve: Sequence[tuple[float, float]], value: float) -> float:
     return curve[-1][1]
 
 
-def _shares(seen: Seen) -> dict[str, float]:
+def _category_shares(seen: ColumnStats) -> dict[str, float]:
     return {value: count / seen.values for value, count in seen.top}
 
 
-def _which() -> dict[str, Any]:
+def _series_colour() -> dict[str, Any]:
     scale = {"domain": ["baseline", "now"], "range": [BASELINE, NOW]}
     return {"field": "which", "type": "nominal", "scale": scale, "legend": None}
 
 
-def _begun(watched: Watched) -> list[tuple[Period, Mapping[str, Seen]]]:
+def _skip_empty_periods(watched: MonitorContext) -> list[tuple[Period, Mapping[str, ColumnStats]]]:
     """The periods since the view has rows, the judged one included whatever it has."""
     return list(
         itertools.dropwhile(
@@ -339,19 +346,19 @@ def _begun(watched: Watched) -> list[tuple[Period, Mapping[str, Seen]]]:
     )
 
 
-def _rule(colour: str | None) -> dict[str, Any]:
+def _rule_mark(colour: str | None) -> dict[str, Any]:
     rule: dict[str, Any] = {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.2}
     return rule if colour is None else {**rule, "color": colour}
 
 
-def _time(field: str) -> dict[str, Any]:
+def _time_axis(field: str) -> dict[str, Any]:
     # A scale in UTC, or a chart would depend on the time zone of the machine that draws it.
     return {"field": field, "type": "temporal", "title": None, "scale": {"type": "utc"}, "axis": {"tickCount": 5}}
 
 
-def _day(at: datetime) -> str:
+def _iso_utc(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
-def _hours(hours: float) -> str:
-    return duration(timedelta(hours=hours))
+def _format_hours(hours: float) -> str:
+    return format_span(timedelta(hours=hours))

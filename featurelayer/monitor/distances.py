@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurelayer.errors import MissingDependency
-from featurelayer.monitor.seen import Seen
+from featurelayer.monitor.statistics import ColumnStats
 
 FLOOR = 1e-4
 """The least share of a bin in a PSI, whose logarithm an empty bin would make infinite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class SharePair:
     """Shares of the same bins or categories in two sets of rows, each adding up to 1.
 
     `positions` are the middles of bins with an order, `spread` the standard deviation of the first set.
@@ -29,11 +29,11 @@ class Pair:
     spread: float | None = None
 
     @classmethod
-    def of(cls, before: Seen, now: Seen) -> Pair | None:
+    def of(cls, before: ColumnStats, now: ColumnStats) -> SharePair | None:
         """Return the pair of two profiles with the same bins, or of all categories; None if they have neither."""
         if before.edges and before.edges == now.edges and sum(before.counts) and sum(now.counts):
             return cls(
-                one=_shares(before.counts), other=_shares(now.counts), positions=_middles(before, now),
+                one=_shares(before.counts), other=_shares(now.counts), positions=_bin_middles(before, now),
                 spread=before.std,
             )  # fmt: skip
         if before.top and now.top and before.complete and now.complete:
@@ -45,21 +45,21 @@ class Pair:
         return None
 
 
-def psi(pair: Pair) -> float:
+def psi(pair: SharePair) -> float:
     """The population stability index: the sum over bins of (p - q) ln(p / q), each share at least `FLOOR`."""
-    special = _scipy("special")
-    one, other = _floored(pair.one), _floored(pair.other)
+    special = _import_scipy("special")
+    one, other = _apply_floor(pair.one), _apply_floor(pair.other)
     return float(sum(special.rel_entr(one, other)) + sum(special.rel_entr(other, one)))
 
 
-def jensen_shannon(pair: Pair) -> float:
+def jensen_shannon(pair: SharePair) -> float:
     """The Jensen-Shannon distance to base 2: 0 for the same shares, 1 for none in common."""
     # Rounding can put the square of the distance of equal shares a little below 0.
-    found = float(_scipy("spatial.distance").jensenshannon(pair.one, pair.other, base=2))
+    found = float(_import_scipy("spatial.distance").jensenshannon(pair.one, pair.other, base=2))
     return 0.0 if math.isnan(found) else found
 
 
-def kolmogorov_smirnov(pair: Pair) -> float | None:
+def kolmogorov_smirnov(pair: SharePair) -> float | None:
     """The greatest difference of the two cumulative shares at the bins' edges; None for categories."""
     if not pair.positions:
         return None
@@ -70,11 +70,11 @@ def kolmogorov_smirnov(pair: Pair) -> float | None:
     return most
 
 
-def wasserstein(pair: Pair) -> float | None:
+def wasserstein(pair: SharePair) -> float | None:
     """How far values moved on average, in standard deviations; None for categories and where all values are equal."""
     if not pair.positions or not pair.spread:
         return None
-    stats = _scipy("stats")
+    stats = _import_scipy("stats")
     return float(stats.wasserstein_distance(pair.positions, pair.positions, pair.one, pair.other)) / pair.spread
 
 
@@ -83,13 +83,13 @@ def _shares(counts: Sequence[int]) -> tuple[float, ...]:
     return tuple(count / total for count in counts)
 
 
-def _floored(shares: Sequence[float]) -> list[float]:
+def _apply_floor(shares: Sequence[float]) -> list[float]:
     raised = [max(share, FLOOR) for share in shares]
     total = sum(raised)
     return [share / total for share in raised]
 
 
-def _middles(before: Seen, now: Seen) -> tuple[float, ...]:
+def _bin_middles(before: ColumnStats, now: ColumnStats) -> tuple[float, ...]:
     """The bins' middles. The outer two end at the least and the greatest value of both."""
     edges = before.edges
     least = min(value for value in (before.minimum, now.minimum, edges[0]) if value is not None)
@@ -98,7 +98,7 @@ def _middles(before: Seen, now: Seen) -> tuple[float, ...]:
     return tuple((low + high) / 2 for low, high in itertools.pairwise(ends))
 
 
-def _scipy(module: str) -> Any:
+def _import_scipy(module: str) -> Any:
     try:
         return importlib.import_module(f"scipy.{module}")
     except ModuleNotFoundError as error:

@@ -12,8 +12,8 @@ from sqlglot import exp
 
 from featurelayer.errors import RelationNotBuilt
 from featurelayer.model import DType
-from featurelayer.observed import MonitorResult, Profile, Scope, Status
-from featurelayer.sql.ast import col, named
+from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile, ProfileScope
+from featurelayer.sql.ast import col, with_alias
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.warehouse.base import Warehouse, from_item
@@ -53,7 +53,7 @@ class HistoryTables:
     results: str
 
     @classmethod
-    def of_schema(cls, schema: str) -> HistoryTables:
+    def from_schema(cls, schema: str) -> HistoryTables:
         """Return the tables of a schema."""
         place = exp.to_identifier(schema, quoted=True) if schema else None
         profiles, results = (
@@ -90,7 +90,7 @@ class History:
         return tuple(
             Profile(
                 **row
-                | {"scope": Scope(row["scope"])}
+                | {"scope": ProfileScope(row["scope"])}
                 | {
                     field: tuple(tuple(item) if isinstance(item, list) else item for item in json.loads(row[field]))
                     for field in ("quantiles", "edges", "counts", "top")
@@ -102,7 +102,7 @@ class History:
     def results(self, view: str | None = None) -> tuple[MonitorResult, ...]:
         """Return what monitors said of a view or of all, oldest run first; nothing before the first run."""
         rows = self._rows(self._tables.results, RESULTS, view, ("checked_at", "view", "feature", "monitor", "metric"))
-        return tuple(MonitorResult(**row | {"status": Status(row["status"])}) for row in rows)
+        return tuple(MonitorResult(**row | {"status": MonitorStatus(row["status"])}) for row in rows)
 
     def add(self, profiles: Sequence[Profile], results: Sequence[MonitorResult]) -> None:
         """Keep what a run has seen. Rows are only ever appended: not every engine can change them, or two tables."""
@@ -112,9 +112,11 @@ class History:
     def _insert(self, relation: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
-        source = from_item(self._warehouse, _frame(columns, rows))
+        source = from_item(self._warehouse, _arrow_table(columns, rows))
         names = [exp.to_identifier(name, quoted=True) for name in columns]
-        values = [named(exp.cast(col(name), self._writer.type(DType.parse(columns[name]))), name) for name in columns]
+        values = [
+            with_alias(exp.cast(col(name), self._writer.type(DType.parse(columns[name]))), name) for name in columns
+        ]
         found = exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name)
         into = exp.Schema(this=self._table(relation), expressions=names)
         insert = exp.Insert(this=into, expression=exp.select(*values).from_(found))
@@ -150,14 +152,14 @@ def _profile_row(profile: Profile) -> dict[str, Any]:
 
 def _row(value: Profile | MonitorResult, columns: Mapping[str, str]) -> dict[str, Any]:
     row = {name: getattr(value, _FIELDS.get(name, name)) for name in columns}
-    return {name: _naive(each) if isinstance(each, datetime) else each for name, each in row.items()}
+    return {name: _naive_utc(each) if isinstance(each, datetime) else each for name, each in row.items()}
 
 
-def _naive(time: datetime) -> datetime:
+def _naive_utc(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(tzinfo=None)
 
 
-def _frame(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def _arrow_table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
     kinds = {"text": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "timestamp": pa.timestamp("us")}

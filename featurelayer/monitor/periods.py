@@ -31,59 +31,61 @@ class Period:
         return self.start + (self.end - self.start) / 2
 
 
-def newest_complete(unit: Unit, at: datetime) -> Period:
+def newest_complete_period(unit: Unit, at: datetime) -> Period:
     """Return the last period of a unit that had ended by `at`."""
-    end = _floor(unit, at.astimezone(UTC))
-    return Period(_before(unit, end), end)
+    end = _period_start(unit, at.astimezone(UTC))
+    return Period(_previous_start(unit, end), end)
 
 
-def holding(unit: Unit, at: datetime) -> Period:
+def period_containing(unit: Unit, at: datetime) -> Period:
     """Return the period of a unit that a time is in."""
-    start = _floor(unit, at.astimezone(UTC))
-    return Period(start, _after(unit, start))
+    start = _period_start(unit, at.astimezone(UTC))
+    return Period(start, _next_start(unit, start))
 
 
-def preceding(unit: Unit, period: Period, count: int) -> tuple[Period, ...]:
+def preceding_periods(unit: Unit, period: Period, count: int) -> tuple[Period, ...]:
     """Return so many periods before one, oldest first."""
     found: list[Period] = []
     start = period.start
     for _ in range(count):
-        start, end = _before(unit, start), start
+        start, end = _previous_start(unit, start), start
         found.append(Period(start, end))
     return tuple(reversed(found))
 
 
-def matching(unit: Unit, period: Period, count: int, same: Same) -> tuple[Period, ...]:
+def similar_periods(unit: Unit, period: Period, count: int, same: Same) -> tuple[Period, ...]:
     """Return so many periods before one that are of its hour, weekday or both, oldest first."""
     found: list[Period] = []
     start = period.start
     for _ in range(_FARTHEST):
         if len(found) == count:
             break
-        start, end = _before(unit, start), start
+        start, end = _previous_start(unit, start), start
         if _phase(start, same) == _phase(period.start, same):
             found.append(Period(start, end))
     return tuple(reversed(found))
 
 
-def within(unit: Unit, whole: Period, period: Period, same: Same) -> tuple[Period, ...]:
+def select_periods(unit: Unit, whole: Period, period: Period, same: Same) -> tuple[Period, ...]:
     """Return a fixed time, or of it the periods that are of the same hour, weekday or both as the judged one."""
     if same == "none":
         return (whole,)
-    return tuple(each for each in _each(unit, whole) if _phase(each.start, same) == _phase(period.start, same))
+    return tuple(
+        each for each in _iterate_periods(unit, whole) if _phase(each.start, same) == _phase(period.start, same)
+    )
 
 
-def periods_of(unit: Unit, whole: Period) -> float:
+def count_periods(unit: Unit, whole: Period) -> float:
     """Return how many periods a time amounts to."""
     if unit == "month":
         return (whole.end - whole.start) / timedelta(days=365.25 / 12)
     return (whole.end - whole.start) / _LENGTHS[unit]
 
 
-def _each(unit: Unit, whole: Period) -> Iterator[Period]:
-    start = _floor(unit, whole.start)
+def _iterate_periods(unit: Unit, whole: Period) -> Iterator[Period]:
+    start = _period_start(unit, whole.start)
     while start < whole.end:
-        end = _after(unit, start)
+        end = _next_start(unit, start)
         if start >= whole.start and end <= whole.end:
             yield Period(start, end)
         start = end
@@ -101,7 +103,7 @@ def _phase(start: datetime, same: Same) -> tuple[int, ...]:
             return ()
 
 
-def _floor(unit: Unit, at: datetime) -> datetime:
+def _period_start(unit: Unit, at: datetime) -> datetime:
     if unit == "hour":
         return at.replace(minute=0, second=0, microsecond=0)
     day = at.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -110,9 +112,9 @@ def _floor(unit: Unit, at: datetime) -> datetime:
     return day.replace(day=1) if unit == "month" else day
 
 
-def _before(unit: Unit, start: datetime) -> datetime:
-    return _floor("month", start - timedelta(days=1)) if unit == "month" else start - _LENGTHS[unit]
+def _previous_start(unit: Unit, start: datetime) -> datetime:
+    return _period_start("month", start - timedelta(days=1)) if unit == "month" else start - _LENGTHS[unit]
 
 
-def _after(unit: Unit, start: datetime) -> datetime:
-    return _floor("month", start + timedelta(days=32)) if unit == "month" else start + _LENGTHS[unit]
+def _next_start(unit: Unit, start: datetime) -> datetime:
+    return _period_start("month", start + timedelta(days=32)) if unit == "month" else start + _LENGTHS[unit]

@@ -8,33 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featurelayer.errors import PlanError, Problem
-from featurelayer.monitor.charts import feature_chart, rows_chart, staleness_chart, svg
-from featurelayer.monitor.result import MonitorReport, number
-from featurelayer.monitor.seen import Seen
-from featurelayer.monitor.watched import Watched, percent
-from featurelayer.observed import MonitorResult, Status
+from featurelayer.monitor.charts import feature_chart, render_svg, rows_chart, staleness_chart
+from featurelayer.monitor.context import MonitorContext, format_share
+from featurelayer.monitor.result import MonitorReport, format_number
+from featurelayer.monitor.statistics import ColumnStats
+from featurelayer.monitor_records import MonitorResult, MonitorStatus
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _AGES = {"freshness": "", "source_freshness": " (source)", "online_freshness": " (online)"}
-_ORDER = (Status.SKIPPED, Status.PASS, Status.WARN, Status.ERROR)
+_ORDER = (MonitorStatus.SKIPPED, MonitorStatus.PASS, MonitorStatus.WARN, MonitorStatus.ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Feature:
+class _FeatureSection:
     name: str
     description: str
-    status: Status
+    status: MonitorStatus
     figures: tuple[tuple[str, str], ...]
     chart: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
+class _ViewSection:
     anchor: str
-    watched: Watched
+    watched: MonitorContext
     results: tuple[MonitorResult, ...]
     rows: str
-    features: tuple[_Feature, ...]
+    features: tuple[_FeatureSection, ...]
 
 
 def write_report(report: MonitorReport, folder: Path, project: str) -> Path:
@@ -49,12 +49,12 @@ def write_report(report: MonitorReport, folder: Path, project: str) -> Path:
     charts: dict[str, str] = {}
     stale = staleness_chart(report.results, _AGES)
     if stale is not None:
-        charts["staleness"] = svg(stale)
-    views = [_view(watched, report, charts) for watched in report.watched]
+        charts["staleness"] = render_svg(stale)
+    views = [_view_section(watched, report, charts) for watched in report.watched]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     page = template.render(
-        project=project, report=report, views=views, number=number, staleness=charts.get("staleness", "")
+        project=project, report=report, views=views, number=format_number, staleness=charts.get("staleness", "")
     )
     try:
         (folder / "charts").mkdir(parents=True, exist_ok=True)
@@ -67,23 +67,28 @@ def write_report(report: MonitorReport, folder: Path, project: str) -> Path:
     return folder / "index.html"
 
 
-def _view(watched: Watched, report: MonitorReport, charts: dict[str, str]) -> _View:
+def _view_section(watched: MonitorContext, report: MonitorReport, charts: dict[str, str]) -> _ViewSection:
     view = watched.view.id
     results = [result for result in report.results if result.view == view]
     if len(watched.history) > 1:
-        charts[_file(view, "rows")] = svg(rows_chart(watched))
-    return _View(
-        anchor=_file(view),
+        charts[_file_name(view, "rows")] = render_svg(rows_chart(watched))
+    return _ViewSection(
+        anchor=_file_name(view),
         watched=watched,
         results=tuple(
-            result for status in (Status.ERROR, Status.WARN) for result in results if result.status is status
+            result
+            for status in (MonitorStatus.ERROR, MonitorStatus.WARN)
+            for result in results
+            if result.status is status
         ),
-        rows=charts.get(_file(view, "rows"), ""),
-        features=tuple(_features(watched, results, charts)),
+        rows=charts.get(_file_name(view, "rows"), ""),
+        features=tuple(_feature_sections(watched, results, charts)),
     )
 
 
-def _features(watched: Watched, results: list[MonitorResult], charts: dict[str, str]) -> Iterator[_Feature]:
+def _feature_sections(
+    watched: MonitorContext, results: list[MonitorResult], charts: dict[str, str]
+) -> Iterator[_FeatureSection]:
     for feature in watched.view.features:
         seen = watched.current.get(feature.name)
         if seen is None:
@@ -91,20 +96,20 @@ def _features(watched: Watched, results: list[MonitorResult], charts: dict[str, 
         mine = [result for result in results if result.feature == feature.name]
         chart = feature_chart(watched, feature.name, mine)
         if chart["hconcat"]:
-            charts[_file(watched.view.id, feature.name)] = svg(chart)
-        yield _Feature(
+            charts[_file_name(watched.view.id, feature.name)] = render_svg(chart)
+        yield _FeatureSection(
             name=feature.name,
             description=feature.description,
-            status=max((result.status for result in mine), key=_ORDER.index, default=Status.SKIPPED),
-            figures=tuple(_figures(seen)),
-            chart=charts.get(_file(watched.view.id, feature.name), ""),
+            status=max((result.status for result in mine), key=_ORDER.index, default=MonitorStatus.SKIPPED),
+            figures=tuple(_key_figures(seen)),
+            chart=charts.get(_file_name(watched.view.id, feature.name), ""),
         )
 
 
-def _figures(seen: Seen) -> Iterator[tuple[str, str]]:
+def _key_figures(seen: ColumnStats) -> Iterator[tuple[str, str]]:
     yield "rows", f"{seen.rows:,}"
     if seen.null_rate is not None:
-        yield "NULLs", percent(seen.null_rate)
+        yield "NULLs", format_share(seen.null_rate)
     if seen.distinct is not None:
         yield "different values, about", f"{seen.distinct:,}"
     if not seen.edges:
@@ -112,8 +117,8 @@ def _figures(seen: Seen) -> Iterator[tuple[str, str]]:
     quantiles = dict(seen.quantiles)
     named = (("least", seen.minimum), ("median", quantiles.get(0.5)), ("mean", seen.mean),
              ("standard deviation", seen.std), ("99%", quantiles.get(0.99)), ("greatest", seen.maximum))  # fmt: skip
-    yield from ((name, number(value)) for name, value in named if value is not None)
+    yield from ((name, format_number(value)) for name, value in named if value is not None)
 
 
-def _file(*names: str) -> str:
+def _file_name(*names: str) -> str:
     return re.sub(r"[^\w.-]", "_", "__".join(names))

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree
 
-from featurelayer.monitor.watched import Watched
-from featurelayer.observed import MonitorResult, Profile, Status
+from featurelayer.monitor.context import MonitorContext
+from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,22 +21,22 @@ class MonitorReport:
     at: datetime
     results: tuple[MonitorResult, ...]
     profiles: tuple[Profile, ...] = field(repr=False)
-    watched: tuple[Watched, ...] = field(repr=False)
+    watched: tuple[MonitorContext, ...] = field(repr=False)
 
-    def of(self, status: Status) -> list[MonitorResult]:
+    def of(self, status: MonitorStatus) -> list[MonitorResult]:
         """Return the results with a status."""
         return [result for result in self.results if result.status is status]
 
     @property
     def failed(self) -> bool:
         """Whether any monitor is at `error`."""
-        return bool(self.of(Status.ERROR))
+        return bool(self.of(MonitorStatus.ERROR))
 
     @property
     def counts(self) -> dict[str, int]:
         """How many results have each status."""
         found = Counter(result.status for result in self.results)
-        return {str(status): found[status] for status in Status}
+        return {str(status): found[status] for status in MonitorStatus}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run as JSON values."""
@@ -57,37 +57,37 @@ class MonitorReport:
 
     def _suite(self, suites: ElementTree.Element, view: str, results: Sequence[MonitorResult]) -> None:
         counts = Counter(result.status for result in results)
-        failed, skipped = str(counts[Status.ERROR]), str(counts[Status.SKIPPED])
+        failed, skipped = str(counts[MonitorStatus.ERROR]), str(counts[MonitorStatus.SKIPPED])
         suite = ElementTree.SubElement(
             suites, "testsuite", name=view, timestamp=self.at.isoformat(timespec="seconds"), tests=str(len(results)),
             failures=failed, skipped=skipped,
         )  # fmt: skip
         for result in results:
             case = ElementTree.SubElement(suite, "testcase", classname=result.name, name=result.monitor)
-            if result.status is Status.ERROR:
-                ElementTree.SubElement(case, "failure", message=_printable(result.meaning)).text = _printable(
-                    told(result)
+            if result.status is MonitorStatus.ERROR:
+                ElementTree.SubElement(case, "failure", message=_xml_safe(result.meaning)).text = _xml_safe(
+                    describe_result(result)
                 )
-            elif result.status is Status.SKIPPED:
-                ElementTree.SubElement(case, "skipped", message=_printable(result.meaning))
-            elif result.status is Status.WARN:
-                ElementTree.SubElement(case, "system-out").text = _printable(f"warning: {told(result)}")
+            elif result.status is MonitorStatus.SKIPPED:
+                ElementTree.SubElement(case, "skipped", message=_xml_safe(result.meaning))
+            elif result.status is MonitorStatus.WARN:
+                ElementTree.SubElement(case, "system-out").text = _xml_safe(f"warning: {describe_result(result)}")
 
 
-def told(result: MonitorResult) -> str:
+def describe_result(result: MonitorResult) -> str:
     """Return a result in a sentence or two: the monitor, what was found, the threshold, and the baseline."""
-    value = "" if result.value is None else f" {number(result.value)}"
-    limit = "" if result.threshold is None else f", limit {number(result.threshold)}"
+    value = "" if result.value is None else f" {format_number(result.value)}"
+    limit = "" if result.threshold is None else f", limit {format_number(result.threshold)}"
     baseline = f"; baseline: {result.baseline}" if result.baseline else ""
     return f"{result.name}: {result.metric}{value}{limit}: {result.meaning}{baseline}"
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Return a number as short as it is still worth reading."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _printable(text: str) -> str:
+def _xml_safe(text: str) -> str:
     """A category can hold characters that XML has no way to write."""
     return "".join(
         each if each in "\t\n\r" or (ord(each) >= 32 and ord(each) not in (0xFFFE, 0xFFFF)) else "?" for each in text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from featurelayer.errors import PlanError, Problem
 from featurelayer.monitor.result import MonitorReport
-from featurelayer.monitor.seen import Seen
+from featurelayer.monitor.statistics import ColumnStats
 
 COLUMNS = ("view", "feature", "bin", "above", "up_to", "category", "row_count")
 
@@ -25,7 +25,7 @@ def write_seed(report: MonitorReport, path: Path) -> int:
         (watched.view.id, feature, *bin_)
         for watched in report.watched
         for feature, seen in sorted(watched.baseline.seen.items())
-        for bin_ in _bins(seen)
+        for bin_ in _bin_rows(seen)
     ]
     if not rows:
         what = "there is no baseline to write: " + "; ".join(each.baseline.why_not for each in report.watched)
@@ -44,7 +44,7 @@ def write_seed(report: MonitorReport, path: Path) -> int:
     return len(rows)
 
 
-def _bins(seen: Seen) -> Iterator[tuple[int, str, str, str, int]]:
+def _bin_rows(seen: ColumnStats) -> Iterator[tuple[int, str, str, str, int]]:
     """The bins of a feature; an end that is open is empty, like the category of a number."""
     if seen.edges and sum(seen.counts):
         ends = ["", *(repr(edge) for edge in seen.edges), ""]

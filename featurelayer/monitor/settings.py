@@ -88,11 +88,11 @@ def view_settings(view: FeatureView, project: Mapping[str, Any], lock: str | Non
         enabled=said.get("enabled", True),
         period=period,
         history=HISTORY if said.get("history") is None else said["history"],
-        baseline=Baseline(lock=lock) if lock else _baseline(said.get("baseline"), period),
+        baseline=Baseline(lock=lock) if lock else _parse_baseline(said.get("baseline"), period),
         minimum_rows=said.get("minimum_rows") or MINIMUM_ROWS,
         bins=said.get("bins") or BINS,
         population=said.get("population"),
-        limits=_limits(said),
+        limits=_merge_limits(said),
     )
 
 
@@ -100,14 +100,14 @@ def feature_limits(feature: Feature, settings: Settings) -> Mapping[str, Limit] 
     """Return what holds for a feature of a view, or None if nothing is to be looked at."""
     if not feature.monitors.get("enabled", True):
         return None
-    return {**settings.limits, **_said(feature.monitors)}
+    return {**settings.limits, **_parse_limits(feature.monitors)}
 
 
-def _limits(said: Mapping[str, Any]) -> Mapping[str, Limit]:
-    return {**LIMITS, **_said(said)}
+def _merge_limits(said: Mapping[str, Any]) -> Mapping[str, Limit]:
+    return {**LIMITS, **_parse_limits(said)}
 
 
-def _said(block: Mapping[str, Any]) -> dict[str, Limit]:
+def _parse_limits(block: Mapping[str, Any]) -> dict[str, Limit]:
     return {
         name: Limit(warn=block[name].get("warn"), error=block[name].get("error"), least=default.least)
         for name, default in LIMITS.items()
@@ -115,7 +115,7 @@ def _said(block: Mapping[str, Any]) -> dict[str, Limit]:
     }
 
 
-def _baseline(said: Mapping[str, Any] | None, period: Unit) -> Baseline:
+def _parse_baseline(said: Mapping[str, Any] | None, period: Unit) -> Baseline:
     count, same = _PREVIOUS[period]
     if not said:
         return Baseline(previous=count, same=same)

@@ -26,10 +26,10 @@ from featurelayer.online.client import (
     WRITE_DEADLINE,
     FeatureClient,
     OnCorrupt,
-    deadline_at,
+    parse_deadline,
 )
 from featurelayer.online.definitions import ServiceDefinition
-from featurelayer.online.forks import renew_after_fork
+from featurelayer.online.fork_safety import register_for_fork
 from featurelayer.online.metrics import OnLookup
 from featurelayer.online.streaming import WriteResult
 from featurelayer.online.vector import FeatureVector
@@ -103,10 +103,10 @@ class AsyncFeatureClient:
 
     def _start(self, client: FeatureClient, concurrency: int) -> None:
         self._client, self._concurrency = client, concurrency
-        self.after_fork()
-        renew_after_fork(self)
+        self.reset_after_fork()
+        register_for_fork(self)
 
-    def after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start without threads."""
         self._lock = Lock()
         self._threads: ThreadPoolExecutor | None = None
@@ -195,7 +195,7 @@ class AsyncFeatureClient:
         self, deadline: float | timedelta | None, done: str, function: Callable[..., T], *arguments: Any, **options: Any
     ) -> T:
         """Call a method of the client in a thread, with what is then left of the deadline."""
-        until = deadline_at(deadline)
+        until = parse_deadline(deadline)
 
         def call() -> T:
             left = max(until - monotonic(), 0.0) if until is not None else None

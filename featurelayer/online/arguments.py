@@ -25,24 +25,24 @@ def read_rows(given: Any, noun: str) -> Sequence[Row]:
     """
     if type(given) is list and set(map(type, given)) <= {dict}:
         return given
-    rows = _rows_of_frame(given)
+    rows = _frame_rows(given)
     if rows is None:
         if isinstance(given, _NOT_ROWS) or not isinstance(given, Iterable):
             raise PlanError([Problem(
-                what=f"{noun}s is {_shown(given)}, not rows",
+                what=f"{noun}s is {_describe(given)}, not rows",
                 fix=f"pass a list with one mapping per {noun}, a pandas or polars DataFrame, or an Arrow table",
             )])  # fmt: skip
-        rows = [_mapping(row) for row in given]
+        rows = [_as_mapping(row) for row in given]
     wrong = [(position, row) for position, row in enumerate(rows) if not isinstance(row, Mapping)]
     if wrong:
         raise PlanError(
-            Problem(what=f"{noun} {position} is {_shown(row)}, not a mapping", fix="pass names with their values")
+            Problem(what=f"{noun} {position} is {_describe(row)}, not a mapping", fix="pass names with their values")
             for position, row in wrong
         )
     return rows
 
 
-def check_name(name: object, noun: str) -> str:
+def validate_name(name: object, noun: str) -> str:
     """Return a name.
 
     Raises:
@@ -50,10 +50,10 @@ def check_name(name: object, noun: str) -> str:
     """
     if isinstance(name, str) and (name.isascii() or name.isprintable() or _is_unicode(name)):
         return name
-    raise PlanError([Problem(what=f"the {noun} is {_shown(name)}, not text", fix=f"pass the {noun}'s name")])
+    raise PlanError([Problem(what=f"the {noun} is {_describe(name)}, not text", fix=f"pass the {noun}'s name")])
 
 
-def check_names(names: object, noun: str) -> Iterable[str]:
+def validate_names(names: object, noun: str) -> Iterable[str]:
     """Return names, each of which `check_name` has still to look at.
 
     Raises:
@@ -61,13 +61,15 @@ def check_names(names: object, noun: str) -> Iterable[str]:
     """
     if isinstance(names, Iterable) and not isinstance(names, (str, bytes)):
         return names
-    raise PlanError([Problem(what=f"{noun}s is {_shown(names)}, not a list", fix=f"pass a list of names of {noun}s")])
+    raise PlanError(
+        [Problem(what=f"{noun}s is {_describe(names)}, not a list", fix=f"pass a list of names of {noun}s")]
+    )
 
 
-def check_length(length: object, name: str) -> None:
+def validate_duration(length: object, name: str) -> None:
     """Raise PlanError unless an argument is a length of time."""
     if not isinstance(length, timedelta) or length < timedelta(0):
-        raise PlanError([Problem(what=f"`{name}` is {_shown(length)}", fix="pass a timedelta that is not negative")])
+        raise PlanError([Problem(what=f"`{name}` is {_describe(length)}", fix="pass a timedelta that is not negative")])
 
 
 def _is_unicode(text: str) -> bool:
@@ -78,7 +80,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def check_moment(moment: object) -> datetime:
+def validate_moment(moment: object) -> datetime:
     """Return a time.
 
     Raises:
@@ -87,7 +89,7 @@ def check_moment(moment: object) -> datetime:
     if isinstance(moment, datetime) and type(moment).__name__ not in _MISSING:
         return moment
     raise PlanError(
-        [Problem(what=f"now is {_shown(moment)}, not a datetime", fix="pass a datetime; a naive one is UTC")]
+        [Problem(what=f"now is {_describe(moment)}, not a datetime", fix="pass a datetime; a naive one is UTC")]
     )
 
 
@@ -136,7 +138,7 @@ def _from_numpy(value: Any) -> Any:
     return rounded.item() if rounded == value else value
 
 
-def _rows_of_frame(given: Any) -> list[Any] | None:
+def _frame_rows(given: Any) -> list[Any] | None:
     for name in ("to_pylist", "to_dicts"):
         method: Callable[[], list[Any]] | None = getattr(given, name, None)
         if callable(method):
@@ -146,14 +148,14 @@ def _rows_of_frame(given: Any) -> list[Any] | None:
     return None
 
 
-def _mapping(row: Any) -> Any:
+def _as_mapping(row: Any) -> Any:
     """Return a row of a data frame as a mapping, whatever else as it is."""
     if isinstance(row, Mapping) or not callable(getattr(row, "to_dict", None)) or hasattr(row, "columns"):
         return row
     return row.to_dict()
 
 
-def _shown(value: object) -> str:
+def _describe(value: object) -> str:
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 (a class of the caller's)

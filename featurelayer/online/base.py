@@ -104,7 +104,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False)
         )
 
 
-def damaged_item(key: ItemKey, damage: str) -> Item:
+def corrupt_item(key: ItemKey, damage: str) -> Item:
     """Return what a store gives for an item whose attributes are not of their types; `damage` says what is wrong."""
     pk, sk = key
     return Item(pk=pk, sk=sk, version=-(2**63), damage=damage)
@@ -138,7 +138,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pk: int
 
 
-class Sorted(msgspec.Struct, frozen=True):
+class WritePlan(msgspec.Struct, frozen=True):
     """The items of a `write`: those to be put, those that only make what is there newer, and those that lost."""
 
     put: list[Item]
@@ -232,7 +232,7 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shown(self) -> str:
         """The address for messages: without its options and whatever precedes an `@`, which may be secret."""
-        return shown_url(self.text)
+        return redact_url(self.text)
 
     def only(self, *known: str, configured: Collection[str] = ()) -> dict[str, str]:
         """Return the options, or report all those that the store does not have.
@@ -306,7 +306,7 @@ class Usage:
         return sum(retries for _, retries in self._calls)
 
 
-def sort_out(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind: bool, rewrite: bool) -> Sorted:
+def plan_write(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind: bool, rewrite: bool) -> WritePlan:
     """Return what a `write` is to put, given what is stored: the same in every store.
 
     An unchanged value of a newer run is to be renewed where that costs little: its version then holds against a run
@@ -326,7 +326,7 @@ def sort_out(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind: b
             lost.append(item.key)
         else:
             put.append(item)
-    return Sorted(put, renew, unchanged, lost)
+    return WritePlan(put, renew, unchanged, lost)
 
 
 def open_store(url: str) -> OnlineStore:
@@ -339,7 +339,7 @@ def open_store(url: str) -> OnlineStore:
         ConfigError: the address is not understood.
     """
     parsed = parse_url(url)
-    return _connector(parsed)(parsed)
+    return _load_connector(parsed)(parsed)
 
 
 def parse_url(url: str) -> StoreUrl:
@@ -354,7 +354,7 @@ def parse_url(url: str) -> StoreUrl:
     scheme, separator, rest = url.partition("://")
     if not separator or not scheme:
         raise ConfigError([Problem(
-            what=f"'{shown_url(url)}' is not the address of an online store",
+            what=f"'{redact_url(url)}' is not the address of an online store",
             fix="write sqlite:///path/to/file.db, dynamodb://table?region=... or memory://name",
         )])  # fmt: skip
     location, _, query = rest.partition("?")
@@ -378,7 +378,7 @@ def store_types() -> tuple[str, ...]:
     return tuple(sorted({*store_schemes(), *(point.name for point in entry_points(group=_ENTRY_POINTS))}))
 
 
-def _connector(url: StoreUrl) -> Callable[[StoreUrl], OnlineStore]:
+def _load_connector(url: StoreUrl) -> Callable[[StoreUrl], OnlineStore]:
     """Return `connect` of the module that serves the scheme: ours first, then entry points."""
     from importlib import import_module
     from importlib.metadata import entry_points
@@ -402,7 +402,7 @@ def _connector(url: StoreUrl) -> Callable[[StoreUrl], OnlineStore]:
     )])  # fmt: skip
 
 
-def shown_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """Return the part of an address that no credentials can be in."""
     scheme, separator, rest = url.partition("?")[0].rpartition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -8,7 +8,7 @@ from threading import Lock
 from time import monotonic
 
 from featurelayer.online.base import Item, ItemKey
-from featurelayer.online.forks import renew_after_fork
+from featurelayer.online.fork_safety import register_for_fork
 
 
 class ItemCache:
@@ -19,10 +19,10 @@ class ItemCache:
 
     def __init__(self, *, seconds: float, size: int) -> None:
         self._seconds, self._size = seconds, size
-        self.after_fork()
-        renew_after_fork(self)
+        self.reset_after_fork()
+        register_for_fork(self)
 
-    def after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start empty."""
         self._lock = Lock()
         self._known: OrderedDict[ItemKey, tuple[float, Item | None]] = OrderedDict()

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from featurelayer.errors import ConfigError, CorruptItem, PlanError, Problem, StoredSchemaMismatch, UnknownNameError
-from featurelayer.online.arguments import check_length, check_moment, check_name, check_names, read_rows
+from featurelayer.online.arguments import read_rows, validate_duration, validate_moment, validate_name, validate_names
 from featurelayer.online.base import Item, ItemKey, OnlineStore, open_store
 from featurelayer.online.cache import ItemCache
 from featurelayer.online.codec import to_microseconds
@@ -32,13 +32,13 @@ from featurelayer.online.definitions import (
     definition_key,
     service_key,
 )
+from featurelayer.online.lookup_plan import LookupPlan
 from featurelayer.online.metrics import OnLookup, Trace
-from featurelayer.online.pins import Pin, pins_of, read_lock
+from featurelayer.online.pinning import Pin, parse_pins, read_lock
 from featurelayer.online.rows import RowCodec
-from featurelayer.online.serving import ServingPlan
 from featurelayer.online.streaming import WriteResult, write_rows
 from featurelayer.online.vector import FeatureVector
-from featurelayer.printing import printable
+from featurelayer.terminal_text import printable
 
 T = TypeVar("T")
 
@@ -77,21 +77,21 @@ class FeatureClient:
     ) -> None:
         if on_corrupt not in ("raise", "null"):
             raise ConfigError([f"on_corrupt is 'raise' or 'null', not {on_corrupt!r}"])
-        check_length(refresh, "refresh")
+        validate_duration(refresh, "refresh")
         if cache is not None:
-            check_length(cache, "cache")
+            validate_duration(cache, "cache")
         self.store = store
-        self._pins = pins_of(pins or {})
+        self._pins = parse_pins(pins or {})
         self._refresh = refresh.total_seconds()
         self._cache = ItemCache(seconds=cache.total_seconds(), size=cache_items) if cache else None
         self._on_lookup = on_lookup
         self._on_corrupt = on_corrupt
         self._reported: set[str] = set()  # views with a corrupt item that was logged
         # Each value is replaced whole, so threads see the old or the new and need no lock.
-        self._plans: dict[str, _Known[ServingPlan]] = {}
-        self._commits: dict[str, _Known[ViewCommit | None]] = {}
+        self._plans: dict[str, _Cached[LookupPlan]] = {}
+        self._commits: dict[str, _Cached[ViewCommit | None]] = {}
         self._codecs: dict[str, RowCodec] = {}
-        self._views: dict[str, _Known[ViewDefinition]] = {}
+        self._views: dict[str, _Cached[ViewDefinition]] = {}
 
     @classmethod
     def connect(
@@ -116,7 +116,7 @@ class FeatureClient:
             StoredSchemaMismatch: the store does not hold the service as the lock file has it.
             DeadlineExceeded: the service was not read within `deadline`.
         """
-        until = deadline_at(deadline)
+        until = parse_deadline(deadline)
         pin = read_lock(lock) if lock is not None else None
         client = cls(
             open_store(url), refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup,
@@ -125,7 +125,7 @@ class FeatureClient:
         if pin is not None:
             client._pins[pin.service] = pin
             try:
-                client._plan(client._pinned(pin.service), _Reading(client.store, False, until, None))
+                client._plan(client._stored_name(pin.service), _ReadContext(client.store, False, until, None))
             except BaseException:
                 client.close()
                 raise
@@ -173,43 +173,43 @@ class FeatureClient:
 
         `requests` may be a pandas or polars DataFrame or an Arrow table as well, one request per row.
         """
-        until = deadline_at(deadline)
+        until = parse_deadline(deadline)
         requests = read_rows(requests, "request")
         if self._on_lookup is None:
-            return self._answer(service, requests, now, _Reading(self.store, consistent, until, None))
+            return self._lookup(service, requests, now, _ReadContext(self.store, consistent, until, None))
         trace, failure = Trace(), None
         try:
-            return self._answer(service, requests, now, _Reading(self.store, consistent, until, trace))
+            return self._lookup(service, requests, now, _ReadContext(self.store, consistent, until, trace))
         except BaseException as error:
             failure = error
             raise
         finally:
             trace.report(self._on_lookup, service, len(requests), failure)
 
-    def _answer(
-        self, service: str, requests: Sequence[Mapping[str, Any]], now: datetime | None, reading: _Reading
+    def _lookup(
+        self, service: str, requests: Sequence[Mapping[str, Any]], now: datetime | None, reading: _ReadContext
     ) -> list[FeatureVector]:
-        moment = to_microseconds(datetime.now(UTC) if now is None else check_moment(now))
-        name = self._pinned(service)
+        moment = to_microseconds(datetime.now(UTC) if now is None else validate_moment(now))
+        name = self._stored_name(service)
         plan = self._plan(name, reading).value
         while True:
             keys = plan.item_keys(requests)
-            due = self._due(name, plan)
+            due = self._due_keys(name, plan)
             items = reading.items({key for column in keys for key in column if key is not None}, due, self._cache)
-            newer = self._learn(name, plan, due, items)
+            newer = self._apply_updates(name, plan, due, items)
             if newer is plan:
                 break
             plan = newer
-        self._learn_schemas({item.schema for item in items.values() if item.schema}, reading)
+        self._load_schemas({item.schema for item in items.values() if item.schema}, reading)
         commits = {sk: self._commits[sk].value for sk in plan.watched}
         source_times = {sk: commit.source_time if commit is not None else None for sk, commit in commits.items()}
         stale = plan.stale_views(source_times, moment)
         # At a time that was asked for, later events have not happened. By its own clock a reader may be a little behind
         # the warehouse, and a value that is there has happened.
         horizon = moment if now is not None else None
-        return plan.vectors(keys, items, self._codecs, stale, moment, horizon, reading.told(self._corrupt))
+        return plan.vectors(keys, items, self._codecs, stale, moment, horizon, reading.told(self._handle_corrupt))
 
-    def _corrupt(self, error: CorruptItem) -> None:
+    def _handle_corrupt(self, error: CorruptItem) -> None:
         """Raise the error, or log the first one of a view."""
         if self._on_corrupt == "raise":
             raise error
@@ -241,8 +241,8 @@ class FeatureClient:
             DeadlineExceeded: not every row is known to be written within `deadline`.
             OnlineStoreError: the store failed. Rows may be in the log and not yet served, never the other way round.
         """
-        reading = _Reading(self.store, True, deadline_at(deadline), None)
-        definition = self._view(check_name(view, "view"), reading)
+        reading = _ReadContext(self.store, True, parse_deadline(deadline), None)
+        definition = self._view_definition(validate_name(view, "view"), reading)
         return write_rows(self.store, definition, read_rows(rows, "row"), deadline=reading.until)
 
     def warm_up(
@@ -258,19 +258,19 @@ class FeatureClient:
             StoredSchemaMismatch: the store lacks a pinned fingerprint, or its values no longer fit it.
             DeadlineExceeded: not everything was read within `deadline`.
         """
-        reading = _Reading(self.store, False, deadline_at(deadline), None)
+        reading = _ReadContext(self.store, False, parse_deadline(deadline), None)
         self.store.warm_up(deadline=reading.until)
         for service in (
-            (self._pins or self._services(reading)) if services is None else check_names(services, "service")
+            (self._pins or self._services(reading)) if services is None else validate_names(services, "service")
         ):
-            name = self._pinned(service)
+            name = self._stored_name(service)
             plan = self._plan(name, reading).value
             commits = {commit_key(view.sk): view.sk for view in plan.views}
             found = reading.now(commits)
             for key, sk in commits.items():
                 self._commits[sk] = self._newer_commit(sk, found.get(key))
             known = (self._commits[sk].value for sk in commits.values())
-            self._learn_schemas({commit.schema for commit in known if commit is not None}, reading)
+            self._load_schemas({commit.schema for commit in known if commit is not None}, reading)
 
     def service(self, name: str, *, deadline: float | timedelta | None = DEADLINE) -> ServiceDefinition:
         """Return the definition that lookups of `name` follow: request keys, views, features.
@@ -279,14 +279,14 @@ class FeatureClient:
             UnknownNameError: there is no such service in the store.
             StoredSchemaMismatch: the store lacks the pinned fingerprint, or its values no longer fit it.
         """
-        reading = _Reading(self.store, False, deadline_at(deadline), None)
-        return self._plan(self._pinned(name), reading).value.definition
+        reading = _ReadContext(self.store, False, parse_deadline(deadline), None)
+        return self._plan(self._stored_name(name), reading).value.definition
 
     def services(self, *, deadline: float | timedelta | None = DEADLINE) -> list[str]:
         """Return the names of the services that the store can serve, sorted."""
-        return self._services(_Reading(self.store, False, deadline_at(deadline), None))
+        return self._services(_ReadContext(self.store, False, parse_deadline(deadline), None))
 
-    def _services(self, reading: _Reading) -> list[str]:
+    def _services(self, reading: _ReadContext) -> list[str]:
         return [name for name in reading.names(SERVICES) if "@" not in name]
 
     def close(self) -> None:
@@ -301,10 +301,10 @@ class FeatureClient:
     ) -> None:
         self.close()
 
-    def _pinned(self, service: str) -> str:
+    def _stored_name(self, service: str) -> str:
         """Return the name under which the store has the service, with the fingerprint if it is pinned."""
         if type(service) is not str:
-            service = check_name(service, "service")
+            service = validate_name(service, "service")
         name, _, fingerprint = service.partition("@")
         pin = self._pins.get(name)
         if pin is None:
@@ -315,27 +315,27 @@ class FeatureClient:
             )
         return f"{name}@{pin.fingerprint}"
 
-    def _plan(self, name: str, reading: _Reading) -> _Known[ServingPlan]:
+    def _plan(self, name: str, reading: _ReadContext) -> _Cached[LookupPlan]:
         known = self._plans.get(name)
         if known is None:
-            key = service_key(check_name(name, "service"))
+            key = service_key(validate_name(name, "service"))
             item = reading.now([key]).get(key)
             if item is None:
                 raise self._unknown_service(name, reading)
-            known = _Known(ServingPlan(ServiceDefinition.from_item(item)), item.version)
+            known = _Cached(LookupPlan(ServiceDefinition.from_item(item)), item.version)
             plain, _, fingerprint = name.partition("@")
             if fingerprint:
                 pin = self._pins.get(plain) or Pin(service=plain, fingerprint=fingerprint)
-                self._check_pinned(pin, known.value, reading)
+                self._validate_pin(pin, known.value, reading)
             self._plans[name] = known
         return known
 
-    def _check_pinned(self, pin: Pin, plan: ServingPlan, reading: _Reading) -> None:
+    def _validate_pin(self, pin: Pin, plan: LookupPlan, reading: _ReadContext) -> None:
         """Hold what is stored by now to what is pinned: the definition, and what its views' exports hold."""
         pin.check(plan.definition)
         commits = reading.now([commit_key(view.sk) for view in plan.views])
         schemas = {sk.removesuffix("#commit"): ViewCommit.from_item(item).schema for (_, sk), item in commits.items()}
-        lacking = self._learn_schemas(set(schemas.values()), reading)
+        lacking = self._load_schemas(set(schemas.values()), reading)
         if lacking:
             raise StoredSchemaMismatch(
                 f"the online store holds exports that follow schema {', '.join(lacking)} but not the schema itself\n"
@@ -348,7 +348,7 @@ class FeatureClient:
                 "  fix  train again with the current definition, or give the changed view a new version"
             )
 
-    def _unknown_service(self, name: str, reading: _Reading) -> Exception:
+    def _unknown_service(self, name: str, reading: _ReadContext) -> Exception:
         stored = reading.names(SERVICES)
         plain, _, fingerprint = name.partition("@")
         if fingerprint and plain in stored:
@@ -360,7 +360,7 @@ class FeatureClient:
         return UnknownNameError("feature service", plain, [other for other in stored if "@" not in other],
                                 where="the online store; `featurelayer export` writes services")  # fmt: skip
 
-    def _view(self, name: str, reading: _Reading) -> ViewDefinition:
+    def _view_definition(self, name: str, reading: _ReadContext) -> ViewDefinition:
         known = self._views.get(name)
         if known is None or known.read_at <= monotonic() - self._refresh:
             key = definition_key(name)
@@ -369,10 +369,10 @@ class FeatureClient:
                 stored = (sk.removesuffix("#definition") for sk in reading.names(VIEWS) if sk.endswith("#definition"))
                 raise UnknownNameError("feature view", name, stored,
                                        where="the online store; `featurelayer export` makes views known")  # fmt: skip
-            known = self._views[name] = _Known(ViewDefinition.from_item(item), item.version)
+            known = self._views[name] = _Cached(ViewDefinition.from_item(item), item.version)
         return known.value
 
-    def _due(self, name: str, plan: ServingPlan) -> set[ItemKey]:
+    def _due_keys(self, name: str, plan: LookupPlan) -> set[ItemKey]:
         """Return what should be read again together with the values."""
         oldest = monotonic() - self._refresh
         due = {commit_key(sk) for sk in plan.watched if sk not in self._commits or self._commits[sk].read_at <= oldest}
@@ -380,7 +380,9 @@ class FeatureClient:
             due.add(service_key(name))
         return due
 
-    def _learn(self, name: str, plan: ServingPlan, due: set[ItemKey], items: Mapping[ItemKey, Item]) -> ServingPlan:
+    def _apply_updates(
+        self, name: str, plan: LookupPlan, due: set[ItemKey], items: Mapping[ItemKey, Item]
+    ) -> LookupPlan:
         """Keep what rode along; return the plan to serve with, another one if the definition has changed."""
         # An eventually consistent read may bring an older commit or pointer than the one at hand.
         for sk in plan.watched:
@@ -393,17 +395,17 @@ class FeatureClient:
         if item.version > known.version:
             definition = ServiceDefinition.from_item(item)
             if definition != known.value.definition:
-                known = _Known(ServingPlan(definition), item.version)
-        self._plans[name] = _Known(known.value, max(item.version, known.version))
+                known = _Cached(LookupPlan(definition), item.version)
+        self._plans[name] = _Cached(known.value, max(item.version, known.version))
         return self._plans[name].value
 
-    def _newer_commit(self, sk: str, item: Item | None) -> _Known[ViewCommit | None]:
+    def _newer_commit(self, sk: str, item: Item | None) -> _Cached[ViewCommit | None]:
         known = self._commits.get(sk)
         if item is not None and (known is None or item.version >= known.version):
-            return _Known(ViewCommit.from_item(item), item.version)
-        return _Known(known.value, known.version) if known is not None else _Known(None, 0)
+            return _Cached(ViewCommit.from_item(item), item.version)
+        return _Cached(known.value, known.version) if known is not None else _Cached(None, 0)
 
-    def _learn_schemas(self, named: set[str], reading: _Reading) -> list[str]:
+    def _load_schemas(self, named: set[str], reading: _ReadContext) -> list[str]:
         """Read schemas that are not known yet; return those that the store does not hold."""
         unknown = named - self._codecs.keys()
         if not unknown:
@@ -414,7 +416,7 @@ class FeatureClient:
         return sorted(unknown - self._codecs.keys())
 
 
-class _Known(Generic[T]):
+class _Cached(Generic[T]):
     """A copy of something in the store, of which version it is and when it was read."""
 
     __slots__ = ("read_at", "value", "version")
@@ -424,7 +426,7 @@ class _Known(Generic[T]):
         self.read_at = monotonic()
 
 
-class _Reading:
+class _ReadContext:
     """How one call of the client reads: consistently or not, until when, and counted or not."""
 
     __slots__ = ("_consistent", "_store", "_trace", "until")
@@ -470,7 +472,7 @@ class _Reading:
         return known
 
 
-def deadline_at(deadline: float | timedelta | None) -> float | None:
+def parse_deadline(deadline: float | timedelta | None) -> float | None:
     """Return the reading of `time.monotonic()` at which a deadline (seconds from now) is over.
 
     Raises:

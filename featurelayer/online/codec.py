@@ -55,7 +55,7 @@ Column = list[Any]
 
 
 @functools.cache
-def dtype_of(text: str) -> DType:
+def parse_dtype(text: str) -> DType:
     """Return the type that its canonical text says."""
     from featurelayer.model import DType
 
@@ -97,7 +97,7 @@ def encode_column(dtype: DType, values: Column, *, where: str) -> Column:
     return _ENCODERS[dtype.kind](dtype, values, where)
 
 
-def types_of(values: Column) -> set[type]:
+def value_types(values: Column) -> set[type]:
     """Return the Python types of what is not NULL in a column."""
     found = set(map(type, values))
     found.discard(type(None))
@@ -109,10 +109,10 @@ def convert_each(values: Column, convert: Callable[[Any], Any], dtype: DType, wh
     try:
         return [value if value is None else convert(value) for value in values]
     except (TypeError, ValueError, ArithmeticError, AttributeError):
-        return [value if value is None else _one(value, convert, dtype, where) for value in values]
+        return [value if value is None else _convert_one(value, convert, dtype, where) for value in values]
 
 
-def _one(value: Any, convert: Callable[[Any], Any], dtype: DType, where: str) -> Any:
+def _convert_one(value: Any, convert: Callable[[Any], Any], dtype: DType, where: str) -> Any:
     try:
         return convert(value)
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
@@ -141,7 +141,7 @@ def _encode_int(dtype: DType, values: Column, where: str) -> Column:
             raise OverflowError
         return number
 
-    if types_of(values) <= {int}:
+    if value_types(values) <= {int}:
         numbers = [value for value in values if value is not None]
         if not numbers or (low <= min(numbers) and max(numbers) <= high):
             return values
@@ -158,7 +158,7 @@ def _float(value: Any) -> float:
 
 
 def _encode_float(dtype: DType, values: Column, where: str) -> Column:
-    if not types_of(values) <= {float}:
+    if not value_types(values) <= {float}:
         values = convert_each(values, _float, dtype, where)
     if dtype.bits is not None and dtype.bits < 64:
         values = _as_float32(values, dtype, where)
@@ -181,7 +181,7 @@ def _as_float32(values: Column, dtype: DType, where: str) -> Column:
 
 
 def _encode_bool(dtype: DType, values: Column, where: str) -> Column:
-    return values if types_of(values) <= {bool} else convert_each(values, truth_value, dtype, where)
+    return values if value_types(values) <= {bool} else convert_each(values, truth_value, dtype, where)
 
 
 def truth_value(value: Any) -> bool:
@@ -211,7 +211,7 @@ def _encode_decimal(dtype: DType, values: Column, where: str) -> Column:
 
 
 def _encode_text(dtype: DType, values: Column, where: str) -> Column:
-    return values if types_of(values) <= {str} else convert_each(values, plain_text, dtype, where)
+    return values if value_types(values) <= {str} else convert_each(values, plain_text, dtype, where)
 
 
 def plain_text(value: Any) -> str:

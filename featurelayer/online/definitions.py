@@ -17,8 +17,8 @@ import msgspec
 
 from featurelayer.errors import CodecError, CorruptItem, Problem, UnknownNameError
 from featurelayer.online.base import Int64, Item, ItemKey, Moment
-from featurelayer.online.codec import dtype_of, encode_default
-from featurelayer.online.keys import check_key_type, key_prefix
+from featurelayer.online.codec import encode_default, parse_dtype
+from featurelayer.online.keys import key_encoder, key_prefix
 from featurelayer.online.rows import RowCodec, decode_value
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Schema(msgspec.Struct, frozen=True):
         return fingerprint(self)
 
     def codec(self) -> RowCodec:
-        return _codec_of(self)
+        return _codec(self)
 
     def item(self) -> Item:
         return Item(pk=SCHEMAS, sk=self.fingerprint, version=0, f=_encode(self).decode())
@@ -54,8 +54,8 @@ class Schema(msgspec.Struct, frozen=True):
         Raises:
             CorruptItem: it is not the schema of its name.
         """
-        schema = read_content(item, cls)
-        with _checked(item):
+        schema = decode_content(item, cls)
+        with _map_errors(item):
             names = [name for name, _ in schema.features]
             if len(set(names)) < len(names) or schema.fingerprint != item.sk:
                 raise ValueError("its content does not have the fingerprint that it is stored under")
@@ -64,8 +64,8 @@ class Schema(msgspec.Struct, frozen=True):
 
 
 @functools.lru_cache(maxsize=1_000)
-def _codec_of(schema: Schema) -> RowCodec:
-    return RowCodec((name, dtype_of(dtype)) for name, dtype in schema.features)
+def _codec(schema: Schema) -> RowCodec:
+    return RowCodec((name, parse_dtype(dtype)) for name, dtype in schema.features)
 
 
 class JoinedFeature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -142,9 +142,9 @@ class ServiceDefinition(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             CodecError: it is not the JSON of a vector of this service; names the column.
         """
-        from featurelayer.online.exchange import read_json
+        from featurelayer.online.portable_json import read_json
 
-        dtypes = (dtype_of(feature.dtype) for view in self.views for feature in view.features)
+        dtypes = (parse_dtype(feature.dtype) for view in self.views for feature in view.features)
         return read_json(dict(zip(self.columns, dtypes, strict=True)), text)
 
     def items(self, version: int) -> tuple[Item, Item]:
@@ -162,9 +162,9 @@ class ServiceDefinition(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             CorruptItem: it is not a definition of this service that can be served.
         """
-        definition = read_content(item, cls) if "@" in item.sk else read_content(item, _Pointer).definition
-        with _checked(item):
-            _check_service(definition, item.sk.partition("@")[0])
+        definition = decode_content(item, cls) if "@" in item.sk else decode_content(item, _Pointer).definition
+        with _map_errors(item):
+            _validate_service(definition, item.sk.partition("@")[0])
         return definition
 
 
@@ -193,22 +193,22 @@ class ViewCommit(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_item(cls, item: Item) -> ViewCommit:
-        return read_content(item, cls)
+        return decode_content(item, cls)
 
 
-class ViewBegun(msgspec.Struct, frozen=True, kw_only=True):
+class ViewRunStart(msgspec.Struct, frozen=True, kw_only=True):
     """The newest run that has begun to write a view: no item of it bears a greater version."""
 
     version: Moment
     run: str
 
     def item(self, sk: str) -> Item:
-        pk, begun_sk = begun_key(sk)
+        pk, begun_sk = run_start_key(sk)
         return Item(pk=pk, sk=begun_sk, version=self.version, f=_encode(self).decode())
 
     @classmethod
-    def from_item(cls, item: Item) -> ViewBegun:
-        return read_content(item, cls)
+    def from_item(cls, item: Item) -> ViewRunStart:
+        return decode_content(item, cls)
 
 
 class ViewKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,13 +243,13 @@ class ViewDefinition(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             CorruptItem: it is not one that values can be written by.
         """
-        definition = read_content(item, cls)
-        with _checked(item):
+        definition = decode_content(item, cls)
+        with _map_errors(item):
             if definition_key(definition.view)[1] != item.sk:
                 raise ValueError("it defines another view")
             key_prefix(definition.entities)
             for key in definition.keys:
-                check_key_type(dtype_of(key.dtype), where=key.column)
+                key_encoder(parse_dtype(key.dtype), where=key.column)
             definition.schema.codec()
         return definition
 
@@ -269,16 +269,16 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_item(cls, item: Item) -> Lease:
-        return read_content(item, cls)
+        return decode_content(item, cls)
 
 
-def read_content(item: Item, kind: type[T]) -> T:
+def decode_content(item: Item, kind: type[T]) -> T:
     """Return the content of an item.
 
     Raises:
         CorruptItem: it is not of this kind.
     """
-    with _checked(item):
+    with _map_errors(item):
         if item.damage:
             raise ValueError(item.damage)
         content = msgspec.json.decode(item.f, type=kind)
@@ -286,7 +286,7 @@ def read_content(item: Item, kind: type[T]) -> T:
 
 
 @contextmanager
-def _checked(item: Item) -> Iterator[None]:
+def _map_errors(item: Item) -> Iterator[None]:
     """Turn whatever reading untrusted content raises into a CorruptItem that names the item."""
     try:
         yield
@@ -296,7 +296,7 @@ def _checked(item: Item) -> Iterator[None]:
         raise CorruptItem("it is nested too deeply", pk=item.pk, sk=item.sk) from error
 
 
-def _check_service(definition: ServiceDefinition, name: str) -> None:
+def _validate_service(definition: ServiceDefinition, name: str) -> None:
     """Raise ValueError or CodecError unless lookups can follow the definition."""
     if definition.name != name:
         raise ValueError("it defines another service")
@@ -312,11 +312,11 @@ def _check_service(definition: ServiceDefinition, name: str) -> None:
         if not view.keys:
             raise ValueError(f"view '{view.view}' has no key")
         for key in view.keys:
-            check_key_type(dtype_of(key.dtype), where=key.column)
+            key_encoder(parse_dtype(key.dtype), where=key.column)
             if key.request not in requests:
                 raise ValueError(f"view '{view.view}' has the key '{key.request}', which is not a request key")
         for feature in view.features:
-            decode_value(dtype_of(feature.dtype), feature.default)
+            decode_value(parse_dtype(feature.dtype), feature.default)
 
 
 def fingerprint(content: Any) -> str:
@@ -334,7 +334,7 @@ def commit_key(sk: str) -> ItemKey:
     return VIEWS, f"{sk}#commit"
 
 
-def begun_key(sk: str) -> ItemKey:
+def run_start_key(sk: str) -> ItemKey:
     """Return where the newest run is that has begun to write a view, whether it has finished or not."""
     return VIEWS, f"{sk}#begun"
 
@@ -401,11 +401,11 @@ def service_definition(service: FeatureService, views: Mapping[str, FeatureView]
         name=service.name,
         request_keys=tuple(RequestKey(name=key.name, dtype=str(key.dtype)) for key in service.request_keys),
         aliases=dict(service.aliases),
-        views=tuple(_joined(service, joined, _named("view", joined.view, views)) for joined in service.views),
+        views=tuple(_join_view(service, joined, _find("view", joined.view, views)) for joined in service.views),
     )
 
 
-def _joined(service: FeatureService, joined: ServiceView, view: FeatureView) -> JoinedView:
+def _join_view(service: FeatureService, joined: ServiceView, view: FeatureView) -> JoinedView:
     from featurelayer.durations import microseconds
 
     requests = dict(joined.keys)
@@ -417,11 +417,11 @@ def _joined(service: FeatureService, joined: ServiceView, view: FeatureView) -> 
         prefix=joined.prefix,
         entities=view.entities,
         keys=tuple(
-            JoinedKey(column=key.column, dtype=str(key.dtype), request=_named("key of", key.column, requests, view.id))
+            JoinedKey(column=key.column, dtype=str(key.dtype), request=_find("key of", key.column, requests, view.id))
             for key in view.join_keys
         ),
         features=tuple(
-            _joined_feature(view, _named("feature of", name, features, f"service {service.name}"))
+            _join_feature(view, _find("feature of", name, features, f"service {service.name}"))
             for name in joined.features
         ),
         ttl=microseconds(view.ttl) if view.ttl is not None and not view.static else None,
@@ -430,7 +430,7 @@ def _joined(service: FeatureService, joined: ServiceView, view: FeatureView) -> 
     )
 
 
-def _joined_feature(view: FeatureView, feature: Feature) -> JoinedFeature:
+def _join_feature(view: FeatureView, feature: Feature) -> JoinedFeature:
     default = encode_default(feature.dtype, feature.default, where=f"{view.id}.{feature.name}")
     return JoinedFeature(
         name=feature.name,
@@ -440,7 +440,7 @@ def _joined_feature(view: FeatureView, feature: Feature) -> JoinedFeature:
     )
 
 
-def _named(kind: str, name: str, known: Mapping[str, Any], where: str = "") -> Any:
+def _find(kind: str, name: str, known: Mapping[str, Any], where: str = "") -> Any:
     if name not in known:
         raise UnknownNameError(kind, name, _names(known), where=where)
     return known[name]

@@ -24,8 +24,8 @@ from featurelayer.online.codec import (
     plain_text,
     timestamp_value,
     truth_value,
-    types_of,
     uuid_text,
+    value_types,
     whole_number,
 )
 
@@ -56,14 +56,14 @@ def encode_key_column(dtype: DType, values: Column, *, where: str) -> Column:
     Raises:
         CodecError: a value is not of the key's type; text never stands for a number nor a number for text.
     """
-    convert = check_key_type(dtype, where=where)
+    convert = key_encoder(dtype, where=where)
     as_is = str if dtype.kind == "text" else int if dtype.kind in ("int", "uint") else None
-    if as_is is not None and types_of(values) <= {as_is}:
+    if as_is is not None and value_types(values) <= {as_is}:
         return values
     return convert_each(values, convert, dtype, where)
 
 
-def check_key_type(dtype: DType, *, where: str) -> Callable[[Any], Any]:
+def key_encoder(dtype: DType, *, where: str) -> Callable[[Any], Any]:
     """Return what encodes a value of a key.
 
     Raises:
@@ -100,7 +100,7 @@ def join_key(prefix: str, parts: Sequence[Any], *, where: str = "") -> str:
         raise CodecError(f"{place}: a text with half of a surrogate pair is not unicode and can't be a key") from None
 
 
-def key_from_text(dtype: DType, text: str, *, where: str) -> Any:
+def parse_key(dtype: DType, text: str, *, where: str) -> Any:
     """Return the key value that a person typed, in the key's type: `7` is 7 where the key is an integer.
 
     Raises:

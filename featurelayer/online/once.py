@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import RLock
 from typing import Generic, TypeVar
 
-from featurelayer.online.forks import renew_after_fork
+from featurelayer.online.fork_safety import register_for_fork
 
 T = TypeVar("T")
 
@@ -23,8 +23,8 @@ class Once(Generic[T]):
     def __init__(self, build: Callable[[], T]) -> None:
         self._build = build
         self._built: tuple[T] | None = None
-        self.after_fork()
-        renew_after_fork(self)
+        self.reset_after_fork()
+        register_for_fork(self)
 
     def __call__(self) -> T:
         """Return the value."""
@@ -45,6 +45,6 @@ class Once(Generic[T]):
         built, self._built = self._built, None
         return list(built or ())
 
-    def after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         """Take a new lock: a thread that does not exist here may hold the old one."""
         self._lock = RLock()

@@ -46,7 +46,7 @@ class RowCodec:
         features = tuple(features)
         self.names = tuple(name for name, _ in features)
         self.dtypes = tuple(dtype for _, dtype in features)
-        readers = [_reader_of(dtype) for dtype in self.dtypes]
+        readers = [_reader(dtype) for dtype in self.dtypes]
         # The JSON parser checks every type and makes most values exact, four times as fast; the rest is left to Python.
         self._parse = msgspec.json.Decoder(tuple[tuple(reader.plain for reader in readers)]).decode  # type: ignore[misc]
         self._special = msgspec.json.Decoder(tuple[tuple(reader.special for reader in readers)]).decode  # type: ignore[misc]
@@ -131,19 +131,19 @@ _UUID = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]
 
 
 @functools.cache
-def _reader_of(dtype: DType) -> _Reader:
+def _reader(dtype: DType) -> _Reader:
     if dtype.kind == "array" and dtype.element is not None:
-        element = _reader_of(dtype.element)
+        element = _reader(dtype.element)
         plain, special, convert = element.plain, element.special, element.convert
         if convert is not None:
             convert = functools.partial(_convert_parts, convert)
         return _Reader(list[plain] | None, list[special] | None, convert)  # type: ignore[valid-type]
-    parsed, convert = _parsed_type(dtype)
+    parsed, convert = _json_type(dtype)
     special = float | Literal["NaN", "Infinity", "-Infinity"] | None if dtype.kind == "float" else parsed | None
     return _Reader(parsed | None, special, convert)
 
 
-def _parsed_type(dtype: DType) -> tuple[Any, Callable[[Any], Any] | None]:
+def _json_type(dtype: DType) -> tuple[Any, Callable[[Any], Any] | None]:
     """Return what the parser makes of a value, which checks it, and what Python makes of that."""
     kind, bits = dtype.kind, dtype.bits or 64
     if bits not in _BITS or (dtype.precision or 0) > EXACT.prec or (dtype.scale or 0) > EXACT.prec:
@@ -152,7 +152,7 @@ def _parsed_type(dtype: DType) -> tuple[Any, Callable[[Any], Any] | None]:
         low, high = (0, 2**bits - 1) if kind == "uint" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
         if high < 2**63:
             return Annotated[int, msgspec.Meta(ge=low, le=high)], None
-        return int, functools.partial(_ranged, low, high)  # more than the parser's bounds can say
+        return int, functools.partial(_validate_range, low, high)  # more than the parser's bounds can say
     if kind == "decimal":
         return Decimal, functools.partial(_decimal, dtype)
     if kind not in _PARSED:
@@ -160,7 +160,7 @@ def _parsed_type(dtype: DType) -> tuple[Any, Callable[[Any], Any] | None]:
     return _PARSED[kind]
 
 
-def _ranged(low: int, high: int, value: int) -> int:
+def _validate_range(low: int, high: int, value: int) -> int:
     if not low <= value <= high:
         raise OverflowError
     return value
@@ -194,13 +194,13 @@ def _exact(dtype: DType, value: Any) -> Any:
         return [part if part is None else _exact(dtype.element, part) for part in value]
     if dtype.kind == "float":
         return SPECIALS[value] if type(value) is str else value
-    convert = _reader_of(dtype).convert
+    convert = _reader(dtype).convert
     return value if convert is None else convert(value)
 
 
 @functools.cache
 def _special_decoder(dtype: DType) -> Callable[[Any], Any]:
-    return msgspec.json.Decoder(_reader_of(dtype).special).decode
+    return msgspec.json.Decoder(_reader(dtype).special).decode
 
 
 def decode_json(dtype: DType, text: str | bytes | msgspec.Raw) -> Any:

@@ -11,8 +11,8 @@ from urllib.parse import quote, urlencode
 
 from featurelayer.errors import ConfigError, PlanError, Problem, closest, did_you_mean
 from featurelayer.online.base import OnlineStore, open_store, store_types
-from featurelayer.online.provision import provisioned
-from featurelayer.online.tables import CONFIGURED as TABLE_SETTINGS
+from featurelayer.online.stores.dynamodb.provision import find_provisioner
+from featurelayer.online.stores.dynamodb.tables import CONFIGURED as TABLE_SETTINGS
 
 KEEP = 7
 _MOST_KEPT = 1000
@@ -91,7 +91,7 @@ def store_name(settings: Mapping[str, Any]) -> str:
     return f"{settings['type']}:{place}" + (f"@{settings['region']}" if settings.get("region") else "")
 
 
-def exports_kept(settings: Mapping[str, Any], where: str) -> int:
+def read_keep(settings: Mapping[str, Any], where: str) -> int:
     """Return how many exports of a view can be rolled back to.
 
     Raises:
@@ -109,7 +109,7 @@ def exports_kept(settings: Mapping[str, Any], where: str) -> int:
 
 
 @contextmanager
-def opened(
+def open_checked_store(
     store: OnlineStore | None, url: str, *, views: Collection[str], new: Collection[str] = ()
 ) -> Iterator[OnlineStore]:
     """Yield a store to export to, checked; one that was given stays open, one that is opened here is closed.
@@ -117,35 +117,35 @@ def opened(
     `views` are the `sk` of all that it is to hold, `new` those of them whose tables must not be there yet.
     """
     if store is not None:
-        _check(store, views, new)
+        _validate_store(store, views, new)
         yield store
         return
     own = open_store(url)
     try:
-        _check(own, views, new)
+        _validate_store(own, views, new)
         yield own
     finally:
         own.close()
 
 
-def _check(store: OnlineStore, views: Collection[str], new: Collection[str]) -> None:
+def _validate_store(store: OnlineStore, views: Collection[str], new: Collection[str]) -> None:
     if new:
-        _refuse_existing(store, views, new)
-    elif (place := provisioned(store, views)) is not None:
+        _validate_new_tables(store, views, new)
+    elif (place := find_provisioner(store, views)) is not None:
         place.check()
 
 
-def _refuse_existing(store: OnlineStore, views: Collection[str], new: Collection[str]) -> None:
+def _validate_new_tables(store: OnlineStore, views: Collection[str], new: Collection[str]) -> None:
     """AWS imports into a table that it makes, never into one that is there."""
-    from featurelayer.online.layout import view_of
-    from featurelayer.online.stores.dynamodb import DynamoDBStore
+    from featurelayer.online.stores.dynamodb.layout import view_id
+    from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 
     if not isinstance(store, DynamoDBStore):
         what = f"{store!r} is no DynamoDB table, so it can't be loaded by an import"
         raise PlanError([Problem(what=what, fix="export without --bulk")])
-    store.of_views(views)  # their names are checked before any table is asked for
+    store.provisioner(views)  # their names are checked before any table is asked for
     there = store.existing(views)
-    untouched = [view_of(sk) for sk in new if sk not in there]
+    untouched = [view_id(sk) for sk in new if sk not in there]
     fix = "export without --bulk"
     if store.divided and untouched:
         fix += f", or only what has no table yet: -s {' -s '.join(untouched)}"
@@ -155,11 +155,11 @@ def _refuse_existing(store: OnlineStore, views: Collection[str], new: Collection
     ]
     # Once services are published, a lookup needs the tables of all their views.
     problems += [
-        Problem(what=f"the table of view {view_of(sk)} is missing, and the view is not among those to be imported",
+        Problem(what=f"the table of view {view_id(sk)} is missing, and the view is not among those to be imported",
                 fix="import it, too: name both, or none")
         for sk in sorted(set(views) - set(new)) if store.divided and sk not in there
     ]  # fmt: skip
     if problems:
         raise PlanError(problems)
     if store.divided and store.exists():
-        store.of_views(set(views) - set(new)).check()
+        store.provisioner(set(views) - set(new)).check()

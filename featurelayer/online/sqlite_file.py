@@ -101,7 +101,7 @@ class SqliteFile:
             fix = "let this user read it, for example by `mode=0640` in the address of the process that creates it"
             raise StoreNotFound(f"{self.path} may not be read by this user\n  fix  {fix}")
         try:
-            return self._open_checked("mode=ro", self.identity(), budget, immutable=False)
+            return self._open_validated("mode=ro", self.identity(), budget, immutable=False)
         except sqlite3.OperationalError as error:
             if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
                 raise
@@ -111,12 +111,12 @@ class SqliteFile:
                 fix = "make the folder writable for this user, or ship the file of `featurelayer online backup`"
                 raise StoreNotFound(f"the values of {self.path} are in its -wal file, which can't be read in a folder "
                                     f"that can't be written\n  fix  {fix}") from error  # fmt: skip
-        return self._open_checked("immutable=1", seen, budget, immutable=True)
+        return self._open_validated("immutable=1", seen, budget, immutable=True)
 
     def open_writer(self, budget: ReadBudget) -> sqlite3.Connection:
         """Return a connection that writes; the file is made if need be, and brought up to date."""
         self._resolve()
-        self._make()
+        self._create_file()
         connection = self._connect("mode=rw")
         try:
             wait_for_lock(lambda: self._prepare(connection), self.path, budget)
@@ -133,7 +133,7 @@ class SqliteFile:
                 if not anyway and not self._is_marked():
                     return []
                 done = work()
-                if _version(connection) != LAYOUT:
+                if _user_version(connection) != LAYOUT:
                     connection.execute(f"PRAGMA user_version = {LAYOUT}")
                 return [done]
 
@@ -145,7 +145,7 @@ class SqliteFile:
             _checkpoint_within(connection, "TRUNCATE", budget.most(_MARK_SECONDS))
         return results[0]
 
-    def settle(self, connection: sqlite3.Connection) -> int:
+    def checkpoint(self, connection: sqlite3.Connection) -> int:
         """Bring everything from `-wal` into the file; return how many bytes readers keep there."""
 
         def clear() -> None:
@@ -153,7 +153,7 @@ class SqliteFile:
                 connection.execute(f"PRAGMA user_version = {LAYOUT}")
 
         with suppress(sqlite3.OperationalError, DeadlineExceeded):
-            if _version(connection) != LAYOUT:
+            if _user_version(connection) != LAYOUT:
                 wait_for_lock(clear, self.path, ReadBudget(monotonic() + _SETTLE_SECONDS))
             _checkpoint_within(connection, "TRUNCATE", _SETTLE_SECONDS)
         return self.wal_bytes()
@@ -164,7 +164,7 @@ class SqliteFile:
         Raises:
             PlanError: there is something at `target`, or no folder for it.
         """
-        self._check_target(target, overwrite)
+        self._validate_target(target, overwrite)
         unfinished = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
         try:
             unfinished.touch()
@@ -180,7 +180,7 @@ class SqliteFile:
         finally:
             unfinished.unlink(missing_ok=True)
 
-    def _check_target(self, target: Path, overwrite: bool) -> None:
+    def _validate_target(self, target: Path, overwrite: bool) -> None:
         problem = None
         if target.exists() and target.samefile(self._target):
             problem = Problem(what=f"{target} is the online store itself", fix="pass another path")
@@ -191,14 +191,14 @@ class SqliteFile:
                 what=f"{target} is a folder", fix=f"pass the path of a file, such as {target / 'online.db'}"
             )
         elif target.exists() and not overwrite:
-            problem = _existing(target)
+            problem = _target_exists(target)
         elif target.with_name(f"{target.name}-wal").exists():
             what = f"{target} is in use: there is {target.name}-wal beside it"
             problem = Problem(what=what, fix="pass another path, and move the file when nothing uses the old one")
         if problem is not None:
             raise PlanError([problem])
 
-    def _make(self) -> None:
+    def _create_file(self) -> None:
         file = Path(self._target)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -215,25 +215,25 @@ class SqliteFile:
         address = f"file:{quote(self._target)}?{how}"
         return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=0)
 
-    def _open_checked(self, how: str, seen: tuple[int, ...], budget: ReadBudget, *, immutable: bool) -> Reader:
+    def _open_validated(self, how: str, seen: tuple[int, ...], budget: ReadBudget, *, immutable: bool) -> Reader:
         reader = Reader(self, self._connect(how), seen, immutable=immutable)
         try:
-            wait_for_lock(lambda: self._check_reader(reader.connection), self.path, budget)
+            wait_for_lock(lambda: self._validate_reader(reader.connection), self.path, budget)
         except BaseException:
             reader.connection.close()
             raise
         return reader
 
-    def _check_reader(self, connection: sqlite3.Connection) -> None:
-        layout = self._check_ours(connection)
+    def _validate_reader(self, connection: sqlite3.Connection) -> None:
+        layout = self._validate_layout(connection)
         if layout < LAYOUT:
             fix = "run `featurelayer online create` once, which brings it up to date"
             raise foreign_store(f"the file {self.path}", fix, "it was made by an older version")
 
-    def _check_ours(self, connection: sqlite3.Connection) -> int:
+    def _validate_layout(self, connection: sqlite3.Connection) -> int:
         """Return the layout of the file."""
         application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = _version(connection)
+        version = _user_version(connection)
         if not application and self._is_bare(connection):
             raise self._wal_missing()
         if application != _APPLICATION_ID:
@@ -247,7 +247,7 @@ class SqliteFile:
             if monotonic() > until:
                 raise self._wal_missing()
             sleep(0.01)
-            version = _version(connection)
+            version = _user_version(connection)
         return layout
 
     def _is_bare(self, connection: sqlite3.Connection) -> bool:
@@ -265,7 +265,7 @@ class SqliteFile:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         made = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        layout = self._check_ours(connection) if made else 0
+        layout = self._validate_layout(connection) if made else 0
         connection.execute("PRAGMA journal_mode = WAL")
         # In WAL mode NORMAL survives a crash of the process, and a power cut leaves a whole older state.
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -273,11 +273,11 @@ class SqliteFile:
         if layout == LAYOUT:
             return
         if made:
-            self._bring_up(connection)
+            self._migrate(connection)
         connection.executescript(_CREATE)
         _checkpoint_within(connection, "TRUNCATE", _MARK_SECONDS)
 
-    def _bring_up(self, connection: sqlite3.Connection) -> None:
+    def _migrate(self, connection: sqlite3.Connection) -> None:
         """Add what files of the first layout lack; another process may be doing the same."""
         with _Transaction(connection):
             if "w" not in [column[1] for column in connection.execute("PRAGMA table_info(items)")]:
@@ -287,7 +287,7 @@ class SqliteFile:
         """Return whether the file by itself, without its `-wal`, is marked."""
         # By SQLite and not by open(): closing any other handle would drop this process's locks on the file.
         with closing(self._connect("immutable=1")) as alone:
-            return bool(_version(alone) & _MARK)
+            return bool(_user_version(alone) & _MARK)
 
     def _mark(self, connection: sqlite3.Connection, budget: ReadBudget) -> None:
         """Mark the file. Where a long read keeps a checkpoint away the file stays unmarked, and nobody waits for it."""
@@ -384,11 +384,11 @@ def _checkpoint_within(connection: sqlite3.Connection, kind: str, seconds: float
         connection.execute("PRAGMA busy_timeout = 0")
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def _user_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _existing(target: Path) -> Problem:
+def _target_exists(target: Path) -> Problem:
     return Problem(what=f"{target} exists already", fix="pass --overwrite, or another path")
 
 
@@ -397,8 +397,8 @@ def _move_new(unfinished: Path, target: Path) -> None:
     try:
         os.link(unfinished, target)
     except FileExistsError:
-        raise PlanError([_existing(target)]) from None
+        raise PlanError([_target_exists(target)]) from None
     except OSError:  # a file system without links
         if target.exists():
-            raise PlanError([_existing(target)]) from None
+            raise PlanError([_target_exists(target)]) from None
         unfinished.replace(target)

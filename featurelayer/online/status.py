@@ -13,7 +13,7 @@ from featurelayer.errors import CorruptItem
 from featurelayer.online.base import Item, OnlineStore
 from featurelayer.online.codec import from_microseconds, moment_at, to_microseconds
 from featurelayer.online.definitions import VIEWS, ViewCommit, commit_key, view_sk
-from featurelayer.online.provision import provisioned
+from featurelayer.online.stores.dynamodb.provision import find_provisioner
 
 if TYPE_CHECKING:
     from featurelayer.model import FeatureView
@@ -67,7 +67,7 @@ def store_status(store: OnlineStore, views: Iterable[FeatureView], now: datetime
         StoreNotFound: there is no such store.
     """
     known = {view_sk(view): view for view in views}
-    place = provisioned(store, known)
+    place = find_provisioner(store, known)
     facts = place.describe() if place is not None else {"type": type(store).__name__}
     if facts.get("problems"):
         return StoreStatus(store=facts, views=())

@@ -19,8 +19,8 @@ import msgspec
 from featurelayer.errors import CodecError, PlanError, Problem, did_you_mean
 from featurelayer.online.arguments import plain_keys, plain_value
 from featurelayer.online.base import Item, Moment, OnlineStore
-from featurelayer.online.codec import dtype_of, encode_column, join_rows, timestamp_value
-from featurelayer.online.definitions import ViewDefinition, read_content
+from featurelayer.online.codec import encode_column, join_rows, parse_dtype, timestamp_value
+from featurelayer.online.definitions import ViewDefinition, decode_content
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix
 from featurelayer.online.rows import decode_json
 
@@ -60,7 +60,7 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
         """Return the entry as the store holds it, under a name of its own."""
         shard = crc32(self.pk.encode()) % SHARDS
         name = f"{self.written_at:020d}-{uuid4().hex}"
-        return Item(pk=log_pks(sk)[shard], sk=name, version=self.written_at, as_of=self.written_at,
+        return Item(pk=log_partitions(sk)[shard], sk=name, version=self.written_at, as_of=self.written_at,
                     schema=self.schema, f=_json(self).decode())  # fmt: skip
 
     @classmethod
@@ -70,17 +70,17 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             CorruptItem: it is not one.
         """
-        return read_content(item, cls)
+        return decode_content(item, cls)
 
 
-def log_pks(sk: str) -> list[str]:
+def log_partitions(sk: str) -> list[str]:
     """Return the partitions of a view's log."""
     return [f"{LOG}#{sk}#{shard}" for shard in range(SHARDS)]
 
 
-def log_of(store: OnlineStore, sk: str) -> Iterator[tuple[Item, LogEntry]]:
+def read_log_entries(store: OnlineStore, sk: str) -> Iterator[tuple[Item, LogEntry]]:
     """Yield a view's log."""
-    for pk in log_pks(sk):
+    for pk in log_partitions(sk):
         names = store.names(pk)
         for start in range(0, len(names), _READ_AT_ONCE):
             keys = [(pk, name) for name in names[start : start + _READ_AT_ONCE]]
@@ -98,10 +98,10 @@ def write_rows(
         CodecError: values are not of the declared types; all of them are named.
     """
     now = time.time_ns() // 1_000
-    entries = _entries(view, rows, now)
+    entries = _build_entries(view, rows, now)
     if not entries:
         return WriteResult(written=0, unchanged=0)
-    items = [_item(view, entry) for entry in entries]
+    items = [_build_item(view, entry) for entry in entries]
     newest: dict[str, int] = {}
     for position, item in enumerate(items):
         known = newest.get(item.pk)
@@ -122,12 +122,12 @@ def key_values(view: ViewDefinition, pk: str) -> dict[str, Any] | None:
     try:
         parts = _parts(pk[len(prefix) :])
         pairs = zip(view.keys, parts, strict=True)
-        return {key.column: decode_json(dtype_of(key.dtype), part) for key, part in pairs}
+        return {key.column: decode_json(parse_dtype(key.dtype), part) for key, part in pairs}
     except (msgspec.DecodeError, CodecError, ValueError, RecursionError):
         return None
 
 
-def _entries(view: ViewDefinition, rows: Sequence[Mapping[str, Any]], now: int) -> list[LogEntry]:
+def _build_entries(view: ViewDefinition, rows: Sequence[Mapping[str, Any]], now: int) -> list[LogEntry]:
     problems: list[Problem] = []
     misfits: list[str] = []
     entries = []
@@ -135,7 +135,7 @@ def _entries(view: ViewDefinition, rows: Sequence[Mapping[str, Any]], now: int) 
         row = _plain_row(view, given)
         where = f"{view.view}, row {position}"
         problems += _column_problems(view, row, where)
-        entry, wrong = _entry(view, row, now + position, where)
+        entry, wrong = _build_entry(view, row, now + position, where)
         misfits += wrong
         if entry is not None:
             entries.append(entry)
@@ -154,7 +154,7 @@ def _plain_row(view: ViewDefinition, row: Mapping[str, Any]) -> dict[str, Any]:
     plain = {name: plain_value(value) for name, value in row.items()}
     for key in view.keys:
         if key.column in plain:
-            whole = dtype_of(key.dtype).kind in ("int", "uint")
+            whole = parse_dtype(key.dtype).kind in ("int", "uint")
             (plain[key.column],) = plain_keys([plain[key.column]], whole=whole)
     return plain
 
@@ -177,17 +177,21 @@ def _column_problems(view: ViewDefinition, row: Mapping[str, Any], where: str) -
             yield Problem(what=f"there is no column '{name}'{did_you_mean(str(name), known)}", where=where, fix=fix)
 
 
-def _entry(view: ViewDefinition, row: Mapping[str, Any], at: int, where: str) -> tuple[LogEntry | None, list[str]]:
+def _build_entry(
+    view: ViewDefinition, row: Mapping[str, Any], at: int, where: str
+) -> tuple[LogEntry | None, list[str]]:
     """Return the log entry of a row, and what does not fit."""
     wrong: list[str] = []
     parts = [
-        _encoded(encode_key_column, key.dtype, row.get(key.column), f"{where}.{key.column}", wrong) for key in view.keys
+        _encode_value(encode_key_column, key.dtype, row.get(key.column), f"{where}.{key.column}", wrong)
+        for key in view.keys
     ]
     if not wrong:  # a key beyond its type would be in the log for ever, since the warehouse can't take it
         for key in view.keys:
-            _encoded(encode_column, key.dtype, row.get(key.column), f"{where}.{key.column}", wrong)
+            _encode_value(encode_column, key.dtype, row.get(key.column), f"{where}.{key.column}", wrong)
     values = [
-        _encoded(encode_column, dtype, row.get(name), f"{where}.{name}", wrong) for name, dtype in view.schema.features
+        _encode_value(encode_column, dtype, row.get(name), f"{where}.{name}", wrong)
+        for name, dtype in view.schema.features
     ]
     event_time = None
     if view.event_time:
@@ -207,15 +211,15 @@ def _entry(view: ViewDefinition, row: Mapping[str, Any], at: int, where: str) ->
     return LogEntry(pk=pk, f=text, schema=fingerprint, written_at=at, event_time=event_time), []
 
 
-def _encoded(encode: Any, dtype: str, value: Any, where: str, wrong: list[str]) -> Any:
+def _encode_value(encode: Any, dtype: str, value: Any, where: str, wrong: list[str]) -> Any:
     try:
-        return encode(dtype_of(dtype), [value], where=where)[0]
+        return encode(parse_dtype(dtype), [value], where=where)[0]
     except CodecError as error:
         wrong.append(str(error))
         return None
 
 
-def _item(view: ViewDefinition, entry: LogEntry) -> Item:
+def _build_item(view: ViewDefinition, entry: LogEntry) -> Item:
     ttl = None
     if view.ttl is not None and entry.event_time is not None:
         ttl = math.ceil(max(entry.event_time + view.ttl, entry.written_at) / 1_000_000) + GRACE_SECONDS

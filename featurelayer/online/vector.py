@@ -37,7 +37,7 @@ class FeatureValue(msgspec.Struct, frozen=True, kw_only=True):
     age: timedelta | None
 
 
-class Part(msgspec.Struct, frozen=True, gc=False):
+class ViewPart(msgspec.Struct, frozen=True, gc=False):
     """How the features of one view, `size` of them in a row, came to their values.
 
     `statuses` is one for all, or one per feature. PRESENT for all means NULL for those that are None: it is told apart
@@ -68,7 +68,7 @@ class FeatureVector(Mapping[str, Any]):
 
     # Positional, because a lookup makes many.
     def __init__(
-        self, service: str, index: Mapping[str, int], values: Sequence[Any], parts: Sequence[Part], now: int, /
+        self, service: str, index: Mapping[str, int], values: Sequence[Any], parts: Sequence[ViewPart], now: int, /
     ) -> None:
         self.service, self._index, self._values, self._parts, self._now = service, index, values, parts, now
         self._features: Mapping[str, FeatureValue] | None = None
@@ -103,7 +103,7 @@ class FeatureVector(Mapping[str, Any]):
 
         `ServiceDefinition.read_json` reads it back.
         """
-        from featurelayer.online.exchange import write_json
+        from featurelayer.online.portable_json import write_json
 
         return write_json(self._index, self._values)
 

@@ -22,7 +22,7 @@ def table(name: str, alias: str | None = None) -> exp.Table:
     )
 
 
-def named(expression: exp.Expression, name: str) -> exp.Expression:
+def with_alias(expression: exp.Expression, name: str) -> exp.Expression:
     """`expression AS "name"`; a column that has the name already stays as it is."""
     if isinstance(expression, exp.Column) and expression.name == name:
         return expression
@@ -45,13 +45,13 @@ def not_null(expression: exp.Expression) -> exp.Is:
     return exp.Is(this=expression, expression=exp.Not(this=exp.Null()))
 
 
-def both(*conditions: exp.Expression) -> exp.Expression:
+def all_of(*conditions: exp.Expression) -> exp.Expression:
     """All conditions at once, side by side: no brackets where one is itself made of several."""
     parts = [part for condition in conditions for part in _parts(condition)]
     return cast("exp.Expression", exp.and_(*parts, copy=False))
 
 
-def either(*conditions: exp.Expression) -> exp.Expression:
+def any_of(*conditions: exp.Expression) -> exp.Expression:
     """At least one condition."""
     return cast("exp.Expression", exp.paren(exp.or_(*conditions, copy=False), copy=False))
 

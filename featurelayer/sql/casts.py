@@ -19,11 +19,11 @@ from sqlglot import exp
 
 from featurelayer.errors import UnsupportedByDialect
 from featurelayer.model import Column, DType, Kind
-from featurelayer.sql.ast import both, call, col, either, named, parse_from_item, table
+from featurelayer.sql.ast import all_of, any_of, call, col, parse_from_item, table, with_alias
 from featurelayer.sql.plan import RESERVED, AsofJoin, Misfit, TypeCheck
 
 if TYPE_CHECKING:
-    from featurelayer.sql.words import Words
+    from featurelayer.sql.sql_builder import SqlBuilder
 
 _EXAMPLES = 3
 _TYPED = f"{RESERVED}typed"
@@ -41,7 +41,7 @@ _DOUBLE = DType(kind=Kind.FLOAT, bits=_WIDE_BITS)
 _LARGEST_FLOAT, _LEAST_FLOAT = "3.4028234663852886E38", "1.401298464324817E-45"
 
 
-def differs(stored: Column, declared: DType) -> bool:
+def needs_cast(stored: Column, declared: DType) -> bool:
     """Whether a column's values must be cast to have the declared type; a type without a name in ours never is."""
     if stored.nanoseconds and declared.kind in _INSTANTS:
         return True
@@ -92,7 +92,7 @@ def widens(stored: DType, declared: DType) -> bool:
     return False
 
 
-def convertible(stored: DType, declared: DType) -> bool:
+def can_convert(stored: DType, declared: DType) -> bool:
     """Whether a cast can keep a value at all: between numbers, between times, and between text and what it spells."""
     if widens(stored, declared):
         return True
@@ -115,20 +115,20 @@ def convertible(stored: DType, declared: DType) -> bool:
     )
 
 
-def convertible_by_range(stored: DType, declared: DType) -> bool:
+def can_convert_by_range(stored: DType, declared: DType) -> bool:
     """The same for an engine without a cast that can fail: no text but true and false, and no arrays of numbers."""
     if stored.kind is Kind.TEXT:
         return declared.kind is Kind.BOOL
     return widens(stored, declared) or (
-        convertible(stored, declared)
+        can_convert(stored, declared)
         and Kind.BOOL not in (stored.kind, declared.kind)
         and stored.kind is not Kind.ARRAY
     )
 
 
-def cast(writer: Words, value: exp.Expression, stored: Column, declared: DType) -> exp.Expression:
+def cast(writer: SqlBuilder, value: exp.Expression, stored: Column, declared: DType) -> exp.Expression:
     """Return a column's value in the declared type; the value itself where it has that type."""
-    if not differs(stored, declared) or not differs(stored, declared := writer.native(declared)):
+    if not needs_cast(stored, declared) or not needs_cast(stored, declared := writer.native(declared)):
         return value
     if stored.dtype.kind in (Kind.DATE, *_INSTANTS) and declared.kind in (Kind.DATE, *_INSTANTS):
         naive = writer.utc(value, stored.dtype, nanoseconds=stored.nanoseconds)
@@ -138,25 +138,25 @@ def cast(writer: Words, value: exp.Expression, stored: Column, declared: DType) 
     return exp.cast(value, writer.type(declared))
 
 
-def changes(writer: Words, value: exp.Expression, stored: Column, declared: DType) -> exp.Expression:
+def is_lossy(writer: SqlBuilder, value: exp.Expression, stored: Column, declared: DType) -> exp.Expression:
     """Return whether a value would not survive its cast to the declared type; never for NULL."""
     times = (Kind.DATE, *_INSTANTS)
     if stored.dtype.kind in times and declared.kind in times:
-        return _time_changes(writer, value, stored, declared)
+        return _is_lossy_time(writer, value, stored, declared)
     if declared.kind is Kind.FLOAT and declared.bits != _WIDE_BITS and stored.dtype.kind is not Kind.FLOAT:
         # By way of the double that it is: 0.1 is one, and no float.
         double = exp.cast(value.copy(), writer.type(_DOUBLE))
         return (
             exp.Case()
             .when(writer.cast_changes(value, stored.dtype, _DOUBLE), exp.true())
-            .when(exp.Not(this=_null(value)), writer.cast_changes(double, _DOUBLE, declared))
+            .when(exp.Not(this=_is_null(value)), writer.cast_changes(double, _DOUBLE, declared))
             .else_(exp.false())
         )
     return writer.cast_changes(value, stored.dtype, declared)
 
 
 def as_declared(
-    writer: Words, relation: str, columns: Sequence[Column], declared: Mapping[str, DType]
+    writer: SqlBuilder, relation: str, columns: Sequence[Column], declared: Mapping[str, DType]
 ) -> tuple[str, tuple[Column, ...]]:
     """Return a FROM item of a relation whose columns have the declared types, and its columns.
 
@@ -165,12 +165,12 @@ def as_declared(
     cast_to = {
         column.name: declared[column.name]
         for column in columns
-        if column.name in declared and differs(column, writer.native(declared[column.name]))
+        if column.name in declared and needs_cast(column, writer.native(declared[column.name]))
     }
     if not cast_to:
         return relation, tuple(columns)
     values = [
-        named(cast(writer, col(column.name), column, cast_to[column.name]), column.name)
+        with_alias(cast(writer, col(column.name), column, cast_to[column.name]), column.name)
         if column.name in cast_to
         else col(column.name)
         for column in columns
@@ -183,32 +183,34 @@ def as_declared(
     return f"({writer.sql(source)}) AS {writer.sql(table(_TYPED))}", tuple(typed)
 
 
-def check_types(writer: Words, join: AsofJoin) -> TypeCheck | None:
+def check_types(writer: SqlBuilder, join: AsofJoin) -> TypeCheck | None:
     """Return what must be known of a view's columns before its features can be cast; None if nothing must."""
     relation = writer.relation(join, "f")
     counted: list[tuple[Misfit, exp.Expression]] = []
     refused: list[Misfit] = []
     for feature in join.features:
         declared, stored = writer.native(feature.dtype), feature.stored
-        if not differs(stored, feature.dtype) or not differs(stored, declared):
+        if not needs_cast(stored, feature.dtype) or not needs_cast(stored, declared):
             continue
         if not stored.nanoseconds and widens(stored.dtype, declared):
             continue
         where = f"{join.where} -> columns[{stored.name}].data_type"
-        what = f"{join.view}: feature '{stored.name}' is {_name(stored)} in {join.relation}, declared {feature.dtype}"
+        what = (
+            f"{join.view}: feature '{stored.name}' is {_type_name(stored)} in {join.relation}, declared {feature.dtype}"
+        )
         if not writer.can_cast(stored.dtype, declared) and not (stored.nanoseconds and stored.dtype == declared):
-            fix = f"cast it in the model, or declare what it is: {_spelled(writer, stored)}"
+            fix = f"cast it in the model, or declare what it is: {_fitting_type(writer, stored)}"
             refused.append(Misfit(message=what, where=where, fix=fix))
             continue
-        condition = changes(writer, col(stored.name, "f"), stored, declared)
+        condition = is_lossy(writer, col(stored.name, "f"), stored, declared)
         counted.append(
             (
                 Misfit(
                     message=what,
                     where=where,
-                    fix=f"round or cast it in the model, or declare what it is: {_spelled(writer, stored)}",
+                    fix=f"round or cast it in the model, or declare what it is: {_fitting_type(writer, stored)}",
                     keys=tuple(key.name for key, _ in join.keys),
-                    examples=_examples(writer, join, stored, relation, condition),
+                    examples=_example_query(writer, join, stored, relation, condition),
                 ),
                 condition,
             )
@@ -218,18 +220,18 @@ def check_types(writer: Words, join: AsofJoin) -> TypeCheck | None:
     sql = ""
     if counted:
         counts = [
-            named(exp.Count(this=exp.Case().when(condition, exp.Literal.number(1))), f"n{position}")
+            with_alias(exp.Count(this=exp.Case().when(condition, exp.Literal.number(1))), f"n{position}")
             for position, (_, condition) in enumerate(counted)
         ]
         sql = writer.sql(exp.select(*counts).from_(relation.copy()))
     return TypeCheck(sql=sql, counted=tuple(misfit for misfit, _ in counted), refused=tuple(refused))
 
 
-def _name(stored: Column) -> str:
+def _type_name(stored: Column) -> str:
     return f"{stored.dtype} with nanoseconds" if stored.nanoseconds else str(stored.dtype)
 
 
-def _spelled(writer: Words, stored: Column) -> str:
+def _fitting_type(writer: SqlBuilder, stored: Column) -> str:
     """The declaration that fits a column."""
     if stored.dtype.bits == _WIDEST:  # a feature that is declared so is a decimal, and this one does not fit that
         return "a type that holds every value"
@@ -239,20 +241,21 @@ def _spelled(writer: Words, stored: Column) -> str:
         return f"a type that is {stored.dtype}"
 
 
-def _examples(
-    writer: Words, join: AsofJoin, stored: Column, relation: exp.Expression, condition: exp.Expression
+def _example_query(
+    writer: SqlBuilder, join: AsofJoin, stored: Column, relation: exp.Expression, condition: exp.Expression
 ) -> str:
     """The value as text, then the keys, of the first rows that don't fit."""
     text = writer.type(DType(kind=Kind.TEXT))
-    columns = [named(exp.cast(col(stored.name, "f"), text), "value")]
+    columns = [with_alias(exp.cast(col(stored.name, "f"), text), "value")]
     columns += [
-        named(exp.cast(col(key.name, "f"), text.copy()), f"k{position}") for position, (key, _) in enumerate(join.keys)
+        with_alias(exp.cast(col(key.name, "f"), text.copy()), f"k{position}")
+        for position, (key, _) in enumerate(join.keys)
     ]
     select = exp.select(*columns).from_(relation.copy()).where(condition.copy())
     return writer.sql(select.order_by(*(col(key.name, "f") for key, _ in join.keys)).limit(_EXAMPLES))
 
 
-def _time_changes(writer: Words, value: exp.Expression, stored: Column, declared: DType) -> exp.Expression:
+def _is_lossy_time(writer: SqlBuilder, value: exp.Expression, stored: Column, declared: DType) -> exp.Expression:
     naive = writer.utc(value.copy(), stored.dtype, nanoseconds=stored.nanoseconds)
     lost: list[exp.Expression] = []
     if stored.nanoseconds:
@@ -266,13 +269,13 @@ def _time_changes(writer: Words, value: exp.Expression, stored: Column, declared
         )
         lost.append(exp.LT(this=value.copy(), expression=first))
         lost.append(exp.GT(this=value.copy(), expression=last))
-    return either(*lost)
+    return any_of(*lost)
 
 
 # --- the two ways to ask --------------------------------------------------------------------------------------------
 
 
-def changes_there_and_back(writer: Words, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
+def is_lossy_round_trip(writer: SqlBuilder, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
     """Compare a value with its cast there and back, where a cast that fails gives NULL."""
     # sqlglot writes a TRY_CAST for Spark only if it is called safe.
     there = exp.TryCast(this=value.copy(), to=writer.type(declared), safe=True)
@@ -280,34 +283,34 @@ def changes_there_and_back(writer: Words, value: exp.Expression, stored: DType, 
     return exp.NullSafeNEQ(this=back, expression=value.copy())
 
 
-def changes_by_range(writer: Words, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
+def is_lossy_by_range(writer: SqlBuilder, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
     """Compare a number with what the declared type has room for: no cast in it can fail."""
     if stored.kind is Kind.TEXT:  # a boolean: `can_cast` allows nothing else
         words = [exp.Literal.string(word) for word in ("true", "false")]
         return exp.Not(this=exp.In(this=value.copy(), expressions=words))
     if stored.kind is Kind.FLOAT:
-        return _float_changes(writer, value, stored, declared)
+        return _is_lossy_float(writer, value, stored, declared)
     if declared.kind is Kind.FLOAT:
-        return _decimal_changes(value)
-    low, high, scale = _room(declared)
+        return _is_lossy_decimal(value)
+    low, high, scale = _number_range(declared)
     inside = exp.Between(this=value.copy(), low=exp.Literal.number(low), high=exp.Literal.number(high))
-    return exp.Not(this=exp.paren(both(inside, exp.EQ(this=value.copy(), expression=_rounded(value, scale)))))
+    return exp.Not(this=exp.paren(all_of(inside, exp.EQ(this=value.copy(), expression=_round(value, scale)))))
 
 
-def _float_changes(writer: Words, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
+def _is_lossy_float(writer: SqlBuilder, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
     if declared.kind is Kind.FLOAT:
         size = call("ABS", value.copy())
         text = exp.cast(value.copy(), writer.type(DType(kind=Kind.TEXT)))
         special = exp.In(this=text, expressions=[exp.Literal.string(word) for word in ("NaN", "Infinity", "-Infinity")])
         zero = exp.EQ(this=value.copy(), expression=exp.Literal.number(0))
-        outside = either(
+        outside = any_of(
             exp.GT(this=size, expression=_number(_LARGEST_FLOAT)),
             exp.LT(this=size.copy(), expression=_number(_LEAST_FLOAT)),
         )
         back = exp.cast(exp.cast(value.copy(), writer.type(declared)), writer.type(stored))
         other = exp.NEQ(this=back, expression=value.copy())
-        return exp.Case().when(either(special, zero), exp.false()).when(outside, exp.true()).else_(other)
-    low, high, scale = _room(declared)
+        return exp.Case().when(any_of(special, zero), exp.false()).when(outside, exp.true()).else_(other)
+    low, high, scale = _number_range(declared)
     inside: exp.Expression = exp.Between(this=value.copy(), low=_number(low), high=_number(high))
     if scale:
         exact = value.copy() if writer.rounds_floats else exp.cast(value.copy(), exp.DataType.build("DECIMAL"))
@@ -315,29 +318,29 @@ def _float_changes(writer: Words, value: exp.Expression, stored: DType, declared
     else:
         rounded = call("FLOOR", value.copy())
     if (declared.bits or 0) > 32:  # as a double the upper bound is the first number outside
-        inside = both(inside, exp.LT(this=value.copy(), expression=_number(high)))
-    return exp.Case().when(inside, exp.NEQ(this=rounded, expression=value.copy())).else_(exp.Not(this=_null(value)))
+        inside = all_of(inside, exp.LT(this=value.copy(), expression=_number(high)))
+    return exp.Case().when(inside, exp.NEQ(this=rounded, expression=value.copy())).else_(exp.Not(this=_is_null(value)))
 
 
-def _decimal_changes(value: exp.Expression) -> exp.Expression:
+def _is_lossy_decimal(value: exp.Expression) -> exp.Expression:
     """A decimal as a double: whole numbers up to its bits are kept, and what has no more digits than it keeps."""
     limit = exp.Literal.number(2 ** _WHOLE_BITS[_WIDE_BITS])
     size = call("ABS", value.copy())
-    whole = both(exp.LTE(this=size, expression=limit), exp.EQ(this=value.copy(), expression=_rounded(value, 0)))
+    whole = all_of(exp.LTE(this=size, expression=limit), exp.EQ(this=value.copy(), expression=_round(value, 0)))
     few = _DOUBLE_DIGITS // 3
-    short = both(
+    short = all_of(
         exp.LT(this=size.copy(), expression=exp.Literal.number(10**few)),
-        exp.EQ(this=value.copy(), expression=_rounded(value, _DOUBLE_DIGITS - few)),
+        exp.EQ(this=value.copy(), expression=_round(value, _DOUBLE_DIGITS - few)),
     )
-    return exp.Not(this=either(exp.paren(whole), exp.paren(short)))
+    return exp.Not(this=any_of(exp.paren(whole), exp.paren(short)))
 
 
-def _rounded(value: exp.Expression, scale: int) -> exp.Expression:
+def _round(value: exp.Expression, scale: int) -> exp.Expression:
     # Without a cast: a DECIMAL of no size has no decimals on Snowflake and Redshift.
     return call("ROUND", value.copy(), exp.Literal.number(scale))
 
 
-def _room(declared: DType) -> tuple[str, str, int]:
+def _number_range(declared: DType) -> tuple[str, str, int]:
     """The least and the greatest number of a type of whole numbers or decimals, and how many decimals it has."""
     if declared.kind is Kind.DECIMAL:
         scale = declared.scale or 0
@@ -353,5 +356,5 @@ def _number(text: str) -> exp.Expression:
     return exp.cast(exp.Literal.string(text), exp.DataType.build("DOUBLE"))
 
 
-def _null(value: exp.Expression) -> exp.Expression:
+def _is_null(value: exp.Expression) -> exp.Expression:
     return exp.Is(this=value.copy(), expression=exp.Null())

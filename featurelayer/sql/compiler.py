@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from featurelayer.sql.dialects import dialect
-from featurelayer.sql.plan import Opening, Plan, Script, Statement
+from featurelayer.sql.plan import Plan, Preamble, Script, Statement
 
 
 def compile_plan(plan: Plan, engine: str) -> Script:
@@ -19,14 +19,14 @@ def compile_plan(plan: Plan, engine: str) -> Script:
     return dialect(engine).compile(plan)
 
 
-def compile_opening(plan: Plan, engine: str) -> Opening:
+def compile_preamble(plan: Plan, engine: str) -> Preamble:
     """Return what comes before the script of `plan` and decides how it is best written.
 
     Raises:
         UnsupportedByDialect: there is no dialect for the engine.
     """
     writer = dialect(engine)
-    return Opening(
+    return Preamble(
         checks=writer.checks(plan),
         spine=writer.spine_step(plan),
         count=writer.count(),
@@ -35,12 +35,12 @@ def compile_opening(plan: Plan, engine: str) -> Opening:
     )
 
 
-def compile_kept(plan: Plan, engine: str, name: str) -> Script:
+def compile_into_table(plan: Plan, engine: str, name: str) -> Script:
     """Return the script of `plan` with a last step that keeps the query's rows in the temporary table `name`."""
     return dialect(engine).kept(plan, name)
 
 
-def compile_reached(plan: Plan, engine: str) -> Statement:
+def compile_served_counts(plan: Plan, engine: str) -> Statement:
     """Return a query that counts, view by view, the labels that an export had reached, once the spine is there."""
     return dialect(engine).reached(plan)
 

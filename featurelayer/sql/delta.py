@@ -15,7 +15,7 @@ from typing import Any
 from sqlglot import exp
 
 from featurelayer.model import DType
-from featurelayer.sql.ast import both, call, col, either, named, not_null, table
+from featurelayer.sql.ast import all_of, any_of, call, col, not_null, table, with_alias
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.plan import RESERVED
 
@@ -56,15 +56,15 @@ class Delta:
         thin = exp.select(*(col(name) for name in ("pk", "kind", "hash", "event_time", "version")))
         return self._create(STATE, thin.from_(self.held(until).subquery("s")))
 
-    def listed(self, source: str) -> str:
+    def create_state_from_listing(self, source: str) -> str:
         """Make the table of what the store holds from the keys that it lists, whose content is not known."""
-        null = named(exp.cast(exp.Null(), self._writer.type(_TEXT)), "hash")
-        keys = exp.select(col("pk"), named(_text(DIFFERENT), "kind"), null, col("event_time"), col("version"))
+        null = with_alias(exp.cast(exp.Null(), self._writer.type(_TEXT)), "hash")
+        keys = exp.select(col("pk"), with_alias(_text(DIFFERENT), "kind"), null, col("event_time"), col("version"))
         return self._create(STATE, keys.from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name)))
 
     def held(self, until: int | None) -> exp.Select:
         """The rows of what the store holds, or held when the run of version `until` had committed."""
-        return self._latest(self._committed(until))
+        return self._latest(self._store_items(until))
 
     def _latest(self, items: exp.Select) -> exp.Select:
         """Of each key the newest item."""
@@ -74,7 +74,7 @@ class Delta:
             order=exp.Order(expressions=[exp.Ordered(this=col("version", "i"), desc=True, nulls_first=False)]),
         )
         names = ("pk", "kind", "hash", "f", "schema", "event_time", "valid_to", "version")
-        ranked = exp.select(*(col(name, "i") for name in names), named(newest, f"{RESERVED}rank"))
+        ranked = exp.select(*(col(name, "i") for name in names), with_alias(newest, f"{RESERVED}rank"))
         ranked = ranked.from_(items.subquery("i"))
         first = exp.EQ(this=col(f"{RESERVED}rank"), expression=exp.Literal.number(1))
         return exp.select(*(col(name) for name in names)).from_(ranked.subquery("r")).where(first)
@@ -85,10 +85,10 @@ class Delta:
         `event_time` is the newest event that such a run has seen, `valued` is 1 if one meant to write values.
         """
         values = exp.Case().when(exp.EQ(this=col("kind", "i"), expression=_text(REMOVED)), _number(0)).else_(_number(1))
-        newest = named(exp.Max(this=col("event_time", "i")), "event_time")
-        keys = exp.select(col("pk", "i"), newest, named(exp.Max(this=values), "valued"))
+        newest = with_alias(exp.Max(this=col("event_time", "i")), "event_time")
+        keys = exp.select(col("pk", "i"), newest, with_alias(exp.Max(this=values), "valued"))
         keys = keys.from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
-        return self._create(DOUBT, keys.where(both(*self._mine("i"), self._unfinished())).group_by(col("pk", "i")))
+        return self._create(DOUBT, keys.where(all_of(*self._mine("i"), self._is_unfinished())).group_by(col("pk", "i")))
 
     def now(self, source: exp.Expression, common: str) -> str:
         """Make a table of the snapshot's keys, each with a hash of its values and of what all items have in common."""
@@ -97,7 +97,7 @@ class Delta:
             text = exp.cast(col(name, "e"), self._writer.type(_TEXT))
             body += [exp.Literal.string("|"), exp.Coalesce(this=text, expressions=[exp.Literal.string("")])]
         hashed = call("MD5", exp.Concat(expressions=body))
-        rows = exp.select(col("pk", "e"), col("event_time", "e"), named(hashed, "hash")).from_(_alias(source, "e"))
+        rows = exp.select(col("pk", "e"), col("event_time", "e"), with_alias(hashed, "hash")).from_(_alias(source, "e"))
         return self._create(NOW, rows)
 
     def twins(self) -> str:
@@ -121,46 +121,48 @@ class Delta:
         have merely expired, and not in the run in which all keys have `moved`: readers still follow the old ones.
         `event_time` is the newest event of the key that exports have seen, whatever is there now.
         """
-        unknown = either(_null("was_pk", "k"), exp.EQ(this=col("was", "k"), expression=_text(REMOVED)))
+        unknown = any_of(_null("was_pk", "k"), exp.EQ(this=col("was", "k"), expression=_text(REMOVED)))
         differs = exp.NullSafeNEQ(this=col("was_hash", "k"), expression=col("hash", "k"))
         doubted = not_null(col("pk", "d"))
         kind = exp.Case().when(_null("now_pk", "k"), _text(REMOVED)).when(doubted, _text(IN_DOUBT))
         kind = kind.when(unknown, _text(NEW)).else_(_text(DIFFERENT))
         present: exp.Expression = not_null(col("now_pk", "k"))
         if not full:
-            present = both(present, either(unknown.copy(), differs, doubted.copy()))
-        gone = both(_null("now_pk", "k"), self._gone(full, alive_since, moved))
+            present = all_of(present, any_of(unknown.copy(), differs, doubted.copy()))
+        gone = all_of(_null("now_pk", "k"), self._needs_tombstone(full, alive_since, moved))
         # One join over both: two at once, one for what is there and one for what is gone, take twice the memory.
         return self._create(
             CHANGED,
             exp.select(
-                named(_either_of(col("pk", "k"), col("pk", "d")), "pk"), named(kind, "kind"), col("hash", "k"),
-                named(_newest_seen(), "event_time"),
+                with_alias(_either_of(col("pk", "k"), col("pk", "d")), "pk"),
+                with_alias(kind, "kind"),
+                col("hash", "k"),
+                with_alias(_newest_seen(), "event_time"),
             )
             .from_(_now_and_before().subquery("k"))
             .join(table(DOUBT, "d"), on=_same("pk", "d", "k"), join_type="full")
-            .where(either(present, gone)),
-        )  # fmt: skip
+            .where(any_of(present, gone)),
+        )
 
-    def removals(self, *, alive_since: int | None, keys: str) -> str:
+    def count_removals(self, *, alive_since: int | None, keys: str) -> str:
         """Return how many keys readers find values for, and how many of them are to be removed.
 
         Not counted is what has expired (events before `alive_since`), and what runs have written whose items were
         found by other keys than `keys`.
         """
         other = exp.select(exp.Literal.number(1)).from_(self._ledger("l"))
-        other = other.where(both(
+        other = other.where(all_of(
             *self._mine("l"), _same("version", "l", "s"), exp.NEQ(this=col("keys", "l"), expression=_text(keys)),
         ))  # fmt: skip
         held = exp.select(col("pk", "s")).from_(table(STATE, "s"))
-        held = held.where(both(
+        held = held.where(all_of(
             exp.NEQ(this=col("kind", "s"), expression=_text(REMOVED)), *_alive("s", alive_since),
             exp.Not(this=exp.Exists(this=other)),
         ))  # fmt: skip
         known = exp.select(exp.Literal.number(1)).from_(table(STATE, "s")).where(_same("pk", "s", "d"))
         known = known.where(exp.NEQ(this=col("kind", "s"), expression=_text(REMOVED)))
         doubted = exp.select(col("pk", "d")).from_(table(DOUBT, "d"))
-        doubted = doubted.where(both(
+        doubted = doubted.where(all_of(
             exp.EQ(this=col("valued", "d"), expression=_number(1)), *_alive("d", alive_since),
             exp.Not(this=exp.Exists(this=known)),
         ))  # fmt: skip
@@ -172,7 +174,7 @@ class Delta:
             .join(removed.subquery("c"), on=_same("pk", "c", "h"), join_type="left")
         )
 
-    def _gone(self, full: bool, alive_since: int | None, moved: bool) -> exp.Expression:
+    def _needs_tombstone(self, full: bool, alive_since: int | None, moved: bool) -> exp.Expression:
         """Whether a key that is not in the snapshot gets a tombstone."""
         doubted = not_null(col("pk", "d"))
         if moved and not full:
@@ -180,10 +182,10 @@ class Delta:
         alive: list[exp.Expression] = [exp.NEQ(this=col("was", "k"), expression=_text(REMOVED))]
         if alive_since is not None and not full:
             recent = exp.GTE(this=col("was_at", "k"), expression=exp.Literal.number(alive_since))
-            alive.append(either(_null("was_at", "k"), recent))
-        return either(doubted, both(*alive))
+            alive.append(any_of(_null("was_at", "k"), recent))
+        return any_of(doubted, all_of(*alive))
 
-    def restored(self, *, until: int) -> str:
+    def create_rollback_changes(self, *, until: int) -> str:
         """Make a table of the keys in which what the store holds differs from what it held at `until`."""
         then = self.held(until)
         gone = _absent("t")
@@ -191,14 +193,14 @@ class Delta:
         keys = exp.union(
             exp.select(col("pk")).from_(table(STATE)), exp.select(col("pk")).from_(table(DOUBT)), distinct=True
         )
-        differs = either(
-            both(gone.copy(), exp.Not(this=_absent("s"))),
-            both(exp.Not(this=gone.copy()), exp.NullSafeNEQ(this=col("hash", "s"), expression=col("hash", "t"))),
+        differs = any_of(
+            all_of(gone.copy(), exp.Not(this=_absent("s"))),
+            all_of(exp.Not(this=gone.copy()), exp.NullSafeNEQ(this=col("hash", "s"), expression=col("hash", "t"))),
             not_null(col("pk", "d")),
         )
         return self._create(
             CHANGED,
-            exp.select(col("pk", "k"), named(kind, "kind"), col("hash", "t"))
+            exp.select(col("pk", "k"), with_alias(kind, "kind"), col("hash", "t"))
             .from_(keys.subquery("k"))
             .join(table(STATE, "s"), on=_same("pk", "s", "k"), join_type="left")
             .join(then.subquery("t"), on=_same("pk", "t", "k"), join_type="left")
@@ -219,12 +221,12 @@ class Delta:
         """
         rows = exp.select(col("kind", "c"), col("pk", "c"), col("f", "e")).from_(table(CHANGED, "c"))
         return self._sizes(
-            rows.join(_alias(_changed_of(source), "e"), on=_same("pk", "e", "c"), join_type="left"), fixed
+            rows.join(_alias(_rows_to_write(source), "e"), on=_same("pk", "e", "c"), join_type="left"), fixed
         )
 
-    def intended_sizes(self, run: str, fixed: int) -> str:
+    def sizes_in_log(self, run: str, fixed: int) -> str:
         """Return the same of what a run has put into the log."""
-        return self._sizes(self._intended(run), fixed)
+        return self._sizes(self._log_rows(run), fixed)
 
     def too_large(self, source: exp.Expression, fixed: int, *, item: int, key: int) -> str:
         """Return what has more bytes than a store takes: keys, bytes of item and key, and how many keys there are.
@@ -232,21 +234,21 @@ class Delta:
         That is of what is to be written, values taken from `source`; only the first keys are returned.
         """
         rows = exp.select(col("pk", "c"), col("f", "e")).from_(table(CHANGED, "c"))
-        rows = rows.join(_alias(_changed_of(source), "e"), on=_same("pk", "e", "c"), join_type="inner")
+        rows = rows.join(_alias(_rows_to_write(source), "e"), on=_same("pk", "e", "c"), join_type="inner")
         return self._too_large(rows, fixed, item=item, key=key)
 
-    def intended_too_large(self, run: str, fixed: int, *, item: int, key: int) -> str:
+    def too_large_in_log(self, run: str, fixed: int, *, item: int, key: int) -> str:
         """Return the same of what a run has put into the log."""
-        return self._too_large(self._intended(run), fixed, item=item, key=key)
+        return self._too_large(self._log_rows(run), fixed, item=item, key=key)
 
-    def _intended(self, run: str) -> exp.Select:
-        mine = both(*self._mine("i"), exp.EQ(this=col("run", "i"), expression=_text(run)))
+    def _log_rows(self, run: str) -> exp.Select:
+        mine = all_of(*self._mine("i"), exp.EQ(this=col("run", "i"), expression=_text(run)))
         return exp.select(col("kind", "i"), col("pk", "i"), col("f", "i")).from_(self._items("i")).where(mine)
 
     def _too_large(self, rows: exp.Select, fixed: int, *, item: int, key: int) -> str:
         length = self._writer.bytes_of(col("pk", "r"))
-        sized = exp.select(col("pk", "r"), named(self._size(fixed), "size"), named(length, "length"))
-        too_large = either(
+        sized = exp.select(col("pk", "r"), with_alias(self._size(fixed), "size"), with_alias(length, "length"))
+        too_large = any_of(
             exp.GT(this=col("size"), expression=exp.Literal.number(item)),
             exp.GT(this=col("length"), expression=exp.Literal.number(key)),
         )
@@ -264,7 +266,7 @@ class Delta:
         return size
 
     def _sizes(self, rows: exp.Select, fixed: int) -> str:
-        sized = exp.select(col("kind", "r"), named(self._size(fixed), "size")).from_(rows.subquery("r"))
+        sized = exp.select(col("kind", "r"), with_alias(self._size(fixed), "size")).from_(rows.subquery("r"))
         units = exp.Ceil(this=exp.Div(this=col("size"), expression=exp.Literal.number("1024.0")))
         return self._writer.sql(
             exp.select(col("kind"), exp.Count(this=exp.Star()), exp.Sum(this=col("size")), exp.Sum(this=units))
@@ -272,7 +274,7 @@ class Delta:
             .group_by(col("kind"))
         )
 
-    def extent_held(self, until: int) -> str:
+    def stats_at(self, until: int) -> str:
         """Return how many entities the store held at `until`, and their newest event time."""
         there = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
         counts = exp.select(exp.Count(this=exp.Star()), exp.Max(this=col("event_time")))
@@ -285,7 +287,7 @@ class Delta:
         constant = {"store": self._log.store, "view": self._log.view, "run": run, "version": version, "schema": schema}
         written = exp.select(*self._columns(constant, body="e"))
         written = written.from_(table(CHANGED, "c")).join(
-            _alias(_changed_of(source), "e"), on=_same("pk", "e", "c"), join_type="inner"
+            _alias(_rows_to_write(source), "e"), on=_same("pk", "e", "c"), join_type="inner"
         )
         written = written.where(exp.NEQ(this=col("kind", "c"), expression=_text(REMOVED)))
         removed = exp.select(*self._columns(constant, body=None, seen="c")).from_(table(CHANGED, "c"))
@@ -302,7 +304,7 @@ class Delta:
         removed = removed.where(exp.EQ(this=col("kind", "c"), expression=_text(REMOVED)))
         return self._insert(written), self._insert(removed)
 
-    def intended(self, run: str, kind: str, *, shuffled: bool = False) -> str:
+    def items_to_write(self, run: str, kind: str, *, shuffled: bool = False) -> str:
         """Return what a run is to write for one reason: key, values, schema, event time and end.
 
         `shuffled` has keys that are alike far from each other, in an order that is always the same.
@@ -311,7 +313,7 @@ class Delta:
         wanted = (
             exp.EQ(this=col(name, "i"), expression=_text(value)) for name, value in (("run", run), ("kind", kind))
         )
-        mine = both(*self._mine("i"), *wanted)
+        mine = all_of(*self._mine("i"), *wanted)
         query = exp.select(*(col(name, "i") for name in names)).from_(self._items("i")).where(mine)
         return self._writer.sql(query.order_by(call("MD5", col("pk", "i"))) if shuffled else query)
 
@@ -320,12 +322,12 @@ class Delta:
 
         That run may not have been told of in the ledger yet; what it did not change is as an earlier run wrote it.
         """
-        known = either(not_null(col("finished_at", "l")), exp.EQ(this=col("version", "i"), expression=_number(version)))
+        known = any_of(not_null(col("finished_at", "l")), exp.EQ(this=col("version", "i"), expression=_number(version)))
         until = exp.LTE(this=col("version", "i"), expression=_number(version))
         given = exp.select(col("pk")).from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name))
         wanted = exp.In(this=col("pk", "i"), query=given.subquery())
         rows = exp.select(_all("i")).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
-        latest = self._latest(rows.where(both(*self._mine("i"), known, until, wanted)))
+        latest = self._latest(rows.where(all_of(*self._mine("i"), known, until, wanted)))
         names = ("pk", "f", "schema", "event_time", "valid_to")
         there = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
         return self._writer.sql(exp.select(*(col(name) for name in names)).from_(latest.subquery("n")).where(there))
@@ -334,7 +336,7 @@ class Delta:
         """Mark what the store refused, because somebody newer was there: it does not hold the keys of `source`."""
         given = exp.select(col("pk")).from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name))
         keys = exp.In(this=col("pk"), query=given.subquery())
-        mine = both(*self._mine(), exp.EQ(this=col("run"), expression=_text(run)), keys)
+        mine = all_of(*self._mine(), exp.EQ(this=col("run"), expression=_text(run)), keys)
         refused = exp.EQ(this=col("refused"), expression=exp.Boolean(this=True))
         return self._writer.sql(exp.Update(this=self._items(), expressions=[refused], where=exp.Where(this=mine)))
 
@@ -350,12 +352,14 @@ class Delta:
             partition_by=[col("pk", "i")],
             order=exp.Order(expressions=[exp.Ordered(this=col("version", "i"))]),
         )
-        committed_items = self._committed(None).subquery("i")
-        followed = exp.select(col("run", "i"), col("pk", "i"), named(following, "next")).from_(committed_items)
+        committed_items = self._store_items(None).subquery("i")
+        followed = exp.select(col("run", "i"), col("pk", "i"), with_alias(following, "next")).from_(committed_items)
         old = exp.select(col("run"), col("pk")).from_(followed.subquery("f"))
         old = old.where(exp.LTE(this=col("next"), expression=exp.Literal.number(keep_since)))
         both_keys = exp.Tuple(expressions=[col("run"), col("pk")])
-        dead = exp.select(col("run", "l")).from_(self._ledger("l")).where(both(*self._mine("l"), self._unfinished()))
+        dead = (
+            exp.select(col("run", "l")).from_(self._ledger("l")).where(all_of(*self._mine("l"), self._is_unfinished()))
+        )
         before = exp.LT(this=col("version"), expression=exp.Literal.number(committed))
         return (
             self._delete(exp.In(this=both_keys, query=old.subquery())),
@@ -368,20 +372,20 @@ class Delta:
 
     # --- pieces --------------------------------------------------------------------------------------------------
 
-    def _committed(self, until: int | None) -> exp.Select:
+    def _store_items(self, until: int | None) -> exp.Select:
         """The items that the store has taken, up to a version."""
         taken = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
         wanted = [*self._mine("i"), not_null(col("finished_at", "l")), taken]
         if until is not None:
             wanted.append(exp.LTE(this=col("version", "i"), expression=exp.Literal.number(until)))
         rows = exp.select(_all("i")).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
-        return rows.where(both(*wanted))
+        return rows.where(all_of(*wanted))
 
-    def _unfinished(self) -> exp.Expression:
+    def _is_unfinished(self) -> exp.Expression:
         return exp.Is(this=col("finished_at", "l"), expression=exp.Null())
 
     def _same_run(self) -> exp.Expression:
-        return both(_same("run", "l", "i"), _same("view", "l", "i"))
+        return all_of(_same("run", "l", "i"), _same("view", "l", "i"))
 
     def _mine(self, alias: str | None = None) -> list[exp.Expression]:
         return [
@@ -410,7 +414,7 @@ class Delta:
         for name, dtype in ITEMS.items():
             kind = DType.parse(dtype)
             if name in constant:
-                found.append(named(self._writer.literal(constant[name], kind), name))
+                found.append(with_alias(self._writer.literal(constant[name], kind), name))
             elif name in ("kind", "pk", "hash"):
                 found.append(col(name, "c"))
             elif body is not None and name != "refused":
@@ -418,7 +422,7 @@ class Delta:
             elif seen is not None and name == "event_time":
                 found.append(col(name, seen))
             else:
-                found.append(named(self._writer.literal(None, kind), name))
+                found.append(with_alias(self._writer.literal(None, kind), name))
         return found
 
     def _insert(self, rows: exp.Select) -> str:
@@ -426,7 +430,7 @@ class Delta:
         return self._writer.sql(exp.Insert(this=exp.Schema(this=self._items(), expressions=names), expression=rows))
 
     def _delete(self, *conditions: exp.Expression) -> str:
-        where = exp.Where(this=both(*self._mine(), *conditions))
+        where = exp.Where(this=all_of(*self._mine(), *conditions))
         return self._writer.sql(exp.Delete(this=self._items(), where=where))
 
     def _create(self, name: str, query: exp.Query) -> str:
@@ -442,12 +446,14 @@ def _now_and_before() -> exp.Select:
     said = {"pk": "was_pk", "kind": "was", "hash": "was_hash", "event_time": "was_at"}
     return (
         exp.select(
-            named(_either_of(col("pk", "n"), col("pk", "s")), "pk"), named(col("pk", "n"), "now_pk"), col("hash", "n"),
-            *(named(col(name, "s"), alias) for name, alias in said.items()),
+            with_alias(_either_of(col("pk", "n"), col("pk", "s")), "pk"),
+            with_alias(col("pk", "n"), "now_pk"),
+            col("hash", "n"),
+            *(with_alias(col(name, "s"), alias) for name, alias in said.items()),
         )
         .from_(table(NOW, "n"))
         .join(table(STATE, "s"), on=_same("pk", "s", "n"), join_type="full")
-    )  # fmt: skip
+    )
 
 
 def _either_of(one: exp.Expression, other: exp.Expression) -> exp.Expression:
@@ -469,12 +475,12 @@ def _alive(alias: str, since: int | None) -> list[exp.Expression]:
     if since is None:
         return []
     recent = exp.GTE(this=col("event_time", alias), expression=_number(since))
-    return [either(_null("event_time", alias), recent)]
+    return [any_of(_null("event_time", alias), recent)]
 
 
 def _absent(alias: str) -> exp.Expression:
     """Whether an outer joined state has no values for a key."""
-    return either(
+    return any_of(
         exp.Is(this=col("pk", alias), expression=exp.Null()),
         exp.EQ(this=col("kind", alias), expression=_text(REMOVED)),
     )
@@ -492,7 +498,7 @@ def _text(value: str) -> exp.Expression:
     return exp.Literal.string(value)
 
 
-def _changed_of(source: exp.Expression) -> exp.Expression:
+def _rows_to_write(source: exp.Expression) -> exp.Expression:
     """The rows of a source that are to be written. Of the others not even the values are encoded."""
     if not isinstance(source, exp.Select):
         return source

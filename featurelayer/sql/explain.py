@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from featurelayer.sql.ast import both, col, either, key_alias, named, not_null, table
+from featurelayer.sql.ast import all_of, any_of, col, key_alias, not_null, table, with_alias
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.plan import EVENT, ID, RESERVED, SEEN, TIME, AsofJoin, Labels, Plan
 from featurelayer.sql.spine import LABELS
@@ -91,43 +91,47 @@ class _Queries:
         assert isinstance(spine, Labels)
         times: tuple[exp.Expression, ...] = (exp.Null(), exp.Null())
         if spine.time is not None:
-            times = (col(TIME, "l"), self._seen())
-        keys = (named(col(alias, "l"), key_alias(place)) for place, (_, alias) in enumerate(self.join.keys))
-        select = exp.select(named(times[0], TIME), named(times[1], SEEN), *keys).from_(table(LABELS, "l"), copy=False)
-        return self._with_served(self._beside_served(select))
+            times = (col(TIME, "l"), self._seen_until())
+        keys = (with_alias(col(alias, "l"), key_alias(place)) for place, (_, alias) in enumerate(self.join.keys))
+        select = exp.select(with_alias(times[0], TIME), with_alias(times[1], SEEN), *keys).from_(
+            table(LABELS, "l"), copy=False
+        )
+        return self._with_served(self._join_served_labels(select))
 
     def counts(self) -> exp.Select:
         # A sum takes no subquery in it where the labels were numbered by something that Spark calls not deterministic.
-        flags = self._of_the_label(exp.select(named(self._newer(), "newer"))).subquery("f")
+        flags = self._select_label_rows(exp.select(with_alias(self._is_newer(), "newer"))).subquery("f")
         newer = exp.Coalesce(this=exp.Sum(this=col("newer", "f")), expressions=[exp.Literal.number(0)])
-        counted = exp.select(named(exp.Count(this=exp.Star()), "rows"), named(newer, "newer")).from_(flags, copy=False)
+        counted = exp.select(with_alias(exp.Count(this=exp.Star()), "rows"), with_alias(newer, "newer")).from_(
+            flags, copy=False
+        )
         return self._with_newest(self._with_served(counted))
 
     def nearest(self, columns: tuple[str, ...], *, newer: bool) -> exp.Select:
         """The nearest rows on one side, beside the winner; the winner is the first of those that are not newer."""
-        found = self._of_the_label(exp.select(*self._projections(columns)))
+        found = self._select_label_rows(exp.select(*self._projections(columns)))
         found = found.join(table(_WINNER, "w"), on=exp.true(), join_type="left", copy=False)
         found = found.where(self._on_side(newer=newer), copy=False)
         # By its name: Spark sorts by no expression that asks for a label which it numbered.
         first = [] if newer else [_greatest(col(f"{RESERVED}tied"))]
-        order = [*first, *self._by_distance(newer=newer), *self.dialect.tie_order(self.join, "f")]
+        order = [*first, *self._distance_order(newer=newer), *self.dialect.tie_order(self.join, "f")]
         found = self._with_newest(self._with_served(found.order_by(*order, copy=False).limit(self.most, copy=False)))
         found = found.with_(exp.to_identifier(_WINNER, quoted=True), as_=self._winner(), copy=False)
         if self.join.event is None:
             return found
         nearest = exp.to_identifier(_NEAREST, quoted=True)
         found = found.with_(nearest, as_=self._nearest_times(newer=newer), copy=False)
-        return found.where(self._near(newer=newer), copy=False)
+        return found.where(self._is_near(newer=newer), copy=False)
 
     # --- what is read --------------------------------------------------------------------------------------------
 
     def _nearest_times(self, *, newer: bool) -> exp.Select:
         """The event times of the nearest rows on one side."""
-        times = self._of_the_label(exp.select(named(self._event("f"), EVENT)))
+        times = self._select_label_rows(exp.select(with_alias(self._event("f"), EVENT)))
         times = times.where(self._on_side(newer=newer), copy=False)
-        return times.order_by(*self._by_distance(newer=newer), copy=False).limit(self.most, copy=False)
+        return times.order_by(*self._distance_order(newer=newer), copy=False).limit(self.most, copy=False)
 
-    def _near(self, *, newer: bool) -> exp.Expression:
+    def _is_near(self, *, newer: bool) -> exp.Expression:
         """Whether a row is no farther than those; NULL is farther than any, and near only if there is room."""
         farthest, inside = (exp.Max, exp.LTE) if newer else (exp.Min, exp.GTE)
         bound = exp.select(farthest(this=col(EVENT))).from_(table(_NEAREST)).subquery()
@@ -135,22 +139,22 @@ class _Queries:
         if newer:
             return near
         known = exp.select(exp.Count(this=col(EVENT))).from_(table(_NEAREST)).subquery()
-        return either(near, exp.LT(this=known, expression=exp.Literal.number(self.most)))
+        return any_of(near, exp.LT(this=known, expression=exp.Literal.number(self.most)))
 
-    def _by_distance(self, *, newer: bool) -> list[exp.Ordered]:
+    def _distance_order(self, *, newer: bool) -> list[exp.Ordered]:
         if self.join.event is None:
             return []
         return [exp.Ordered(this=self._event("f")) if newer else _greatest(self._event("f"))]
 
     def _on_side(self, *, newer: bool) -> exp.Expression:
-        return exp.EQ(this=self._newer(), expression=exp.Literal.number(int(newer)))
+        return exp.EQ(this=self._is_newer(), expression=exp.Literal.number(int(newer)))
 
     def _with_newest(self, select: exp.Select) -> exp.Select:
         """Rule 3, first part: the newest event time that is visible."""
         if self.join.event is None:
             return select
-        newest = self._of_the_label(exp.select(named(exp.Max(this=self._event("f")), EVENT)))
-        newest = newest.where(self._visible(), copy=False)
+        newest = self._select_label_rows(exp.select(with_alias(exp.Max(this=self._event("f")), EVENT)))
+        newest = newest.where(self._is_visible(), copy=False)
         return select.with_(exp.to_identifier(_NEWEST, quoted=True), as_=newest, copy=False)
 
     def _newest_event(self) -> exp.Expression:
@@ -161,18 +165,18 @@ class _Queries:
         event = [self.join.event] if self.join.event is not None else []
         needed = (*(key for key, _ in self.join.keys), *event, *self.dialect.tie_columns(self.join))
         names = dict.fromkeys(column.name for column in needed)
-        select = self._of_the_label(exp.select(*(named(col(name, "f"), name) for name in names)))
-        select = select.where(self._tied(), copy=False)
+        select = self._select_label_rows(exp.select(*(with_alias(col(name, "f"), name) for name in names)))
+        select = select.where(self._is_tied(), copy=False)
         return select.order_by(*self.dialect.tie_order(self.join, "f"), copy=False).limit(1, copy=False)
 
-    def _of_the_label(self, select: exp.Select) -> exp.Select:
+    def _select_label_rows(self, select: exp.Select) -> exp.Select:
         same_key = (exp.EQ(this=col(alias, "l"), expression=col(key.name, "f")) for key, alias in self.join.keys)
         select = select.from_(table(LABELS, "l"), copy=False)
         rows = self.dialect.relation(self.join, "f")
-        select = select.join(rows, on=both(*same_key), join_type="inner", copy=False)
-        return self._beside_served(select)
+        select = select.join(rows, on=all_of(*same_key), join_type="inner", copy=False)
+        return self._join_served_labels(select)
 
-    def _beside_served(self, select: exp.Select) -> exp.Select:
+    def _join_served_labels(self, select: exp.Select) -> exp.Select:
         if self.join.ledger is None:
             return select
         same = exp.EQ(this=col(ID, "s"), expression=col(ID, "l"))
@@ -182,7 +186,7 @@ class _Queries:
         if self.join.ledger is None:
             return select
         name = exp.to_identifier(self.dialect.labels_name(self.join), quoted=True)
-        return select.with_(name, as_=self.dialect.served_labels(self.join), copy=False)
+        return select.with_(name, as_=self.dialect.labels_as_served(self.join), copy=False)
 
     # --- what is said of a row -----------------------------------------------------------------------------------
 
@@ -195,8 +199,8 @@ class _Queries:
             ended = exp.LTE(this=self.dialect.valid_until(self.join, "f"), expression=col(TIME, "l"))
         said = (*facts, until, ended)
         return [
-            *(named(fact, f"{RESERVED}{name}") for name, fact in zip(FACTS, said, strict=True)),
-            *(named(col(name, "f"), name) for name in columns),
+            *(with_alias(fact, f"{RESERVED}{name}") for name, fact in zip(FACTS, said, strict=True)),
+            *(with_alias(col(name, "f"), name) for name in columns),
         ]
 
     def _facts(self) -> tuple[exp.Expression, ...]:
@@ -209,48 +213,48 @@ class _Queries:
             self.dialect.usable(self.join, "f"),
             after,
             exp.LTE(this=self.dialect.effective(self.join, "f"), expression=time.copy()),
-            self._visible(),
-            _flag(self._tied()),
-            self._decided_by(),
-            both(*fresh) if fresh else exp.true(),
+            self._is_visible(),
+            _flag(self._is_tied()),
+            self._deciding_column(),
+            all_of(*fresh) if fresh else exp.true(),
         )
 
     def _static_facts(self) -> tuple[exp.Expression, ...]:
-        yes, tied = exp.true, _flag(self._tied())
-        return (exp.Null(), exp.Null(), yes(), exp.false(), yes(), self._visible(), tied, exp.Null(), yes())
+        yes, tied = exp.true, _flag(self._is_tied())
+        return (exp.Null(), exp.Null(), yes(), exp.false(), yes(), self._is_visible(), tied, exp.Null(), yes())
 
-    def _visible(self) -> exp.Expression:
+    def _is_visible(self) -> exp.Expression:
         """Rule 1; a static view is seen as soon as it is served."""
         if self.join.event is None:
-            return exp.true() if self.join.ledger is None else not_null(self._seen())
-        seen = exp.LTE(this=self.dialect.effective(self.join, "f"), expression=self._seen())
-        return both(self.dialect.usable(self.join, "f"), seen)
+            return exp.true() if self.join.ledger is None else not_null(self._seen_until())
+        seen = exp.LTE(this=self.dialect.effective(self.join, "f"), expression=self._seen_until())
+        return all_of(self.dialect.usable(self.join, "f"), seen)
 
-    def _tied(self) -> exp.Expression:
+    def _is_tied(self) -> exp.Expression:
         if self.join.event is None:
-            return self._visible()
-        return both(self._visible(), exp.EQ(this=self._event("f"), expression=self._newest_event()))
+            return self._is_visible()
+        return all_of(self._is_visible(), exp.EQ(this=self._event("f"), expression=self._newest_event()))
 
-    def _newer(self) -> exp.Expression:
+    def _is_newer(self) -> exp.Expression:
         """1 for rows after the winner, or after the label if there is no winner."""
         if self.join.event is None:
             return exp.Literal.number(0)
         middle = exp.Coalesce(this=self._newest_event(), expressions=[col(TIME, "l")])
         return _flag(exp.GT(this=self._event("f"), expression=middle))
 
-    def _decided_by(self) -> exp.Expression:
+    def _deciding_column(self) -> exp.Expression:
         """The position of the first column that breaks ties in which a row differs from the winner."""
         case = exp.Case()
         for place, column in enumerate(self.dialect.tie_columns(self.join)):
             sides = zip(self.dialect.comparable(column, "f"), self.dialect.comparable(column, "w"), strict=True)
             differs = [exp.NullSafeNEQ(this=mine, expression=other) for mine, other in sides]
-            case = case.when(either(*differs), exp.Literal.number(place), copy=False)
+            case = case.when(any_of(*differs), exp.Literal.number(place), copy=False)
         return case if case.args["ifs"] else exp.Null()
 
     def _event(self, alias: str) -> exp.Expression:
         return self.dialect.event(self.join, alias)
 
-    def _seen(self) -> exp.Expression:
+    def _seen_until(self) -> exp.Expression:
         return self.dialect.seen(self.join, "l" if self.join.ledger is None else "s")
 
 

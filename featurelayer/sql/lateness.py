@@ -8,11 +8,11 @@ from datetime import datetime
 from sqlglot import exp
 
 from featurelayer.model import Column
-from featurelayer.sql.ast import both, call, col, either, named, not_null
+from featurelayer.sql.ast import all_of, any_of, call, col, not_null, with_alias
 from featurelayer.sql.delta import DIFFERENT, NEW, REMOVED, Log
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.measures import count_if, measures, whole
+from featurelayer.sql.measures import count_if, int_literal, measures
 
 SHARES = (0.5, 0.9, 0.99, 1.0)
 _LATE = "late"
@@ -32,7 +32,7 @@ def clock_lateness(
     if since is not None:
         wanted.append(exp.GTE(this=_utc(writer, event), expression=writer.moment(since)))
     source = exp.to_table(relation, dialect=writer.name)
-    return _measured(writer, exp.select(named(late, _LATE)).from_(source).where(both(*wanted)), rungs)
+    return _measure(writer, exp.select(with_alias(late, _LATE)).from_(source).where(all_of(*wanted)), rungs)
 
 
 def export_lateness(engine: str, log: Log, rungs: Sequence[int], *, delay: int, since: int | None) -> str:
@@ -53,18 +53,22 @@ def export_lateness(engine: str, log: Log, rungs: Sequence[int], *, delay: int, 
     written = exp.NEQ(this=col("kind", "i"), expression=exp.Literal.string(REMOVED))
     items = (
         exp.select(
-            col("kind", "i"), col("event_time", "i"), col("seen", "r"), col("before", "r"), named(before, "previous")
+            col("kind", "i"),
+            col("event_time", "i"),
+            col("seen", "r"),
+            col("before", "r"),
+            with_alias(before, "previous"),
         )
-        .from_(_aliased(writer, log.items, "i"))
+        .from_(_alias_table(writer, log.items, "i"))
         .join(runs.subquery("r"), on=exp.EQ(this=col("run", "r"), expression=col("run", "i")), join_type="inner")
-        .where(both(*mine, taken, written, not_null(col("event_time", "i"))))
+        .where(all_of(*mine, taken, written, not_null(col("event_time", "i"))))
     )
-    visible = exp.Add(this=col("event_time"), expression=whole(delay))
+    visible = exp.Add(this=col("event_time"), expression=int_literal(delay))
     on_time = exp.GT(this=visible, expression=col("before"))
-    late = exp.Case().when(on_time, whole(0)).else_(exp.Sub(this=col("seen"), expression=col("event_time")))
-    fresh = either(
+    late = exp.Case().when(on_time, int_literal(0)).else_(exp.Sub(this=col("seen"), expression=col("event_time")))
+    fresh = any_of(
         exp.EQ(this=col("kind"), expression=exp.Literal.string(NEW)),
-        both(
+        all_of(
             exp.EQ(this=col("kind"), expression=exp.Literal.string(DIFFERENT)),
             exp.LT(this=col("previous"), expression=col("event_time")),
         ),
@@ -72,8 +76,10 @@ def export_lateness(engine: str, log: Log, rungs: Sequence[int], *, delay: int, 
     # An export of a time before the last one's sees old rows again.
     wanted = [fresh, not_null(col("before")), exp.GT(this=col("seen"), expression=col("before"))]
     if since is not None:
-        wanted.append(exp.GTE(this=col("event_time"), expression=whole(since)))
-    return _measured(writer, exp.select(named(late, _LATE)).from_(items.subquery("s")).where(both(*wanted)), rungs)
+        wanted.append(exp.GTE(this=col("event_time"), expression=int_literal(since)))
+    return _measure(
+        writer, exp.select(with_alias(late, _LATE)).from_(items.subquery("s")).where(all_of(*wanted)), rungs
+    )
 
 
 def _runs(writer: Dialect, log: Log) -> exp.Select:
@@ -86,20 +92,22 @@ def _runs(writer: Dialect, log: Log) -> exp.Select:
     newest = exp.Window(
         this=exp.Max(this=seen.copy()),
         order=exp.Order(expressions=[exp.Ordered(this=col("version"))]),
-        spec=exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end=whole(1), end_side="PRECEDING"),
+        spec=exp.WindowSpec(
+            kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end=int_literal(1), end_side="PRECEDING"
+        ),
     )
     ledger = exp.to_table(log.ledger, dialect=writer.name)
     return (
-        exp.select(col("run"), named(seen, "seen"), named(newest, "before"))
+        exp.select(col("run"), with_alias(seen, "seen"), with_alias(newest, "before"))
         .from_(ledger)
-        .where(both(*mine, not_null(col("finished_at"))))
+        .where(all_of(*mine, not_null(col("finished_at"))))
     )
 
 
-def _measured(writer: Dialect, rows: exp.Select, rungs: Sequence[int]) -> str:
+def _measure(writer: Dialect, rows: exp.Select, rungs: Sequence[int]) -> str:
     late = col(_LATE)
-    below = [count_if(exp.LTE(this=late.copy(), expression=whole(rung))) for rung in rungs]
-    early = count_if(exp.LT(this=late.copy(), expression=whole(0)))
+    below = [count_if(exp.LTE(this=late.copy(), expression=int_literal(rung))) for rung in rungs]
+    early = count_if(exp.LT(this=late.copy(), expression=int_literal(0)))
     quantiles = measures(writer.name).ranks(late, SHARES)
     return writer.sql(exp.select(exp.Count(this=exp.Star()), early, *below, quantiles).from_(rows.subquery("rows")))
 
@@ -112,7 +120,7 @@ def _micros(writer: Dialect, column: Column) -> exp.Expression:
     return writer.micros(_utc(writer, column))
 
 
-def _aliased(writer: Dialect, relation: str, alias: str) -> exp.Table:
+def _alias_table(writer: Dialect, relation: str, alias: str) -> exp.Table:
     found = exp.to_table(relation, dialect=writer.name)
     found.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
     return found

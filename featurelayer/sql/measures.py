@@ -7,7 +7,7 @@ from typing import cast
 
 from sqlglot import exp
 
-from featurelayer.sql.ast import both, call
+from featurelayer.sql.ast import all_of, call
 
 LARGEST = 1e150
 """Greater numbers are not profiled: their squares would overflow."""
@@ -40,21 +40,21 @@ class Measures:
     def _between(self, value: exp.Expression, low: float | None, high: float | None) -> exp.Expression:
         inside: list[exp.Expression] = []
         if low is not None:
-            inside.append(exp.GT(this=value.copy(), expression=number(low)))
+            inside.append(exp.GT(this=value.copy(), expression=double_literal(low)))
         if high is not None:
-            inside.append(exp.LTE(this=value.copy(), expression=number(high)))
-        return count_if(both(*inside))
+            inside.append(exp.LTE(this=value.copy(), expression=double_literal(high)))
+        return count_if(all_of(*inside))
 
-    def sampled(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:  # noqa: ARG002 (engines with a hash)
+    def sample(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:  # noqa: ARG002 (engines with a hash)
         """A condition that about one row in so many fulfils; the same rows each time where the engine can hash."""
-        return exp.LT(this=exp.Rand(), expression=number(1 / one_in))
+        return exp.LT(this=exp.Rand(), expression=double_literal(1 / one_in))
 
     def length(self, value: exp.Expression) -> exp.Expression:
         """How many elements an array has."""
         return exp.ArraySize(this=value)
 
 
-class DuckDB(Measures):
+class DuckDBMeasures(Measures):
     """One pass of a t-digest for all quantiles, one search per value for all bins."""
 
     def quantiles(self, value: exp.Expression, shares: Sequence[float]) -> exp.Expression:
@@ -64,15 +64,15 @@ class DuckDB(Measures):
         return call("QUANTILE_DISC", value, _shares(shares))
 
     def bins(self, value: exp.Expression, edges: Sequence[float]) -> exp.Expression:
-        found = call("HISTOGRAM", value, exp.Array(expressions=[number(edge) for edge in edges]))
+        found = call("HISTOGRAM", value, exp.Array(expressions=[double_literal(edge) for edge in edges]))
         return call("MAP_VALUES", found)
 
-    def sampled(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:
-        remainder = exp.Mod(this=call("HASH", *columns), expression=whole(one_in))
-        return exp.EQ(this=remainder, expression=whole(0))
+    def sample(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:
+        remainder = exp.Mod(this=call("HASH", *columns), expression=int_literal(one_in))
+        return exp.EQ(this=remainder, expression=int_literal(0))
 
 
-class Postgres(Measures):
+class PostgresMeasures(Measures):
     """All quantiles in one sort; there is no approximate count of distinct values without an extension."""
 
     def distinct(self, value: exp.Expression) -> exp.Expression:
@@ -82,43 +82,43 @@ class Postgres(Measures):
         ordered = exp.Order(expressions=[exp.Ordered(this=value)])
         return exp.WithinGroup(this=exp.PercentileDisc(this=_shares(shares)), expression=ordered)
 
-    def sampled(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:
+    def sample(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:
         text = exp.cast(exp.Anonymous(this="ROW", expressions=list(columns)), exp.DataType.build("TEXT"))
-        remainder = exp.Mod(this=call("HASHTEXTEXTENDED", text, whole(0)), expression=whole(one_in))
-        return exp.EQ(this=remainder, expression=whole(0))
+        remainder = exp.Mod(this=call("HASHTEXTEXTENDED", text, int_literal(0)), expression=int_literal(one_in))
+        return exp.EQ(this=remainder, expression=int_literal(0))
 
     def length(self, value: exp.Expression) -> exp.Expression:
         return call("CARDINALITY", value)
 
 
-class Spark(Measures):
+class SparkMeasures(Measures):
     """Approximate percentiles of all shares at once."""
 
     def quantiles(self, value: exp.Expression, shares: Sequence[float]) -> exp.Expression:
         return call("PERCENTILE_APPROX", value, _shares(shares))
 
-    def sampled(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:
-        return exp.EQ(this=call("PMOD", call("XXHASH64", *columns), whole(one_in)), expression=whole(0))
+    def sample(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:
+        return exp.EQ(this=call("PMOD", call("XXHASH64", *columns), int_literal(one_in)), expression=int_literal(0))
 
 
-class Trino(Measures):
+class TrinoMeasures(Measures):
     """Approximate percentiles of all shares at once."""
 
     def quantiles(self, value: exp.Expression, shares: Sequence[float]) -> exp.Expression:
         return call("APPROX_PERCENTILE", value, _shares(shares))
 
 
-class BigQuery(Measures):
+class BigQueryMeasures(Measures):
     """Approximate percentiles by their rank among a thousand."""
 
     def quantile(self, value: exp.Expression, share: float) -> exp.Expression:
-        ranks = exp.Anonymous(this="APPROX_QUANTILES", expressions=[value, whole(1000)])
+        ranks = exp.Anonymous(this="APPROX_QUANTILES", expressions=[value, int_literal(1000)])
         return exp.Bracket(
-            this=ranks, expressions=[exp.Anonymous(this="OFFSET", expressions=[whole(round(share * 1000))])]
+            this=ranks, expressions=[exp.Anonymous(this="OFFSET", expressions=[int_literal(round(share * 1000))])]
         )
 
 
-class Snowflake(Measures):
+class SnowflakeMeasures(Measures):
     """Approximate percentiles, one by one."""
 
     def quantile(self, value: exp.Expression, share: float) -> exp.Expression:
@@ -126,13 +126,13 @@ class Snowflake(Measures):
 
 
 _ENGINES: dict[str, Measures] = {
-    "duckdb": DuckDB(),
-    "postgres": Postgres(),
-    "spark": Spark(),
-    "databricks": Spark(),
-    "trino": Trino(),
-    "bigquery": BigQuery(),
-    "snowflake": Snowflake(),
+    "duckdb": DuckDBMeasures(),
+    "postgres": PostgresMeasures(),
+    "spark": SparkMeasures(),
+    "databricks": SparkMeasures(),
+    "trino": TrinoMeasures(),
+    "bigquery": BigQueryMeasures(),
+    "snowflake": SnowflakeMeasures(),
 }
 _PORTABLE = Measures()
 
@@ -144,17 +144,17 @@ def measures(engine: str) -> Measures:
 
 def count_if(condition: exp.Expression) -> exp.Expression:
     """How many rows fulfil a condition."""
-    return exp.Count(this=exp.Case().when(condition, whole(1)))
+    return exp.Count(this=exp.Case().when(condition, int_literal(1)))
 
 
-def number(value: float) -> exp.Expression:
+def double_literal(value: float) -> exp.Expression:
     """A number as a literal that no engine takes for a decimal."""
     literal = exp.Literal.number(repr(abs(float(value))))
     signed: exp.Expression = exp.Neg(this=literal) if value < 0 else literal
     return cast("exp.Expression", exp.cast(signed, exp.DataType.build("DOUBLE")))
 
 
-def whole(value: int) -> exp.Expression:
+def int_literal(value: int) -> exp.Expression:
     """A whole number as a literal."""
     return exp.Literal.number(value)
 

@@ -20,7 +20,7 @@ EVENT_MICROS = "__fl_event_time"
 VALID_TO_MICROS = "__fl_valid_to"
 
 
-def loaded_name(position: int) -> str:
+def position_name(position: int) -> str:
     """The name of a column of labels that were loaded into an engine which keeps no order."""
     return f"c{position}"
 
@@ -171,7 +171,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Assertion:
     """A query that returns the rows which make the request impossible, and the sentence that reports them.
 
     `message` has one `{rows}` for the examples; `fix` says what to do.
@@ -234,7 +234,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Preamble:
     """What comes before the script: checks that must return nothing, the spine, and what is asked of it.
 
     `count` counts the spine's rows. `reaches` estimate, join by join, which share of the view's rows has a key that
@@ -242,7 +242,7 @@ class Opening:
     worth asking.
     """
 
-    checks: tuple[Check | TypeCheck, ...]
+    checks: tuple[Assertion | TypeCheck, ...]
     spine: Step
     count: Statement
     reaches: tuple[Statement | None, ...]
@@ -261,7 +261,7 @@ class Script:
     title: str
     dialect: str
     provenance: str
-    checks: tuple[Check | TypeCheck, ...]
+    checks: tuple[Assertion | TypeCheck, ...]
     steps: tuple[Step, ...]
     query: Statement
     labels: Statement | None

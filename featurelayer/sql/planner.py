@@ -127,11 +127,11 @@ def plan_training_set(
     }
     key_columns = _label_keys(service, columns, typed, keys or {}, problems)
     time = _label_time(time_name, columns, typed, timed, problems)
-    _refuse_collisions(service, columns, problems)
+    _validate_label_names(service, columns, problems)
     if problems:
         raise LabelError(problems)
 
-    used = _pruned(service)
+    used = _joins_with_features(service)
     joins = []
     for join in used:
         pairs = [(view_column, key_columns[request].alias) for view_column, request in join.keys]
@@ -139,7 +139,7 @@ def plan_training_set(
         asof = _asof_join(view, relations[view.id], join, pairs, mode, problems)
         joins.append(replace(asof, ledger=ledger) if served else asof)
     if served:
-        problems += _never_served([views[join.view] for join in used], ledger)
+        problems += _validate_exports([views[join.view] for join in used], ledger)
     if problems:
         raise PlanError(problems)
     return Plan(
@@ -187,7 +187,7 @@ def plan_snapshot(view: FeatureView, relation: Sequence[Column], *, as_of: datet
     )
 
 
-def _never_served(views: Sequence[FeatureView], ledger: Ledger | None) -> Iterator[Problem]:
+def _validate_exports(views: Sequence[FeatureView], ledger: Ledger | None) -> Iterator[Problem]:
     """Say what mode `as_served` can't know."""
     if ledger is None:
         yield Problem(
@@ -316,7 +316,7 @@ def _label_time(
     return column
 
 
-def _refuse_collisions(service: FeatureService, columns: Sequence[LabelColumn], problems: list[Problem]) -> None:
+def _validate_label_names(service: FeatureService, columns: Sequence[LabelColumn], problems: list[Problem]) -> None:
     labels = {column.name.casefold(): column.name for column in columns}
     problems.extend(
         Problem(
@@ -341,7 +341,7 @@ def _refuse_collisions(service: FeatureService, columns: Sequence[LabelColumn], 
             )
 
 
-def _pruned(service: FeatureService) -> tuple[ServiceView, ...]:
+def _joins_with_features(service: FeatureService) -> tuple[ServiceView, ...]:
     """Joins that bring at least one feature; a role without features has nothing to fetch."""
     return tuple(join for join in service.views if join.features)
 

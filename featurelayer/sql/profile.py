@@ -22,10 +22,10 @@ from sqlglot import exp
 
 from featurelayer.durations import microseconds
 from featurelayer.model import Column, DType, Kind
-from featurelayer.sql.ast import both, col, either, named, not_null, parse_from_item
+from featurelayer.sql.ast import all_of, any_of, col, not_null, parse_from_item, with_alias
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.measures import LARGEST, Measures, count_if, measures, number, whole
+from featurelayer.sql.measures import LARGEST, Measures, count_if, double_literal, int_literal, measures
 from featurelayer.sql.plan import EVENT_MICROS, RESERVED, VALID_TO_MICROS, Plan, Script, Statement, Step
 
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -53,7 +53,7 @@ class Measure(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredColumn:
     """A column to measure: `centre` is near its mean, `edges` those of its histogram (none: no histogram)."""
 
     column: Column
@@ -87,7 +87,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class RowSource:
     """Where rows come from: a FROM item in the engine's SQL, and the column of their time, if they have one.
 
     Without `slots` all rows are one. `one_in` takes one row of so many, chosen by the hash of the columns `chosen_by`.
@@ -108,13 +108,13 @@ class Measurement:
     outputs: tuple[tuple[str, Measure], ...]
 
 
-def slot_counts(engine: str, rows: Rows) -> str:
+def slot_counts(engine: str, rows: RowSource) -> str:
     """Return a query of the slots and how many rows each has."""
     writer = dialect(engine)
     counted = exp.select(*_slot(rows), exp.Count(this=exp.Star())).from_(
         _rows(writer, rows, []).subquery(_ROWS, copy=False)
     )
-    return writer.sql(_grouped(counted, rows))
+    return writer.sql(_group_by_slot(counted, rows))
 
 
 def newest(engine: str, source: str, time: Column | str, at: datetime) -> str:
@@ -133,14 +133,14 @@ def newest(engine: str, source: str, time: Column | str, at: datetime) -> str:
 
 
 def measurements(
-    engine: str, rows: Rows, columns: Sequence[Measured], *, moments: bool, shape: bool
+    engine: str, rows: RowSource, columns: Sequence[MeasuredColumn], *, moments: bool, shape: bool
 ) -> Iterator[Measurement]:
     """Yield queries that measure the columns, as few as the engine's limit of columns allows.
 
     `moments` are counts, sums and extremes; `shape` are quantiles and bins.
     """
     writer, ways = dialect(engine), measures(engine)
-    part: list[tuple[Measured, list[tuple[Measure, exp.Expression]]]] = []
+    part: list[tuple[MeasuredColumn, list[tuple[Measure, exp.Expression]]]] = []
     size = 0
     for column in columns:
         wanted = [*(_moments(writer, ways, column) if moments else ()), *(_shape(ways, column) if shape else ())]
@@ -152,29 +152,29 @@ def measurements(
     yield _measurement(writer, rows, part)
 
 
-def top_values(engine: str, rows: Rows, column: Column, most: int) -> str:
+def top_values(engine: str, rows: RowSource, column: Column, most: int) -> str:
     """Return a query of slot, value as text, and how often it comes: the `most` most frequent values of each slot."""
     writer = dialect(engine)
     rank = f"{RESERVED}rank"
     text: exp.Expression = exp.cast(col(column.name), writer.type(DType(kind=Kind.TEXT)))
     if column.dtype.kind is Kind.BOOL:
         text = exp.Case().when(col(column.name), exp.Literal.string("true")).else_(exp.Literal.string("false"))
-    present = _rows(writer, rows, [named(text, _VALUE)]).where(not_null(col(column.name)))
-    counts = exp.select(col(_SLOT), col(_VALUE), named(exp.Count(this=exp.Star()), _COUNT))
+    present = _rows(writer, rows, [with_alias(text, _VALUE)]).where(not_null(col(column.name)))
+    counts = exp.select(col(_SLOT), col(_VALUE), with_alias(exp.Count(this=exp.Star()), _COUNT))
     counts = (
         counts.from_(present.subquery(_ROWS, copy=False)).where(not_null(col(_SLOT))).group_by(col(_SLOT), col(_VALUE))
     )
     order = exp.Order(expressions=[exp.Ordered(this=col(_COUNT), desc=True), exp.Ordered(this=col(_VALUE))])
     ranked = exp.select(
         col(_SLOT), col(_VALUE), col(_COUNT),
-        named(exp.Window(this=exp.RowNumber(), partition_by=[col(_SLOT)], order=order), rank),
+        with_alias(exp.Window(this=exp.RowNumber(), partition_by=[col(_SLOT)], order=order), rank),
     ).from_(counts.subquery("counted"))  # fmt: skip
     query = exp.select(col(_SLOT), col(_VALUE), col(_COUNT)).from_(ranked.subquery("ranked"))
-    query = query.where(exp.LTE(this=col(rank), expression=whole(most)))
+    query = query.where(exp.LTE(this=col(rank), expression=int_literal(most)))
     return writer.sql(query.order_by(col(_SLOT), col(rank)))
 
 
-def kept_snapshot(engine: str, plan: Plan, name: str) -> Script:
+def snapshot_into_table(engine: str, plan: Plan, name: str) -> Script:
     """Return the script of a view's snapshot with a last step that keeps its rows in the temporary table `name`."""
     writer = dialect(engine)
     script = writer.compile(plan)
@@ -184,7 +184,7 @@ def kept_snapshot(engine: str, plan: Plan, name: str) -> Script:
     return replace(script, steps=(*script.steps, keep))
 
 
-def covered(
+def count_coverage(
     engine: str,
     population: str,
     snapshot: str,
@@ -199,26 +199,26 @@ def covered(
     """
     writer = dialect(engine)
     names = [f"{RESERVED}k{position}" for position in range(len(keys))]
-    wanted = exp.select(*(named(col(key), name) for (key, _), name in zip(keys, names, strict=True)))
-    wanted = wanted.from_(_from(writer, population)).where(both(*(not_null(col(key)) for key, _ in keys))).distinct()
+    wanted = exp.select(*(with_alias(col(key), name) for (key, _), name in zip(keys, names, strict=True)))
+    wanted = wanted.from_(_from(writer, population)).where(all_of(*(not_null(col(key)) for key, _ in keys))).distinct()
     same = [exp.EQ(this=col(name, "p"), expression=col(key, "s")) for (_, key), name in zip(keys, names, strict=True)]
     query = exp.select(exp.Count(this=exp.Star()), exp.Count(this=col(keys[0][1], "s"))).from_(wanted.subquery("p"))
     found = exp.select(*(col(key) for _, key in keys)).distinct().from_(_from(writer, snapshot))
     if at is not None:
-        found = found.where(both(*_holding(at, ttl)))
-    return writer.sql(query.join(found.subquery("s"), on=both(*same), join_type="left"))
+        found = found.where(all_of(*_validity_conditions(at, ttl)))
+    return writer.sql(query.join(found.subquery("s"), on=all_of(*same), join_type="left"))
 
 
-def _holding(at: datetime, ttl: timedelta | None) -> Iterator[exp.Expression]:
+def _validity_conditions(at: datetime, ttl: timedelta | None) -> Iterator[exp.Expression]:
     """Rules 2 and 4 for the rows of a snapshot, whose times are microseconds."""
     since = (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
     ends = col(VALID_TO_MICROS)
-    yield either(exp.Is(this=ends, expression=exp.Null()), exp.GT(this=ends.copy(), expression=whole(since)))
+    yield any_of(exp.Is(this=ends, expression=exp.Null()), exp.GT(this=ends.copy(), expression=int_literal(since)))
     if ttl is not None:
-        yield exp.GTE(this=col(EVENT_MICROS), expression=whole(since - microseconds(ttl)))
+        yield exp.GTE(this=col(EVENT_MICROS), expression=int_literal(since - microseconds(ttl)))
 
 
-def _moments(writer: Dialect, ways: Measures, measured: Measured) -> Iterator[tuple[Measure, exp.Expression]]:
+def _moments(writer: Dialect, ways: Measures, measured: MeasuredColumn) -> Iterator[tuple[Measure, exp.Expression]]:
     column, dtype = col(measured.column.name), measured.column.dtype
     yield Measure.VALUES, exp.Count(this=column.copy())
     if dtype.kind not in _UNCOUNTED:
@@ -229,7 +229,7 @@ def _moments(writer: Dialect, ways: Measures, measured: Measured) -> Iterator[tu
     if not measured.is_numeric:
         return
     value = col(_number_name(measured))
-    off = exp.Paren(this=exp.Sub(this=value.copy(), expression=number(measured.centre)))
+    off = exp.Paren(this=exp.Sub(this=value.copy(), expression=double_literal(measured.centre)))
     if dtype.kind is Kind.FLOAT:
         yield Measure.NUMBERS, exp.Count(this=value.copy())
     yield Measure.MINIMUM, exp.Min(this=value.copy())
@@ -240,14 +240,14 @@ def _moments(writer: Dialect, ways: Measures, measured: Measured) -> Iterator[tu
         low, high = measured.range
         outside: list[exp.Expression] = []
         if low is not None:
-            outside.append(exp.LT(this=value.copy(), expression=number(low)))
+            outside.append(exp.LT(this=value.copy(), expression=double_literal(low)))
         if high is not None:
-            outside.append(exp.GT(this=value.copy(), expression=number(high)))
+            outside.append(exp.GT(this=value.copy(), expression=double_literal(high)))
         if outside:
-            yield Measure.OUT_OF_RANGE, count_if(either(*outside))
+            yield Measure.OUT_OF_RANGE, count_if(any_of(*outside))
 
 
-def _shape(ways: Measures, measured: Measured) -> Iterator[tuple[Measure, exp.Expression]]:
+def _shape(ways: Measures, measured: MeasuredColumn) -> Iterator[tuple[Measure, exp.Expression]]:
     if not measured.has_bins:
         return
     value = col(_number_name(measured))
@@ -256,7 +256,7 @@ def _shape(ways: Measures, measured: Measured) -> Iterator[tuple[Measure, exp.Ex
         yield Measure.BINS, ways.bins(value.copy(), measured.edges)
 
 
-def edge_quantiles(engine: str, rows: Rows, columns: Sequence[Measured], bins: int) -> Iterator[Measurement]:
+def edge_quantiles(engine: str, rows: RowSource, columns: Sequence[MeasuredColumn], bins: int) -> Iterator[Measurement]:
     """Yield queries of the quantiles at which the bins of histograms end, the least and the greatest value included."""
     writer, ways = dialect(engine), measures(engine)
     shares = [position / bins for position in range(bins + 1)]
@@ -267,76 +267,76 @@ def edge_quantiles(engine: str, rows: Rows, columns: Sequence[Measured], bins: i
 
 
 def _measurement(
-    writer: Dialect, rows: Rows, part: Sequence[tuple[Measured, Sequence[tuple[Measure, exp.Expression]]]]
+    writer: Dialect, rows: RowSource, part: Sequence[tuple[MeasuredColumn, Sequence[tuple[Measure, exp.Expression]]]]
 ) -> Measurement:
-    numbers = [named(_number(writer, column), _number_name(column)) for column, _ in part if column.is_numeric]
+    numbers = [with_alias(_number(writer, column), _number_name(column)) for column, _ in part if column.is_numeric]
     raw = [col(column.column.name) for column, _ in part]
     outputs = [(column.column.name, measure) for column, wanted in part for measure, _ in wanted]
     selected = [expression for _, wanted in part for _, expression in wanted]
     query = exp.select(*_slot(rows), exp.Count(this=exp.Star()), *selected)
     query = query.from_(_rows(writer, rows, [*raw, *numbers]).subquery(_ROWS, copy=False))
-    return Measurement(sql=writer.sql(_grouped(query, rows)), outputs=tuple(outputs))
+    return Measurement(sql=writer.sql(_group_by_slot(query, rows)), outputs=tuple(outputs))
 
 
-def _number(writer: Dialect, measured: Measured) -> exp.Expression:
+def _number(writer: Dialect, measured: MeasuredColumn) -> exp.Expression:
     """A value as a DOUBLE, NULL if it is not one that can be summed."""
     column, dtype = col(measured.column.name), measured.column.dtype
     double = exp.DataType.build("DOUBLE")
     if dtype.kind is Kind.BOOL:
-        zero_or_one = exp.Case().when(column.copy(), whole(1)).when(exp.Not(this=column.copy()), whole(0))
+        zero_or_one = exp.Case().when(column.copy(), int_literal(1)).when(exp.Not(this=column.copy()), int_literal(0))
         return exp.cast(zero_or_one, double)
     if dtype.kind is Kind.ARRAY:
         return exp.cast(measures(writer.name).length(column), double)
     if dtype.is_time:
         micros = writer.micros(_time(writer, measured.column))
-        return exp.Div(this=exp.cast(micros, double), expression=number(1_000_000))
+        return exp.Div(this=exp.cast(micros, double), expression=double_literal(1_000_000))
     value = exp.cast(column, double)
     if dtype.kind is not Kind.FLOAT:
         return value
-    return exp.Case().when(exp.LTE(this=exp.Abs(this=value.copy()), expression=number(LARGEST)), value.copy())
+    return exp.Case().when(exp.LTE(this=exp.Abs(this=value.copy()), expression=double_literal(LARGEST)), value.copy())
 
 
-def _number_name(measured: Measured) -> str:
+def _number_name(measured: MeasuredColumn) -> str:
     return f"{RESERVED}n_{measured.column.name}"
 
 
-def _slot(rows: Rows) -> list[exp.Expression]:
-    return [col(_SLOT)] if len(rows.slots) > 1 else [named(whole(0), _SLOT)]
+def _slot(rows: RowSource) -> list[exp.Expression]:
+    return [col(_SLOT)] if len(rows.slots) > 1 else [with_alias(int_literal(0), _SLOT)]
 
 
-def _grouped(query: exp.Select, rows: Rows) -> exp.Select:
+def _group_by_slot(query: exp.Select, rows: RowSource) -> exp.Select:
     """The query per slot, without the rows between slots."""
     if len(rows.slots) <= 1:
         return query
     return query.where(not_null(col(_SLOT))).group_by(col(_SLOT)).order_by(col(_SLOT))
 
 
-def _rows(writer: Dialect, rows: Rows, columns: Sequence[exp.Expression]) -> exp.Select:
+def _rows(writer: Dialect, rows: RowSource, columns: Sequence[exp.Expression]) -> exp.Select:
     """The rows of all slots, each with its slot."""
-    slot: exp.Expression = whole(0)
+    slot: exp.Expression = int_literal(0)
     where: list[exp.Expression] = []
     if rows.time is not None and rows.slots:
         time = _time(writer, rows.time)
-        inside = [_inside(writer, time, each) for each in rows.slots]
+        inside = [_slot_condition(writer, time, each) for each in rows.slots]
         if len(inside) > 1:
-            slot = exp.Case(ifs=[exp.If(this=each, true=whole(number)) for number, each in enumerate(inside)])
+            slot = exp.Case(ifs=[exp.If(this=each, true=int_literal(number)) for number, each in enumerate(inside)])
             starts, ends = zip(*(each for one in rows.slots for each in one.ranges), strict=True)
             where.append(_between(writer, time, min(starts), max(ends)))
         else:
             where.append(inside[0])
     if rows.one_in > 1:
-        where.append(measures(writer.name).sampled([col(name) for name in rows.chosen_by], rows.one_in))
-    query = exp.select(named(slot, _SLOT), *columns).from_(_from(writer, rows.source))
-    return query.where(both(*where)) if where else query
+        where.append(measures(writer.name).sample([col(name) for name in rows.chosen_by], rows.one_in))
+    query = exp.select(with_alias(slot, _SLOT), *columns).from_(_from(writer, rows.source))
+    return query.where(all_of(*where)) if where else query
 
 
-def _inside(writer: Dialect, time: exp.Expression, slot: Slot) -> exp.Expression:
+def _slot_condition(writer: Dialect, time: exp.Expression, slot: Slot) -> exp.Expression:
     ranges = [exp.paren(_between(writer, time, start, end)) for start, end in slot.ranges]
-    return either(*ranges) if len(ranges) > 1 else ranges[0]
+    return any_of(*ranges) if len(ranges) > 1 else ranges[0]
 
 
 def _between(writer: Dialect, time: exp.Expression, start: datetime, end: datetime) -> exp.Expression:
-    return both(
+    return all_of(
         exp.GTE(this=time.copy(), expression=writer.moment(start)),
         exp.LT(this=time.copy(), expression=writer.moment(end)),
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from featurelayer.model import Column
-from featurelayer.sql.ast import both, col, key_alias, named, not_null, parse_from_item, table
+from featurelayer.sql.ast import all_of, col, key_alias, not_null, parse_from_item, table, with_alias
 from featurelayer.sql.casts import cast, check_types
 from featurelayer.sql.plan import (
     EVENT,
@@ -19,7 +19,7 @@ from featurelayer.sql.plan import (
     TIME,
     VALID_TO_MICROS,
     AsofJoin,
-    Check,
+    Assertion,
     Entities,
     FeatureColumn,
     Labels,
@@ -28,10 +28,10 @@ from featurelayer.sql.plan import (
     Statement,
     Step,
     TypeCheck,
-    loaded_name,
+    position_name,
 )
-from featurelayer.sql.served import served_labels
-from featurelayer.sql.words import Words
+from featurelayer.sql.served_asof import labels_as_served
+from featurelayer.sql.sql_builder import SqlBuilder
 
 LABELS = f"{RESERVED}labels"
 RANK = f"{RESERVED}rank"
@@ -39,7 +39,7 @@ VALID_TO = f"{RESERVED}valid_to"
 SPINE_COMMENT = "The spine: every row numbered in its order, its time in UTC (rules 6 and 8)."
 
 
-class Spine(Words):
+class Spine(SqlBuilder):
     """The spine of a script, its last join, and the queries that must return nothing before it may run."""
 
     def spine(self, plan: Plan) -> exp.Select:
@@ -49,11 +49,11 @@ class Spine(Words):
         return self._label_spine(plan.spine)
 
     def _label_spine(self, labels: Labels) -> exp.Select:
-        projections = [named(self.label_number(labels), ID)]
+        projections = [with_alias(self.label_number(labels), ID)]
         if labels.time is not None:
             time = labels.time
             value = self.utc(col(time.alias), time.dtype, nanoseconds=time.nanoseconds)
-            projections.append(named(value, TIME))
+            projections.append(with_alias(value, TIME))
         projections += [col(column.alias) for column in labels.spine_columns]
         spine = exp.select(*projections).from_(self.label_source(labels))
         if labels.row is None:
@@ -82,7 +82,9 @@ class Spine(Words):
         """The labels as a FROM item; its columns are renamed by position if a name is not safe inside the script."""
         source = parse_from_item(labels.source, self.name)
         if labels.order:
-            columns = [named(col(loaded_name(at)), column.alias) for at, column in enumerate(labels.source_columns)]
+            columns = [
+                with_alias(col(position_name(at)), column.alias) for at, column in enumerate(labels.source_columns)
+            ]
             return exp.select(*columns, col(labels.order)).from_(source).subquery("labels")
         if all(column.alias == column.name for column in labels.source_columns):
             return source
@@ -91,11 +93,13 @@ class Spine(Words):
         return source
 
     def _entity_spine(self, entities: Entities, join: AsofJoin) -> exp.Select:
-        keys = exp.select(*(named(col(key.name, "f"), alias) for key, alias in join.keys))
-        keys = keys.from_(self.relation(join, "f")).where(both(*(not_null(col(key.name, "f")) for key, _ in join.keys)))
+        keys = exp.select(*(with_alias(col(key.name, "f"), alias) for key, alias in join.keys))
+        keys = keys.from_(self.relation(join, "f")).where(
+            all_of(*(not_null(col(key.name, "f")) for key, _ in join.keys))
+        )
         return exp.select(
-            named(self.row_number(), ID),
-            named(self.moment(entities.as_of), TIME),
+            with_alias(self.row_number(), ID),
+            with_alias(self.moment(entities.as_of), TIME),
             *(col(alias) for _, alias in join.keys),
         ).from_(keys.distinct().subquery("entities"))
 
@@ -122,12 +126,12 @@ class Spine(Words):
         """The table or CTE of the labels that an export of the view had reached."""
         return f"{join.name}__labels"
 
-    def served_labels(self, join: AsofJoin) -> exp.Select:
+    def labels_as_served(self, join: AsofJoin) -> exp.Select:
         """The labels that an export of the view had reached, with the time of the snapshot that was being served."""
         assert join.ledger is not None
         ledger = exp.to_table(join.ledger.relation, dialect=self.name)
         columns = dict.fromkeys((ID, TIME, *(label for _, label in join.keys)))
-        return served_labels(LABELS, columns, ledger, join.ledger.store, join.view)
+        return labels_as_served(LABELS, columns, ledger, join.ledger.store, join.view)
 
     def seen(self, join: AsofJoin, alias: str) -> exp.Column:
         """The time up to which a label sees the view: its own, or that of the export that was being served."""
@@ -135,16 +139,16 @@ class Spine(Words):
 
     def label_keys(self, join: AsofJoin, alias: str) -> list[exp.Expression]:
         """The labels' keys under the script's names."""
-        return [named(col(label, alias), key_alias(position)) for position, (_, label) in enumerate(join.keys)]
+        return [with_alias(col(label, alias), key_alias(position)) for position, (_, label) in enumerate(join.keys)]
 
-    def label_known(self, join: AsofJoin, alias: str) -> exp.Expression:
-        return both(not_null(col(TIME, alias)), *(not_null(col(label, alias)) for _, label in join.keys))
+    def is_label_known(self, join: AsofJoin, alias: str) -> exp.Expression:
+        return all_of(not_null(col(TIME, alias)), *(not_null(col(label, alias)) for _, label in join.keys))
 
     def feature_values(self, plan: Plan, join: AsofJoin, row: str, at: exp.Expression) -> list[exp.Expression]:
         """The features of a row; NULL if the row had ended by then (rule 4). Snapshots carry the times instead."""
         if isinstance(plan.spine, Entities):
-            return [named(col(feature.source, row), feature.source) for feature in join.features] + (
-                [named(self.valid_until(join, row), VALID_TO)] if join.valid_to else []
+            return [with_alias(col(feature.source, row), feature.source) for feature in join.features] + (
+                [with_alias(self.valid_until(join, row), VALID_TO)] if join.valid_to else []
             )
         values = []
         for feature in join.features:
@@ -152,7 +156,7 @@ class Spine(Words):
             if join.valid_to is not None:
                 ended = exp.LTE(this=self.valid_until(join, row), expression=at.copy())
                 value = exp.Case().when(ended, exp.Null()).else_(value)
-            values.append(named(value, feature.source))
+            values.append(with_alias(value, feature.source))
         return values
 
     def final(self, plan: Plan, *, rank: bool) -> exp.Select:
@@ -162,8 +166,8 @@ class Spine(Words):
             select = self._final_snapshot(plan, select)
         else:
             labels = [] if plan.by_id else plan.spine.columns
-            projections = [named(col(column.alias, LABELS), column.name) for column in labels]
-            projections += [named(col(ID, LABELS), ID)] if plan.by_id else []
+            projections = [with_alias(col(column.alias, LABELS), column.name) for column in labels]
+            projections += [with_alias(col(ID, LABELS), ID)] if plan.by_id else []
             for join in plan.joins:
                 projections += [self._with_default(join, feature) for feature in join.features]
             select = select.select(*projections)
@@ -172,7 +176,7 @@ class Spine(Words):
             on = [exp.EQ(this=col(ID, join.name), expression=col(ID, LABELS))]
             if rank:
                 on.append(exp.EQ(this=col(RANK, join.name), expression=exp.Literal.number(1)))
-            select = select.join(table(self.rows_name(join), join.name), on=both(*on), join_type=side)
+            select = select.join(table(self.rows_name(join), join.name), on=all_of(*on), join_type=side)
         return select.order_by(col(ID, LABELS))
 
     def _final_snapshot(self, plan: Plan, select: exp.Select) -> exp.Select:
@@ -185,10 +189,10 @@ class Spine(Words):
             else exp.cast(exp.Null(), exp.DataType.build("BIGINT"))
         )
         return select.select(
-            *(named(col(key.alias, LABELS), key.name) for key in plan.spine.keys),
-            named(event, EVENT_MICROS),
-            named(until, VALID_TO_MICROS),
-            *(named(self._value(join, feature), feature.name) for feature in join.features),
+            *(with_alias(col(key.alias, LABELS), key.name) for key in plan.spine.keys),
+            with_alias(event, EVENT_MICROS),
+            with_alias(until, VALID_TO_MICROS),
+            *(with_alias(self._value(join, feature), feature.name) for feature in join.features),
         )
 
     def _value(self, join: AsofJoin, feature: FeatureColumn) -> exp.Expression:
@@ -200,7 +204,7 @@ class Spine(Words):
         if feature.has_default:
             missing = exp.Is(this=col(ID, join.name), expression=exp.Null())
             value = exp.Case().when(missing, self.literal(feature.default, feature.dtype)).else_(value)
-        return named(value, feature.name)
+        return with_alias(value, feature.name)
 
     def rows_name(self, join: AsofJoin) -> str:
         """The table or CTE that holds a view's winning rows."""
@@ -209,16 +213,16 @@ class Spine(Words):
     def static_rows(self, plan: Plan, join: AsofJoin, *, rank: bool) -> exp.Select:
         """Rule 9: keys alone."""
         on = [exp.EQ(this=col(alias, "l"), expression=col(key.name, "f")) for key, alias in join.keys]
-        extra = [named(exp.Literal.number(1), RANK)] if rank else []
+        extra = [with_alias(exp.Literal.number(1), RANK)] if rank else []
         return (
             exp.select(col(ID, "l"), *extra, *self.feature_values(plan, join, "f", col(TIME, "l")))
             .from_(self.labels_of(join, "l"))
-            .join(self.relation(join, "f"), on=both(*on), join_type="inner")
+            .join(self.relation(join, "f"), on=all_of(*on), join_type="inner")
         )
 
-    def checks(self, plan: Plan) -> tuple[Check | TypeCheck, ...]:
+    def checks(self, plan: Plan) -> tuple[Assertion | TypeCheck, ...]:
         """The queries that must return nothing before the plan may run."""
-        views: dict[tuple[object, ...], Check | TypeCheck] = {}
+        views: dict[tuple[object, ...], Assertion | TypeCheck] = {}
         for view in dict.fromkeys(join.view for join in plan.joins):
             # A view in two roles is read once.
             joins = [join for join in plan.joins if join.view == view]
@@ -236,22 +240,24 @@ class Spine(Words):
         labels = self.label_checks(plan.spine) if isinstance(plan.spine, Labels) else ()
         return (*labels, *views.values())
 
-    def label_checks(self, labels: Labels) -> tuple[Check, ...]:
+    def label_checks(self, labels: Labels) -> tuple[Assertion, ...]:
         """Checks of the label rows themselves."""
         time = labels.time
         if time is None or not time.nanoseconds:
             return ()
         row, value = f"{RESERVED}row", f"{RESERVED}value"
-        numbered = exp.select(col(time.alias), named(self.label_number(labels), row)).from_(self.label_source(labels))
+        numbered = exp.select(col(time.alias), with_alias(self.label_number(labels), row)).from_(
+            self.label_source(labels)
+        )
         select = (
-            exp.select(named(self.full_text(col(time.alias)), value), col(row))
+            exp.select(with_alias(self.full_text(col(time.alias)), value), col(row))
             .from_(numbered.subquery("labels"))
             .where(self.finer_than_microseconds(col(time.alias)))
             .order_by(col(row))
             .limit(3)
         )
         return (
-            Check(
+            Assertion(
                 sql=self.sql(select),
                 message=f"label column '{time.name}' has values finer than a microsecond: {{rows}}",
                 fix="round them to microseconds; truncating here could move a label past an event",
@@ -259,30 +265,30 @@ class Spine(Words):
             ),
         )
 
-    def _unique_check(self, join: AsofJoin) -> Check:
+    def _unique_check(self, join: AsofJoin) -> Assertion:
         keys = [col(key.name, "f") for key, _ in join.keys]
         select = (
             exp.select(*keys)
             .from_(self.relation(join, "f"))
-            .where(both(*(not_null(key.copy()) for key in keys)))
+            .where(all_of(*(not_null(key.copy()) for key in keys)))
             .group_by(*(key.copy() for key in keys))
             .having(exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1)))
             .order_by(*(key.copy() for key in keys))
             .limit(3)
         )
         names = ", ".join(key.name for key, _ in join.keys)
-        return Check(
+        return Assertion(
             sql=self.sql(select),
             message=f"{join.view}: a static view must have one row per key, {join.relation} has several for "
             f"{names} = {{rows}}",
             fix="make the model unique on its keys, or give it an event_time",
         )
 
-    def _precision_check(self, join: AsofJoin, column: Column) -> Check:
+    def _precision_check(self, join: AsofJoin, column: Column) -> Assertion:
         finer = self.finer_than_microseconds(col(column.name, "f"))
-        shown = named(self.full_text(col(column.name, "f")), column.name)
+        shown = with_alias(self.full_text(col(column.name, "f")), column.name)
         select = exp.select(shown).from_(self.relation(join, "f")).where(finer).limit(3)
-        return Check(
+        return Assertion(
             sql=self.sql(select),
             message=f"{join.view}: '{column.name}' has values finer than a microsecond in {join.relation}: {{rows}}",
             fix="round it to microseconds in the model; truncating here could move an event past a label",

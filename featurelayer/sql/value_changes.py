@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from featurelayer.sql.ast import both, call, col, named, not_null
+from featurelayer.sql.ast import all_of, call, col, not_null, with_alias
 from featurelayer.sql.delta import REMOVED, Log
 from featurelayer.sql.dialects import dialect
 
@@ -18,10 +18,12 @@ def value_changes(engine: str, log: Log) -> str:
     writer = dialect(engine)
     mine = {"store": log.store, "view": log.view}
     runs = exp.select(col("run"), col("definition")).from_(exp.to_table(log.ledger, dialect=writer.name))
-    runs = runs.where(both(*_equal(mine), not_null(col("finished_at"))))
+    runs = runs.where(all_of(*_equal(mine), not_null(col("finished_at"))))
     order = exp.Order(expressions=[exp.Ordered(this=col("version", "i"))])
     before = [
-        named(exp.Window(this=call("LAG", value), partition_by=[col("pk", "i")], order=order.copy()), f"was_{name}")
+        with_alias(
+            exp.Window(this=call("LAG", value), partition_by=[col("pk", "i")], order=order.copy()), f"was_{name}"
+        )
         for name, value in (
             ("kind", col("kind", "i")),
             ("hash", col("hash", "i")),
@@ -35,9 +37,9 @@ def value_changes(engine: str, log: Log) -> str:
         exp.select(col("pk", "i"), col("run", "i"), col("kind", "i"), col("hash", "i"), col("definition", "r"), *before)
         .from_(items)
         .join(runs.subquery("r"), on=exp.EQ(this=col("run", "r"), expression=col("run", "i")), join_type="inner")
-        .where(both(*_equal(mine, "i"), taken))
+        .where(all_of(*_equal(mine, "i"), taken))
     )
-    changed = both(
+    changed = all_of(
         *(exp.NEQ(this=col(name), expression=exp.Literal.string(REMOVED)) for name in ("kind", "was_kind")),
         exp.NEQ(this=col("hash"), expression=col("was_hash")),
         exp.EQ(this=col("definition"), expression=col("was_definition")),

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.testing import oracle
+from featurelayer.testing.builders import make_service, make_table, make_view
 from featurelayer.testing.case import ABILITIES, ZONES, Case, Engine, abilities, applies, check, differences
 from featurelayer.testing.cases import case_named, cases
 from featurelayer.testing.engines import OracleEngine, WarehouseEngine
-from featurelayer.testing.making import make_service, make_table, make_view
 
 if TYPE_CHECKING:
     from featurelayer.testing.duckdb import DuckDBEngine

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from featurelayer.errors import FeatureLayerError
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.testing import oracle
-from featurelayer.testing.making import plain, rows_of
+from featurelayer.testing.builders import plain, rows_of
 
 ZONES = ("UTC", "Asia/Tokyo", "America/New_York")
 """Session time zones that may not matter: none, one without and one with daylight saving time."""
@@ -162,14 +162,14 @@ def check(engine: Engine, case: Case) -> list[str]:
     try:
         found = engine.training_set(case.labels, case.service, views, mode=case.mode, exports=case.exports)
     except FeatureLayerError as error:
-        return _refused(case, error)
+        return _check_refusal(case, error)
     if case.error is not None:
         return [f"{case.name}: expected {case.error.__name__}, but rows came out"]
     rows = rows_of(found) if isinstance(found, pa.Table) else found
     return differences(rows, case.expected(), where=case.name)
 
 
-def _refused(case: Case, error: FeatureLayerError) -> list[str]:
+def _check_refusal(case: Case, error: FeatureLayerError) -> list[str]:
     if case.error is None:
         return [f"{case.name}: refused with {type(error).__name__}: {error}"]
     if not isinstance(error, case.error):

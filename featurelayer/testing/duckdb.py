@@ -21,7 +21,7 @@ class Portable(DuckDB):
     spine_step = Dialect.spine_step
 
 
-class OneStatement(DuckDB):
+class DuckDBStatement(DuckDB):
     """A training set as one query, as a dbt model has it."""
 
     def compile(self, plan: Plan) -> Script:
@@ -31,7 +31,7 @@ class OneStatement(DuckDB):
         return replace(script, steps=(), temporary=(), query=Statement(sql=self.statement(plan, ordered=True)))
 
 
-FORMS: dict[str, Dialect] = {"native": DuckDB(), "portable": Portable(), "statement": OneStatement()}
+FORMS: dict[str, Dialect] = {"native": DuckDB(), "portable": Portable(), "statement": DuckDBStatement()}
 
 
 class DuckDBEngine(WarehouseEngine):

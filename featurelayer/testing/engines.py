@@ -11,13 +11,13 @@ import pyarrow as pa
 from sqlglot import exp
 
 from featurelayer.model import FeatureService, FeatureView
-from featurelayer.sql.ast import col, named
+from featurelayer.sql.ast import col, with_alias
 from featurelayer.sql.dialects import dialect as dialect_of
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.plan import Ledger, Mode, Plan, Script, loaded_name
+from featurelayer.sql.plan import Ledger, Mode, Plan, Script, position_name
 from featurelayer.sql.planner import plan_snapshot, plan_training_set
 from featurelayer.testing import oracle
-from featurelayer.testing.making import rows_of
+from featurelayer.testing.builders import rows_of
 from featurelayer.training import run_checks, run_step
 from featurelayer.warehouse.base import Source, Warehouse
 
@@ -73,20 +73,20 @@ class WarehouseEngine:
 
     def load(self, view: FeatureView, rows: pa.Table) -> None:
         """Create a view's table anew."""
-        self.create(self.placed(view).relation_name, rows)
+        self.create(self.relocate(view).relation_name, rows)
 
     def create(self, relation: str, rows: pa.Table) -> None:
         """Create a table from Arrow, in place of what was there."""
         source = self.warehouse.attach(rows)
         table = exp.to_table(relation, dialect=self.dialect.name)
         # Where the engine keeps no order, columns are named by their places, and one more says the order.
-        columns = [named(col(loaded_name(at)), column.name) for at, column in enumerate(source.columns)]
+        columns = [with_alias(col(position_name(at)), column.name) for at, column in enumerate(source.columns)]
         found = exp.select(*(columns if source.order else [exp.Star()]))
         found = found.from_(exp.maybe_parse(source.sql, into=exp.Table, dialect=self.dialect.name))
         self.warehouse.execute(f"DROP TABLE IF EXISTS {relation}")
         self.warehouse.execute(self.dialect.sql(exp.Create(kind="TABLE", this=table, expression=found)))
 
-    def placed(self, view: FeatureView) -> FeatureView:
+    def relocate(self, view: FeatureView) -> FeatureView:
         """Return the view as it stands in this warehouse; views of one relation still share it."""
         return replace(view, relation_name=self.relation(exp.to_table(view.relation_name).name))
 
@@ -132,7 +132,7 @@ class WarehouseEngine:
         if self._labels is None or self._labels[0] is not labels:
             self._labels = (labels, self.warehouse.attach(labels))
         source = self._labels[1]
-        here = {name: self.placed(view) for name, view in views.items()}
+        here = {name: self.relocate(view) for name, view in views.items()}
         return plan_training_set(
             service,
             here,
@@ -147,7 +147,7 @@ class WarehouseEngine:
 
     def snapshot_plan(self, view: FeatureView, as_of: datetime) -> Plan:
         """Return the plan of a view's snapshot at a time (naive is UTC)."""
-        here = self.placed(view)
+        here = self.relocate(view)
         columns = self.warehouse.describe(here.relation_name)
         return plan_snapshot(here, columns, as_of=oracle.known(as_of).replace(tzinfo=UTC))
 

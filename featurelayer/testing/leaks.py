@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from featurelayer.testing import oracle
+from featurelayer.testing.builders import plain, rows_of
 from featurelayer.testing.case import Case, Engine, differences
-from featurelayer.testing.making import plain, rows_of
 
 Evidence = tuple[Any, ...]
 
@@ -36,7 +36,7 @@ def evidence(case: Case) -> list[Evidence]:
     return found
 
 
-def unaffected(before: Case, after: Case) -> list[int]:
+def find_unaffected(before: Case, after: Case) -> list[int]:
     """Return the positions of the labels that may not notice the difference between two cases."""
     pairs = zip(evidence(before), evidence(after), strict=True)
     return [number for number, (old, new) in enumerate(pairs) if old == new]
@@ -45,7 +45,7 @@ def unaffected(before: Case, after: Case) -> list[int]:
 def leaks(engine: Engine, before: Case, after: Case) -> list[str]:
     """Return what an engine let labels notice that they may not see, in sentences."""
     first, then = _run(engine, before), _run(engine, after)
-    numbers = unaffected(before, after)
+    numbers = find_unaffected(before, after)
     return differences(
         [then[n] for n in numbers], [first[n] for n in numbers], where="of the labels that see no change"
     )

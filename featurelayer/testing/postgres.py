@@ -23,7 +23,7 @@ class Lateral(Postgres):
         return super().match(plan, replace(join, probe=True), cut=cut)
 
 
-class OneStatement(Postgres):
+class PostgresStatement(Postgres):
     """A training set as one query, as a dbt model has it."""
 
     def compile(self, plan: Plan) -> Script:
@@ -33,7 +33,7 @@ class OneStatement(Postgres):
         return replace(script, steps=(), temporary=(), query=Statement(sql=self.statement(plan, ordered=True)))
 
 
-FORMS: dict[str, Dialect] = {"portable": Postgres(), "lateral": Lateral(), "statement": OneStatement()}
+FORMS: dict[str, Dialect] = {"portable": Postgres(), "lateral": Lateral(), "statement": PostgresStatement()}
 LACKS = frozenset({"structs", "nested arrays", "nanoseconds", "zero characters"})
 """What PostgreSQL's types can't hold."""
 

@@ -16,7 +16,7 @@ from featurelayer.testing.engines import WarehouseEngine
 from featurelayer.warehouse.spark import SparkWarehouse, connect
 
 
-class OneStatement(Spark):
+class SparkStatement(Spark):
     """A training set as one query, as a dbt model has it."""
 
     def compile(self, plan: Plan) -> Script:
@@ -26,7 +26,7 @@ class OneStatement(Spark):
         return replace(script, steps=(), temporary=(), query=Statement(sql=self.statement(plan, ordered=True)))
 
 
-FORMS: dict[str, Dialect] = {"native": Spark(), "statement": OneStatement()}
+FORMS: dict[str, Dialect] = {"native": Spark(), "statement": SparkStatement()}
 LACKS = frozenset({"nanoseconds", "unsigned"})
 """What Spark has no types for."""
 

@@ -15,8 +15,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from featurelayer.model import DType, FeatureView, Kind
+from featurelayer.testing.builders import Join, make_service, make_table, make_view, rows_of
 from featurelayer.testing.case import Case
-from featurelayer.testing.making import Join, make_service, make_table, make_view, rows_of
 from featurelayer.testing.oracle import Run
 
 START = datetime(2024, 3, 10, 6, 59, 59, 999_998)
@@ -187,7 +187,7 @@ def altered(draw: st.DrawFn, case: Case) -> Case:
     relations: dict[str, list[dict[str, Any]]] = {}
     for view in case.views:
         if view.relation_name not in relations:
-            change = _altered_static if view.static else _altered_rows
+            change = _alter_static if view.static else _alter_rows
             relations[view.relation_name] = draw(change(view, rows_of(tables[view.id])))
         tables[view.id] = make_table(view.columns, relations[view.relation_name])
     exports = {name: [*run, *draw(st.lists(_run(), max_size=1))] for name, run in case.exports.items()}
@@ -195,7 +195,7 @@ def altered(draw: st.DrawFn, case: Case) -> Case:
 
 
 @st.composite
-def _altered_rows(draw: st.DrawFn, view: FeatureView, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _alter_rows(draw: st.DrawFn, view: FeatureView, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
     after = []
     for row in before:
         fate = draw(st.sampled_from(["stays", "stays", "stays", "changes", "goes"]))
@@ -208,7 +208,7 @@ def _altered_rows(draw: st.DrawFn, view: FeatureView, before: list[dict[str, Any
 
 
 @st.composite
-def _altered_static(draw: st.DrawFn, view: FeatureView, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _alter_static(draw: st.DrawFn, view: FeatureView, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
     kept = [row for row in before if draw(st.booleans())]
     keys = [row["k"] for row in kept]
     return [*kept, *(row for row in draw(static_rows(view)) if row["k"] not in keys)]

@@ -2,13 +2,13 @@
 
 from featurelayer.training.build import (
     Progress,
-    Request,
+    ResolvedRequest,
     build_training_set,
     describe_views,
     plan_request,
     run_checks,
 )
-from featurelayer.training.files import lock_path_of
+from featurelayer.training.files import default_lock_path
 from featurelayer.training.report import FeatureReport, Report, ViewReport
 from featurelayer.training.result import Provenance, TrainingSet
 from featurelayer.training.steps import run_step
@@ -18,12 +18,12 @@ __all__ = [
     "Progress",
     "Provenance",
     "Report",
-    "Request",
+    "ResolvedRequest",
     "TrainingSet",
     "ViewReport",
     "build_training_set",
+    "default_lock_path",
     "describe_views",
-    "lock_path_of",
     "plan_request",
     "run_checks",
     "run_step",

@@ -19,9 +19,9 @@ import msgspec
 import pyarrow as pa
 
 from featurelayer.errors import LockError, Problem
-from featurelayer.training.definition import Definition, refuse_changes
-from featurelayer.training.lock import Lock, read_lock, sealed
-from featurelayer.training.parts import merged_reports, part_of
+from featurelayer.training.definition import BuildDefinition, validate_same_definition
+from featurelayer.training.lock import Lock, read_lock, seal
+from featurelayer.training.lock_parts import lock_part, merge_reports
 from featurelayer.warehouse.base import Warehouse
 from featurelayer.warehouse.digest import TableDigest
 
@@ -30,13 +30,13 @@ _GROUP = 122_880
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableBefore:
+class ExistingTable:
     """A table that is there, with its lock if one is kept."""
 
     lock: Lock | None
 
 
-def file_before(path: Path, lock_path: Path, definition: Definition) -> Lock | None:
+def find_existing_lock(path: Path, lock_path: Path, definition: BuildDefinition) -> Lock | None:
     """Return the lock of the set in a file, checked against what is to be appended; None if there is neither.
 
     Raises:
@@ -46,17 +46,17 @@ def file_before(path: Path, lock_path: Path, definition: Definition) -> Lock | N
         return None
     if not path.exists():
         what = f"there is no file {path}, and {lock_path.name} says that there was one"
-        raise _refused(what, "restore it; or delete the lock, and a new set is begun")
+        raise _append_error(what, "restore it; or delete the lock, and a new set is begun")
     lock = read_lock(lock_path)
     if lock.output is None or (lock_path.parent / lock.output.file).resolve() != path.resolve():
-        raise _refused(f"{lock_path.name} is not the lock of {path}", "name that with --lock")
-    refuse_changes(lock, definition)
+        raise _append_error(f"{lock_path.name} is not the lock of {path}", "name that with --lock")
+    validate_same_definition(lock, definition)
     return lock
 
 
-def table_before(
-    warehouse: Warehouse, name: str, lock_path: str | Path | None, definition: Definition
-) -> TableBefore | None:
+def find_existing_table(
+    warehouse: Warehouse, name: str, lock_path: str | Path | None, definition: BuildDefinition
+) -> ExistingTable | None:
     """Return what is known of a table that is there, checked as that of a file; None if there is no such table.
 
     Without a lock the table's own note tells whether the new rows would be of one kind, but not in what not.
@@ -69,23 +69,25 @@ def table_before(
     if found is None:
         if lock_path is not None and Path(lock_path).exists():
             what = f"there is no table {name}, and {Path(lock_path).name} says that there was one"
-            raise _refused(what, "restore it; or delete the lock, and a new set is begun")
+            raise _append_error(what, "restore it; or delete the lock, and a new set is begun")
         return None
     note, rows = found
     if lock_path is None:
         if note != definition.checksum:
             what = f"the definitions, the columns or the service are not those that {name} was built with"
-            raise _refused(what, "build it anew, without --append; with a --lock it could be told what has changed")
-        return TableBefore(lock=None)
+            raise _append_error(
+                what, "build it anew, without --append; with a --lock it could be told what has changed"
+            )
+        return ExistingTable(lock=None)
     lock = read_lock(lock_path)
-    refuse_changes(lock, definition)
+    validate_same_definition(lock, definition)
     if rows != lock.labels.rows:
         what = f"{name} has {rows:,} rows, and {lock.name} describes {lock.labels.rows:,}"
-        raise _refused(what, "give the lock of that table, or build it anew, without --append")
-    return TableBefore(lock=lock)
+        raise _append_error(what, "give the lock of that table, or build it anew, without --append")
+    return ExistingTable(lock=lock)
 
 
-def refuse_overtaken(before: Lock) -> None:
+def validate_lock_unchanged(before: Lock) -> None:
     """Raise if another build has written the set since its lock was read.
 
     Raises:
@@ -94,25 +96,25 @@ def refuse_overtaken(before: Lock) -> None:
     assert before.path is not None
     if read_lock(before.path) != before:
         what = f"another build has written {before.name} while this one ran; nothing was kept"
-        raise _refused(what, "run it again")
+        raise _append_error(what, "run it again")
 
 
-def _refused(what: str, fix: str) -> LockError:
+def _append_error(what: str, fix: str) -> LockError:
     return LockError([Problem(what=what, where="--append", fix=fix)])
 
 
 # --- the lock -------------------------------------------------------------------------------------------------------
 
 
-def extended(lock: Lock, new: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> dict[str, Any]:
+def extend_lock(lock: Lock, new: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the content of the lock of a set that new rows came to; `new` is their own, `columns` are of all rows."""
     added = read_lock(new)
     if columns is None:
-        columns = _chained(lock, added)
-    parts = (*(lock.parts or (part_of(lock),)), part_of(added))
+        columns = _chain_checksums(lock, added)
+    parts = (*(lock.parts or (lock_part(lock),)), lock_part(added))
     newest = [part.labels.newest for part in parts if part.labels.newest is not None]
     labels = {name: columns[name] for name in added.labels.columns}
-    return sealed(
+    return seal(
         {
             **new,
             "labels": {
@@ -122,69 +124,71 @@ def extended(lock: Lock, new: Mapping[str, Any], columns: Mapping[str, str] | No
                 "newest": max(newest, default=None),
             },
             "columns": dict(columns),
-            "report": merged_reports(parts, new["report"]),
+            "report": merge_reports(parts, new["report"]),
             "parts": msgspec.to_builtins(parts),
         }
     )
 
 
-def refuse_twice(lock: Lock, new: Mapping[str, Any]) -> None:
+def validate_new_labels(lock: Lock, new: Mapping[str, Any]) -> None:
     """Raise if the very same labels are in the set: a job that is run again must not double them.
 
     Raises:
         LockError: they are.
     """
     names, rows, start = new["labels"]["columns"], new["labels"]["rows"], 0
-    for part in lock.parts or (part_of(lock),):
+    for part in lock.parts or (lock_part(lock),):
         if rows and all(part.columns.get(name) == new["columns"][name] for name in names):
             what = f"{lock.name}: the same {rows:,} labels are in the set already, from row {start:,} on"
-            raise _refused(what, "give only new labels; nothing needs to be done if this was run twice")
+            raise _append_error(what, "give only new labels; nothing needs to be done if this was run twice")
         start += part.labels.rows
 
 
-def _chained(lock: Lock, new: Lock) -> dict[str, str]:
-    parts = [*(part.columns for part in lock.parts or (part_of(lock),)), new.columns]
+def _chain_checksums(lock: Lock, new: Lock) -> dict[str, str]:
+    parts = [*(part.columns for part in lock.parts or (lock_part(lock),)), new.columns]
     return {name: hashlib.sha256("\n".join(part[name] for part in parts).encode()).hexdigest() for name in new.columns}
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def join_files(lock: Lock, old: Path, new: Path, to: Path, kind: Literal["parquet", "csv"]) -> dict[str, str] | None:
+def concatenate_files(
+    lock: Lock, old: Path, new: Path, to: Path, kind: Literal["parquet", "csv"]
+) -> dict[str, str] | None:
     """Write the rows of two files into a third; return the checksums of a parquet file's columns.
 
     Raises:
         LockError: the old file is not what its lock says, or the new one has other columns.
     """
     if kind == "csv":
-        _join_csv(lock, old, new, to)
+        _concatenate_csv(lock, old, new, to)
         return None
-    return _join_parquet(lock, old, new, to)
+    return _concatenate_parquet(lock, old, new, to)
 
 
-def _join_parquet(lock: Lock, old: Path, new: Path, to: Path) -> dict[str, str]:
+def _concatenate_parquet(lock: Lock, old: Path, new: Path, to: Path) -> dict[str, str]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(old, memory_map=True) as before, pq.ParquetFile(new, memory_map=True) as added:
-        _same_types(lock, before.schema_arrow, added.schema_arrow)
+        _validate_same_types(lock, before.schema_arrow, added.schema_arrow)
         # Names and types alone: whether a column may be NULL, and what else a writer notes, differs from file to file.
         schema = pa.schema(list(zip(before.schema_arrow.names, before.schema_arrow.types, strict=True)))
         digest = TableDigest(schema.names)
         with pq.ParquetWriter(to, schema) as writer:
-            waiting = _Groups(writer, schema)
-            for batch in _batches(before):
+            waiting = _RowGroupWriter(writer, schema)
+            for batch in _iterate_batches(before):
                 digest.update(batch)
                 waiting.add(batch)
             if digest.so_far() != lock.columns:
-                raise _changed(lock, old)
-            for batch in _batches(added):
+                raise _file_error(lock, old)
+            for batch in _iterate_batches(added):
                 digest.update(batch)
                 waiting.add(batch)
             waiting.write()
         return digest.finish()
 
 
-class _Groups:
+class _RowGroupWriter:
     """Collects batches until they make a row group."""
 
     def __init__(self, writer: Any, schema: pa.Schema) -> None:
@@ -204,12 +208,12 @@ class _Groups:
         self._batches, self._rows = [], 0
 
 
-def _batches(file: Any) -> Iterator[pa.RecordBatch]:
+def _iterate_batches(file: Any) -> Iterator[pa.RecordBatch]:
     for group in range(file.num_row_groups):
         yield from file.read_row_group(group).to_batches()
 
 
-def _same_types(lock: Lock, then: pa.Schema, now: pa.Schema) -> None:
+def _validate_same_types(lock: Lock, then: pa.Schema, now: pa.Schema) -> None:
     if then.names != now.names or then.types != now.types:
         found = [
             f"column {one.name} is {one.type} in the set, {other.type} in the new rows"
@@ -220,24 +224,24 @@ def _same_types(lock: Lock, then: pa.Schema, now: pa.Schema) -> None:
         raise LockError([Problem(what=f"{lock.name}: {what}", where="--append", fix=fix) for what in found])
 
 
-def _join_csv(lock: Lock, old: Path, new: Path, to: Path) -> None:
+def _concatenate_csv(lock: Lock, old: Path, new: Path, to: Path) -> None:
     assert lock.output is not None
     digest = hashlib.sha256()
     with old.open("rb") as before, new.open("rb") as added, to.open("wb") as joined:
-        heading = _heading(added)
-        if heading != _heading(before):
-            raise _changed(lock, old)
+        heading = _read_header(added)
+        if heading != _read_header(before):
+            raise _file_error(lock, old)
         before.seek(0)
         while piece := before.read(1 << 20):
             digest.update(piece)
             joined.write(piece)
         if digest.hexdigest() != lock.output.sha256:
-            raise _changed(lock, old)
+            raise _file_error(lock, old)
         while piece := added.read(1 << 20):
             joined.write(piece)
 
 
-def _heading(file: Any) -> bytes:
+def _read_header(file: Any) -> bytes:
     """The line with the names, which goes on while a quote is open."""
     found = b""
     for line in file:
@@ -247,6 +251,6 @@ def _heading(file: Any) -> bytes:
     return found
 
 
-def _changed(lock: Lock, file: Path) -> LockError:
+def _file_error(lock: Lock, file: Path) -> LockError:
     what = f"{file.name} is no longer the file that {lock.name} describes"
-    return _refused(what, "restore it, or build the set anew, without --append")
+    return _append_error(what, "restore it, or build the set anew, without --append")

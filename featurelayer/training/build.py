@@ -12,26 +12,26 @@ import msgspec
 from featurelayer import __version__
 from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, FeatureService, FeatureView
-from featurelayer.sql.compiler import compile_opening, compile_plan
-from featurelayer.sql.plan import Check, Ledger, Misfit, Mode, Opening, Plan, TypeCheck
+from featurelayer.sql.compiler import compile_plan, compile_preamble
+from featurelayer.sql.plan import Assertion, Ledger, Misfit, Mode, Plan, Preamble, TypeCheck
 from featurelayer.sql.planner import plan_training_set
-from featurelayer.training.definition import definition_of, refuse_changes
-from featurelayer.training.given import GivenLabels
-from featurelayer.training.lock import Lock, LockedRequest, Record, take_record
+from featurelayer.training.definition import define_build, validate_same_definition
+from featurelayer.training.lock import BuildRecord, Lock, LockedRequest, take_record
 from featurelayer.training.memory import working_memory
 from featurelayer.training.modes import compare_modes
+from featurelayer.training.original_labels import OriginalLabels
 from featurelayer.training.report import (
     ALMOST_NOTHING,
     Report,
     ViewReport,
+    count_view,
     explain_mismatch,
     feature_reports,
     validate_matched,
-    view_report,
 )
 from featurelayer.training.result import Provenance, TrainingSet
 from featurelayer.training.steps import run_step
-from featurelayer.warehouse.base import Caching, Source, Warehouse
+from featurelayer.warehouse.base import Source, SupportsCacheLimit, Warehouse
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
@@ -42,7 +42,7 @@ _LONGEST_VALUE = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ResolvedRequest:
     """What is to be joined to what.
 
     `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say
@@ -65,7 +65,7 @@ class Request:
     compare_modes: bool = False
     asked: LockedRequest = field(default_factory=LockedRequest)
     extends: Lock | None = None
-    given: GivenLabels | None = None
+    given: OriginalLabels | None = None
     min_matched: float | None = None
 
 
@@ -90,7 +90,7 @@ def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[s
     return columns
 
 
-def plan_request(warehouse: Warehouse, request: Request) -> Plan:
+def plan_request(warehouse: Warehouse, request: ResolvedRequest) -> Plan:
     """Return the plan of a request, checked against what the warehouse really has.
 
     Raises:
@@ -111,11 +111,11 @@ def plan_request(warehouse: Warehouse, request: Request) -> Plan:
         keys=request.keys,
         mode=request.mode,
         ledger=request.ledger,
-        provenance="\n".join(_provenance(request)),
+        provenance="\n".join(_provenance_lines(request)),
     )
 
 
-def _provenance(request: Request) -> Iterator[str]:
+def _provenance_lines(request: ResolvedRequest) -> Iterator[str]:
     """Yield what the head of the script says beside its title."""
     yield f"featurelayer {__version__}, manifest {request.provenance.manifest_sha256[:12]}"
     if request.labels.frame:
@@ -123,7 +123,9 @@ def _provenance(request: Request) -> Iterator[str]:
         yield f"{name} stands for the labels, which this session alone has: elsewhere, load them by that name."
 
 
-def build_training_set(warehouse: Warehouse, request: Request, *, progress: Progress | None = None) -> TrainingSet:
+def build_training_set(
+    warehouse: Warehouse, request: ResolvedRequest, *, progress: Progress | None = None
+) -> TrainingSet:
     """Join a service's features to labels, each as of its own time, and return the set, still in the warehouse.
 
     The set takes the connection over and closes it.
@@ -136,10 +138,10 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
     """
     started, built_at = datetime.now(UTC), warehouse.now()
     plan = plan_request(warehouse, request)
-    definition = definition_of(request, plan)
+    definition = define_build(request, plan)
     if request.extends is not None:
-        refuse_changes(request.extends, definition)
-    opening = compile_opening(plan, warehouse.dialect)
+        validate_same_definition(request.extends, definition)
+    opening = compile_preamble(plan, warehouse.dialect)
     step_names = ["checks", "modes", opening.spine.name, *(join.name for join in plan.joins)]
 
     def tell(done: int) -> None:
@@ -151,22 +153,22 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
     modes = None
     if request.compare_modes:
         tell(1)
-        modes = compare_modes(warehouse, _plans(warehouse, request))
+        modes = compare_modes(warehouse, _plan_modes(warehouse, request))
     tell(2)
     run_step(warehouse, opening.spine)
     (rows,) = warehouse.rows(opening.count.sql)[0]
-    record = _record(warehouse, request, plan, built_at)
+    record = _take_record(warehouse, request, plan, built_at)
     shares = [warehouse.rows(reach.sql)[0][0] if reach is not None else None for reach in opening.reaches]
-    script = compile_plan(_tuned(warehouse, plan, opening, shares), warehouse.dialect)
+    script = compile_plan(_tune_joins(warehouse, plan, opening, shares), warehouse.dialect)
     least = request.min_matched or 0.0
     views: list[ViewReport] = []
     nulls: dict[str, int] = {}
-    with _room(warehouse, plan, record, rows, shares):
+    with _limit_memory(warehouse, plan, record, rows, shares):
         for done, step in enumerate(script.steps[1:], start=3):
             tell(done)
             run_step(warehouse, step)
             assert step.report is not None, "every view of a training set is counted"
-            counts, values = view_report(warehouse, step.report, rows)
+            counts, values = count_view(warehouse, step.report, rows)
             there = record.views[counts.view].rows
             views.append(explain_mismatch(warehouse, step.report.join, counts, there, max(least, ALMOST_NOTHING)))
             nulls |= values
@@ -192,7 +194,7 @@ def build_training_set(warehouse: Warehouse, request: Request, *, progress: Prog
     )
 
 
-def _plans(warehouse: Warehouse, request: Request) -> dict[Mode, Plan | PlanError]:
+def _plan_modes(warehouse: Warehouse, request: ResolvedRequest) -> dict[Mode, Plan | PlanError]:
     """The plan of every mode, or why there is none."""
     plans: dict[Mode, Plan | PlanError] = {}
     for mode in Mode:
@@ -203,7 +205,7 @@ def _plans(warehouse: Warehouse, request: Request) -> dict[Mode, Plan | PlanErro
     return plans
 
 
-def _record(warehouse: Warehouse, request: Request, plan: Plan, built_at: datetime) -> Record:
+def _take_record(warehouse: Warehouse, request: ResolvedRequest, plan: Plan, built_at: datetime) -> BuildRecord:
     """What the lock will say beside the result."""
     asked = msgspec.structs.replace(
         request.asked, label_timestamp=request.label_timestamp, keys=dict(request.keys), mode=str(request.mode)
@@ -219,7 +221,7 @@ def _record(warehouse: Warehouse, request: Request, plan: Plan, built_at: dateti
     )
 
 
-def _tuned(warehouse: Warehouse, plan: Plan, opening: Opening, shares: Sequence[float | None]) -> Plan:
+def _tune_joins(warehouse: Warehouse, plan: Plan, opening: Preamble, shares: Sequence[float | None]) -> Plan:
     """Say how each join is best made here.
 
     The cut to the labels' keys is left out where most rows would stay: there it costs a quarter of the match for
@@ -233,17 +235,21 @@ def _tuned(warehouse: Warehouse, plan: Plan, opening: Opening, shares: Sequence[
     return replace(plan, joins=tuple(joins))
 
 
-def _room(
-    warehouse: Warehouse, plan: Plan, record: Record, labels: int, shares: Sequence[float | None]
+def _limit_memory(
+    warehouse: Warehouse, plan: Plan, record: BuildRecord, labels: int, shares: Sequence[float | None]
 ) -> AbstractContextManager[None]:
     """Have an engine of this process keep of what it reads only what fits beside the joins."""
     rows = {name: view.rows for name, view in record.views.items()}
     known = [1.0 if share is None else share for share in shares]
-    working = working_memory(plan, labels, rows, known) if isinstance(warehouse, Caching) else None
-    return warehouse.within(working) if isinstance(warehouse, Caching) and working is not None else nullcontext()
+    working = working_memory(plan, labels, rows, known) if isinstance(warehouse, SupportsCacheLimit) else None
+    return (
+        warehouse.within(working)
+        if isinstance(warehouse, SupportsCacheLimit) and working is not None
+        else nullcontext()
+    )
 
 
-def run_checks(warehouse: Warehouse, checks: Iterable[Check | TypeCheck]) -> None:
+def run_checks(warehouse: Warehouse, checks: Iterable[Assertion | TypeCheck]) -> None:
     """Run the queries that must return nothing and raise with all that returned something."""
     problems: dict[bool, list[Problem]] = {True: [], False: []}
     for check in checks:
@@ -276,15 +282,15 @@ def _misfits(warehouse: Warehouse, check: TypeCheck) -> Iterator[Problem]:
 def _misfit(warehouse: Warehouse, misfit: Misfit, count: int) -> Problem:
     assert misfit.examples is not None, "what is counted can be shown"
     rows = warehouse.rows(misfit.examples)
-    shown = ", ".join(f"{_shortened(value)} for {', '.join(map(_pair, misfit.keys, keys))}" for value, *keys in rows)
+    shown = ", ".join(f"{_shorten(value)} for {', '.join(map(_pair, misfit.keys, keys))}" for value, *keys in rows)
     counted = "1 value does not fit" if count == 1 else f"{count:,} values do not fit"
     return Problem(what=f"{misfit.message}: {counted}, such as {shown}", where=misfit.where, fix=misfit.fix)
 
 
 def _pair(name: str, key: object) -> str:
-    return f"{name} = {_shortened(key)}"
+    return f"{name} = {_shorten(key)}"
 
 
-def _shortened(value: object) -> str:
+def _shorten(value: object) -> str:
     text = "NULL" if value is None else str(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

@@ -21,8 +21,8 @@ from featurelayer.sql.ast import col
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.plan import RESERVED
 from featurelayer.sql.planner import match_column
-from featurelayer.warehouse._csv_files import read_csv_call
 from featurelayer.warehouse.base import CsvRows
+from featurelayer.warehouse.csv_reader import read_csv_call
 
 if TYPE_CHECKING:
     from featurelayer.warehouse.duckdb import DuckDBWarehouse
@@ -47,7 +47,7 @@ _INSTANT = DType(kind=Kind.TIMESTAMPTZ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _TypedText:
+class _TextColumn:
     """A text column of the file and the type in which its values are needed."""
 
     name: str
@@ -119,7 +119,7 @@ def read_csv_labels(path: Path, *, keys: Mapping[str, DType], time: str | None, 
 
     with closing(DuckDBWarehouse(duckdb.connect())) as files:
         plain = _describe(files, path, read_csv_call(path))
-        typed = list(_typed_texts(plain, keys, time))
+        typed = list(_find_typed_columns(plain, keys, time))
         guessed = {each.name for each in typed if not each.is_time} if csv_types else None
         source = read_csv_call(path, text=guessed)
         columns = _describe(files, path, source) if csv_types else plain
@@ -152,14 +152,16 @@ def read_csv_labels(path: Path, *, keys: Mapping[str, DType], time: str | None, 
     )
 
 
-def _typed_texts(columns: tuple[Column, ...], keys: Mapping[str, DType], time: str | None) -> Iterator[_TypedText]:
+def _find_typed_columns(
+    columns: tuple[Column, ...], keys: Mapping[str, DType], time: str | None
+) -> Iterator[_TextColumn]:
     for name, dtype in keys.items():
         column = match_column(name, columns)
         if column is not None and dtype.kind is not Kind.TEXT:
-            yield _TypedText(name=column.name, dtype=dtype)
+            yield _TextColumn(name=column.name, dtype=dtype)
     column = match_column(time, columns) if time is not None else None
     if column is not None:
-        yield _TypedText(name=column.name, dtype=_INSTANT, is_time=True)
+        yield _TextColumn(name=column.name, dtype=_INSTANT, is_time=True)
 
 
 def _describe(files: DuckDBWarehouse, path: Path, source: str) -> tuple[Column, ...]:
@@ -172,7 +174,7 @@ def _describe(files: DuckDBWarehouse, path: Path, source: str) -> tuple[Column, 
         )]) from error  # fmt: skip
 
 
-def _count_misfits(files: DuckDBWarehouse, source: str, typed: Sequence[_TypedText]) -> list[tuple[int, int, int]]:
+def _count_misfits(files: DuckDBWarehouse, source: str, typed: Sequence[_TextColumn]) -> list[tuple[int, int, int]]:
     """Count, per column and in one read of the file, texts that are wrong, too fine, and beyond the type's range."""
     if not typed:
         return []
@@ -186,25 +188,26 @@ def _count_misfits(files: DuckDBWarehouse, source: str, typed: Sequence[_TypedTe
 
 
 def _find_problems(
-    files: DuckDBWarehouse, source: str, typed: Sequence[_TypedText], counts: Sequence[tuple[int, int, int]]
+    files: DuckDBWarehouse, source: str, typed: Sequence[_TextColumn], counts: Sequence[tuple[int, int, int]]
 ) -> Iterator[Problem]:
     """Yield what no value of its type stands for; the file is read once more for each column that has such a text."""
     for each, (wrong, finer, _) in zip(typed, counts, strict=True):
         if wrong:
             kind = "a timestamp" if each.is_time else str(each.dtype)
+            examples = _format_examples(files, source, each, each.is_wrong)
             yield Problem(
-                what=f"label column '{each.name}' must be {kind}; it holds {_show(files, source, each, each.is_wrong)}",
+                what=f"label column '{each.name}' must be {kind}; it holds {examples}",
                 fix="correct these rows; a value must be exactly one of the type",
             )
         if finer:
             yield Problem(
                 what=f"label column '{each.name}' has values finer than a microsecond: "
-                f"{_show(files, source, each, each.is_finer)}",
+                f"{_format_examples(files, source, each, each.is_finer)}",
                 fix="round them to microseconds; truncating here could move a label past an event",
             )
 
 
-def _show(files: DuckDBWarehouse, source: str, each: _TypedText, condition: str) -> str:
+def _format_examples(files: DuckDBWarehouse, source: str, each: _TextColumn, condition: str) -> str:
     name = _quote(each.name)
     numbered = f"SELECT {name}, ROW_NUMBER() OVER () - 1 AS __fl_row FROM {source}"  # noqa: S608 (quoted)
     rows = files.rows(

@@ -11,15 +11,15 @@ import msgspec
 
 from featurelayer.errors import LockError, Problem
 from featurelayer.sql.plan import Plan
-from featurelayer.training.lock import Lock, LockedJoin, LockedView, defined_view, label_types, locked_joins
-from featurelayer.training.reasons import definition_changes
+from featurelayer.training.lock import Lock, LockedJoin, LockedView, label_types, lock_definition, lock_joins
+from featurelayer.training.mismatch_reasons import definition_changes
 
 if TYPE_CHECKING:
-    from featurelayer.training.build import Request
+    from featurelayer.training.build import ResolvedRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
+class BuildDefinition:
     """A build apart from its labels and its time. `keys` are label columns by request key."""
 
     service: str
@@ -36,81 +36,81 @@ class Definition:
     def checksum(self) -> str:
         """One text for all of it, for where no lock is kept: the note of a table."""
         content = {name: getattr(self, name) for name in self.__slots__ if name not in ("joins", "views")}
-        content["joins"] = [_without_equal_types(join) for join in msgspec.to_builtins(self.joins)]
+        content["joins"] = [_drop_equal_types(join) for join in msgspec.to_builtins(self.joins)]
         used: dict[str, set[str]] = {}
         for join in self.joins:
             used.setdefault(join.view, set()).update(column.feature for column in join.columns.values())
-        content["views"] = {name: _content(view, used[name]) for name, view in self.views.items()}
+        content["views"] = {name: _view_content(view, used[name]) for name, view in self.views.items()}
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
-def definition_of(request: Request, plan: Plan) -> Definition:
+def define_build(request: ResolvedRequest, plan: Plan) -> BuildDefinition:
     """Return the definition of a build, before anything has run."""
     service, checksums = request.service, request.provenance.sql_checksums
     joined = {join.view for join in plan.joins}
-    return Definition(
+    return BuildDefinition(
         service=service.name,
         columns=service.columns,
         request_keys={key.name: str(key.dtype) for key in service.request_keys},
-        keys=_renamed(request.keys),
+        keys=_key_renames(request.keys),
         timestamp=request.label_timestamp or service.label_timestamp,
         mode=str(request.mode),
         label_types=label_types(plan),
-        joins=locked_joins(plan, service),
+        joins=lock_joins(plan, service),
         views={
-            name: defined_view(view, checksums.get(view.unique_id, {}))
+            name: lock_definition(view, checksums.get(view.unique_id, {}))
             for name, view in request.views.items()
             if name in joined
         },
     )
 
 
-def refuse_changes(lock: Lock, now: Definition) -> None:
+def validate_same_definition(lock: Lock, now: BuildDefinition) -> None:
     """Raise with everything in which a build is not of one kind with the set that it is to be appended to.
 
     Raises:
         LockError: something is.
     """
-    found = list(_changes(lock, now))
+    found = list(_find_changes(lock, now))
     if found:
         fix = "build the set anew, without --append"
         raise LockError([Problem(what=f"{lock.name}: {what}", where="--append", fix=fix) for what in found])
 
 
-def _changes(lock: Lock, now: Definition) -> Iterator[str]:
+def _find_changes(lock: Lock, now: BuildDefinition) -> Iterator[str]:
     if lock.service.name != now.service:
         named = "named features"
         yield f"the set is of {lock.service.name or named}, the new rows of {now.service or named}"
-    yield from _columns("feature column", lock.service.features, now.columns)
-    yield from _values("request key {}", lock.service.request_keys, now.request_keys)
-    yield from _values("the label column of the key {}", _renamed(lock.request.keys), now.keys)
+    yield from _column_changes("feature column", lock.service.features, now.columns)
+    yield from _value_changes("request key {}", lock.service.request_keys, now.request_keys)
+    yield from _value_changes("the label column of the key {}", _key_renames(lock.request.keys), now.keys)
     for what, then, today in (
         ("the time of the labels", lock.labels.timestamp, now.timestamp),
         ("the mode", lock.request.mode, now.mode),
     ):
         if then != today:
             yield f"{what} was {then or 'none'}, is {today or 'none'}"
-    yield from _columns("label column", lock.labels.columns, tuple(now.label_types))
+    yield from _column_changes("label column", lock.labels.columns, tuple(now.label_types))
     if lock.labels.types.keys() == now.label_types.keys():
-        yield from _values("label column {}", lock.labels.types, now.label_types)
-    yield from _changed_joins(lock, now)
+        yield from _value_changes("label column {}", lock.labels.types, now.label_types)
+    yield from _find_join_changes(lock, now)
 
 
-def _changed_joins(lock: Lock, now: Definition) -> Iterator[str]:
+def _find_join_changes(lock: Lock, now: BuildDefinition) -> Iterator[str]:
     joins = {join.name: join for join in now.joins}
     for join in lock.joins:
         today = joins.get(join.name)
         if today is None:
             continue  # its columns are missing, which is said
         if (join.view, join.keys) != (today.view, today.keys):
-            were, are = (f"{one.view} on {_pairs(one.keys)}" for one in (join, today))
+            were, are = (f"{one.view} on {_format_keys(one.keys)}" for one in (join, today))
             yield f"{join.name} joined {were}, now {are}"
             continue
-        then, view = (_without_seeds(views[join.view]) for views in (lock.views, now.views))
+        then, view = (_drop_seeds(views[join.view]) for views in (lock.views, now.views))
         yield from (f"{join.name}: {change}" for change in definition_changes(join, today, then, view))
 
 
-def _without_equal_types(join: dict[str, Any]) -> dict[str, Any]:
+def _drop_equal_types(join: dict[str, Any]) -> dict[str, Any]:
     """A join as the notes of earlier versions have it, which knew one type of a column alone."""
     for column in join["columns"].values():
         if column["warehouse_type"] == column["type"]:
@@ -118,37 +118,37 @@ def _without_equal_types(join: dict[str, Any]) -> dict[str, Any]:
     return join
 
 
-def _columns(what: str, then: tuple[str, ...], now: tuple[str, ...]) -> Iterator[str]:
+def _column_changes(what: str, then: tuple[str, ...], now: tuple[str, ...]) -> Iterator[str]:
     yield from (f"there is no {what} '{name}' any more" for name in then if name not in now)
     yield from (f"{what} '{name}' is new" for name in now if name not in then)
     if then != now and sorted(then) == sorted(now):
         yield f"the {what}s were in the order {', '.join(then)}, now {', '.join(now)}"
 
 
-def _values(what: str, then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+def _value_changes(what: str, then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
     for name in dict.fromkeys((*then, *now)):
         if then.get(name) != now.get(name):
             yield f"{what.format(name)} was {then.get(name, 'none')}, is {now.get(name, 'none')}"
 
 
-def _pairs(keys: Mapping[str, str]) -> str:
+def _format_keys(keys: Mapping[str, str]) -> str:
     return ", ".join(f"{view}={request}" for view, request in keys.items())
 
 
-def _renamed(keys: Mapping[str, str]) -> dict[str, str]:
+def _key_renames(keys: Mapping[str, str]) -> dict[str, str]:
     """Keys whose label column has another name; to say that it has the same says nothing."""
     return {key: column for key, column in keys.items() if key != column}
 
 
-def _without_seeds(view: LockedView) -> LockedView:
+def _drop_seeds(view: LockedView) -> LockedView:
     """A seed is data: that there is more of it is what appending is for."""
-    return msgspec.structs.replace(view, upstream_checksums=_models(view))
+    return msgspec.structs.replace(view, upstream_checksums=_model_checksums(view))
 
 
-def _content(view: LockedView, used: set[str]) -> list[object]:
+def _view_content(view: LockedView, used: set[str]) -> list[object]:
     features = {name: said for name, said in view.definition["features"].items() if name in used}
-    return [view.relation, {**view.definition, "features": features}, view.sql_checksum, _models(view)]
+    return [view.relation, {**view.definition, "features": features}, view.sql_checksum, _model_checksums(view)]
 
 
-def _models(view: LockedView) -> dict[str, str]:
+def _model_checksums(view: LockedView) -> dict[str, str]:
     return {node: checksum for node, checksum in view.upstream_checksums.items() if not node.startswith("seed.")}

@@ -40,12 +40,12 @@ class OldOutput:
         """Give these columns as a stream."""
         if self.is_text:
             with _open_csv(self.path, columns) as reader:
-                yield _cut(reader, self.start, self.rows)
+                yield _slice_rows(reader, self.start, self.rows)
             return
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self.path, memory_map=True) as file:
-            yield _cut(file.iter_batches(columns=list(columns)), self.start, self.rows)
+            yield _slice_rows(file.iter_batches(columns=list(columns)), self.start, self.rows)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class JoinTally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class ChangedJoin:
     """A join with columns that differ, and the columns beside them that tell of its row.
 
     `present` is never NULL where there is a row; `tied` are the ids of labels that only content gave a row, ascending.
@@ -87,7 +87,7 @@ class Watched:
     tally: JoinTally = field(default_factory=JoinTally)
 
 
-def old_output(lock: Lock) -> OldOutput | str:
+def find_old_output(lock: Lock) -> OldOutput | str:
     """Return the output beside a lock, if it still is what the lock says, else why there is nothing to compare with."""
     if lock.path is None or lock.output is None:
         return "the lock names no file"
@@ -104,10 +104,10 @@ def old_output(lock: Lock) -> OldOutput | str:
     return OldOutput(path=path, is_text=is_text, start=lock.start, rows=lock.labels.rows) if same else changed
 
 
-def tally(
+def count_differences(
     old: Iterable[pa.RecordBatch] | None,
     new: Iterable[pa.RecordBatch],
-    watched: Sequence[Watched],
+    watched: Sequence[ChangedJoin],
     since: datetime,
 ) -> dict[str, ColumnTally]:
     """Count what differs, into the tallies of `watched` and by column; without `old` only what arrived is known."""
@@ -116,31 +116,33 @@ def tally(
     start = 0
     for before, now in pairs:
         for join in watched:
-            late = _arrived_after(join, now, since)
-            join.tally.late_anywhere += _count(late)
+            late = _late_mask(join, now, since)
+            join.tally.late_anywhere += _count_true(late)
             if before is not None:
                 masks = {name: differing(before.column(name), now.column(name)) for name in join.columns}
                 for name, mask in masks.items():
-                    _add(columns[name], mask, start)
-                _explain(join, reduce(pc.or_, masks.values()), late, now, start)
+                    _add_mask(columns[name], mask, start)
+                _count_causes(join, reduce(pc.or_, masks.values()), late, now, start)
         start += now.num_rows
     return columns if old is not None else {}
 
 
-def _explain(join: Watched, different: pa.BooleanArray, late: pa.BooleanArray, now: pa.RecordBatch, start: int) -> None:
+def _count_causes(
+    join: ChangedJoin, different: pa.BooleanArray, late: pa.BooleanArray, now: pa.RecordBatch, start: int
+) -> None:
     rows = pa.array(range(start, start + now.num_rows), pa.int64())
-    nearby = join.tied.slice(_position(join.tied, start), now.num_rows)
+    nearby = join.tied.slice(_find_position(join.tied, start), now.num_rows)
     tied = pc.is_in(rows, value_set=nearby)
-    missing = pc.is_null(now.column(join.present)) if join.present else _none(now.num_rows)
+    missing = pc.is_null(now.column(join.present)) if join.present else _false_mask(now.num_rows)
     known = pc.or_(pc.or_(late, tied), missing)
-    join.tally.differing += _count(different)
-    join.tally.late += _count(pc.and_(different, late))
-    join.tally.missing += _count(pc.and_(different, missing))
-    join.tally.tied += _count(pc.and_(different, tied))
-    join.tally.unexplained += _count(pc.and_not(different, known))
+    join.tally.differing += _count_true(different)
+    join.tally.late += _count_true(pc.and_(different, late))
+    join.tally.missing += _count_true(pc.and_(different, missing))
+    join.tally.tied += _count_true(pc.and_(different, tied))
+    join.tally.unexplained += _count_true(pc.and_not(different, known))
 
 
-def _position(ids: pa.Int64Array, start: int) -> int:
+def _find_position(ids: pa.Int64Array, start: int) -> int:
     """Where the ids from `start` on begin; they ascend."""
     low, high = 0, len(ids)
     while low < high:
@@ -149,33 +151,33 @@ def _position(ids: pa.Int64Array, start: int) -> int:
     return low
 
 
-def _add(column: ColumnTally, mask: pa.BooleanArray, start: int) -> None:
-    count = _count(mask)
+def _add_mask(column: ColumnTally, mask: pa.BooleanArray, start: int) -> None:
+    count = _count_true(mask)
     if count and len(column.examples) < _EXAMPLES:
         first = pc.indices_nonzero(mask).slice(0, _EXAMPLES - len(column.examples))
         column.examples += [start + row for row in first.to_pylist()]
     column.rows += count
 
 
-def _arrived_after(join: Watched, batch: pa.RecordBatch, since: datetime) -> pa.BooleanArray:
+def _late_mask(join: ChangedJoin, batch: pa.RecordBatch, since: datetime) -> pa.BooleanArray:
     naive = pa.timestamp("us")
     moment = pa.scalar(since.astimezone(UTC).replace(tzinfo=None), naive)
-    found = _none(batch.num_rows)
+    found = _false_mask(batch.num_rows)
     for name in join.arrivals:
         times = pc.cast(batch.column(name), naive, safe=False)
         found = pc.or_(found, pc.fill_null(pc.greater(times, moment), False))
     return found
 
 
-def _none(rows: int) -> pa.BooleanArray:
+def _false_mask(rows: int) -> pa.BooleanArray:
     return pa.repeat(pa.scalar(False), rows)
 
 
-def _count(mask: pa.BooleanArray) -> int:
+def _count_true(mask: pa.BooleanArray) -> int:
     return int(mask.true_count)
 
 
-def _cut(batches: Iterable[pa.RecordBatch], start: int, rows: int) -> Iterator[pa.RecordBatch]:
+def _slice_rows(batches: Iterable[pa.RecordBatch], start: int, rows: int) -> Iterator[pa.RecordBatch]:
     """The rows from `start` on of a stream."""
     for batch in batches:
         skipped = min(start, batch.num_rows)
@@ -194,7 +196,7 @@ def _parquet_checksums(path: Path, lock: Lock) -> dict[str, str] | None:
             if file.metadata.num_rows != lock.output_rows:
                 return None
             digest = TableDigest(file.schema_arrow.names)
-            for batch in _cut(file.iter_batches(), lock.start, lock.labels.rows):
+            for batch in _slice_rows(file.iter_batches(), lock.start, lock.labels.rows):
                 digest.update(batch)
             return digest.finish()
     except (pa.ArrowException, OSError):

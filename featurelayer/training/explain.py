@@ -14,7 +14,7 @@ from featurelayer.errors import LabelError, Problem
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.explain import FACTS, JoinQueries, count_labels, explain_join
 from featurelayer.sql.plan import AsofJoin, Labels, Plan
-from featurelayer.training.build import Request, plan_request, run_checks
+from featurelayer.training.build import ResolvedRequest, plan_request, run_checks
 from featurelayer.training.steps import run_step
 from featurelayer.warehouse.base import Warehouse
 
@@ -64,7 +64,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureValue:
+class ExplainedValue:
     """A feature as the training set has it, and where the value comes from."""
 
     name: str
@@ -90,7 +90,7 @@ class ViewExplanation:
     newer_left_out: int
     older_left_out: int
     candidates: tuple[Candidate, ...]
-    features: tuple[FeatureValue, ...]
+    features: tuple[ExplainedValue, ...]
     result: str
     served_until: Moment = None
 
@@ -113,11 +113,11 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as JSON values; times are ISO 8601 in UTC."""
-        plain: dict[str, Any] = _json(asdict(self))
+        plain: dict[str, Any] = _to_json(asdict(self))
         return plain
 
 
-def explain_row(warehouse: Warehouse, request: Request, row: int, *, most: int = MOST_ROWS) -> Explanation:
+def explain_row(warehouse: Warehouse, request: ResolvedRequest, row: int, *, most: int = MOST_ROWS) -> Explanation:
     """Return why the label at `row`, counted from 0, gets what it gets.
 
     Raises:
@@ -133,26 +133,26 @@ def explain_plan(warehouse: Warehouse, plan: Plan, row: int, engine: Dialect, *,
     assert isinstance(plan.spine, Labels)
     (labels,) = warehouse.rows(count_labels(engine, plan.spine))[0]
     if not 0 <= row < labels:
-        raise LabelError([_no_such_row(row, labels)])
+        raise LabelError([_row_problem(row, labels)])
     plan = replace(plan, spine=replace(plan.spine, row=row))
     script = engine.compile(plan)
     run_checks(warehouse, script.checks)
     for step in script.steps:
         run_step(warehouse, step)
-    (values,) = _rows(warehouse, script.query.sql)
+    (values,) = _read_rows(warehouse, script.query.sql)
     built = dict(zip(script.columns, values, strict=True))
     time: Moment = None
     views = []
     for join in plan.joins:
         queries = explain_join(engine, plan, join, most=most)
-        ((at, seen, *keys),) = _rows(warehouse, queries.label)
-        time = _aware(at)
-        label = _Label(time=time, seen=_aware(seen), keys=tuple(keys))
-        views.append(_explained(warehouse, queries, label, built, most))
+        ((at, seen, *keys),) = _read_rows(warehouse, queries.label)
+        time = _as_utc(at)
+        label = _Label(time=time, seen=_as_utc(seen), keys=tuple(keys))
+        views.append(_explain_view(warehouse, queries, label, built, most))
     return Explanation(row=row, labels=labels, mode=str(plan.mode), time=time, views=tuple(views))
 
 
-def _no_such_row(row: int, labels: int) -> Problem:
+def _row_problem(row: int, labels: int) -> Problem:
     have = "there is 1 label" if labels == 1 else f"there are {labels:,} labels"
     fix = f"choose a row from 0 to {labels - 1}" if labels else ""
     return Problem(what=f"there is no label in row {row} (rows are counted from 0): {have}", fix=fix)
@@ -181,16 +181,16 @@ class _Row:
     def of(cls, row: Sequence[Any], columns: Sequence[str]) -> _Row:
         facts = dict(zip(FACTS, row[: len(FACTS)], strict=True))
         for name in ("event_time", "visible_from", "valid_to"):
-            facts[name] = _aware(facts[name])
+            facts[name] = _as_utc(facts[name])
         return cls(facts, dict(zip(columns, row[len(FACTS) :], strict=True)))
 
 
-def _explained(
+def _explain_view(
     warehouse: Warehouse, queries: JoinQueries, label: _Label, built: Mapping[str, Any], most: int
 ) -> ViewExplanation:
     join = queries.join
-    ((rows, newer),) = _rows(warehouse, queries.counts)
-    after, others = _rows(warehouse, queries.newer), _rows(warehouse, queries.older)
+    ((rows, newer),) = _read_rows(warehouse, queries.counts)
+    after, others = _read_rows(warehouse, queries.newer), _read_rows(warehouse, queries.older)
     after = after[: max(most // 2, most - len(others))]
     others = others[: most - len(after)]
     found = [_Row.of(row, queries.columns) for row in (*reversed(after), *others)]
@@ -208,7 +208,7 @@ def _explained(
         newer_left_out=int(newer) - len(after),
         older_left_out=int(rows) - int(newer) - len(others),
         candidates=candidates,
-        features=tuple(_features(join, first, built)),
+        features=tuple(_explain_features(join, first, built)),
         result=_result(join, label, int(rows), first),
         served_until=label.seen if join.ledger is not None else None,
     )
@@ -230,12 +230,15 @@ def _verdict(queries: JoinQueries, row: _Row, winner: _Row | None, label: _Label
     """Say what became of a row, in the order in which the join asks."""
     join, facts = queries.join, row.facts
     if row is winner:
-        return _won(join, facts, label)
+        return _winner_verdict(join, facts, label)
     if not facts["visible"]:
-        return _unseen(join, facts, label)
+        return _invisible_verdict(join, facts, label)
     assert winner is not None, "of visible rows one wins"
     if not facts["tied"]:
-        return Outcome.OLDER, f"older than the winner{_by(winner.facts['event_time'], facts['event_time'])}"
+        return (
+            Outcome.OLDER,
+            f"older than the winner{_format_distance(winner.facts['event_time'], facts['event_time'])}",
+        )
     if facts["decided_by"] is None:
         return Outcome.SAME_AS_WINNER, "the same as the winner in every column"
     column = queries.ties[int(facts["decided_by"])]
@@ -244,18 +247,18 @@ def _verdict(queries: JoinQueries, row: _Row, winner: _Row | None, label: _Label
     return Outcome.LOST_CONTENT, f"lost the tie on its content (column {column})"
 
 
-def _won(join: AsofJoin, facts: Mapping[str, Any], label: _Label) -> tuple[Outcome, str]:
+def _winner_verdict(join: AsofJoin, facts: Mapping[str, Any], label: _Label) -> tuple[Outcome, str]:
     if not facts["fresh"]:
         assert join.ttl is not None
         oldest = label.time - join.ttl if isinstance(label.time, datetime) else None
-        late = _by(oldest, facts["event_time"])
+        late = _format_distance(oldest, facts["event_time"])
         return Outcome.EXPIRED, f"won but expired: older than the ttl of {format_duration(join.ttl)}{late}"
     if facts["ended"]:
-        return Outcome.ENDED, f"won but ended at {moment_text(facts['valid_to'])}"
+        return Outcome.ENDED, f"won but ended at {format_moment(facts['valid_to'])}"
     return Outcome.WON, "won"
 
 
-def _unseen(join: AsofJoin, facts: Mapping[str, Any], label: _Label) -> tuple[Outcome, str]:
+def _invisible_verdict(join: AsofJoin, facts: Mapping[str, Any], label: _Label) -> tuple[Outcome, str]:
     if not facts["has_times"]:
         which = join.event if facts["event_time"] is None else join.available
         assert which is not None
@@ -266,15 +269,15 @@ def _unseen(join: AsofJoin, facts: Mapping[str, Any], label: _Label) -> tuple[Ou
     if facts["after_label"]:
         if facts["event_time"] == label.time:
             return Outcome.AFTER_LABEL, "at the label's time, which bound: exclusive leaves out"
-        return Outcome.AFTER_LABEL, f"after the label's time{_by(facts['event_time'], label.time)}"
+        return Outcome.AFTER_LABEL, f"after the label's time{_format_distance(facts['event_time'], label.time)}"
     if not facts["available"]:
-        return Outcome.NOT_AVAILABLE, f"not available until {moment_text(facts['visible_from'])}"
+        return Outcome.NOT_AVAILABLE, f"not available until {format_moment(facts['visible_from'])}"
     if label.seen is None:
         return Outcome.NOT_EXPORTED, "no export had finished by the label's time"
-    return Outcome.NOT_EXPORTED, f"not in the export of {moment_text(label.seen)} that was being served"
+    return Outcome.NOT_EXPORTED, f"not in the export of {format_moment(label.seen)} that was being served"
 
 
-def _features(join: AsofJoin, winner: Candidate | None, built: Mapping[str, Any]) -> Iterator[FeatureValue]:
+def _explain_features(join: AsofJoin, winner: Candidate | None, built: Mapping[str, Any]) -> Iterator[ExplainedValue]:
     """Yield what the join really returned, held to what the candidates say that it must."""
     for feature in join.features:
         value = built[feature.name]
@@ -288,7 +291,7 @@ def _features(join: AsofJoin, winner: Candidate | None, built: Mapping[str, Any]
             origin = "NULL in the winner" if known is None else "winner"
         if repr(value) != repr(known):
             raise RuntimeError(f"the join and its explanation disagree on {feature.name}")
-        yield FeatureValue(name=feature.name, value=value, origin=origin)
+        yield ExplainedValue(name=feature.name, value=value, origin=origin)
 
 
 def _result(join: AsofJoin, label: _Label, rows: int, winner: Candidate | None) -> str:
@@ -306,7 +309,7 @@ def _result(join: AsofJoin, label: _Label, rows: int, winner: Candidate | None) 
         return "no row could be seen at the label's time"
     if join.event is None:
         return f"{winner.verdict}: the row with this key" if winner.outcome is Outcome.WON else winner.verdict
-    return f"the row of {moment_text(winner.event_time)} {winner.verdict}"
+    return f"the row of {format_moment(winner.event_time)} {winner.verdict}"
 
 
 def _rules(join: AsofJoin) -> str:
@@ -329,12 +332,12 @@ def _rules(join: AsofJoin) -> str:
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
-def moment_text(moment: Moment) -> str:
+def format_moment(moment: Moment) -> str:
     """Return a time in UTC as a person reads it, with no more digits than it has."""
     return moment.replace(tzinfo=None).isoformat(sep=" ") if isinstance(moment, datetime) else str(moment)
 
 
-def _by(later: Moment, earlier: Moment) -> str:
+def _format_distance(later: Moment, earlier: Moment) -> str:
     """Return ` by 3 h 20 min`; nothing where a time is infinite."""
     if not isinstance(later, datetime) or not isinstance(earlier, datetime):
         return ""
@@ -342,21 +345,21 @@ def _by(later: Moment, earlier: Moment) -> str:
     return f" by {format_age(distance) if distance >= timedelta(seconds=1) else format_duration(distance)}"
 
 
-def _aware(value: Any) -> Moment:
+def _as_utc(value: Any) -> Moment:
     """Give a naive UTC time its zone."""
     moment: Moment = value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
     return moment
 
 
-def _rows(warehouse: Warehouse, sql: str) -> list[tuple[Any, ...]]:
+def _read_rows(warehouse: Warehouse, sql: str) -> list[tuple[Any, ...]]:
     """The rows of a query as Python values, by way of Arrow, which has the time zones."""
     with warehouse.arrow(sql) as reader:
         found = reader.read_all()
-    columns = [[_value(scalar) for scalar in column] for column in found.columns]
+    columns = [[_to_python(scalar) for scalar in column] for column in found.columns]
     return list(zip(*columns, strict=True))
 
 
-def _value(scalar: pa.Scalar) -> Any:
+def _to_python(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
     except (OverflowError, ValueError):
@@ -366,11 +369,11 @@ def _value(scalar: pa.Scalar) -> Any:
         return "after the year 9999" if number > 0 else "before the year 1"
 
 
-def _json(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(name): _json(item) for name, item in value.items()}
+        return {str(name): _to_json(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json(item) for item in value]
+        return [_to_json(item) for item in value]
     if value is None or isinstance(value, bool | int) or type(value) is str:
         return value
     if isinstance(value, float):

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.errors import WarehouseError
-from featurelayer.temporary import TemporaryFolder
+from featurelayer.tempdirs import TempDir
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def lock_path_of(output: Path) -> Path:
+def default_lock_path(output: Path) -> Path:
     """Return where the lock of an output file lies: `train.parquet` has `train.lock.json`."""
     return output.with_suffix(".lock.json")
 
 
-def relative_output(output: Path, lock: Path) -> str:
+def relative_output_path(output: Path, lock: Path) -> str:
     """Return how an output is found from its lock; a lock that lies elsewhere knows the file's name alone."""
     folder = lock.parent.resolve()
     output = output.resolve()
@@ -40,7 +40,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def refuse_parquet_columns(schema: pa.Schema) -> None:
+def validate_parquet_columns(schema: pa.Schema) -> None:
     """Raise Arrow's own kind of error with the columns that a parquet file can't hold: it does not name them itself."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -73,7 +73,7 @@ def write_atomically(path: Path, *, kept: bool = True) -> Iterator[Path]:
     """Yield a temporary path on the same disk; it takes the real name only if nothing failed, if it is to be kept."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFolder(beside=path) as folder:
+        with TempDir(beside=path) as folder:
             temporary = folder / "rows"
             yield temporary
             if kept:

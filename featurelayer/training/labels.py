@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.errors import LabelError, Problem
-from featurelayer.training.given import GivenLabels, is_pandas
+from featurelayer.training.original_labels import OriginalLabels, is_pandas
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FILES = (".parquet", ".csv")
 
 
-def as_labels(labels: Any) -> Path | str | pa.Table:
+def normalize_labels(labels: Any) -> Path | str | pa.Table:
     """Return labels as a path, a relation's name, or an Arrow table (without copying where a frame allows).
 
     Raises:
@@ -34,12 +34,12 @@ def as_labels(labels: Any) -> Path | str | pa.Table:
     if isinstance(labels, str):
         return labels
     if isinstance(labels, pa.Table):
-        return _refuse_encodings(labels)
+        return _validate_encodings(labels)
     try:
         if is_pandas(labels):
-            return _refuse_encodings(pa.Table.from_pandas(labels, preserve_index=False))
+            return _validate_encodings(pa.Table.from_pandas(labels, preserve_index=False))
         if hasattr(labels, "__arrow_c_stream__"):
-            return _refuse_encodings(pa.table(labels))
+            return _validate_encodings(pa.table(labels))
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise LabelError(
             [
@@ -59,7 +59,7 @@ def as_labels(labels: Any) -> Path | str | pa.Table:
     )
 
 
-def _refuse_encodings(table: pa.Table) -> pa.Table:
+def _validate_encodings(table: pa.Table) -> pa.Table:
     """Return a table unless it has columns that neither engines nor files take."""
     import pyarrow as pa
 
@@ -71,15 +71,15 @@ def _refuse_encodings(table: pa.Table) -> pa.Table:
     return table
 
 
-def given_labels(labels: Any, rows: Path | str | pa.Table) -> GivenLabels | None:
+def keep_original_labels(labels: Any, rows: Path | str | pa.Table) -> OriginalLabels | None:
     """Return the labels in the types in which they were given, `rows` as `as_labels` returns them; None if none are."""
     if isinstance(rows, str) or (isinstance(rows, Path) and rows.suffix.lower() == ".csv"):
         return None
     frame = labels.copy(deep=False) if is_pandas(labels) else labels
-    return GivenLabels(rows=rows, frame=frame)
+    return OriginalLabels(rows=rows, frame=frame)
 
 
-def recorded_path(path: Path | pa.Table, project: Path) -> str | None:
+def portable_path(path: Path | pa.Table, project: Path) -> str | None:
     """Return where a lock says that labels are: a path from here or from the project, never one of this machine alone.
 
     A file elsewhere is known by its name; a frame is nowhere.
@@ -94,7 +94,7 @@ def recorded_path(path: Path | pa.Table, project: Path) -> str | None:
     return path.name
 
 
-def locked_labels(lock: Lock, project: Path) -> Path | str:
+def find_locked_labels(lock: Lock, project: Path) -> Path | str:
     """Return the labels that a lock names: a file from here, from the lock or from the project, or a relation.
 
     Raises:

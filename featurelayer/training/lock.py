@@ -21,9 +21,9 @@ from featurelayer.durations import format_duration
 from featurelayer.errors import LockError, Problem
 from featurelayer.model import Column, Feature, FeatureService, FeatureView
 from featurelayer.online.definitions import fingerprint
-from featurelayer.sql.extent import extent, last_label
 from featurelayer.sql.plan import AsofJoin, Labels, Plan
 from featurelayer.sql.planner import match_column
+from featurelayer.sql.table_stats import last_label, relation_stats
 from featurelayer.warehouse.base import Warehouse
 
 FORMAT = 1
@@ -164,13 +164,13 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
         """How many rows the output has."""
         return self.labels.rows if self.whole is None else self.whole
 
-    def without_time(self) -> Lock:
+    def drop_time(self) -> Lock:
         """The lock as if no label column was the time."""
         return msgspec.structs.replace(self, labels=msgspec.structs.replace(self.labels, timestamp=None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class BuildRecord:
     """What a build writes into its lock beside the result."""
 
     built_at: datetime
@@ -192,23 +192,23 @@ def take_record(
     views: Mapping[str, FeatureView],
     checksums: Mapping[str, Mapping[str, str]],
     built_at: datetime,
-) -> Record:
+) -> BuildRecord:
     """Return the record of a build whose labels are loaded; one small query per view counts its rows.
 
     `checksums` are dbt's, per view by unique id, the view's own first; `built_at` is the warehouse's time.
     """
-    last = _last_label(warehouse, plan)
+    last = _query_last_label(warehouse, plan)
     measured = {join.view: join for join in plan.joins}
-    return Record(
+    return BuildRecord(
         built_at=built_at,
         request=asked,
         request_keys={key.name: str(key.dtype) for key in service.request_keys},
         timestamp=asked.label_timestamp or service.label_timestamp,
         newest_label=last,
         label_types=label_types(plan),
-        joins=locked_joins(plan, service),
+        joins=lock_joins(plan, service),
         views={
-            name: locked_view(warehouse, views[name], join, checksums.get(views[name].unique_id, {}), last)
+            name: lock_view(warehouse, views[name], join, checksums.get(views[name].unique_id, {}), last)
             for name, join in measured.items()
         },
     )
@@ -223,7 +223,7 @@ def label_types(plan: Plan) -> dict[str, str]:
     }
 
 
-def locked_joins(plan: Plan, service: FeatureService) -> tuple[LockedJoin, ...]:
+def lock_joins(plan: Plan, service: FeatureService) -> tuple[LockedJoin, ...]:
     """Return what a lock says of the joins of a plan."""
     joins = {join.name: join for join in plan.joins}
     return tuple(
@@ -243,24 +243,24 @@ def locked_joins(plan: Plan, service: FeatureService) -> tuple[LockedJoin, ...]:
     )
 
 
-def _last_label(warehouse: Warehouse, plan: Plan) -> str | None:
+def _query_last_label(warehouse: Warehouse, plan: Plan) -> str | None:
     if getattr(plan.spine, "time", None) is None:
         return None
     (found,) = warehouse.rows(last_label(warehouse.dialect))[0]
     return None if found is None else str(found)
 
 
-def locked_view(
+def lock_view(
     warehouse: Warehouse, view: FeatureView, join: AsofJoin, checksums: Mapping[str, str], last: str | None
 ) -> LockedView:
     """Return what a lock says of a view: its definition now, and how much its relation holds."""
-    clocks = clocks_of(view, join)
+    clocks = time_columns(view, join)
     rows, reached, *newest = warehouse.rows(
-        extent(warehouse.dialect, view.relation_name, tuple(clocks.values()), last=last)
+        relation_stats(warehouse.dialect, view.relation_name, tuple(clocks.values()), last=last)
     )[0]
     times = dict(zip(clocks, newest, strict=True))
     return msgspec.structs.replace(
-        defined_view(view, checksums),
+        lock_definition(view, checksums),
         rows=rows,
         rows_until_last_label=reached,
         newest_event=times.get("event_time"),
@@ -269,9 +269,9 @@ def locked_view(
     )
 
 
-def defined_view(view: FeatureView, checksums: Mapping[str, str]) -> LockedView:
+def lock_definition(view: FeatureView, checksums: Mapping[str, str]) -> LockedView:
     """Return what a lock says of a view's definition, without having looked at its rows."""
-    definition = definition_of(view)
+    definition = join_definition(view)
     return LockedView(
         unique_id=view.unique_id,
         relation=view.relation_name,
@@ -287,7 +287,7 @@ def defined_view(view: FeatureView, checksums: Mapping[str, str]) -> LockedView:
     )
 
 
-def clocks_of(view: FeatureView, join: AsofJoin) -> dict[str, Column]:
+def time_columns(view: FeatureView, join: AsofJoin) -> dict[str, Column]:
     """Return the view's columns that are times, by what they are to it; the event time is first. Static: none."""
     if join.event is None:
         return {}
@@ -299,7 +299,7 @@ def clocks_of(view: FeatureView, join: AsofJoin) -> dict[str, Column]:
     return found
 
 
-def definition_of(view: FeatureView) -> dict[str, Any]:
+def join_definition(view: FeatureView) -> dict[str, Any]:
     """Return what decides which row of a view a label gets and what its values are, as JSON values."""
     return {
         "keys": {key.column: f"{key.entity}.{key.key} {key.dtype}" for key in view.join_keys},
@@ -312,16 +312,16 @@ def definition_of(view: FeatureView) -> dict[str, Any]:
         "valid_to": view.valid_to,
         "created_timestamp": view.created_timestamp,
         "tie_breaker": list(view.tie_breaker),
-        "features": {feature.name: _feature(feature) for feature in view.features},
+        "features": {feature.name: _feature_definition(feature) for feature in view.features},
     }
 
 
-def _feature(feature: Feature) -> dict[str, Any]:
-    default = {"default": _json(feature.default)} if feature.has_default else {}
+def _feature_definition(feature: Feature) -> dict[str, Any]:
+    default = {"default": _to_json(feature.default)} if feature.has_default else {}
     return {"type": str(feature.dtype), **default}
 
 
-def _json(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     plain = value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
     return value if plain else str(value)
 
@@ -329,7 +329,7 @@ def _json(value: Any) -> Any:
 # --- writing and reading --------------------------------------------------------------------------------------------
 
 
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+def seal(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a lock's content with a checksum of all of it, which tells later that nobody edited it."""
     bare = {name: value for name, value in content.items() if name != "seal"}
     text = json.dumps(bare, sort_keys=True, ensure_ascii=False)
@@ -343,40 +343,44 @@ def read_lock(source: str | Path | Mapping[str, Any]) -> Lock:
         LockError: it can't be read, is not a lock, was edited, or is of a format that this version does not know.
     """
     if isinstance(source, Mapping):
-        return _lock(json.loads(json.dumps(source)), None)
+        return _parse_lock(json.loads(json.dumps(source)), None)
     path = Path(source)
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise _refused("there is no such lock", path, "name the .lock.json that lies beside a training set") from None
+        raise _lock_error(
+            "there is no such lock", path, "name the .lock.json that lies beside a training set"
+        ) from None
     except OSError as error:
-        raise _refused(f"the lock can't be read: {error.strerror or error}", path, "check the file") from error
+        raise _lock_error(f"the lock can't be read: {error.strerror or error}", path, "check the file") from error
     except (ValueError, RecursionError) as error:
-        raise _refused(f"the lock is not JSON: {error}", path, "restore it, or build the training set again") from error
-    return _lock(document, path)
+        raise _lock_error(
+            f"the lock is not JSON: {error}", path, "restore it, or build the training set again"
+        ) from error
+    return _parse_lock(document, path)
 
 
-def _lock(document: Any, path: Path | None) -> Lock:
+def _parse_lock(document: Any, path: Path | None) -> Lock:
     again = "build the training set again: featurelayer build-training-set"
     if not isinstance(document, dict) or not {"format", "columns", "sql_sha256"} <= document.keys():
-        raise _refused(
+        raise _lock_error(
             "this is not the lock of a training set", path, "name the .lock.json that lies beside a training set"
         )
     if document["format"] != FORMAT:
         what = f"the lock has format {document['format']}, this version of featurelayer reads {FORMAT}"
-        raise _refused(what, path, "install the featurelayer that wrote it, or a newer one")
+        raise _lock_error(what, path, "install the featurelayer that wrote it, or a newer one")
     if "seal" not in document:
-        raise _refused("the lock is of an earlier featurelayer and does not say what a rebuild needs", path, again)
-    if sealed(document)["seal"] != document["seal"]:
-        raise _refused(
+        raise _lock_error("the lock is of an earlier featurelayer and does not say what a rebuild needs", path, again)
+    if seal(document)["seal"] != document["seal"]:
+        raise _lock_error(
             "the lock was changed after it was written, so it proves nothing", path, f"restore it, or {again}"
         )
     try:
         lock = msgspec.convert({**document, "path": None, "start": 0, "whole": None}, Lock)
     except msgspec.ValidationError as error:
-        raise _refused(f"the lock has an unexpected shape: {error}", path, again) from error
+        raise _lock_error(f"the lock has an unexpected shape: {error}", path, again) from error
     return msgspec.structs.replace(lock, path=path)
 
 
-def _refused(what: str, path: Path | None, fix: str) -> LockError:
+def _lock_error(what: str, path: Path | None, fix: str) -> LockError:
     return LockError([Problem(what=what, where=str(path) if path else "", fix=fix)])

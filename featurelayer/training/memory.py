@@ -32,25 +32,27 @@ def working_memory(plan: Plan, labels: int, rows: Mapping[str, int], shares: Seq
     assert isinstance(plan.spine, Labels), "a training set has labels"
     if any(feature.dtype.kind in _UNKNOWN for join in plan.joins for feature in join.features):
         return None
-    results = [labels * _row(feature.dtype for feature in join.features) for join in plan.joins]
-    spine = labels * _row(_types(plan.spine.spine_columns))
+    results = [labels * _row_bytes(feature.dtype for feature in join.features) for join in plan.joins]
+    spine = labels * _row_bytes(_types(plan.spine.spine_columns))
     matches = (
-        _COPIES * (labels + int(_copies(join) * rows[join.view] * min(share + _SAMPLE_ERROR, 1))) * _keys(join)
+        _COPIES
+        * (labels + int(_count_copies(join) * rows[join.view] * min(share + _SAMPLE_ERROR, 1)))
+        * _key_bytes(join)
         for join, share in zip(plan.joins, shares, strict=True)
     )
     # The largest result once more: while it is written, it stands beside the match that it is fetched by.
     return spine + sum(results) + max(results, default=0) + max(matches, default=0)
 
 
-def _copies(join: AsofJoin) -> int:
+def _count_copies(join: AsofJoin) -> int:
     return 1 if join.available is None and join.ledger is None else 2
 
 
-def _keys(join: AsofJoin) -> int:
+def _key_bytes(join: AsofJoin) -> int:
     """Bytes of what a view's row is matched by."""
     columns = (*(column for column, _ in join.keys), join.event, join.available, join.valid_to, *join.order)
     return _ROW + sum(
-        _KEY_TEXT if column.dtype.kind is Kind.TEXT else _bytes(column.dtype) for column in columns if column
+        _KEY_TEXT if column.dtype.kind is Kind.TEXT else _type_bytes(column.dtype) for column in columns if column
     )
 
 
@@ -58,9 +60,9 @@ def _types(columns: Iterable[LabelColumn]) -> Iterable[DType]:
     return (column.dtype for column in columns)
 
 
-def _row(types: Iterable[DType]) -> int:
-    return _ROW + sum(map(_bytes, types))
+def _row_bytes(types: Iterable[DType]) -> int:
+    return _ROW + sum(map(_type_bytes, types))
 
 
-def _bytes(dtype: DType) -> int:
+def _type_bytes(dtype: DType) -> int:
     return _BYTES.get(dtype.kind, max(8, (dtype.bits or 64) // 8))

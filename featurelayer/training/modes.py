@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from featurelayer.errors import PlanError
-from featurelayer.sql.compiler import compile_comparison, compile_kept, compile_reached
+from featurelayer.sql.compiler import compile_comparison, compile_into_table, compile_served_counts
 from featurelayer.sql.plan import RESERVED, Mode, Plan
 from featurelayer.training.steps import run_step
 from featurelayer.warehouse.base import Warehouse
@@ -39,14 +39,14 @@ class ModeComparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModesCompared:
+class ModeComparisons:
     """Every pair of modes that could be built, and why one could not."""
 
     pairs: tuple[ModeComparison, ...]
     unavailable: tuple[str, ...] = ()
 
 
-def compare_modes(warehouse: Warehouse, plans: Mapping[Mode, Plan | PlanError]) -> ModesCompared:
+def compare_modes(warehouse: Warehouse, plans: Mapping[Mode, Plan | PlanError]) -> ModeComparisons:
     """Build a training set in every mode that has a plan and count, feature by feature, where they differ."""
     built = {mode: plan for mode, plan in plans.items() if isinstance(plan, Plan)}
     unavailable = [
@@ -55,10 +55,10 @@ def compare_modes(warehouse: Warehouse, plans: Mapping[Mode, Plan | PlanError]) 
         if isinstance(error, PlanError)
     ]
     for mode, plan in built.items():
-        script = compile_kept(replace(plan, by_id=True), warehouse.dialect, _table(mode))
+        script = compile_into_table(replace(plan, by_id=True), warehouse.dialect, _mode_table(mode))
         for step in script.steps:
             run_step(warehouse, step)
-        if mode is Mode.AS_SERVED and not any(warehouse.rows(compile_reached(plan, warehouse.dialect).sql)[0]):
+        if mode is Mode.AS_SERVED and not any(warehouse.rows(compile_served_counts(plan, warehouse.dialect).sql)[0]):
             unavailable.append(f"mode {mode} is not compared: no label is as late as the first recorded export")
         warehouse.drop(script.temporary)
     pairs = tuple(
@@ -66,15 +66,17 @@ def compare_modes(warehouse: Warehouse, plans: Mapping[Mode, Plan | PlanError]) 
         for one, other in combinations(built, 2)
         if not (unavailable and Mode.AS_SERVED in (one, other))
     )
-    warehouse.drop([_table(mode) for mode in built])
-    return ModesCompared(pairs=pairs, unavailable=tuple(unavailable))
+    warehouse.drop([_mode_table(mode) for mode in built])
+    return ModeComparisons(pairs=pairs, unavailable=tuple(unavailable))
 
 
-def _table(mode: Mode) -> str:
+def _mode_table(mode: Mode) -> str:
     return f"{RESERVED}{mode}"
 
 
 def _shares(warehouse: Warehouse, plan: Plan, one: Mode, other: Mode) -> dict[str, float]:
     names = [feature.name for join in plan.joins for feature in join.features]
-    ((rows, *counts),) = warehouse.rows(compile_comparison(warehouse.dialect, _table(one), _table(other), names).sql)
+    ((rows, *counts),) = warehouse.rows(
+        compile_comparison(warehouse.dialect, _mode_table(one), _mode_table(other), names).sql
+    )
     return {name: (count or 0) / rows if rows else 0.0 for name, count in zip(names, counts, strict=True)}

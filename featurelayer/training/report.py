@@ -9,9 +9,9 @@ from typing import Any
 
 from featurelayer.durations import format_duration
 from featurelayer.errors import PlanError, Problem
-from featurelayer.sql.extent import mismatch
 from featurelayer.sql.plan import AsofJoin, JoinReport, Plan, Statement
-from featurelayer.training.modes import ModesCompared
+from featurelayer.sql.table_stats import mismatch_stats
+from featurelayer.training.modes import ModeComparisons
 from featurelayer.warehouse.base import Warehouse
 
 _PERCENTILES = ("min", "p50", "p90", "p99", "max")
@@ -72,7 +72,7 @@ class Report:
     seconds: float
     views: tuple[ViewReport, ...]
     features: tuple[FeatureReport, ...]
-    modes: ModesCompared | None = None
+    modes: ModeComparisons | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -121,15 +121,15 @@ def explain_mismatch(warehouse: Warehouse, join: AsofJoin, view: ViewReport, row
     """
     if view.share is None or view.share >= least:
         return view
-    return replace(view, reason=_reason(warehouse, join, view, rows))
+    return replace(view, reason=_find_mismatch_reason(warehouse, join, view, rows))
 
 
-def _reason(warehouse: Warehouse, join: AsofJoin, view: ViewReport, rows: int) -> str:
+def _find_mismatch_reason(warehouse: Warehouse, join: AsofJoin, view: ViewReport, rows: int) -> str:
     """Say what most of the labels that found nothing have in common; nothing if that is not known."""
     if not rows:
         return "the view has no rows"
     nothing = view.missing + view.expired
-    known, before, first, last, oldest, newest = warehouse.rows(mismatch(warehouse.dialect, join))[0]
+    known, before, first, last, oldest, newest = warehouse.rows(mismatch_stats(warehouse.dialect, join))[0]
     if 2 * (nothing + view.matched - known) > nothing:
         keys = ", ".join(key.name for key, _ in join.keys)
         many = "none of the labels has" if not known else f"only {known:,} labels have"
@@ -149,7 +149,7 @@ def _reason(warehouse: Warehouse, join: AsofJoin, view: ViewReport, rows: int) -
     return ""
 
 
-def view_report(warehouse: Warehouse, queries: JoinReport, labels: int) -> tuple[ViewReport, dict[str, int]]:
+def count_view(warehouse: Warehouse, queries: JoinReport, labels: int) -> tuple[ViewReport, dict[str, int]]:
     """Run a join's counting queries; also return how many winning rows hold a NULL, by feature."""
     join = queries.join
 

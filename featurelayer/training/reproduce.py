@@ -16,29 +16,34 @@ import pyarrow as pa
 
 from featurelayer.errors import LabelError, PlanError, Problem
 from featurelayer.registry import Registry
-from featurelayer.sql.compiler import compile_opening
-from featurelayer.sql.extent import late_rows
+from featurelayer.sql.compiler import compile_preamble
 from featurelayer.sql.plan import Mode
-from featurelayer.training.build import Progress, Request, build_training_set, plan_request, run_checks
-from featurelayer.training.differences import ColumnTally, OldOutput, Watched, old_output, tally
+from featurelayer.sql.table_stats import late_rows
+from featurelayer.training.build import Progress, ResolvedRequest, build_training_set, plan_request, run_checks
+from featurelayer.training.differences import ChangedJoin, ColumnTally, OldOutput, count_differences, find_old_output
 from featurelayer.training.lock import Lock, LockedJoin, read_lock
-from featurelayer.training.reasons import (
+from featurelayer.training.mismatch_reasons import (
     Cause,
     ColumnDifference,
-    Facts,
     JoinDifference,
+    JoinEvidence,
     Reason,
     Reproduction,
     definition_changes,
-    reasons_of,
+    find_reasons,
+)
+from featurelayer.training.reproducibility import (
+    ReproducibleJoin,
+    find_reproducible_joins,
+    find_request_changes,
+    make_request,
 )
 from featurelayer.training.result import TrainingSet
-from featurelayer.training.survey import Surveyed, request_changes, request_of, survey
 from featurelayer.warehouse.base import Warehouse
 
 
 def reproduce(
-    warehouse: Warehouse, lock: Lock, registry: Registry, base: Request, *, progress: Progress | None = None
+    warehouse: Warehouse, lock: Lock, registry: Registry, base: ResolvedRequest, *, progress: Progress | None = None
 ) -> Reproduction:
     """Make a training set again and compare it with its lock.
 
@@ -48,10 +53,10 @@ def reproduce(
         LabelError: the labels are not those of the lock.
         WarehouseError: the engine failed.
     """
-    joins, request = _joinable(warehouse, survey(warehouse, lock, registry, base), lock, base)
+    joins, request = _keep_joinable(warehouse, find_reproducible_joins(warehouse, lock, registry, base), lock, base)
     with build_training_set(warehouse, request, progress=progress) as rebuilt:
         now = read_lock(rebuilt.lock)
-        _same_labels(lock, now)
+        _validate_labels(lock, now)
         changed = {
             join.locked.name: tuple(
                 name
@@ -66,7 +71,9 @@ def reproduce(
         for join in joins:
             found = tuple(_differences(join, changed[join.locked.name], compared))
             if found:
-                reasons = _reasons(warehouse, join, lock, now, compared, changed=bool(changed[join.locked.name]))
+                reasons = _find_join_reasons(
+                    warehouse, join, lock, now, compared, changed=bool(changed[join.locked.name])
+                )
                 explained.append(JoinDifference(name=join.locked.name, view=join.locked.view, reasons=reasons))
             differences += found
     return Reproduction(
@@ -75,44 +82,44 @@ def reproduce(
         columns=len(lock.columns),
         differences=tuple(differences),
         joins=tuple(explained),
-        reasons=tuple(request_changes(lock, registry)),
-        notes=tuple(_notes(joins, lock, now, {join.name for join in explained})),
+        reasons=tuple(find_request_changes(lock, registry)),
+        notes=tuple(_harmless_changes(joins, lock, now, {join.name for join in explained})),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Compared:
+class _Comparison:
     """What the rows told. `unknown` says why there were no old rows to compare with."""
 
     columns: Mapping[str, ColumnTally]
-    watched: Mapping[str, Watched]
+    watched: Mapping[str, ChangedJoin]
     unknown: str
 
 
-def _joinable(
-    warehouse: Warehouse, joins: Sequence[Surveyed], lock: Lock, base: Request
-) -> tuple[list[Surveyed], Request]:
+def _keep_joinable(
+    warehouse: Warehouse, joins: Sequence[ReproducibleJoin], lock: Lock, base: ResolvedRequest
+) -> tuple[list[ReproducibleJoin], ResolvedRequest]:
     """Ask every join alone whether it can be made; leave out what can't, with the planner's reasons."""
     checked = []
     for join in joins:
         cause = Cause.GONE if base.mode is Mode.AS_SERVED and base.ledger is None else Cause.DEFINITION
         try:
             if join.view is not None:
-                plan = plan_request(warehouse, request_of([join], lock, base))
+                plan = plan_request(warehouse, make_request([join], lock, base))
                 cause = Cause.IN_PLACE
-                run_checks(warehouse, compile_opening(plan, warehouse.dialect).checks)
+                run_checks(warehouse, compile_preamble(plan, warehouse.dialect).checks)
             checked.append(join)
         except PlanError as error:
             reasons = tuple(Reason(cause=cause, evidence=problem.what) for problem in error.problems)
-            checked.append(join.without_all(reasons))
+            checked.append(join.drop_all_columns(reasons))
     left = [join for join in checked if join.view is not None]
     if not left:
         # The labels alone are compared; they are the same in every mode and at any time.
-        base, lock = replace(base, mode=Mode.KNOWN_AT, label_timestamp=None), lock.without_time()
-    return checked, request_of(left, lock, base)
+        base, lock = replace(base, mode=Mode.KNOWN_AT, label_timestamp=None), lock.drop_time()
+    return checked, make_request(left, lock, base)
 
 
-def _same_labels(lock: Lock, now: Lock) -> None:
+def _validate_labels(lock: Lock, now: Lock) -> None:
     """Refuse labels that are not those of the lock: whatever came of them could not be compared."""
     problems = []
     if now.labels.rows != lock.labels.rows:
@@ -136,22 +143,22 @@ def _compare(
     warehouse: Warehouse,
     rebuilt: TrainingSet,
     lock: Lock,
-    joins: Sequence[Surveyed],
+    joins: Sequence[ReproducibleJoin],
     changed: Mapping[str, tuple[str, ...]],
-) -> _Compared:
+) -> _Comparison:
     """Read the rebuilt rows, beside the old ones if they are still there."""
     if not joins:
-        return _Compared(columns={}, watched={}, unknown="")
-    old = old_output(lock)
+        return _Comparison(columns={}, watched={}, unknown="")
+    old = find_old_output(lock)
     if (
         isinstance(old, OldOutput)
         and old.is_text
         and len({n.casefold() for n in rebuilt.columns}) < len(rebuilt.columns)
     ):
         old = f"{old.path.name} has columns that differ in case alone"
-    ids = _tied_labels(warehouse, rebuilt)
+    ids = _find_tied_labels(warehouse, rebuilt)
     watched = {
-        join.locked.name: Watched(
+        join.locked.name: ChangedJoin(
             name=join.locked.name,
             columns=changed[join.locked.name],
             present=join.present,
@@ -167,11 +174,11 @@ def _compare(
     source = old.batches(names) if isinstance(old, OldOutput) else nullcontext(None)
     with source as before, warehouse.arrow(query) as reader:
         batches = (pa.RecordBatch.from_arrays(batch.columns, names=list(rebuilt.columns)) for batch in reader)
-        columns = tally(before, batches, tuple(watched.values()), lock.built_at)
-    return _Compared(columns=columns, watched=watched, unknown="" if isinstance(old, OldOutput) else old)
+        columns = count_differences(before, batches, tuple(watched.values()), lock.built_at)
+    return _Comparison(columns=columns, watched=watched, unknown="" if isinstance(old, OldOutput) else old)
 
 
-def _tied_labels(warehouse: Warehouse, rebuilt: TrainingSet) -> dict[str, pa.Int64Array]:
+def _find_tied_labels(warehouse: Warehouse, rebuilt: TrainingSet) -> dict[str, pa.Int64Array]:
     """The ids of the labels that only content gave a row, by join."""
     found = {}
     for step in rebuilt.script.steps:
@@ -181,7 +188,7 @@ def _tied_labels(warehouse: Warehouse, rebuilt: TrainingSet) -> dict[str, pa.Int
     return found
 
 
-def _differences(join: Surveyed, changed: Sequence[str], compared: _Compared) -> Iterator[ColumnDifference]:
+def _differences(join: ReproducibleJoin, changed: Sequence[str], compared: _Comparison) -> Iterator[ColumnDifference]:
     for name in join.locked.columns:
         if name in join.lost:
             yield ColumnDifference(name=name, join=join.locked.name, rows=None, unknown="it can't be made again")
@@ -196,33 +203,33 @@ def _differences(join: Surveyed, changed: Sequence[str], compared: _Compared) ->
             )
 
 
-def _reasons(
-    warehouse: Warehouse, join: Surveyed, lock: Lock, now: Lock, compared: _Compared, *, changed: bool
+def _find_join_reasons(
+    warehouse: Warehouse, join: ReproducibleJoin, lock: Lock, now: Lock, compared: _Comparison, *, changed: bool
 ) -> tuple[Reason, ...]:
     """Why columns are lost, why the others differ, and that the software is another."""
     found = list(dict.fromkeys(reason for reasons in join.lost.values() for reason in reasons))
     if changed:
         watched = compared.watched[join.locked.name]
-        found += reasons_of(
-            Facts(
+        found += find_reasons(
+            JoinEvidence(
                 join=join.locked,
-                rebuilt=_named(now.joins, join.locked.name),
+                rebuilt=_find_join(now.joins, join.locked.name),
                 then=lock.views[join.locked.view],
                 now=now.views[join.locked.view],
-                before=_report(lock, join.locked.name),
-                after=_report(now, join.locked.name),
+                before=_find_view_report(lock, join.locked.name),
+                after=_find_view_report(now, join.locked.name),
                 tally=watched.tally,
                 are_known=not compared.unknown,
                 built_at=lock.built_at,
                 late=_count_late(warehouse, join, lock),
                 arrivals=tuple(join.arrivals.values()),
             ),
-            tuple(_software(lock, now)),
+            tuple(_software_changes(lock, now)),
         )
     return tuple(dict.fromkeys(found))
 
 
-def _count_late(warehouse: Warehouse, join: Surveyed, lock: Lock) -> int | None:
+def _count_late(warehouse: Warehouse, join: ReproducibleJoin, lock: Lock) -> int | None:
     """How many rows of the view arrived after the build that a label could see by their event time."""
     if join.view is None or join.event is None or not join.clocks or lock.labels.newest is None:
         return None
@@ -237,7 +244,7 @@ def _count_late(warehouse: Warehouse, join: Surveyed, lock: Lock) -> int | None:
     return int(warehouse.rows(query)[0][0])
 
 
-def _software(lock: Lock, now: Lock) -> Iterator[Reason]:
+def _software_changes(lock: Lock, now: Lock) -> Iterator[Reason]:
     if now.engine != lock.engine:
         yield Reason(cause=Cause.ENGINE, evidence=f"it was {lock.engine}, is {now.engine}")
     if now.featurelayer_version != lock.featurelayer_version:
@@ -245,24 +252,24 @@ def _software(lock: Lock, now: Lock) -> Iterator[Reason]:
         yield Reason(cause=Cause.VERSION, evidence=evidence)
 
 
-def _notes(joins: Sequence[Surveyed], lock: Lock, now: Lock, explained: set[str]) -> Iterator[str]:
+def _harmless_changes(joins: Sequence[ReproducibleJoin], lock: Lock, now: Lock, explained: set[str]) -> Iterator[str]:
     """Say what has changed and made no difference."""
     for join in joins:
         name = join.locked.name
         if name not in explained and join.locked.view in now.views:
-            rebuilt = _named(now.joins, name)
+            rebuilt = _find_join(now.joins, name)
             for change in definition_changes(
                 join.locked, rebuilt, lock.views[join.locked.view], now.views[join.locked.view]
             ):
                 yield f"{name}: {change}"
     if not explained:
-        yield from map(str, _software(lock, now))
+        yield from map(str, _software_changes(lock, now))
 
 
-def _named(joins: Sequence[LockedJoin], name: str) -> LockedJoin:
+def _find_join(joins: Sequence[LockedJoin], name: str) -> LockedJoin:
     return next(join for join in joins if join.name == name)
 
 
-def _report(lock: Lock, name: str) -> Mapping[str, Any]:
+def _find_view_report(lock: Lock, name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = next(view for view in lock.report["views"] if view["name"] == name)
     return found

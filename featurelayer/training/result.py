@@ -16,29 +16,29 @@ import msgspec
 
 from featurelayer import __version__
 from featurelayer.errors import WarehouseError
-from featurelayer.identifiers import fitted
+from featurelayer.identifiers import truncate_identifier
 from featurelayer.model import FeatureService
 from featurelayer.sql.plan import Script
 from featurelayer.training.append import (
-    extended,
-    file_before,
-    join_files,
-    refuse_overtaken,
-    refuse_twice,
-    table_before,
+    concatenate_files,
+    extend_lock,
+    find_existing_lock,
+    find_existing_table,
+    validate_lock_unchanged,
+    validate_new_labels,
 )
-from featurelayer.training.definition import Definition
+from featurelayer.training.definition import BuildDefinition
 from featurelayer.training.files import (
+    default_lock_path,
     file_sha256,
-    lock_path_of,
     name_file_in_errors,
-    refuse_parquet_columns,
-    relative_output,
+    relative_output_path,
+    validate_parquet_columns,
     write_atomically,
     write_json,
 )
-from featurelayer.training.given import GivenLabels, to_exact_pandas
-from featurelayer.training.lock import FORMAT, Lock, LockedOutput, Record, sealed
+from featurelayer.training.lock import FORMAT, BuildRecord, Lock, LockedOutput, seal
+from featurelayer.training.original_labels import OriginalLabels, to_exact_pandas
 from featurelayer.training.report import Report
 from featurelayer.warehouse.base import Warehouse
 from featurelayer.warehouse.digest import TableDigest, file_checksums
@@ -80,9 +80,9 @@ class TrainingSet:
         service: FeatureService,
         provenance: Provenance,
         labels: str,
-        record: Record,
-        definition: Definition,
-        given: GivenLabels | None = None,
+        record: BuildRecord,
+        definition: BuildDefinition,
+        given: OriginalLabels | None = None,
     ) -> None:
         self._warehouse = warehouse
         self._script = script
@@ -129,7 +129,7 @@ class TrainingSet:
         """
         return self._read(self._given)
 
-    def _read(self, given: GivenLabels | None) -> pa.RecordBatchReader:
+    def _read(self, given: OriginalLabels | None) -> pa.RecordBatchReader:
         """Return the rows, with the labels as they were given, or as the engine has them."""
         import pyarrow as pa
 
@@ -158,7 +158,7 @@ class TrainingSet:
                         for position, column in zip(changed, originals, strict=True):
                             columns[position] = column
                     yield pa.RecordBatch.from_arrays(columns, schema=schema)
-            self._finish(digest.rows, digest.finish(), given_digest.finish() if given is self._given else None)
+            self._keep_checksums(digest.rows, digest.finish(), given_digest.finish() if given is self._given else None)
 
         return pa.RecordBatchReader.from_batches(schema, batches())
 
@@ -207,20 +207,25 @@ class TrainingSet:
                 differ in case alone.
             LockError: appended, they would not be of one kind with those that are there.
         """
-        if not self._folds_apart():
+        if not self._is_case_safe():
             raise WarehouseError(
                 f"{name} can't be a table: two of the labels' columns differ in case alone\n"
                 "  fix  rename one, or write a file"
             )
-        before = table_before(self._warehouse, name, lock, self._definition) if append else None
+        before = find_existing_table(self._warehouse, name, lock, self._definition) if append else None
         query, rows, labels = self._script.query.sql, self.report.rows, tuple(self._label_checksums)
         if before is not None:
-            content = self._extended(before.lock) if before.lock else None
-            self._warehouse.append_table(query, name, rows=rows, labels=labels, same=self._same_labels_in)
+            content = self._extend_lock(before.lock) if before.lock else None
+            self._warehouse.append_table(query, name, rows=rows, labels=labels, same=self._validate_written_labels)
         else:
             content = self.lock if lock is not None else None
             self._warehouse.write_table(
-                query, name, rows=rows, labels=labels, same=self._same_labels_in, note=self._definition.checksum
+                query,
+                name,
+                rows=rows,
+                labels=labels,
+                same=self._validate_written_labels,
+                note=self._definition.checksum,
             )
         if lock is not None and content is not None:
             with write_atomically(Path(lock)) as temporary:
@@ -234,7 +239,7 @@ class TrainingSet:
             for _ in self.to_reader():
                 pass
         assert self._checksums is not None
-        return sealed(self._lock_content(self._checksums))
+        return seal(self._lock_content(self._checksums))
 
     def _lock_content(self, checksums: Mapping[str, str]) -> dict[str, Any]:
         features = set(self._service.columns)
@@ -286,15 +291,15 @@ class TrainingSet:
         """Close the connection; the temporary tables of the build end with it."""
         self._warehouse.close()
 
-    def _folds_apart(self) -> bool:
+    def _is_case_safe(self) -> bool:
         """Whether an engine that ignores case can tell all columns apart."""
         return len({name.casefold() for name in self.columns}) == len(self.columns)
 
     def _to_file(
         self, path: Path, kind: Literal["parquet", "csv"], lock: str | Path | None, *, append: bool = False
     ) -> Path:
-        lock_path = Path(lock) if lock else lock_path_of(path)
-        before = file_before(path, lock_path, self._definition) if append else None
+        lock_path = Path(lock) if lock else default_lock_path(path)
+        before = find_existing_lock(path, lock_path, self._definition) if append else None
         with write_atomically(path) as temporary, name_file_in_errors(path):
             if before is None:
                 self._write_rows(temporary, kind)
@@ -303,20 +308,20 @@ class TrainingSet:
                 content = self._append_rows(before, path, temporary, kind)
             with write_atomically(lock_path) as temporary_lock:
                 output = LockedOutput(
-                    file=relative_output(path, lock_path), sha256=file_sha256(temporary) if kind == "csv" else None
+                    file=relative_output_path(path, lock_path), sha256=file_sha256(temporary) if kind == "csv" else None
                 )
                 if before is not None:
-                    refuse_overtaken(before)
-                write_json(temporary_lock, sealed({**content, "output": msgspec.to_builtins(output)}))
+                    validate_lock_unchanged(before)
+                write_json(temporary_lock, seal({**content, "output": msgspec.to_builtins(output)}))
         return path
 
     def _write_rows(self, path: Path, kind: Literal["parquet", "csv"]) -> None:
         """Write the rows and check them."""
-        if not self._folds_apart() or (kind == "parquet" and self._has_given_types()):
+        if not self._is_case_safe() or (kind == "parquet" and self._needs_original_types()):
             self._stream_to_file(path, kind)
         else:
-            names = self.columns if any(fitted(name) != name for name in self.columns) else None
-            self._same_rows(self._warehouse.write_file(self._script.query.sql, path, kind, names=names))
+            names = self.columns if any(truncate_identifier(name) != name for name in self.columns) else None
+            self._validate_row_count(self._warehouse.write_file(self._script.query.sql, path, kind, names=names))
             if kind == "parquet" and self._checksums is None:
                 self._digest_file(path)
 
@@ -324,12 +329,12 @@ class TrainingSet:
         """Write the rows of the file that is there and then these; return the content of the lock of all."""
         with write_atomically(joined.with_suffix(".new"), kept=False) as new:
             self._write_rows(new, kind)
-            return self._extended(before, join_files(before, path, new, joined, kind))
+            return self._extend_lock(before, concatenate_files(before, path, new, joined, kind))
 
-    def _extended(self, before: Lock, columns: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def _extend_lock(self, before: Lock, columns: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The content of the lock of the set that is there with these rows."""
-        refuse_twice(before, self.lock)
-        return extended(before, self.lock, columns)
+        validate_new_labels(before, self.lock)
+        return extend_lock(before, self.lock, columns)
 
     def _stream_to_file(self, path: Path, kind: Literal["parquet", "csv"]) -> None:
         """Write from here: an engine that folds case would rename a column that differs from another in case alone."""
@@ -339,13 +344,13 @@ class TrainingSet:
         # What text a type has is the engine's to say.
         reader = self._read(self._given if kind == "parquet" else None)
         if kind == "parquet":
-            refuse_parquet_columns(reader.schema)
+            validate_parquet_columns(reader.schema)
         writer = pq.ParquetWriter(path, reader.schema) if kind == "parquet" else csv.CSVWriter(path, reader.schema)
         with writer:
             for batch in reader:
                 writer.write_batch(batch)
 
-    def _has_given_types(self) -> bool:
+    def _needs_original_types(self) -> bool:
         """Whether the engine would write label columns in other types than they were given in."""
         given = self._given
         return given is not None and (given.has_pandas_types or bool(given.changed(self._label_columns[0])))
@@ -353,15 +358,15 @@ class TrainingSet:
     def _digest_file(self, path: Path) -> None:
         """Checksum what was written, not what was meant to be."""
         rows, checksums = file_checksums(path)
-        self._finish(rows, dict(zip(self.columns, checksums, strict=True)), {})
+        self._keep_checksums(rows, dict(zip(self.columns, checksums, strict=True)), {})
 
-    def _finish(self, rows: int, checksums: dict[str, str], given: Mapping[str, str] | None = None) -> None:
+    def _keep_checksums(self, rows: int, checksums: dict[str, str], given: Mapping[str, str] | None = None) -> None:
         """Check what came of the labels, and keep the checksums.
 
         `given` are those of columns that took the place of the engine's; None if the engine's are not to be kept.
         """
-        self._same_rows(rows)
-        self._same_labels(checksums)
+        self._validate_row_count(rows)
+        self._validate_label_values(checksums)
         if given is not None:
             self._checksums = {**checksums, **given}
 
@@ -383,10 +388,10 @@ class TrainingSet:
             digest.update(batch)
         return digest.finish()
 
-    def _same_labels_in(self, written: pa.RecordBatchReader) -> None:
-        self._same_labels(self._digest(written))
+    def _validate_written_labels(self, written: pa.RecordBatchReader) -> None:
+        self._validate_label_values(self._digest(written))
 
-    def _same_labels(self, checksums: Mapping[str, str]) -> None:
+    def _validate_label_values(self, checksums: Mapping[str, str]) -> None:
         """Rule 6, checked on every run: every label column is what went in, byte for byte and in the labels' order."""
         changed = [name for name, checksum in self._label_checksums.items() if checksums[name] != checksum]
         if changed:
@@ -395,7 +400,7 @@ class TrainingSet:
                 "  fix  the labels changed while the build ran: run it again"
             )
 
-    def _same_rows(self, rows: int) -> None:
+    def _validate_row_count(self, rows: int) -> None:
         """Rule 6, checked on every run."""
         if rows != self.report.rows:
             raise WarehouseError(

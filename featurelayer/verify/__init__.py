@@ -1,26 +1,26 @@
 """Use case: the online store against the warehouse, key by key, at the time of the last committed export."""
 
-from featurelayer.verify.classify import Facts, Run, judge
-from featurelayer.verify.keys import expected_rows, remembered_rows, stored_items
-from featurelayer.verify.lateness import Lateness, Observed
-from featurelayer.verify.pace import Pace
-from featurelayer.verify.values import Class, Example, Held, Row, Seen, VerifyReport, ViewVerdict
+from featurelayer.verify.classify import CommittedExport, ViewFacts, classify_keys
+from featurelayer.verify.keys import read_expected_rows, read_exported_rows, read_items
+from featurelayer.verify.lateness import Lateness, LatenessObservation
+from featurelayer.verify.rate_limit import RateLimiter
+from featurelayer.verify.values import Example, ExportedRow, KeyState, MismatchClass, Row, VerifyReport, ViewVerdict
 
 __all__ = [
-    "Class",
+    "CommittedExport",
     "Example",
-    "Facts",
-    "Held",
+    "ExportedRow",
+    "KeyState",
     "Lateness",
-    "Observed",
-    "Pace",
+    "LatenessObservation",
+    "MismatchClass",
+    "RateLimiter",
     "Row",
-    "Run",
-    "Seen",
     "VerifyReport",
+    "ViewFacts",
     "ViewVerdict",
-    "expected_rows",
-    "judge",
-    "remembered_rows",
-    "stored_items",
+    "classify_keys",
+    "read_expected_rows",
+    "read_exported_rows",
+    "read_items",
 ]

@@ -25,17 +25,17 @@ from featurelayer.online.codec import from_microseconds
 from featurelayer.online.definitions import Schema, ViewCommit, ViewDefinition, view_definition
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix
 from featurelayer.online.streaming import GRACE_SECONDS, key_values
-from featurelayer.verify.differ import Difference, differences, time_difference
+from featurelayer.verify.differences import Difference, find_differences, time_difference
 from featurelayer.verify.values import (
     EQUAL,
     FORGOTTEN,
     GONE,
     STREAMED,
     UNCOMMITTED,
-    Class,
     Example,
+    KeyState,
+    MismatchClass,
     Row,
-    Seen,
     ViewVerdict,
 )
 
@@ -43,7 +43,7 @@ _EXAMPLES_PER_CLASS, _SHOWN = 3, 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class CommittedExport:
     """A committed export as the warehouse remembers it: its version, schema, and what its items are found by."""
 
     version: int
@@ -52,7 +52,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ViewFacts:
     """What is known of a view as a whole.
 
     `runs` are the committed exports, oldest first, empty where the warehouse and the store don't agree which one is the
@@ -63,7 +63,7 @@ class Facts:
     view: FeatureView
     commit: ViewCommit
     schemas: Mapping[str, Schema]
-    runs: Sequence[Run]
+    runs: Sequence[CommittedExport]
     keys: str
     code: str
     now: int
@@ -74,17 +74,17 @@ class Facts:
         return view_definition(self.view)
 
     @cached_property
-    def recoded(self) -> bool:
+    def has_new_code(self) -> bool:
         """Whether the view is computed otherwise than when it was exported, as far as one knows."""
         return bool(self.commit.code and self.code and self.commit.code != self.code)
 
     @cached_property
-    def rekeyed(self) -> bool:
+    def has_new_keys(self) -> bool:
         """Whether items would be found by other keys if the view was exported now."""
         return bool(self.runs) and self.runs[-1].keys != self.keys
 
     @cached_property
-    def went_back(self) -> bool:
+    def is_rolled_back(self) -> bool:
         """Whether the schema that was committed last is an older one on purpose: by a rollback."""
         schema = self.definition.schema.fingerprint
         return self.commit.schema != schema and any(run.definition == schema for run in self.runs[:-1])
@@ -95,7 +95,7 @@ class Facts:
             return False
         return event_time < at - microseconds(self.view.ttl)
 
-    def collected(self, event_time: int | None) -> bool:
+    def is_collected(self, event_time: int | None) -> bool:
         """Whether an item of this event may have been removed by the store as garbage."""
         if not self.collects or self.view.ttl is None or self.view.static or event_time is None:
             return False
@@ -115,27 +115,27 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Mismatch:
     """What is wrong with a key, and why; `shift` is by how much its times were moved if that may be all."""
 
-    seen: Seen
-    kind: Class
+    seen: KeyState
+    kind: MismatchClass
     why: str
     differences: Sequence[Difference] = ()
     shift: timedelta | None = None
 
 
-def judge(facts: Facts, keys: Sequence[Seen], verdict: ViewVerdict) -> ViewVerdict:
+def classify_keys(facts: ViewFacts, keys: Sequence[KeyState], verdict: ViewVerdict) -> ViewVerdict:
     """Return the verdict on a view, completed by what was found in its keys."""
     excused: Counter[str] = Counter()
-    found: list[Judgement] = []
+    found: list[Mismatch] = []
     for seen in keys:
-        result = _judge(facts, seen)
-        if isinstance(result, Judgement):
+        result = _classify_key(facts, seen)
+        if isinstance(result, Mismatch):
             found.append(result)
         else:
             excused[result] += 1
-    found = _settle_shifts(found, sum(1 for seen in keys if seen.expected and seen.present))
+    found = _reclassify_shifts(found, sum(1 for seen in keys if seen.expected and seen.present))
     features = Counter(difference.feature for each in found for difference in each.differences)
     classes = Counter(each.kind for each in found)
     equal = excused.pop(EQUAL, 0)
@@ -144,28 +144,28 @@ def judge(facts: Facts, keys: Sequence[Seen], verdict: ViewVerdict) -> ViewVerdi
         compared=len(keys),
         equal=equal,
         excused=dict(sorted(excused.items())),
-        classes={kind: classes[kind] for kind in Class if classes[kind]},
+        classes={kind: classes[kind] for kind in MismatchClass if classes[kind]},
         features=dict(features.most_common()),
-        examples=tuple(_examples(found)),
+        examples=tuple(_build_examples(found)),
     )
 
 
-def _judge(facts: Facts, seen: Seen) -> str | Judgement:
+def _classify_key(facts: ViewFacts, seen: KeyState) -> str | Mismatch:
     """Return why a difference is none, or what is wrong."""
-    corruption = _corruption(facts, seen.present) if seen.present is not None else ""
+    corruption = _find_corruption(facts, seen.present) if seen.present is not None else ""
     if corruption:
-        return Judgement(seen=seen, kind=Class.CORRUPT, why=corruption)
-    excuse = _excuse(facts, seen)
+        return Mismatch(seen=seen, kind=MismatchClass.CORRUPT, why=corruption)
+    excuse = _find_excuse(facts, seen)
     if excuse is not None:
         return excuse
     if seen.expected is None:
-        return _extra(facts, seen)
+        return _classify_extra(facts, seen)
     if seen.present is None:
-        return _lacking(facts, seen)
-    return _compared(facts, seen, seen.expected, seen.present)
+        return _classify_missing(facts, seen)
+    return _classify_values(facts, seen, seen.expected, seen.present)
 
 
-def _corruption(facts: Facts, item: Item) -> str:
+def _find_corruption(facts: ViewFacts, item: Item) -> str:
     """Return why readers can't read an item, or nothing."""
     schema = facts.schemas.get(item.schema)
     if schema is None:
@@ -177,10 +177,10 @@ def _corruption(facts: Facts, item: Item) -> str:
     return ""
 
 
-def _excuse(facts: Facts, seen: Seen) -> str | None:
+def _find_excuse(facts: ViewFacts, seen: KeyState) -> str | None:
     item, expected = seen.item, seen.expected
     if item is not None and not item.streamed and item.version > facts.commit.version:
-        return FORGOTTEN if _is_forgotten(item) else UNCOMMITTED
+        return FORGOTTEN if _is_erased(item) else UNCOMMITTED
     if item is not None and item.streamed and (expected is None or not _replaces(facts, seen, expected, item)):
         return STREAMED
     if expected is None:
@@ -191,24 +191,24 @@ def _excuse(facts: Facts, seen: Seen) -> str | None:
             return None
         # An export leaves alone what has merely expired, and in the run after which keys are others the old keys.
         gone = facts.expired(seen.present.event_time, facts.commit.as_of)
-        return GONE if gone or facts.expired(seen.present.event_time, facts.now) or _moved(facts, seen) else None
-    if item is None and facts.collected(expected.event_time):
+        return GONE if gone or facts.expired(seen.present.event_time, facts.now) or _has_old_key(facts, seen) else None
+    if item is None and facts.is_collected(expected.event_time):
         return GONE
-    return FORGOTTEN if item is not None and _forgotten_before(facts, seen, item) else None
+    return FORGOTTEN if item is not None and _is_erased_before(facts, seen, item) else None
 
 
-def _is_forgotten(item: Item) -> bool:
+def _is_erased(item: Item) -> bool:
     """Whether an item is the tombstone that an erasure leaves, whose snapshot is of its own moment."""
     return item.deleted and item.as_of == item.version
 
 
-def _forgotten_before(facts: Facts, seen: Seen, item: Item) -> bool:
+def _is_erased_before(facts: ViewFacts, seen: KeyState, item: Item) -> bool:
     """Whether a key was erased after the time of the snapshot that is served: a rollback does not bring it back."""
     exported = seen.held is not None and seen.held.row is not None
-    return _is_forgotten(item) and item.as_of > facts.commit.as_of and not exported
+    return _is_erased(item) and item.as_of > facts.commit.as_of and not exported
 
 
-def _replaces(facts: Facts, seen: Seen, expected: Row, item: Item) -> bool:
+def _replaces(facts: ViewFacts, seen: KeyState, expected: Row, item: Item) -> bool:
     """Whether an export of the expected row would have taken the place of a streamed value.
 
     An unchanged row is not sent again, so it counts from the run that wrote it.
@@ -219,69 +219,77 @@ def _replaces(facts: Facts, seen: Seen, expected: Row, item: Item) -> bool:
     return mine.replaces(item)
 
 
-def _moved(facts: Facts, seen: Seen) -> bool:
+def _has_old_key(facts: ViewFacts, seen: KeyState) -> bool:
     """Whether an item is of a key of before the last export, in which all keys became others."""
-    if not facts.runs or facts.rekeyed or seen.held is None or facts.is_key(seen.pk):
+    if not facts.runs or facts.has_new_keys or seen.held is None or facts.is_key(seen.pk):
         return False
     keys = {run.version: run.keys for run in facts.runs}
     return keys.get(seen.held.version) != facts.keys and len(facts.runs) > 1 and facts.runs[-2].keys != facts.keys
 
 
-def _extra(facts: Facts, seen: Seen) -> Judgement:
+def _classify_extra(facts: ViewFacts, seen: KeyState) -> Mismatch:
     """The store has a value, the warehouse has no row."""
     item, held = seen.present, seen.held
     assert item is not None, "what is nowhere is equal"
-    if facts.rekeyed and not facts.is_key(seen.pk):
-        return Judgement(seen=seen, kind=Class.DEFINITION, why="the view's keys are others than when it was exported")
+    if facts.has_new_keys and not facts.is_key(seen.pk):
+        return Mismatch(
+            seen=seen, kind=MismatchClass.DEFINITION, why="the view's keys are others than when it was exported"
+        )
     if held is None:
         if facts.runs:
-            return Judgement(seen=seen, kind=Class.UNEXPECTED, why="no export that is remembered has written this key")
-        return Judgement(seen=seen, kind=Class.DELETED, why="the warehouse has no row of this key")
+            return Mismatch(
+                seen=seen, kind=MismatchClass.UNEXPECTED, why="no export that is remembered has written this key"
+            )
+        return Mismatch(seen=seen, kind=MismatchClass.DELETED, why="the warehouse has no row of this key")
     if held.row is None:
         if item.version < held.version:
-            why = f"the tombstone that the export of {_when(held.version)} wrote is not there"
-            return Judgement(seen=seen, kind=Class.STALE, why=why)
-        return Judgement(seen=seen, kind=Class.UNEXPECTED, why="exports removed this key, and somebody else wrote it")
-    if facts.recoded:
+            why = f"the tombstone that the export of {_format_time(held.version)} wrote is not there"
+            return Mismatch(seen=seen, kind=MismatchClass.STALE, why=why)
+        return Mismatch(
+            seen=seen, kind=MismatchClass.UNEXPECTED, why="exports removed this key, and somebody else wrote it"
+        )
+    if facts.has_new_code:
         why = "the warehouse has no row any more; what computes the view has changed since the export"
-        return Judgement(seen=seen, kind=Class.DEFINITION, why=why)
-    return Judgement(seen=seen, kind=Class.DELETED, why="the row is gone from the warehouse since the export")
+        return Mismatch(seen=seen, kind=MismatchClass.DEFINITION, why=why)
+    return Mismatch(seen=seen, kind=MismatchClass.DELETED, why="the row is gone from the warehouse since the export")
 
 
-def _lacking(facts: Facts, seen: Seen) -> Judgement:
+def _classify_missing(facts: ViewFacts, seen: KeyState) -> Mismatch:
     """The warehouse has a row, the store has no value."""
     held, tombstone = seen.held, seen.item
-    if facts.rekeyed:
-        return Judgement(seen=seen, kind=Class.DEFINITION, why="the view's keys are others than when it was exported")
+    if facts.has_new_keys:
+        return Mismatch(
+            seen=seen, kind=MismatchClass.DEFINITION, why="the view's keys are others than when it was exported"
+        )
     if held is not None and held.row is not None:
         if tombstone is None:
-            why = f"the export of {_when(held.version)} wrote it, and it is not there"
-            return Judgement(seen=seen, kind=Class.MISSING, why=why)
+            why = f"the export of {_format_time(held.version)} wrote it, and it is not there"
+            return Mismatch(seen=seen, kind=MismatchClass.MISSING, why=why)
         if tombstone.version < held.version:
-            why = f"the row that the export of {_when(held.version)} wrote over a tombstone is not there"
-            return Judgement(seen=seen, kind=Class.STALE, why=why)
-        return Judgement(seen=seen, kind=Class.DELETED, why="there is a tombstone that no export has written")
+            why = f"the row that the export of {_format_time(held.version)} wrote over a tombstone is not there"
+            return Mismatch(seen=seen, kind=MismatchClass.STALE, why=why)
+        return Mismatch(seen=seen, kind=MismatchClass.DELETED, why="there is a tombstone that no export has written")
     if held is None and not facts.runs and tombstone is None:
-        return Judgement(seen=seen, kind=Class.MISSING, why="the store has no item of this key")
-    if facts.recoded:
+        return Mismatch(seen=seen, kind=MismatchClass.MISSING, why="the store has no item of this key")
+    if facts.has_new_code:
         why = "no export had this row; what computes the view has changed since the last one"
-        return Judgement(seen=seen, kind=Class.DEFINITION, why=why)
-    return Judgement(seen=seen, kind=Class.LATE, why=_late(facts, seen))
+        return Mismatch(seen=seen, kind=MismatchClass.DEFINITION, why=why)
+    return Mismatch(seen=seen, kind=MismatchClass.LATE, why=_late_reason(facts, seen))
 
 
-def _compared(facts: Facts, seen: Seen, expected: Row, item: Item) -> str | Judgement:
-    found = differences(expected.f, facts.definition.schema, item.f, facts.schemas[item.schema])
-    if facts.went_back:
+def _classify_values(facts: ViewFacts, seen: KeyState, expected: Row, item: Item) -> str | Mismatch:
+    found = find_differences(expected.f, facts.definition.schema, item.f, facts.schemas[item.schema])
+    if facts.is_rolled_back:
         found = [each for each in found if each.online_type is not None]
-    found += _times(facts, expected, item)
+    found += _compare_times(facts, expected, item)
     if not found:
         return EQUAL
-    kind, why = _class_of_values(facts, seen, found) or _class_of_change(facts, seen, expected, item)
+    kind, why = _value_class(facts, seen, found) or _change_class(facts, seen, expected, item)
     shifts = {each.offset for each in found}
-    return Judgement(seen=seen, kind=kind, why=why, differences=found, shift=shifts.pop() if len(shifts) == 1 else None)
+    return Mismatch(seen=seen, kind=kind, why=why, differences=found, shift=shifts.pop() if len(shifts) == 1 else None)
 
 
-def _times(facts: Facts, expected: Row, item: Item) -> list[Difference]:
+def _compare_times(facts: ViewFacts, expected: Row, item: Item) -> list[Difference]:
     found = []
     if expected.event_time != item.event_time:
         found.append(time_difference(facts.view.event_time or "event time", expected.event_time, item.event_time))
@@ -292,55 +300,59 @@ def _times(facts: Facts, expected: Row, item: Item) -> list[Difference]:
     return found
 
 
-def _class_of_values(facts: Facts, seen: Seen, found: Sequence[Difference]) -> tuple[Class, str] | None:
+def _value_class(facts: ViewFacts, seen: KeyState, found: Sequence[Difference]) -> tuple[MismatchClass, str] | None:
     """Return what the values themselves tell."""
     assert seen.expected is not None
     assert seen.item is not None
     if any(each.online_type is None for each in found):
         lacking = ", ".join(each.feature for each in found if each.online_type is None)
-        return Class.DEFINITION, f"the item was written before the view had {lacking}"
-    stale = _stale(facts, seen, seen.expected, seen.item)
+        return MismatchClass.DEFINITION, f"the item was written before the view had {lacking}"
+    stale = _stale_reason(facts, seen, seen.expected, seen.item)
     if stale is not None:
-        return Class.STALE, stale
-    altered = not _as_exported(seen)
+        return MismatchClass.STALE, stale
+    altered = not _matches_export(seen)
     shifts = {each.offset for each in found}
     if altered and len(shifts) == 1 and None not in shifts:
-        return Class.TIME_ZONE, _shifted(found[0].offset)
+        return MismatchClass.TIME_ZONE, _shift_reason(found[0].offset)
     if all(each.is_lossy(rounded=altered and bool(facts.runs)) for each in found):
-        return Class.PRECISION, _types(found)
+        return MismatchClass.PRECISION, _type_reason(found)
     early, late = seen.item.event_time, seen.expected.event_time
     if [each.feature for each in found] == [facts.view.event_time] and any(
         facts.expired(early, at) and not facts.expired(late, at) for at in (facts.now, facts.commit.as_of)
     ):
-        return Class.EXPIRED, "the same values, but by the item's event time they have expired"
+        return MismatchClass.EXPIRED, "the same values, but by the item's event time they have expired"
     return None
 
 
-def _class_of_change(facts: Facts, seen: Seen, expected: Row, item: Item) -> tuple[Class, str]:
+def _change_class(facts: ViewFacts, seen: KeyState, expected: Row, item: Item) -> tuple[MismatchClass, str]:
     """Return who has changed since the export: the warehouse or the store."""
     held = seen.held
-    if (held is not None or facts.runs) and not _as_exported(seen):
-        return Class.UNEXPECTED, "this is not what the export wrote"
-    if facts.recoded:
-        return Class.DEFINITION, "what computes the view has changed since the export"
+    if (held is not None or facts.runs) and not _matches_export(seen):
+        return MismatchClass.UNEXPECTED, "this is not what the export wrote"
+    if facts.has_new_code:
+        return MismatchClass.DEFINITION, "what computes the view has changed since the export"
     if expected.event_time is not None and item.event_time is not None and expected.event_time < item.event_time:
-        return Class.DELETED, "the row that was exported is gone from the warehouse; an older one is the newest now"
-    return Class.LATE, _late(facts, seen)
+        return (
+            MismatchClass.DELETED,
+            "the row that was exported is gone from the warehouse; an older one is the newest now",
+        )
+    return MismatchClass.LATE, _late_reason(facts, seen)
 
 
-def _stale(facts: Facts, seen: Seen, expected: Row, item: Item) -> str | None:
+def _stale_reason(facts: ViewFacts, seen: KeyState, expected: Row, item: Item) -> str | None:
     """Say what tells that an older export wrote the item; None if nothing does."""
     held = seen.held
     if held is not None:
-        why = f"the store has the item of {_when(item.version)}; the export of {_when(held.version)} wrote another"
-        return why if item.version < held.version and not _as_exported(seen) else None
+        old, new = _format_time(item.version), _format_time(held.version)
+        why = f"the store has the item of {old}; the export of {new} wrote another"
+        return why if item.version < held.version and not _matches_export(seen) else None
     # The warehouse does not remember its exports, so that the item's own snapshot time has to tell.
     if facts.runs or expected.event_time is None or not item.as_of < expected.event_time <= facts.commit.as_of:
         return None
-    return f"the item is of the snapshot of {_when(item.as_of)}, and the row came after that"
+    return f"the item is of the snapshot of {_format_time(item.as_of)}, and the row came after that"
 
 
-def _as_exported(seen: Seen) -> bool:
+def _matches_export(seen: KeyState) -> bool:
     """Whether the item is what the warehouse remembers to have exported."""
     held, item = seen.held, seen.item
     if held is None or held.row is None or item is None or item.deleted:
@@ -349,50 +361,56 @@ def _as_exported(seen: Seen) -> bool:
     return (held.row, held.schema) == (row, item.schema)
 
 
-def _settle_shifts(found: Sequence[Judgement], both: int) -> list[Judgement]:
+def _reclassify_shifts(found: Sequence[Mismatch], both: int) -> list[Mismatch]:
     """Tell a moved clock from rows that came an hour later: where the source has changed, it must be half of all."""
     shifts = Counter(each.shift for each in found if each.shift is not None)
     moved = {shift for shift, count in shifts.items() if count > 1 and 2 * count >= both}
     return [
-        replace(each, kind=Class.TIME_ZONE, why=_shifted(each.shift)) if each.shift in moved else each for each in found
+        replace(each, kind=MismatchClass.TIME_ZONE, why=_shift_reason(each.shift)) if each.shift in moved else each
+        for each in found
     ]
 
 
-def _examples(found: Sequence[Judgement]) -> Sequence[Example]:
-    told: Counter[Class] = Counter()
+def _build_examples(found: Sequence[Mismatch]) -> Sequence[Example]:
+    told: Counter[MismatchClass] = Counter()
     examples: list[Example] = []
-    for each in sorted(found, key=lambda judgement: (list(Class).index(judgement.kind), judgement.seen.pk)):
+    for each in sorted(found, key=lambda judgement: (list(MismatchClass).index(judgement.kind), judgement.seen.pk)):
         told[each.kind] += 1
         if told[each.kind] > _EXAMPLES_PER_CLASS:
             continue
         blank = Example(key=each.seen.pk, kind=each.kind, feature="", expected="", online="", why=each.why)
         if each.differences:
             examples += [
-                replace(blank, feature=d.feature, expected=_text(d.expected), online=_online(d))
+                replace(blank, feature=d.feature, expected=_format_value(d.expected), online=_format_online(d))
                 for d in each.differences
             ]
             continue
         item, row = each.seen.item, each.seen.expected
-        online = "nothing" if item is None else "a tombstone" if item.deleted else _cut(item.f)
-        examples.append(replace(blank, expected=_cut(row.f) if row else "nothing", online=online))
+        online = "nothing" if item is None else "a tombstone" if item.deleted else _shorten(item.f)
+        examples.append(replace(blank, expected=_shorten(row.f) if row else "nothing", online=online))
     return examples
 
 
-def _online(difference: Difference) -> str:
-    return "nothing" if difference.online_type is None else _text(difference.online)
+def _format_online(difference: Difference) -> str:
+    return "nothing" if difference.online_type is None else _format_value(difference.online)
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     isoformat = getattr(value, "isoformat", None)
-    return _cut(isoformat(sep=" ") if callable(isoformat) and hasattr(value, "hour") else "null" if value is None else
-                str(value))  # fmt: skip
+    return _shorten(
+        isoformat(sep=" ")
+        if callable(isoformat) and hasattr(value, "hour")
+        else "null"
+        if value is None
+        else str(value)
+    )
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
-def _late(facts: Facts, seen: Seen) -> str:
+def _late_reason(facts: ViewFacts, seen: KeyState) -> str:
     assert seen.expected is not None
     if seen.expected.event_time is None:
         return "the row has changed in the warehouse since the export"
@@ -402,7 +420,7 @@ def _late(facts: Facts, seen: Seen) -> str:
     return f"its event was {format_age(before)} before the export, which did not see it yet"
 
 
-def _types(found: Sequence[Difference]) -> str:
+def _type_reason(found: Sequence[Difference]) -> str:
     types = sorted({
         f"{each.feature} was exported as {each.online_type}, and is {each.dtype}"
         for each in found if each.online_type != each.dtype
@@ -410,12 +428,12 @@ def _types(found: Sequence[Difference]) -> str:
     return "; ".join(types) or "the same values, but for their last digits"
 
 
-def _shifted(offset: timedelta | None) -> str:
+def _shift_reason(offset: timedelta | None) -> str:
     assert offset is not None
     return (
         f"online all times that differ are {format_age(abs(offset))} {'later' if offset > timedelta(0) else 'earlier'}"
     )
 
 
-def _when(micros: int) -> str:
+def _format_time(micros: int) -> str:
     return from_microseconds(micros).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")

@@ -9,19 +9,19 @@ import pyarrow as pa
 from sqlglot import exp
 
 from featurelayer.online import Item, OnlineStore
-from featurelayer.sql.ast import both, call, col, named, not_null
+from featurelayer.sql.ast import all_of, call, col, not_null, with_alias
 from featurelayer.sql.delta import REMOVED, Log
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.verify.pace import Pace
-from featurelayer.verify.values import Held, Row
+from featurelayer.verify.rate_limit import RateLimiter
+from featurelayer.verify.values import ExportedRow, Row
 from featurelayer.warehouse.base import Warehouse, from_item
 
 _READ_UNIT = 4096
 _ROW = ("pk", "f", "event_time", "valid_to")
 
 
-def expected_rows(
+def read_expected_rows(
     warehouse: Warehouse, rows: exp.Expression, online: Sequence[str], *, sample: int, seed: int
 ) -> tuple[dict[str, Row], list[str]]:
     """Return the snapshot's rows of `sample` keys drawn from it and of the keys `online`, and which were drawn.
@@ -29,21 +29,19 @@ def expected_rows(
     `rows` is the FROM item of the encoded snapshot. A key is drawn by the hash of its text with `seed`.
     """
     writer = dialect(warehouse.dialect)
-    everything = (
-        exp.select(*(col(name, "e") for name in _ROW)).from_(_aliased(rows, "e")).where(not_null(col("pk", "e")))
-    )
+    everything = exp.select(*(col(name, "e") for name in _ROW)).from_(_alias(rows, "e")).where(not_null(col("pk", "e")))
     mark = exp.Concat(expressions=[exp.Literal.string(f"{seed}|"), col("pk", "e")])
     drawn = everything.copy().order_by(call("MD5", mark), col("pk", "e")).limit(sample)
-    found = _rows(warehouse, writer, drawn)
+    found = _read_rows(warehouse, writer, drawn)
     chosen = list(found)
     others = [pk for pk in online if pk not in found]
     if others:
-        keys = exp.select(col("pk")).from_(_keys(warehouse, writer, others))
-        found |= _rows(warehouse, writer, everything.where(exp.In(this=col("pk", "e"), query=keys.subquery())))
+        keys = exp.select(col("pk")).from_(_key_source(warehouse, writer, others))
+        found |= _read_rows(warehouse, writer, everything.where(exp.In(this=col("pk", "e"), query=keys.subquery())))
     return found, chosen
 
 
-def remembered_rows(warehouse: Warehouse, log: Log, keys: Sequence[str], committed: int) -> dict[str, Held]:
+def read_exported_rows(warehouse: Warehouse, log: Log, keys: Sequence[str], committed: int) -> dict[str, ExportedRow]:
     """Return what the warehouse remembers to have exported for `keys`: the newest run's that the store has taken.
 
     The run of version `committed` counts as finished, whether the ledger was told or not; newer ones do not count.
@@ -52,7 +50,7 @@ def remembered_rows(warehouse: Warehouse, log: Log, keys: Sequence[str], committ
         return {}
     writer = dialect(warehouse.dialect)
     names = ("pk", "kind", "version", "schema", "f", "event_time", "valid_to")
-    items, ledger = (_aliased(exp.to_table(name, dialect=writer.name), alias)
+    items, ledger = (_alias(exp.to_table(name, dialect=writer.name), alias)
                      for name, alias in ((log.items, "i"), (log.ledger, "l")))  # fmt: skip
     mine = [
         exp.EQ(this=col(name, "i"), expression=exp.Literal.string(value))
@@ -64,55 +62,57 @@ def remembered_rows(warehouse: Warehouse, log: Log, keys: Sequence[str], committ
     )
     taken = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
     upto = exp.LTE(this=col("version", "i"), expression=exp.Literal.number(committed))
-    wanted = exp.In(this=col("pk", "i"), query=exp.select(col("pk")).from_(_keys(warehouse, writer, keys)).subquery())
-    same = both(
+    wanted = exp.In(
+        this=col("pk", "i"), query=exp.select(col("pk")).from_(_key_source(warehouse, writer, keys)).subquery()
+    )
+    same = all_of(
         *(exp.EQ(this=col(name, "l"), expression=col(name, "i")) for name in ("run", "view", "store")),
     )
     query = (
-        exp.select(*(named(col(name, "i"), name) for name in names))
+        exp.select(*(with_alias(col(name, "i"), name) for name in names))
         .from_(items)
         .join(ledger, on=same, join_type="inner")
-        .where(both(*mine, exp.paren(finished), taken, upto, wanted))
+        .where(all_of(*mine, exp.paren(finished), taken, upto, wanted))
         .order_by(col("version", "i"))
     )
-    found: dict[str, Held] = {}
+    found: dict[str, ExportedRow] = {}
     for pk, kind, version, schema, f, event_time, valid_to in warehouse.rows(writer.sql(query)):
         row = None if kind == REMOVED else Row(f=f, event_time=event_time, valid_to=valid_to)
-        found[pk] = Held(version=int(version), schema=schema or "", row=row)
+        found[pk] = ExportedRow(version=int(version), schema=schema or "", row=row)
     return found
 
 
-def stored_items(
-    store: OnlineStore, sk: str, keys: Iterable[str], pace: Pace, told: Callable[[int], None]
+def read_items(
+    store: OnlineStore, sk: str, keys: Iterable[str], pace: RateLimiter, told: Callable[[int], None]
 ) -> dict[str, Item]:
     """Return the items of a view for these keys, read consistently and no faster than the pace allows.
 
     `told` is called with the number of keys that a call has read.
     """
     wanted, found = list(keys), dict[str, Item]()
-    for start in range(0, len(wanted), pace.keys_at_once):
-        part = wanted[start : start + pace.keys_at_once]
+    for start in range(0, len(wanted), pace.batch_size):
+        part = wanted[start : start + pace.batch_size]
         items = store.read([(pk, sk) for pk in part], consistent=True)
         found |= {pk: item for (pk, _), item in items.items()}
-        pace.spend(len(part) - len(items) + sum(max(1, math.ceil(item.size / _READ_UNIT)) for item in items.values()))
+        pace.acquire(len(part) - len(items) + sum(max(1, math.ceil(item.size / _READ_UNIT)) for item in items.values()))
         told(len(part))
     return found
 
 
-def _rows(warehouse: Warehouse, writer: Dialect, query: exp.Select) -> dict[str, Row]:
+def _read_rows(warehouse: Warehouse, writer: Dialect, query: exp.Select) -> dict[str, Row]:
     return {
         pk: Row(f=f, event_time=event_time, valid_to=valid_to)
         for pk, f, event_time, valid_to in warehouse.rows(writer.sql(query))
     }
 
 
-def _keys(warehouse: Warehouse, writer: Dialect, keys: Sequence[str]) -> exp.Expression:
+def _key_source(warehouse: Warehouse, writer: Dialect, keys: Sequence[str]) -> exp.Expression:
     """A FROM item of keys."""
     source = from_item(warehouse, pa.table({"pk": pa.array(keys, pa.string())}))
     return exp.maybe_parse(source, into=exp.Table, dialect=writer.name)
 
 
-def _aliased(source: exp.Expression, name: str) -> exp.Expression:
+def _alias(source: exp.Expression, name: str) -> exp.Expression:
     if isinstance(source, exp.Select):
         return source.copy().subquery(name)
     found = source.copy()

@@ -28,7 +28,7 @@ LADDER: tuple[timedelta, ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class LatenessObservation:
     """How late rows were by one clock: a column of the view, or `exports`.
 
     `early` of the `rows` arrived before their event. `covered` is, delay by delay, the share of rows that had arrived
@@ -45,14 +45,14 @@ class Observed:
         """The share of rows that a delay of the ladder covers."""
         return self.covered[delay]
 
-    def smallest(self, coverage: float) -> timedelta | None:
+    def smallest_delay(self, coverage: float) -> timedelta | None:
         """The smallest delay of the ladder that covers so many; None if none does."""
         return next((delay for delay, share in self.covered.items() if self.rows and share >= coverage), None)
 
     @property
-    def of_interest(self) -> Sequence[timedelta]:
+    def relevant_delays(self) -> Sequence[timedelta]:
         """The delays between which the choice lies: from the one that covers half on, each that covers more."""
-        half = self.smallest(0.5) or LADDER[0]
+        half = self.smallest_delay(0.5) or LADDER[0]
         shares = [(LADDER[0], -1.0), *self.covered.items()]
         return [delay for (_, less), (delay, share) in pairwise(shares) if delay >= half and share > less]
 
@@ -63,7 +63,7 @@ class Observed:
             "rows": self.rows,
             "early": self.early,
             "quantiles": {name: late.total_seconds() for name, late in self.quantiles.items()},
-            "covered": {format_duration(delay): self.covered[delay] for delay in self.of_interest},
+            "covered": {format_duration(delay): self.covered[delay] for delay in self.relevant_delays},
         }
 
 
@@ -78,10 +78,10 @@ class Lateness:
     view: str
     declared: str
     coverage: float
-    observed: tuple[Observed, ...]
+    observed: tuple[LatenessObservation, ...]
 
     @property
-    def basis(self) -> Observed | None:
+    def basis(self) -> LatenessObservation | None:
         """The observation that the recommendation rests on."""
         return next((each for each in self.observed if each.rows), None)
 
@@ -92,7 +92,7 @@ class Lateness:
 
     @property
     def recommended(self) -> timedelta | None:
-        return self.basis.smallest(self.coverage) if self.basis is not None else None
+        return self.basis.smallest_delay(self.coverage) if self.basis is not None else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the observations and the recommendation as JSON values."""
@@ -116,11 +116,11 @@ def ladder_micros() -> list[int]:
     return [microseconds(delay) for delay in LADDER]
 
 
-def read_observation(source: str, row: Sequence[Any]) -> Observed:
+def read_observation(source: str, row: Sequence[Any]) -> LatenessObservation:
     """Return what a query of `featurelayer.sql.lateness` found."""
     rows, early, *below, quantiles = row
     late = [timedelta(microseconds=int(value)) for value in quantiles or ()] if rows else []
-    return Observed(
+    return LatenessObservation(
         source=source,
         rows=int(rows),
         early=int(early or 0),
@@ -129,7 +129,7 @@ def read_observation(source: str, row: Sequence[Any]) -> Observed:
     )
 
 
-def declaration(view: FeatureView) -> str:
+def format_declaration(view: FeatureView) -> str:
     """Return what a view says of when its rows are known."""
     if view.available_at:
         return f"available_at: {view.available_at}"

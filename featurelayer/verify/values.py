@@ -11,7 +11,7 @@ from typing import Any
 from featurelayer.online import Item
 
 
-class Class(StrEnum):
+class MismatchClass(StrEnum):
     """Why the online store and the warehouse differ in a key."""
 
     STALE = "stale export"
@@ -26,18 +26,18 @@ class Class(StrEnum):
     UNEXPECTED = "unexpected"
 
 
-MEANING: Mapping[Class, str] = {
-    Class.STALE: "the store holds what an earlier export wrote, although a later one wrote something newer",
-    Class.LATE: "the warehouse got the row after the export, with an event time of before: training sees what serving "
-    "did not; give the view a delay or an available_at",
-    Class.DEFINITION: "the view is computed or declared otherwise than when it was exported; export it",
-    Class.PRECISION: "the same value, but not in the same type or not with all its digits",
-    Class.TIME_ZONE: "the same times, moved by whole quarters of an hour",
-    Class.EXPIRED: "the same values, but with an event time so old online that readers get nothing",
-    Class.DELETED: "the row is gone on one side: from the warehouse since the export, or online by a tombstone",
-    Class.MISSING: "exports wrote the key, and the store does not have it",
-    Class.CORRUPT: "the item can't be read: its attributes or values are not of the types that its schema has",
-    Class.UNEXPECTED: "the store holds what no export has written",
+MEANING: Mapping[MismatchClass, str] = {
+    MismatchClass.STALE: "the store holds what an earlier export wrote, although a later one wrote something newer",
+    MismatchClass.LATE: "the warehouse got the row after the export, with an event time of before: training sees "
+    "what serving did not; give the view a delay or an available_at",
+    MismatchClass.DEFINITION: "the view is computed or declared otherwise than when it was exported; export it",
+    MismatchClass.PRECISION: "the same value, but not in the same type or not with all its digits",
+    MismatchClass.TIME_ZONE: "the same times, moved by whole quarters of an hour",
+    MismatchClass.EXPIRED: "the same values, but with an event time so old online that readers get nothing",
+    MismatchClass.DELETED: "the row is gone on one side: from the warehouse since the export, or online by a tombstone",
+    MismatchClass.MISSING: "exports wrote the key, and the store does not have it",
+    MismatchClass.CORRUPT: "the item can't be read: its attributes or values are not of the types that its schema has",
+    MismatchClass.UNEXPECTED: "the store holds what no export has written",
 }
 
 # What a difference that is none is called.
@@ -54,7 +54,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class ExportedRow:
     """What the warehouse remembers to have exported for a key: the newest that the store did not refuse.
 
     `row` is None for a tombstone. `version` is that of the run.
@@ -66,13 +66,13 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class KeyState:
     """A key: the row that is expected, the item that is there, and what the warehouse remembers."""
 
     pk: str
     expected: Row | None
     item: Item | None
-    held: Held | None
+    held: ExportedRow | None
 
     @property
     def present(self) -> Item | None:
@@ -85,7 +85,7 @@ class Example:
     """One value that differs, or a key that is on one side alone (then `feature` is empty)."""
 
     key: str
-    kind: Class
+    kind: MismatchClass
     feature: str
     expected: str
     online: str
@@ -115,7 +115,7 @@ class ViewVerdict:
     online_keys: int = 0
     equal: int = 0
     excused: Mapping[str, int] = field(default_factory=dict)
-    classes: Mapping[Class, int] = field(default_factory=dict)
+    classes: Mapping[MismatchClass, int] = field(default_factory=dict)
     features: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     read_units: float = 0.0

@@ -41,15 +41,15 @@ class BigQueryWarehouse(AdapterWarehouse):
         raise LabelError([Problem(what=what, fix="put them into the warehouse and name the dbt model or the relation")])
 
     def columns_of(self, source: str) -> tuple[Column, ...]:
-        return columns_of(self._asked(f"SELECT * FROM {source}").schema)  # noqa: S608 (quoted by sqlglot)
+        return columns_of(self._dry_run(f"SELECT * FROM {source}").schema)  # noqa: S608 (quoted by sqlglot)
 
     def estimate(self, query: str) -> Estimate:
         try:
-            return estimate_of(self._asked(query))
+            return estimate_of(self._dry_run(query))
         except WarehouseError as error:
             return Estimate(how=f"it does not take the query: {str(error).splitlines()[0]}")
 
-    def _asked(self, sql: str) -> Any:
+    def _dry_run(self, sql: str) -> Any:
         """The job of a dry run, which has succeeded."""
         from dbt_common.exceptions import DbtBaseException
 

@@ -52,7 +52,7 @@ class Notes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+class AdapterFacts:
     """One engine. `session` is what a session must say, whatever the profile says; dialects know it too, for scripts.
 
     `keeps_order`: tables give their rows back as they came, and names can be anything. `dbt_quotes`: dbt writes names
@@ -82,17 +82,17 @@ _NAMED = "table_schema = {schema} AND table_name = {name}"
 # A statement waits no longer than this, for a lock as for anything else.
 _PATIENCE = "SET statement_timeout TO {milliseconds}"
 
-ENGINES: Mapping[str, Engine] = {
-    "clickhouse": Engine(
+ENGINES: Mapping[str, AdapterFacts] = {
+    "clickhouse": AdapterFacts(
         session=("SET session_timezone = 'UTC'", "SET join_use_nulls = 1", "SET prefer_column_name_to_alias = 1"),
     ),
-    "databricks": Engine(
+    "databricks": AdapterFacts(
         session=("SET TIME ZONE 'UTC'", "SET ANSI_MODE = true"),
         # Unity Catalog has it alone (docs.databricks.com/sql/language-manual/sql-ref-information-schema).
         notes=Notes(found=_SCHEMA.format(comment="comment") + _NAMED, tables=("MANAGED", "EXTERNAL"), replaces=True),
         explain=databricks,
     ),
-    "duckdb": Engine(
+    "duckdb": AdapterFacts(
         session=("SET TimeZone = 'UTC'", "SET preserve_insertion_order = true"),
         keeps_order=True,
         # A database file has one writer.
@@ -100,7 +100,7 @@ ENGINES: Mapping[str, Engine] = {
         notes=Notes(found=_SCHEMA.format(comment="TABLE_COMMENT") + _NAMED, tables=("BASE TABLE",)),
         explain=duckdb,
     ),
-    "postgres": Engine(
+    "postgres": AdapterFacts(
         session=("SET TimeZone = 'UTC'",),
         transactions=Transactions(
             begin="BEGIN ISOLATION LEVEL REPEATABLE READ", lock="LOCK TABLE {table}", patience=_PATIENCE
@@ -108,7 +108,7 @@ ENGINES: Mapping[str, Engine] = {
         notes=Notes(found=_CATALOG, tables=("r",)),
         explain=postgres,
     ),
-    "redshift": Engine(
+    "redshift": AdapterFacts(
         session=("SET timezone TO 'UTC'",),
         cuts_statements=True,
         # CURRENT_TIMESTAMP is a function of the leader node; SYSDATE is the transaction's start, in the session's zone
@@ -119,7 +119,7 @@ ENGINES: Mapping[str, Engine] = {
         notes=Notes(found=_CATALOG, tables=("r",)),
         explain=xn_plan,
     ),
-    "snowflake": Engine(
+    "snowflake": AdapterFacts(
         session=("ALTER SESSION SET TIMEZONE = 'UTC'",),
         dbt_quotes=False,
         cuts_statements=True,
@@ -137,14 +137,14 @@ ENGINES: Mapping[str, Engine] = {
         notes=Notes(found=_SCHEMA.format(comment="comment") + _NAMED, tables=("BASE TABLE",), replaces=True),
         explain=snowflake,
     ),
-    "spark": Engine(session=("SET TIME ZONE 'UTC'", "SET spark.sql.ansi.enabled = true")),
-    "trino": Engine(session=("SET TIME ZONE 'UTC'",), explain=trino),
+    "spark": AdapterFacts(session=("SET TIME ZONE 'UTC'", "SET spark.sql.ansi.enabled = true")),
+    "trino": AdapterFacts(session=("SET TIME ZONE 'UTC'",), explain=trino),
 }
 
 
-def engine_of(kind: str) -> Engine:
+def adapter_facts(kind: str) -> AdapterFacts:
     """Return what is known of an adapter type; of others nothing but that it takes SQL."""
-    return ENGINES.get(kind, Engine())
+    return ENGINES.get(kind, AdapterFacts())
 
 
 def as_read(relation: str, kind: str) -> exp.Table:
@@ -156,6 +156,6 @@ def schema_of(connection: Mapping[str, Any]) -> str:
     """Return the schema that dbt builds in, as the engine has its name."""
     kind = str(connection.get("type", ""))
     said = str(connection.get("schema") or "main")
-    if engine_of(kind).dbt_quotes:
+    if adapter_facts(kind).dbt_quotes:
         return said
     return normalize_identifiers(exp.to_identifier(said), dialect=kind).name

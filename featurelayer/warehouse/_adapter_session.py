@@ -17,7 +17,7 @@ from sqlglot import exp
 
 from featurelayer.errors import ConfigError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column
-from featurelayer.warehouse._adapter_engines import as_read, engine_of, schema_of
+from featurelayer.warehouse._adapter_engines import adapter_facts, as_read, schema_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +47,7 @@ class _Target:
         return dict(self.credentials.to_dict())
 
 
-def _opened(connection: Mapping[str, Any]) -> tuple[Any, Any]:
+def _open_connection(connection: Mapping[str, Any]) -> tuple[Any, Any]:
     """The adapter with an open connection of this thread, and the driver's own handle."""
     from multiprocessing import get_context
 
@@ -83,19 +83,19 @@ class AdapterSession:
     def __init__(self, connection: Mapping[str, Any]) -> None:
         self.dialect = str(connection["type"])
         self.schema = schema_of(connection)
-        self._connection, self._engine = connection, engine_of(self.dialect)
+        self._connection, self._engine = connection, adapter_facts(self.dialect)
         self._made: list[str] = []
         self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dbt-adapter")
         try:
-            self._adapter, self._handle = self._thread.submit(_opened, connection).result()
+            self._adapter, self._handle = self._thread.submit(_open_connection, connection).result()
             for statement in self._engine.session:
                 self.execute(statement)
         except BaseException:
             self._thread.shutdown(wait=False)
             raise
 
-    def beside(self) -> AdapterSession:
+    def open_another(self) -> AdapterSession:
         """Return another session with the same credentials."""
         return AdapterSession(self._connection)
 
@@ -154,7 +154,7 @@ class AdapterSession:
 
         cursor = self._cursor(sql)
         if hasattr(cursor, "fetch_arrow_batches"):  # Snowflake's
-            return _of_tables(cursor.fetch_arrow_batches(), cursor.fetch_arrow_all)
+            return _stream_tables(cursor.fetch_arrow_batches(), cursor.fetch_arrow_all)
         if hasattr(cursor, "fetchall_arrow"):  # Databricks'
             table: pa.Table = cursor.fetchall_arrow()
             return table.to_reader(max_chunksize=batch_rows)
@@ -221,7 +221,7 @@ class AdapterSession:
         self._thread.shutdown()
 
 
-def _of_tables(tables: Iterator[pa.Table], whole: Callable[..., pa.Table]) -> pa.RecordBatchReader:
+def _stream_tables(tables: Iterator[pa.Table], whole: Callable[..., pa.Table]) -> pa.RecordBatchReader:
     """A stream of tables as one of batches; without any the driver is asked for an empty one."""
     import pyarrow as pa
 

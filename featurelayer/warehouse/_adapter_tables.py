@@ -17,7 +17,7 @@ from featurelayer.warehouse._adapter_engines import Notes, Transactions, as_read
 from featurelayer.warehouse._adapter_session import AdapterSession
 from featurelayer.warehouse._adapter_transactions import atomic
 from featurelayer.warehouse.base import MARK
-from featurelayer.warehouse.tables import check_columns, check_rows, not_ours
+from featurelayer.warehouse.tables import check_columns, check_rows, foreign_table_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +41,7 @@ def note_of(session: AdapterSession, notes: Notes, name: str) -> tuple[str, int]
         return None
     [(kind, comment)] = found
     if kind not in notes.tables or not (comment or "").startswith(MARK):
-        raise not_ours(name)
+        raise foreign_table_error(name)
     return comment.removeprefix(MARK).strip(), _count(session, _sql(session, table))
 
 
@@ -61,7 +61,7 @@ def write(
     note_of(session, notes, name)  # raises if it is not ours to replace
     table = _sql(session, _place(session, name))
     comment = f"COMMENT ON TABLE {table} IS {session.literal(f'{MARK} {note}'.rstrip())}"
-    columns = _written(session, query, name, rows=rows, labels=labels, same=same)
+    columns = _write_temporary(session, query, name, rows=rows, labels=labels, same=same)
     try:
         made = f"TABLE {table} AS\n{_rows(session, columns)}"
         if notes.replaces:
@@ -88,7 +88,7 @@ def append(
 ) -> None:
     """Add a query's rows to one of our own tables, by one INSERT; it does what `Warehouse.append_table` says."""
     table = _sql(session, _place(session, name))
-    columns = _written(session, query, name, rows=rows, labels=labels, same=same)
+    columns = _write_temporary(session, query, name, rows=rows, labels=labels, same=same)
     try:
         new = f"({_rows(session, columns, ordered=False)}) AS n"
         there, come = (
@@ -100,7 +100,7 @@ def append(
         session.drop([_WRITTEN])
 
 
-def _written(
+def _write_temporary(
     session: AdapterSession,
     query: str,
     name: str,
@@ -112,7 +112,7 @@ def _written(
     """Put a query's rows into a temporary table, numbered, look at them, and return their columns."""
     columns = session.names_of(query)
     temporary = session.named(_WRITTEN)
-    session.execute(f"CREATE TEMPORARY TABLE {temporary} AS\n{_numbered(query, session.dialect)}")
+    session.execute(f"CREATE TEMPORARY TABLE {temporary} AS\n{_number_rows(query, session.dialect)}")
     try:
         check_rows(name, expected=rows, came=_count(session, temporary))
         with session.arrow(_rows(session, labels)) as written:
@@ -123,7 +123,7 @@ def _written(
     return columns
 
 
-def _numbered(query: str, dialect: str) -> str:
+def _number_rows(query: str, dialect: str) -> str:
     """A build's query with the number by which it orders its rows as one column more."""
     tree = sqlglot.parse_one(query, dialect=dialect)
     assert isinstance(tree, exp.Select), "a build's query is a SELECT"
@@ -157,7 +157,7 @@ def _sql(session: AdapterSession, table: exp.Table) -> str:
     return table.sql(dialect=session.dialect, identify=True)
 
 
-def refuse(name: str, dialect: str) -> WarehouseError:
+def unsupported_table_error(name: str, dialect: str) -> WarehouseError:
     """Return the error of an engine that can't tell whose a table is."""
     return WarehouseError(
         f"{name} can't be written through dbt's adapter for {dialect}: a table is only replaced where it can be told "

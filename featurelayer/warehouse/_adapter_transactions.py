@@ -45,25 +45,25 @@ def one_writer(session: AdapterSession, how: Transactions, wait: timedelta) -> I
         WarehouseError: another one does, longer than we wait; or the lock was lost meanwhile.
     """
     with (
-        _locked(session, how, wait) if how.lock else nullcontext(_nothing) as check,
+        _hold_lock(session, how, wait) if how.lock else nullcontext(_check_nothing) as check,
         atomic(session, how) if how.spans_ddl else nullcontext(),
     ):
         yield
         check()
 
 
-def _nothing() -> None:
+def _check_nothing() -> None:
     """Where the engine has one writer there is no lock to be lost."""
 
 
 @contextmanager
-def _locked(session: AdapterSession, how: Transactions, wait: timedelta) -> Iterator[Callable[[], None]]:
+def _hold_lock(session: AdapterSession, how: Transactions, wait: timedelta) -> Iterator[Callable[[], None]]:
     """Hold the schema's lock; yields what raises if it is not held any more."""
     table = exp.Table(this=exp.to_identifier(LOCK, quoted=True), db=exp.to_identifier(session.schema, quoted=True)).sql(
         dialect=session.dialect
     )
     seconds = max(math.ceil(wait.total_seconds()), 1)
-    with closing(session.beside()) as guard:
+    with closing(session.open_another()) as guard:
         # First: where the lock keeps readers out, too, even to look for the table may take as long.
         guard.execute(how.patience.format(seconds=seconds, milliseconds=seconds * 1000))
         try:

@@ -69,16 +69,16 @@ def _column(said: Sequence[Any], dialect: str) -> Column:
         text = str(code)
         return Column(name=name, dtype=dtype_of(text, dialect), nanoseconds=_has_nanoseconds(text))
     if code in _ARRAYS:
-        return Column(name=name, dtype=DType(kind=Kind.ARRAY, element=_numbered(_ARRAYS[code])))
+        return Column(name=name, dtype=DType(kind=Kind.ARRAY, element=_dtype_by_oid(_ARRAYS[code])))
     precision, scale = (*said, None, None, None, None)[4:6]
     if dialect == "snowflake":
-        return _of_snowflake(name, code, precision, scale or 0)
+        return _snowflake_column(name, code, precision, scale or 0)
     if code == _NUMERIC and precision and 0 < precision <= 76:
         return Column(name=name, dtype=DType(kind=Kind.DECIMAL, precision=precision, scale=scale or 0))
-    return Column(name=name, dtype=_numbered(code))
+    return Column(name=name, dtype=_dtype_by_oid(code))
 
 
-def _of_snowflake(name: str, code: int, precision: int | None, scale: int) -> Column:
+def _snowflake_column(name: str, code: int, precision: int | None, scale: int) -> Column:
     kind = _SNOWFLAKE[code] if code < len(_SNOWFLAKE) else ""
     if kind == "NUMBER" and scale == 0 and precision in (None, _WHOLE_DIGITS):
         return Column(name=name, dtype=DType(kind=Kind.INT, bits=64))
@@ -89,7 +89,7 @@ def _of_snowflake(name: str, code: int, precision: int | None, scale: int) -> Co
     return Column(name=name, dtype=dtype_of(kind, "snowflake"), nanoseconds="TIMESTAMP" in kind and scale > 6)
 
 
-def _numbered(code: int) -> DType:
+def _dtype_by_oid(code: int) -> DType:
     return dtype_of(_NUMBERS[code], "postgres") if code in _NUMBERS else DType(kind=Kind.UNKNOWN)
 
 

@@ -32,7 +32,7 @@ class MemoryLimit:
         """
         threads, limit = self._ask("SELECT current_setting('threads'), current_setting('memory_limit')")
         wanted = working + threads * _BYTES_A_THREAD
-        if wanted < _in_bytes(limit) and self._alone():
+        if wanted < _parse_bytes(limit) and self._alone():
             with suppress(duckdb.OutOfMemoryException):  # more than that is in use already
                 self._connection.execute(f"SET memory_limit = '{wanted} bytes'")
                 self.lowered = True
@@ -63,7 +63,7 @@ class MemoryLimit:
         return found
 
 
-def _in_bytes(text: str) -> float:
+def _parse_bytes(text: str) -> float:
     """Return what DuckDB writes as '18.8 GiB'."""
     number, unit = text.split()
     return float(number) * 1024.0 ** (_UNITS.index(unit) if unit in _UNITS else len(_UNITS))

@@ -41,7 +41,7 @@ ORDER BY a.attnum
 """
 
 
-def opened(target: Mapping[str, Any]) -> Any:
+def open_connection(target: Mapping[str, Any]) -> Any:
     """Return a connection of the driver's.
 
     Raises:
@@ -70,14 +70,14 @@ def _conninfo(connection: Mapping[str, Any]) -> str:
     said["connect_timeout"] = said["connect_timeout"] or 10
     said["application_name"] = connection.get("application_name") or "featurelayer"
     pairs = {key: str(value) for key, value in said.items() if value not in (None, "")}
-    return " ".join(f"{key}='{_escaped(value)}'" for key, value in pairs.items())
+    return " ".join(f"{key}='{_escape(value)}'" for key, value in pairs.items())
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
-class Session:
+class PostgresSession:
     """A connection in UTC, whose SQL means the same whatever the role's settings; `schema` is the target's."""
 
     def __init__(self, connection: Any, target: Mapping[str, Any]) -> None:
@@ -100,9 +100,9 @@ class Session:
         for setting, value in _PINNED.items():
             self.execute(f"SET {setting} = {literal(value)}")
         path = target.get("search_path")
-        self.execute(f"SET search_path = {path}" if path else f"SET search_path = {quoted(self.schema)}, public")
+        self.execute(f"SET search_path = {path}" if path else f"SET search_path = {quote_name(self.schema)}, public")
         if target.get("role"):
-            self.execute(f"SET ROLE {quoted(str(target['role']))}")
+            self.execute(f"SET ROLE {quote_name(str(target['role']))}")
 
     @property
     def engine(self) -> str:
@@ -130,7 +130,7 @@ class Session:
                 wait([called], timeout=_MOMENT)
             raise
         except (dbapi.Error, OSError) as error:
-            raise _failed(error, sql) from error
+            raise _as_warehouse_error(error, sql) from error
 
     def execute(self, sql: str) -> None:
         def call() -> None:
@@ -245,10 +245,10 @@ class Session:
         return tuple(replace(column, name=name) for column, name in zip(found, names, strict=True))
 
     def columns(self, table: str) -> tuple[Column, ...]:
-        from featurelayer.warehouse._postgres_types import described
+        from featurelayer.warehouse._postgres_types import as_column
 
         found = self.rows(_COLUMNS.format(relation=literal(table)))
-        return tuple(described(name, kind, is_enum=is_enum) for name, is_enum, kind in found)
+        return tuple(as_column(name, kind, is_enum=is_enum) for name, is_enum, kind in found)
 
 
 def table_of(relation: str) -> exp.Table:
@@ -265,7 +265,7 @@ def positions(alias: str, count: int) -> str:
     return f"{alias} ({columns})"
 
 
-def quoted(name: str) -> str:
+def quote_name(name: str) -> str:
     return exp.to_identifier(name, quoted=True).sql(dialect="postgres")
 
 
@@ -273,7 +273,7 @@ def literal(value: str) -> str:
     return exp.Literal.string(value).sql(dialect="postgres")
 
 
-def _failed(error: Exception, sql: str) -> WarehouseError:
+def _as_warehouse_error(error: Exception, sql: str) -> WarehouseError:
     from featurelayer.warehouse._postgres_types import REFUSED
 
     reason = _reason(error)

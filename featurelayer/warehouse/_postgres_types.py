@@ -192,7 +192,9 @@ def shape_of(field: pa.Field, column: exp.Column, dtype: DType | None) -> Shape:
         selected = _one_dimension(column)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         selected = _finite(column, kind)
-    if decimal is None and (_opaque(element) or _named(element) == "arrow.uuid" or pa.types.is_struct(element)):
+    if decimal is None and (
+        _opaque(element) or _extension_name(element) == "arrow.uuid" or pa.types.is_struct(element)
+    ):
         selected = exp.cast(selected, "TEXT[]" if pa.types.is_list(kind) else "TEXT", dialect="postgres")
     return Shape(name=field.name, selected=selected, decimal=decimal)
 
@@ -234,7 +236,7 @@ def as_arrow(reader: pa.RecordBatchReader, shapes: Sequence[Shape]) -> pa.Record
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in reader:
             arrays = [
-                _converted(column, field.type, shape)
+                _convert(column, field.type, shape)
                 for column, field, shape in zip(batch.columns, fields, shapes, strict=True)
             ]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -250,7 +252,11 @@ def python_rows(table: pa.Table) -> list[tuple[Any, ...]]:
 
 def _python(column: pa.Array) -> list[Any]:
     numeric = is_numeric(column.type)
-    column = column.storage if isinstance(column, pa.ExtensionArray) and _named(column.type) != "arrow.uuid" else column
+    column = (
+        column.storage
+        if isinstance(column, pa.ExtensionArray) and _extension_name(column.type) != "arrow.uuid"
+        else column
+    )
     if numeric:
         return [_number(value) for value in column.to_pylist()]
     try:
@@ -289,7 +295,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
-def _converted(column: pa.Array, target: pa.DataType, shape: Shape) -> pa.Array:
+def _convert(column: pa.Array, target: pa.DataType, shape: Shape) -> pa.Array:
     if pa.types.is_list(column.type):
         values = column.values
         values = values.storage if isinstance(values, pa.ExtensionArray) else values
@@ -320,15 +326,15 @@ def _decimal(dtype: DType | None) -> pa.DataType:
     return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
 
 
-def _named(kind: pa.DataType) -> str:
+def _extension_name(kind: pa.DataType) -> str:
     return kind.extension_name if isinstance(kind, pa.BaseExtensionType) else ""
 
 
 def _opaque(kind: pa.DataType) -> str | None:
     """PostgreSQL's name of a type that Arrow does not have."""
-    return kind.type_name if _named(kind) == "arrow.opaque" else None
+    return kind.type_name if _extension_name(kind) == "arrow.opaque" else None
 
 
-def described(name: str, text: str, *, is_enum: bool) -> Column:
+def as_column(name: str, text: str, *, is_enum: bool) -> Column:
     """Return a column of the catalog."""
     return Column(name=name, dtype=dtype_of(text, is_enum=is_enum))

@@ -17,7 +17,7 @@ import sqlglot
 from sqlglot import exp
 
 from featurelayer.errors import WarehouseError
-from featurelayer.warehouse._spark_log import PREFIX, Generation, Part, Transaction, newest, overtaken, sweep
+from featurelayer.warehouse._spark_log import PREFIX, Generation, LogPart, Transaction, newest, overtaken, sweep
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -45,7 +45,7 @@ class SparkMetastore:
         self._schema, self._run = schema, run
 
     def names(self) -> list[str]:
-        found = self._run(f"SHOW TABLES IN {_quoted(self._schema)} LIKE '{PREFIX}*'")
+        found = self._run(f"SHOW TABLES IN {_quote(self._schema)} LIKE '{PREFIX}*'")
         return [row["tableName"] for row in found if not row["isTemporary"]]
 
     def create(self, name: str, generation: Generation) -> bool:
@@ -76,7 +76,7 @@ class SparkMetastore:
             if name in self.names():
                 raise
             return None
-        parts = tuple(Part(table=row["table"], name=row["part"], rows=row["rows"]) for row in rows)
+        parts = tuple(LogPart(table=row["table"], name=row["part"], rows=row["rows"]) for row in rows)
         committed = datetime.fromtimestamp(rows[0]["committed"], UTC)
         return Generation(parts=parts, committed=committed, token=rows[0]["token"])
 
@@ -85,7 +85,7 @@ class SparkMetastore:
 
     def place(self, name: str) -> str:
         """A name of the schema in SQL."""
-        return f"{_quoted(self._schema)}.{_quoted(name)}"
+        return f"{_quote(self._schema)}.{_quote(name)}"
 
 
 class ExportTables:
@@ -100,7 +100,7 @@ class ExportTables:
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def resolved(self, sql: str) -> str:
+    def resolve(self, sql: str) -> str:
         """Return a statement with the tables of exports replaced by what holds their rows now."""
         found = list(self._mentions(sql))
         if not found:
@@ -131,16 +131,16 @@ class ExportTables:
                     continue
             yield first.start, token.end + 1, token.text.lower()
 
-    def _view(self, parts: Sequence[Part]) -> str:
+    def _view(self, parts: Sequence[LogPart]) -> str:
         """A temporary view of parts. They never change, so it is made once."""
         names = tuple(part.name for part in parts)
         if names not in self._views:
             view = f"__fl_log_{len(self._views)}"
-            self._run(f"CREATE TEMPORARY VIEW {_quoted(view)} AS\n{self._union(parts)}")
+            self._run(f"CREATE TEMPORARY VIEW {_quote(view)} AS\n{self._union(parts)}")
             self._views[names] = view
-        return _quoted(self._views[names])
+        return _quote(self._views[names])
 
-    def _union(self, parts: Iterable[Part]) -> str:
+    def _union(self, parts: Iterable[LogPart]) -> str:
         places = (self._metastore.place(part.name) for part in parts)
         return "\nUNION ALL\n".join(f"SELECT * FROM {place}" for place in places)  # noqa: S608 (quoted)
 
@@ -151,7 +151,7 @@ class ExportTables:
         """Keep all that is changed inside, or nothing if an error leaves.
 
         Raises:
-            Overtaken: another transaction has changed something since this one began.
+            WriteConflict: another transaction has changed something since this one began.
         """
         self._transaction = transaction = Transaction(self._metastore, self._schema)
         self._touched = set()
@@ -188,7 +188,7 @@ class ExportTables:
             case "DELETE FROM":
                 self._replace(self._transaction, name, {}, _condition(sql))
             case "UPDATE":
-                self._replace(self._transaction, name, _assigned(sql), _condition(sql))
+                self._replace(self._transaction, name, _assignments(sql), _condition(sql))
             case _:
                 self._widen(self._transaction, name, sql)
         return True
@@ -199,17 +199,17 @@ class ExportTables:
         self._refuse_foreign(name)
         part = transaction.new_part()
         self._run(f"CREATE TABLE {self._metastore.place(part)} {columns} USING parquet {_PROPERTIES}")
-        transaction.replace((), [Part(table=name, name=part, rows=0)])
+        transaction.replace((), [LogPart(table=name, name=part, rows=0)])
 
     def _insert(self, transaction: Transaction, name: str, rest: str) -> None:
         names, query = _into(rest)
-        given = f"(\n{self.resolved(query)}\n) AS given ({', '.join(_quoted(each) for each in names)})"
+        given = f"(\n{self.resolve(query)}\n) AS given ({', '.join(_quote(each) for each in names)})"
         typed = ", ".join(
-            f"CAST({_quoted(field.name) if field.name in names else 'NULL'} AS {field.dataType.simpleString()}) "
-            f"AS {_quoted(field.name)}"
+            f"CAST({_quote(field.name) if field.name in names else 'NULL'} AS {field.dataType.simpleString()}) "
+            f"AS {_quote(field.name)}"
             for field in self._schema_of(transaction.of(name))
         )
-        part = self._written(transaction, name, f"SELECT {typed} FROM {given}")  # noqa: S608 (quoted)
+        part = self._write_part(transaction, name, f"SELECT {typed} FROM {given}")  # noqa: S608 (quoted)
         if part.rows:
             transaction.replace([each for each in transaction.of(name) if not each.rows], [part])
             self._fold(transaction, name)
@@ -220,11 +220,11 @@ class ExportTables:
         """Write anew the parts that have rows of a condition: without them, or with what is assigned to columns."""
         parts = transaction.of(name)
         numbered = "\nUNION ALL\n".join(
-            f"SELECT *, {place} AS {_quoted(_PART)} FROM {self._metastore.place(part.name)}"  # noqa: S608 (quoted)
+            f"SELECT *, {place} AS {_quote(_PART)} FROM {self._metastore.place(part.name)}"  # noqa: S608 (quoted)
             for place, part in enumerate(parts)
         )
         counts = exp.select(_column(_PART), exp.Count(this=exp.Star())).from_(_ROWS).where(condition.copy())
-        counted = self.resolved(_sql(counts.group_by(_column(_PART))))
+        counted = self.resolve(_sql(counts.group_by(_column(_PART))))
         hits = dict(self._run(f"WITH {_ROWS} AS (\n{numbered}\n)\n{counted}"))
         if not hits:
             return
@@ -240,8 +240,8 @@ class ExportTables:
         query: exp.Expression = exp.union(others, these, distinct=False) if assigned else others
         new = []
         if rows or len(hit) == len(parts):
-            source = f"WITH {_ROWS} AS (\n{self._union(hit)}\n)\n{self.resolved(_sql(query))}"
-            new = [self._written(transaction, name, source, rows=rows)]
+            source = f"WITH {_ROWS} AS (\n{self._union(hit)}\n)\n{self.resolve(_sql(query))}"
+            new = [self._write_part(transaction, name, source, rows=rows)]
         transaction.replace(hit, new)
 
     def _widen(self, transaction: Transaction, name: str, sql: str) -> None:
@@ -249,27 +249,27 @@ class ExportTables:
         parts = transaction.of(name)
         statement = sqlglot.parse_one(sql, read="spark")
         new = ", ".join(
-            f"CAST(NULL AS {column.args['kind'].sql(dialect='spark')}) AS {_quoted(column.name)}"
+            f"CAST(NULL AS {column.args['kind'].sql(dialect='spark')}) AS {_quote(column.name)}"
             for column in statement.find_all(exp.ColumnDef)
         )
         query = f"SELECT *, {new} FROM (\n{self._union(parts)}\n)"  # noqa: S608 (quoted)
-        transaction.replace(parts, [self._written(transaction, name, query)])
+        transaction.replace(parts, [self._write_part(transaction, name, query)])
 
     def _fold(self, transaction: Transaction, name: str) -> None:
         parts = sorted(transaction.of(name), key=lambda part: part.rows)
         if len(parts) > _MOST:
             small = parts[: len(parts) - _LEFT]
-            transaction.replace(small, [self._written(transaction, name, self._union(small))])
+            transaction.replace(small, [self._write_part(transaction, name, self._union(small))])
 
-    def _written(self, transaction: Transaction, name: str, query: str, *, rows: int | None = None) -> Part:
+    def _write_part(self, transaction: Transaction, name: str, query: str, *, rows: int | None = None) -> LogPart:
         part = transaction.new_part()
         place = self._metastore.place(part)
         self._run(f"CREATE TABLE {place} USING parquet {_PROPERTIES} AS\n{query}")
         if rows is None:
             ((rows,),) = self._run(f"SELECT count(*) FROM {place}")  # noqa: S608 (quoted)
-        return Part(table=name, name=part, rows=int(rows))
+        return LogPart(table=name, name=part, rows=int(rows))
 
-    def _schema_of(self, parts: Sequence[Part]) -> StructType:
+    def _schema_of(self, parts: Sequence[LogPart]) -> StructType:
         return self._session.table(self._metastore.place(parts[0].name)).schema
 
     # --- for others ----------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def _condition(sql: str) -> exp.Expression:
     return condition
 
 
-def _assigned(sql: str) -> dict[str, exp.Expression]:
+def _assignments(sql: str) -> dict[str, exp.Expression]:
     """What an UPDATE assigns, by column."""
     return {each.this.name: each.expression for each in sqlglot.parse_one(sql, read="spark").expressions}
 
@@ -327,5 +327,5 @@ def _sql(expression: exp.Expression) -> str:
     return expression.sql(dialect="spark", identify=True)
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return exp.to_identifier(name, quoted=True).sql(dialect="spark")

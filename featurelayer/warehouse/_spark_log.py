@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from itertools import islice, pairwise
 from typing import Protocol
 
-from featurelayer.errors import Overtaken
+from featurelayer.errors import WriteConflict
 
 PREFIX = "featurelayer_log_"
 _NAME = re.compile(rf"{PREFIX}(\d{{10}})(_\w+)?")
@@ -34,7 +34,7 @@ _SWEPT_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class LogPart:
     """Rows of a table of ours, in a table of the metastore."""
 
     table: str
@@ -47,11 +47,11 @@ class Generation:
     """Which parts each table has; `token` is of the transaction that made it, number 0 is before the first."""
 
     number: int = 0
-    parts: tuple[Part, ...] = ()
+    parts: tuple[LogPart, ...] = ()
     committed: datetime | None = None
     token: str = ""
 
-    def of(self, table: str) -> tuple[Part, ...]:
+    def of(self, table: str) -> tuple[LogPart, ...]:
         """The parts of a table; none if it is not there."""
         return tuple(part for part in self.parts if part.table == table)
 
@@ -98,7 +98,7 @@ class Transaction:
         self._token = uuid.uuid4().hex[:12]
         self._made: list[str] = []
 
-    def of(self, table: str) -> tuple[Part, ...]:
+    def of(self, table: str) -> tuple[LogPart, ...]:
         """The parts of a table as this transaction sees it."""
         return tuple(part for part in self.parts if part.table == table)
 
@@ -108,7 +108,7 @@ class Transaction:
         self._made.append(name)
         return name
 
-    def replace(self, old: Iterable[Part], new: Iterable[Part]) -> None:
+    def replace(self, old: Iterable[LogPart], new: Iterable[LogPart]) -> None:
         """Let parts take the place of others."""
         gone = {part.name for part in old}
         self.parts = (*(part for part in self.parts if part.name not in gone), *new)
@@ -117,7 +117,7 @@ class Transaction:
         """Make the next generation of what has changed, if anything has.
 
         Raises:
-            Overtaken: another transaction made it first; nothing of this one counts.
+            WriteConflict: another transaction made it first; nothing of this one counts.
         """
         if self.parts == self.base.parts:
             return
@@ -166,9 +166,9 @@ def sweep(metastore: Metastore, now: datetime) -> None:
         metastore.drop(name_of(number), generation=True)
 
 
-def overtaken(where: str) -> Overtaken:
+def overtaken(where: str) -> WriteConflict:
     """Return the error of a transaction that another one was faster than."""
-    return Overtaken(
+    return WriteConflict(
         f"another command wrote to the tables of exports in {where} at the same time; nothing was written to them\n"
         "  fix  run it again"
     )

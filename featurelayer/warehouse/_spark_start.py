@@ -61,7 +61,7 @@ def start(connection: Mapping[str, Any], root: Path) -> tuple[SparkSession, bool
         running = SparkContext._active_spark_context is not None
         with tempfile.TemporaryDirectory(prefix="featurelayer-") as folder:
             settings = {} if running else {**_defaults(root, Path(folder)), **_parameters(connection)}
-            session = _started(settings)
+            session = _start_session(settings)
             if not running:
                 session.sparkContext.setLogLevel("OFF")  # what fails is said by our own errors
             return session, running
@@ -71,7 +71,7 @@ def _parameters(connection: Mapping[str, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in (connection.get("server_side_parameters") or {}).items()}
 
 
-def _started(settings: Mapping[str, str]) -> SparkSession:
+def _start_session(settings: Mapping[str, str]) -> SparkSession:
     """Spark with these settings, or the one that runs."""
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession

@@ -83,7 +83,7 @@ class AdapterWarehouse(AdapterSession):
         self._sources = 0
 
     def attach(self, labels: Path | CsvRows | pa.Table) -> Source:
-        from featurelayer.warehouse.streams import in_microseconds, read_labels, split_columns
+        from featurelayer.warehouse.streams import read_labels, split_columns, to_microseconds
 
         name = self._next_name()
         with read_labels(labels) as found:
@@ -100,7 +100,7 @@ class AdapterWarehouse(AdapterSession):
                 # Names that the engine would refuse, before it can be said better why.
                 names = [f"c{position}" for position in range(len(columns))]
             order = "" if self._keeps_order else ORDER
-            self._load(name, names, columns, in_microseconds(found.reader), order=order or None)
+            self._load(name, names, columns, to_microseconds(found.reader), order=order or None)
         visible, parsed = split_columns(labels, columns)
         return Source(
             sql=self.named(name),
@@ -113,7 +113,7 @@ class AdapterWarehouse(AdapterSession):
 
     def load(self, rows: Path | pa.Table) -> str:
         """Load rows of ours into a temporary table under their own names, in any order, and return its name as SQL."""
-        from featurelayer.warehouse.streams import in_microseconds, read_labels
+        from featurelayer.warehouse.streams import read_labels, to_microseconds
 
         name = self._next_name()
         with read_labels(rows) as found:
@@ -124,7 +124,7 @@ class AdapterWarehouse(AdapterSession):
                 )
                 raise WarehouseError(f"{what}\n  fix  leave the column out of the view, or make it JSON text")
             names = [column.name for column in found.columns]
-            self._load(name, names, found.columns, in_microseconds(found.reader))
+            self._load(name, names, found.columns, to_microseconds(found.reader))
         return self.named(name)
 
     def _next_name(self) -> str:
@@ -149,11 +149,11 @@ class AdapterWarehouse(AdapterSession):
     def write_file(
         self, query: str, path: Path, kind: Literal["parquet", "csv"], *, names: Sequence[str] | None = None
     ) -> int:
-        from featurelayer.warehouse.streams import renamed, write_csv, write_parquet
+        from featurelayer.warehouse.streams import rename_columns, write_csv, write_parquet
 
         if kind == "parquet":
-            return write_parquet(renamed(self.arrow(query), names), path)
-        return write_csv(renamed(self.arrow(self.as_text(query, self.names_of(query))), names), path)
+            return write_parquet(rename_columns(self.arrow(query), names), path)
+        return write_csv(rename_columns(self.arrow(self.as_text(query, self.names_of(query))), names), path)
 
     def as_text(self, query: str, columns: Sequence[str]) -> str:
         wanted, text = set(columns), exp.DataType.build("TEXT").sql(dialect=self.dialect)
@@ -173,10 +173,10 @@ class AdapterWarehouse(AdapterSession):
         same: Callable[[pa.RecordBatchReader], None],
         note: str = "",
     ) -> None:
-        from featurelayer.warehouse._adapter_tables import refuse, write
+        from featurelayer.warehouse._adapter_tables import unsupported_table_error, write
 
         if self._engine.notes is None:
-            raise refuse(name, self.dialect)
+            raise unsupported_table_error(name, self.dialect)
         write(
             self, self._engine.notes, self._engine.transactions, query, name,
             rows=rows, labels=labels, same=same, note=note,
@@ -185,17 +185,17 @@ class AdapterWarehouse(AdapterSession):
     def append_table(
         self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
     ) -> None:
-        from featurelayer.warehouse._adapter_tables import append, refuse
+        from featurelayer.warehouse._adapter_tables import append, unsupported_table_error
 
         if self._engine.notes is None:
-            raise refuse(name, self.dialect)
+            raise unsupported_table_error(name, self.dialect)
         append(self, query, name, rows=rows, labels=labels, same=same)
 
     def table_note(self, name: str) -> tuple[str, int] | None:
-        from featurelayer.warehouse._adapter_tables import note_of, refuse
+        from featurelayer.warehouse._adapter_tables import note_of, unsupported_table_error
 
         if self._engine.notes is None:
-            raise refuse(name, self.dialect)
+            raise unsupported_table_error(name, self.dialect)
         return note_of(self, self._engine.notes, name)
 
     def create_schema(self) -> None:

@@ -27,7 +27,7 @@ class Source:
     `ordered` says that the rows come in one order always; `frame` that they are in memory, so that `sql` is a name
     which this connection alone knows.
     Where the engine keeps no order, `order` is a further column of the FROM item that says it, and the others are named
-    by their places (`featurelayer.sql.plan.loaded_name`).
+    by their places (`featurelayer.sql.plan.position_name`).
     """
 
     sql: str
@@ -77,7 +77,7 @@ class Estimate:
 
 
 @runtime_checkable
-class Estimating(Protocol):
+class SupportsEstimate(Protocol):
     """A warehouse that can say what a query will read, without running it."""
 
     def estimate(self, query: str) -> Estimate:
@@ -85,7 +85,7 @@ class Estimating(Protocol):
 
 
 @runtime_checkable
-class Loading(Protocol):
+class SupportsLoad(Protocol):
     """A warehouse whose `attach` gives columns other names than their own, so that labels keep their order."""
 
     def load(self, rows: Path | pa.Table) -> str:
@@ -93,7 +93,7 @@ class Loading(Protocol):
 
 
 @runtime_checkable
-class Caching(Protocol):
+class SupportsCacheLimit(Protocol):
     """A warehouse that works in this process and keeps what it has read until memory is full."""
 
     def within(self, working: int) -> AbstractContextManager[None]:
@@ -189,4 +189,4 @@ class Warehouse(Protocol):
 
 def from_item(warehouse: Warehouse, rows: Path | pa.Table) -> str:
     """Return rows of ours as a FROM item in the engine's SQL, its columns under their own names, in any order."""
-    return warehouse.load(rows) if isinstance(warehouse, Loading) else warehouse.attach(rows).sql
+    return warehouse.load(rows) if isinstance(warehouse, SupportsLoad) else warehouse.attach(rows).sql

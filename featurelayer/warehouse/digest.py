@@ -54,12 +54,12 @@ class ColumnDigest:
             places = pc.cast(pc.indices_nonzero(pc.is_null(array)), pa.int64())
             self._write(f"{path}.null", _values(pc.add(places, _int64(before))))
         if is_text(kind):
-            array = _filled(array)
+            array = _fill_nulls(array)
             lengths = pc.cast(pc.binary_length(array), pa.int64())
             self._write(f"{path}.length", _values(lengths))
             self._write(path, _bytes(pc.cast(array, pa.large_binary())))
         elif is_list(kind):
-            self._write(f"{path}.length", _values(_filled(pc.cast(pc.list_value_length(array), pa.int64()))))
+            self._write(f"{path}.length", _values(_fill_nulls(pc.cast(pc.list_value_length(array), pa.int64()))))
             self._add(pc.list_flatten(array), f"{path}[]")
         elif pa.types.is_struct(kind):
             for position, child in enumerate(array.flatten()):
@@ -67,7 +67,7 @@ class ColumnDigest:
         elif pa.types.is_null(kind):
             return
         else:
-            self._write(path, _fixed(array))
+            self._write(path, _fixed_width_values(array))
 
 
 class TableDigest:
@@ -151,13 +151,13 @@ def plain(array: pa.Array) -> pa.Array:
     return array
 
 
-def _fixed(array: pa.Array) -> Any:
+def _fixed_width_values(array: pa.Array) -> Any:
     """The values of a fixed-width array, zero where they are NULL."""
     kind = array.type
-    return _values(_filled(pc.cast(array, pa.uint8()) if pa.types.is_boolean(kind) else array))
+    return _values(_fill_nulls(pc.cast(array, pa.uint8()) if pa.types.is_boolean(kind) else array))
 
 
-def _filled(array: pa.Array) -> pa.Array:
+def _fill_nulls(array: pa.Array) -> pa.Array:
     """The values with zero, or nothing at all, in place of NULL."""
     return pc.coalesce(array, _zero(array.type)) if array.null_count else array
 

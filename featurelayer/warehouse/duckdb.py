@@ -15,11 +15,11 @@ from sqlglot import exp
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, DType, Kind
-from featurelayer.temporary import TemporaryFolder
+from featurelayer.tempdirs import TempDir
 from featurelayer.warehouse._duckdb_memory import MemoryLimit
 from featurelayer.warehouse._duckdb_scans import estimate
 from featurelayer.warehouse.base import MARK, CsvRows, Estimate, Source
-from featurelayer.warehouse.tables import check_columns, check_rows, not_ours, table_of
+from featurelayer.warehouse.tables import check_columns, check_rows, foreign_table_error, table_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +66,7 @@ def connect(
             "  fix  build the features first: `dbt build`"
         )
     try:
-        database = _opened(file, read_only=not writable and not remote, wait=wait)
+        database = _open_database(file, read_only=not writable and not remote, wait=wait)
     except duckdb.Error as error:
         fix = (
             "close the other connection of this process first: it is open for writing and this one only reads, "
@@ -85,7 +85,7 @@ def connect(
     return warehouse
 
 
-def _opened(file: str, *, read_only: bool, wait: timedelta) -> duckdb.DuckDBPyConnection:
+def _open_database(file: str, *, read_only: bool, wait: timedelta) -> duckdb.DuckDBPyConnection:
     """Open a file, waiting while another process holds it; one writer excludes everybody else."""
     until = time.monotonic() + wait.total_seconds()
     while True:
@@ -104,7 +104,7 @@ class DuckDBWarehouse:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
-        self._spill = TemporaryFolder()
+        self._spill = TempDir()
         self._sources = 0
         self._memory = MemoryLimit(connection)
         for setting, value in _PINNED.items():
@@ -152,7 +152,7 @@ class DuckDBWarehouse:
                 f"{relation} is not in the warehouse: {_first_line(error)}\n  fix  build it: `dbt build`", sql=table
             ) from error
         except duckdb.Error as error:
-            raise _failed(error, table) from error
+            raise _as_warehouse_error(error, table) from error
         return tuple(_column(name, kind) for name, kind, *_ in found)
 
     def columns_of(self, query: str) -> tuple[Column, ...]:
@@ -221,11 +221,11 @@ class DuckDBWarehouse:
         return self._memory.lower(working)
 
     def execute(self, sql: str) -> None:
-        with _said(sql):
+        with _translate_errors(sql):
             self._run(sql)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with _said(sql):
+        with _translate_errors(sql):
             return self._run(sql)
 
     def _run(self, sql: str) -> list[tuple[Any, ...]]:
@@ -238,7 +238,7 @@ class DuckDBWarehouse:
             return self._connection.execute(sql).fetchall()
 
     def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:
-        with _said(sql):
+        with _translate_errors(sql):
             # A cursor would be another session, without the temporary tables; so one stream at a time.
             return self._connection.sql(sql).to_arrow_reader(batch_rows)
 
@@ -286,7 +286,7 @@ class DuckDBWarehouse:
         same: Callable[[pa.RecordBatchReader], None],
         note: str = "",
     ) -> None:
-        table = self._in_full(name)
+        table = self._full_name(name)
         self.table_note(name)  # raises if it is not ours to replace
         with self.transaction():
             self.execute(f"CREATE OR REPLACE TABLE {table} AS\n{query}")
@@ -296,7 +296,7 @@ class DuckDBWarehouse:
     def append_table(
         self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
     ) -> None:
-        table = self._in_full(name)
+        table = self._full_name(name)
         with self.transaction():
             (first,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
             there, new = (
@@ -322,7 +322,7 @@ class DuckDBWarehouse:
         with self.arrow(f"SELECT {columns} FROM {table} OFFSET {first}") as written:  # noqa: S608 (quoted by sqlglot)
             same(written)
 
-    def _in_full(self, name: str) -> str:
+    def _full_name(self, name: str) -> str:
         """A table's name with its database and schema, or it could mean one of the build's temporary tables."""
         found = table_of(name, "duckdb")
         if not found.db:
@@ -346,8 +346,8 @@ class DuckDBWarehouse:
         if not found:
             return None
         if not all(comment and comment.startswith(MARK) for (comment,) in found):
-            raise not_ours(name)
-        (rows,) = self.rows(f"SELECT count(*) FROM {self._in_full(name)}")[0]  # noqa: S608 (quoted by sqlglot)
+            raise foreign_table_error(name)
+        (rows,) = self.rows(f"SELECT count(*) FROM {self._full_name(name)}")[0]  # noqa: S608 (quoted by sqlglot)
         return found[0][0].removeprefix(MARK).strip(), rows
 
     # --- the rest ------------------------------------------------------------------------------------------------
@@ -374,12 +374,12 @@ def _text(value: str) -> str:
 
 
 @contextmanager
-def _said(sql: str) -> Iterator[None]:
+def _translate_errors(sql: str) -> Iterator[None]:
     """Let failures be ours, and Ctrl-C be Ctrl-C: DuckDB makes a RuntimeError of it."""
     try:
         yield
     except duckdb.Error as error:
-        raise _failed(error, sql) from error
+        raise _as_warehouse_error(error, sql) from error
     except RuntimeError as error:
         if "interrupted" in str(error).lower():
             raise KeyboardInterrupt from error
@@ -390,7 +390,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def _failed(error: duckdb.Error, sql: str) -> WarehouseError:
+def _as_warehouse_error(error: duckdb.Error, sql: str) -> WarehouseError:
     if isinstance(error, duckdb.OutOfMemoryException):
         fix = "\n  fix  raise memory_limit in the profile's settings, or free disk space for spilling"
     else:

@@ -17,11 +17,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlglot import exp
 
 from featurelayer.errors import LabelError, RelationNotBuilt, WarehouseError
-from featurelayer.identifiers import fitted
+from featurelayer.identifiers import truncate_identifier
 from featurelayer.model import Column
-from featurelayer.warehouse._postgres_session import Session, literal, opened, positions, quoted, table_of
+from featurelayer.warehouse._postgres_session import (
+    PostgresSession,
+    literal,
+    open_connection,
+    positions,
+    quote_name,
+    table_of,
+)
 from featurelayer.warehouse.base import MARK, CsvRows, Estimate, Source
-from featurelayer.warehouse.tables import check_columns, check_rows, not_ours
+from featurelayer.warehouse.tables import check_columns, check_rows, foreign_table_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +51,7 @@ def connect(
         MissingDependency: the extra `postgres` is not installed.
         WarehouseError: the server can't be reached, refuses, or is too old.
     """
-    driver = opened(connection)
+    driver = open_connection(connection)
     try:
         warehouse = PostgresWarehouse(driver, connection, wait=max(wait, _LONGEST_WAIT))
         if writable:
@@ -55,7 +62,7 @@ def connect(
         raise
 
 
-class PostgresWarehouse(Session):
+class PostgresWarehouse(PostgresSession):
     """A session that labels are loaded into and results are written from."""
 
     dialect = "postgres"
@@ -69,7 +76,7 @@ class PostgresWarehouse(Session):
         """Make the target's schema unless it is there; dbt makes it only for a model that lies in it."""
         # Looked for first: the server wants the right to create schemas for IF NOT EXISTS, too.
         if not self.rows(f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {literal(self.schema)}"):  # noqa: S608
-            self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
+            self.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_name(self.schema)}")
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -85,24 +92,24 @@ class PostgresWarehouse(Session):
     def attach(self, labels: Path | CsvRows | pa.Table) -> Source:
         """Load labels into a temporary table, by COPY; it is read in the order in which it was written."""
         from featurelayer.warehouse._postgres_types import loadable
-        from featurelayer.warehouse.streams import in_microseconds, read_labels, renamed, split_columns
+        from featurelayer.warehouse.streams import read_labels, rename_columns, split_columns, to_microseconds
 
         self._sources += 1
         name = f"__fl_source_{self._sources}"
         with read_labels(labels) as given:
-            reader, kinds = loadable(in_microseconds(given.reader))
+            reader, kinds = loadable(to_microseconds(given.reader))
             failed: list[LabelError] = []
-            names = _distinct([fitted(column.name) for column in given.columns])
-            columns = ", ".join(f"{quoted(column)} {kind}" for column, kind in zip(names, kinds, strict=True))
-            self.execute(f"CREATE TEMPORARY TABLE {quoted(name)} ({columns})")
+            names = _distinct([truncate_identifier(column.name) for column in given.columns])
+            columns = ", ".join(f"{quote_name(column)} {kind}" for column, kind in zip(names, kinds, strict=True))
+            self.execute(f"CREATE TEMPORARY TABLE {quote_name(name)} ({columns})")
             try:
-                self.copy_in(name, _remembering(renamed(reader, names), failed))
+                self.copy_in(name, _remembering(rename_columns(reader, names), failed))
             except WarehouseError as error:
                 raise failed[0] if failed else error from None
-        there = self.columns(f"pg_temp.{quoted(name)}")
+        there = self.columns(f"pg_temp.{quote_name(name)}")
         loaded = [Column(name=column.name, dtype=kind.dtype) for column, kind in zip(given.columns, there, strict=True)]
         found, parsed = split_columns(labels, loaded)
-        return Source(sql=quoted(name), columns=found, parsed=parsed, ordered=True, frame=True)
+        return Source(sql=quote_name(name), columns=found, parsed=parsed, ordered=True, frame=True)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -142,18 +149,20 @@ class PostgresWarehouse(Session):
     def write_file(
         self, query: str, path: Path, kind: Literal["parquet", "csv"], *, names: Sequence[str] | None = None
     ) -> int:
-        from featurelayer.warehouse.streams import renamed, write_csv, write_parquet
+        from featurelayer.warehouse.streams import rename_columns, write_csv, write_parquet
 
         if kind == "parquet":
-            return write_parquet(renamed(self.arrow(query), names), path)
+            return write_parquet(rename_columns(self.arrow(query), names), path)
         columns = self.result_schema(query).names
-        return write_csv(renamed(self.arrow(self.as_text(query, columns)), names or columns), path)
+        return write_csv(rename_columns(self.arrow(self.as_text(query, columns)), names or columns), path)
 
     def as_text(self, query: str, columns: Sequence[str]) -> str:
         names = self.result_schema(query).names
-        texts = {fitted(column) for column in columns}
+        texts = {truncate_identifier(column) for column in columns}
         selected = ", ".join(
-            f'CAST(q."c{place}" AS TEXT) AS {quoted(name)}' if name in texts else f'q."c{place}" AS {quoted(name)}'
+            f'CAST(q."c{place}" AS TEXT) AS {quote_name(name)}'
+            if name in texts
+            else f'q."c{place}" AS {quote_name(name)}'
             for place, name in enumerate(names)
         )
         return f"SELECT {selected} FROM (\n{query}\n) AS {positions('q', len(names))}"  # noqa: S608 (quoted, ours)
@@ -168,7 +177,7 @@ class PostgresWarehouse(Session):
         same: Callable[[pa.RecordBatchReader], None],
         note: str = "",
     ) -> None:
-        table = self._in_full(name)
+        table = self._full_name(name)
         self.table_note(name)  # raises if it is not ours to replace
         with self._atomic():
             self.execute(f"DROP TABLE IF EXISTS {table}")
@@ -179,7 +188,7 @@ class PostgresWarehouse(Session):
     def append_table(
         self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
     ) -> None:
-        table = self._in_full(name)
+        table = self._full_name(name)
         with self._atomic():
             self.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")  # two at once would count each other's rows
             (first,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
@@ -206,12 +215,12 @@ class PostgresWarehouse(Session):
         # Read in the order in which it was written.
         self.execute("SET LOCAL synchronize_seqscans = off")
         self.execute("SET LOCAL max_parallel_workers_per_gather = 0")
-        columns = ", ".join(quoted(fitted(label)) for label in labels)
+        columns = ", ".join(quote_name(truncate_identifier(label)) for label in labels)
         with self.arrow(f"SELECT {columns} FROM {table} OFFSET {first}") as written:  # noqa: S608 (quoted by sqlglot)
             same(written)
 
     def table_note(self, name: str) -> tuple[str, int] | None:
-        table = self._in_full(name)
+        table = self._full_name(name)
         found = self.rows(
             "SELECT c.relkind::text, obj_description(c.oid, 'pg_class') FROM pg_catalog.pg_class AS c "  # noqa: S608
             f"WHERE c.oid = to_regclass({literal(table)})"
@@ -220,11 +229,11 @@ class PostgresWarehouse(Session):
             return None
         [(kind, comment)] = found
         if kind != "r" or not (comment or "").startswith(MARK):
-            raise not_ours(name)
+            raise foreign_table_error(name)
         (rows,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
         return comment.removeprefix(MARK).strip(), rows
 
-    def _in_full(self, name: str) -> str:
+    def _full_name(self, name: str) -> str:
         """A table's name with its schema, the target's by default, or it could mean one of the temporary tables."""
         found = table_of(name)
         if not found.db:
@@ -244,7 +253,7 @@ class PostgresWarehouse(Session):
 
     def drop(self, temporary: Sequence[str]) -> None:
         for name in temporary:
-            self.execute(f"DROP TABLE IF EXISTS pg_temp.{quoted(fitted(name))}")
+            self.execute(f"DROP TABLE IF EXISTS pg_temp.{quote_name(truncate_identifier(name))}")
 
 
 def _remembering(reader: pa.RecordBatchReader, failed: list[LabelError]) -> pa.RecordBatchReader:

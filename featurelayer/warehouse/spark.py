@@ -21,21 +21,21 @@ from sqlglot import exp
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column
-from featurelayer.warehouse._spark_beside import beside, take_away
 from featurelayer.warehouse._spark_exports import MADE, ExportTables
 from featurelayer.warehouse._spark_scans import scans_of
+from featurelayer.warehouse._spark_scratch import drop_leftovers, scratch_name
 from featurelayer.warehouse._spark_start import first_line, start
 from featurelayer.warehouse._spark_types import as_spark_has_them, dtype_of
 from featurelayer.warehouse.base import CsvRows, Estimate, Source
 from featurelayer.warehouse.streams import (
-    in_microseconds,
     read_labels,
-    renamed,
+    rename_columns,
     split_columns,
+    to_microseconds,
     write_csv,
     write_parquet,
 )
-from featurelayer.warehouse.tables import check_rows, not_ours, table_of
+from featurelayer.warehouse.tables import check_rows, foreign_table_error, table_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,7 +120,7 @@ class SparkWarehouse:
         self._local = session.sparkContext.master.startswith("local")
         self._present: datetime | None = None
         here = "" if self._missing else self._session.catalog.currentDatabase()
-        self._exports = ExportTables(self._session, here, self._collected)
+        self._exports = ExportTables(self._session, here, self._collect)
 
     @property
     def session(self) -> SparkSession:
@@ -142,7 +142,7 @@ class SparkWarehouse:
         table = self.quote(relation)
         try:
             with _silent():
-                schema = self._session.table(self._exports.resolved(table)).schema
+                schema = self._session.table(self._exports.resolve(table)).schema
         except (AnalysisException, ParseException) as error:
             raise RelationNotBuilt(
                 f"{relation} is not in the warehouse: {first_line(error)}\n  fix  build it: `dbt build`", sql=table
@@ -157,7 +157,7 @@ class SparkWarehouse:
         with read_labels(labels) as found:
             names = found.reader.schema.names
             try:
-                frame = self._loaded(as_spark_has_them(in_microseconds(found.reader)), name)
+                frame = self._load_frame(as_spark_has_them(to_microseconds(found.reader)), name)
             except pa.ArrowException as error:
                 raise LabelError(
                     [
@@ -175,11 +175,11 @@ class SparkWarehouse:
         is_frame = not isinstance(labels, (Path, CsvRows))
         return Source(sql=f"`{name}`", columns=columns, parsed=parsed, ordered=True, frame=is_frame)
 
-    def _loaded(self, reader: pa.RecordBatchReader, name: str) -> DataFrame:
+    def _load_frame(self, reader: pa.RecordBatchReader, name: str) -> DataFrame:
         """The rows as Spark reads them, in their order, under names that cannot meet."""
         from pyspark.sql.pandas.types import from_arrow_schema
 
-        safe = renamed(reader, [f"c{position}" for position in range(len(reader.schema))])
+        safe = rename_columns(reader, [f"c{position}" for position in range(len(reader.schema))])
         if not self._local:
             # Workers see no files of ours: the rows travel in the plan.
             return self._session.createDataFrame(safe.read_all())
@@ -194,7 +194,7 @@ class SparkWarehouse:
         """Keep what is written to the tables of exports inside, or nothing: Spark itself has no transactions.
 
         Raises:
-            Overtaken: another transaction was faster.
+            WriteConflict: another transaction was faster.
         """
         self._present = self.now()
         try:
@@ -206,7 +206,7 @@ class SparkWarehouse:
     def execute(self, sql: str) -> None:
         if self._exports.change(sql):
             return
-        with _said(sql):
+        with _translate_errors(sql):
             cached = _CACHED.match(sql)
             if cached:
                 name = cached[1].replace("``", "`")
@@ -215,21 +215,21 @@ class SparkWarehouse:
             self._frame(sql)
 
     def _frame(self, sql: str) -> DataFrame:
-        return self._session.sql(self._exports.resolved(sql))
+        return self._session.sql(self._exports.resolve(sql))
 
-    def _collected(self, sql: str) -> list[Any]:
-        with _said(sql):
+    def _collect(self, sql: str) -> list[Any]:
+        with _translate_errors(sql):
             return list(self._session.sql(sql).collect())
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with _said(sql):
+        with _translate_errors(sql):
             table = self._frame(sql).toArrow()
         return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
     def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:
-        with _said(sql):
+        with _translate_errors(sql):
             frame = self._frame(sql)
-            if not self._local or self._expected_bytes(frame) < _SMALL:
+            if not self._local or self._estimate_bytes(frame) < _SMALL:
                 return frame.toArrow().to_reader(max_chunksize=batch_rows)
             folder = self._folder / f"result-{uuid.uuid4().hex}"
             names = frame.columns
@@ -238,7 +238,7 @@ class SparkWarehouse:
             safe.write.option("compression", "zstd").parquet(folder.as_uri())
         return _read_back(folder, names, batch_rows)
 
-    def _expected_bytes(self, frame: DataFrame) -> int:
+    def _estimate_bytes(self, frame: DataFrame) -> int:
         """How large Spark expects a result to be, at most."""
         return int(frame._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
 
@@ -253,8 +253,8 @@ class SparkWarehouse:
         self, query: str, path: Path, kind: Literal["parquet", "csv"], *, names: Sequence[str] | None = None
     ) -> int:
         if kind == "parquet":
-            return write_parquet(renamed(self.arrow(query), names), path)
-        return write_csv(renamed(self.arrow(self.as_text(query, self._columns(query))), names), path)
+            return write_parquet(rename_columns(self.arrow(query), names), path)
+        return write_csv(rename_columns(self.arrow(self.as_text(query, self._columns(query))), names), path)
 
     def as_text(self, query: str, columns: Sequence[str]) -> str:
         wanted = set(columns)
@@ -263,7 +263,7 @@ class SparkWarehouse:
         return f"SELECT {texts} FROM (\n{query}\n)"  # noqa: S608 (names are quoted, the query is ours)
 
     def _columns(self, query: str) -> list[str]:
-        with _said(query):
+        with _translate_errors(query):
             return list(self._frame(query).columns)
 
     def write_table(
@@ -284,9 +284,9 @@ class SparkWarehouse:
                 "  fix  let dbt build the features first, or name a schema that is there: --as-table schema.name"
             )
         exists = self._refuse_foreign(name)
-        with _said(f"SHOW TABLES beside {name}"):
-            take_away(self._session, table)
-        new, old = (beside(table, kind) for kind in ("new", "old"))
+        with _translate_errors(f"SHOW TABLES beside {name}"):
+            drop_leftovers(self._session, table)
+        new, old = (scratch_name(table, kind) for kind in ("new", "old"))
         marks = f"'{MADE}' = 'training set', '{MADE}.note' = {exp.Literal.string(note).sql(dialect='spark')}"
         try:
             self.execute(f"CREATE TABLE {new} USING parquet TBLPROPERTIES ({marks}) AS\n{query}")
@@ -344,7 +344,7 @@ class SparkWarehouse:
         except WarehouseError:  # a temporary view has none
             properties = {}
         if MADE not in properties:
-            raise not_ours(name)
+            raise foreign_table_error(name)
         return True
 
     # --- the rest ------------------------------------------------------------------------------------------------
@@ -407,7 +407,7 @@ def _silent() -> Iterator[None]:
 
 
 @contextmanager
-def _said(sql: str) -> Iterator[None]:
+def _translate_errors(sql: str) -> Iterator[None]:
     """Let failures be ours."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException

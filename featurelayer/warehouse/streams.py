@@ -102,7 +102,7 @@ _PLAIN: tuple[tuple[Callable[[pa.DataType], bool], Kind], ...] = (
 )
 
 
-def in_microseconds(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+def to_microseconds(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
     """Return the batches with nanosecond times as microseconds, for engines that have no finer ones.
 
     Raises:
@@ -125,7 +125,7 @@ def in_microseconds(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def renamed(reader: pa.RecordBatchReader, names: Sequence[str] | None) -> pa.RecordBatchReader:
+def rename_columns(reader: pa.RecordBatchReader, names: Sequence[str] | None) -> pa.RecordBatchReader:
     """Return the batches with their columns called so, for engines that cut or fold the names of a query."""
     if names is None or list(names) == reader.schema.names:
         return reader

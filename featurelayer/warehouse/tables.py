@@ -19,7 +19,7 @@ def table_of(relation: str, dialect: str) -> exp.Table:
     return table
 
 
-def not_ours(name: str) -> WarehouseError:
+def foreign_table_error(name: str) -> WarehouseError:
     """Return the error of a table that featurelayer did not write, and so does not replace."""
     return WarehouseError(
         f"{name} exists and is not a training set that featurelayer wrote\n  fix  choose another name, or drop it first"

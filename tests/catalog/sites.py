@@ -10,15 +10,15 @@ from urllib.parse import unquote
 
 from featurelayer.catalog import (
     CatalogInput,
-    Change,
-    ColumnLineage,
     ExportRun,
-    Look,
+    FeatureChange,
+    FeatureLineage,
     Origin,
+    SiteOptions,
     write_site,
 )
 from featurelayer.catalog.pages import site_files
-from featurelayer.dbt.documented import DocBlock, TestOutcome
+from featurelayer.dbt.documentation import DocBlock, TestOutcome
 from featurelayer.dbt.inventory import Model
 from featurelayer.model import (
     Deprecation,
@@ -35,7 +35,7 @@ from featurelayer.model import (
     ServiceView,
     Severity,
 )
-from featurelayer.observed import MonitorResult, Profile, Scope, Status
+from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile, ProfileScope
 from featurelayer.registry import Registry
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -125,7 +125,9 @@ def service(name: str, *views: FeatureView, **said: object) -> FeatureService:
     return FeatureService(name=name, views=joins, request_keys=(key,), **given)  # type: ignore[arg-type]
 
 
-def profile(of: FeatureView, name: str, days_ago: int, scope: Scope = Scope.PERIOD, **said: object) -> Profile:
+def profile(
+    of: FeatureView, name: str, days_ago: int, scope: ProfileScope = ProfileScope.PERIOD, **said: object
+) -> Profile:
     """A profile of a number with four bins."""
     given = {
         "rows": 1000,
@@ -209,13 +211,13 @@ def shop() -> CatalogInput:
             ),
         ),
         lineage={
-            "orders.amount_mean_7d": ColumnLineage(
+            "orders.amount_mean_7d": FeatureLineage(
                 expression="AVG(amount) OVER w",
                 origins=(Origin(relation="raw.orders", column="amount"),),
                 through=("stg_orders",),
                 fingerprint="x",
             ),
-            "visits.amount_mean_7d": ColumnLineage(fingerprint="x"),
+            "visits.amount_mean_7d": FeatureLineage(fingerprint="x"),
         },
         findings=(
             Finding(
@@ -227,7 +229,7 @@ def shop() -> CatalogInput:
             ),
         ),
         profiles=(
-            profile(orders, "amount_mean_7d", 40, Scope.BASELINE, counts=(300, 300, 200, 180)),
+            profile(orders, "amount_mean_7d", 40, ProfileScope.BASELINE, counts=(300, 300, 200, 180)),
             *(profile(orders, "amount_mean_7d", day) for day in (3, 2, 1, 0)),
             *(
                 profile(orders, "channel", day, edges=(), counts=(), mean=None, top=(("web", 700), ("app", 250)))
@@ -240,7 +242,7 @@ def shop() -> CatalogInput:
                 feature="amount_mean_7d",
                 monitor="null_rate",
                 metric="null rate",
-                status=Status.WARN,
+                status=MonitorStatus.WARN,
                 meaning="2.0% of 1,000 rows are NULL",
                 checked_at=NOW,
             ),
@@ -249,7 +251,7 @@ def shop() -> CatalogInput:
                 feature="",
                 monitor="volume",
                 metric="rows",
-                status=Status.PASS,
+                status=MonitorStatus.PASS,
                 meaning="1,000 rows",
                 checked_at=NOW,
             ),
@@ -272,10 +274,10 @@ def shop() -> CatalogInput:
             ),
         ),
         changes=(
-            Change(
+            FeatureChange(
                 kind="retyped", view="orders", feature="amount_mean_7d", message="int64 became float64", breaking=True
             ),
-            Change(kind="removed", view="orders", feature="gone", message="it is gone"),
+            FeatureChange(kind="removed", view="orders", feature="gone", message="it is gone"),
         ),
         newest={"orders": NOW},
     )
@@ -322,7 +324,7 @@ def hostile() -> CatalogInput:
             for text in HARM
         ),
         lineage={
-            name: ColumnLineage(
+            name: FeatureLineage(
                 expression=HARM[2],
                 origins=tuple(Origin(relation=text, column=text) for text in HARM),
                 through=HARM,
@@ -337,11 +339,13 @@ def hostile() -> CatalogInput:
             profile(views[0], text, 0, edges=(), counts=(), top=tuple((each, 9) for each in HARM)) for text in HARM
         ),
         monitors=tuple(
-            MonitorResult(view="facts", feature=text, monitor=text, metric=text, status=Status.WARN, meaning=text)
+            MonitorResult(
+                view="facts", feature=text, monitor=text, metric=text, status=MonitorStatus.WARN, meaning=text
+            )
             for text in HARM
         ),
         exports=tuple(ExportRun(view=text, run=text, store=text, as_of=NOW, started_at=NOW) for text in HARM),
-        changes=tuple(Change(kind=text, view=text, feature=text, message=text) for text in HARM),
+        changes=tuple(FeatureChange(kind=text, view=text, feature=text, message=text) for text in HARM),
     )
 
 
@@ -389,9 +393,9 @@ def large(views: int = 100, features: int = 50, models: int = 420) -> CatalogInp
     )
 
 
-def built(given: CatalogInput, folder: Path, look: Look | None = None) -> Path:
+def built(given: CatalogInput, folder: Path, look: SiteOptions | None = None) -> Path:
     """Write the site and return its folder."""
-    return write_site(folder, site_files(given, look or Look(title="Shop"))).folder
+    return write_site(folder, site_files(given, look or SiteOptions(title="Shop"))).folder
 
 
 class Links(HTMLParser):

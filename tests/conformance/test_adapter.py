@@ -31,7 +31,7 @@ from featurelayer.sql.plan import Labels
 from featurelayer.testing import Case, WarehouseEngine, applies, cases, check
 from featurelayer.warehouse import _adapter_engines, adapter, connect
 from featurelayer.warehouse import available as warehouses
-from featurelayer.warehouse._adapter_engines import Engine, engine_of
+from featurelayer.warehouse._adapter_engines import AdapterFacts, adapter_facts
 from featurelayer.warehouse._inserts import statements
 from featurelayer.warehouse.adapter import AdapterWarehouse
 from featurelayer.warehouse.streams import column_of
@@ -126,7 +126,7 @@ def test_a_training_set(shop: FeatureLayer) -> None:
 
 def test_what_an_engine_does_not_have_is_said(shop: FeatureLayer, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of an engine of which nothing is known but that it takes SQL."""
-    monkeypatch.setattr(_adapter_engines, "ENGINES", {"duckdb": Engine(keeps_order=True)})
+    monkeypatch.setattr(_adapter_engines, "ENGINES", {"duckdb": AdapterFacts(keeps_order=True)})
     with shop.build_training_set("late", LABELS, writable=True) as built:
         for append in (False, True):
             with pytest.raises(WarehouseError, match="make the set a dbt model"):
@@ -200,7 +200,7 @@ def test_rows_are_loaded_into_clickhouse_as_they_are() -> None:
 def test_sessions_say_what_the_dialects_say() -> None:
     for name in dialects():
         wanted = {statement.sql for statement in dialect(name).session}
-        assert name == "bigquery" or wanted <= set(engine_of(name).session), name
+        assert name == "bigquery" or wanted <= set(adapter_facts(name).session), name
     assert "adapter" not in warehouses()
 
 

@@ -22,7 +22,7 @@ import pytest
 from featurelayer.errors import LockError, PlanError, WarehouseError
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore
-from featurelayer.online.stores.dynamodb import DynamoDBStore
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 from featurelayer.sql.dialects import dialect
 from featurelayer.warehouse import _adapter_engines, adapter
 from featurelayer.warehouse._adapter_engines import ENGINES, Transactions

@@ -11,7 +11,7 @@ import pytest
 from featurelayer.errors import OnlineStoreError
 from featurelayer.export import publish_services
 from featurelayer.online import AsyncFeatureClient, FeatureClient, open_store
-from featurelayer.online.provision import provisioned
+from featurelayer.online.stores.dynamodb.provision import find_provisioner
 from tests.exporting import export_view
 from tests.online_cases import PLANE_LEGS, legs_batch, service_of
 from tests.servers.faults import Dribble, FaultProxy, Refuse, Wait
@@ -59,7 +59,7 @@ def proxy(shared):
 def url(shared) -> str:
     url = f"dynamodb://features-{uuid.uuid4().hex}?region=eu-west-1&endpoint_url={shared.url}&timeout=20"
     with closing(open_store(url)) as store:
-        provisioned(store, ()).create()
+        find_provisioner(store, ()).create()
         publish_services(store, [service_of(PLANE_LEGS)], {"plane_legs": PLANE_LEGS}, 1)
         export_view(store, PLANE_LEGS, [legs_batch([("N1", T, 1.5, 2)])], as_of=T)
     return url

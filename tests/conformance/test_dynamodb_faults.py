@@ -15,8 +15,8 @@ import pytest
 from featurelayer.errors import DeadlineExceeded, OnlineStoreError, StoreThrottled, StoreUnavailable
 from featurelayer.export import publish_services
 from featurelayer.online import FeatureClient, Item, Status
-from featurelayer.online.stores.dynamodb import DynamoDBStore
-from featurelayer.online.transport import TRANSPORTS
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+from featurelayer.online.stores.dynamodb.transport import TRANSPORTS
 from tests.exporting import export_view
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES, legs_batch, planes_batch
 from tests.profiles import examples
@@ -46,8 +46,8 @@ RETRYABLE = (StoreThrottled, StoreUnavailable)
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry as often as ever, but at once: the waits would be most of these tests."""
-    monkeypatch.setattr("featurelayer.online.http_transport._LONGEST_WAIT", 0.001)
-    monkeypatch.setattr("featurelayer.online.http_transport._LONGEST_OF_ALL", 0.001)
+    monkeypatch.setattr("featurelayer.online.stores.dynamodb.http_transport._LONGEST_WAIT", 0.001)
+    monkeypatch.setattr("featurelayer.online.stores.dynamodb.http_transport._LONGEST_OF_ALL", 0.001)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
 
 
@@ -205,7 +205,7 @@ def calls(proxy: FaultProxy) -> int:
 @pytest.fixture
 def batches(store: DynamoDBStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> DynamoDBStore:
     """A store that has found out that its server has PartiQL."""
-    monkeypatch.setattr("featurelayer.online.writer._PAUSE", 0.001)
+    monkeypatch.setattr("featurelayer.online.stores.dynamodb.writer._PAUSE", 0.001)
     store.write([Item(pk="x", sk="y", version=1)], rewrite=True, new=True)
     if store.write_path != "PartiQL":
         pytest.skip("moto has no PartiQL to speak of")

@@ -24,8 +24,8 @@ from cryptography.x509.oid import NameOID
 
 from featurelayer.errors import ConfigError, FeatureLayerError, OnlineStoreError
 from featurelayer.online import Item, open_store
-from featurelayer.online.stores.dynamodb import DynamoDBStore
-from featurelayer.online.transport import TRANSPORTS
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+from featurelayer.online.stores.dynamodb.transport import TRANSPORTS
 from tests.servers.faults import FaultProxy, Refuse
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer

@@ -10,9 +10,9 @@ import yaml
 
 from featurelayer.errors import ConfigError, OnlineStoreError, StoreNotFound
 from featurelayer.online import Item
-from featurelayer.online.stores.dynamodb import DynamoDBStore
-from featurelayer.online.tables import TableSettings, read_settings, table_request
-from featurelayer.online.templates import cloudformation, terraform
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+from featurelayer.online.stores.dynamodb.tables import TableSettings, read_settings, table_request
+from featurelayer.online.stores.dynamodb.templates import cloudformation, terraform
 from tests.servers.faults import FaultProxy, Refuse
 
 ITEM = Item(pk='plane["N1"]', sk="legs@0", version=1)
@@ -107,7 +107,7 @@ def test_a_run_that_was_stopped_half_way_is_completed(store):
 
 
 def test_recovery_that_a_new_table_refuses_is_asked_for_again(tagged, moto, monkeypatch):
-    monkeypatch.setattr("featurelayer.online.provision._POLL_SECONDS", 0)
+    monkeypatch.setattr("featurelayer.online.stores.dynamodb.provision._POLL_SECONDS", 0)
     moto.script(*[Refuse("ContinuousBackupsUnavailableException")] * 3, operation="UpdateContinuousBackups")
     assert tagged.create(SPECIAL).created is True
     assert tagged.describe()["point_in_time_recovery"] == "ENABLED"

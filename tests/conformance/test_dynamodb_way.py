@@ -38,8 +38,8 @@ from featurelayer.errors import (
     StoreUnavailable,
 )
 from featurelayer.online import Item, open_store
-from featurelayer.online.stores.dynamodb import DynamoDBStore
-from featurelayer.online.transport import TRANSPORTS
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+from featurelayer.online.stores.dynamodb.transport import TRANSPORTS
 from tests.servers.faults import FailStatements, Fault, FaultProxy, Refuse, Wait
 
 ITEM = Item(pk='plane["N1"]', sk="legs@0", version=1, f="[1]")

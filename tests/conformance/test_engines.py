@@ -18,7 +18,7 @@ from featurelayer.testing import Case, DuckDBEngine, WarehouseEngine, abilities,
 from featurelayer.testing.postgres import LACKS as POSTGRES_LACKS
 from featurelayer.testing.spark import LACKS as SPARK_LACKS
 from featurelayer.testing.strategies import worlds
-from featurelayer.training import Provenance, Request, build_training_set
+from featurelayer.training import Provenance, ResolvedRequest, build_training_set
 from featurelayer.training.modes import compare_modes
 from tests.profiles import examples
 
@@ -149,9 +149,9 @@ def report_of(engine: WarehouseEngine, case: Case) -> dict[str, Any]:
     """What a build by the engine's own dialect counts."""
     for view in case.views:
         engine.load(view, case.rows[view.id])
-    request = Request(
+    request = ResolvedRequest(
         service=case.service,
-        views={view.id: engine.placed(view) for view in case.views},
+        views={view.id: engine.relocate(view) for view in case.views},
         labels=engine.warehouse.attach(case.labels),
         labels_name="labels",
         provenance=Provenance(

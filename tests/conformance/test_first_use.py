@@ -22,8 +22,8 @@ from featurelayer import FeatureLayer
 from featurelayer.export import publish_services
 from featurelayer.online import AsyncFeatureClient, FeatureClient, Item, MemoryStore, open_store
 from featurelayer.online.once import Once
-from featurelayer.online.stores.dynamodb import DynamoDBStore
-from featurelayer.online.transport import TRANSPORTS
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+from featurelayer.online.stores.dynamodb.transport import TRANSPORTS
 from tests.exporting import export_view
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES, legs_batch, micros, planes_batch
 from tests.unit import dbt_projects as made

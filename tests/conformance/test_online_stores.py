@@ -18,8 +18,8 @@ from featurelayer.errors import DeadlineExceeded, StoreNotFound
 from featurelayer.export import publish_services
 from featurelayer.online import FeatureClient, Item, OnlineStore, Status, Written, open_store
 from featurelayer.online.base import LiveKey, store_schemes
-from featurelayer.online.provision import Provisioned, provisioned
-from featurelayer.online.streaming import log_of
+from featurelayer.online.stores.dynamodb.provision import StoreProvisioner, find_provisioner
+from featurelayer.online.streaming import read_log_entries
 from tests.exporting import export_view, exporter_of, intend, snapshot_of
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES, legs_batch, planes_batch
 
@@ -65,7 +65,7 @@ def views() -> tuple[str, ...]:
 @pytest.fixture
 def store(store_url: str, views: tuple[str, ...]) -> Iterator[OnlineStore]:
     opened = open_store(store_url)
-    provisioned(opened, views).create()
+    find_provisioner(opened, views).create()
     yield opened
     opened.close()
 
@@ -313,7 +313,7 @@ def test_a_client_writes_between_exports_and_what_it_wrote_is_in_the_log(store):
     first, second = client.lookup_many("late_arrival", [{"tailnum": "N0"}, {"tailnum": "N1"}], consistent=True)
     assert first.to_list() == [0.0, 2**53, None]
     assert second.to_list() == [None, 2**53 + 1, 150]
-    assert len(list(log_of(store, "plane_legs@0"))) == 34
+    assert len(list(read_log_entries(store, "plane_legs@0"))) == 34
     # An export that has not seen the newer event leaves it; one that has takes over.
     export_view(store, PLANE_LEGS, [legs_batch([("N0", at - timedelta(hours=1), 7.0, 7)])], as_of=at)
     assert client.lookup("late_arrival", {"tailnum": "N0"}, consistent=True)["plane_legs__legs"] == 2**53
@@ -397,15 +397,15 @@ def test_a_store_that_was_never_made_is_empty_or_says_how_to_make_it(store_url):
 
 def test_making_a_store_again_keeps_what_is_in_it(store, views):
     store.write([row()])
-    assert provisioned(store, views).create().created is False
-    provisioned(store, views).check()
+    assert find_provisioner(store, views).create().created is False
+    find_provisioner(store, views).check()
     assert stored(store, row()) == row()
 
 
 def test_a_store_says_what_it_is(store, views):
-    assert isinstance(store, Provisioned)
+    assert isinstance(store, StoreProvisioner)
     store.write([row()])
-    facts = provisioned(store, views).describe()
+    facts = find_provisioner(store, views).describe()
     assert facts["type"] == type(store).__name__.removesuffix("Store").lower()
     assert (facts["items"], facts.get("problems", [])) == (1, [])
     assert isinstance(facts["bytes"], int)  # moto says 0

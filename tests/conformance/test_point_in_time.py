@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from featurelayer.testing import ABILITIES, ZONES, Case, DuckDBEngine, OracleEngine, abilities, applies, cases, check
+from featurelayer.testing.builders import make_service, make_view
 from featurelayer.testing.duckdb import FORMS
-from featurelayer.testing.making import make_service, make_view
 from tests.profiles import examples
 
 CASES = cases()

@@ -18,10 +18,10 @@ import yaml
 from featurelayer.layer import FeatureLayer
 from featurelayer.model import Feature
 from featurelayer.monitor import History, HistoryTables
-from featurelayer.monitor.profiling import Frame, find_bins, measure
-from featurelayer.monitor.seen import Seen
-from featurelayer.observed import MonitorResult, Profile, Scope, Status
-from featurelayer.sql.profile import Rows, Slot, newest
+from featurelayer.monitor.profiler import FeatureFrame, find_bins, measure_features
+from featurelayer.monitor.statistics import ColumnStats
+from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile, ProfileScope
+from featurelayer.sql.profile import RowSource, Slot, newest
 from featurelayer.warehouse import Warehouse, connect
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 from tests.unit import dbt_projects as made
@@ -68,29 +68,29 @@ def rows() -> pa.Table:
     )
 
 
-def seen(warehouse: Warehouse, slots: int) -> list[dict[str, Seen]]:
+def seen(warehouse: Warehouse, slots: int) -> list[dict[str, ColumnStats]]:
     source = warehouse.attach(rows())
     columns = {column.name: column for column in source.columns}
     half = timedelta(hours=ROWS // slots)
     parts = tuple(Slot(ranges=((START + half * n, START + half * (n + 1)),)) for n in range(slots))
-    frame = Frame(
-        rows=Rows(source=source.sql, time=columns["at"], slots=parts, chosen_by=("key", "at")),
+    frame = FeatureFrame(
+        rows=RowSource(source=source.sql, time=columns["at"], slots=parts, chosen_by=("key", "at")),
         columns={name: columns[name] for name in ("x", "n", "late", "carrier")},
     )
     features = {
         "n": Feature(name="n", dtype=columns["n"].dtype, default=0, has_default=True, range=(0, 10)),
         "x": Feature(name="x", dtype=columns["x"].dtype, range=(None, 50)),
     }
-    return measure(warehouse, frame, features, find_bins(warehouse, frame, 10))
+    return measure_features(warehouse, frame, features, find_bins(warehouse, frame, 10))
 
 
 @pytest.fixture(scope="module")
-def expected() -> list[dict[str, Seen]]:
+def expected() -> list[dict[str, ColumnStats]]:
     with closing(DuckDBWarehouse(duckdb.connect())) as duck:
         return seen(duck, 2)
 
 
-def test_engines_see_the_same(warehouse: Warehouse, expected: list[dict[str, Seen]]) -> None:
+def test_engines_see_the_same(warehouse: Warehouse, expected: list[dict[str, ColumnStats]]) -> None:
     for found, wanted in zip(seen(warehouse, 2), expected, strict=True):
         assert found.keys() == wanted.keys()
         for name in wanted:
@@ -112,7 +112,7 @@ def test_engines_see_the_same(warehouse: Warehouse, expected: list[dict[str, See
 
 
 def test_a_slot_without_rows_and_a_sample_have_profiles(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featurelayer.monitor.profiling.SHAPE_ROWS", 100)
+    monkeypatch.setattr("featurelayer.monitor.profiler.SHAPE_ROWS", 100)
     (one,) = seen(warehouse, 1)
     assert one["x"].rows == ROWS
     assert 50 < one["x"].shape_rows < 200
@@ -136,12 +136,12 @@ def test_the_history_comes_back_exactly(warehouse: Warehouse) -> None:
     history.create()
     history.create()
     profile = Profile(
-        view="legs", feature="x", scope=Scope.PERIOD, source="s", start=START, end=START + timedelta(days=1),
+        view="legs", feature="x", scope=ProfileScope.PERIOD, source="s", start=START, end=START + timedelta(days=1),
         profiled_at=START, run="r", rows=3, nulls=1, mean=0.1 + 0.2, edges=(0.1, 2.0), counts=(1, 0, 1),
         top=(("it's", 2),), quantiles=((0.5, 1.25),),
     )  # fmt: skip
     result = MonitorResult(
-        view="legs", feature="x", monitor="psi", metric="PSI", status=Status.WARN, meaning='a "word"', value=0.3,
+        view="legs", feature="x", monitor="psi", metric="PSI", status=MonitorStatus.WARN, meaning='a "word"', value=0.3,
         checked_at=START, run="r", start=START,
     )  # fmt: skip
     history.add([profile], [result])
@@ -169,10 +169,10 @@ def test_a_view_is_watched_where_its_project_is(target: dict[str, Any], tmp_path
     layer = FeatureLayer(tmp_path, profiles_dir=tmp_path)
     report = layer.monitor(as_of=START + timedelta(days=2))
     found = {(result.monitor, result.feature): result for result in report.results}
-    assert found["psi", "x"].status is Status.WARN
+    assert found["psi", "x"].status is MonitorStatus.WARN
     assert found["new_categories", "carrier"].value == 1 / 3
     assert found["coverage", ""].meaning == "1 of 4 keys in watched at any time (25.0%) have a row that holds"
-    assert {profile.scope for profile in layer.profiles("watched")} == set(Scope)
+    assert {profile.scope for profile in layer.profiles("watched")} == set(ProfileScope)
     assert len(layer.monitor_results("watched")) == len(report.results)
 
 

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from sqlglot import exp
 
-from featurelayer.errors import Overtaken, WarehouseError
+from featurelayer.errors import WarehouseError, WriteConflict
 from featurelayer.export import Exporter, Ledger, Snapshot, Tables, ViewExport, encode_to_file
 from featurelayer.online import Item, MemoryStore
 from featurelayer.online.definitions import view_schema
@@ -34,7 +34,7 @@ class Side:
 
     def __init__(self, schema: str, opened: Callable[[], Warehouse]) -> None:
         self.opened, self.store = opened, MemoryStore()
-        self.tables = Tables.of_schema(schema, "test")
+        self.tables = Tables.from_schema(schema, "test")
 
     def exporter(self) -> Exporter:
         @contextmanager
@@ -140,7 +140,7 @@ def test_of_two_transactions_at_once_one_is_kept(spark: Side) -> None:
                 one.execute(f"DELETE FROM {items}\nWHERE `version` > 0")
                 raise ZeroDivisionError
 
-        with pytest.raises(Overtaken, match="wrote to the tables of exports in exports_"):
+        with pytest.raises(WriteConflict, match="wrote to the tables of exports in exports_"):
             loses()
         assert [one.rows(f"SELECT `refused` FROM {items}"), other.rows(f"SELECT `refused` FROM {items}")] == [
             [(True,)], [(True,)],

@@ -12,8 +12,8 @@ from featurelayer.errors import WarehouseError
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.plan import Entities, Plan, Script, Statement
 from featurelayer.testing import Case, DuckDBEngine, cases, check
+from featurelayer.testing.builders import make_service, make_table, make_view
 from featurelayer.testing.duckdb import Portable
-from featurelayer.testing.making import make_service, make_table, make_view
 
 
 class PortableStatement(Portable):

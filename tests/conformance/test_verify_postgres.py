@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from featurelayer.layer import FeatureLayer
-from featurelayer.verify import Class
+from featurelayer.verify import MismatchClass
 from tests.postgres_projects import session
 from tests.servers.postgres import Server
 from tests.unit import dbt_projects as made
@@ -51,7 +51,7 @@ def test_every_side_is_compared(layer: FeatureLayer, postgres_server: Server) ->
         warehouse.execute(statement)
         warehouse.close()
 
-    def classes(**more: Any) -> dict[Class, int]:
+    def classes(**more: Any) -> dict[MismatchClass, int]:
         return dict(layer.verify(seed=1, **more).views[0].classes)
 
     layer.export(as_of=NOON)
@@ -59,17 +59,17 @@ def test_every_side_is_compared(layer: FeatureLayer, postgres_server: Server) ->
     assert (report.ok, report.views[0].compared, report.views[0].equal) == (True, 3, 3)
     assert report.views[0].remembered
     change("INSERT INTO legs VALUES ('N1', '2024-01-01 12:30', 1, 1, now())")
-    assert classes() == {Class.LATE: 1}
+    assert classes() == {MismatchClass.LATE: 1}
     layer.export(as_of=NOON)
     assert classes() == {}
     change("DELETE FROM legs WHERE tailnum = 'N2'")
-    assert classes() == {Class.DELETED: 1}
+    assert classes() == {MismatchClass.DELETED: 1}
     layer.export(as_of=NOON)
     assert classes() == {}
     with sqlite3.connect(layer.project.root / "online.db") as store:
         store.execute("DELETE FROM items WHERE pk LIKE '%3%' AND sk = 'legs@0'")
-    assert classes() == {Class.MISSING: 1}
-    assert classes(sample=1) in ({}, {Class.MISSING: 1})
+    assert classes() == {MismatchClass.MISSING: 1}
+    assert classes(sample=1) in ({}, {MismatchClass.MISSING: 1})
 
 
 def test_lateness_is_measured(layer: FeatureLayer) -> None:

@@ -14,9 +14,9 @@ from sqlglot import exp
 from featurelayer.model import FeatureService, FeatureView, ServiceView
 from featurelayer.sql.plan import AsofJoin, Plan
 from featurelayer.testing import DuckDBEngine, OracleEngine, applies, case_named, cases, check, oracle
+from featurelayer.testing.builders import rows_of
 from featurelayer.testing.duckdb import Portable
 from featurelayer.testing.leaks import leaks
-from featurelayer.testing.making import rows_of
 from featurelayer.testing.strategies import altered, worlds
 
 Rows = list[dict[str, Any]]

@@ -15,8 +15,8 @@ from featurelayer.sql.dialects._stepwise import Stepwise
 from featurelayer.warehouse import adapter
 from featurelayer.warehouse import available as drivers
 from featurelayer.warehouse._adapter_bigquery import BigQueryWarehouse
-from featurelayer.warehouse._adapter_engines import engine_of
-from featurelayer.warehouse.base import Estimating
+from featurelayer.warehouse._adapter_engines import adapter_facts
+from featurelayer.warehouse.base import SupportsEstimate
 from tests.docs.pages import REPOSITORY, tables
 from tests.sql.test_golden_dialects import ALL, placed
 
@@ -74,7 +74,7 @@ def test_what_goes_through_an_adapter_is_what_the_engines_have() -> None:
         return next(text for what, text in rows.items() if what.startswith(start)).lower()
 
     def having(part: str) -> set[str]:
-        return {name for name in without_driver if getattr(engine_of(name), part) is not None}
+        return {name for name in without_driver if getattr(adapter_facts(name), part) is not None}
 
     dry_runs = {"bigquery"}
     for way, told in (("`export`", having("transactions")), ("`--as-table`", having("notes")),
@@ -89,7 +89,7 @@ def test_plans_are_told_where_the_page_says() -> None:
     from featurelayer.warehouse.postgres import PostgresWarehouse
 
     for kind in (DuckDBWarehouse, PostgresWarehouse, adapter.AdapterWarehouse):
-        assert issubclass(kind, Estimating)
+        assert issubclass(kind, SupportsEstimate)
 
 
 def test_the_page_names_files_that_are_there() -> None:

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from featurelayer.dbt.metadata import PricesBlock
+from featurelayer.dbt.contract import PricesBlock
 from featurelayer.export.ledger import LEDGER
 from featurelayer.export.prices import TABLE, Prices
 from featurelayer.sql.delta import DIFFERENT, IN_DOUBT, ITEMS, NEW, REMOVED
@@ -24,7 +24,7 @@ def dollars(amount: float) -> str:
 
 
 def test_the_costs_are_those_of_the_price_table() -> None:
-    prices = Prices.of_dynamodb({})
+    prices = Prices.for_dynamodb({})
     (table,) = tables(PAGE, "What it costs")
     assert [row["entities"] for row in table] == ["1,000,000", "100,000,000"]
     for row in table:
@@ -38,7 +38,7 @@ def test_the_costs_are_those_of_the_price_table() -> None:
 
 def test_the_text_beside_them_too() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    prices = Prices.of_dynamodb({})
+    prices = Prices.for_dynamodb({})
     reads = FILE["serving"]["million_read_units"]
     assert f"costs {dollars(reads / 2)} at ${reads:g} per million read units" in " ".join(text.split())
     assert f"${FILE['serving']['gigabyte_month']:.2f} a month per GB" in text

@@ -9,15 +9,15 @@ import yaml
 
 from featurelayer.errors import Problem
 from featurelayer.lint import all_checks
+from featurelayer.lint.docs_table import PAGE, update_page
 from featurelayer.lint.settings import LintBlock, NamingBlock, read_settings
-from featurelayer.lint.table import PAGE, written
 from tests import leakage_corpus
 from tests.docs.pages import REPOSITORY, blocks, tables
 
 
 def test_the_tables_of_checks_are_those_of_the_code():
     page = PAGE.read_text(encoding="utf-8")
-    assert written(page) == page, "run `python -m featurelayer.lint.table`"
+    assert update_page(page) == page, "run `python -m featurelayer.lint.docs_table`"
     assert re.findall(r"^\| (FL\d\d\d)", page, flags=re.MULTILINE) == list(all_checks())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from featurelayer.dbt.monitors import AlertsBlock, FeatureMonitorsBlock, MonitorsBlock, ProjectMonitorsBlock
 from featurelayer.demo import prepare
-from featurelayer.monitor.profiling import SHAPE_ROWS, TOP
+from featurelayer.monitor.profiler import SHAPE_ROWS, TOP
 from featurelayer.monitor.settings import BINS, HISTORY, LIMITS, MINIMUM_ROWS, PERIOD
 from tests.docs.pages import REPOSITORY, run, tables
 from tests.integration.conftest import run_dbt

@@ -15,7 +15,7 @@ import yaml
 
 from featurelayer import FeatureLayer
 from featurelayer.cli import cli
-from featurelayer.dbt import metadata
+from featurelayer.dbt import contract as metadata
 from featurelayer.dbt.schema import json_schema
 from tests.docs.pages import REPOSITORY, blocks, run, tables
 

@@ -18,7 +18,7 @@ from featurelayer.errors import RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import col, table
 from featurelayer.sql.dialects._stepwise import Stepwise
-from featurelayer.sql.plan import loaded_name
+from featurelayer.sql.plan import position_name
 from featurelayer.testing import WarehouseEngine
 from featurelayer.warehouse.base import Source
 from featurelayer.warehouse.streams import column_of
@@ -120,7 +120,7 @@ class DataFusionWarehouse:
     def attach(self, labels: pa.Table, *, csv_types: bool = False) -> Source:
         self._sources += 1
         name = f"__fl_frame_{self._sources}"
-        safe = labels.rename_columns([loaded_name(at) for at in range(labels.num_columns)])
+        safe = labels.rename_columns([position_name(at) for at in range(labels.num_columns)])
         numbered = safe.append_column(_ORDER, pa.array(range(labels.num_rows), pa.int64()))
         batches = numbered.to_batches() or [pa.RecordBatch.from_pylist([], schema=numbered.schema)]
         self._context.register_record_batches(name, [batches])
@@ -144,7 +144,7 @@ class DataFusionEngine(WarehouseEngine):
     def create(self, relation: str, rows: pa.Table) -> None:
         source = self.warehouse.attach(rows)
         columns = ", ".join(
-            f"{loaded_name(at)} AS {exp.to_identifier(column.name, quoted=True).sql('duckdb')}"
+            f"{position_name(at)} AS {exp.to_identifier(column.name, quoted=True).sql('duckdb')}"
             for at, column in enumerate(source.columns)
         )
         self.warehouse.execute(f"DROP TABLE IF EXISTS {relation}")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from featurelayer.sql.ast import both
+from featurelayer.sql.ast import all_of
 from featurelayer.sql.dialects._asof import Asof
 from featurelayer.sql.dialects._stepwise import Stepwise
 from featurelayer.sql.dialects.base import Dialect
@@ -37,7 +37,7 @@ class AsofDuckDB(StepwiseDuckDB, Asof):
     moments = Asof.moments
 
     def join_asof(self, moments: exp.Expression, on: list[exp.Expression], at: exp.Expression) -> exp.Join:
-        return exp.Join(this=moments, method="ASOF", side="LEFT", on=both(*on, at))
+        return exp.Join(this=moments, method="ASOF", side="LEFT", on=all_of(*on, at))
 
 
 class StepwiseStatement(StepwiseDuckDB):

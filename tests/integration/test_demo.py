@@ -35,7 +35,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ".featurelayer/online.db",
     ):
         write(sources / "dbt_project" / name, "left by a run")
-    monkeypatch.setattr(demo, "bundled", lambda part: sources / part)
+    monkeypatch.setattr(demo, "find_bundled", lambda part: sources / part)
     return sources
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from featurelayer.monitor.distances import Pair, psi
+from featurelayer.monitor.distances import SharePair, psi
 from tests.integration.conftest import run_dbt, write_project
 
 BASELINE = """view,feature,bin,above,up_to,category,row_count
@@ -109,7 +109,7 @@ def test_what_moved_fails_with_its_bins_and_the_figure_of_the_monitor(
 ) -> None:
     status, rows = outcome(project, test)
     assert status == "fail"
-    pair = Pair(one=tuple(n / 1000 for n in one), other=tuple(n / 1000 for n in other))
+    pair = SharePair(one=tuple(n / 1000 for n in one), other=tuple(n / 1000 for n in other))
     assert len(rows) == len(one)
     assert [row[4] for row in rows] == [pytest.approx(psi(pair))] * len(one)
     assert sum(row[3] for row in rows) == pytest.approx(psi(pair))

@@ -18,7 +18,7 @@ from featurelayer import FeatureLayer
 from featurelayer.cli import main
 from featurelayer.errors import StoreNotFound
 from featurelayer.online import FeatureClient, MemoryStore, Status
-from featurelayer.testing.making import plain
+from featurelayer.testing.builders import plain
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ def test_a_training_set_is_made_again(demo_project: Path, tmp_path: Path) -> Non
     assert lock["views"]["plane_legs"]["upstream_checksums"]
     leaky = dataclasses.replace(layer.registry.view("plane_legs"), delay=None)
     views = {**layer.registry.views, "plane_legs": leaky}
-    changed = FeatureLayer.of_project(layer.project)
+    changed = FeatureLayer.from_project(layer.project)
     changed._registry = lambda: dataclasses.replace(layer.registry, views=views)
     found = changed.reproduce(tmp_path / "train.lock.json")
     assert {column.join for column in found.differences} == {"plane_legs"}

@@ -20,7 +20,7 @@ import yaml
 
 from featurelayer.cli import main
 from featurelayer.layer import FeatureLayer
-from featurelayer.monitor.distances import Pair, psi
+from featurelayer.monitor.distances import SharePair, psi
 from featurelayer.online import FeatureClient
 from tests.integration import test_macros_generic_tests as generic
 from tests.integration import test_macros_psi as drift
@@ -296,6 +296,6 @@ def test_what_moved_fails_with_the_figure_of_the_monitor(
     warehouse = session(postgres_server, "psi")
     rows = warehouse.rows(f"SELECT * FROM {drifted[test]['relation']} ORDER BY bin")
     warehouse.close()
-    expected = psi(Pair(one=tuple(n / 1000 for n in one), other=tuple(n / 1000 for n in other)))
+    expected = psi(SharePair(one=tuple(n / 1000 for n in one), other=tuple(n / 1000 for n in other)))
     assert [row[4] for row in rows] == [pytest.approx(expected)] * len(one)
     assert sum(row[3] for row in rows) == pytest.approx(expected)

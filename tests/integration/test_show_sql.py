@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from featurelayer import FeatureLayer
-from featurelayer.testing.making import plain
+from featurelayer.testing.builders import plain
 
 pytestmark = pytest.mark.slow
 

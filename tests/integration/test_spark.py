@@ -25,7 +25,7 @@ import pytest
 import yaml
 
 from featurelayer.layer import FeatureLayer
-from featurelayer.monitor.distances import Pair, psi
+from featurelayer.monitor.distances import SharePair, psi
 from featurelayer.online import FeatureClient
 from tests.integration import test_macros_generic_tests as generic
 from tests.integration import test_macros_psi as drift
@@ -361,6 +361,6 @@ def test_what_moved_fails_with_the_figure_of_the_monitor(
     results: dict[str, dict[str, Any]], database: Any, test: str, one: tuple[int, ...], other: tuple[int, ...]
 ) -> None:
     assert results[test]["status"] == "fail", results[test]["message"]
-    expected = psi(Pair(one=tuple(n / 1000 for n in one), other=tuple(n / 1000 for n in other)))
+    expected = psi(SharePair(one=tuple(n / 1000 for n in one), other=tuple(n / 1000 for n in other)))
     found = database.execute(f"SELECT psi FROM {test}").fetchall()
     assert found == [(pytest.approx(expected),)] * len(one)

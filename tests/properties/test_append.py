@@ -20,7 +20,7 @@ from featurelayer.testing import Case, DuckDBEngine, WarehouseEngine, applies
 from featurelayer.testing.postgres import PostgresEngine
 from featurelayer.testing.spark import SparkEngine
 from featurelayer.testing.strategies import worlds
-from featurelayer.training import Provenance, Request, TrainingSet, build_training_set
+from featurelayer.training import Provenance, ResolvedRequest, TrainingSet, build_training_set
 from featurelayer.training.lock import read_lock
 from featurelayer.warehouse.compare import differing
 from tests.profiles import examples
@@ -50,8 +50,8 @@ def spark(spark_target: dict[str, Any]) -> Iterator[SparkEngine]:
 
 
 def build(engine: WarehouseEngine, case: Case, labels: pa.Table) -> TrainingSet:
-    views = {view.id: engine.placed(view) for view in case.views}
-    request = Request(
+    views = {view.id: engine.relocate(view) for view in case.views}
+    request = ResolvedRequest(
         service=case.service,
         views=views,
         labels=engine.warehouse.attach(labels),

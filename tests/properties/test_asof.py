@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurelayer.testing import Case, DuckDBEngine, check, make_service, make_table, oracle
+from featurelayer.testing.builders import plain, rows_of
 from featurelayer.testing.duckdb import FORMS
 from featurelayer.testing.leaks import leaks
-from featurelayer.testing.making import plain, rows_of
 from featurelayer.testing.strategies import altered, moments, rows, views, worlds
 from tests import profiles
 

@@ -20,7 +20,7 @@ from featurelayer.model import DType
 from featurelayer.online.keys import encode_key_column, join_key
 from featurelayer.online.rows import RowCodec
 from featurelayer.sql.dialects.duckdb import DIALECT
-from featurelayer.sql.encoding import encoded as encoding
+from featurelayer.sql.item_encoding import encode_snapshot as encoding
 from featurelayer.testing import DuckDBEngine, make_table, make_view
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 from tests.profiles import examples

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from featurelayer.errors import CodecError
 from featurelayer.online import FeatureClient
-from featurelayer.online.codec import dtype_of
-from featurelayer.online.exchange import read_json, write_json
+from featurelayer.online.codec import parse_dtype
+from featurelayer.online.portable_json import read_json, write_json
 from featurelayer.online.rows import RowCodec
 from tests.corruption import DEFINITION, NOW, ROW, SERVICE, TYPES, opened
 
@@ -58,7 +58,7 @@ def rows(draw):
         if shape == "nested":
             value = st.none() | st.lists(value, max_size=2)
         dtype = {"scalar": name, "array": f"array<{name}>", "nested": f"array<array<{name}>>"}[shape]
-        types[f"c{position}"] = dtype_of(dtype)
+        types[f"c{position}"] = parse_dtype(dtype)
         row.append(draw(value))
     return types, row
 
@@ -110,7 +110,7 @@ BAD = {
 @pytest.mark.parametrize(("dtype", "value"), [(dtype, value) for dtype, values in BAD.items() for value in values])
 def test_json_of_another_type_names_the_column(dtype, value):
     with pytest.raises(CodecError, match=r"^c"):
-        read_json({"c": dtype_of(dtype)}, json.dumps({"c": value}))
+        read_json({"c": parse_dtype(dtype)}, json.dumps({"c": value}))
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_json_of_another_type_names_the_column(dtype, value):
 )
 def test_json_of_another_shape(text):
     with pytest.raises(CodecError):
-        read_json({"c": dtype_of("int64")}, text)
+        read_json({"c": parse_dtype("int64")}, text)
 
 
 def test_every_type_that_a_store_can_hold_has_a_strategy():
-    kinds = {dtype_of(name).kind for name in VALUES}
-    assert {dtype_of(name).kind for name in TYPES.values()} - kinds == {"array"}
-    assert math.isnan(read_json({"c": dtype_of("float64")}, '{"c":"NaN"}')["c"])
-    assert read_json({"c": dtype_of("date")}, '{"c":null}') == {"c": None}
-    assert read_json({"c": dtype_of("date")}, '{"c":"2020-01-02"}') == {"c": date(2020, 1, 2)}
-    assert read_json({"c": dtype_of("timestamp")}, '{"c":"0001-01-01T00:00:00"}') == {"c": datetime(1, 1, 1)}
+    kinds = {parse_dtype(name).kind for name in VALUES}
+    assert {parse_dtype(name).kind for name in TYPES.values()} - kinds == {"array"}
+    assert math.isnan(read_json({"c": parse_dtype("float64")}, '{"c":"NaN"}')["c"])
+    assert read_json({"c": parse_dtype("date")}, '{"c":null}') == {"c": None}
+    assert read_json({"c": parse_dtype("date")}, '{"c":"2020-01-02"}') == {"c": date(2020, 1, 2)}
+    assert read_json({"c": parse_dtype("timestamp")}, '{"c":"0001-01-01T00:00:00"}') == {"c": datetime(1, 1, 1)}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from featurelayer.model import DType, Feature, FeatureView, ServiceView
 from featurelayer.sql.plan import Mode, Plan
 from featurelayer.testing import Case, DuckDBEngine, make_table, oracle
-from featurelayer.testing.making import plain, rows_of
+from featurelayer.testing.builders import plain, rows_of
 from featurelayer.testing.strategies import values, worlds
 from featurelayer.training.explain import Candidate, Outcome, ViewExplanation, explain_plan
 from tests.profiles import examples

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurelayer.lineage import Model, analyse
+from featurelayer.lineage import SqlModel, analyse
 from tests.profiles import examples
 
 COLUMNS = ("a", "b", "c", "k", "t")
-SOURCE = Model(unique_id="s", relation_name='"raw"."events"', columns=tuple((name, "") for name in COLUMNS))
-OTHER = Model(unique_id="o", relation_name='"raw"."others"', columns=(("k", ""), ("d", ""), ("t", "")))
+SOURCE = SqlModel(unique_id="s", relation_name='"raw"."events"', columns=tuple((name, "") for name in COLUMNS))
+OTHER = SqlModel(unique_id="o", relation_name='"raw"."others"', columns=(("k", ""), ("d", ""), ("t", "")))
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -124,7 +124,7 @@ def where(conditions: list[str]) -> str:
 
 def fingerprint(sql: str) -> str:
     found = analyse(
-        [SOURCE, OTHER, Model(unique_id="m", relation_name="m", sql=sql, depends_on=("s", "o"))], dialect="duckdb"
+        [SOURCE, OTHER, SqlModel(unique_id="m", relation_name="m", sql=sql, depends_on=("s", "o"))], dialect="duckdb"
     )
     assert not found.problems, sql
     of = found.column("m", "f")
@@ -180,8 +180,8 @@ def test_a_step_in_a_model_of_its_own_keeps_the_fingerprint(seed: int) -> None:
     chance = random.Random(seed)
     query = replace(query_of(chance), after="")
     sql = write(query, chance)
-    first = Model(unique_id="m1", relation_name='"db"."m1"', sql=sql, depends_on=("s", "o"))
-    second = Model(
+    first = SqlModel(unique_id="m1", relation_name='"db"."m1"', sql=sql, depends_on=("s", "o"))
+    second = SqlModel(
         unique_id="m2", relation_name='"db"."m2"', sql="select abs(z.f) as f from db.m1 z", depends_on=("m1",)
     )
     found = analyse([SOURCE, OTHER, first, second], dialect="duckdb")
@@ -214,7 +214,7 @@ def test_no_sql_makes_lineage_fail(seed: int, dialect: str) -> None:
             case _:
                 words[place] = chance.choice(WORDS)
         words = words or ["select"]
-    model = Model(unique_id="m", relation_name="m", sql=" ".join(words), depends_on=("s", "o"))
+    model = SqlModel(unique_id="m", relation_name="m", sql=" ".join(words), depends_on=("s", "o"))
     found = analyse([SOURCE, OTHER, model], dialect=dialect)
     for column in found.columns("m"):
         assert found.upstream("m", column)

@@ -16,7 +16,7 @@ import duckdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurelayer.lineage import ColumnLineage, Lineage, Model, analyse
+from featurelayer.lineage import ColumnLineage, Lineage, SqlModel, analyse
 from tests.profiles import examples
 
 COLUMNS = {
@@ -24,7 +24,7 @@ COLUMNS = {
     "u": {"uid": "int", "k": "int", "d": "int", "e": "int"},
 }
 SOURCES = [
-    Model(unique_id=name, relation_name=f"raw.{name}", sql=f"select {', '.join(columns)} from base.{name}")
+    SqlModel(unique_id=name, relation_name=f"raw.{name}", sql=f"select {', '.join(columns)} from base.{name}")
     for name, columns in COLUMNS.items()
 ]
 T = TypeVar("T")
@@ -289,7 +289,7 @@ def spelled(found: Any) -> Any:
 
 
 def followed(sql: str) -> tuple[Lineage, ColumnLineage | None]:
-    model = Model(unique_id="m", relation_name="m", sql=sql, depends_on=("t", "u"))
+    model = SqlModel(unique_id="m", relation_name="m", sql=sql, depends_on=("t", "u"))
     lineage = analyse([*SOURCES, model], dialect="duckdb")
     return lineage, lineage.column("m", "f")
 

@@ -19,7 +19,7 @@ from featurelayer.export import publish_services
 from featurelayer.model import DType
 from featurelayer.online import FeatureClient, MemoryStore, Status
 from featurelayer.testing import DuckDBEngine, make_service, make_table, make_view
-from featurelayer.testing.making import plain
+from featurelayer.testing.builders import plain
 from featurelayer.testing.strategies import moments, rows, views
 from tests.exporting import export_view
 from tests.profiles import examples

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurelayer.errors import Overtaken
-from featurelayer.warehouse._spark_log import READERS, Generation, Part, Transaction, newest, sweep
+from featurelayer.errors import WriteConflict
+from featurelayer.warehouse._spark_log import READERS, Generation, LogPart, Transaction, newest, sweep
 from tests.profiles import examples
 
 DEEPEST = 3
@@ -50,14 +50,14 @@ class World:
                 rows = (*(entry for part in old for entry in session.read_part(part.name)), (number, seen))
                 name = transaction.new_part()
                 session.write_part(name, rows)
-                transaction.replace(old, [Part(table="t", name=name, rows=len(rows))])
+                transaction.replace(old, [LogPart(table="t", name=name, rows=len(rows))])
                 transaction.commit(self.now)
             except KeyError:
                 # What was read is gone: so many were faster, and that long ago.
                 assert transaction.is_swept() or self.now - began >= READERS
                 transaction.clear()
                 return
-            except Overtaken:
+            except WriteConflict:
                 self.lost += [] if transaction.is_swept() else [number]
                 transaction.clear()
                 return
@@ -150,7 +150,7 @@ def test_what_nobody_names_any_more_goes_and_the_newest_stays() -> None:
         transaction = Transaction(session, "here")
         name = transaction.new_part()
         session.write_part(name, ((number, ()),))
-        transaction.replace(transaction.of("t"), [Part(table="t", name=name, rows=1)])
+        transaction.replace(transaction.of("t"), [LogPart(table="t", name=name, rows=1)])
         transaction.commit(world.now)
         sweep(session, world.now)
         world.now += timedelta(hours=2)

@@ -20,8 +20,8 @@ from featurelayer.errors import PlanError
 from featurelayer.model import DType, Kind
 from featurelayer.online.keys import key_prefix
 from featurelayer.online.rows import RowCodec
-from featurelayer.sql.casts import convertible
-from featurelayer.sql.encoding import encoded
+from featurelayer.sql.casts import can_convert
+from featurelayer.sql.item_encoding import encode_snapshot
 from featurelayer.testing import DuckDBEngine, make_service, make_view
 from featurelayer.testing.engines import WarehouseEngine
 from featurelayer.testing.postgres import PostgresEngine
@@ -118,7 +118,7 @@ def test_on_spark(spark_engine: WarehouseEngine, data: st.DataObject) -> None:
 def hold(engine: WarehouseEngine, data: st.DataObject, has: list[str], wanted: list[str]) -> None:
     stored = data.draw(st.sampled_from(has))
     # Half of the time a type that some of its values could be.
-    near = [name for name in wanted if convertible(DType.parse(stored), DType.parse(name))]
+    near = [name for name in wanted if can_convert(DType.parse(stored), DType.parse(name))]
     declared = data.draw(st.sampled_from(wanted) | st.sampled_from(near or wanted))
     kind, values = STORED[stored]
     drawn = data.draw(st.lists(st.none() | values, min_size=1, max_size=5))
@@ -130,7 +130,7 @@ def hold(engine: WarehouseEngine, data: st.DataObject, has: list[str], wanted: l
         }
     )
     view = make_view("v", {"k": "text"}, {"e": "timestamp", "x": declared}, ["x"], event_time="e")
-    engine.create(engine.placed(view).relation_name, rows)
+    engine.create(engine.relocate(view).relation_name, rows)
     labels = pa.table({"k": rows["k"], "t": pa.array([AT] * len(drawn), pa.timestamp("us"))})
 
     training = outcome(
@@ -161,7 +161,7 @@ def served(engine: WarehouseEngine, view: Any) -> list[Any]:
     try:
         for step in script.steps:
             run_step(engine.warehouse, step)
-        query = encoded(engine.dialect, plan, engine.placed(view), key_prefix(view.entities))
+        query = encode_snapshot(engine.dialect, plan, engine.relocate(view), key_prefix(view.entities))
         assert query is not None, "the engine writes every type that is drawn"
         found = engine.warehouse.rows(engine.dialect.sql(query))
     finally:

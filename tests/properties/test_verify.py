@@ -15,7 +15,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurelayer.export import Exporter, Snapshot, Tables, forget, publish_services, subjects
+from featurelayer.export import Exporter, Snapshot, Tables, find_subjects, forget, publish_services
 from featurelayer.model import Feature, FeatureView
 from featurelayer.online import FeatureClient, MemoryStore, OnlineStore
 from featurelayer.online.definitions import view_schema
@@ -27,7 +27,7 @@ from featurelayer.verifying import VerifyRequest, verify_views
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 from tests.profiles import examples
 
-TABLES = Tables.of_schema("main", "test")
+TABLES = Tables.from_schema("main", "test")
 AFTER = START + timedelta(days=1)
 
 
@@ -82,7 +82,7 @@ class World:
     def forget(self, key: str) -> None:
         self.has_forgotten = True
         with self.connect(True) as warehouse:
-            for subject in subjects([self.view], {"k": key}):
+            for subject in find_subjects([self.view], {"k": key}):
                 forget(self.store, warehouse, TABLES, subject)
 
     def verify(self) -> VerifyReport:

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from featurelayer.online.stores.dynamodb import DynamoDBStore
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 from tests.profiles import trials
 from tests.reliability.checks import hold
 from tests.reliability.stages import dynamodb_stage

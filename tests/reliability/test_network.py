@@ -22,8 +22,8 @@ import pytest
 from featurelayer.errors import StoreThrottled, StoreUnavailable
 from featurelayer.export import ViewExport, lease, patience
 from featurelayer.layer import FeatureLayer
-from featurelayer.online import http_transport, writer
-from featurelayer.online.stores.dynamodb import DynamoDBStore
+from featurelayer.online.stores.dynamodb import http_transport, writer
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 from tests.servers.faults import FaultProxy, Refuse
 from tests.unit import dbt_projects as made
 from tests.unit.dbt_projects import ENTITIES
@@ -44,14 +44,14 @@ class Outage:
     def __init__(self, proxy: FaultProxy, at: int, seconds: float, *, throttled: bool) -> None:
         self.proxy, self.at, self.seconds, self.throttled = proxy, at, seconds, throttled
         self.begun = threading.Event()
-        self._written, self._ended = False, threading.Event()
+        self._write_part, self._ended = False, threading.Event()
         proxy.plan = self._count
         self._thread = threading.Thread(target=self._happen)
         self._thread.start()
 
     def _count(self, operation: str) -> None:
-        self._written |= operation == "PutItem"
-        self.at -= self._written
+        self._write_part |= operation == "PutItem"
+        self.at -= self._write_part
         if self.at == 0:
             self.begun.set()
 

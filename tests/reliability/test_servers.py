@@ -19,7 +19,7 @@ import pytest
 
 from featurelayer.export import publish_services
 from featurelayer.online import open_store
-from featurelayer.online.provision import provisioned
+from featurelayer.online.stores.dynamodb.provision import find_provisioner
 from tests.exporting import export_view
 from tests.online_cases import PLANE_LEGS, legs_batch, service_of
 
@@ -40,7 +40,7 @@ def store_url(request, tmp_path) -> str:
         url = f"dynamodb://features-{uuid.uuid4().hex}?region=eu-west-1&endpoint_url={endpoint}&timeout=20"
     now = datetime.now(UTC)
     with closing(open_store(url)) as store:
-        provisioned(store, ()).create()
+        find_provisioner(store, ()).create()
         publish_services(store, [service_of(PLANE_LEGS)], {"plane_legs": PLANE_LEGS}, 1)
         legs = [(f"N{number}", now - timedelta(minutes=1), float(number), 1) for number in range(PLANES)]
         export_view(store, PLANE_LEGS, [legs_batch(legs)], as_of=now)

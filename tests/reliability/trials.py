@@ -29,9 +29,9 @@ from featurelayer.model import DType, FeatureView
 from featurelayer.online import Item
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewCommit, commit_key, view_schema, view_sk
-from featurelayer.sql.ast import named
+from featurelayer.sql.ast import with_alias
 from featurelayer.sql.plan import TIME
-from featurelayer.sql.served import served_labels
+from featurelayer.sql.served_asof import labels_as_served
 from tests.online_cases import feature, view
 from tests.reliability.simulation import (
     CUT,
@@ -52,7 +52,7 @@ from tests.reliability.warehouse import dialect
 _TIMESTAMP = DType.parse("timestamp")
 START = to_microseconds(datetime(2026, 11, 1, 12, tzinfo=UTC))
 SECOND, HOUR, DAY = 1_000_000, 3_600_000_000, 86_400_000_000
-TABLES = Tables.of_schema("main", "test")
+TABLES = Tables.from_schema("main", "test")
 KEYS = 4
 # All of the protocol but the ledger, whose own names `datetime` and `dialect` are types and tables there.
 _MODULES: tuple[ModuleType, ...] = tuple(
@@ -460,11 +460,13 @@ class Trial:
     def _served(self, warehouse: Any, finished: list[LedgerRow]) -> None:
         """At the moment in which a run had finished, the newest run that had finished by then was being served."""
         writer = dialect(warehouse.dialect)
-        times = [exp.select(named(writer.literal(_naive(row.finished_at), _TIMESTAMP), TIME)) for row in finished]
+        times = [exp.select(with_alias(writer.literal(_naive(row.finished_at), _TIMESTAMP), TIME)) for row in finished]
         labels = reduce(lambda one, other: exp.union(one, other, distinct=True), times)
         warehouse.execute(writer.create("__fl_labels", labels))
         ledger = exp.to_table(TABLES.ledger, dialect=writer.name)
-        answers = warehouse.rows(writer.sql(served_labels("__fl_labels", [TIME], ledger, TABLES.store, self.view().id)))
+        answers = warehouse.rows(
+            writer.sql(labels_as_served("__fl_labels", [TIME], ledger, TABLES.store, self.view().id))
+        )
         warehouse.drop(["__fl_labels"])
         found = {_moment(at): _moment(as_of) for at, as_of in answers}
         for row in finished:

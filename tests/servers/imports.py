@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from featurelayer.online import imports
+from featurelayer.online.stores.dynamodb import s3_import as imports
 from tests.servers.faults import FaultProxy
 
 

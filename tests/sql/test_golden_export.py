@@ -49,7 +49,7 @@ class Told:
 def statements(kind: str) -> list[str]:
     """All that an export, its end, and a rollback say, in about that order."""
     told = Told(kind)
-    tables = Tables.of_schema(schema_of({"type": kind, "schema": "marts"}), "dynamodb:features")
+    tables = Tables.from_schema(schema_of({"type": kind, "schema": "marts"}), "dynamodb:features")
     ledger, delta = Ledger(cast("Warehouse", told), tables), Delta(dialect(kind), tables.log("plane_legs"))
     source = exp.to_table('"__fl_frame_1"', dialect=kind)
     frame = source.sql(dialect=kind)
@@ -57,18 +57,28 @@ def statements(kind: str) -> list[str]:
     ledger.rows("plane_legs")
     ledger.start([ROW])
     told.said += [
-        delta.now(source, "d|86400000000"), delta.twins(), delta.extent(), delta.state(), delta.listed(frame),
-        delta.doubt(), delta.changed(full=False, alive_since=1704024000000000), delta.counts(),
-        delta.sizes(source, 60), *delta.intend(source, run="r2", version=ROW.version, schema="d"),
-        delta.intended_sizes("r2", 60), delta.intended_too_large("r2", 60, item=409_600, key=2_048),
+        delta.now(source, "d|86400000000"),
+        delta.twins(),
+        delta.extent(),
+        delta.state(),
+        delta.create_state_from_listing(frame),
+        delta.doubt(),
+        delta.changed(full=False, alive_since=1704024000000000),
+        delta.counts(),
+        delta.sizes(source, 60),
+        *delta.intend(source, run="r2", version=ROW.version, schema="d"),
+        delta.sizes_in_log("r2", 60),
+        delta.too_large_in_log("r2", 60, item=409_600, key=2_048),
         delta.too_large(source, 60, item=409_600, key=2_048),
-        delta.removals(alive_since=1704024000000000, keys=ROW.keys),
-        delta.intended("r2", "changed"), delta.newest(frame, ROW.version), delta.refuse("r2", frame),
-    ]  # fmt: skip
+        delta.count_removals(alive_since=1704024000000000, keys=ROW.keys),
+        delta.items_to_write("r2", "changed"),
+        delta.newest(frame, ROW.version),
+        delta.refuse("r2", frame),
+    ]
     ledger.finish(ROW)
     told.said += [
         *delta.prune(keep_since=1704024000000000, committed=ROW.version, garbage=1702900800000000),
-        delta.restored(until=1704024000000000), delta.extent_held(1704024000000000),
+        delta.create_rollback_changes(until=1704024000000000), delta.stats_at(1704024000000000),
         *delta.intend_restored(until=1704024000000000, run="r3", version=ROW.version + 1),
     ]  # fmt: skip
     return told.said

@@ -12,7 +12,15 @@ import sqlglot
 from featurelayer.model import Column, DType
 from featurelayer.sql.dialects import available
 from featurelayer.sql.measures import measures
-from featurelayer.sql.profile import Measured, Rows, Slot, edge_quantiles, measurements, slot_counts, top_values
+from featurelayer.sql.profile import (
+    MeasuredColumn,
+    RowSource,
+    Slot,
+    edge_quantiles,
+    measurements,
+    slot_counts,
+    top_values,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "profile"
 ENGINES = available()
@@ -23,7 +31,7 @@ def column(name: str, kind: str) -> Column:
 
 
 DAYS = [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
-ROWS = Rows(
+ROWS = RowSource(
     source="legs",
     time=column("landed_at", "timestamptz"),
     slots=(Slot(ranges=((DAYS[0], DAYS[1]),)), Slot(ranges=((DAYS[1], DAYS[2]),))),
@@ -31,12 +39,12 @@ ROWS = Rows(
     chosen_by=("tailnum", "landed_at"),
 )
 COLUMNS = [
-    Measured(column=column("delay", "float64"), edges=(-1.5, 0.0), centre=2.0, default=0.0, range=(None, 60)),
-    Measured(column=column("seats", "int32"), edges=(1.0,)),
-    Measured(column=column("late", "bool")),
-    Measured(column=column("path", "array<float32>"), edges=(3.0,)),
-    Measured(column=column("seen_at", "timestamp")),
-    Measured(column=column("carrier", "text")),
+    MeasuredColumn(column=column("delay", "float64"), edges=(-1.5, 0.0), centre=2.0, default=0.0, range=(None, 60)),
+    MeasuredColumn(column=column("seats", "int32"), edges=(1.0,)),
+    MeasuredColumn(column=column("late", "bool")),
+    MeasuredColumn(column=column("path", "array<float32>"), edges=(3.0,)),
+    MeasuredColumn(column=column("seen_at", "timestamp")),
+    MeasuredColumn(column=column("carrier", "text")),
 ]
 
 
@@ -69,7 +77,7 @@ def test_what_differs_can_be_written_and_read_again(engine: str) -> None:
         ways.quantiles(value.copy(), (0.01, 0.5)),
         ways.ranks(value.copy(), (0.5,)),
         ways.bins(value.copy(), (1.0, 2.0)),
-        ways.sampled([value.copy()], 3),
+        ways.sample([value.copy()], 3),
         ways.length(value.copy()),
     ]
     for expression in written:
@@ -78,7 +86,7 @@ def test_what_differs_can_be_written_and_read_again(engine: str) -> None:
 
 
 def test_more_columns_than_an_engine_returns_are_asked_for_in_parts() -> None:
-    many = [Measured(column=column(f"c{number}", "float64"), edges=(0.0,)) for number in range(400)]
+    many = [MeasuredColumn(column=column(f"c{number}", "float64"), edges=(0.0,)) for number in range(400)]
     parts = list(measurements("duckdb", ROWS, many, moments=True, shape=True))
     assert len(parts) == 3
     assert all(len(part.outputs) <= 1500 for part in parts)

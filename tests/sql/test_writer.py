@@ -6,14 +6,14 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from featurelayer.sql.ast import both, call, col, named, not_null, table
+from featurelayer.sql.ast import all_of, call, col, not_null, table, with_alias
 from featurelayer.sql.dialects.duckdb import DuckDB
 
 
 def ordered(*names: str) -> exp.Select:
     order = exp.Order(expressions=[exp.Ordered(this=col(name), desc=True, nulls_first=False) for name in names])
     window = exp.Window(this=call("ROW_NUMBER"), partition_by=[col("k")], order=order)
-    return exp.select(named(window, "rank")).from_(table("t"))
+    return exp.select(with_alias(window, "rank")).from_(table("t"))
 
 
 def test_a_window_ordered_by_many_columns_has_one_on_each_line() -> None:
@@ -37,10 +37,13 @@ def test_only_our_own_sql_is_laid_out_so() -> None:
 @pytest.mark.parametrize(
     ("expression", "text"),
     [
-        (named(col("a", "t"), "a"), '"t"."a"'),
-        (named(col("a", "t"), "A"), '"t"."a" AS "A"'),
-        (both(both(not_null(col("a")), not_null(col("b"))), col("c")), '"a" IS NOT NULL AND "b" IS NOT NULL AND "c"'),
-        (both(exp.or_(col("a"), col("b")), col("c")), '( "a" OR "b" ) AND "c"'),
+        (with_alias(col("a", "t"), "a"), '"t"."a"'),
+        (with_alias(col("a", "t"), "A"), '"t"."a" AS "A"'),
+        (
+            all_of(all_of(not_null(col("a")), not_null(col("b"))), col("c")),
+            '"a" IS NOT NULL AND "b" IS NOT NULL AND "c"',
+        ),
+        (all_of(exp.or_(col("a"), col("b")), col("c")), '( "a" OR "b" ) AND "c"'),
     ],
 )
 def test_no_needless_names_and_brackets(expression: exp.Expression, text: str) -> None:

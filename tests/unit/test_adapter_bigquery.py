@@ -59,7 +59,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     found = Client()
     connections = SimpleNamespace(exception_handler=lambda _: nullcontext())
     driver = SimpleNamespace(connections=connections, cleanup_connections=lambda: None)
-    monkeypatch.setattr(_adapter_session, "_opened", lambda _: (driver, found))
+    monkeypatch.setattr(_adapter_session, "_open_connection", lambda _: (driver, found))
     monkeypatch.setattr(_adapter_session.AdapterSession, "engine", "bigquery")
     monkeypatch.setattr(_adapter_bigquery, "_dry", lambda: "dry")
     monkeypatch.setattr(adapter, "is_installed", lambda kind: kind == "bigquery")

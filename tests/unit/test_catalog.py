@@ -19,16 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurelayer import FeatureLayer
-from featurelayer.catalog import Look
-from featurelayer.catalog.addresses import FeaturePaths, slug
-from featurelayer.catalog.graph import graph_of
-from featurelayer.catalog.markdown import first_sentence, plain, rendered
+from featurelayer.catalog import SiteOptions
+from featurelayer.catalog.graph import build_graph
+from featurelayer.catalog.markdown import first_sentence, plain_text, render_markdown
 from featurelayer.catalog.pages import site_files
-from featurelayer.catalog.render import worded
-from featurelayer.catalog.searching import script
+from featurelayer.catalog.render import render_backticks
+from featurelayer.catalog.search_index import to_script
 from featurelayer.catalog.site import Site
 from featurelayer.catalog.snippets import point_in_time_sql
-from featurelayer.cataloguing import without_places
+from featurelayer.catalog.urls import FeaturePaths, slug
+from featurelayer.cataloguing import redact_locations
 from featurelayer.cli import main
 from featurelayer.errors import ConfigError
 from tests.catalog.sites import HARM, bare, built, dead_links, feature, hostile, large, registry, shop, view
@@ -73,7 +73,7 @@ def test_features_whose_names_join_to_the_same_text_have_pages_of_their_own() ->
 
 @pytest.mark.parametrize("text", HARM)
 def test_a_description_can_hold_no_tag_picture_or_script(text: str) -> None:
-    html = rendered(text)
+    html = render_markdown(text)
     tags = set(re.findall(r"<(\w+)", html))
     assert tags <= {"p", "em", "strong", "code", "pre", "a"}
     assert "javascript:" not in re.sub(r">[^<]*<", "><", html)
@@ -83,7 +83,7 @@ def test_a_description_can_hold_no_tag_picture_or_script(text: str) -> None:
 @given(st.text(alphabet="ab <>&\"'`*_[]()!#-=+|\\/:\n\u2028.1{}", max_size=60))
 @settings(max_examples=examples(300))
 def test_no_text_becomes_a_tag_of_its_own(text: str) -> None:
-    html = rendered(text)
+    html = render_markdown(text)
     known = {"p", "em", "strong", "code", "pre", "ul", "ol", "li", "blockquote", "hr", "br", "table", "thead", "tbody"}
     assert set(re.findall(r"</?([a-zA-Z]\w*)", html)) <= known | {"tr", "th", "td", "a"}
     assert not re.search(r"\son\w+=|<[^>]*javascript:", html)
@@ -95,11 +95,11 @@ def test_a_text_without_marks_is_read_as_markdown_reads_it(text: str) -> None:
     from markdown_it import MarkdownIt
 
     expected = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    assert unescape(" ".join(rendered(text).split())) == unescape(" ".join(expected.split()))
+    assert unescape(" ".join(render_markdown(text).split())) == unescape(" ".join(expected.split()))
 
 
 def test_markdown_is_rendered_and_links_go_to_the_web_alone() -> None:
-    html = rendered("# Big\n\nA *mean* of `x`, see [docs](https://example.com/a) and [here](../other.html).")
+    html = render_markdown("# Big\n\nA *mean* of `x`, see [docs](https://example.com/a) and [here](../other.html).")
     assert '<p class="h">Big</p>' in html
     assert "<em>mean</em>" in html
     assert '<a href="https://example.com/a" rel="noopener noreferrer">docs</a>' in html
@@ -108,7 +108,7 @@ def test_markdown_is_rendered_and_links_go_to_the_web_alone() -> None:
 
 
 def test_a_first_sentence_is_words_alone() -> None:
-    assert plain("A *mean*\nof `x`.") == "A mean of x."
+    assert plain_text("A *mean*\nof `x`.") == "A mean of x."
     assert first_sentence("One **thing**. Another.") == "One thing."
     assert len(first_sentence("word " * 100)) < 165
 
@@ -198,11 +198,11 @@ def test_a_deprecated_feature_names_what_replaces_it(site: Path) -> None:
 
 def test_what_stands_between_backticks_is_code_and_nothing_else_is_more_than_text() -> None:
     assert (
-        worded("Add `unit: s`, not `<b>`: 2 < 3 ` 4")
+        render_backticks("Add `unit: s`, not `<b>`: 2 < 3 ` 4")
         == "Add <code>unit: s</code>, not <code>&lt;b&gt;</code>: 2 &lt; 3 ` 4"
     )
     finding = replace(shop().findings[0], name="facts.age", message="it has no `unit`", fix="Add `unit: s`.")
-    pages = dict(site_files(replace(shop(), findings=(finding,)), Look()))
+    pages = dict(site_files(replace(shop(), findings=(finding,)), SiteOptions()))
     for path in ("feature/facts__age.html", "monitors.html"):
         page = pages[path].decode()
         assert "it has no <code>unit</code> <span class=fix>Add <code>unit: s</code>.</span>" in page
@@ -211,7 +211,7 @@ def test_what_stands_between_backticks_is_code_and_nothing_else_is_more_than_tex
 @given(st.text(alphabet="a'\"\\<\n\u2028`$", max_size=30))
 @settings(max_examples=examples(200))
 def test_a_text_is_handed_to_the_page_as_it_is(text: str) -> None:
-    written = script("sql", text)
+    written = to_script("sql", text)
     assert handed(written) == text
     assert not set(written) & {"<", "\u2028"}
 
@@ -238,11 +238,11 @@ def test_the_point_in_time_sql_runs(site: Path) -> None:
 
 
 def test_the_same_project_gives_the_same_bytes() -> None:
-    assert dict(site_files(shop(), Look())) == dict(site_files(shop(), Look()))
+    assert dict(site_files(shop(), SiteOptions())) == dict(site_files(shop(), SiteOptions()))
 
 
 def test_title_logo_base_url_and_dbt_docs_are_where_they_belong(tmp_path: Path) -> None:
-    look = Look(
+    look = SiteOptions(
         title="Our features",
         logo=("logo.svg", b"<svg/>"),
         base_url="https://x.example/f/",
@@ -284,7 +284,7 @@ def test_harmful_texts_stay_texts(tmp_path: Path) -> None:
 
 
 def test_the_graph_goes_from_the_sources_to_the_services() -> None:
-    graph = graph_of(shop())
+    graph = build_graph(shop())
     assert [node.name for node in graph.sources("model.shop.orders")] == ["raw.orders"]
     assert graph.parents["model.shop.orders"] == ("model.shop.stg_orders",)
     assert set(graph.children["model.shop.orders"]) == {"exposure.shop.reorder", "exposure.shop.churn"}
@@ -303,7 +303,7 @@ def test_look_alikes_are_found_by_computation_and_by_the_words_of_a_name() -> No
 
 
 def test_a_thousand_features_stay_small() -> None:
-    sizes = {path: len(data) for path, data in site_files(large(20, 50, 60), Look())}
+    sizes = {path: len(data) for path, data in site_files(large(20, 50, 60), SiteOptions())}
     pages = [size for path, size in sizes.items() if path.startswith("feature/")]
     assert len(pages) == 1000
     assert max(pages) < 200_000
@@ -449,11 +449,11 @@ def test_addresses_and_paths_are_left_out_of_what_monitors_say() -> None:
     said = (
         "no store at dynamodb://u:p@host:1/t?x=1 or /srv/shop/.featurelayer/online.db, 5 of 10 m/s, 1/2; /home/me/x.db"
     )
-    assert without_places(said, Path("/srv/shop")) == (
+    assert redact_locations(said, Path("/srv/shop")) == (
         "no store at (left out) or .featurelayer/online.db, 5 of 10 m/s, 1/2; (left out)"
     )
-    assert without_places("sqlite:/srv/other/online.db", Path("/srv/shop")) == "sqlite:(left out)"
-    assert without_places("dynamodb:features@eu-west-1", Path("/srv/shop")) == "dynamodb:features@eu-west-1"
+    assert redact_locations("sqlite:/srv/other/online.db", Path("/srv/shop")) == "sqlite:(left out)"
+    assert redact_locations("dynamodb:features@eu-west-1", Path("/srv/shop")) == "dynamodb:features@eu-west-1"
 
 
 def test_python_builds_the_same(project: Path, catalog: Catalog) -> None:
@@ -474,11 +474,11 @@ def test_serving_answers_with_the_pages_and_nothing_else(tmp_path: Path) -> None
     import urllib.error
     import urllib.request
 
-    from featurelayer.catalog.serving import server
+    from featurelayer.catalog.server import open_server
 
     site = built(bare(), tmp_path / "site")
     (tmp_path / "secret.txt").write_text("hunter2")
-    with server(site, "127.0.0.1", 0) as running:
+    with open_server(site, "127.0.0.1", 0) as running:
         thread = threading.Thread(target=running.run)
         thread.start()
         try:
@@ -489,7 +489,7 @@ def test_serving_answers_with_the_pages_and_nothing_else(tmp_path: Path) -> None
                     urllib.request.urlopen(running.url + path)
             with (
                 pytest.raises(ConfigError, match="can't listen"),
-                server(site, "127.0.0.1", int(running.url.split(":")[2][:-1])),
+                open_server(site, "127.0.0.1", int(running.url.split(":")[2][:-1])),
             ):
                 pass
         finally:

@@ -12,8 +12,8 @@ import pytest
 from featurelayer.online import Item
 from featurelayer.online.definitions import ViewCommit, view_definition
 from featurelayer.online.streaming import GRACE_SECONDS
-from featurelayer.verify.classify import Facts, Run, judge
-from featurelayer.verify.values import Class, Held, Row, Seen, ViewVerdict
+from featurelayer.verify.classify import CommittedExport, ViewFacts, classify_keys
+from featurelayer.verify.values import ExportedRow, KeyState, MismatchClass, Row, ViewVerdict
 from tests.online_cases import feature, view
 
 SECOND, HOUR = 1_000_000, 3_600_000_000
@@ -29,14 +29,14 @@ SCHEMA = view_definition(LEGS).schema
 S = SCHEMA.fingerprint
 OLDER = view_definition(replace(LEGS, features=LEGS.features[1:])).schema
 ROW = Row(f="[1.5,180]", event_time=T - HOUR)
-RUN = Run(version=V, definition=S, keys="k")
-BEFORE = Run(version=V - DAY, definition=S, keys="k")
+RUN = CommittedExport(version=V, definition=S, keys="k")
+BEFORE = CommittedExport(version=V - DAY, definition=S, keys="k")
 COMMIT = ViewCommit(version=V, as_of=T, source_time=None, schema=S, rows=1)
-FACTS = Facts(view=LEGS, commit=COMMIT, schemas={S: SCHEMA, OLDER.fingerprint: OLDER}, runs=(BEFORE, RUN), keys="k",
+FACTS = ViewFacts(view=LEGS, commit=COMMIT, schemas={S: SCHEMA, OLDER.fingerprint: OLDER}, runs=(BEFORE, RUN), keys="k",
               code="", now=NOW, collects=False)  # fmt: skip
 
 
-def facts(**changes: Any) -> Facts:
+def facts(**changes: Any) -> ViewFacts:
     """The facts with these changed; `code` and `as_of` of the commit by their names there."""
     commit = msgspec.structs.replace(COMMIT, **changes.pop("commit", {}))
     return replace(FACTS, commit=commit, **changes)
@@ -52,19 +52,21 @@ def tombstone(**changes: Any) -> Item:
     return item(f="", deleted=True, **changes)
 
 
-def held(row: Row | None = ROW, version: int = V, schema: str = S) -> Held:
-    return Held(version=version, schema=schema, row=row)
+def held(row: Row | None = ROW, version: int = V, schema: str = S) -> ExportedRow:
+    return ExportedRow(version=version, schema=schema, row=row)
 
 
-def seen(expected: Row | None = ROW, item: Item | None = None, held: Held | None = None, pk: str = PK) -> Seen:
-    return Seen(pk=pk, expected=expected, item=item, held=held)
+def seen(
+    expected: Row | None = ROW, item: Item | None = None, held: ExportedRow | None = None, pk: str = PK
+) -> KeyState:
+    return KeyState(pk=pk, expected=expected, item=item, held=held)
 
 
-def verdict(*keys: Seen, **changes: Any) -> ViewVerdict:
-    return judge(facts(**changes), keys, ViewVerdict(view="legs", as_of=None, tolerance=0))
+def verdict(*keys: KeyState, **changes: Any) -> ViewVerdict:
+    return classify_keys(facts(**changes), keys, ViewVerdict(view="legs", as_of=None, tolerance=0))
 
 
-def excuse(key: Seen, **changes: Any) -> str | None:
+def excuse(key: KeyState, **changes: Any) -> str | None:
     """What a difference is excused by; `equal` if it is none; None if it is a mismatch."""
     found = verdict(key, **changes)
     if found.mismatches:
@@ -72,7 +74,7 @@ def excuse(key: Seen, **changes: Any) -> str | None:
     return "equal" if found.equal else next(iter(found.excused))
 
 
-def told(key: Seen, **changes: Any) -> tuple[Class, str]:
+def told(key: KeyState, **changes: Any) -> tuple[MismatchClass, str]:
     """The class of a mismatch, and why."""
     found = verdict(key, **changes)
     assert found.mismatches == 1, found
@@ -139,7 +141,7 @@ def test_what_has_no_age_does_not_expire():
 def test_what_nobody_exported_is_nobodys_however_old():
     old = item(Row(f=ROW.f, event_time=T - DAY))
     assert told(seen(expected=None, item=old)) == (
-        Class.UNEXPECTED, "no export that is remembered has written this key",
+        MismatchClass.UNEXPECTED, "no export that is remembered has written this key",
     )  # fmt: skip
     assert excuse(seen(expected=None, item=old), runs=()) == "gone"
 
@@ -177,7 +179,7 @@ def test_what_was_streamed_is_excused_unless_an_export_would_have_replaced_it():
     assert excuse(seen(item=same, held=changed)) is None
 
 
-OLD_KEYS = (Run(version=V - DAY, definition=S, keys="old"), RUN)
+OLD_KEYS = (CommittedExport(version=V - DAY, definition=S, keys="old"), RUN)
 
 
 def test_keys_that_have_become_others_are_left_for_one_export():
@@ -197,58 +199,61 @@ def test_a_key_of_other_keys_than_today_is_of_another_definition():
     """And only there: a key that today's view could have is judged by who wrote it."""
     why = "the view's keys are others than when it was exported"
     foreign = seen(expected=None, item=item(), held=held(), pk='place["N1"]')
-    assert told(foreign, keys="new") == (Class.DEFINITION, why)
-    assert told(seen(), keys="new") == (Class.DEFINITION, why)
+    assert told(foreign, keys="new") == (MismatchClass.DEFINITION, why)
+    assert told(seen(), keys="new") == (MismatchClass.DEFINITION, why)
     gone = "the row is gone from the warehouse since the export"
-    assert told(seen(expected=None, item=item(), held=held()), keys="new") == (Class.DELETED, gone)
-    assert told(foreign) == (Class.DELETED, gone)
+    assert told(seen(expected=None, item=item(), held=held()), keys="new") == (MismatchClass.DELETED, gone)
+    assert told(foreign) == (MismatchClass.DELETED, gone)
 
 
 @pytest.mark.parametrize("pk", ['plane["N1",2]', "plane[null]", "plane[7]", 'plane["N1"', 'plane[ "N1"]'])
 def test_what_is_no_key_of_today(pk):
     key = seen(expected=None, item=item(), held=held(), pk=pk)
-    assert told(key, keys="new")[0] is Class.DEFINITION
+    assert told(key, keys="new")[0] is MismatchClass.DEFINITION
 
 
 def test_an_item_of_which_the_warehouse_has_no_row():
     extra = seen(expected=None, item=item(), held=held())
-    assert told(extra) == (Class.DELETED, "the row is gone from the warehouse since the export")
+    assert told(extra) == (MismatchClass.DELETED, "the row is gone from the warehouse since the export")
     recoded = "the warehouse has no row any more; what computes the view has changed since the export"
-    assert told(extra, code="b", commit={"code": "a"}) == (Class.DEFINITION, recoded)
+    assert told(extra, code="b", commit={"code": "a"}) == (MismatchClass.DEFINITION, recoded)
     for known in ({"code": "a", "commit": {"code": "a"}}, {"code": "a"}, {"commit": {"code": "a"}}):
-        assert told(extra, **known)[0] is Class.DELETED
-    assert told(seen(expected=None, item=item()), runs=()) == (Class.DELETED, "the warehouse has no row of this key")
+        assert told(extra, **known)[0] is MismatchClass.DELETED
+    assert told(seen(expected=None, item=item()), runs=()) == (
+        MismatchClass.DELETED,
+        "the warehouse has no row of this key",
+    )
     assert told(seen(expected=None, item=item(), held=held(None))) == (
-        Class.UNEXPECTED, "exports removed this key, and somebody else wrote it",
+        MismatchClass.UNEXPECTED, "exports removed this key, and somebody else wrote it",
     )  # fmt: skip
     stale = told(seen(expected=None, item=item(version=V - 1), held=held(None)))
-    assert stale == (Class.STALE, "the tombstone that the export of 2023-11-14 22:13:21 wrote is not there")
+    assert stale == (MismatchClass.STALE, "the tombstone that the export of 2023-11-14 22:13:21 wrote is not there")
 
 
 def test_a_row_of_which_the_store_has_no_item():
     assert told(seen(held=held())) == (
-        Class.MISSING, "the export of 2023-11-14 22:13:21 wrote it, and it is not there",
+        MismatchClass.MISSING, "the export of 2023-11-14 22:13:21 wrote it, and it is not there",
     )  # fmt: skip
     stale = told(seen(item=tombstone(version=V - 1), held=held()))
     assert stale == (
-        Class.STALE, "the row that the export of 2023-11-14 22:13:21 wrote over a tombstone is not there",
+        MismatchClass.STALE, "the row that the export of 2023-11-14 22:13:21 wrote over a tombstone is not there",
     )  # fmt: skip
-    buried = (Class.DELETED, "there is a tombstone that no export has written")
+    buried = (MismatchClass.DELETED, "there is a tombstone that no export has written")
     assert told(seen(item=tombstone(), held=held())) == buried
-    assert told(seen(), runs=()) == (Class.MISSING, "the store has no item of this key")
-    late = (Class.LATE, "its event was 1 h before the export, which did not see it yet")
+    assert told(seen(), runs=()) == (MismatchClass.MISSING, "the store has no item of this key")
+    late = (MismatchClass.LATE, "its event was 1 h before the export, which did not see it yet")
     assert told(seen()) == late
     assert told(seen(item=tombstone()), runs=()) == late
     assert told(seen(held=held(None), item=tombstone())) == late
     recoded = "no export had this row; what computes the view has changed since the last one"
-    assert told(seen(), code="b", commit={"code": "a"}) == (Class.DEFINITION, recoded)
+    assert told(seen(), code="b", commit={"code": "a"}) == (MismatchClass.DEFINITION, recoded)
 
 
 def test_a_row_without_an_event_time_has_only_changed():
     static = replace(LEGS, static=True, event_time=None, ttl=None)
     other = item(Row(f="[9.0,9]"))
     key = seen(expected=Row(f=ROW.f), item=other, held=held(Row(f="[9.0,9]")))
-    assert told(key, view=static) == (Class.LATE, "the row has changed in the warehouse since the export")
+    assert told(key, view=static) == (MismatchClass.LATE, "the row has changed in the warehouse since the export")
 
 
 # --- values -----
@@ -258,8 +263,8 @@ def test_an_item_of_before_a_feature_names_it():
     """Even if other values differ as well, and whoever wrote it."""
     old = item(f="[180]", schema=OLDER.fingerprint)
     why = "the item was written before the view had delay"
-    assert told(seen(item=old, held=held(Row(f="[180]", event_time=ROW.event_time)))) == (Class.DEFINITION, why)
-    assert told(seen(item=replace_item(old, f="[9]"), held=held())) == (Class.DEFINITION, why)
+    assert told(seen(item=old, held=held(Row(f="[180]", event_time=ROW.event_time)))) == (MismatchClass.DEFINITION, why)
+    assert told(seen(item=replace_item(old, f="[9]"), held=held())) == (MismatchClass.DEFINITION, why)
 
 
 def replace_item(item: Item, **changes: Any) -> Item:
@@ -277,38 +282,50 @@ def test_after_a_rollback_lacking_features_are_right_and_other_values_are_not():
     assert excuse(key, runs=never, commit={"schema": older}) is None
     assert excuse(key, runs=(replace(BEFORE, definition=older), RUN), commit={"schema": older}) is None
     kind, why = told(replace(key, item=replace_item(old, f="[181]")), **went_back)
-    assert (kind, why) == (Class.UNEXPECTED, "this is not what the export wrote")
+    assert (kind, why) == (MismatchClass.UNEXPECTED, "this is not what the export wrote")
 
 
 def test_values_of_an_older_export_are_stale_and_of_the_last_are_not():
     other = item(Row(f="[9.0,9]", event_time=ROW.event_time), version=V - DAY)
     why = "the store has the item of 2023-11-13 22:13:21; the export of 2023-11-14 22:13:21 wrote another"
-    assert told(seen(item=other, held=held())) == (Class.STALE, why)
-    assert told(seen(item=replace_item(other, version=V), held=held()))[0] is Class.UNEXPECTED
+    assert told(seen(item=other, held=held())) == (MismatchClass.STALE, why)
+    assert told(seen(item=replace_item(other, version=V), held=held()))[0] is MismatchClass.UNEXPECTED
     unchanged = held(Row(f="[9.0,9]", event_time=ROW.event_time))
     assert told(seen(item=other, held=unchanged)) == (
-        Class.LATE, "the row has changed in the warehouse since the export, under the same event time",
+        MismatchClass.LATE, "the row has changed in the warehouse since the export, under the same event time",
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("as_of", "event_time", "kind"), [
-    (T - 2 * HOUR, T - HOUR, Class.STALE), (T - HOUR, T - HOUR, Class.LATE), (T - DAY, T, Class.STALE),
-    (T - DAY, T + 1, Class.LATE),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("as_of", "event_time", "kind"),
+    [
+        (T - 2 * HOUR, T - HOUR, MismatchClass.STALE),
+        (T - HOUR, T - HOUR, MismatchClass.LATE),
+        (T - DAY, T, MismatchClass.STALE),
+        (T - DAY, T + 1, MismatchClass.LATE),
+    ],
+)
 def test_without_a_memory_the_snapshot_time_of_the_item_tells(as_of, event_time, kind):
     old = item(Row(f="[9.0,9]", event_time=T - 2 * DAY - 7), as_of=as_of, version=V - DAY)
     expected = seen(expected=Row(f=ROW.f, event_time=event_time), item=old)
     found = told(expected, runs=())
     assert found[0] is kind
-    if kind is Class.STALE:
+    if kind is MismatchClass.STALE:
         assert found[1].endswith(", and the row came after that")
-    assert told(expected)[0] is Class.UNEXPECTED  # remembered exports would have told
+    assert told(expected)[0] is MismatchClass.UNEXPECTED  # remembered exports would have told
 
 
-@pytest.mark.parametrize(("moved", "kind"), [
-    (HOUR, Class.TIME_ZONE), (-5 * HOUR, Class.TIME_ZONE), (HOUR // 4, Class.TIME_ZONE), (14 * HOUR, Class.TIME_ZONE),
-    (HOUR // 5, Class.UNEXPECTED), (15 * HOUR, Class.UNEXPECTED),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("moved", "kind"),
+    [
+        (HOUR, MismatchClass.TIME_ZONE),
+        (-5 * HOUR, MismatchClass.TIME_ZONE),
+        (HOUR // 4, MismatchClass.TIME_ZONE),
+        (14 * HOUR, MismatchClass.TIME_ZONE),
+        (HOUR // 5, MismatchClass.UNEXPECTED),
+        (15 * HOUR, MismatchClass.UNEXPECTED),
+    ],
+)
 def test_times_that_were_moved_alone_are_of_another_time_zone(moved, kind):
     other = item(Row(f=ROW.f, event_time=ROW.event_time + moved))
     found = told(seen(item=other, held=held()), view=replace(LEGS, ttl=None))
@@ -320,26 +337,26 @@ def test_times_that_were_moved_alone_are_of_another_time_zone(moved, kind):
 
 def test_a_moved_time_beside_another_value_is_no_time_zone():
     other = item(Row(f="[9.0,180]", event_time=ROW.event_time + HOUR))
-    assert told(seen(item=other, held=held()))[0] is Class.UNEXPECTED
+    assert told(seen(item=other, held=held()))[0] is MismatchClass.UNEXPECTED
     ends = Row(f=ROW.f, event_time=ROW.event_time, valid_to=T - 2 * HOUR)
     twice = item(Row(f=ROW.f, event_time=ROW.event_time + HOUR, valid_to=T - HOUR // 2))
-    assert told(seen(expected=ends, item=twice, held=held(ends)))[0] is Class.UNEXPECTED
+    assert told(seen(expected=ends, item=twice, held=held(ends)))[0] is MismatchClass.UNEXPECTED
 
 
 def test_times_of_the_warehouse_that_moved_are_a_time_zone_if_they_are_half_of_more_than_one():
-    def moved(number: int, hours: int = 1) -> Seen:
+    def moved(number: int, hours: int = 1) -> KeyState:
         row = Row(f=ROW.f, event_time=ROW.event_time + hours * HOUR)
         return seen(expected=row, item=item(), held=held(), pk=f'plane["M{number}"]')
 
     same = [seen(item=item(), held=held(), pk=f'plane["N{number}"]') for number in range(3)]
-    assert dict(verdict(moved(1)).classes) == {Class.LATE: 1}
-    assert dict(verdict(moved(1), moved(2)).classes) == {Class.TIME_ZONE: 2}
-    assert dict(verdict(moved(1), moved(2), *same[:2]).classes) == {Class.TIME_ZONE: 2}
-    assert dict(verdict(moved(1), moved(2), *same).classes) == {Class.LATE: 2}
+    assert dict(verdict(moved(1)).classes) == {MismatchClass.LATE: 1}
+    assert dict(verdict(moved(1), moved(2)).classes) == {MismatchClass.TIME_ZONE: 2}
+    assert dict(verdict(moved(1), moved(2), *same[:2]).classes) == {MismatchClass.TIME_ZONE: 2}
+    assert dict(verdict(moved(1), moved(2), *same).classes) == {MismatchClass.LATE: 2}
     assert dict(verdict(moved(1), moved(2), same[0], seen(), seen(expected=None)).classes) == {
-        Class.TIME_ZONE: 2, Class.LATE: 1,
+        MismatchClass.TIME_ZONE: 2, MismatchClass.LATE: 1,
     }  # fmt: skip
-    assert dict(verdict(moved(1), moved(2, 2)).classes) == {Class.LATE: 2}
+    assert dict(verdict(moved(1), moved(2, 2)).classes) == {MismatchClass.LATE: 2}
     found = verdict(moved(1), moved(2)).examples
     assert found[0].why == "online all times that differ are 1 h earlier"
 
@@ -348,23 +365,23 @@ def test_times_of_one_row_that_moved_apart_are_no_time_zone():
     was = Row(f=ROW.f, event_time=T - 9 * HOUR, valid_to=T - 5 * HOUR)
     row = replace(was, event_time=T - 8 * HOUR, valid_to=T - 3 * HOUR)
     keys = [seen(expected=row, item=item(was), held=held(was), pk=f'plane["M{number}"]') for number in range(2)]
-    assert dict(verdict(*keys).classes) == {Class.LATE: 2}
+    assert dict(verdict(*keys).classes) == {MismatchClass.LATE: 2}
 
 
 @pytest.mark.parametrize(("f", "runs", "kind"), [
-    ("[1.0,180]", FACTS.runs, Class.PRECISION), ("[2.0,180]", FACTS.runs, Class.PRECISION),
-    ("[1.0,180]", (), Class.LATE), ("[1.0,181]", FACTS.runs, Class.UNEXPECTED),
+    ("[1.0,180]", FACTS.runs, MismatchClass.PRECISION), ("[2.0,180]", FACTS.runs, MismatchClass.PRECISION),
+    ("[1.0,180]", (), MismatchClass.LATE), ("[1.0,181]", FACTS.runs, MismatchClass.UNEXPECTED),
 ])  # fmt: skip
 def test_digits_are_lost_only_where_the_export_wrote_them(f, runs, kind):
     found = told(seen(item=item(f=f), held=held() if runs else None), runs=runs)
     assert found[0] is kind
-    if kind is Class.PRECISION:
+    if kind is MismatchClass.PRECISION:
         assert found[1] == "the same values, but for their last digits"
 
 
 def test_a_row_that_was_rounded_in_the_warehouse_has_changed_there():
     assert told(seen(item=item(f="[1.0,180]"), held=held(Row(f="[1.0,180]", event_time=ROW.event_time))))[0] is (
-        Class.LATE
+        MismatchClass.LATE
     )
 
 
@@ -374,42 +391,48 @@ def test_another_type_of_the_same_value_is_named():
     schemas = {**FACTS.schemas, whole.fingerprint: whole}
     found = told(seen(item=there, held=held(Row(f=there.f, event_time=ROW.event_time), schema=whole.fingerprint)),
                  schemas=schemas)  # fmt: skip
-    assert found == (Class.PRECISION, "delay was exported as text, and is float64")
+    assert found == (MismatchClass.PRECISION, "delay was exported as text, and is float64")
 
 
-@pytest.mark.parametrize(("late", "now", "kind"), [
-    (T - HOUR, NOW, Class.EXPIRED), (T - 3 * HOUR, T, Class.EXPIRED), (T - 4 * HOUR, T, Class.UNEXPECTED),
-    (T - 3 * HOUR, T + 1, Class.EXPIRED), (T - HOUR, T + DAY, Class.EXPIRED),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("late", "now", "kind"),
+    [
+        (T - HOUR, NOW, MismatchClass.EXPIRED),
+        (T - 3 * HOUR, T, MismatchClass.EXPIRED),
+        (T - 4 * HOUR, T, MismatchClass.UNEXPECTED),
+        (T - 3 * HOUR, T + 1, MismatchClass.EXPIRED),
+        (T - HOUR, T + DAY, MismatchClass.EXPIRED),
+    ],
+)
 def test_the_same_values_that_have_expired_by_their_event_time_alone(late, now, kind):
     early = item(Row(f=ROW.f, event_time=T - 40 * HOUR - 7))
     expected = Row(f=ROW.f, event_time=late)
     found = told(seen(expected=expected, item=early, held=held(expected)), now=now)
     assert found[0] is kind
-    if kind is Class.EXPIRED:
+    if kind is MismatchClass.EXPIRED:
         assert found[1] == "the same values, but by the item's event time they have expired"
     other = replace_item(early, f="[9.0,9]")
-    assert told(seen(expected=expected, item=other, held=held(expected)), now=now)[0] is Class.UNEXPECTED
+    assert told(seen(expected=expected, item=other, held=held(expected)), now=now)[0] is MismatchClass.UNEXPECTED
 
 
 def test_an_event_time_that_is_still_fresh_has_not_expired():
     young = item(Row(f=ROW.f, event_time=ROW.event_time - 7))
-    assert told(seen(item=young, held=held()))[0] is Class.UNEXPECTED
+    assert told(seen(item=young, held=held()))[0] is MismatchClass.UNEXPECTED
 
 
 def test_who_has_changed_since_the_export():
     other = Row(f="[9.0,9]", event_time=ROW.event_time)
     assert told(seen(item=item(other), held=held(other)), code="b", commit={"code": "a"}) == (
-        Class.DEFINITION, "what computes the view has changed since the export",
+        MismatchClass.DEFINITION, "what computes the view has changed since the export",
     )  # fmt: skip
     newer = Row(f="[9.0,9]", event_time=ROW.event_time + 7)
     assert told(seen(item=item(newer), held=held(newer))) == (
-        Class.DELETED, "the row that was exported is gone from the warehouse; an older one is the newest now",
+        MismatchClass.DELETED, "the row that was exported is gone from the warehouse; an older one is the newest now",
     )  # fmt: skip
-    assert told(seen(item=item(other)))[0] is Class.UNEXPECTED
-    assert told(seen(item=item(other)), runs=())[0] is Class.LATE
-    assert told(seen(item=item(other), held=held()), runs=())[0] is Class.UNEXPECTED
-    assert told(seen(item=item(other), held=held(other, schema="other")))[0] is Class.UNEXPECTED
+    assert told(seen(item=item(other)))[0] is MismatchClass.UNEXPECTED
+    assert told(seen(item=item(other)), runs=())[0] is MismatchClass.LATE
+    assert told(seen(item=item(other), held=held()), runs=())[0] is MismatchClass.UNEXPECTED
+    assert told(seen(item=item(other), held=held(other, schema="other")))[0] is MismatchClass.UNEXPECTED
     older = Row(f="[9.0,9]", event_time=ROW.event_time - 7)
     assert told(seen(item=item(older), held=held(older)))[1] == (
         "its event was 1 h before the export, which did not see it yet"
@@ -433,10 +456,10 @@ def test_an_end_after_the_snapshot_is_no_end_yet(expected, online, equal):
 
 def test_an_item_that_cannot_be_read_says_why():
     lost = "it follows the schema 'lost', which the store does not have or can't read"
-    assert told(seen(item=item(schema="lost"))) == (Class.CORRUPT, lost)
-    assert told(seen(item=item(schema="lost", damage="it is torn"))) == (Class.CORRUPT, "it is torn")
+    assert told(seen(item=item(schema="lost"))) == (MismatchClass.CORRUPT, lost)
+    assert told(seen(item=item(schema="lost", damage="it is torn"))) == (MismatchClass.CORRUPT, "it is torn")
     kind, why = told(seen(expected=None, item=item(f="[1]"), held=held()))
-    assert kind is Class.CORRUPT
+    assert kind is MismatchClass.CORRUPT
     assert "holds 1 values" in why
     assert excuse(seen(expected=None, item=tombstone(schema="lost"))) == "equal"
 
@@ -449,7 +472,7 @@ def test_three_examples_of_each_class_in_their_order():
     changed = Row(f="[9.0,9]", event_time=ROW.event_time)
     late = seen(item=item(changed), held=held(changed), pk='plane["Z"]')
     found = verdict(*missing, late)
-    assert dict(found.classes) == {Class.LATE: 1, Class.MISSING: 4}
+    assert dict(found.classes) == {MismatchClass.LATE: 1, MismatchClass.MISSING: 4}
     assert [(each.key, each.feature, each.expected, each.online) for each in found.examples] == [
         ('plane["Z"]', "delay", "1.5", "9.0"), ('plane["Z"]', "seats", "180", "9"),
         *((f'plane["M{number}"]', "", "[1.5,180]", "nothing") for number in (1, 2, 3)),

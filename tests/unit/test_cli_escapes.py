@@ -12,9 +12,9 @@ import pytest
 
 from featurelayer.cli import main
 from featurelayer.cli.console import Console
-from featurelayer.cli.progress import items, steps
+from featurelayer.cli.progress import show_items, show_steps
 from featurelayer.layer import FeatureLayer
-from featurelayer.printing import printable
+from featurelayer.terminal_text import printable
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -129,9 +129,9 @@ def test_verify_and_errors_escape_what_the_store_holds(found, monkeypatch):
 def test_progress_labels_are_escaped_and_are_no_markup(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with steps(Console()) as tell:
+    with show_steps(Console()) as tell:
         tell(f"[bold]{EVIL}", 0, 1)
-    with items(Console()) as tell:
+    with show_items(Console()) as tell:
         tell(f"[bold]{EVIL}", 1, 1)
     shown = terminal.getvalue()
     assert "[bold]x\\u001b]0;x\\u0007" in shown

@@ -213,8 +213,8 @@ def test_names_may_come_on_stdin(monkeypatch):
     import io
 
     monkeypatch.setattr(sys, "stdin", io.StringIO("legs\n  facts legs\n\n"))
-    assert options.names_given(["a", "-", "a"]) == ["a", "legs", "facts"]
-    assert options.names_given([]) == []
+    assert options.parse_names(["a", "-", "a"]) == ["a", "legs", "facts"]
+    assert options.parse_names([]) == []
 
 
 def test_all_problems_are_shown_as_text(tmp_path, capsys):

@@ -19,7 +19,7 @@ from featurelayer.layer import FeatureLayer
 from featurelayer.model import Freshness
 from featurelayer.online import MemoryStore
 from featurelayer.online.status import store_status
-from featurelayer.online.stores.dynamodb import DynamoDBStore
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 from tests.exporting import export_view
 from tests.online_cases import feature, legs_batch, planes_batch, view
 from tests.servers.faults import FaultProxy, Wait

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from featurelayer.cli import main
-from featurelayer.cli.drawn import draw
+from featurelayer.cli.render import render_description
 from tests.unit.dbt_projects import column, exposure, manifest, model, project, version
 
 
@@ -53,7 +53,7 @@ def test_an_owner_is_shown_with_all_that_is_theirs(capsys) -> None:
 
 
 def test_a_description_is_drawn_with_headings_facts_and_tables(capsys) -> None:
-    draw(
+    render_description(
         {
             "feature": "v.f",
             "description": "A *mean* [red]of[/red] delays.",

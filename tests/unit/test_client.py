@@ -600,7 +600,7 @@ def test_the_public_names_are_exact_and_sorted():
 
 
 LOADED = """
-import sys, featurelayer.online, featurelayer.online.stores.dynamodb
+import sys, featurelayer.online, featurelayer.online.stores.dynamodb.store
 heavy = {"sqlglot", "click", "jinja2", "pydantic", "dbt", "duckdb", "pyarrow", "pandas", "numpy", "rich", "yaml"}
 print(*sorted(heavy & set(sys.modules)))
 """

@@ -135,7 +135,7 @@ def test_both_surfaces_have_the_same_methods_and_arguments():
         return {
             name: [(each.name, each.default) for each in inspect.signature(member).parameters.values()]
             for name, member in inspect.getmembers(kind, callable)
-            if not name.startswith("_") and name != "after_fork"
+            if not name.startswith("_") and name != "reset_after_fork"
         }
 
     ours, theirs = surface_of(AsyncFeatureClient), surface_of(FeatureClient)

@@ -19,8 +19,8 @@ from featurelayer.errors import (
 )
 from featurelayer.export import publish_services
 from featurelayer.online import FeatureClient, Item, Written
-from featurelayer.online.stores.dynamodb import DynamoDBStore
-from featurelayer.online.transport import TRANSPORTS
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+from featurelayer.online.stores.dynamodb.transport import TRANSPORTS
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from featurelayer.errors import CodecError
 from featurelayer.model import DType
 from featurelayer.online.codec import encode_column, encode_default, encode_microseconds
-from featurelayer.online.keys import encode_key_column, join_key, key_from_text, key_prefix
+from featurelayer.online.keys import encode_key_column, join_key, key_prefix, parse_key
 from featurelayer.online.rows import RowCodec, decode_value
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -164,10 +164,10 @@ def test_an_entity_whose_name_could_be_mistaken_is_refused(name):
     ("timestamptz", "2026-01-31T00:00:00Z", datetime(2026, 1, 31, tzinfo=UTC)),
 ])  # fmt: skip
 def test_a_typed_key_from_a_command_line(dtype, text, value):
-    assert key_from_text(DType.parse(dtype), text, where="--key k") == value
+    assert parse_key(DType.parse(dtype), text, where="--key k") == value
 
 
 @pytest.mark.parametrize("dtype", ["int64", "bool", "decimal(4,2)", "date", "timestamp", "uuid"])
 def test_a_key_from_a_command_line_that_is_none(dtype):
     with pytest.raises(CodecError, match="k: 'EWR' is not of the key's type"):
-        key_from_text(DType.parse(dtype), "EWR", where="--key k")
+        parse_key(DType.parse(dtype), "EWR", where="--key k")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from featurelayer.cli import main
-from featurelayer.diff import Kind
+from featurelayer.diff import ChangeKind
 from featurelayer.layer import FeatureLayer
-from featurelayer.lineage import Model, analyse
+from featurelayer.lineage import SqlModel, analyse
 from featurelayer.lint import lint
 from tests.unit.dbt_projects import column, model
 from tests.unit.linting import asked_tests, service, view, write
@@ -284,7 +284,7 @@ def diff(root: Path, then: str, now: str, *, yaml: str = "arr_delay", **more: An
 @pytest.mark.parametrize("sql", LOST.values(), ids=list(LOST))
 def test_a_column_that_the_sql_has_lost_is_removed(tmp_path, sql):
     (found,) = diff(tmp_path, SQL, sql)
-    assert found[:3] == (Kind.REMOVED, "error", "legs.arr_delay")
+    assert found[:3] == (ChangeKind.REMOVED, "error", "legs.arr_delay")
     assert "its model produces no column 'arr_delay'" in found[3]
     assert main(["diff", "--project-dir", str(tmp_path), "--state", str(tmp_path / "state")]) == 1
 
@@ -332,5 +332,5 @@ def test_a_misspelt_column_on_both_sides_is_no_change(tmp_path):
     ],
 )  # fmt: skip
 def test_the_columns_of_a_query(sql, columns, is_complete):
-    output = analyse([Model(unique_id="m", relation_name="m", sql=sql)], dialect="duckdb").output("m")
+    output = analyse([SqlModel(unique_id="m", relation_name="m", sql=sql)], dialect="duckdb").output("m")
     assert output is None if columns is None else (output.columns, output.is_complete) == (columns, is_complete)

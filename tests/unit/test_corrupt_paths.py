@@ -10,7 +10,7 @@ import pytest
 from featurelayer.cli import main
 from featurelayer.errors import CorruptItem, FeatureLayerError
 from featurelayer.layer import FeatureLayer
-from featurelayer.verify import Class
+from featurelayer.verify import MismatchClass
 from tests.corruption import BODIES
 from tests.unit.test_verify import NOON, online, only, project
 
@@ -43,7 +43,7 @@ def found(exported, tmp_path) -> FeatureLayer:
 def test_verify_reports_the_item_and_an_export_in_full_replaces_it(found, damage):
     online(found, f"UPDATE items SET {damage} WHERE {N1}")
     report = found.verify()
-    assert only(report) == (Class.CORRUPT, 'plane["N1"]')
+    assert only(report) == (MismatchClass.CORRUPT, 'plane["N1"]')
     assert report.views[0].compared == 3
     json.dumps(report.to_dict())
     if damage == "v = 4611686018427387904":
@@ -55,7 +55,7 @@ def test_verify_reports_the_item_and_an_export_in_full_replaces_it(found, damage
 def test_verify_reports_what_follows_a_damaged_schema(found):
     online(found, "UPDATE items SET f = 'hello' WHERE pk = '#schema'")
     report = found.verify()
-    assert report.views[0].classes == {Class.CORRUPT: 3}
+    assert report.views[0].classes == {MismatchClass.CORRUPT: 3}
     assert "schema" in report.views[0].examples[0].why
 
 
@@ -63,7 +63,7 @@ def test_verify_compares_times_that_no_datetime_can_be(found):
     online(found, f"UPDATE items SET e = 4611686018427387904 WHERE {N1}")
     report = found.verify()
     kind, _ = only(report)
-    assert kind is Class.UNEXPECTED
+    assert kind is MismatchClass.UNEXPECTED
     assert "4611686018427387904 microseconds" in report.views[0].examples[0].online
 
 

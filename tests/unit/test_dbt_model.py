@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from featurelayer.cli import main
 from featurelayer.dbt.artifacts import read_referable
 from featurelayer.dbt_model import State, write_models
-from featurelayer.dbt_model.text import _literal
+from featurelayer.dbt_model.text import _escape_jinja
 from featurelayer.errors import LabelError, OutdatedModel, PlanError, UnknownNameError
 from featurelayer.layer import FeatureLayer
 from tests.profiles import examples
@@ -169,7 +169,7 @@ def test_of_two_models_of_one_name_the_projects_own_is_meant(tmp_path: Path) -> 
 @settings(max_examples=examples(300))
 def test_text_comes_out_of_jinja_as_it_is(text: str) -> None:
     environment = jinja2.Environment(keep_trailing_newline=True)
-    assert environment.from_string(_literal(text)).render() == text
+    assert environment.from_string(_escape_jinja(text)).render() == text
 
 
 def test_what_jinja_would_read_is_only_text(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from featurelayer.cli import main
-from featurelayer.diff import Change, DiffReport, Kind
+from featurelayer.diff import Change, ChangeKind, DiffReport
 from featurelayer.diff.formats import MARK, markdown, text_lines
 from featurelayer.errors import MetadataError, PlanError
 from featurelayer.layer import FeatureLayer
@@ -143,7 +143,7 @@ def test_a_feature_that_a_service_uses_is_removed(diff):
 
     report = diff(edit)
     first = report.changes[0]
-    assert (first.kind, first.severity, first.names) == (Kind.REMOVED, Severity.ERROR, ("legs.arr_delay",))
+    assert (first.kind, first.severity, first.names) == (ChangeKind.REMOVED, Severity.ERROR, ("legs.arr_delay",))
     assert (first.services, first.online) == (("late",), "legs@0")
     # That the service lacks it is told once.
     assert told(report)[1:] == [("added", "note", ("late",))]
@@ -161,7 +161,7 @@ def test_a_feature_that_nobody_uses_is_removed_and_another_added(diff):
 @pytest.mark.parametrize(("name", "severity"), [("arr_delay", "error"), ("seats", "warning")])
 def test_another_type(diff, name, severity):
     change = only(diff(lambda document: column(document, name).update(data_type="varchar")))
-    assert (change.kind, str(change.severity), change.names) == (Kind.RETYPED, severity, (f"legs.{name}",))
+    assert (change.kind, str(change.severity), change.names) == (ChangeKind.RETYPED, severity, (f"legs.{name}",))
     assert change.details[0].endswith("-> text")
 
 
@@ -169,7 +169,7 @@ def test_another_computation(diff):
     edited = SQL["legs"].replace("delay as arr_delay", "delay / 60 as arr_delay")
     report = diff(lambda document: set_sql(document, "legs", edited))
     change = only(report)  # and nothing of the other feature
-    assert (change.kind, change.severity, change.names) == (Kind.MEANING, Severity.ERROR, ("legs.arr_delay",))
+    assert (change.kind, change.severity, change.names) == (ChangeKind.MEANING, Severity.ERROR, ("legs.arr_delay",))
     assert "delay / 60" in change.details[0]
     assert "new version" in change.fix
 
@@ -177,14 +177,14 @@ def test_another_computation(diff):
 def test_other_rows_are_another_meaning_of_every_feature(diff):
     edited = f"{SQL['legs']} where seats > 9"
     change = only(diff(lambda document: set_sql(document, "legs", edited)))
-    assert (change.kind, change.names) == (Kind.MEANING, ("legs.arr_delay", "legs.seats"))
+    assert (change.kind, change.names) == (ChangeKind.MEANING, ("legs.arr_delay", "legs.seats"))
     assert any("seats > 9" in detail for detail in change.details)
 
 
 def test_a_model_above_that_changed_is_named(diff):
     edited = SQL["raw"].replace("is not null", "> 0")
     change = only(diff(lambda document: set_sql(document, "raw", edited)))
-    assert (change.kind, change.severity) == (Kind.UPSTREAM, Severity.ERROR)
+    assert (change.kind, change.severity) == (ChangeKind.UPSTREAM, Severity.ERROR)
     assert change.names == ("legs.arr_delay", "legs.seats")
     assert change.details[0] == "by raw"
 
@@ -205,14 +205,14 @@ def test_other_words_are_cosmetic(diff):
     edited = 'with x as (select seats, tailnum, landed_at, delay as d from "db"."main"."raw") -- the legs\n' \
              "select tailnum, landed_at, d as arr_delay, seats from x"  # fmt: skip
     change = only(diff(lambda document: set_sql(document, "legs", edited)))
-    assert (change.kind, change.severity) == (Kind.COSMETIC, Severity.NOTE)
+    assert (change.kind, change.severity) == (ChangeKind.COSMETIC, Severity.NOTE)
     assert change.names == ("legs.arr_delay", "legs.seats")
 
 
 @pytest.mark.parametrize("sql", ["", "select from where ((("])
 def test_what_can_not_be_told_is_said(diff, sql):
     change = diff(lambda document: set_sql(document, "legs", sql)).changes[0]
-    assert (change.kind, change.severity) == (Kind.UNKNOWN, Severity.WARNING)
+    assert (change.kind, change.severity) == (ChangeKind.UNKNOWN, Severity.WARNING)
     assert ("dbt compile" in change.fix) == (not sql)
     assert ("FL220" in change.fix) == bool(sql)
 
@@ -227,7 +227,7 @@ def test_what_can_not_be_told_is_said(diff, sql):
 )
 def test_rules_that_decide_which_row_wins_are_meaning(diff, key, value, detail):
     change = only(diff(lambda document: block(document).update({key: value})))
-    assert (change.kind, change.severity, change.details) == (Kind.MEANING, Severity.ERROR, (detail,))
+    assert (change.kind, change.severity, change.details) == (ChangeKind.MEANING, Severity.ERROR, (detail,))
 
 
 def test_a_default_is_meaning(diff):
@@ -235,7 +235,11 @@ def test_a_default_is_meaning(diff):
         column(document, "arr_delay")["config"] = {"meta": {"featurelayer": {"default": 0}}}
 
     change = only(diff(edit))
-    assert (change.kind, change.names, change.details) == (Kind.MEANING, ("legs.arr_delay",), ("default: none -> 0.0",))
+    assert (change.kind, change.names, change.details) == (
+        ChangeKind.MEANING,
+        ("legs.arr_delay",),
+        ("default: none -> 0.0",),
+    )
 
 
 def test_words_about_a_feature_are_metadata(diff):
@@ -345,7 +349,7 @@ def test_nothing_changed_in_every_format(diff, tmp_path, capsys):
 
 
 def test_markdown_does_not_do_what_names_say():
-    hostile = Change(kind=Kind.METADATA, severity=Severity.NOTE, view="a|b`c", features=("f",), owner="@everyone",
+    hostile = Change(kind=ChangeKind.METADATA, severity=Severity.NOTE, view="a|b`c", features=("f",), owner="@everyone",
                      details=("description: <img src=x> | [x](y) -> *b*\nnew line",))  # fmt: skip
     text = markdown(DiffReport(changes=(hostile,)))
     (row,) = (line for line in text.splitlines() if line.startswith("| note"))
@@ -444,7 +448,7 @@ SAID = {
 def test_what_is_not_of_the_run_is_a_change(diff, condition, values, raw):
     before, after = (compiled_on(day, condition, value, raw) for day, value in zip((4, 5), values, strict=True))
     report = diff(after, before)
-    assert only(report).kind is Kind.MEANING
+    assert only(report).kind is ChangeKind.MEANING
 
 
 def test_a_model_that_can_not_be_followed_has_not_changed_with_the_run(diff):
@@ -460,7 +464,7 @@ def test_a_changed_model_above_that_can_not_be_followed_may_have_changed_what_is
         return lambda document: set_sql(document, "raw", f"select * from t pivot ({function}(x) for k in ('delay'))")
 
     change = only(diff(pivoted("max"), pivoted("sum")))
-    assert (change.kind, change.names) == (Kind.UNKNOWN, ("legs.arr_delay", "legs.seats"))
+    assert (change.kind, change.names) == (ChangeKind.UNKNOWN, ("legs.arr_delay", "legs.seats"))
     assert change.details[0].startswith("raw changed, and what that means can't be told")
 
 
@@ -473,7 +477,7 @@ def test_only_what_a_feature_depends_on_is_its_reason(diff):
         return lambda document: set_sql(document, "legs", f"with {name} as ({inner}) {outer}")
 
     change = only(diff(written(2, "other"), written(1, "one")))
-    assert (change.kind, change.names) == (Kind.MEANING, ("legs.arr_delay",))
+    assert (change.kind, change.names) == (ChangeKind.MEANING, ("legs.arr_delay",))
     assert change.details == ("delay * 1 -> delay * 2",)
 
 
@@ -503,7 +507,7 @@ def test_aggregates_that_are_joined_by_their_key_are_no_reason_of_the_others(dif
         return lambda document: set_sql(document, "legs", sql)
 
     change = only(diff(written(1, 2), written(1, 1)))
-    assert (change.kind, change.names) == (Kind.MEANING, ("legs.arr_delay",))
+    assert (change.kind, change.names) == (ChangeKind.MEANING, ("legs.arr_delay",))
     assert change.details == ("no longer filter in delays: seats > 1", "now filter in delays: seats > 2")
     change = only(diff(written(2, 1), written(1, 1)))
     assert change.names == ("legs.seats",)

@@ -22,10 +22,16 @@ from featurelayer.cli import main
 from featurelayer.errors import ConfigError, OnlineStoreError, PlanError
 from featurelayer.export import BulkExporter, ViewExport
 from featurelayer.layer import FeatureLayer
-from featurelayer.online import FeatureClient, MemoryStore, imports
-from featurelayer.online.imports import Files, import_files, read_place, upload
-from featurelayer.online.stores.dynamodb import DynamoDBStore
-from featurelayer.online.wire import from_wire
+from featurelayer.online import FeatureClient, MemoryStore
+from featurelayer.online.stores.dynamodb import s3_import as imports
+from featurelayer.online.stores.dynamodb.attribute_values import decode_item
+from featurelayer.online.stores.dynamodb.s3_import import (
+    ImportFiles,
+    import_files,
+    read_import_location,
+    upload_items,
+)
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 from tests.exporting import TABLES, export_view, exporter_of, intend, snapshot_of, warehouse_of
 from tests.online_cases import PLANE_LEGS, legs_batch
 from tests.servers.faults import Drop, FaultProxy, Refuse
@@ -155,7 +161,7 @@ def test_the_files_put_item_by_item_serve_the_same(project, s3, bucket, moto_end
     """The files hold what they should, whatever an import does with them."""
     project.export(as_of=AT, bulk=True)
     reference = rows_of(project.store_url)
-    items = [from_wire(line) for line in lines(s3, bucket)]
+    items = [decode_item(line) for line in lines(s3, bucket)]
     assert len({item.key for item in items}) == len(items)
     with closing(DynamoDBStore(f"put-{uuid.uuid4().hex}", region="eu-west-1", endpoint_url=moto_endpoint)) as put:
         put.create()
@@ -173,7 +179,7 @@ def test_many_rows_go_in_parts_out_of_order(project, s3, bucket, monkeypatch, tm
             "INSERT INTO legs SELECT 'M' || lpad(i::TEXT, 5, '0'), TIMESTAMP '2024-01-01 10:00', i FROM range(500) t(i)"
         )
     plan = project.plan_export(as_of=AT, bulk=True)
-    monkeypatch.setattr(imports.upload, "__kwdefaults__", {"part_bytes": 20_000})
+    monkeypatch.setattr(imports.upload_items, "__kwdefaults__", {"part_bytes": 20_000})
     project.export(as_of=AT, bulk=True)
     keys, found = objects(s3, bucket), lines(s3, bucket)
     assert [key.rsplit("/")[-1] for key in keys] == [f"{number:06}.json.gz" for number in range(len(keys))]
@@ -212,21 +218,25 @@ def test_only_a_table_that_does_not_exist_is_imported_and_as_a_whole(project, pr
 
 def test_where_the_files_go_is_checked():
     with pytest.raises(ConfigError) as caught:
-        read_place({"type": "dynamodb", "bulk": {"bukket": "a", "prefix": "s3://x", "bucket": "S3://b"}}, WHERE)
+        read_import_location(
+            {"type": "dynamodb", "bulk": {"bukket": "a", "prefix": "s3://x", "bucket": "S3://b"}}, WHERE
+        )
     text = str(caught.value)
     for part in ("did you mean 'bucket'", "no name of a bucket", "no beginning of S3 keys", f"{WHERE}.bulk"):
         assert part in text
     with pytest.raises(ConfigError, match="does not say where the files of an import go"):
-        read_place({"type": "dynamodb"}, WHERE)
+        read_import_location({"type": "dynamodb"}, WHERE)
     with pytest.raises(ConfigError, match="'bulck' meant"):
-        read_place({"type": "dynamodb", "bulck": {"bucket": "abc"}}, WHERE)
+        read_import_location({"type": "dynamodb", "bulck": {"bucket": "abc"}}, WHERE)
     with pytest.raises(ConfigError, match="not a mapping"):
-        read_place({"type": "dynamodb", "bulk": "bucket"}, WHERE)
+        read_import_location({"type": "dynamodb", "bulk": "bucket"}, WHERE)
     with pytest.raises(ConfigError, match="`bucket` is missing"):
-        read_place({"type": "dynamodb", "bulk": {"prefix": "x"}}, WHERE)
+        read_import_location({"type": "dynamodb", "bulk": {"prefix": "x"}}, WHERE)
     with pytest.raises(ConfigError, match="only a store of type dynamodb"):
-        read_place({"type": "sqlite", "bulk": {"bucket": "abc"}}, WHERE)
-    assert read_place({"type": "dynamodb", "bulk": {"bucket": "abc", "prefix": "/a/b/"}}, WHERE).prefix == "a/b"
+        read_import_location({"type": "sqlite", "bulk": {"bucket": "abc"}}, WHERE)
+    assert (
+        read_import_location({"type": "dynamodb", "bulk": {"bucket": "abc", "prefix": "/a/b/"}}, WHERE).prefix == "a/b"
+    )
 
 
 # --- a plan ----------------------------------------------------------------------------------------------------------
@@ -337,7 +347,7 @@ class Import:
         return {"ImportTableDescription": self.states[self.asked]}
 
 
-FILES = Files(bucket="abc", prefix="p/", items=10, bytes=100, parts=1)
+FILES = ImportFiles(bucket="abc", prefix="p/", items=10, bytes=100, parts=1)
 BUSY, DONE = {"ImportStatus": "IN_PROGRESS"}, {"ImportStatus": "COMPLETED", "ImportedItemCount": 10, "ErrorCount": 0}
 
 
@@ -349,7 +359,7 @@ def test_an_import_is_waited_for_with_its_progress():
     told: list[tuple[str, int, int]] = []
     found = run_import(Import(BUSY, {**BUSY, "ImportedItemCount": 4}, BUSY, DONE), told)
     assert told == [("importing into t", count, 10) for count in (4, 0, 6)]
-    imports.check_whole("t", FILES, found)
+    imports.validate_complete("t", FILES, found)
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "CANCELLING"])
@@ -363,7 +373,7 @@ def test_an_import_that_fails_says_what_aws_says(state):
 @pytest.mark.parametrize("ended", [{"ImportedItemCount": 9}, {"ErrorCount": 1}, {"ImportedItemCount": 11}])
 def test_an_import_that_took_less_or_more_than_was_sent_is_an_error(ended):
     with pytest.raises(OnlineStoreError, match="without --bulk"):
-        imports.check_whole("t", FILES, run_import(Import({**DONE, **ended}), []))
+        imports.validate_complete("t", FILES, run_import(Import({**DONE, **ended}), []))
 
 
 def test_a_part_is_gone_from_this_disk_when_the_next_is_written(tmp_path, monkeypatch):
@@ -375,7 +385,7 @@ def test_a_part_is_gone_from_this_disk_when_the_next_is_written(tmp_path, monkey
             seen.append(len([each for each in tmp_path.rglob("*") if each.is_file()]))
 
     rows = ({"pk": {"S": str(number)}} for number in range(100))
-    files = upload(Taker(), imports.BulkPlace(bucket="abc"), "run", rows, part_bytes=500)
+    files = upload_items(Taker(), imports.ImportLocation(bucket="abc"), "run", rows, part_bytes=500)
     assert seen == [1] * files.parts
     assert (files.items, files.parts > 3, files.prefix) == (100, True, "featurelayer/run/")
     assert list(tmp_path.iterdir()) == []

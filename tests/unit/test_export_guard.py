@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from featurelayer.cli import main
-from featurelayer.errors import MetadataError, Overtaken, PlanError
+from featurelayer.errors import MetadataError, PlanError, WriteConflict
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore
 from featurelayer.online.base import Limits
@@ -159,7 +159,7 @@ def test_a_run_that_died_does_not_open_the_door(tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("featurelayer.export.run.Exporter._commit", die)
+        patched.setattr("featurelayer.export.exporter.Exporter._commit", die)
         with pytest.raises(KeyboardInterrupt):
             found.export(store=store)
     change(tmp_path, "DELETE FROM legs")
@@ -265,7 +265,7 @@ def test_an_export_that_another_has_overtaken_takes_its_time_anew(
     shifted(timedelta(seconds=2))
     found.export(store=store)
     shifted(timedelta(0))
-    with pytest.raises(Overtaken, match="another export finished"):
+    with pytest.raises(WriteConflict, match="another export finished"):
         found.export(store=store)
 
 

@@ -103,7 +103,7 @@ def test_a_warehouse_that_was_rebuilt_plans_by_what_the_store_lists():
 
 def test_the_table_of_prices_is_whole():
     table = tomllib.loads(TABLE.read_text())
-    prices = Prices.of_dynamodb({})
+    prices = Prices.for_dynamodb({})
     assert prices.source == f"prices of us-east-1, looked up {table['looked_up'].isoformat()}"
     assert prices.cost(rows=8_000_000, units=8_000_000).usd == pytest.approx(8 * table["export"]["million_write_units"])
     assert prices.cost(rows=24_000, units=480_000).minutes == pytest.approx(2)
@@ -111,7 +111,7 @@ def test_the_table_of_prices_is_whole():
 
 
 def test_prices_of_the_project_go_before_it_and_a_file_costs_nothing():
-    dear = Prices.of_dynamodb({"million_write_units": 2.0, "rows_per_second": 100})
+    dear = Prices.for_dynamodb({"million_write_units": 2.0, "rows_per_second": 100})
     assert dear.cost(rows=6_000, units=1_000_000).usd == 2.0
     assert dear.cost(rows=6_000, units=6_000).minutes == 1
     assert dear.source.endswith("; million_write_units, rows_per_second of featurelayer.yml")

@@ -57,6 +57,6 @@ def test_the_first_and_the_last_moment_are_stored(tmp_path):
 
 def test_the_bounds_are_the_codecs():
     from featurelayer.online import codec
-    from featurelayer.sql import encoding
+    from featurelayer.sql import item_encoding as encoding
 
     assert (encoding.FIRST, encoding.LAST) == (codec.FIRST, codec.LAST)

@@ -12,8 +12,8 @@ from featurelayer.cli import main
 from featurelayer.errors import ConfigError, PlanError
 from featurelayer.sql.plan import Mode
 from featurelayer.training import FeatureReport, Report, ViewReport
-from featurelayer.training.gap import gap_page, write_gap_page
-from featurelayer.training.modes import ModeComparison, ModesCompared
+from featurelayer.training.leakage_report import render_leakage_report, write_leakage_report
+from featurelayer.training.modes import ModeComparison, ModeComparisons
 
 HOSTILE = "legs__<script>|x"
 
@@ -26,7 +26,7 @@ def report(shares: dict[str, float], unavailable: tuple[str, ...] = ()) -> Repor
         ModeComparison(one=Mode.KNOWN_AT, other=Mode.AS_SERVED, shares=half),
     )
     view = ViewReport(name="legs", view="legs", matched=1, missing=0, expired=0, ties=0, unusable_rows=0, age=None)
-    modes = ModesCompared(pairs=pairs, unavailable=unavailable)
+    modes = ModeComparisons(pairs=pairs, unavailable=unavailable)
     return Report(rows=1000, mode="known_at", seconds=1, views=(view,), features=features, modes=modes)
 
 
@@ -43,7 +43,7 @@ class Cells(HTMLParser):
 
 
 def test_markdown_has_every_share_the_worst_first():
-    page = gap_page(report({"legs__a": 0.0124, "legs__b": 0.5, "legs__c": 0.0}), ".md", "late")
+    page = render_leakage_report(report({"legs__a": 0.0124, "legs__b": 0.5, "legs__c": 0.0}), ".md", "late")
     assert page.startswith("# Leakage gap: late\n")
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert rows == ["| `legs__b` | 50.00% | 25.00% |", "| `legs__a` | 1.24% | 0.62% |", "| `legs__c` | 0.00% | 0.00% |"]
@@ -53,27 +53,27 @@ def test_markdown_has_every_share_the_worst_first():
 
 
 def test_little_is_not_worth_a_sentence_and_what_is_not_compared_is_said():
-    page = gap_page(report({"legs__a": 0.009}, ("mode as_served is not compared: why",)), ".md")
+    page = render_leakage_report(report({"legs__a": 0.009}, ("mode as_served is not compared: why",)), ".md")
     assert "up to" not in page
     assert "mode as_served is not compared: why" in page
 
 
 def test_html_shows_names_as_text():
-    page = gap_page(report({HOSTILE: 0.25}), ".html", "<b>late")
+    page = render_leakage_report(report({HOSTILE: 0.25}), ".html", "<b>late")
     cells = Cells()
     cells.feed(page)
     assert "script" not in cells.tags
     assert "b" not in cells.tags
     assert {HOSTILE, "25.00%", "12.50%", "Leakage gap: <b>late"} <= set(cells.text)
     assert cells.tags.count("meter") == 2
-    assert "legs__<script>\\|x" in gap_page(report({HOSTILE: 0.25}), ".md")
+    assert "legs__<script>\\|x" in render_leakage_report(report({HOSTILE: 0.25}), ".md")
 
 
 def test_a_build_that_did_not_compare_has_no_page(tmp_path: Path):
     with pytest.raises(PlanError, match="were not compared"):
-        gap_page(replace(report({}), modes=None), ".md")
+        render_leakage_report(replace(report({}), modes=None), ".md")
     with pytest.raises(ConfigError, match="can't be written"):
-        write_gap_page(report({}), tmp_path / "missing" / "gap.md")
+        write_leakage_report(report({}), tmp_path / "missing" / "gap.md")
 
 
 def test_the_command_takes_no_other_kind_of_file(capsys):

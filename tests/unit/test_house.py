@@ -15,12 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "featurelayer"
 
 # --- the ratchet: today's figures; wanted are 2, 2, 0, 0, 0, 8, 10 ---------------------------------------------------
-PARTICIPLES = 11.1  # % of all functions
-PREPOSITIONS = 2.3
+PARTICIPLES = 2.1  # % of all functions
+PREPOSITIONS = 0.3
 DOCSTRINGS = 96
 CIRCLES = 7
-TWINS = 7
-CLASSES = 37
+TWINS = 6
+CLASSES = 3
 WORDS = 123
 PROSE = 45  # in README and docs/: what is left stands in tables that lint's checks and the conformance cases write
 

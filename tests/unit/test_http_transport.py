@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from featurelayer.errors import DeadlineExceeded, OnlineStoreError
 from featurelayer.online.base import ReadBudget, Usage
-from featurelayer.online.connections import BODY_LIMIT, ConnectionPool, HttpError
-from featurelayer.online.http_transport import HttpTransport, Keys
-from featurelayer.online.sigv4 import host_header, signed_headers
-from featurelayer.online.stores.dynamodb import DynamoDBStore
+from featurelayer.online.stores.dynamodb.connections import BODY_LIMIT, ConnectionPool, HttpError
+from featurelayer.online.stores.dynamodb.http_transport import CredentialCache, HttpTransport
+from featurelayer.online.stores.dynamodb.signing import host_header, sign_headers
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 from tests.profiles import examples
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ hosts = st.from_regex(r"[a-z][a-z0-9-]{0,20}(\.[a-z]{2,8}){0,3}", fullmatch=True
 @settings(max_examples=examples(300))
 def test_the_signature_is_botocores(host, port, region, operation, body, at, access, secret, token):
     target = f"DynamoDB_20120810.{operation}"
-    ours = signed_headers(host=f"{host}{port}", region=region, target=target, body=body, at=at.replace(tzinfo=UTC),
+    ours = sign_headers(host=f"{host}{port}", region=region, target=target, body=body, at=at.replace(tzinfo=UTC),
                           access_key=access, secret_key=secret, token=token)  # fmt: skip
     request = AWSRequest("POST", f"https://{host}{port}/", data=body,
                          headers={"Content-Type": ours["content-type"], "X-Amz-Target": target})  # fmt: skip
@@ -282,7 +282,7 @@ def test_an_answer_that_drips_does_not_outlast_the_timeout_nor_the_end():
 def transport_to(port: int, *, credentials=None, timeout: float = 5, attempts: int = 2, **options) -> HttpTransport:
     return HttpTransport(
         "features", host=f"127.0.0.1:{port}", region="eu-west-1", timeout=timeout, attempts=attempts,
-        keys=Keys(lambda: credentials or Credentials("key", "very-secret", "token")),
+        keys=CredentialCache(lambda: credentials or Credentials("key", "very-secret", "token")),
         connections=ConnectionPool("127.0.0.1", port, tls=None, idle=4), **options,
     )  # fmt: skip
 
@@ -381,7 +381,7 @@ def test_one_bad_answer_is_repaired(first):
 
 
 def test_a_retry_that_the_deadline_has_no_time_for_is_not_made(monkeypatch):
-    monkeypatch.setattr("featurelayer.online.http_transport.random.uniform", lambda *_: 60.0)
+    monkeypatch.setattr("featurelayer.online.stores.dynamodb.http_transport.random.uniform", lambda *_: 60.0)
     with peer([refusal("ThrottlingException")] * 2, [OK]) as server:
         transport = transport_to(server.port)
         with pytest.raises(DeadlineExceeded):
@@ -469,7 +469,7 @@ def test_a_renewal_that_hangs_does_not_outlast_the_deadline_and_is_made_once():
         return metadata("second")
 
     credentials = renewing(timedelta(seconds=1), renewed)
-    keys = Keys(lambda: credentials)
+    keys = CredentialCache(lambda: credentials)
     for _ in range(3):
         started = time.monotonic()
         with pytest.raises(DeadlineExceeded):
@@ -488,7 +488,7 @@ def test_keys_that_are_good_for_minutes_are_used_while_they_are_renewed():
         return metadata("second")
 
     credentials = renewing(timedelta(minutes=12), renewed)
-    keys = Keys(lambda: credentials)
+    keys = CredentialCache(lambda: credentials)
     keys._known = Credentials("first", "s", "t").get_frozen_credentials()
     assert keys(ReadBudget(time.monotonic() + 30)).access_key == "first"
     go_on.set()
@@ -507,7 +507,7 @@ def test_a_child_that_was_forked_while_keys_were_renewed_finds_them_again():
         return metadata("second")
 
     found = iter([renewing(timedelta(seconds=1), renewed), Credentials("again", "s", "t")])
-    keys = Keys(lambda: next(found))
+    keys = CredentialCache(lambda: next(found))
     keys._renewal.start()
     assert began.wait(30)
     with warnings.catch_warnings():

@@ -17,7 +17,7 @@ import pytest
 
 from featurelayer.errors import LabelError, WarehouseError
 from featurelayer.layer import FeatureLayer
-from featurelayer.training.given import to_exact_pandas
+from featurelayer.training.original_labels import to_exact_pandas
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 

@@ -63,7 +63,7 @@ def test_shares_and_quantiles_are_those_of_the_rows(tmp_path, column):
         assert abs(rank - share * len(lates)) <= 1
     wanted = min(delay for delay in LADDER if observed.share(delay) >= 0.99)
     assert found.recommended == wanted
-    assert observed.of_interest[-1] == min(delay for delay in LADDER if delay >= ordered[-1])
+    assert observed.relevant_delays[-1] == min(delay for delay in LADDER if delay >= ordered[-1])
 
 
 def test_a_backfill_can_be_left_out(tmp_path):

@@ -6,22 +6,22 @@ from datetime import UTC, datetime
 
 import pytest
 
-from featurelayer.lineage import Kind, Lineage, Model, Run, Source, analyse
+from featurelayer.lineage import ColumnKind, CompileRun, Lineage, SourceColumn, SqlModel, analyse
 
-ORDERS = Model(
+ORDERS = SqlModel(
     unique_id="source.shop.orders",
     relation_name='"raw"."orders"',
     columns=tuple((name, "") for name in ("id", "customer", "amount", "fee", "state", "at", "loaded_at")),
 )
-CUSTOMERS = Model(
+CUSTOMERS = SqlModel(
     unique_id="source.shop.customers",
     relation_name='"raw"."customers"',
     columns=(("customer", "bigint"), ("country", "text"), ("at", "timestamp")),
 )
 
 
-def model(name: str, sql: str, *parents: str, **more: object) -> Model:
-    return Model(
+def model(name: str, sql: str, *parents: str, **more: object) -> SqlModel:
+    return SqlModel(
         unique_id=f"model.shop.{name}",
         relation_name=f'"shop"."main"."{name}"',
         sql=sql,
@@ -30,7 +30,7 @@ def model(name: str, sql: str, *parents: str, **more: object) -> Model:
     )
 
 
-def lineage(*models: Model, dialect: str = "duckdb", run: Run | None = None) -> Lineage:
+def lineage(*models: SqlModel, dialect: str = "duckdb", run: CompileRun | None = None) -> Lineage:
     return analyse([ORDERS, CUSTOMERS, *models], dialect=dialect, run=run)
 
 
@@ -51,7 +51,7 @@ def test_sources_and_steps_lead_through_ctes_and_joins() -> None:
     """
     of = lineage(model("m", sql)).column("model.shop.m", "X")
     assert of is not None
-    assert of.kind is Kind.EXPRESSION
+    assert of.kind is ColumnKind.EXPRESSION
     assert {str(source) for source in of.sources} == {"raw.orders.amount", "raw.orders.fee"}
     assert [str(step) for step in of.steps] == [
         "expression in paid: amount - fee as net",
@@ -107,9 +107,9 @@ def test_ancestors_go_through_models_to_the_sources() -> None:
         "model.shop.stg",
     ]
     graph = found.graph("model.shop.top", "x")
-    assert graph.nodes[0] == Source(relation="shop.main.top", column="x", unique_id="model.shop.top")
+    assert graph.nodes[0] == SourceColumn(relation="shop.main.top", column="x", unique_id="model.shop.top")
     assert len(graph.nodes) == 4
-    assert [edge.kind for edge in graph.edges] == [Kind.AGGREGATE, Kind.PASSTHROUGH, Kind.EXPRESSION]
+    assert [edge.kind for edge in graph.edges] == [ColumnKind.AGGREGATE, ColumnKind.PASSTHROUGH, ColumnKind.EXPRESSION]
 
 
 def test_one_computation_has_one_fingerprint_across_models() -> None:
@@ -241,7 +241,7 @@ def test_division_of_integers_is_no_mean() -> None:
 
 
 def test_a_column_that_is_never_null_counts_rows() -> None:
-    tested = Model(unique_id="source.shop.orders", relation_name="raw.orders", not_null=("id",),
+    tested = SqlModel(unique_id="source.shop.orders", relation_name="raw.orders", not_null=("id",),
                    columns=ORDERS.columns)  # fmt: skip
     counts = [f"select count({what}) as x from raw.orders group by customer" for what in ("id", "*", "amount")]
     found = analyse([tested, *(model(f"m{n}", sql) for n, sql in enumerate(counts))], dialect="duckdb")
@@ -253,7 +253,7 @@ def test_the_time_of_the_run_is_no_part_of_the_meaning() -> None:
     sql = "select amount as x from raw.orders where at <= cast('2026-01-0{day} 10:00:00.123456' as timestamp)"
     prints = set()
     for day in (1, 2):
-        run = Run(start=datetime(2026, 1, day, 9, tzinfo=UTC), end=datetime(2026, 1, day, 11, tzinfo=UTC))
+        run = CompileRun(start=datetime(2026, 1, day, 9, tzinfo=UTC), end=datetime(2026, 1, day, 11, tzinfo=UTC))
         of = lineage(model("m", sql.format(day=day)), run=run).column("model.shop.m", "x")
         assert of is not None
         prints.add(of.fingerprint)
@@ -300,7 +300,7 @@ def test_a_snapshot_has_columns_of_its_own_and_other_rows() -> None:
     ],
 )  # fmt: skip
 def test_sql_that_cannot_be_followed_is_a_problem_of_its_model_alone(sql: str, problem: str) -> None:
-    reader = Model(unique_id="model.shop.r", relation_name="shop.main.r", sql="select x from shop.main.m",
+    reader = SqlModel(unique_id="model.shop.r", relation_name="shop.main.r", sql="select x from shop.main.m",
                    depends_on=("model.shop.m",))  # fmt: skip
     found = lineage(model("m", sql), reader)
     assert problem in found.problems.get("model.shop.m", "")

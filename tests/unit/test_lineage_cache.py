@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from featurelayer.lineage import Lineage, Model, analyse, graph
+from featurelayer.lineage import Lineage, SqlModel, analyse, graph
 from featurelayer.lineage.queries import Queries
 
-SOURCE = Model(unique_id="s", relation_name="raw.events", columns=(("a", ""), ("k", "")))
-STG = Model(unique_id="stg", relation_name="db.stg", sql="select a, k from raw.events where a > 1", depends_on=("s",))
-TOP = Model(
+SOURCE = SqlModel(unique_id="s", relation_name="raw.events", columns=(("a", ""), ("k", "")))
+STG = SqlModel(
+    unique_id="stg", relation_name="db.stg", sql="select a, k from raw.events where a > 1", depends_on=("s",)
+)
+TOP = SqlModel(
     unique_id="top", relation_name="db.top", sql="select sum(a) as x from db.stg group by k", depends_on=("stg",)
 )
 
 
-def found(cache: Path | None, *models: Model) -> Lineage:
+def found(cache: Path | None, *models: SqlModel) -> Lineage:
     return analyse(models or (SOURCE, STG, TOP), dialect="duckdb", cache=cache)
 
 

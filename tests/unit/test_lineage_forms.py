@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from featurelayer.lineage import Kind
+from featurelayer.lineage import ColumnKind
 from featurelayer.lint import lint
 from tests.unit.linting import asked_tests, described, view, write
 from tests.unit.test_lineage import fingerprint, lineage, model
@@ -147,13 +147,13 @@ def test_a_union_of_constants_and_a_column_is_an_expression_of_all() -> None:
     sql = "select 'a' as x from raw.orders union all select state from raw.orders union all select null from raw.orders"
     of = lineage(model("m", sql)).column("model.shop.m", "x")
     assert of is not None
-    assert of.kind is Kind.EXPRESSION
+    assert of.kind is ColumnKind.EXPRESSION
     assert sorted(of.sql.split(" | ")) == ["'a'", "NULL", "state"]
     assert {source.column for source in of.sources} == {"state"}
     plain = "select state as x from raw.orders union all select country from raw.customers"
     of = lineage(model("m", plain)).column("model.shop.m", "x")
     assert of is not None
-    assert of.kind is Kind.PASSTHROUGH
+    assert of.kind is ColumnKind.PASSTHROUGH
 
 
 @pytest.mark.parametrize(

@@ -443,7 +443,7 @@ def test_only_what_is_asked_about_is_decoded_and_each_part_once(tmp_path, monkey
 
 
 def test_lines_are_looked_up_in_files_with_findings_only_and_each_is_read_once(tmp_path, monkeypatch):
-    from featurelayer.lint.lines import Lines
+    from featurelayer.dbt.yaml_lines import Lines
 
     nodes = [view(name, node={"patch_path": f"shop://models/{name}.yml"}) for name in ("one", "two")]
     nodes[0]["config"]["meta"]["featurelayer"].pop("update_frequency")

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurelayer.lint.lines import Lines
+from featurelayer.dbt.yaml_lines import Lines
 from tests.profiles import examples
 
 FILE = """\

@@ -72,7 +72,7 @@ def test_min_is_minutes_where_the_unit_says_so():
 def test_a_units_place_is_heeded_where_the_grammar_has_one():
     words = Vocabulary(NamingBlock(grammar="<what>_<unit>_<aggregate>_<window>"))
     read = words.read("usd_amount_sum_7d")
-    assert not words.in_order(read)
+    assert not words.follows_grammar(read)
     assert words.suggest(read) == "amount_usd_sum_7d"
 
 
@@ -105,7 +105,7 @@ def test_what_is_proposed_is_proposed_again(name):
     if proposed:
         again = USUAL.read(proposed)
         assert USUAL.suggest(again) == proposed
-        assert USUAL.in_order(again)
+        assert USUAL.follows_grammar(again)
 
 
 @settings(max_examples=examples(300))

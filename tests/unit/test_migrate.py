@@ -12,7 +12,7 @@ import yaml
 
 from featurelayer.cli import main
 from featurelayer.dbt import load_project
-from featurelayer.dbt.metadata import ColumnBlock, ServiceBlock, ViewBlock
+from featurelayer.dbt.contract import ColumnBlock, ServiceBlock, ViewBlock
 from featurelayer.errors import ConfigError, PlanError, UnknownNameError
 from featurelayer.migrate import Migration
 from featurelayer.migrate.document import Document

@@ -22,7 +22,7 @@ from featurelayer.cli import main
 from featurelayer.errors import ConfigError, LockError, MetadataError, MissingDependency, PlanError, UnknownNameError
 from featurelayer.layer import FeatureLayer
 from featurelayer.monitor import MonitorReport
-from featurelayer.observed import MonitorResult, Scope, Status
+from featurelayer.monitor_records import MonitorResult, MonitorStatus, ProfileScope
 from featurelayer.online import MemoryStore
 from tests.unit import dbt_projects as made
 from tests.unit import warehouses
@@ -89,7 +89,7 @@ def run(layer: FeatureLayer, at: datetime = AT, **more: Any) -> MonitorReport:
 
 
 def bad(report: MonitorReport) -> list[tuple[str, str, str]]:
-    found = [*report.of(Status.ERROR), *report.of(Status.WARN)]
+    found = [*report.of(MonitorStatus.ERROR), *report.of(MonitorStatus.WARN)]
     return [(str(result.status), result.feature, result.monitor) for result in found]
 
 
@@ -101,7 +101,7 @@ def only(report: MonitorReport, monitor: str, feature: str = "") -> MonitorResul
 def test_rows_that_are_as_always_pass(tmp_path: Path) -> None:
     report = run(layer(tmp_path))
     assert bad(report) == []
-    assert {result.monitor for result in report.of(Status.PASS)} == {
+    assert {result.monitor for result in report.of(MonitorStatus.PASS)} == {
         "freshness", "new_categories", "null_rate", "null_rate_change", "out_of_range", "psi", "unusable",
         "vanished_categories", "volume", "default_rate",
     }  # fmt: skip
@@ -151,7 +151,12 @@ def test_each_problem_is_found_and_told(
 def test_the_age_of_the_view_is_judged_as_dbt_judges_sources(tmp_path: Path) -> None:
     found = layer(tmp_path)
     newest = datetime(2024, 3, 1, 5, 58, tzinfo=UTC)
-    for hours, status in ((2, Status.PASS), (2.01, Status.WARN), (8, Status.WARN), (8.01, Status.ERROR)):
+    for hours, status in (
+        (2, MonitorStatus.PASS),
+        (2.01, MonitorStatus.WARN),
+        (8, MonitorStatus.WARN),
+        (8.01, MonitorStatus.ERROR),
+    ):
         result = only(run(found, newest + timedelta(hours=hours)), "freshness")
         assert result.status is status, hours
         assert result.value == pytest.approx(hours)
@@ -185,7 +190,7 @@ def test_all_distances_and_the_least_number_of_rows(tmp_path: Path) -> None:
     assert not [r for r in report.results if r.monitor == "wasserstein" and r.feature == "carrier"]
     few = run(layer(tmp_path / "few", change, monitors={**every, "minimum_rows": 721}))
     skipped = only(few, "wasserstein", "arr_delay")
-    assert skipped.status is Status.SKIPPED
+    assert skipped.status is MonitorStatus.SKIPPED
     assert skipped.meaning == "720 values in 2024-02-29 and 2,880 in the baseline; 721 are needed"
 
 
@@ -206,11 +211,14 @@ def test_hours_are_compared_with_the_same_hour_and_a_fixed_time_with_its_weekday
     thursdays = "UPDATE legs SET arr_delay = arr_delay + 40 WHERE dayofweek(landed_at) = 4;"
     report = run(layer(tmp_path / "fixed", thursdays, monitors={"baseline": fixed}))
     psi = only(report, "psi", "arr_delay")
-    assert (psi.status, psi.baseline) == (Status.PASS, "2024-01-01 to 2024-02-01")
+    assert (psi.status, psi.baseline) == (MonitorStatus.PASS, "2024-01-01 to 2024-02-01")
     assert only(report, "volume").value == 1
     friday = {"start": "2024-01-05", "end": "2024-01-06", "same": "weekday"}
     psi = only(run(layer(tmp_path / "none", monitors={"baseline": friday})), "psi", "arr_delay")
-    assert (psi.status, psi.meaning) == (Status.SKIPPED, "the baseline has no period of the same hour or weekday")
+    assert (psi.status, psi.meaning) == (
+        MonitorStatus.SKIPPED,
+        "the baseline has no period of the same hour or weekday",
+    )
 
 
 def labels() -> pa.Table:
@@ -225,15 +233,15 @@ def test_a_training_set_is_a_baseline_by_its_lock(tmp_path: Path, monkeypatch: p
     lock = tmp_path / "train.lock.json"
     monkeypatch.chdir(tmp_path)
     psi = only(run(found, baseline="train.lock.json"), "psi", "arr_delay")
-    assert (psi.status, psi.baseline) == (Status.WARN, "training set train.lock.json")
-    assert only(run(found, baseline=lock), "psi", "carrier").status is Status.PASS
+    assert (psi.status, psi.baseline) == (MonitorStatus.WARN, "training set train.lock.json")
+    assert only(run(found, baseline=lock), "psi", "carrier").status is MonitorStatus.PASS
     by_yaml = layer(tmp_path / "yaml", monitors={"baseline": {"lock": "../train.lock.json"}})
     assert only(run(by_yaml), "psi", "gust").baseline == "training set train.lock.json"
 
     with found.build_training_set(features=["legs.gust"], label_timestamp="at", labels=labels()) as training:
         training.to_parquet(tmp_path / "gust.parquet")
     lacking = only(run(found, baseline="gust.lock.json"), "psi", "arr_delay")
-    assert lacking.status is Status.SKIPPED
+    assert lacking.status is MonitorStatus.SKIPPED
     assert lacking.meaning == "training set gust.lock.json does not have this feature"
     (tmp_path / "gust.parquet").unlink()
     with pytest.raises(LockError, match=r"gust\.parquet of gust\.lock\.json is gone"):
@@ -255,7 +263,7 @@ def test_a_static_view_is_compared_with_the_run_before(tmp_path: Path) -> None:
         connection.execute("UPDATE facts SET seats = seats / 4; DELETE FROM facts WHERE seats < 5")
     second = found.monitor()
     psi, volume = only(second, "psi", "seats"), only(second, "volume")
-    assert psi.status is Status.WARN
+    assert psi.status is MonitorStatus.WARN
     assert psi.baseline.startswith("the run of ")
     assert volume.value == pytest.approx(1800 / 2000, abs=0.01)
     assert next(profile.rows for profile in found.profiles("facts")) == 2000
@@ -266,23 +274,27 @@ def test_what_a_run_saw_is_kept_once_per_period(tmp_path: Path) -> None:
     report = found.monitor(as_of=AT)
     again = found.monitor(as_of=AT)
     kept = found.profiles()
-    periods = {(profile.feature, profile.start, profile.end) for profile in kept if profile.scope is Scope.PERIOD}
-    assert len(periods) == len([p for p in kept if p.scope is Scope.PERIOD]) == 4 * 4
-    assert {profile.scope for profile in kept} == set(Scope)
-    assert {p.rows for p in kept if p.scope is Scope.SNAPSHOT} == {50}
+    periods = {
+        (profile.feature, profile.start, profile.end) for profile in kept if profile.scope is ProfileScope.PERIOD
+    }
+    assert len(periods) == len([p for p in kept if p.scope is ProfileScope.PERIOD]) == 4 * 4
+    assert {profile.scope for profile in kept} == set(ProfileScope)
+    assert {p.rows for p in kept if p.scope is ProfileScope.SNAPSHOT} == {50}
     assert {result.run for result in found.monitor_results()} == {report.run, again.run}
     assert len(found.monitor_results("legs")) == len(report.results) + len(again.results)
-    newest = max(kept, key=lambda profile: (profile.scope is Scope.PERIOD, profile.end, profile.feature == "arr_delay"))
+    newest = max(
+        kept, key=lambda profile: (profile.scope is ProfileScope.PERIOD, profile.end, profile.feature == "arr_delay")
+    )
     assert (newest.rows, newest.minimum, newest.maximum, newest.mean) == (720, -30, 29, -0.5)
 
 
 def test_what_is_served_has_the_age_of_its_newest_row(tmp_path: Path) -> None:
     found = layer(tmp_path, online=True)
     none = only(run(found), "online_freshness")
-    assert none.status is Status.SKIPPED
+    assert none.status is MonitorStatus.SKIPPED
     found.export(as_of=datetime(2024, 2, 29, 12, tzinfo=UTC), ignore_monitors=True)
     served = only(run(found), "online_freshness")
-    assert (served.status, served.value) == (Status.ERROR, 18)
+    assert (served.status, served.value) == (MonitorStatus.ERROR, 18)
     assert "the newest row of the online store is 18 h old" in served.meaning
 
 
@@ -317,7 +329,7 @@ def test_coverage_is_the_share_of_the_population_with_a_row_that_holds(tmp_path:
     # At 06:00 the last ten minutes hold the legs of five planes, twelve hours those of all 50.
     said = {"coverage": {"warn": 0.9, "error": 0.5}}
     found = only(run(layer(tmp_path, monitors=said, ttl="10 minutes")), "coverage")
-    assert (found.status, found.value) == (Status.ERROR, 5 / 50)
+    assert (found.status, found.value) == (MonitorStatus.ERROR, 5 / 50)
     assert found.meaning == "5 of 50 keys in legs at any time (10.0%) have a row that holds"
     assert only(run(layer(tmp_path / "long", monitors=said, ttl="12 hours")), "coverage").value == 1
     other = {**said, "population": "fleet"}
@@ -330,7 +342,7 @@ def test_coverage_is_the_share_of_the_population_with_a_row_that_holds(tmp_path:
     with duckdb.connect(str(root / "db.duckdb")) as connection:
         connection.execute(LEGS + "CREATE TABLE fleet AS SELECT 'N' || i AS tailnum FROM range(100) t(i);")
     found = only(run(FeatureLayer(root, profiles_dir=root)), "coverage")
-    assert (found.status, found.meaning.split(" have")[0]) == (Status.WARN, "50 of 100 keys in fleet (50.0%)")
+    assert (found.status, found.meaning.split(" have")[0]) == (MonitorStatus.WARN, "50 of 100 keys in fleet (50.0%)")
     with pytest.raises(PlanError, match="its population 'nowhere' is no built dbt model with the columns tailnum"):
         run(layer(tmp_path / "none", monitors={**said, "population": "nowhere"}))
 
@@ -445,7 +457,7 @@ def test_nothing_to_judge_is_told_with_the_reason_and_what_to_do(
     assert said in line
     assert "Nothing to judge" in (tmp_path / "out" / "index.html").read_text()
     volume = [result for result in run(made_of).results if result.monitor == "volume"]
-    assert [result.status for result in volume] == [Status.SKIPPED]
+    assert [result.status for result in volume] == [MonitorStatus.SKIPPED]
     assert said in volume[0].meaning
 
 
@@ -588,19 +600,19 @@ def test_a_static_view_whose_values_change_between_exports_is_a_warning(tmp_path
     layer = static_layer(tmp_path)
     assert [r for r in layer.monitor(record=False).results if r.monitor == "static_changes"] == []  # nothing exported
     layer.export()
-    assert seats(layer).status is Status.SKIPPED
+    assert seats(layer).status is MonitorStatus.SKIPPED
     change(tmp_path, "INSERT INTO seats VALUES ('N4', 9); DELETE FROM seats WHERE tailnum = 'N3'")
     layer.export()
     layer.export(full=True)  # written again as they were
-    assert (seats(layer).status, seats(layer).value) == (Status.PASS, 0)  # keys come and go
+    assert (seats(layer).status, seats(layer).value) == (MonitorStatus.PASS, 0)  # keys come and go
     change(tmp_path, "UPDATE seats SET seats = 51 WHERE tailnum = 'N1'")
     layer.export()
     found = seats(layer)
-    assert (found.status, found.value) == (Status.WARN, pytest.approx(1 / 3))
+    assert (found.status, found.value) == (MonitorStatus.WARN, pytest.approx(1 / 3))
     assert found.meaning.startswith("the values of 1 of 3 keys changed between exports")
     assert "dbt snapshot" in found.meaning
     layer.export()
-    assert seats(layer).status is Status.WARN  # still among the exports that are remembered
+    assert seats(layer).status is MonitorStatus.WARN  # still among the exports that are remembered
 
 
 def test_a_static_view_may_change_as_much_as_its_threshold_says(tmp_path: Path) -> None:
@@ -608,10 +620,10 @@ def test_a_static_view_may_change_as_much_as_its_threshold_says(tmp_path: Path) 
     layer.export()
     change(tmp_path, "UPDATE seats SET seats = 51 WHERE tailnum = 'N1'")
     layer.export()
-    assert seats(layer).status is Status.PASS
+    assert seats(layer).status is MonitorStatus.PASS
     change(tmp_path, "UPDATE seats SET seats = seats + 1")
     layer.export()
-    assert seats(layer).status is Status.ERROR
+    assert seats(layer).status is MonitorStatus.ERROR
     quiet = static_layer(tmp_path / "quiet", static_changes=False)
     quiet.export()
     assert [r for r in quiet.monitor(record=False).results if r.monitor == "static_changes"] == []

@@ -9,7 +9,7 @@ import pytest
 
 from featurelayer.monitor import MonitorReport
 from featurelayer.monitor.alerts import send_alerts
-from featurelayer.observed import MonitorResult, Status
+from featurelayer.monitor_records import MonitorResult, MonitorStatus
 from tests.unit.test_monitor import AT, listening
 
 pytestmark = pytest.mark.slow
@@ -55,6 +55,6 @@ def test_a_webhook_that_breaks_off_is_reported(answer: bytes) -> None:
 def failing_report() -> MonitorReport:
     result = MonitorResult(
         monitor="null_rate", view="legs", feature="gust", metric="share of NULL", value=1.0,
-        status=Status.ERROR, meaning="100.0% of 720 rows",
+        status=MonitorStatus.ERROR, meaning="100.0% of 720 rows",
     )  # fmt: skip
     return MonitorReport(run="1", at=AT, results=(result,), profiles=(), watched=())

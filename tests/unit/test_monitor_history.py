@@ -15,33 +15,53 @@ import pytest
 from featurelayer.errors import UnknownNameError
 from featurelayer.monitor import History, HistoryTables
 from featurelayer.monitor.history import PROFILES, RESULTS
-from featurelayer.observed import MonitorResult, Profile, Scope, Status
+from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile, ProfileScope
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 from tests.unit import warehouses
 
 NOW = datetime(2024, 1, 3, 6, tzinfo=UTC)
 DAY = timedelta(days=1)
 PROFILE = Profile(
-    view="legs", feature="arr_delay", scope=Scope.PERIOD, source='"db"."main"."legs"', start=NOW - 2 * DAY,
+    view="legs", feature="arr_delay", scope=ProfileScope.PERIOD, source='"db"."main"."legs"', start=NOW - 2 * DAY,
     end=NOW - DAY, profiled_at=NOW, run="r1", rows=10, nulls=1, distinct=7, unusable=2, defaults=0, out_of_range=3,
     minimum=-1.5, maximum=2.0**60, mean=0.1 + 0.2, std=math.pi, shape_rows=7, quantiles=((0.5, 1.25),),
     edges=(-1.5, 0.1), counts=(1, 2, 4), top=(("it's \"quoted\"", 3), ("", 1)),
 )  # fmt: skip
 BARE = Profile(
-    view="legs", feature="dest", scope=Scope.SNAPSHOT, source="s", start=None, end=NOW, profiled_at=NOW, run="r1",
-    rows=0, nulls=0,
-)  # fmt: skip
+    view="legs",
+    feature="dest",
+    scope=ProfileScope.SNAPSHOT,
+    source="s",
+    start=None,
+    end=NOW,
+    profiled_at=NOW,
+    run="r1",
+    rows=0,
+    nulls=0,
+)
 RESULT = MonitorResult(
-    view="legs", feature="arr_delay", monitor="null_rate", metric="null rate", status=Status.WARN, meaning="too many",
-    value=0.3, threshold=0.2, warn=0.2, error=0.5, baseline="the day before", start=NOW - DAY, end=NOW,
-    checked_at=NOW, run="r1",
-)  # fmt: skip
+    view="legs",
+    feature="arr_delay",
+    monitor="null_rate",
+    metric="null rate",
+    status=MonitorStatus.WARN,
+    meaning="too many",
+    value=0.3,
+    threshold=0.2,
+    warn=0.2,
+    error=0.5,
+    baseline="the day before",
+    start=NOW - DAY,
+    end=NOW,
+    checked_at=NOW,
+    run="r1",
+)
 
 
 @pytest.fixture
 def history() -> Iterator[History]:
     with closing(DuckDBWarehouse(duckdb.connect())) as warehouse:
-        history = History(warehouse, HistoryTables.of_schema("main"))
+        history = History(warehouse, HistoryTables.from_schema("main"))
         assert (history.profiles(), history.results()) == ((), ())
         history.create()
         history.create()
@@ -74,7 +94,7 @@ def test_a_layer_reads_its_own_schema(tmp_path: Path) -> None:
     layer = warehouses.layer(tmp_path)
     assert (layer.profiles(), layer.monitor_results("legs")) == ((), ())
     with closing(layer._connect(writable=True)) as warehouse:
-        history = History(warehouse, HistoryTables.of_schema("main"))
+        history = History(warehouse, HistoryTables.from_schema("main"))
         history.create()
         history.add([PROFILE], [RESULT])
     assert layer.profiles("legs") == (PROFILE,)

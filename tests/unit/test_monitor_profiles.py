@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurelayer.model import Column, DType, Feature
-from featurelayer.monitor.profiling import Bins, Frame, find_bins, measure
-from featurelayer.monitor.seen import Seen, together
-from featurelayer.sql.profile import Rows, Slot
+from featurelayer.monitor.profiler import Bins, FeatureFrame, find_bins, measure_features
+from featurelayer.monitor.statistics import ColumnStats, combine_stats
+from featurelayer.sql.profile import RowSource, Slot
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 from tests.profiles import examples
 
@@ -35,7 +35,7 @@ def warehouse() -> Iterator[DuckDBWarehouse]:
         yield warehouse
 
 
-def frame(warehouse: DuckDBWarehouse, values: Sequence[Any], kind: pa.DataType, *, slots: int = 0) -> Frame:
+def frame(warehouse: DuckDBWarehouse, values: Sequence[Any], kind: pa.DataType, *, slots: int = 0) -> FeatureFrame:
     """The values as feature `x`, an hour apart from START on; in so many slots of equal length, else in one."""
     hours = [START.replace(tzinfo=None) + HOUR * position for position in range(len(values))]
     rows = pa.table({"x": pa.array(values, kind), "at": pa.array(hours, pa.timestamp("us"))})
@@ -46,15 +46,15 @@ def frame(warehouse: DuckDBWarehouse, values: Sequence[Any], kind: pa.DataType, 
         Slot(ranges=((START + HOUR * each * number, START + HOUR * each * (number + 1)),)) for number in range(slots)
     )
     time = columns["at"] if slots else None
-    return Frame(rows=Rows(source=source.sql, time=time, slots=parts), columns={"x": columns["x"]})
+    return FeatureFrame(rows=RowSource(source=source.sql, time=time, slots=parts), columns={"x": columns["x"]})
 
 
 def seen(
     warehouse: DuckDBWarehouse, values: Sequence[Any], kind: pa.DataType, bins: Bins | None = None, **said: Any
-) -> Seen:
+) -> ColumnStats:
     found = frame(warehouse, values, kind)
     feature = Feature(name="x", dtype=found.columns["x"].dtype, **said)
-    (only,) = measure(warehouse, found, {"x": feature}, {} if bins is None else {"x": bins})
+    (only,) = measure_features(warehouse, found, {"x": feature}, {} if bins is None else {"x": bins})
     return only["x"]
 
 
@@ -87,8 +87,8 @@ def test_numbers_are_those_of_numpy(warehouse: DuckDBWarehouse, values: list[flo
 def test_periods_together_are_as_one(warehouse: DuckDBWarehouse, values: list[float | None]) -> None:
     bins = {"x": Bins(edges=EDGES, centre=1.0)}
     found = frame(warehouse, values, pa.float64(), slots=3)
-    parts = [slot["x"] for slot in measure(warehouse, found, {}, bins)]
-    whole, added = seen(warehouse, values, pa.float64(), bins["x"]), together(parts)
+    parts = [slot["x"] for slot in measure_features(warehouse, found, {}, bins)]
+    whole, added = seen(warehouse, values, pa.float64(), bins["x"]), combine_stats(parts)
     for name in ("rows", "values", "numbers", "counts", "minimum", "maximum", "unusable"):
         assert getattr(added, name) == getattr(whole, name), name
     for name in ("mean", "std"):
@@ -124,7 +124,7 @@ def test_every_type_has_a_profile(
 ) -> None:
     found = frame(warehouse, values, kind)
     bins = find_bins(warehouse, found, 20)
-    (only,) = measure(warehouse, found, {}, bins)
+    (only,) = measure_features(warehouse, found, {}, bins)
     part = only["x"]
     assert (part.values, part.nulls, part.minimum, part.maximum) == expected
     assert sum(part.counts) == (part.numbers if part.edges else 0)
@@ -159,11 +159,11 @@ def test_bins_hold_about_as_many_rows_each_and_repeated_values_are_one(warehouse
 
 
 def test_many_rows_are_sampled_the_same_each_time(warehouse: DuckDBWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featurelayer.monitor.profiling.SHAPE_ROWS", 500)
+    monkeypatch.setattr("featurelayer.monitor.profiler.SHAPE_ROWS", 500)
     found = frame(warehouse, [float(n) for n in range(5000)], pa.float64())
-    found = Frame(rows=Rows(source=found.rows.source, chosen_by=("x", "at")), columns=found.columns)
+    found = FeatureFrame(rows=RowSource(source=found.rows.source, chosen_by=("x", "at")), columns=found.columns)
     bins = find_bins(warehouse, found, 10)
-    (one,), (other,) = (measure(warehouse, found, {}, bins) for _ in range(2))
+    (one,), (other,) = (measure_features(warehouse, found, {}, bins) for _ in range(2))
     assert one == other
     assert one["x"].rows == 5000
     assert 300 < one["x"].shape_rows == sum(one["x"].counts) < 700
@@ -176,6 +176,6 @@ def test_a_time_is_in_one_slot_and_rows_between_slots_in_none(warehouse: DuckDBW
     one = Slot(ranges=((START, START + 2 * HOUR), (START + 4 * HOUR, START + 5 * HOUR)))
     other = Slot(ranges=((START + 2 * HOUR, START + 3 * HOUR),))
     none = Slot(ranges=((START - 9 * HOUR, START),))
-    rows = Rows(source=found.rows.source, time=at, slots=(one, other, none))
-    parts = measure(warehouse, Frame(rows=rows, columns=found.columns), {}, {})
+    rows = RowSource(source=found.rows.source, time=at, slots=(one, other, none))
+    parts = measure_features(warehouse, FeatureFrame(rows=rows, columns=found.columns), {}, {})
     assert [(part["x"].rows, part["x"].total) for part in parts] == [(3, 5.0), (1, 2.0), (0, 0.0)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from featurelayer.dbt import load_project
-from featurelayer.dbt.rendering import Renderer
+from featurelayer.dbt.renderer import JinjaRenderer
 from featurelayer.errors import ConfigError
 
 PROFILES = """
@@ -118,7 +118,7 @@ def test_profile_values_are_rendered_with_their_types(root):
     ],
 )
 def test_a_template_has_the_type_that_dbt_gives_it(template, value):
-    rendered = Renderer({"number": 3, "list": [1, 2]}).render(template, where="here")
+    rendered = JinjaRenderer({"number": 3, "list": [1, 2]}).render(template, where="here")
     assert rendered == value
     assert type(rendered) is type(value)
 
@@ -135,7 +135,7 @@ def test_a_template_has_the_type_that_dbt_gives_it(template, value):
     ],
 )
 def test_a_template_that_can_not_be_rendered_says_why(template, said):
-    found = message(lambda: Renderer({}).render({"a": [template]}, where="here"))
+    found = message(lambda: JinjaRenderer({}).render({"a": [template]}, where="here"))
     assert said in found.what
     assert found.where == "here -> a[0]"
 

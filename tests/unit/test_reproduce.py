@@ -18,7 +18,7 @@ import pytest
 from featurelayer.cli import main
 from featurelayer.errors import LabelError, LockError
 from featurelayer.layer import FeatureLayer
-from featurelayer.training.reasons import Reproduction
+from featurelayer.training.mismatch_reasons import Reproduction
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import LEGS, layer
 

@@ -109,7 +109,7 @@ def test_a_settled_store_is_whole_though_others_have_it_open(place):
     with reader_of(place) as ask:
         assert ask() == "10"
         store.write(rows(range(100), v=2))
-        assert store.settle() == ""
+        assert store.checkpoint() == ""
         with closing(SqliteStore(alone(place, place.parent / "copy"))) as copy:
             assert content(copy) == content(store)
         assert ask() == "100"
@@ -120,21 +120,21 @@ def test_a_settled_store_is_whole_though_others_have_it_open(place):
 def test_what_remains_is_said(place):
     store = SqliteStore(place)
     store.write(rows(range(10)))
-    store.settle()
+    store.checkpoint()
     with closing(sqlite3.connect(place, isolation_level=None)) as other:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM items").fetchone()
         store.write(rows(range(100), v=2))
-        assert "bytes of" in store.settle()
-        assert "featurelayer online backup" in store.settle()
+        assert "bytes of" in store.checkpoint()
+        assert "featurelayer online backup" in store.checkpoint()
         assert store.describe()["wal_bytes"] > 0
-    assert store.settle() == ""
+    assert store.checkpoint() == ""
     store.close()
 
 
 def test_a_store_that_was_never_made_settles(place):
     store = SqliteStore(place)
-    assert store.settle() == ""
+    assert store.checkpoint() == ""
     store.close()
     assert not place.exists()
 
@@ -187,7 +187,7 @@ def test_a_copy_is_whole_or_refused_at_any_moment(place, monkeypatch, seed):
             case 4:
                 store.remove([(f"plane[{number}]", "legs@0") for number in chance.sample(range(400), 20)])
             case 5:
-                store.settle()
+                store.checkpoint()
             case 6:
                 store.close()
             case 7 if place.exists():  # another program, with SQLite's own habits
@@ -215,7 +215,7 @@ def test_a_checkpoint_waits_for_a_writer_and_does_not_run_beside_it(place, monke
     store.write(rows(range(10)))
     with closing(sqlite3.connect(place, isolation_level=None)) as writer, ThreadPoolExecutor(1) as pool:
         writer.execute("BEGIN IMMEDIATE")
-        settling = pool.submit(store.settle)
+        settling = pool.submit(store.checkpoint)
         time.sleep(0.3)
         with closing(SqliteStore(alone(place, place.parent / "before"))) as copy, pytest.raises(StoreNotFound):
             content(copy)
@@ -243,7 +243,7 @@ os._exit(9)
     store = SqliteStore(place)
     assert len(content(store)) == 1
     store.create()
-    assert store.settle() == ""
+    assert store.checkpoint() == ""
     store.close()
     assert names(place.parent) == ["copy", "online.db"]
 
@@ -269,7 +269,7 @@ store.write([Item(pk="plane[1]", sk="legs@0", version=1, f="[1]")])
 def test_a_long_read_of_another_program_does_not_stop_writes(place):
     store = SqliteStore(place)
     store.write(rows(range(10)))
-    store.settle()
+    store.checkpoint()
     with closing(sqlite3.connect(place, isolation_level=None)) as other:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM items").fetchone()
@@ -408,7 +408,7 @@ def test_a_symbolic_link_is_followed_to_where_it_leads_now(place):
         place.symlink_to("v2.db")
         assert len(content(store)) == 20
         store.write(rows(range(25), v=2))
-        store.settle()
+        store.checkpoint()
     with closing(SqliteStore(place.with_name("v2.db"))) as store:
         assert len(content(store)) == 25
 
@@ -602,6 +602,6 @@ def test_a_thread_that_wrote_and_ended_leaves_one_file(tmp_path: Path) -> None:
     thread = threading.Thread(target=store.write, args=(items,))
     thread.start()
     thread.join()
-    assert store.settle() == ""
+    assert store.checkpoint() == ""
     store.close()
     assert [file.name for file in tmp_path.iterdir()] == ["o.db"]

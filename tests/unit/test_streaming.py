@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from featurelayer.errors import CodecError, OnlineStoreError, PlanError, StoreNo
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import AsyncFeatureClient, FeatureClient, Item, MemoryStore, Status, WriteResult
 from featurelayer.online.stores.sqlite import SqliteStore
-from featurelayer.online.streaming import SHARDS, log_of, log_pks
+from featurelayer.online.streaming import SHARDS, log_partitions, read_log_entries
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -58,7 +59,7 @@ def test_what_is_written_is_served_and_in_the_log(project, store):
     row = {"tailnum": "N2", "arr_delay": 8.25, "landed_at": NOON}
     assert client.write("legs", [row]) == WriteResult(written=1, unchanged=0)
     assert value(store, "N2") == 8.25
-    [(_, entry)] = log_of(store, SK)
+    [(_, entry)] = read_log_entries(store, SK)
     assert (entry.pk, entry.f) == ('plane["N2"]', "[8.25]")
     before = datetime.now(UTC)
     client.write("legs", [{"tailnum": "N9", "arr_delay": None}])
@@ -89,7 +90,7 @@ def test_newer_wins_within_a_call_between_calls_and_against_exports(project, sto
     project.export(store=store)  # nothing has changed for it
     project.export(store=store, full=False)
     assert value(store) == 2.0
-    assert len(list(log_of(store, SK))) == 5
+    assert len(list(read_log_entries(store, SK))) == 5
 
 
 @pytest.mark.parametrize("event", [{}, {"landed_at": NOON}], ids=["time of the write", "one event time"])
@@ -97,7 +98,7 @@ def test_of_two_rows_of_one_key_in_one_call_the_later_wins(project, store, event
     rows = [{"tailnum": "N1", "arr_delay": value, **event} for value in (1.0, 2.0, 3.0)]
     assert FeatureClient(store).write("legs", rows) == WriteResult(written=1, unchanged=0, refused=(0, 1))
     assert value(store) == 3.0
-    assert [entry.f for _, entry in log_of(store, SK)] == ["[1.0]", "[2.0]", "[3.0]"]
+    assert [entry.f for _, entry in read_log_entries(store, SK)] == ["[1.0]", "[2.0]", "[3.0]"]
 
 
 def test_an_export_yields_to_a_streamed_value_until_it_has_seen_it(project, store):
@@ -129,7 +130,7 @@ def test_everything_wrong_is_said_at_once_and_nothing_is_written(project, store)
     with pytest.raises(UnknownNameError, match="did you mean 'legs'"):
         client.write("leg", [])
     assert client.write("legs", []) == WriteResult(written=0, unchanged=0)
-    assert list(log_of(store, SK)) == []
+    assert list(read_log_entries(store, SK)) == []
     assert value(store, "N2") == -3.5
 
 
@@ -147,7 +148,7 @@ def test_the_log_comes_first(project, store, monkeypatch):
     with pytest.raises(OnlineStoreError):
         FeatureClient(store).write("legs", [{"tailnum": "N2", "arr_delay": 1.0}])
     assert calls[0][0].startswith("#log#legs@0#")
-    assert len(list(log_of(store, SK))) == 1
+    assert len(list(read_log_entries(store, SK))) == 1
 
 
 def test_two_clients_that_write_at_once_lose_nothing(project, store):
@@ -155,8 +156,8 @@ def test_two_clients_that_write_at_once_lose_nothing(project, store):
     for number in range(40):
         for client in (one, other):
             client.write("legs", [{"tailnum": f"N{number}", "arr_delay": 1.0}])
-    assert len(list(log_of(store, SK))) == 80
-    assert sum(bool(store.names(pk)) for pk in log_pks(SK)) == SHARDS
+    assert len(list(read_log_entries(store, SK))) == 80
+    assert sum(bool(store.names(pk)) for pk in log_partitions(SK)) == SHARDS
 
 
 def test_the_async_client_writes_too(project, store):
@@ -180,7 +181,7 @@ def test_a_drain_appends_each_row_once_and_empties_the_log(project, store):
     found = rows(project, "SELECT tailnum, landed_at, arr_delay FROM featurelayer_streamed__legs ORDER BY tailnum")
     assert found[0] == ("N2", datetime(2024, 1, 1, 13), 8.25)
     assert found[1][::2] == ("N3", None)
-    assert list(log_of(store, SK)) == []
+    assert list(read_log_entries(store, SK)) == []
     assert value(store, "N2") == 8.25
     assert project.drain(store=store) == []
     client.write("legs", [{"tailnum": "N2", "arr_delay": 9.0}])
@@ -206,11 +207,13 @@ def test_a_drain_that_dies_after_its_commit_leaves_no_duplicate(project, store, 
 
 def test_a_drain_that_dies_before_its_commit_loses_nothing(project, store, monkeypatch):
     FeatureClient(store).write("legs", [{"tailnum": "N2", "arr_delay": 8.25}])
-    monkeypatch.setattr("featurelayer.export.streamed._count", lambda _target: (_ for _ in ()).throw(KeyboardInterrupt))
+    # By its module: the package has a function of the same name.
+    module = sys.modules["featurelayer.export.drain"]
+    monkeypatch.setattr(module, "_count_query", lambda _target: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         project.drain(store=store)
     monkeypatch.undo()
-    assert len(list(log_of(store, SK))) == 1
+    assert len(list(read_log_entries(store, SK))) == 1
     assert project.drain(store=store)[0].appended == 1
 
 
@@ -237,7 +240,7 @@ def test_a_table_that_does_not_fit_is_an_error_and_the_log_stays(project, store)
         connection.execute("CREATE TABLE featurelayer_streamed__legs (tailnum BIGINT, arr_delay VARCHAR)")
     with pytest.raises(PlanError, match=r"'tailnum'(.|\n)*'arr_delay'"):
         project.drain(store=store)
-    assert len(list(log_of(store, SK))) == 1
+    assert len(list(read_log_entries(store, SK))) == 1
 
 
 # --- erasing ---------------------------------------------------------------------------------------------------------
@@ -255,7 +258,7 @@ def test_a_subject_is_erased_everywhere_and_no_older_run_brings_it_back(project,
     [item] = store.read([('plane["N2"]', SK)]).values()
     assert (item.deleted, item.f) == (True, "")
     assert value(store, "N1") == 2.0
-    assert [entry.pk for _, entry in log_of(store, SK)] == ['plane["N1"]']
+    assert [entry.pk for _, entry in read_log_entries(store, SK)] == ['plane["N1"]']
     for table in ("featurelayer_export_items", "featurelayer_streamed__legs"):
         key = "pk" if "items" in table else "tailnum"
         left = rows(project, f"SELECT {key} FROM {table}")

@@ -21,11 +21,11 @@ from featurelayer.cli import main
 from featurelayer.errors import ConfigError, DeadlineExceeded, PlanError, StoreNotFound
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import AsyncFeatureClient, FeatureClient, Item
-from featurelayer.online.layout import layout_of
-from featurelayer.online.stores.dynamodb import DynamoDBStore
-from featurelayer.online.streaming import log_of
-from featurelayer.online.tables import TableSettings
-from featurelayer.online.templates import cloudformation, terraform
+from featurelayer.online.stores.dynamodb.layout import parse_layout
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+from featurelayer.online.stores.dynamodb.tables import TableSettings
+from featurelayer.online.stores.dynamodb.templates import cloudformation, terraform
+from featurelayer.online.streaming import read_log_entries
 from tests.servers.faults import FailStatements, FaultProxy, Partial, Refuse
 from tests.servers.imports import as_aws_imports
 from tests.unit import dbt_projects as made
@@ -123,12 +123,12 @@ def asked(call: Any) -> dict[str, int]:
     (("#schema", "5c"), "shop_services"), (("#service", "late@1f"), "shop_services"),
 ])  # fmt: skip
 def test_the_table_of_an_item_is_known_from_its_key_alone(key, table):
-    assert layout_of("shop_{view}").table(*key) == table
-    assert layout_of("shop").table(*key) == "shop"
+    assert parse_layout("shop_{view}").table(*key) == table
+    assert parse_layout("shop").table(*key) == "shop"
 
 
 def test_names_that_make_no_tables_are_all_said():
-    layout = layout_of("shop_{view}")
+    layout = parse_layout("shop_{view}")
     assert layout.tables(["legs@2", "legs@0"]) == {
         "services": "shop_services", "legs": "shop_legs", "legs.v2": "shop_legs.v2",
     }  # fmt: skip
@@ -253,7 +253,7 @@ def test_a_batch_of_several_views_is_written_to_its_tables_and_a_failure_names_i
     with FaultProxy(dynamodb_local_endpoint) as proxy:
         template = f"shop-{uuid.uuid4().hex[:12]}-{{view}}"
         with closing(DynamoDBStore(template, region="eu-west-1", endpoint_url=proxy.url, patience=1)) as store:
-            store.of_views(["legs@0", "more@0"]).create()
+            store.provisioner(["legs@0", "more@0"]).create()
             items = [Item(pk=f"plane[{number}]", sk=f"{view}@0", version=1, f="[1]")
                      for number in range(20) for view in VIEWS]  # fmt: skip
             assert store.write(items, rewrite=True, new=True).written == 40
@@ -273,10 +273,10 @@ def test_the_log_of_a_view_is_drained_and_a_subject_forgotten(exported, proxy, n
     with exported.client() as client:
         client.write("legs", [{"tailnum": "N2", "arr_delay": 1.0}, {"tailnum": "N3", "arr_delay": 2.0}])
         assert client.lookup("late", {"tailnum": "N3"})["legs__arr_delay"] == 2.0
-        assert len(list(log_of(client.store, "legs@0"))) == 2
+        assert len(list(read_log_entries(client.store, "legs@0"))) == 2
         [drained] = exported.drain()
         assert (drained.view, drained.appended) == ("legs", 2)
-        assert list(log_of(client.store, "legs@0")) == []
+        assert list(read_log_entries(client.store, "legs@0")) == []
         gone = {each.view: each for each in exported.forget({"tailnum": "N2"})}
         assert (gone["legs"].items, gone["legs"].streamed, gone["more"].items) == (1, 1, 1)
         assert client.lookup("late", {"tailnum": "N2"}, consistent=True).to_list() == [None, None]
@@ -372,7 +372,7 @@ def test_a_template_has_all_tables(project, name, kind, capsys):
 
 
 def test_a_resource_keeps_its_name_whatever_other_views_there_are():
-    layout = layout_of("shop_{view}")
+    layout = parse_layout("shop_{view}")
     few = layout.tables(["legs@2"])
     many = layout.tables(["legs@2", "legs_v2@0", "le_gs@0", "legs@0"])
     small, large = (set(cloudformation(tables, TableSettings())["Resources"]) for tables in (few, many))

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from featurelayer import temporary
-from featurelayer.temporary import TemporaryFolder
+from featurelayer import tempdirs as temporary
+from featurelayer.tempdirs import TempDir
 
 HOLDER = """
 import sys
 from pathlib import Path
-from featurelayer.temporary import TemporaryFolder
-folder = TemporaryFolder(beside=Path(sys.argv[1]) if sys.argv[1:] else None)
+from featurelayer.tempdirs import TempDir
+folder = TempDir(beside=Path(sys.argv[1]) if sys.argv[1:] else None)
 (folder.path / "rows").write_text("half")
 print(folder.path, flush=True)
 sys.stdin.read()
@@ -54,11 +54,11 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def test_it_is_there_inside_and_gone_afterwards(place: Path) -> None:
-    with TemporaryFolder() as folder:
+    with TempDir() as folder:
         (folder / "rows").write_text("x")
         assert folder.parent == place
     assert list(place.iterdir()) == []
-    kept = TemporaryFolder()
+    kept = TempDir()
     assert len(list(place.iterdir())) == 1
     del kept
     gc.collect()
@@ -80,7 +80,7 @@ def test_the_keyboard_may_stop_it_at_any_line(place: Path) -> None:
         before = sys.gettrace()
         sys.settrace(trace)
         try:
-            made = TemporaryFolder()
+            made = TempDir()
         except KeyboardInterrupt:
             return True
         finally:
@@ -106,15 +106,15 @@ def test_what_a_killed_process_left_goes_with_the_next_folder(tmp_path: Path, pl
     process.kill()
     end(process)
     assert (left / "rows").read_text() == "half"
-    with TemporaryFolder(beside=output.with_name("other.parquet")):
+    with TempDir(beside=output.with_name("other.parquet")):
         assert left.exists(), "another file's"
-    with TemporaryFolder(beside=output if beside else None):
+    with TempDir(beside=output if beside else None):
         assert not left.exists()
 
 
 def test_what_a_living_process_has_stays(place: Path) -> None:
     process, there = holder()
-    with TemporaryFolder(), TemporaryFolder():
+    with TempDir(), TempDir():
         assert len(list(place.iterdir())) == 3
     assert (there / "rows").read_text() == "half"
     end(process)
@@ -127,10 +127,10 @@ def test_what_is_not_known_to_be_ours_stays(place: Path) -> None:
     other = place / "featurelayer-of-another-host"
     other.mkdir()
     (other / ".in-use").write_text("another host")
-    with TemporaryFolder():
+    with TempDir():
         assert len(list(place.iterdir())) == 4
     long_ago = time.time() - 2 * 86_400
     os.utime(other / ".in-use", (long_ago, long_ago))
-    with TemporaryFolder():
+    with TempDir():
         assert not other.exists()
     assert sorted(path.name for path in place.iterdir()) == ["featurelayer-linked", "featurelayer-notes"]

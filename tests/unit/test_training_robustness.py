@@ -17,7 +17,7 @@ import pytest
 
 from featurelayer.errors import FeatureLayerError, LabelError, MetadataError, PlanError, WarehouseError
 from featurelayer.layer import FeatureLayer
-from featurelayer.warehouse.duckdb import _said
+from featurelayer.warehouse.duckdb import _translate_errors
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import LEGS, layer
 
@@ -246,9 +246,9 @@ def test_a_place_that_cannot_be_written_to_is_said_and_left_alone(legs: FeatureL
 
 def test_the_keyboard_stops_a_query_as_it_stops_anything() -> None:
     """DuckDB turns Ctrl-C into a RuntimeError, which the command line would call a bug."""
-    with pytest.raises(KeyboardInterrupt), _said("SELECT 1"):
+    with pytest.raises(KeyboardInterrupt), _translate_errors("SELECT 1"):
         raise RuntimeError("Query interrupted")
-    with pytest.raises(RuntimeError, match="something else"), _said("SELECT 1"):
+    with pytest.raises(RuntimeError, match="something else"), _translate_errors("SELECT 1"):
         raise RuntimeError("something else")
 
 

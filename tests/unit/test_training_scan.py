@@ -12,8 +12,8 @@ import pytest
 from featurelayer.cli import main
 from featurelayer.errors import LabelError
 from featurelayer.layer import FeatureLayer
-from featurelayer.training.scan import plan_build
-from featurelayer.warehouse.base import Estimating, Warehouse
+from featurelayer.training.estimate import plan_build
+from featurelayer.warehouse.base import SupportsEstimate, Warehouse
 from tests.unit import dbt_projects as made
 from tests.unit.test_reproduce import LABELS
 from tests.unit.warehouses import LEGS, layer
@@ -91,7 +91,7 @@ def test_an_engine_that_can_not_tell_says_so(found: FeatureLayer) -> None:
     request = found._request(
         warehouse, "late", LABELS, (), label_timestamp=None, keys=None, mode="known_at", csv_types=False
     )
-    assert isinstance(warehouse, Estimating)
+    assert isinstance(warehouse, SupportsEstimate)
     plan = plan_build(Silent(warehouse), request)
     warehouse.close()
     assert (plan.relations, plan.bytes, plan.how) == ((), None, "duckdb can't be asked")

@@ -19,7 +19,7 @@ from featurelayer.errors import PlanError, StoredSchemaMismatch
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore, open_store
 from featurelayer.sql.dialects import dialect
-from featurelayer.training.lock import read_lock, sealed
+from featurelayer.training.lock import read_lock, seal
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -310,7 +310,7 @@ def _locked(path: Path, **types: str) -> Path:
         del column["warehouse_type"]
         column["type"] = types.get(name.removeprefix("legs__"), column["type"])
     other = path.with_name("other.lock.json")
-    other.write_text(json.dumps(sealed(document)))
+    other.write_text(json.dumps(seal(document)))
     return other
 
 

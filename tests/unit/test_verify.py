@@ -19,9 +19,9 @@ from featurelayer.cli import main
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore
 from featurelayer.online.base import LiveKey
-from featurelayer.online.sampling import sample_keys, scan_some
-from featurelayer.online.stores.dynamodb import DynamoDBStore
-from featurelayer.verify import Class, Pace, VerifyReport
+from featurelayer.online.key_sample import sample_keys, scan_sample
+from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+from featurelayer.verify import MismatchClass, RateLimiter, VerifyReport
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -79,7 +79,7 @@ def warehouse(layer: FeatureLayer, *statements: str) -> None:
             connection.execute(statement)
 
 
-def only(report: VerifyReport) -> tuple[Class, str]:
+def only(report: VerifyReport) -> tuple[MismatchClass, str]:
     """The class of the one key that differs, and that key."""
     (view,) = report.views
     assert not report.ok
@@ -138,7 +138,7 @@ def test_a_subject_that_was_forgotten_and_exported_again_is_no_longer_forgotten(
     found.export(as_of=NOON)
     assert (found.verify().ok, dict(found.verify().views[0].excused)) == (True, {})
     online(found, "INSERT OR REPLACE INTO items SELECT * FROM forgotten")
-    assert only(found.verify()) == (Class.STALE, 'plane["N1"]')
+    assert only(found.verify()) == (MismatchClass.STALE, 'plane["N1"]')
 
 
 def test_an_export_that_has_not_committed_is_no_alarm(found):
@@ -155,7 +155,7 @@ def test_a_row_that_ended_after_the_export_is_no_alarm(tmp_path):
     warehouse(layer, "UPDATE legs SET until = TIMESTAMP '2024-01-01 14:00' WHERE tailnum = 'N1'")
     assert layer.verify().ok
     warehouse(layer, "UPDATE legs SET until = TIMESTAMP '2024-01-01 12:30' WHERE tailnum = 'N1'")
-    assert only(layer.verify()) == (Class.LATE, 'plane["N1"]')
+    assert only(layer.verify()) == (MismatchClass.LATE, 'plane["N1"]')
 
 
 def test_rows_that_have_expired_may_leave_the_source(tmp_path):
@@ -193,7 +193,7 @@ def test_keys_that_have_become_others_are_left_alone_for_one_export(found, tmp_p
                "hour": made.column("integer", join_key="airport_hour.hour")}  # fmt: skip
     other = project(tmp_path, columns=columns, entity="airport_hour")
     report = other.verify()
-    assert set(report.views[0].classes) == {Class.DEFINITION}
+    assert set(report.views[0].classes) == {MismatchClass.DEFINITION}
     other.export()
     report = other.verify()
     assert (report.ok, dict(report.views[0].excused)) == (True, {"gone": 3})
@@ -207,20 +207,20 @@ def test_keys_that_have_become_others_are_left_alone_for_one_export(found, tmp_p
 def test_a_row_that_came_late(found):
     warehouse(found, "INSERT INTO legs VALUES ('N1', TIMESTAMP '2024-01-01 12:30', 9.75, 21, NULL)")
     report = found.verify()
-    assert only(report) == (Class.LATE, 'plane["N1"]')
+    assert only(report) == (MismatchClass.LATE, 'plane["N1"]')
     assert "30 min before the export" in report.views[0].examples[0].why
     assert set(report.views[0].features) == {"arr_delay", "seats", "seen", "landed_at"}
 
 
 def test_a_key_that_came_late(found):
     warehouse(found, "INSERT INTO legs VALUES ('N7', TIMESTAMP '2024-01-01 12:30', 9.75, 21, NULL)")
-    assert only(found.verify()) == (Class.LATE, 'plane["N7"]')
+    assert only(found.verify()) == (MismatchClass.LATE, 'plane["N7"]')
 
 
 def test_a_row_that_was_changed_in_place(found):
     warehouse(found, "UPDATE legs SET seats = 77 WHERE tailnum = 'N2'")
     report = found.verify()
-    assert only(report) == (Class.LATE, 'plane["N2"]')
+    assert only(report) == (MismatchClass.LATE, 'plane["N2"]')
     (example,) = report.views[0].examples
     assert (example.feature, example.expected, example.online) == ("seats", "77", "30")
     assert "same event time" in example.why
@@ -229,33 +229,33 @@ def test_a_row_that_was_changed_in_place(found):
 def test_a_row_that_came_an_hour_later_is_no_time_zone(found):
     warehouse(found, "INSERT INTO legs SELECT tailnum, landed_at + INTERVAL 1 HOUR, arr_delay, seats, seen FROM legs "
               "WHERE tailnum = 'N2'")  # fmt: skip
-    assert only(found.verify()) == (Class.LATE, 'plane["N2"]')
+    assert only(found.verify()) == (MismatchClass.LATE, 'plane["N2"]')
 
 
 def test_a_row_that_was_deleted(found):
     warehouse(found, "DELETE FROM legs WHERE tailnum = 'N2'")
-    assert only(found.verify()) == (Class.DELETED, 'plane["N2"]')
+    assert only(found.verify()) == (MismatchClass.DELETED, 'plane["N2"]')
 
 
 def test_the_newest_row_that_was_deleted(found):
     warehouse(found, "DELETE FROM legs WHERE landed_at = TIMESTAMP '2024-01-01 12:00'")
-    assert only(found.verify()) == (Class.DELETED, 'plane["N1"]')
+    assert only(found.verify()) == (MismatchClass.DELETED, 'plane["N1"]')
 
 
 def test_an_item_that_was_buried(found):
     online(found, "UPDATE items SET d = 1, f = '' WHERE pk = 'plane[\"N1\"]'")
-    assert only(found.verify()) == (Class.DELETED, 'plane["N1"]')
+    assert only(found.verify()) == (MismatchClass.DELETED, 'plane["N1"]')
 
 
 def test_an_item_that_was_lost(found):
     online(found, "DELETE FROM items WHERE pk = 'plane[\"N1\"]'")
-    assert only(found.verify()) == (Class.MISSING, 'plane["N1"]')
+    assert only(found.verify()) == (MismatchClass.MISSING, 'plane["N1"]')
 
 
 def test_a_key_that_nobody_exported(found):
     online(found, "INSERT INTO items (pk, sk, f, v, t, e, s, d) SELECT 'plane[\"X\"]', sk, f, v, t, e, s, d FROM items "
            "WHERE pk = 'plane[\"N1\"]'")  # fmt: skip
-    assert only(found.verify()) == (Class.UNEXPECTED, 'plane["X"]')
+    assert only(found.verify()) == (MismatchClass.UNEXPECTED, 'plane["X"]')
 
 
 def test_a_key_that_nobody_exported_is_found_however_old_it_is(tmp_path):
@@ -263,18 +263,18 @@ def test_a_key_that_nobody_exported_is_found_however_old_it_is(tmp_path):
     layer.export(as_of=NOON)
     online(layer, "INSERT INTO items (pk, sk, f, v, t, e, s, d) SELECT 'plane[\"X\"]', sk, f, v, t, 0, s, d FROM items "
            "WHERE pk = 'plane[\"N1\"]'")  # fmt: skip
-    assert only(layer.verify()) == (Class.UNEXPECTED, 'plane["X"]')
+    assert only(layer.verify()) == (MismatchClass.UNEXPECTED, 'plane["X"]')
 
 
 def test_values_that_nobody_exported(found):
     online(found, "UPDATE items SET f = '[8.0,20,1704099600123456]' WHERE pk = 'plane[\"N1\"]'")
-    assert only(found.verify()) == (Class.UNEXPECTED, 'plane["N1"]')
+    assert only(found.verify()) == (MismatchClass.UNEXPECTED, 'plane["N1"]')
 
 
 @pytest.mark.parametrize("f", ["[]", "no JSON", "[1.0,2,3,4]"])
 def test_values_that_cannot_be_read(found, f):
     online(found, f"UPDATE items SET f = '{f}' WHERE pk = 'plane[\"N1\"]'")
-    assert only(found.verify()) == (Class.CORRUPT, 'plane["N1"]')
+    assert only(found.verify()) == (MismatchClass.CORRUPT, 'plane["N1"]')
 
 
 def test_an_item_of_an_earlier_export(tmp_path):
@@ -289,12 +289,12 @@ def test_an_item_of_an_earlier_export(tmp_path):
     online(layer, f"UPDATE items SET f = '{f}', v = {version}, t = {as_of}, e = {event_time} "
            "WHERE pk = 'plane[\"N1\"]'")  # fmt: skip
     report = layer.verify()
-    assert only(report) == (Class.STALE, 'plane["N1"]')
+    assert only(report) == (MismatchClass.STALE, 'plane["N1"]')
     # What the warehouse does not remember, the item's own snapshot time tells.
     warehouse(layer, "DROP TABLE featurelayer_exports")
     report = layer.verify()
     assert not report.views[0].remembered
-    assert only(report) == (Class.STALE, 'plane["N1"]')
+    assert only(report) == (MismatchClass.STALE, 'plane["N1"]')
 
 
 def test_a_tombstone_that_did_not_arrive(found):
@@ -304,14 +304,14 @@ def test_a_tombstone_that_did_not_arrive(found):
     found.export(as_of=NOON)
     assert found.verify().ok
     online(found, f"UPDATE items SET f = '{f}', v = {version}, s = '{s}', d = 0 WHERE pk = 'plane[\"N2\"]'")
-    assert only(found.verify()) == (Class.STALE, 'plane["N2"]')
+    assert only(found.verify()) == (MismatchClass.STALE, 'plane["N2"]')
 
 
 def test_another_model(found, tmp_path):
     warehouse(found, "UPDATE legs SET arr_delay = arr_delay * 2")
-    assert set(project(tmp_path, checksum="a").verify().views[0].classes) == {Class.LATE}
+    assert set(project(tmp_path, checksum="a").verify().views[0].classes) == {MismatchClass.LATE}
     report = project(tmp_path, checksum="b").verify()
-    assert dict(report.views[0].classes) == {Class.DEFINITION: 2}
+    assert dict(report.views[0].classes) == {MismatchClass.DEFINITION: 2}
     assert dict(report.views[0].features) == {"arr_delay": 2}
     project(tmp_path, checksum="b").export(as_of=NOON)
     assert project(tmp_path, checksum="b").verify().ok
@@ -320,7 +320,7 @@ def test_another_model(found, tmp_path):
 def test_a_feature_that_the_store_does_not_have_yet(found, tmp_path):
     warehouse(found, "ALTER TABLE legs ADD COLUMN extra INTEGER DEFAULT 3")
     report = project(tmp_path, columns={"extra": made.column("integer")}).verify()
-    assert dict(report.views[0].classes) == {Class.DEFINITION: 3}
+    assert dict(report.views[0].classes) == {MismatchClass.DEFINITION: 3}
     assert dict(report.views[0].features) == {"extra": 3}
 
 
@@ -331,7 +331,7 @@ def test_a_feature_that_the_store_does_not_have_yet(found, tmp_path):
 def test_another_type(found, tmp_path, to, declared):
     warehouse(found, f"ALTER TABLE legs ALTER COLUMN arr_delay TYPE {to}")
     report = project(tmp_path, columns={"arr_delay": made.column(declared)}).verify()
-    assert set(report.views[0].classes) == {Class.PRECISION}, report.to_dict()
+    assert set(report.views[0].classes) == {MismatchClass.PRECISION}, report.to_dict()
     assert set(report.views[0].features) == {"arr_delay"}
 
 
@@ -340,22 +340,22 @@ def test_another_type(found, tmp_path, to, declared):
 )
 def test_digits_that_were_lost_in_the_store(found, f):
     online(found, f"UPDATE items SET f = '{f}' WHERE pk = 'plane[\"N1\"]'")
-    assert only(found.verify()) == (Class.PRECISION, 'plane["N1"]')
+    assert only(found.verify()) == (MismatchClass.PRECISION, 'plane["N1"]')
 
 
 def test_a_model_in_another_time_zone(found):
     warehouse(found, "UPDATE legs SET landed_at = landed_at - INTERVAL 5 HOUR")
     report = found.verify()
-    assert dict(report.views[0].classes) == {Class.TIME_ZONE: 3}
+    assert dict(report.views[0].classes) == {MismatchClass.TIME_ZONE: 3}
     assert "5 h later" in report.views[0].examples[0].why
 
 
 def test_an_item_in_another_time_zone(found):
     hours = 5 * 3_600_000_000
     online(found, f"UPDATE items SET e = e - {hours} WHERE pk = 'plane[\"N1\"]'")
-    assert only(found.verify()) == (Class.TIME_ZONE, 'plane["N1"]')
+    assert only(found.verify()) == (MismatchClass.TIME_ZONE, 'plane["N1"]')
     online(found, f"UPDATE items SET f = '[7.3,20,{1704099600123456 - hours}]' WHERE pk = 'plane[\"N1\"]'")
-    assert only(found.verify()) == (Class.TIME_ZONE, 'plane["N1"]')
+    assert only(found.verify()) == (MismatchClass.TIME_ZONE, 'plane["N1"]')
 
 
 def test_an_item_that_has_expired(tmp_path):
@@ -363,12 +363,12 @@ def test_an_item_that_has_expired(tmp_path):
     layer.export(as_of=NOON)
     assert layer.verify().ok
     online(layer, "UPDATE items SET e = e - 86400000000 WHERE pk = 'plane[\"N1\"]'")
-    assert only(layer.verify()) == (Class.EXPIRED, 'plane["N1"]')
+    assert only(layer.verify()) == (MismatchClass.EXPIRED, 'plane["N1"]')
 
 
 def test_every_class_has_a_test_of_its_own():
     text = Path(__file__).read_text()
-    assert all(f"Class.{kind.name}" in text for kind in Class)
+    assert all(f"Class.{kind.name}" in text for kind in MismatchClass)
 
 
 # --- stores, samples, pace -----
@@ -384,7 +384,7 @@ def test_dynamodb_is_verified_alike(found, moto_endpoint):
     assert report.views[0].read_units > 0
     table = boto3.resource("dynamodb", region_name="us-east-1", endpoint_url=moto_endpoint).Table("verify")
     table.delete_item(Key={"pk": 'plane["N1"]', "sk": "legs@0"})
-    assert only(found.verify(store=store)) == (Class.MISSING, 'plane["N1"]')
+    assert only(found.verify(store=store)) == (MismatchClass.MISSING, 'plane["N1"]')
     store.close()
 
 
@@ -410,10 +410,10 @@ def test_keys_are_drawn_from_both_sides(found):
         assert 20 < view.compared <= 40
     assert found.verify(sample=20, seed=1).to_dict() == one.to_dict()
     online(found, "DELETE FROM items WHERE pk LIKE 'plane[\"M%'")
-    assert found.verify(sample=20).views[0].classes[Class.MISSING] >= 17
+    assert found.verify(sample=20).views[0].classes[MismatchClass.MISSING] >= 17
     found.export(as_of=NOON, full=True)
     warehouse(found, "DELETE FROM legs WHERE tailnum LIKE 'M%'")
-    assert found.verify(sample=20).views[0].classes[Class.DELETED] >= 17
+    assert found.verify(sample=20).views[0].classes[MismatchClass.DELETED] >= 17
 
 
 def test_a_store_that_can_only_list_is_sampled_fairly():
@@ -439,7 +439,7 @@ def test_a_large_table_is_scanned_in_part():
         return {"Items": [{"pk": {"S": key}} for key in keys], "ConsumedCapacity": {"CapacityUnits": 3.5}}
 
     spent: list[float] = []
-    drawn = scan_some(scan, {}, 100, rows=1_000_000_000, random=Random(1), spend=spent.append)
+    drawn = scan_sample(scan, {}, 100, rows=1_000_000_000, random=Random(1), spend=spent.append)
     assert (len(set(drawn)), len(asked), len(set(asked)), spent) == (100, 4, 4, [3.5] * 4)
 
 
@@ -451,13 +451,13 @@ def test_reads_keep_to_the_budget():
         slept.append(seconds)
         now[0] += seconds
 
-    pace = Pace(50, clock=lambda: now[0], sleep=sleep)
-    assert pace.keys_at_once == 50
+    pace = RateLimiter(50, clock=lambda: now[0], sleep=sleep)
+    assert pace.batch_size == 50
     for _ in range(10):
-        pace.spend(25)
+        pace.acquire(25)
     assert now[0] == 100 + 250 / 50
     assert (pace.units, slept) == (250, [0.5] * 10)
-    assert (Pace(None).keys_at_once, Pace(0.5).keys_at_once, Pace(1e9).keys_at_once) == (100, 1, 100)
+    assert (RateLimiter(None).batch_size, RateLimiter(0.5).batch_size, RateLimiter(1e9).batch_size) == (100, 1, 100)
 
 
 # --- the command -----

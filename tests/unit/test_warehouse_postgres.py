@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from featurelayer.errors import LabelError, MissingDependency, RelationNotBuilt, WarehouseError
-from featurelayer.identifiers import fitted
+from featurelayer.identifiers import truncate_identifier
 from featurelayer.model import DType
 from featurelayer.sql.dialects._postgres_json import REFUSED
 from featurelayer.training.csv_labels import read_csv_labels
@@ -219,9 +219,9 @@ def test_files_hold_the_rows_under_their_full_names(warehouse: PostgresWarehouse
 
 def test_long_names_are_cut_alike_and_stay_apart() -> None:
     names = [f"{'view' * 20}__{feature}" for feature in ("a", "b")]
-    assert len({fitted(name) for name in names}) == 2
-    assert all(len(fitted(name).encode()) <= 63 for name in (*names, "ü" * 60))
-    assert fitted("short") == "short"
+    assert len({truncate_identifier(name) for name in names}) == 2
+    assert all(len(truncate_identifier(name).encode()) <= 63 for name in (*names, "ü" * 60))
+    assert truncate_identifier("short") == "short"
 
 
 # --- connections -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from featurelayer.export.withdraw import withdraw
+from featurelayer.export.compensation import compensate
 from featurelayer.online import Item, MemoryStore
 from featurelayer.online.base import ItemKey
 from featurelayer.online.definitions import ViewCommit, commit_key
@@ -45,7 +45,7 @@ def test_what_the_run_left_is_replaced_although_plain_reads_lag(has_newer: bool)
         asked.append(found.version)
         return dict.fromkeys(pks, better) if has_newer else {}
 
-    assert withdraw(store, intent, [[PK]], instead, 60) == 1
+    assert compensate(store, intent, [[PK]], instead, 60) == 1
     assert asked == [newer]
     (item,) = store.read([(PK, SK)], consistent=True).values()
     assert (item.f, item.deleted) == (("[2.0,2]", False) if has_newer else ("", True))

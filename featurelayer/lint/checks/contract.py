@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from featurelayer.lint.base import AT, Hit, check, of_feature, of_service, of_view
+from featurelayer.lint.base import AT, Hit, check, feature_finding, service_finding, view_finding
 from featurelayer.lint.project import LintProject
 from featurelayer.model import Deprecation, FeatureView, Severity
 
@@ -24,7 +24,7 @@ def contract(project: LintProject) -> Iterator[Hit]:
         if view.resource_type == "snapshot" or (model is not None and model.language != "sql"):
             continue
         if not view.contract_enforced:
-            yield of_view(view, "its contract is not enforced", key="config.contract")
+            yield view_finding(view, "its contract is not enforced", key="config.contract")
 
 
 @check(
@@ -35,20 +35,20 @@ def contract(project: LintProject) -> Iterator[Hit]:
     fix="Use what replaces it, and train the model anew.",
     by_reader=True,
 )
-def deprecated_use(project: LintProject) -> Iterator[Hit]:
+def uses_deprecation(project: LintProject) -> Iterator[Hit]:
     """A service that uses a deprecated view or feature; what does not exist is told by the reader, as an error."""
     for service in project.registry.services.values():
         for join in service.views:
             view = project.registry.views[join.view]
             if view.deprecated:
-                what = f"it uses the deprecated view '{view.id}'{_instead(view.deprecated)}"
-                yield of_service(service, what, key=f"{AT}.features", others=(view.id,))
+                what = f"it uses the deprecated view '{view.id}'{_replacement_text(view.deprecated)}"
+                yield service_finding(service, what, key=f"{AT}.features", others=(view.id,))
                 continue
             for name in join.features:
                 feature = view.feature(name)
                 if feature is not None and feature.deprecated:
-                    what = f"it uses the deprecated feature '{view.id}.{name}'{_instead(feature.deprecated)}"
-                    yield of_service(service, what, key=f"{AT}.features", others=(f"{view.id}.{name}",))
+                    what = f"it uses the deprecated feature '{view.id}.{name}'{_replacement_text(feature.deprecated)}"
+                    yield service_finding(service, what, key=f"{AT}.features", others=(f"{view.id}.{name}",))
 
 
 @check(
@@ -62,11 +62,11 @@ def no_replacement(project: LintProject) -> Iterator[Hit]:
     """`deprecated: {}` of a view or feature."""
     for view in project.views.values():
         if view.deprecated and not view.deprecated.replaced_by.strip():
-            yield of_view(view, "it is deprecated and does not say what replaces it", key=f"{AT}.deprecated")
+            yield view_finding(view, "it is deprecated and does not say what replaces it", key=f"{AT}.deprecated")
         for feature in view.features:
             if feature.deprecated and not feature.deprecated.replaced_by.strip():
                 what = "it is deprecated and does not say what replaces it"
-                yield of_feature(view, feature, what, key=f"{AT}.deprecated")
+                yield feature_finding(view, feature, what, key=f"{AT}.deprecated")
 
 
 @check(
@@ -76,22 +76,22 @@ def no_replacement(project: LintProject) -> Iterator[Hit]:
     why="Who follows the advice has to move twice, or goes round in a circle.",
     fix="Name the one that stays.",
 )
-def deprecated_replacement(project: LintProject) -> Iterator[Hit]:
+def replacement_is_deprecated(project: LintProject) -> Iterator[Hit]:
     """A `replaced_by` that names a deprecated view or feature."""
-    gone = {name for view in project.views.values() for name in _deprecated(view)}
+    gone = {name for view in project.views.values() for name in _list_deprecated(view)}
     for view in project.views.values():
         if view.deprecated and view.deprecated.replaced_by in gone:
             what = f"it is replaced by '{view.deprecated.replaced_by}', which is deprecated itself"
-            yield of_view(view, what, key=f"{AT}.deprecated.replaced_by")
+            yield view_finding(view, what, key=f"{AT}.deprecated.replaced_by")
         for feature in view.features:
             given = feature.deprecated.replaced_by if feature.deprecated else ""
             replacement = f"{view.id}.{given}" if given and "." not in given else given
             if replacement in gone:
                 what = f"it is replaced by '{replacement}', which is deprecated itself"
-                yield of_feature(view, feature, what, key=f"{AT}.deprecated.replaced_by")
+                yield feature_finding(view, feature, what, key=f"{AT}.deprecated.replaced_by")
 
 
-def _deprecated(view: FeatureView) -> Iterator[str]:
+def _list_deprecated(view: FeatureView) -> Iterator[str]:
     if view.deprecated:
         yield view.id
         if view.is_latest:
@@ -101,7 +101,7 @@ def _deprecated(view: FeatureView) -> Iterator[str]:
             yield f"{view.id}.{feature.name}"
 
 
-def _instead(deprecation: Deprecation) -> str:
+def _replacement_text(deprecation: Deprecation) -> str:
     return f" (use '{deprecation.replaced_by}')" if deprecation.replaced_by else ""
 
 
@@ -126,4 +126,4 @@ def missing_column(project: LintProject) -> Iterator[Hit]:
                 {} if each.is_certain else {"fix": "Run `dbt docs generate`; if it is missing then, correct the name."}
             )
             key = f"columns[{each.column}]"
-            yield of_view(view, str(each), name=f"{view.id}.{each.column}", key=key, severity=severity, **fix)
+            yield view_finding(view, str(each), name=f"{view.id}.{each.column}", key=key, severity=severity, **fix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from featurelayer.lint.base import Hit, check, of_feature
+from featurelayer.lint.base import Hit, check, feature_finding
 from featurelayer.lint.project import LintProject
 from featurelayer.model import FeatureView, Severity
 
@@ -26,23 +26,25 @@ def same_computation(project: LintProject) -> Iterator[Hit]:
 
     Versions of one view may share features. What is deprecated is already being dealt with. Constants compute nothing.
     """
-    from featurelayer.lineage import Kind
+    from featurelayer.lineage import ColumnKind
 
     known: dict[tuple[str, str], list[tuple[FeatureView, ColumnLineage]]] = {}
     for seen in project.traced.views.values():
         deprecated = {feature.name.casefold() for feature in seen.view.features if feature.deprecated}
         for column in seen.features:
-            if column.column not in deprecated and not seen.view.deprecated and column.kind is not Kind.CONSTANT:
+            if column.column not in deprecated and not seen.view.deprecated and column.kind is not ColumnKind.CONSTANT:
                 entities = " ".join(seen.view.entities)
                 known.setdefault((entities, column.fingerprint), []).append((seen.view, column))
     for group in known.values():
         first, *others = group
         for other in others:
             if other[0].name != first[0].name or other[0].id == first[0].id:
-                yield _pair(project.traced.lineage, first, other)
+                yield _pair_finding(project.traced.lineage, first, other)
 
 
-def _pair(lineage: Lineage, one: tuple[FeatureView, ColumnLineage], other: tuple[FeatureView, ColumnLineage]) -> Hit:
+def _pair_finding(
+    lineage: Lineage, one: tuple[FeatureView, ColumnLineage], other: tuple[FeatureView, ColumnLineage]
+) -> Hit:
     (view, column), (later_view, later) = one, other
     full = f"{view.id}.{column.column}"
     details = (
@@ -50,7 +52,7 @@ def _pair(lineage: Lineage, one: tuple[FeatureView, ColumnLineage], other: tuple
         *_lines(lineage, f"{later_view.id}.{later.column}", later),
     )
     what = f"it computes the same as {full}, from {_sources(lineage, later) or 'constants alone'}"
-    return of_feature(later_view, later.column, what, details=details, others=(full,))
+    return feature_finding(later_view, later.column, what, details=details, others=(full,))
 
 
 def _lines(lineage: Lineage, name: str, column: ColumnLineage) -> Iterator[str]:

@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from featurelayer.dbt.inventory import Model
-from featurelayer.lint.base import Hit, check, of_view
+from featurelayer.lint.base import Hit, check, view_finding
 from featurelayer.lint.project import LintProject
 from featurelayer.model import Severity
 
 if TYPE_CHECKING:
     from featurelayer.lineage import ColumnLineage, Fact
-    from featurelayer.lint.traced import TracedView
+    from featurelayer.lint.lineage import ViewLineage
 
 _CHOOSING = ("inner", "semi", "asof", "cross")
 _BOUNDS = {
@@ -52,24 +52,26 @@ def future_window(project: LintProject) -> Iterator[Hit]:
 
     A partition within which all rows are of one moment, or of one thing that is unique, has no future.
     """
-    from featurelayer.lineage import Seen
-    from featurelayer.lint.rows import group_causes, is_of_one_event
+    from featurelayer.lineage import FactKind
+    from featurelayer.lint.row_times import group_causes, is_of_one_event
 
-    def leaks(seen: TracedView, fact: Fact) -> bool:
-        if fact.kind is not Seen.WINDOW or fact.function in (*_SHIFTS, *_ENDS) or is_of_one_event(seen, fact):
+    def leaks(seen: ViewLineage, fact: Fact) -> bool:
+        if fact.kind is not FactKind.WINDOW or fact.function in (*_SHIFTS, *_ENDS) or is_of_one_event(seen, fact):
             return False
         if fact.joined or (fact.function in _RANKS and fact.frame == "all"):
             return False
-        return fact.frame == "all" or (fact.frame == "future" and seen.about_time(fact.order))
+        return fact.frame == "all" or (fact.frame == "future" and seen.concerns_time(fact.order))
 
-    for seen in _timed(project):
+    for seen in _views_with_time(project):
         for fact, names in group_causes(seen.found(leaks)):
             how = "all rows of its partition, whenever they happened" if fact.frame == "all" else "rows that come after"
-            yield _hit(project, seen, fact, names, f"the window `{fact.sql}`{_place(seen, fact)} looks at {how}")
-        in_rows = seen.found_in_rows(lambda view, fact: fact.function not in _RANKS and leaks(view, fact))
+            yield _leak_finding(
+                project, seen, fact, names, f"the window `{fact.sql}`{_place(seen, fact)} looks at {how}"
+            )
+        in_rows = seen.find_row_facts(lambda view, fact: fact.function not in _RANKS and leaks(view, fact))
         for fact, names in group_causes(in_rows):
             what = f"which rows there are depends on `{fact.sql}`{_place(seen, fact)}, and that on rows that come after"
-            yield _hit(project, seen, fact, names, what)
+            yield _leak_finding(project, seen, fact, names, what)
 
 
 @check(
@@ -82,16 +84,18 @@ def future_window(project: LintProject) -> Iterator[Hit]:
 )
 def later_row(project: LintProject) -> Iterator[Hit]:
     """`lead` ordered by time, or `lag` ordered by time backwards, in a feature's value."""
-    from featurelayer.lineage import Seen
-    from featurelayer.lint.rows import group_causes, is_of_one_event
+    from featurelayer.lineage import FactKind
+    from featurelayer.lint.row_times import group_causes, is_of_one_event
 
-    def leaks(seen: TracedView, fact: Fact) -> bool:
-        shifted = fact.kind is Seen.WINDOW and fact.function in _SHIFTS and fact.frame == "future"
+    def leaks(seen: ViewLineage, fact: Fact) -> bool:
+        shifted = fact.kind is FactKind.WINDOW and fact.function in _SHIFTS and fact.frame == "future"
         return shifted and not fact.joined and not is_of_one_event(seen, fact)
 
-    for seen in _timed(project):
+    for seen in _views_with_time(project):
         for fact, names in group_causes(seen.found(leaks)):
-            yield _hit(project, seen, fact, names, f"`{fact.sql}`{_place(seen, fact)} is the value of a later row")
+            yield _leak_finding(
+                project, seen, fact, names, f"`{fact.sql}`{_place(seen, fact)} is the value of a later row"
+            )
 
 
 @check(
@@ -105,30 +109,30 @@ def later_row(project: LintProject) -> Iterator[Hit]:
 )
 def last_of_all(project: LintProject) -> Iterator[Hit]:
     """first_value and last_value over later rows, and rows picked by `row_number() ... desc` joined back to others."""
-    from featurelayer.lineage import Seen
-    from featurelayer.lint.rows import group_causes, is_of_one_event, is_picked
+    from featurelayer.lineage import FactKind
+    from featurelayer.lint.row_times import group_causes, is_of_one_event, is_picked
 
-    def leaks(seen: TracedView, fact: Fact) -> bool:
-        if fact.kind is not Seen.WINDOW or is_of_one_event(seen, fact):
+    def leaks(seen: ViewLineage, fact: Fact) -> bool:
+        if fact.kind is not FactKind.WINDOW or is_of_one_event(seen, fact):
             return False
         if fact.function in _ENDS:
             starts = fact.function in ("firstvalue", "first") and fact.frame == "all" and not fact.backwards
             return not starts
-        return fact.function in _RANKS and fact.frame == "future" and seen.about_time(fact.order)
+        return fact.function in _RANKS and fact.frame == "future" and seen.concerns_time(fact.order)
 
-    def picked(seen: TracedView, fact: Fact) -> bool:
+    def picked(seen: ViewLineage, fact: Fact) -> bool:
         if not leaks(seen, fact):
             return False
         return is_picked(seen, fact) if fact.function in _RANKS else not fact.joined
 
-    for seen in _timed(project):
+    for seen in _views_with_time(project):
         for fact, names in group_causes(seen.found(picked)):
             what = (
                 "picks the newest row of all, which is then joined to older ones"
                 if fact.function in _RANKS
                 else "is taken from rows that come after"
             )
-            yield _hit(project, seen, fact, names, f"`{fact.sql}`{_place(seen, fact)} {what}")
+            yield _leak_finding(project, seen, fact, names, f"`{fact.sql}`{_place(seen, fact)} {what}")
 
 
 @check(
@@ -146,17 +150,21 @@ def clock(project: LintProject) -> Iterator[Hit]:
 
     `event_time <= current_timestamp` only keeps out what has not happened yet.
     """
-    from featurelayer.lineage import Seen
+    from featurelayer.lineage import FactKind
 
-    for seen in _timed(project):
-        for fact, names in seen.found(lambda _seen, fact: fact.kind is Seen.CLOCK):
-            yield _hit(project, seen, fact, names, f"the present time, `{fact.sql}`, is part of it{_place(seen, fact)}")
+    for seen in _views_with_time(project):
+        for fact, names in seen.found(lambda _seen, fact: fact.kind is FactKind.CLOCK):
+            yield _leak_finding(
+                project, seen, fact, names, f"the present time, `{fact.sql}`, is part of it{_place(seen, fact)}"
+            )
         model = project.inventory.model(seen.view.unique_id)
         if model is None or model.config.get("materialized") == "incremental":
             continue
-        for fact, names in seen.found_in_rows(lambda _seen, fact: fact.kind is Seen.CLOCK and fact.function != "run"):
+        for fact, names in seen.find_row_facts(
+            lambda _seen, fact: fact.kind is FactKind.CLOCK and fact.function != "run"
+        ):
             what = f"which rows there are depends on the present time, `{fact.sql}`{_place(seen, fact)}"
-            yield _hit(project, seen, fact, names, what, severity=Severity.WARNING)
+            yield _leak_finding(project, seen, fact, names, what, severity=Severity.WARNING)
 
 
 @check(
@@ -169,18 +177,18 @@ def clock(project: LintProject) -> Iterator[Hit]:
 )
 def midnight(project: LintProject) -> Iterator[Hit]:
     """An event time cut down to a day or longer, with neither a delay of that length nor an available time."""
-    from featurelayer.lineage import Seen
+    from featurelayer.lineage import FactKind
 
-    for seen in _timed(project):
+    for seen in _views_with_time(project):
         view, column = seen.view, seen.column(seen.view.event_time)
         if column is None or view.available_at:
             continue
         for fact in column.facts:
             length = _UNITS.get(fact.unit, timedelta(0))
-            if fact.kind is not Seen.TRUNCATED or not length or (view.delay or timedelta(0)) >= length:
+            if fact.kind is not FactKind.TRUNCATED or not length or (view.delay or timedelta(0)) >= length:
                 continue
             what = f"its event time '{view.event_time}' is `{fact.sql}`{_place(seen, fact)}, the start of a {fact.unit}"
-            yield _hit(project, seen, fact, (), what, key="config.event_time")
+            yield _leak_finding(project, seen, fact, (), what, key="config.event_time")
 
 
 @check(
@@ -198,12 +206,12 @@ def whole_table(project: LintProject) -> Iterator[Hit]:
     The lines of one event, such as those of an order joined by its unique key, are not of all time.
     """
     from featurelayer.lineage import Bound
-    from featurelayer.lint.rows import find_ahead, group_causes, judge_aggregate
+    from featurelayer.lint.row_times import find_lookahead, group_causes, judge_aggregate
 
-    def leaks(seen: TracedView, fact: Fact) -> bool:
-        return (fact.model, fact.within) not in find_ahead(seen) and judge_aggregate(seen, fact) is not None
+    def leaks(seen: ViewLineage, fact: Fact) -> bool:
+        return (fact.model, fact.within) not in find_lookahead(seen) and judge_aggregate(seen, fact) is not None
 
-    for seen in _timed(project):
+    for seen in _views_with_time(project):
         for fact, names in group_causes(seen.found(leaks)):
             by = (
                 f"per {', '.join(source.column for source in fact.partition)}"
@@ -212,27 +220,29 @@ def whole_table(project: LintProject) -> Iterator[Hit]:
             )
             over = f"a whole {fact.unit}" if fact.bound is Bound.PERIOD else "all time"
             what = f"`{fact.sql}`{_place(seen, fact)} is an aggregate {by} over {over}, joined back to single rows"
-            yield _hit(project, seen, fact, names, what, severity=judge_aggregate(seen, fact))
-        yield from _stamped_first(project, seen)
+            yield _leak_finding(project, seen, fact, names, what, severity=judge_aggregate(seen, fact))
+        yield from _find_first_stamps(project, seen)
 
 
-def _stamped_first(project: LintProject, seen: TracedView) -> Iterator[Hit]:
+def _find_first_stamps(project: LintProject, seen: ViewLineage) -> Iterator[Hit]:
     """Yield what is aggregated over a group and stamped with the first time of it."""
-    from featurelayer.lineage import Seen
-    from featurelayer.lint.rows import group_causes
+    from featurelayer.lineage import FactKind
+    from featurelayer.lint.row_times import group_causes
 
     column = seen.column(seen.view.event_time)
-    firsts = [fact for fact in column.facts if fact.kind is Seen.AGGREGATE and fact.function == "min"] if column else []
+    firsts = (
+        [fact for fact in column.facts if fact.kind is FactKind.AGGREGATE and fact.function == "min"] if column else []
+    )
 
-    def leaks(_seen: TracedView, fact: Fact) -> bool:
-        return fact.kind is Seen.AGGREGATE and any(
+    def leaks(_seen: ViewLineage, fact: Fact) -> bool:
+        return fact.kind is FactKind.AGGREGATE and any(
             fact.model == first.model and fact.partition == first.partition and not first.timed for first in firsts
         )
 
     for fact, names in group_causes((fact, names) for fact, names in seen.found(leaks) if fact not in firsts):
         if names:
             what = f"`{fact.sql}`{_place(seen, fact)} is of a whole group and is stamped with the first time of it"
-            yield _hit(project, seen, fact, names, what)
+            yield _leak_finding(project, seen, fact, names, what)
 
 
 @check(
@@ -248,29 +258,29 @@ def later_rows(project: LintProject) -> Iterator[Hit]:
 
     A warning where several rows need not be meant, or where the rows are bound by the end of what the event begins.
     """
-    from featurelayer.lineage import Bound, Seen
-    from featurelayer.lint.rows import find_made, group_causes, is_said, judge_join
+    from featurelayer.lineage import Bound, FactKind
+    from featurelayer.lint.row_times import find_aggregated, group_causes, is_reported_elsewhere, judge_join
 
-    def chooses(seen: TracedView, fact: Fact) -> bool:
-        ahead = fact.kind is Seen.JOIN and fact.bound in (Bound.FUTURE, Bound.AHEAD) and fact.function in _CHOOSING
+    def chooses(seen: ViewLineage, fact: Fact) -> bool:
+        ahead = fact.kind is FactKind.JOIN and fact.bound in (Bound.FUTURE, Bound.AHEAD) and fact.function in _CHOOSING
         return ahead and judge_join(seen, fact) is not None
 
-    for seen in _timed(project):
-        made = find_made(seen)
+    for seen in _views_with_time(project):
+        made = find_aggregated(seen)
 
-        def leaks(view: TracedView, fact: Fact, made: frozenset[str] = made) -> bool:
+        def leaks(view: ViewLineage, fact: Fact, made: frozenset[str] = made) -> bool:
             ahead = fact.bound in (Bound.FUTURE, Bound.AHEAD)
             return (ahead or fact.place not in made) and judge_join(view, fact) is not None
 
-        found = [each for each in group_causes(seen.found(leaks)) if not is_said(seen, *each)]
+        found = [each for each in group_causes(seen.found(leaks)) if not is_reported_elsewhere(seen, *each)]
         for fact, names in found:
             what = f"`{fact.sql}`{_place(seen, fact)} {_BOUNDS[fact.bound]}"
-            yield _hit(project, seen, fact, names, what, severity=judge_join(seen, fact))
+            yield _leak_finding(project, seen, fact, names, what, severity=judge_join(seen, fact))
         known = {fact.place for fact, _ in found}
-        for fact, names in group_causes(seen.found_in_rows(chooses)):
+        for fact, names in group_causes(seen.find_row_facts(chooses)):
             if fact.place not in known:
                 what = f"which rows there are depends on `{fact.sql}`{_place(seen, fact)}, which {_BOUNDS[fact.bound]}"
-                yield _hit(project, seen, fact, names, what)
+                yield _leak_finding(project, seen, fact, names, what)
 
 
 @check(
@@ -283,16 +293,16 @@ def later_rows(project: LintProject) -> Iterator[Hit]:
 )
 def built_time(project: LintProject) -> Iterator[Hit]:
     """`current_timestamp` as the event time; a warning where only some rows have it. An incremental model keeps it."""
-    from featurelayer.lineage import Seen
+    from featurelayer.lineage import FactKind
 
     for seen in project.traced.views.values():
         column = seen.column(None if seen.view.static else seen.view.event_time)
         for fact in column.facts if column is not None else ():
-            if fact.kind is Seen.CLOCK and not _keeps_rows(project.inventory.model(fact.model)):
+            if fact.kind is FactKind.CLOCK and not _keeps_rows(project.inventory.model(fact.model)):
                 some = "in some rows " if seen.times else ""
                 what = f"its event time '{seen.view.event_time}' is {some}the time of the build, `{fact.sql}`"
                 severity = Severity.WARNING if some else Severity.ERROR
-                yield _hit(project, seen, fact, (), what + _place(seen, fact), severity=severity)
+                yield _leak_finding(project, seen, fact, (), what + _place(seen, fact), severity=severity)
                 break
 
 
@@ -301,22 +311,22 @@ def _keeps_rows(model: Model | None) -> bool:
     return model is not None and (model.kind == "snapshot" or model.config.get("materialized") == "incremental")
 
 
-def _timed(project: LintProject) -> Iterator[TracedView]:
+def _views_with_time(project: LintProject) -> Iterator[ViewLineage]:
     """Yield the views whose rows have a time of their own; what happens just now (FL222) has nothing after it."""
-    from featurelayer.lint.rows import is_now
+    from featurelayer.lint.row_times import is_now
 
     for seen in project.traced.views.values():
         if seen.view.event_time and not seen.view.static and not is_now(seen):
             yield seen
 
 
-def _place(seen: TracedView, fact: Fact) -> str:
+def _place(seen: ViewLineage, fact: Fact) -> str:
     return "" if fact.model == seen.view.unique_id else f" in {fact.model.split('.', 2)[-1]}"
 
 
-def _hit(
+def _leak_finding(
     project: LintProject,
-    seen: TracedView,
+    seen: ViewLineage,
     fact: Fact,
     names: tuple[str, ...],
     what: str,
@@ -325,14 +335,14 @@ def _hit(
     severity: Severity | None = None,
 ) -> Hit:
     """A finding in the SQL of one model about features of one view."""
-    from featurelayer.lint.traced import raw_line
+    from featurelayer.lint.lineage import find_fact_line
 
     view = seen.view
     model = project.inventory.model(fact.model)
     features = [feature.name for feature in view.features if feature.name.casefold() in names]
-    said = f"{_named(features, len(view.features))}: {what}" if features else what
-    where = {"file": model.path, "line": raw_line(model, fact)} if model and not key else {}
-    return of_view(
+    said = f"{_join_names(features, len(view.features))}: {what}" if features else what
+    where = {"file": model.path, "line": find_fact_line(model, fact)} if model and not key else {}
+    return view_finding(
         view,
         said,
         key=key,
@@ -344,14 +354,14 @@ def _hit(
     )
 
 
-def _named(features: list[str], count: int) -> str:
+def _join_names(features: list[str], count: int) -> str:
     if len(features) == count and count > 1:
         return "all features"
     shown = ", ".join(features[:5])
     return shown if len(features) <= 5 else f"{shown} and {len(features) - 5} more"
 
 
-def _steps(seen: TracedView, fact: Fact, name: str) -> Iterator[str]:
+def _steps(seen: ViewLineage, fact: Fact, name: str) -> Iterator[str]:
     """The steps from what was found down to a feature, in the order in which they are taken."""
     places = {each.place for each in (fact,) if each.place}
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from featurelayer.lint.base import AT, Hit, check, of_feature, of_view
+from featurelayer.lint.base import AT, Hit, check, feature_finding, view_finding
 from featurelayer.lint.project import LintProject
 from featurelayer.model import Kind, Severity
 
@@ -28,7 +28,7 @@ def block_at_two_levels(project: LintProject) -> Iterator[Hit]:
         sql = model.raw_sql if model is not None else ""
         if _IN_SQL.search(sql[:_HEAD]) and project.lines.holds(view.yaml_path, view.id, AT):
             what = f"the block in `config(...)` of {view.path} replaces the one in the YAML"
-            yield of_view(view, what, key=AT, fix="Keep one of the two, best the one in the YAML.")
+            yield view_finding(view, what, key=AT, fix="Keep one of the two, best the one in the YAML.")
     for kind in ("models", "snapshots", "seeds"):
         for path in _blocks(project.project_settings.get(kind), kind):
             yield Hit(message=f"a folder's `{path}` is lost where a model has a block of its own",
@@ -53,7 +53,7 @@ def _blocks(tree: Any, path: str, depth: int = 0) -> Iterator[str]:
     why="It hides the next finding of that code, which nobody has looked at.",
     fix="Remove it from `ignore`.",
 )
-def unused_ignore(_project: LintProject) -> Iterator[Hit]:
+def ignore_without_effect(_project: LintProject) -> Iterator[Hit]:
     """An ignore of a check that finds nothing here; told by the runner, when all others are done."""
     yield from ()
 
@@ -69,7 +69,7 @@ def update_frequency(project: LintProject) -> Iterator[Hit]:
     """A view without `update_frequency`."""
     for view in project.views.values():
         if not view.update_frequency.strip():
-            yield of_view(view, "it has no `update_frequency`", key=AT)
+            yield view_finding(view, "it has no `update_frequency`", key=AT)
 
 
 @check(
@@ -84,4 +84,4 @@ def unit(project: LintProject) -> Iterator[Hit]:
     for view in project.views.values():
         for feature in view.features:
             if feature.dtype.kind in (Kind.FLOAT, Kind.DECIMAL) and not feature.unit.strip():
-                yield of_feature(view, feature, f"it is {feature.dtype} and has no `unit`")
+                yield feature_finding(view, feature, f"it is {feature.dtype} and has no `unit`")

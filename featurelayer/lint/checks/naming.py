@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from featurelayer.lint.base import AT, Hit, check
-from featurelayer.lint.names import Named
+from featurelayer.lint.feature_names import FeatureName
 from featurelayer.lint.project import LintProject
 from featurelayer.lint.vocabulary import DIMENSIONS, is_ambiguous
 from featurelayer.model import Severity
@@ -25,11 +25,11 @@ def order(project: LintProject) -> Iterator[Hit]:
         name = named.name
         if (
             (name.sure or name.window is not None)
-            and not names.words.in_order(name)
+            and not names.words.follows_grammar(name)
             and (wanted := names.standard(named))
         ):
             grammar = project.settings.naming.grammar
-            yield named.hit(f"its name is not {grammar}, as in '{wanted}'", _rename(wanted))
+            yield named.finding(f"its name is not {grammar}, as in '{wanted}'", _rename(wanted))
 
 
 @check(
@@ -45,8 +45,9 @@ def aggregates(project: LintProject) -> Iterator[Hit]:
     for named in names.all:
         word = named.name.aggregate
         if word and named.name.sure and word != (wanted := names.aggregate_word(word)):
-            said = f"for what is '{wanted}' {names.where_said(names.words.aggregate(word), names.words.own_aggregates)}"
-            yield named.hit(f"its name says '{word}' {said}", _rename(names.standard(named)))
+            source = names.convention_source(names.words.aggregate(word), names.words.own_aggregates)
+            said = f"for what is '{wanted}' {source}"
+            yield named.finding(f"its name says '{word}' {said}", _rename(names.standard(named)))
 
 
 @check(
@@ -56,7 +57,7 @@ def aggregates(project: LintProject) -> Iterator[Hit]:
     why="`7d` and `1w` are one window, and a reader has to find that out for each pair of names.",
     fix="Write it in one way; `lint.naming.windows` in featurelayer.yml says which.",
 )
-def spelled_windows(project: LintProject) -> Iterator[Hit]:
+def window_spellings(project: LintProject) -> Iterator[Hit]:
     """`last_week` in a project that mostly writes `7d`."""
     names = project.names
     for named in names.all:
@@ -67,7 +68,7 @@ def spelled_windows(project: LintProject) -> Iterator[Hit]:
         if window.text != wanted:
             better = names.standard(named)
             what = f"its window is written '{window.text}', elsewhere it is '{wanted}'"
-            yield named.hit(what, _rename(better))
+            yield named.finding(what, _rename(better))
 
 
 @check(
@@ -91,7 +92,9 @@ def near_windows(project: LintProject) -> Iterator[Hit]:
             wanted = names.window_spelling[usual]
             better = names.standard(named, usual_length=True)
             what = f"its window '{window.text}' is nearly the '{wanted}' of {other.id}"
-            yield named.hit(what, f"If that is what is meant, make it {wanted}. {_rename(better)}", others=[other.id])
+            yield named.finding(
+                what, f"If that is what is meant, make it {wanted}. {_rename(better)}", others=[other.id]
+            )
 
 
 @check(
@@ -111,11 +114,11 @@ def windows_without_unit(project: LintProject) -> Iterator[Hit]:
         if is_ambiguous(window.text):
             number = window.text[:-1]
             what = f"'{window.text}' in its name may be {number} minutes or {number} months"
-            yield named.hit(what, f"Write '{number}min' or '{number}mo'.")
+            yield named.finding(what, f"Write '{number}min' or '{number}mo'.")
         else:
             better = names.standard(named)
             fix = f"If that is days, rename it to '{better}'." if better else "Write the unit."
-            yield named.hit(f"its name does not say of what there are {window.text}", fix)
+            yield named.finding(f"its name does not say of what there are {window.text}", fix)
 
 
 @check(
@@ -125,14 +128,14 @@ def windows_without_unit(project: LintProject) -> Iterator[Hit]:
     why="`min`, `mins` and `minutes` are one unit, and no program can tell.",
     fix="Write it in one way; `lint.naming.units` in featurelayer.yml says which.",
 )
-def spelled_units(project: LintProject) -> Iterator[Hit]:
+def unit_spellings(project: LintProject) -> Iterator[Hit]:
     """`unit: mins` in a project that mostly writes `minutes`."""
     names = project.names
     for named in names.all:
         unit = named.feature.unit
         if unit and unit != (wanted := names.unit_word(unit)):
-            said = names.where_said(names.words.unit(unit), names.words.own_units)
-            yield named.hit(f"its unit is '{unit}', which is '{wanted}' {said}", f"Write `unit: {wanted}`.",
+            said = names.convention_source(names.words.unit(unit), names.words.own_units)
+            yield named.finding(f"its unit is '{unit}', which is '{wanted}' {said}", f"Write `unit: {wanted}`.",
                             key=f"{AT}.unit")  # fmt: skip
 
 
@@ -143,21 +146,21 @@ def spelled_units(project: LintProject) -> Iterator[Hit]:
     why="A model that was trained on minutes takes seconds without complaint.",
     fix="Measure it in one unit, or say the unit in the name.",
 )
-def mixed_units(project: LintProject) -> Iterator[Hit]:
+def inconsistent_units(project: LintProject) -> Iterator[Hit]:
     """Features with the same words that say what they are, in units of one dimension (minutes and hours)."""
     names = project.names
-    used: dict[tuple[str, ...], dict[str, Named]] = {}
+    used: dict[tuple[str, ...], dict[str, FeatureName]] = {}
     for named in names.all:
         unit = names.words.unit(named.feature.unit)
         if any(unit in dimension for dimension in DIMENSIONS):
-            used.setdefault(names.about(named), {}).setdefault(unit, named)
+            used.setdefault(names.subject(named), {}).setdefault(unit, named)
     for named in names.all:
         unit = names.words.unit(named.feature.unit)
-        same = used.get(names.about(named), {})
+        same = used.get(names.subject(named), {})
         for other, first in same.items():
             together = any(unit in dimension and other in dimension for dimension in DIMENSIONS)
             if together and unit != other and list(same).index(unit) > list(same).index(other):
-                yield named.hit(f"it is in {unit}, '{first.id}' is in {other}", "Measure both in one unit.",
+                yield named.finding(f"it is in {unit}, '{first.id}' is in {other}", "Measure both in one unit.",
                                 key=f"{AT}.unit", others=[first.id])  # fmt: skip
                 break
 
@@ -179,7 +182,7 @@ def contradicting_unit(project: LintProject) -> Iterator[Hit]:
             continue
         if any(in_name in dimension and declared in dimension for dimension in DIMENSIONS):
             what = f"its name says {in_name}, its unit is {declared}"
-            yield named.hit(what, "Correct the name or `unit`.", key=f"{AT}.unit")
+            yield named.finding(what, "Correct the name or `unit`.", key=f"{AT}.unit")
 
 
 @check(
@@ -198,12 +201,12 @@ def words(project: LintProject) -> Iterator[Hit]:
         for word in dict.fromkeys(said):
             if word in forbidden:
                 fix = f"Rename it: say {forbidden[word]}." if forbidden[word] else "Rename it."
-                yield named.hit(f"its name has the word '{word}', which names may not have", fix)
+                yield named.finding(f"its name has the word '{word}', which names may not have", fix)
         for kind, wanted in naming.required.items():
             if kind in ("all", str(named.feature.dtype.kind)) and not {word.casefold() for word in wanted} & set(said):
                 listed = ", ".join(f"'{word}'" for word in wanted)
                 subject = "a name" if kind == "all" else f"the name of a {kind}"
-                yield named.hit(f"it has none of the words that {subject} must have: {listed}",
+                yield named.finding(f"it has none of the words that {subject} must have: {listed}",
                                 f"Rename it, as in '{wanted[0]}_{named.feature.name}'.")  # fmt: skip
 
 
@@ -217,15 +220,15 @@ def words(project: LintProject) -> Iterator[Hit]:
 def near_names(project: LintProject) -> Iterator[Hit]:
     """Features of the same entities whose names are equal in standard words, abbreviations and windows."""
     names = project.names
-    groups: dict[tuple[object, ...], dict[str, Named]] = {}
+    groups: dict[tuple[object, ...], dict[str, FeatureName]] = {}
     for named in names.all:
         group = groups.setdefault(names.meaning(named), {})
-        twin = next((other for other in group.values() if _is_twin(named, other)), None)
+        twin = next((other for other in group.values() if _is_same_meaning(named, other)), None)
         if twin is not None:
             fuller = max(twin, named, key=lambda one: len("".join(one.name.what)))
             wanted = names.standard(fuller, usual_length=True)
             as_named = f", as '{wanted}'" if wanted else ""
-            yield named.hit(f"its name means the same as '{twin.id}'",
+            yield named.finding(f"its name means the same as '{twin.id}'",
                             f"Keep one of them{as_named}; or name them by what they differ in.",
                             others=[twin.id])  # fmt: skip
         else:
@@ -236,7 +239,7 @@ def _rename(better: str) -> str:
     return f"Rename it to '{better}'." if better else "Rename it."
 
 
-def _is_twin(named: Named, other: Named) -> bool:
+def _is_same_meaning(named: FeatureName, other: FeatureName) -> bool:
     if named.feature.name == other.feature.name:
         return False  # one name in two views: whether they are one feature shows in what they compute
     if named.view.name == other.view.name and named.view.id != other.view.id:

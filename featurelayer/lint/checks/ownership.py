@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from featurelayer.dbt.project import CONFIG_FILE
-from featurelayer.lint.base import Hit, check, of_feature, of_service, of_view
+from featurelayer.lint.base import Hit, check, feature_finding, service_finding, view_finding
 from featurelayer.lint.project import LintProject
 from featurelayer.model import Severity
 
@@ -28,13 +28,13 @@ def owner(project: LintProject) -> Iterator[Hit]:
     """A view without a group that has an owner, a service or an entity without owner."""
     for view in project.views.values():
         if not str(view.owner).strip():
-            yield of_view(view, "it has no owner", key="config.group")
+            yield view_finding(view, "it has no owner", key="config.group")
     for service in project.registry.services.values():
         if not str(service.owner).strip():
-            yield of_service(service, "it has no owner", key="owner", fix="Add `owner: {name: ..., email: ...}`.")
+            yield service_finding(service, "it has no owner", key="owner", fix="Add `owner: {name: ..., email: ...}`.")
     for entity in project.registry.entities.values():
         if not str(entity.owner).strip():
-            yield _of_entity(entity.name, f"entity '{entity.name}' has no owner")
+            yield _entity_finding(entity.name, f"entity '{entity.name}' has no owner")
 
 
 @check(
@@ -48,13 +48,13 @@ def view_description(project: LintProject) -> Iterator[Hit]:
     """A view, service or entity without `description`."""
     for view in project.views.values():
         if not view.description:
-            yield of_view(view, "it has no description", key="description")
+            yield view_finding(view, "it has no description", key="description")
     for service in project.registry.services.values():
         if not service.description:
-            yield of_service(service, "it has no description", key="description")
+            yield service_finding(service, "it has no description", key="description")
     for entity in project.registry.entities.values():
         if not entity.description:
-            yield _of_entity(entity.name, f"entity '{entity.name}' has no description")
+            yield _entity_finding(entity.name, f"entity '{entity.name}' has no description")
 
 
 @check(
@@ -69,7 +69,7 @@ def feature_description(project: LintProject) -> Iterator[Hit]:
     for view in project.views.values():
         for feature in view.features:
             if not feature.description:
-                yield of_feature(view, feature, "it has no description")
+                yield feature_finding(view, feature, "it has no description")
 
 
 @check(
@@ -79,16 +79,16 @@ def feature_description(project: LintProject) -> Iterator[Hit]:
     why="It looks documented and says nothing that the name has not said.",
     fix="Say what the name can't: of which rows, in which unit, what NULL means.",
 )
-def copied_description(project: LintProject) -> Iterator[Hit]:
+def description_repeats_name(project: LintProject) -> Iterator[Hit]:
     """A description whose words are all in the name, but for small ones such as `the`."""
     for view in project.views.values():
         if view.description and _repeats(view.description, view.name):
-            yield of_view(view, f"its description, '{_short(view.description)}', only repeats its name",
+            yield view_finding(view, f"its description, '{_short(view.description)}', only repeats its name",
                           key="description")  # fmt: skip
         for feature in view.features:
             if feature.description and _repeats(feature.description, f"{feature.name} {view.name}"):
                 what = f"its description, '{_short(feature.description)}', only repeats its name"
-                yield of_feature(view, feature, what, key="description")
+                yield feature_finding(view, feature, what, key="description")
 
 
 @check(
@@ -107,10 +107,10 @@ def same_description(project: LintProject) -> Iterator[Hit]:
             other = first.setdefault(said, feature.name)
             if said and other != feature.name:
                 what = f"its description is that of '{other}'"
-                yield of_feature(view, feature, what, key="description", others=(f"{view.id}.{other}",))
+                yield feature_finding(view, feature, what, key="description", others=(f"{view.id}.{other}",))
 
 
-def _of_entity(name: str, message: str) -> Hit:
+def _entity_finding(name: str, message: str) -> Hit:
     return Hit(message=message, name=name, file=CONFIG_FILE, key=f"entities.{name}")
 
 

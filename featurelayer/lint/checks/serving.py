@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from featurelayer.durations import format_duration
-from featurelayer.lint.base import AT, Hit, check, of_feature, of_service, of_view
+from featurelayer.lint.base import AT, Hit, check, feature_finding, service_finding, view_finding
 from featurelayer.lint.project import LintProject
 from featurelayer.model import Severity
 
@@ -27,10 +27,10 @@ def online_view(project: LintProject) -> Iterator[Hit]:
         if view.materialized in ("view", "ephemeral"):
             what = f"it is online and materialized as {view.materialized}, so each export computes it anew"
             fix = "Materialize it as a table or incrementally."
-            yield of_view(view, what, key="config.materialized", fix=fix)
+            yield view_finding(view, what, key="config.materialized", fix=fix)
         if view.ttl is None and not view.static and view.event_time:
             what = "it is online and has no `ttl`, so a value is served however old it is"
-            yield of_view(view, what, key=AT, fix="Add `ttl: 24 hours`, or what is true.")
+            yield view_finding(view, what, key=AT, fix="Add `ttl: 24 hours`, or what is true.")
 
 
 @check(
@@ -46,7 +46,7 @@ def freshness(project: LintProject) -> Iterator[Hit]:
         if view.online and not view.static and view.event_time:
             fresh = view.freshness
             if fresh is None or (fresh.warn_after is None and fresh.error_after is None):
-                yield of_view(view, "it is online and has no `freshness`", key=AT)
+                yield view_finding(view, "it is online and has no `freshness`", key=AT)
 
 
 @check(
@@ -62,7 +62,7 @@ def partly_online(project: LintProject) -> Iterator[Hit]:
         views = [project.registry.views[join.view] for join in service.views]
         offline = sorted({view.id for view in views if not view.online})
         if offline and any(view.online for view in views):
-            yield of_service(service, f"of its views {', '.join(offline)} are not online, the others are",
+            yield service_finding(service, f"of its views {', '.join(offline)} are not online, the others are",
                              key=f"{AT}.features", others=tuple(offline))  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def expires_unseen(project: LintProject) -> Iterator[Hit]:
             what = (
                 f"its values expire after {format_duration(view.ttl)}, freshness warns after {format_duration(first)}"
             )
-            yield of_view(view, what, key=f"{AT}.ttl")
+            yield view_finding(view, what, key=f"{AT}.ttl")
 
 
 @check(
@@ -99,6 +99,6 @@ def missing_default(project: LintProject) -> Iterator[Hit]:
         if view.online and view.on_stale == "default":
             for feature in view.features:
                 if not feature.has_default:
-                    yield of_feature(
+                    yield feature_finding(
                         view, feature, "the view says `on_stale: default`, and it has no `default`", key=AT
                     )

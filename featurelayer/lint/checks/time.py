@@ -7,10 +7,10 @@ from typing import Any
 
 from featurelayer.dbt.artifacts import catalog_types
 from featurelayer.dbt.catalog import read_catalog_columns
+from featurelayer.dbt.column_roles import is_event_time
 from featurelayer.dbt.dtypes import UNKNOWN, dtype_of
 from featurelayer.dbt.inventory import DataTest
-from featurelayer.dbt.roles import is_event_time
-from featurelayer.lint.base import AT, Hit, check, of_service, of_view
+from featurelayer.lint.base import AT, Hit, check, service_finding, view_finding
 from featurelayer.lint.project import LintProject
 from featurelayer.model import DType, FeatureView, Kind, Severity
 
@@ -43,7 +43,7 @@ def unique_rows(project: LintProject) -> Iterator[Hit]:
         columns |= {name for name in (view.event_time, view.available_at, view.created_timestamp) if name}
         if view.join_keys and not _is_unique(project, view, {name.casefold() for name in columns}):
             on = ", ".join([*(key.column for key in view.join_keys), *([view.event_time] if view.event_time else [])])
-            yield of_view(view, f"no test holds that its rows are unique on ({on})", key="data_tests")
+            yield view_finding(view, f"no test holds that its rows are unique on ({on})", key="data_tests")
 
 
 def _is_unique(project: LintProject, view: FeatureView, columns: set[str]) -> bool:
@@ -52,7 +52,7 @@ def _is_unique(project: LintProject, view: FeatureView, columns: set[str]) -> bo
             return True
         if test.name in _UNIQUE and (said := _columns(test, _UNIQUE[test.name])) and said <= columns:
             return True
-    return any(held <= columns for held in _constrained(project, view, {"unique", "primary_key"}))
+    return any(held <= columns for held in _constraint_columns(project, view, {"unique", "primary_key"}))
 
 
 @check(
@@ -62,7 +62,7 @@ def _is_unique(project: LintProject, view: FeatureView, columns: set[str]) -> bo
     why="A timestamp without zone counts as UTC; if it is local time, its rows are hours too early or too late.",
     fix="Cast all event times to one type in the models, in UTC.",
 )
-def mixed_zones(project: LintProject) -> Iterator[Hit]:
+def inconsistent_zones(project: LintProject) -> Iterator[Hit]:
     """A service that joins views with a naive event time and views with an instant."""
     for service in project.registry.services.values():
         kinds: dict[Kind, list[str]] = {}
@@ -73,7 +73,9 @@ def mixed_zones(project: LintProject) -> Iterator[Hit]:
                 kinds.setdefault(dtype.kind, []).append(view.id)
         if len(kinds) > 1:
             with_zone, without = (", ".join(sorted(set(kinds[kind]))) for kind in (Kind.TIMESTAMPTZ, Kind.TIMESTAMP))
-            yield of_service(service, f"the event times of {with_zone} have a time zone, those of {without} have none")
+            yield service_finding(
+                service, f"the event times of {with_zone} have a time zone, those of {without} have none"
+            )
 
 
 @check(
@@ -87,13 +89,15 @@ def not_null(project: LintProject) -> Iterator[Hit]:
     """A join key or event time without a not_null test or constraint."""
     for view in project.views.values():
         held = {name for test in project.tests(view) if test.name in _NOT_NULL for name in _columns(test)}
-        for columns in _constrained(project, view, {"not_null", "primary_key"}, everywhere=True):
+        for columns in _constraint_columns(project, view, {"not_null", "primary_key"}, everywhere=True):
             held |= columns
         times = [view.event_time] if view.event_time and view.resource_type == "model" else []
         for name in (*(key.column for key in view.join_keys), *times):
             if name.casefold() not in held:
                 key = f"columns[{name}].data_tests"
-                yield of_view(view, f"no test holds that '{name}' is never NULL", key=key, name=f"{view.id}.{name}")
+                yield view_finding(
+                    view, f"no test holds that '{name}' is never NULL", key=key, name=f"{view.id}.{name}"
+                )
 
 
 @check(
@@ -109,7 +113,7 @@ def not_in_future(project: LintProject) -> Iterator[Hit]:
         if view.event_time is None or view.resource_type == "snapshot":
             continue
         if not any(_bounds(test, view.event_time) for test in project.tests(view)):
-            yield of_view(view, f"no test holds that '{view.event_time}' is not in the future", key="data_tests")
+            yield view_finding(view, f"no test holds that '{view.event_time}' is not in the future", key="data_tests")
 
 
 @check(
@@ -131,7 +135,7 @@ def available_after_event(project: LintProject) -> Iterator[Hit]:
             for test in tests
         ):
             what = f"no test holds that '{view.available_at}' is not before '{view.event_time}'"
-            yield of_view(view, what, key="data_tests")
+            yield view_finding(view, what, key="data_tests")
 
 
 @check(
@@ -154,7 +158,7 @@ def static_with_time(project: LintProject) -> Iterator[Hit]:
         )
         if times:
             names, are = ", ".join(f"'{name}'" for name in times), "are times" if len(times) > 1 else "is a time"
-            yield of_view(view, f"it is static, and {names} {are}", key=f"{AT}.static")
+            yield view_finding(view, f"it is static, and {names} {are}", key=f"{AT}.static")
 
 
 def _all_columns(project: LintProject, view: FeatureView) -> Iterator[tuple[str, DType]]:
@@ -206,7 +210,7 @@ def _columns(test: DataTest, argument: str = "column_name") -> set[str]:
     return {name.strip('"`[] ').casefold() for name in names if isinstance(name, str)}
 
 
-def _constrained(
+def _constraint_columns(
     project: LintProject, view: FeatureView, kinds: set[str], *, everywhere: bool = False
 ) -> Iterator[set[str]]:
     """Yield the columns, in lower case, of each constraint of these kinds that the warehouse holds."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from featurelayer.dbt.artifacts import catalog_types
 from featurelayer.dbt.dtypes import BARE_NUMBER, dtype_of
 from featurelayer.errors import ManifestUnreadable, UnsupportedByDialect
-from featurelayer.lint.base import Hit, check, of_view
+from featurelayer.lint.base import Hit, check, view_finding
 from featurelayer.lint.project import LintProject
 from featurelayer.model import Column, DType, FeatureView, Kind, Severity
 
@@ -43,12 +43,12 @@ def other_type(project: LintProject) -> Iterator[Hit]:
             if severity is not None:
                 what = f"column '{name}' is {text.lower()} in catalog.json, declared {declared}"
                 key = f"columns[{name}].data_type"
-                yield of_view(view, what, name=f"{view.id}.{name}", key=key, severity=severity)
+                yield view_finding(view, what, name=f"{view.id}.{name}", key=key, severity=severity)
 
 
 def _severity(view: FeatureView, name: str, stored: DType, declared: DType, adapter: str) -> Severity | None:
     """How much a difference weighs, by what reads the column; None if it is none."""
-    from featurelayer.sql.casts import convertible, differs, widens
+    from featurelayer.sql.casts import can_convert, needs_cast, widens
     from featurelayer.sql.dialects import dialect
 
     try:
@@ -56,7 +56,11 @@ def _severity(view: FeatureView, name: str, stored: DType, declared: DType, adap
     except UnsupportedByDialect:
         native = declared
     column = Column(name=name, dtype=stored)
-    if Kind.UNKNOWN in (stored.kind, declared.kind) or not differs(column, declared) or not differs(column, native):
+    if (
+        Kind.UNKNOWN in (stored.kind, declared.kind)
+        or not needs_cast(column, declared)
+        or not needs_cast(column, native)
+    ):
         return None
     if any(key.column == name for key in view.join_keys):
         return None if stored.joins(declared) else Severity.ERROR
@@ -64,4 +68,4 @@ def _severity(view: FeatureView, name: str, stored: DType, declared: DType, adap
         return None if stored.kind is declared.kind or (stored.is_time and declared.is_time) else Severity.WARNING
     if widens(stored, native):
         return None
-    return Severity.WARNING if convertible(stored, native) else Severity.ERROR
+    return Severity.WARNING if can_convert(stored, native) else Severity.ERROR

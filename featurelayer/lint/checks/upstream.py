@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, cast
 
 from featurelayer.dbt.inventory import Model
-from featurelayer.lint.base import Hit, check, of_feature, of_view
+from featurelayer.lint.base import Hit, check, feature_finding, view_finding
 from featurelayer.lint.project import LintProject
 from featurelayer.model import FeatureService, FeatureView, Severity
 
 if TYPE_CHECKING:
-    from featurelayer.lineage import ColumnLineage, Source
-    from featurelayer.lint.traced import TracedView
+    from featurelayer.lineage import ColumnLineage, SourceColumn
+    from featurelayer.lint.lineage import ViewLineage
 
 _WATERMARK = re.compile(r"max\s*\(\s*[\"`]?(?:\w+\.)?(\w+)[\"`]?\s*\)", re.IGNORECASE)
 _LOOKBACK = re.compile(r"interval|dateadd|date_add|date_sub|timestamp_sub|timedelta|lookback", re.IGNORECASE)
@@ -33,7 +33,7 @@ _VALIDITY = re.compile(r"valid_?(from|to|until)|dbt_valid|effective|expir", re.I
 def microbatch(project: LintProject) -> Iterator[Hit]:
     """A microbatch model with a `ref` of a feature view that has an event time, without `.render()`."""
     views = {view.name: view for view in project.views.values() if view.event_time}
-    for model in project.inventory.mentioning("microbatch"):
+    for model in project.inventory.find_mentions("microbatch"):
         if model.config.get("incremental_strategy") != "microbatch":
             continue
         for number, line in enumerate(model.raw_sql.splitlines(), start=1):
@@ -42,7 +42,7 @@ def microbatch(project: LintProject) -> Iterator[Hit]:
                 view = views.get(names[-1]) if names else None
                 if view is not None and not found[2]:
                     what = f"the microbatch model {model.id} reads it without .render()"
-                    yield of_view(view, what, file=model.path, line=number)
+                    yield view_finding(view, what, file=model.path, line=number)
 
 
 @check(
@@ -59,33 +59,41 @@ def current_state(project: LintProject) -> Iterator[Hit]:
 
     A relation with validity columns counts as well, if the join does not heed them.
     """
-    from featurelayer.lineage import Bound, Seen
-    from featurelayer.lint.rows import find_made, group_causes, is_apart, is_event, is_fixed, is_key, judge_join
-    from featurelayer.lint.traced import raw_line
+    from featurelayer.lineage import Bound, FactKind
+    from featurelayer.lint.lineage import find_fact_line
+    from featurelayer.lint.row_times import (
+        find_aggregated,
+        group_causes,
+        is_event,
+        is_fixed,
+        is_key,
+        is_separate,
+        judge_join,
+    )
 
     for seen in project.traced.views.values():
         if not seen.view.event_time:
             continue
-        made = find_made(seen)
-        joined_rows = seen.found(lambda _seen, fact: fact.kind is Seen.JOIN and not fact.counted)
+        made = find_aggregated(seen)
+        joined_rows = seen.found(lambda _seen, fact: fact.kind is FactKind.JOIN and not fact.counted)
         for fact, names in group_causes(joined_rows):
             model = project.inventory.model(fact.unique_id) if fact.unique_id else None
             if model is None or model.kind == "seed" or fact.place in made or judge_join(seen, fact) is not None:
                 continue
-            if is_event(seen, fact) or is_fixed(seen, fact) or is_apart(seen, fact):
+            if is_event(seen, fact) or is_fixed(seen, fact) or is_separate(seen, fact):
                 continue
             if fact.bound in (Bound.NONE, Bound.FUTURE) and not is_key(seen, fact.keys) and _is_state(seen, model):
                 joined = project.inventory.model(fact.model)
                 what = f"{', '.join(names[:5])}: {model.name} has the current state and is joined to past events"
                 place = "" if fact.model == seen.view.unique_id or joined is None else f" in {joined.name}"
                 others = tuple(f"{seen.view.id}.{name}" for name in names)
-                file, line = (joined.path, raw_line(joined, fact)) if joined else (seen.view.yaml_path, 0)
-                yield of_view(seen.view, what + place, others=others, each=True, file=file, line=line)
+                file, line = (joined.path, find_fact_line(joined, fact)) if joined else (seen.view.yaml_path, 0)
+                yield view_finding(seen.view, what + place, others=others, each=True, file=file, line=line)
 
 
-def _is_state(seen: TracedView, model: Model) -> bool:
+def _is_state(seen: ViewLineage, model: Model) -> bool:
     """Whether a relation has one row per key, as far as its columns tell: no time but when a row was written."""
-    from featurelayer.lineage.times import is_audit_name, is_time_name, is_time_type
+    from featurelayer.lineage.time_names import is_audit_name, is_time_name, is_time_type
 
     types = {column.name: column.data_type for column in model.columns}
     names = {*types, *seen.lineage.columns(model.unique_id)}
@@ -106,11 +114,11 @@ def _is_state(seen: TracedView, model: Model) -> bool:
 )
 def late_rows(project: LintProject) -> Iterator[Hit]:
     """`max(event time)` of `{{ this }}` as the watermark, without a look back, in a view or in a model above it."""
-    from featurelayer.lint.traced import line_of
+    from featurelayer.lint.lineage import find_pattern_line
 
     marks = {
         model.unique_id: _watermarks(model.raw_sql)
-        for model in project.inventory.mentioning("is_incremental")
+        for model in project.inventory.find_mentions("is_incremental")
         if _is_incremental(model)
     }
 
@@ -130,7 +138,9 @@ def late_rows(project: LintProject) -> Iterator[Hit]:
             if model is not None and name != (view.available_at or "").casefold():
                 where = "" if model.unique_id == view.unique_id else f" in {model.name}"
                 what = f"the watermark{where} is max({name}), the event time: rows that come late are lost"
-                yield of_view(view, what, file=model.path, line=line_of(model, rf"max\s*\(\s*\S*{re.escape(name)}"))
+                yield view_finding(
+                    view, what, file=model.path, line=find_pattern_line(model, rf"max\s*\(\s*\S*{re.escape(name)}")
+                )
 
 
 def _is_incremental(model: Model) -> bool:
@@ -166,10 +176,10 @@ def label_ancestor(project: LintProject) -> Iterator[Hit]:
         if model is not None:
             labels[model.unique_id] = _label_columns(model, service)
 
-    def values(column: ColumnLineage) -> Iterator[Source]:
+    def values(column: ColumnLineage) -> Iterator[SourceColumn]:
         return (source for source in column.sources if _is_label(project, source, labels))
 
-    def rows(column: ColumnLineage) -> Iterator[Source]:
+    def rows(column: ColumnLineage) -> Iterator[SourceColumn]:
         return (source for source in column.row_sources if _is_label(project, source, labels))
 
     for seen in project.traced.views.values():
@@ -177,7 +187,9 @@ def label_ancestor(project: LintProject) -> Iterator[Hit]:
             for pick, how in ((values, "it is made of"), (rows, "its rows are chosen by")):
                 found = seen.lineage.collect(seen.view.unique_id, feature.name, pick)
                 if found:
-                    yield of_feature(seen.view, feature, f"{how} the label {min(cast('Iterable[Source]', found))}")
+                    yield feature_finding(
+                        seen.view, feature, f"{how} the label {min(cast('Iterable[SourceColumn]', found))}"
+                    )
                     break
 
 
@@ -185,7 +197,7 @@ def _labels_of(project: LintProject, service: FeatureService) -> Model | None:
     if not service.labels:
         return None
     name, _, version = service.labels.partition(".v")
-    for model in project.inventory.mentioning(f'"{name}"'):
+    for model in project.inventory.find_mentions(f'"{name}"'):
         if model.name == name and (not version or model.version == version):
             return model
     return None
@@ -197,7 +209,7 @@ def _label_columns(model: Model, service: FeatureService) -> frozenset[str]:
     return tagged or frozenset(column.name.casefold() for column in model.columns) - keys
 
 
-def _is_label(project: LintProject, source: Source, labels: dict[str, frozenset[str]]) -> bool:
+def _is_label(project: LintProject, source: SourceColumn, labels: dict[str, frozenset[str]]) -> bool:
     if source.unique_id in labels:
         return source.column in labels[source.unique_id]
     model = project.inventory.model(source.unique_id) if source.unique_id else None
@@ -212,12 +224,12 @@ def _is_label(project: LintProject, source: Source, labels: dict[str, frozenset[
     fix="Use the actual time as the event time. If the plan itself is the event, ignore this with that as the reason.",
     needs_sql=True,
 )
-def planned_time(project: LintProject) -> Iterator[Hit]:
+def plan_as_event_time(project: LintProject) -> Iterator[Hit]:
     """An event time whose column says scheduled or planned, next to one of the same name without it."""
 
     def pick(column: ColumnLineage) -> Iterator[tuple[str, str, str]]:
         for source in column.sources:
-            yield from _actuals(project, column_names, source)
+            yield from _find_actual_times(project, column_names, source)
 
     column_names = project.traced.lineage.columns
     for seen in project.traced.views.values():
@@ -226,11 +238,11 @@ def planned_time(project: LintProject) -> Iterator[Hit]:
         if found:
             planned, actual, name = min(cast("Iterable[tuple[str, str, str]]", found))
             what = f"its event time comes from '{planned}', and '{actual}' is in {name}, too"
-            yield of_view(view, what, key="config.event_time")
+            yield view_finding(view, what, key="config.event_time")
 
 
-def _actuals(
-    project: LintProject, columns: Callable[[str], Iterable[str]], source: Source
+def _find_actual_times(
+    project: LintProject, columns: Callable[[str], Iterable[str]], source: SourceColumn
 ) -> Iterator[tuple[str, str, str]]:
     words = set(source.column.split("_"))
     if words.isdisjoint(_PLANNED) or not source.unique_id:
@@ -256,15 +268,15 @@ def not_followed(project: LintProject) -> Iterator[Hit]:
     """A view, or a model above it, whose SQL can't be parsed or is nested or large beyond measure."""
     lineage = project.traced.lineage
     for view in project.views.values() if lineage.problems else ():
-        for unique_id in _above(project, view):
+        for unique_id in _list_upstream(project, view):
             if unique_id in lineage.problems:
                 model = project.inventory.model(unique_id)
                 name = model.name if model else unique_id
                 file = {"file": model.path} if model else {}
-                yield of_view(view, f"{name}: {lineage.problems[unique_id]}", **file)
+                yield view_finding(view, f"{name}: {lineage.problems[unique_id]}", **file)
 
 
-def _above(project: LintProject, view: FeatureView) -> list[str]:
+def _list_upstream(project: LintProject, view: FeatureView) -> list[str]:
     found, seen = [view.unique_id], {view.unique_id}
     for unique_id in found:  # grows while it is walked
         model = project.inventory.model(unique_id)

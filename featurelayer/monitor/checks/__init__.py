@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from featurelayer.monitor.watched import Watched
-    from featurelayer.observed import MonitorResult
+    from featurelayer.monitor.context import MonitorContext
+    from featurelayer.monitor_records import MonitorResult
 
-Check = Callable[["Watched"], Iterable["MonitorResult"]]
+Check = Callable[["MonitorContext"], Iterable["MonitorResult"]]
 
 
 @functools.cache
-def all_checks() -> tuple[Check, ...]:
+def all_monitors() -> tuple[Check, ...]:
     """Return every monitor, in the order of their files' names."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return tuple(importlib.import_module(f"{__name__}.{name}").check for name in names)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from featurelayer.monitor.watched import Watched, percent
-from featurelayer.observed import MonitorResult
+from featurelayer.monitor.context import MonitorContext, format_share
+from featurelayer.monitor_records import MonitorResult
 
 
-def check(watched: Watched) -> Iterator[MonitorResult]:
+def check(watched: MonitorContext) -> Iterator[MonitorResult]:
     """Judge the share of the population that has a row in the snapshot."""
     limit, found = watched.settings.limits["coverage"], watched.coverage
     if not limit.is_set or found is None:
@@ -18,5 +18,5 @@ def check(watched: Watched) -> Iterator[MonitorResult]:
         meaning = f"there is no key in {found.of}"
     else:
         found_of = f"{found.covered:,} of {found.population:,} keys in {found.of}"
-        meaning = f"{found_of} ({percent(share)}) have a row that holds"
-    yield watched.judged("coverage", share, limit, meaning)
+        meaning = f"{found_of} ({format_share(share)}) have a row that holds"
+    yield watched.result("coverage", share, limit, meaning)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from featurelayer.monitor.watched import Watched, percent
-from featurelayer.observed import MonitorResult
+from featurelayer.monitor.context import MonitorContext, format_share
+from featurelayer.monitor_records import MonitorResult
 
 
-def check(watched: Watched) -> Iterator[MonitorResult]:
+def check(watched: MonitorContext) -> Iterator[MonitorResult]:
     """Judge the share of rows that hold the default, of features that declare one."""
     for feature, limit, seen in watched.features("default_rate"):
         if seen.defaults is not None and seen.rows:
             rate = seen.defaults / seen.rows
-            meaning = f"{percent(rate)} of {seen.rows:,} rows of {watched.when} are the default {feature.default}"
-            yield watched.judged("default_rate", rate, limit, meaning, feature=feature.name)
+            meaning = f"{format_share(rate)} of {seen.rows:,} rows of {watched.when} are the default {feature.default}"
+            yield watched.result("default_rate", rate, limit, meaning, feature=feature.name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from featurelayer.model import Feature
-from featurelayer.monitor.distances import Pair, jensen_shannon, kolmogorov_smirnov, psi, wasserstein
-from featurelayer.monitor.seen import Seen
-from featurelayer.monitor.watched import Watched
-from featurelayer.observed import MonitorResult
+from featurelayer.monitor.context import MonitorContext
+from featurelayer.monitor.distances import SharePair, jensen_shannon, kolmogorov_smirnov, psi, wasserstein
+from featurelayer.monitor.statistics import ColumnStats
+from featurelayer.monitor_records import MonitorResult
 
 _DISTANCES = {
     "psi": (psi, "PSI"),
@@ -18,23 +18,27 @@ _DISTANCES = {
 }
 
 
-def check(watched: Watched) -> Iterator[MonitorResult]:
+def check(watched: MonitorContext) -> Iterator[MonitorResult]:
     """Judge each feature that has a histogram or categories, if there are enough rows on both sides."""
     for monitor, (distance, metric) in _DISTANCES.items():
         for feature, limit, seen in watched.features(monitor):
             if not (seen.edges or seen.top) or not watched.rows:
                 continue
-            pair, why_not = _pair(watched, feature, seen)
+            pair, why_not = _pair_with_baseline(watched, feature, seen)
             value = distance(pair) if pair is not None else None
             if pair is not None and value is None:
                 continue  # names have no order, and numbers that are all the same no spread
-            meaning = _moved(seen, watched.baseline.seen[feature.name], watched.when) if pair is not None else why_not
-            yield watched.judged(
+            meaning = (
+                _describe_change(seen, watched.baseline.seen[feature.name], watched.when)
+                if pair is not None
+                else why_not
+            )
+            yield watched.result(
                 monitor, value, limit, meaning, feature=feature.name, metric=metric, baseline=watched.baseline.name
             )
 
 
-def _pair(watched: Watched, feature: Feature, seen: Seen) -> tuple[Pair | None, str]:
+def _pair_with_baseline(watched: MonitorContext, feature: Feature, seen: ColumnStats) -> tuple[SharePair | None, str]:
     """What can be compared, or why nothing can."""
     before = watched.baseline.seen.get(feature.name)
     if before is None:
@@ -44,11 +48,11 @@ def _pair(watched: Watched, feature: Feature, seen: Seen) -> tuple[Pair | None, 
         return None, (
             f"{seen.values:,} values in {watched.when} and {before.values:,} in the baseline; {enough:,} are needed"
         )
-    pair = Pair.of(before, seen)
+    pair = SharePair.of(before, seen)
     return pair, "" if pair is not None else "too many different values to compare them one by one"
 
 
-def _moved(seen: Seen, before: Seen, when: str) -> str:
+def _describe_change(seen: ColumnStats, before: ColumnStats, when: str) -> str:
     if seen.mean is not None and before.mean is not None and seen.edges:
         spreads = [f" ± {part.std:.3g}" if part.std is not None else "" for part in (before, seen)]
         return f"mean {before.mean:.4g}{spreads[0]} in the baseline, {seen.mean:.4g}{spreads[1]} in {when}"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from featurelayer.monitor.watched import Watched, percent
-from featurelayer.observed import MonitorResult
+from featurelayer.monitor.context import MonitorContext, format_share
+from featurelayer.monitor_records import MonitorResult
 
 
-def check(watched: Watched) -> Iterator[MonitorResult]:
+def check(watched: MonitorContext) -> Iterator[MonitorResult]:
     """Judge the share of NULLs of each feature, and by how much it differs from the baseline's."""
     for feature, limit, seen in watched.features("null_rate"):
         if seen.null_rate is not None:
-            meaning = f"{percent(seen.null_rate)} of {seen.rows:,} rows of {watched.when} are NULL"
-            yield watched.judged("null_rate", seen.null_rate, limit, meaning, feature=feature.name)
+            meaning = f"{format_share(seen.null_rate)} of {seen.rows:,} rows of {watched.when} are NULL"
+            yield watched.result("null_rate", seen.null_rate, limit, meaning, feature=feature.name)
     for feature, limit, seen in watched.features("null_rate_change"):
         before = watched.baseline.seen.get(feature.name)
         if seen.null_rate is None or before is None or before.null_rate is None:
@@ -21,7 +21,8 @@ def check(watched: Watched) -> Iterator[MonitorResult]:
         if min(seen.rows, before.rows) < watched.settings.minimum_rows:
             continue
         change = seen.null_rate - before.null_rate
-        meaning = f"{percent(seen.null_rate)} of {watched.when} are NULL, {percent(before.null_rate)} of the baseline"
-        yield watched.judged(
+        share, usual = format_share(seen.null_rate), format_share(before.null_rate)
+        meaning = f"{share} of {watched.when} are NULL, {usual} of the baseline"
+        yield watched.result(
             "null_rate_change", abs(change), limit, meaning, feature=feature.name, baseline=watched.baseline.name
         )

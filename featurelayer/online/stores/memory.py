@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from featurelayer.online.base import Item, ItemKey, Limits, LiveKey, ReadBudget, StoreUrl, Usage, Written, sort_out
-from featurelayer.online.forks import renew_after_fork
+from featurelayer.online.base import Item, ItemKey, Limits, LiveKey, ReadBudget, StoreUrl, Usage, Written, plan_write
+from featurelayer.online.fork_safety import register_for_fork
 
 if TYPE_CHECKING:
-    from featurelayer.online.provision import Creation, Tell
-    from featurelayer.online.tables import TableSettings
+    from featurelayer.online.stores.dynamodb.provision import CreateResult, Tell
+    from featurelayer.online.stores.dynamodb.tables import TableSettings
 
 _shared: dict[str, MemoryStore] = {}
 
@@ -29,10 +29,10 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._items: dict[ItemKey, Item] = {}
-        self.after_fork()
-        renew_after_fork(self)
+        self.reset_after_fork()
+        register_for_fork(self)
 
-    def after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         """Take a new lock: a thread that does not exist here may hold the old one."""
         self._lock = Lock()
 
@@ -64,7 +64,7 @@ class MemoryStore:
         """Put what replaces what is there and differs from it."""
         ReadBudget(deadline, "written").left()
         with self._lock:
-            work = sort_out(items, self._items, rewind=rewind, rewrite=rewrite)
+            work = plan_write(items, self._items, rewind=rewind, rewrite=rewrite)
             self._items.update((item.key, item) for item in work.put + work.renew)
         size = sum(item.size for item in work.put)
         return Written(written=len(work.put), unchanged=work.unchanged, lost=tuple(work.lost), bytes=size)
@@ -93,11 +93,11 @@ class MemoryStore:
         """Do nothing: memory is open."""
         ReadBudget(deadline).left()
 
-    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:  # noqa: ARG002
+    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> CreateResult:  # noqa: ARG002
         """Do nothing: memory is there."""
-        from featurelayer.online.provision import Creation
+        from featurelayer.online.stores.dynamodb.provision import CreateResult
 
-        return Creation(created=False)
+        return CreateResult(created=False)
 
     def check(self) -> None:
         """Do nothing: whoever has the store may write."""

@@ -24,21 +24,21 @@ from featurelayer.online.base import (
     Limits,
     LiveKey,
     ReadBudget,
-    Sorted,
     StoreUrl,
     Usage,
+    WritePlan,
     Written,
-    damaged_item,
+    corrupt_item,
     foreign_store,
     live_key,
-    sort_out,
+    plan_write,
 )
-from featurelayer.online.forks import renew_after_fork
+from featurelayer.online.fork_safety import register_for_fork
 from featurelayer.online.sqlite_file import LAYOUT, MODE, Reader, SqliteFile, wait_for_lock
 
 if TYPE_CHECKING:
-    from featurelayer.online.provision import Creation, Tell
-    from featurelayer.online.tables import TableSettings
+    from featurelayer.online.stores.dynamodb.provision import CreateResult, Tell
+    from featurelayer.online.stores.dynamodb.tables import TableSettings
 
 T = TypeVar("T")
 
@@ -105,10 +105,10 @@ class SqliteStore:
         self._known: list[_Connections] = []
         self._inherited: list[_Connections] = []
         self._has_written = False
-        self.after_fork()
-        renew_after_fork(self)
+        self.reset_after_fork()
+        register_for_fork(self)
 
-    def after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         """Leave a parent's connections alone: SQLite's must neither be used nor closed in a child."""
         self._inherited += self._known
         self._known = []
@@ -128,7 +128,7 @@ class SqliteStore:
         budget.left()
         if not keys:
             return {}
-        found = self._ask(lambda connection: _read(connection, keys), budget)
+        found = self._query(lambda connection: _read(connection, keys), budget)
         if usage is not None:
             usage.add(bytes=sum(item.size for item in found.values()))
         return found
@@ -144,9 +144,9 @@ class SqliteStore:
     ) -> Written:
         """Put what replaces what is there and differs from it, in one transaction. Creates the file if need be."""
 
-        def put(connection: sqlite3.Connection) -> Sorted:
+        def put(connection: sqlite3.Connection) -> WritePlan:
             stored = _read(connection, [item.key for item in items])
-            work = sort_out(items, stored, rewind=rewind, rewrite=rewrite)
+            work = plan_write(items, stored, rewind=rewind, rewrite=rewrite)
             connection.executemany(_PUT, [(*_row(item), rewind) for item in work.put + work.renew])
             return work
 
@@ -158,7 +158,7 @@ class SqliteStore:
         """Yield the entities that a view has values for; no transaction stays open while the caller works."""
         after = ""
         while True:
-            page = self._ask(partial(_page, sk=sk, after=after), ReadBudget(None))
+            page = self._query(partial(_page, sk=sk, after=after), ReadBudget(None))
             for pk, version, event_time in page:
                 yield live_key(pk, version, event_time)
             if len(page) < _PAGE:
@@ -169,7 +169,7 @@ class SqliteStore:
         """Return every `sk` under one `pk` of a definition."""
         budget = ReadBudget(deadline)
         budget.left()
-        return self._ask(lambda connection: [sk for (sk,) in connection.execute(_NAMES, (pk,))], budget)
+        return self._query(lambda connection: [sk for (sk,) in connection.execute(_NAMES, (pk,))], budget)
 
     def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
         """Delete items, in one transaction."""
@@ -179,39 +179,39 @@ class SqliteStore:
         """Open the file for this thread."""
         budget = ReadBudget(deadline)
         budget.left()
-        with self._errors(), self._use() as mine:
+        with self._errors(), self._lock_connections() as mine:
             self._reader(mine, budget)
 
-    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> Creation:  # noqa: ARG002
+    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> CreateResult:  # noqa: ARG002
         """Make the file, if it is not there; the settings are DynamoDB's."""
-        from featurelayer.online.provision import Creation
+        from featurelayer.online.stores.dynamodb.provision import CreateResult
 
         created = not self.path.is_file()
-        with self._errors(), self._use() as mine:
+        with self._errors(), self._lock_connections() as mine:
             self._writer(mine, ReadBudget(None))
-        return Creation(created=created)
+        return CreateResult(created=created)
 
     def check(self) -> None:
         """Raise StoreNotFound if the file is somebody else's; one that is missing is made by the first write."""
         if self.path.is_file() and self.path.stat().st_size:
-            with self._errors(), self._use() as mine:
+            with self._errors(), self._lock_connections() as mine:
                 self._reader(mine, ReadBudget(None))
 
     def describe(self) -> dict[str, Any]:
         """Return the file's facts; `wal_bytes` of `bytes` are not in the file itself but beside it."""
-        items = self._ask(lambda connection: connection.execute("SELECT count(*) FROM items").fetchone()[0],
+        items = self._query(lambda connection: connection.execute("SELECT count(*) FROM items").fetchone()[0],
                           ReadBudget(None))  # fmt: skip
         beside = self._file.wal_bytes()
         size = self.path.stat().st_size + beside
         return {"type": "sqlite", "path": str(self.path), "layout": LAYOUT, "items": items, "bytes": size,
                 "wal_bytes": beside}  # fmt: skip
 
-    def settle(self) -> str:
+    def checkpoint(self) -> str:
         """Bring what was written here into the one file, for copying; return what is in the way, if anything."""
         if not self._has_written or not self.path.is_file():
             return ""
-        with self._errors(), self._use() as mine:
-            left = self._file.settle(self._writer(mine, ReadBudget(None)))
+        with self._errors(), self._lock_connections() as mine:
+            left = self._file.checkpoint(self._writer(mine, ReadBudget(None)))
         if not left:
             return ""
         return (
@@ -226,7 +226,7 @@ class SqliteStore:
             PlanError: there is a file already, or no such folder.
         """
         target = Path(target)
-        with self._errors(), self._use() as mine:
+        with self._errors(), self._lock_connections() as mine:
             reader = self._reader(mine, ReadBudget(None))
             write = partial(self._file.write_backup, reader.connection, target, overwrite=overwrite)
             wait_for_lock(write, self.path, ReadBudget(None), reader.connection)
@@ -239,7 +239,7 @@ class SqliteStore:
         A call that is under way ends first; its thread opens the file anew when it is used again.
         """
         with suppress(OnlineStoreError):
-            self.settle()
+            self.checkpoint()
         with self._opening:
             known, self._known, self._local = self._known, [], threading.local()
         until = monotonic() + _CLOSE_SECONDS
@@ -253,20 +253,20 @@ class SqliteStore:
                 each.close()
                 each.lock.release()
 
-    def _use(self) -> _Connections:
+    def _lock_connections(self) -> _Connections:
         """Return this thread's connections, locked; a `with` lets them go."""
         while True:
             mine: _Connections | None = getattr(self._local, "connections", None)
             if mine is None:
                 mine = self._local.connections = _Connections()
-                self._remember(mine)
+                self._register(mine)
             mine.lock.acquire()
             if not mine.is_closed:
                 return mine
             mine.lock.release()
             self._local.connections = None
 
-    def _remember(self, mine: _Connections) -> None:
+    def _register(self, mine: _Connections) -> None:
         """Keep a new thread's connections until they are closed, which those of threads that ended are now."""
         with self._opening:
             ended = [each for each in self._known if not each.thread.is_alive()]
@@ -274,9 +274,9 @@ class SqliteStore:
         for each in ended:
             each.close()
 
-    def _ask(self, ask: Callable[[sqlite3.Connection], T], budget: ReadBudget) -> T:
+    def _query(self, ask: Callable[[sqlite3.Connection], T], budget: ReadBudget) -> T:
         """Return what a reader answers, from the file that is there."""
-        with self._errors(), self._use() as mine:
+        with self._errors(), self._lock_connections() as mine:
             while True:
                 reader = self._reader(mine, budget)
                 found = wait_for_lock(partial(ask, reader.connection), self.path, budget, reader.connection)
@@ -285,7 +285,7 @@ class SqliteStore:
 
     def _change(self, change: Callable[[sqlite3.Connection], T], budget: ReadBudget) -> T:
         budget.left()
-        with self._errors(), self._use() as mine:
+        with self._errors(), self._lock_connections() as mine:
             connection = self._writer(mine, budget)
             self._has_written = True
             return self._file.run_transaction(connection, lambda: change(connection), budget)
@@ -409,7 +409,7 @@ def _items_one_by_one(connection: sqlite3.Connection, wanted: tuple[str]) -> Ite
         try:
             yield _convert(row, Item, strict=False)
         except msgspec.ValidationError as error:
-            yield damaged_item((str(row[0]), str(row[1])), f"a column is not of its type: {error}")
+            yield corrupt_item((str(row[0]), str(row[1])), f"a column is not of its type: {error}")
 
 
 def _text(raw: bytes) -> str | bytes:

@@ -10,7 +10,7 @@ from abc import abstractmethod
 
 from sqlglot import exp
 
-from featurelayer.sql.ast import both, col, key_alias, named, not_null, table
+from featurelayer.sql.ast import all_of, col, key_alias, not_null, table, with_alias
 from featurelayer.sql.dialects._stepwise import Stepwise
 from featurelayer.sql.dialects.base import AT
 from featurelayer.sql.plan import EVENT, ID, RESERVED, AsofJoin
@@ -32,9 +32,9 @@ class Asof(Stepwise):
     def match(self, join: AsofJoin) -> list[tuple[str, exp.Query]]:
         keys = [key_alias(position) for position in range(len(join.keys))]
         labels = (
-            exp.select(col(ID, "l"), named(self.seen(join, "l"), AT), *self.label_keys(join, "l"))
+            exp.select(col(ID, "l"), with_alias(self.seen(join, "l"), AT), *self.label_keys(join, "l"))
             .from_(self.labels_of(join, "l"))
-            .where(self.label_known(join, "l"))
+            .where(self.is_label_known(join, "l"))
         )
         moments = f"{join.name}__moments"
         on: list[exp.Expression] = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
@@ -47,14 +47,14 @@ class Asof(Stepwise):
 
     def moments(self, join: AsofJoin) -> exp.Select:
         """The view's keys, when a row is first seen, and the newest event that is seen by then."""
-        times = [named(self.effective(join, "f"), AT), named(self.event(join, "f"), _OF_ROW)]
+        times = [with_alias(self.effective(join, "f"), AT), with_alias(self.event(join, "f"), _OF_ROW)]
         rows = exp.select(*self.view_keys(join, "f"), *times).from_(self.relation(join, "f"))
-        rows = rows.where(both(self.usable(join, "f"), self.known_key(join)))
+        rows = rows.where(all_of(self.usable(join, "f"), self.has_label_key(join)))
         keys = [col(key_alias(position), "r") for position in range(len(join.keys))]
         event: exp.Expression = col(_OF_ROW, "r")
         if join.available is not None:
             # Peers of one moment share the maximum, so it does not matter which of them the match meets.
             order = exp.Order(expressions=[exp.Ordered(this=col(AT, "r"))])
             event = exp.Window(this=exp.Max(this=event), partition_by=[key.copy() for key in keys], order=order)
-        at = named(self.sure(col(AT, "r")), AT)
-        return exp.select(*keys, at, named(event, EVENT)).from_(rows.subquery("r"))
+        at = with_alias(self.sure(col(AT, "r")), AT)
+        return exp.select(*keys, at, with_alias(event, EVENT)).from_(rows.subquery("r"))

@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from featurelayer.model import DType, Kind
 from featurelayer.sql.ast import call
-from featurelayer.sql.dialects._json import UNSTORABLE, bounded
+from featurelayer.sql.dialects._json import UNSTORABLE, check_time_range
 
 _TEXT = exp.DataType.Type.VARCHAR
 _ELEMENT = "v"
@@ -32,13 +32,13 @@ def _value(value: exp.Expression, dtype: DType) -> exp.Expression | None:
         case Kind.FLOAT:
             return _float(value)
         case Kind.DECIMAL | Kind.UUID:
-            return _quoted(_text(value))
+            return _quote(_text(value))
         case Kind.TEXT | Kind.JSON:
             return _text(call("TO_JSON", _text(value)))
         case Kind.BYTES:
-            return _quoted(call("TO_BASE64", value))
+            return _quote(call("TO_BASE64", value))
         case Kind.DATE:
-            return _quoted(_text(_bounded(value, exp.DataType.build("DATE"))))
+            return _quote(_text(_check_range(value, exp.DataType.build("DATE"))))
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
             return _microseconds(value, dtype)
         case Kind.ARRAY:
@@ -48,9 +48,9 @@ def _value(value: exp.Expression, dtype: DType) -> exp.Expression | None:
 
 def _key(value: exp.Expression, dtype: DType) -> exp.Expression | None:
     if dtype.kind is Kind.DECIMAL:
-        return _quoted(_without_zeros(value) if dtype.scale else _text(value))
+        return _quote(_strip_zeros(value) if dtype.scale else _text(value))
     if dtype.kind is Kind.TEXT:
-        return _escaped(value)
+        return _escape(value)
     return _value(value, dtype) if dtype.is_key else None
 
 
@@ -58,7 +58,7 @@ def _text(value: exp.Expression) -> exp.Expression:
     return exp.Cast(this=value.copy(), to=exp.DataType(this=_TEXT))
 
 
-def _quoted(text: exp.Expression) -> exp.Expression:
+def _quote(text: exp.Expression) -> exp.Expression:
     quote = exp.Literal.string('"')
     return exp.DPipe(this=exp.DPipe(this=quote, expression=text), expression=quote.copy())
 
@@ -72,14 +72,14 @@ def _float(value: exp.Expression) -> exp.Expression:
     return case.when(exp.LT(this=value.copy(), expression=exp.Literal.number(0)), exp.Literal.string('"-Infinity"'))
 
 
-def _bounded(value: exp.Expression, kind: exp.DataType) -> exp.Expression:
+def _check_range(value: exp.Expression, kind: exp.DataType) -> exp.Expression:
     message = exp.Literal.string(f"a time {UNSTORABLE}")
-    return bounded(value, kind, exp.Cast(this=call("ERROR", message), to=kind.copy()))
+    return check_time_range(value, kind, exp.Cast(this=call("ERROR", message), to=kind.copy()))
 
 
 def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:
     kind = exp.DataType.build("TIMESTAMPTZ" if dtype.kind is Kind.TIMESTAMPTZ else "TIMESTAMP", dialect="duckdb")
-    return _text(call("EPOCH_US", _bounded(value, kind)))
+    return _text(call("EPOCH_US", _check_range(value, kind)))
 
 
 def _array(value: exp.Expression, dtype: DType) -> exp.Expression | None:
@@ -93,12 +93,12 @@ def _array(value: exp.Expression, dtype: DType) -> exp.Expression | None:
     return exp.DPipe(this=opened, expression=exp.Literal.string("]"))
 
 
-def _without_zeros(value: exp.Expression) -> exp.Expression:
+def _strip_zeros(value: exp.Expression) -> exp.Expression:
     """A decimal with a fraction, without the zeros at its end: `1.50` is the same key as `1.5`."""
     return call("RTRIM", call("RTRIM", _text(value), exp.Literal.string("0")), exp.Literal.string("."))
 
 
-def _escaped(value: exp.Expression) -> exp.Expression:
+def _escape(value: exp.Expression) -> exp.Expression:
     """Text with small digits in its escapes. Only texts that hold such a character are looked at one by one."""
     plain = _text(call("TO_JSON", _text(value)))
     marks = "".join(f"\\x{code:02x}" for code in _SHOUTED)
@@ -113,5 +113,5 @@ def _escaped(value: exp.Expression) -> exp.Expression:
     )
     each = exp.Lambda(this=one, expressions=[exp.to_identifier(_ELEMENT, quoted=True)])
     characters = call("STRING_SPLIT", _text(value), exp.Literal.string(""))
-    slow = _quoted(call("ARRAY_TO_STRING", call("LIST_TRANSFORM", characters, each), exp.Literal.string("")))
+    slow = _quote(call("ARRAY_TO_STRING", call("LIST_TRANSFORM", characters, each), exp.Literal.string("")))
     return exp.Case().when(rare, slow).else_(plain)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
+from featurelayer.sql.ast import all_of, call, col, key_alias, not_null, table, with_alias
 from featurelayer.sql.dialects.base import Cte, Dialect
 from featurelayer.sql.plan import (
     EVENT,
@@ -75,7 +75,7 @@ class Fetching(Dialect):
                 temporary += [self.labels_name(join)]
             if join.event is not None:
                 temporary += [f"{join.name}__tied", f"{join.name}__ranked"]
-                if join is self._matched_by(plan, join):
+                if join is self._match_source(plan, join):
                     temporary += [self.match_name(join)]
         comment = "Every label once, in its order, with the features of its rows."
         query = Statement(sql=self.sql(self.query(plan)), comment=comment)
@@ -88,17 +88,17 @@ class Fetching(Dialect):
         """The table or CTE that holds the winner's event time for each label."""
         return f"{join.name}__match"
 
-    def _matched_by(self, plan: Plan, join: AsofJoin) -> AsofJoin:
+    def _match_source(self, plan: Plan, join: AsofJoin) -> AsofJoin:
         """The first join that has the same labels find the same moments: what it matched serves this one too."""
         return next(other for other in plan.joins if _moments(other) == _moments(join))
 
     def _view_step(self, plan: Plan, join: AsofJoin) -> Step:
-        served = () if join.ledger is None else self._served(join)
+        served = () if join.ledger is None else self._create_served_labels(join)
         if join.event is None:
             comment = f"{join.name}: static, joined on its keys alone (rule 9)."
             rows = self.made(self.rows_name(join), self.static_rows(plan, join, rank=False), comment)
             return Step(name=join.name, statements=(*served, *rows), report=self._report(plan, join))
-        first = self._matched_by(plan, join)
+        first = self._match_source(plan, join)
         match = self.match_name(first)
         matched: tuple[Statement, ...] = ()
         comment = f"{join.name}: the same rows, keys and times as {first.name}.\n"
@@ -113,9 +113,9 @@ class Fetching(Dialect):
         )
         return Step(name=join.name, statements=statements, report=self._report(plan, join))
 
-    def _served(self, join: AsofJoin) -> tuple[Statement, ...]:
+    def _create_served_labels(self, join: AsofJoin) -> tuple[Statement, ...]:
         comment = f"{join.name}: the labels by the export that was being served at their time."
-        return self.made(self.labels_name(join), self.served_labels(join), comment)
+        return self.made(self.labels_name(join), self.labels_as_served(join), comment)
 
     def _match_comment(self, join: AsofJoin) -> str:
         bound = "before" if join.exclusive else "at or before"
@@ -144,7 +144,7 @@ class Fetching(Dialect):
                 not_null(col(join.available.name, "f")),
                 exp.LTE(this=self.effective(join, "f"), expression=self.seen(join, "m")),
             ]
-        return both(*on), where
+        return all_of(*on), where
 
     def _fetch(self, plan: Plan, join: AsofJoin, match: str) -> exp.Select:
         on, where = self._rows_of_match(join)
@@ -152,10 +152,10 @@ class Fetching(Dialect):
             *self.feature_values(plan, join, "f", col(TIME, "m"))
         )
         select = select.from_(table(match, "m")).join(self.relation(join, "f"), on=on, join_type="inner")
-        return select.where(both(*where)) if where else select
+        return select.where(all_of(*where)) if where else select
 
     def _event_columns(self, plan: Plan, join: AsofJoin) -> list[exp.Expression]:
-        return [named(self.utc_event("m", join), EVENT)] if isinstance(plan.spine, Entities) else []
+        return [with_alias(self.utc_event("m", join), EVENT)] if isinstance(plan.spine, Entities) else []
 
     def _resolve(self, plan: Plan, join: AsofJoin, match: str) -> tuple[Statement, ...]:
         """Rule 3, for the labels that got more than one row; with none, every statement here is a no-op."""
@@ -167,7 +167,7 @@ class Fetching(Dialect):
             partition_by=[col(ID, "m")],
             order=exp.Order(expressions=self.tie_order(join, "f")),
         )
-        select = self._ranked(plan, join, match, tied, named(level, LEVEL), named(content, CONTENT))
+        select = self._rank_ties(plan, join, match, tied, with_alias(level, LEVEL), with_alias(content, CONTENT))
         names = [ID] + ([EVENT] if isinstance(plan.spine, Entities) else [])
         names += list(dict.fromkeys(feature.source for feature in join.features))
         names += [VALID_TO] if isinstance(plan.spine, Entities) and join.valid_to else []
@@ -206,12 +206,12 @@ class Fetching(Dialect):
         found = exp.select(exp.Count(this=exp.Star())).from_(table(rows)).subquery()
         matched = exp.select(exp.Count(this=exp.Star())).from_(table(match, "m"))
         fresh = self.fresh(join, self.utc_event("m", join), col(TIME, "m"))
-        matched = matched.where(both(*fresh)) if fresh else matched
+        matched = matched.where(all_of(*fresh)) if fresh else matched
         several = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1))
         select = exp.select(col(ID)).from_(table(rows)).where(exp.NEQ(this=found, expression=matched.subquery()))
         return select.group_by(col(ID)).having(several)
 
-    def _ranked(self, plan: Plan, join: AsofJoin, match: str, tied: str, *more: exp.Expression) -> exp.Select:
+    def _rank_ties(self, plan: Plan, join: AsofJoin, match: str, tied: str, *more: exp.Expression) -> exp.Select:
         """The rows of those labels, best first."""
         on, where = self._rows_of_match(join)
         rank = exp.Window(
@@ -220,7 +220,7 @@ class Fetching(Dialect):
         select = (
             exp.select(
                 col(ID, "m"),
-                named(rank, RANK),
+                with_alias(rank, RANK),
                 *more,
                 *self._event_columns(plan, join),
                 *self.feature_values(plan, join, "f", col(TIME, "m")),
@@ -229,24 +229,24 @@ class Fetching(Dialect):
             .join(table(tied, "t"), on=exp.EQ(this=col(ID, "t"), expression=col(ID, "m")), join_type="inner")
             .join(self.relation(join, "f"), on=on, join_type="inner")
         )
-        return select.where(both(*where)) if where else select
+        return select.where(all_of(*where)) if where else select
 
     # --- the statement -------------------------------------------------------------------------------------------
 
     def statement_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
         """Match, fetch and resolve as in the script, but for the cut to the labels' times, which needs variables."""
-        served = [] if join.ledger is None else [Cte(self.labels_name(join), self.served_labels(join), reused=True)]
+        served = [] if join.ledger is None else [Cte(self.labels_name(join), self.labels_as_served(join), reused=True)]
         if join.event is None:
             return [*served, self.only_rows(plan, join)]
-        first = self._matched_by(plan, join)
+        first = self._match_source(plan, join)
         match, fetched, tied = self.match_name(first), f"{join.name}__fetched", f"{join.name}__tied"
         matched = Cte(match, self.match(plan, join, cut=False), comment=self._match_comment(join), reused=True)
         values = dict.fromkeys(feature.source for feature in join.features)
-        rank = named(exp.Literal.number(1), RANK)
+        rank = with_alias(exp.Literal.number(1), RANK)
         alone = exp.select(col(ID, "r"), rank, *(col(value, "r") for value in values)).from_(table(fetched, "r"))
         tie = exp.EQ(this=col(ID, "t"), expression=col(ID, "r"))
         alone = alone.join(table(tied, "t"), on=tie, join_type="anti")
-        rows = exp.union(alone, self._ranked(plan, join, match, tied), distinct=False, copy=False)
+        rows = exp.union(alone, self._rank_ties(plan, join, match, tied), distinct=False, copy=False)
         return [
             *served,
             *((matched,) if first is join else ()),
@@ -261,7 +261,7 @@ class Fetching(Dialect):
         """Counts for the report of a training set; a snapshot is counted by its export."""
         if isinstance(plan.spine, Entities):
             return None
-        rows, match = self.rows_name(join), self.match_name(self._matched_by(plan, join))
+        rows, match = self.rows_name(join), self.match_name(self._match_source(plan, join))
         counts: list[Any] = [exp.Count(this=exp.Star())]
         counts += [exp.Count(this=col(feature.source)) for feature in join.features]
         matched = Statement(sql=self.sql(exp.select(*counts).from_(table(rows))))
@@ -274,16 +274,18 @@ class Fetching(Dialect):
         ages = (
             exp.select(self.quantiles(age, shares))
             .from_(table(match, "m"))
-            .where(both(*finite, *self.fresh(join, self.utc_event("m", join), col(TIME, "m"))))
+            .where(all_of(*finite, *self.fresh(join, self.utc_event("m", join), col(TIME, "m"))))
         )
         unusable = (
             exp.select(exp.Count(this=exp.Star()))
             .from_(self.relation(join, "f"))
             .where(
-                exp.Not(this=exp.paren(both(*(not_null(col(c.name, "f")) for c in (join.event, join.available) if c))))
+                exp.Not(
+                    this=exp.paren(all_of(*(not_null(col(c.name, "f")) for c in (join.event, join.available) if c)))
+                )
             )
         )
-        undeclared = both(
+        undeclared = all_of(
             exp.EQ(this=col(LEVEL), expression=exp.Literal.number(1)),
             exp.GT(this=col(CONTENT), expression=exp.Literal.number(1)),
         )
@@ -293,23 +295,23 @@ class Fetching(Dialect):
         return JoinReport(
             join=join,
             matched=matched,
-            expired=self._expired(join, match) if join.ttl is not None else None,
+            expired=self._count_expired(join, match) if join.ttl is not None else None,
             unusable=Statement(sql=self.sql(unusable)),
             ties=Statement(sql=self.sql(ties)),
             tied=Statement(sql=self.sql(tied)),
             ages=Statement(sql=self.sql(ages)),
         )
 
-    def _expired(self, join: AsofJoin, match: str) -> Statement:
+    def _count_expired(self, join: AsofJoin, match: str) -> Statement:
         """Labels whose newest visible row is too old: matched by one, or with rows only before the match's reach."""
-        stale = exp.Not(this=exp.paren(both(*self.fresh(join, self.utc_event("m", join), col(TIME, "m")))))
+        stale = exp.Not(this=exp.paren(all_of(*self.fresh(join, self.utc_event("m", join), col(TIME, "m")))))
         matched = exp.select(exp.Count(this=exp.Star())).from_(table(match, "m")).where(stale)
         assert join.ttl is not None
         before = exp.LT(this=self.event(join, "f"), expression=self.shift(self.first_label(), -join.ttl))
         older = (
-            exp.select(*self.view_keys(join, "f"), named(exp.Min(this=self.effective(join, "f")), f"{RESERVED}at"))
+            exp.select(*self.view_keys(join, "f"), with_alias(exp.Min(this=self.effective(join, "f")), f"{RESERVED}at"))
             .from_(self.relation(join, "f"))
-            .where(both(self.usable(join, "f"), before))
+            .where(all_of(self.usable(join, "f"), before))
             .group_by(*(col(key.name, "f") for key, _ in join.keys))
         )
         on: list[exp.Expression] = [
@@ -325,7 +327,7 @@ class Fetching(Dialect):
         beyond = (
             exp.select(exp.Count(this=exp.Star()))
             .from_(self.labels_of(join, "l"))
-            .join(older.subquery("f"), on=both(*on), join_type="inner")
+            .join(older.subquery("f"), on=all_of(*on), join_type="inner")
             .where(unmatched)
         )
         total = exp.Add(this=matched.subquery(), expression=beyond.subquery())

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from featurelayer.sql.ast import both
+from featurelayer.sql.ast import all_of
 
 UNSTORABLE = "before year 1 or after 9999 can't be stored; bound it in the model"
 """How refusals of times end; `encoding` finds them by it, to say whose time it is."""
 
 
-def bounded(
+def check_time_range(
     value: exp.Expression, kind: exp.DataType, refused: exp.Expression, *, last: str = "9999-12-31 23:59:59.999999"
 ) -> exp.Expression:
     """The value, or `refused`, which ends the query, if it is a time that no Python and no JSON reader could hold."""
     first, final = (exp.Cast(this=exp.Literal.string(text), to=kind.copy()) for text in ("0001-01-01", last))
-    inside = both(exp.GTE(this=value.copy(), expression=first), exp.LTE(this=value.copy(), expression=final))
+    inside = all_of(exp.GTE(this=value.copy(), expression=first), exp.LTE(this=value.copy(), expression=final))
     return (
         exp.Case()
         .when(exp.Is(this=value.copy(), expression=exp.Null()), exp.Null())

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from featurelayer.model import DType, Kind
 from featurelayer.sql.ast import call, col
-from featurelayer.sql.dialects._json import UNSTORABLE, bounded
+from featurelayer.sql.dialects._json import UNSTORABLE, check_time_range
 
 _ELEMENT, _PLACE = "v", "n"
 REFUSED = "featurelayer: "
@@ -47,16 +47,16 @@ def _value(value: exp.Expression, dtype: DType) -> exp.Expression | None:
         case Kind.FLOAT:
             return _float(value)
         case Kind.DECIMAL:
-            return _quoted(text(_finite(value)))
+            return _quote(text(_finite(value)))
         case Kind.UUID:
-            return _quoted(text(value))
+            return _quote(text(value))
         case Kind.TEXT | Kind.JSON:
             return text(call("TO_JSON", text(value)))
         case Kind.BYTES:
             lines = call("ENCODE", value.copy(), exp.Literal.string("base64"))
-            return _quoted(call("TRANSLATE", lines, _newline(), exp.Literal.string("")))
+            return _quote(call("TRANSLATE", lines, _newline(), exp.Literal.string("")))
         case Kind.DATE:
-            return _quoted(text(_bounded(value, exp.DataType.build("DATE"))))
+            return _quote(text(_check_range(value, exp.DataType.build("DATE"))))
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
             return _microseconds(value, dtype)
         case Kind.ARRAY:
@@ -67,7 +67,7 @@ def _value(value: exp.Expression, dtype: DType) -> exp.Expression | None:
 def _key(value: exp.Expression, dtype: DType) -> exp.Expression | None:
     if dtype.kind is Kind.DECIMAL:
         number = text(_finite(value))
-        return _quoted(_without_zeros(number) if dtype.scale else number)
+        return _quote(_strip_zeros(number) if dtype.scale else number)
     return _value(value, dtype) if dtype.is_key else None
 
 
@@ -75,7 +75,7 @@ def _newline() -> exp.Expression:
     return call("CHR", exp.Literal.number(10))
 
 
-def _quoted(inner: exp.Expression) -> exp.Expression:
+def _quote(inner: exp.Expression) -> exp.Expression:
     quote = exp.Literal.string('"')
     return exp.paren(exp.DPipe(this=exp.DPipe(this=quote, expression=inner), expression=quote.copy()), copy=False)
 
@@ -92,7 +92,7 @@ def _float(value: exp.Expression) -> exp.Expression:
     special = (exp.Literal.string(word) for word in ("NaN", "Infinity", "-Infinity"))
     return (
         exp.Case()
-        .when(exp.In(this=number.copy(), expressions=list(special)), _quoted(number.copy()))
+        .when(exp.In(this=number.copy(), expressions=list(special)), _quote(number.copy()))
         .when(whole, exp.paren(exp.DPipe(this=number.copy(), expression=exp.Literal.string(".0")), copy=False))
         .else_(number.copy())
     )
@@ -107,15 +107,15 @@ def _finite(value: exp.Expression) -> exp.Expression:
     return exp.Case().when(odd, refusal(message, kind)).else_(value.copy())
 
 
-def _bounded(value: exp.Expression, kind: exp.DataType) -> exp.Expression:
+def _check_range(value: exp.Expression, kind: exp.DataType) -> exp.Expression:
     # The literal first: `encoding` puts before it whose time it is.
     shown = exp.DPipe(this=exp.Literal.string(f"a time {UNSTORABLE}"), expression=exp.Literal.string(": "))
-    return bounded(value, kind, refusal(exp.DPipe(this=shown, expression=text(value)), kind))
+    return check_time_range(value, kind, refusal(exp.DPipe(this=shown, expression=text(value)), kind))
 
 
 def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:
     kind = exp.DataType.build("TIMESTAMPTZ" if dtype.kind is Kind.TIMESTAMPTZ else "TIMESTAMP")
-    seconds = exp.Extract(this=exp.var("EPOCH"), expression=_bounded(value, kind))
+    seconds = exp.Extract(this=exp.var("EPOCH"), expression=_check_range(value, kind))
     micros = exp.Mul(this=seconds, expression=exp.Literal.number(1_000_000))
     return text(exp.Cast(this=exp.paren(micros, copy=False), to=exp.DataType.build("BIGINT")))
 
@@ -150,6 +150,6 @@ def _array(value: exp.Expression, dtype: DType) -> exp.Expression | None:
     )
 
 
-def _without_zeros(number: exp.Expression) -> exp.Expression:
+def _strip_zeros(number: exp.Expression) -> exp.Expression:
     """A decimal with a fraction, without the zeros at its end: `1.50` is the same key as `1.5`."""
     return call("RTRIM", call("RTRIM", number, exp.Literal.string("0")), exp.Literal.string("."))

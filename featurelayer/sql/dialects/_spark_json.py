@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.dialects._json import UNSTORABLE, bounded
+from featurelayer.sql.dialects._json import UNSTORABLE, check_time_range
 
 _ELEMENT = "v"
 _NEWLINE = (0x0D, 0x0A)
@@ -33,16 +33,16 @@ def _value(value: exp.Expression, dtype: DType) -> exp.Expression | None:
         case Kind.FLOAT:
             return _float(value)
         case Kind.DECIMAL:
-            return _quoted(_text(value))
+            return _quote(_text(value))
         case Kind.TEXT:
-            return _escaped(value)
+            return _escape(value)
         case Kind.BYTES:
             # Some versions cut the text into lines.
-            return _quoted(
+            return _quote(
                 _call("TRANSLATE", _call("BASE64", value.copy()), _characters(_NEWLINE), exp.Literal.string(""))
             )
         case Kind.DATE:
-            return _quoted(_text(_bounded(value, "DATE")))
+            return _quote(_text(_check_range(value, "DATE")))
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
             return _microseconds(value, dtype)
         case Kind.ARRAY:
@@ -52,9 +52,9 @@ def _value(value: exp.Expression, dtype: DType) -> exp.Expression | None:
 
 def _key(value: exp.Expression, dtype: DType) -> exp.Expression | None:
     if dtype.kind is Kind.DECIMAL:
-        return _quoted(_without_zeros(value) if dtype.scale else _text(value))
+        return _quote(_strip_zeros(value) if dtype.scale else _text(value))
     if dtype.kind is Kind.TEXT:
-        return _lowered(value)
+        return _escape_in_lower_case(value)
     return _value(value, dtype) if dtype.is_key else None
 
 
@@ -72,7 +72,7 @@ def _characters(codes: Sequence[int]) -> exp.Expression:
     return _call("CONCAT", *(_call("CHR", exp.Literal.number(code)) for code in codes))
 
 
-def _quoted(text: exp.Expression) -> exp.Expression:
+def _quote(text: exp.Expression) -> exp.Expression:
     quote = exp.Literal.string('"')
     return _call("CONCAT", quote, text, quote.copy())
 
@@ -81,19 +81,19 @@ def _float(value: exp.Expression) -> exp.Expression:
     """A FLOAT is written as the double that it is, so that it reads back as the same FLOAT."""
     double = _text(exp.Cast(this=value.copy(), to=exp.DataType.build("DOUBLE")))
     words = [exp.Literal.string(word) for word in ("NaN", "Infinity", "-Infinity")]
-    return exp.Case().when(exp.In(this=double, expressions=words), _quoted(double.copy())).else_(double.copy())
+    return exp.Case().when(exp.In(this=double, expressions=words), _quote(double.copy())).else_(double.copy())
 
 
-def _bounded(value: exp.Expression, kind: str) -> exp.Expression:
+def _check_range(value: exp.Expression, kind: str) -> exp.Expression:
     to = exp.DataType.build(kind)
     message = exp.Literal.string(f"a time {UNSTORABLE}")
     refused = exp.Cast(this=_call("RAISE_ERROR", message), to=to.copy())
-    return bounded(value, to, refused, last="9999-12-31" if kind == "DATE" else "9999-12-31 23:59:59.999999")
+    return check_time_range(value, to, refused, last="9999-12-31" if kind == "DATE" else "9999-12-31 23:59:59.999999")
 
 
 def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:
     """Whole microseconds. A naive time becomes an instant in the session's zone, which is UTC."""
-    bounded = _bounded(value, "TIMESTAMPTZ" if dtype.kind is Kind.TIMESTAMPTZ else "TIMESTAMP")
+    bounded = _check_range(value, "TIMESTAMPTZ" if dtype.kind is Kind.TIMESTAMPTZ else "TIMESTAMP")
     return _text(_call("UNIX_MICROS", exp.Cast(this=bounded, to=exp.DataType.build("TIMESTAMPTZ"))))
 
 
@@ -107,22 +107,22 @@ def _array(value: exp.Expression, dtype: DType) -> exp.Expression | None:
     return _call("CONCAT", exp.Literal.string("["), joined, exp.Literal.string("]"))
 
 
-def _without_zeros(value: exp.Expression) -> exp.Expression:
+def _strip_zeros(value: exp.Expression) -> exp.Expression:
     """A decimal with a fraction, without the zeros at its end: `1.50` is the same key as `1.5`."""
     pattern = exp.Literal.string("[.]?0+$")
     return _call("REGEXP_REPLACE", _text(value), pattern, exp.Literal.string(""))
 
 
-def _escaped(value: exp.Expression) -> exp.Expression:
+def _escape(value: exp.Expression) -> exp.Expression:
     """Text as the one element of an array, without the brackets; NULL is null there as well."""
     listed = _call("TO_JSON", _call("ARRAY", _text(value)))
     length = exp.Sub(this=_call("CHAR_LENGTH", listed.copy()), expression=exp.Literal.number(2))
     return _call("SUBSTRING", listed, exp.Literal.number(2), length)
 
 
-def _lowered(value: exp.Expression) -> exp.Expression:
+def _escape_in_lower_case(value: exp.Expression) -> exp.Expression:
     """Text with small digits in its escapes. Only texts that hold such a character are looked at so closely."""
-    plain = _escaped(value)
+    plain = _escape(value)
     two, mark = exp.Literal.string("\\\\"), _call("CHR", exp.Literal.number(1))
     # A backslash of the text is two; marked by what JSON never holds, they can't be taken for the start of an escape.
     slow = _call("REPLACE", plain.copy(), two, mark)

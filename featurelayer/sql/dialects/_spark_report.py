@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from featurelayer.sql.ast import both, col, key_alias, named, not_null, table
+from featurelayer.sql.ast import all_of, col, key_alias, not_null, table, with_alias
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.plan import EVENT, ID, RESERVED, TIME, AsofJoin, JoinReport, Statement
 from featurelayer.sql.spine import LABELS, RANK
@@ -26,7 +26,7 @@ class SparkReport(Dialect):
         found = Statement(sql=self.sql(exp.select(*counts).from_(table(rows, "r")).where(matched)))
         if join.event is None:
             return JoinReport(join=join, matched=found, expired=None, unusable=None, ties=None, ages=None)
-        tied = both(matched.copy(), col(TIED, "r"))
+        tied = all_of(matched.copy(), col(TIED, "r"))
         ids = exp.select(col(ID, "r")).from_(table(rows, "r")).where(tied).order_by(col(ID, "r"))
         ties = exp.select(exp.Count(this=exp.Star())).from_(table(rows, "r")).where(tied.copy())
         known = (not_null(col(column.name, "f")) for column in (join.event, join.available) if column)
@@ -34,8 +34,8 @@ class SparkReport(Dialect):
         return JoinReport(
             join=join,
             matched=found,
-            expired=self._expired(join) if join.ttl is not None else None,
-            unusable=Statement(sql=self.sql(unusable.where(exp.Not(this=exp.paren(both(*known)))))),
+            expired=self._count_expired(join) if join.ttl is not None else None,
+            unusable=Statement(sql=self.sql(unusable.where(exp.Not(this=exp.paren(all_of(*known)))))),
             ties=Statement(sql=self.sql(ties)),
             tied=Statement(sql=self.sql(ids)),
             ages=Statement(sql=self.sql(self._ages(rows).where(matched.copy()))),
@@ -49,7 +49,7 @@ class SparkReport(Dialect):
         ages = exp.Anonymous(this="CONCAT", expressions=[ends[0], middle, ends[1]])
         return exp.select(ages).from_(table(rows, "r"))
 
-    def _expired(self, join: AsofJoin) -> Statement:
+    def _count_expired(self, join: AsofJoin) -> Statement:
         """Labels whose newest visible row is too old: found as such, or with rows only before the labels' reach."""
         rows = self.rows_name(join)
         stale = exp.EQ(this=col(RANK), expression=exp.Literal.number(2))
@@ -58,8 +58,8 @@ class SparkReport(Dialect):
         first = exp.select(self.shift(exp.Min(this=col(TIME)), -join.ttl)).from_(table(LABELS)).subquery()
         before = exp.LT(this=self.event(join, "f"), expression=first)
         at = f"{RESERVED}at"
-        older = exp.select(*self.view_keys(join, "f"), named(exp.Min(this=self.effective(join, "f")), at))
-        older = older.from_(self.relation(join, "f")).where(both(self.usable(join, "f"), before))
+        older = exp.select(*self.view_keys(join, "f"), with_alias(exp.Min(this=self.effective(join, "f")), at))
+        older = older.from_(self.relation(join, "f")).where(all_of(self.usable(join, "f"), before))
         older = older.group_by(*(col(key.name, "f") for key, _ in join.keys))
         on: list[exp.Expression] = [
             exp.EQ(this=col(alias, "l"), expression=col(key_alias(position), "f"))
@@ -67,7 +67,7 @@ class SparkReport(Dialect):
         ]
         on.append(exp.GTE(this=self.seen(join, "l"), expression=col(at, "f")))
         beyond = exp.select(exp.Count(this=exp.Star())).from_(self.labels_of(join, "l"))
-        beyond = beyond.join(older.subquery("f"), on=both(*on), join_type="inner")
+        beyond = beyond.join(older.subquery("f"), on=all_of(*on), join_type="inner")
         same = exp.EQ(this=col(ID, "r"), expression=col(ID, "l"))
         beyond = beyond.join(table(rows, "r"), on=same, join_type="left anti")
         total = exp.Add(this=found.subquery(), expression=beyond.subquery())

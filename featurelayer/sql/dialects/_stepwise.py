@@ -20,7 +20,7 @@ from sqlglot import exp
 
 from featurelayer.errors import Problem, UnsupportedByDialect
 from featurelayer.model import Column, Kind
-from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, parse_from_item, table
+from featurelayer.sql.ast import all_of, call, col, key_alias, not_null, parse_from_item, table, with_alias
 from featurelayer.sql.dialects.base import AT, IS_LABEL, Dialect
 from featurelayer.sql.plan import (
     EVENT,
@@ -58,7 +58,7 @@ class Stepwise(Dialect):
             cte.set("materialized", None)  # a word that these engines do not have
         return super().sql(expression)
 
-    def unsupported(self, capability: str, fix: str) -> UnsupportedByDialect:
+    def capability_error(self, capability: str, fix: str) -> UnsupportedByDialect:
         """The error for what the engine can't do."""
         return UnsupportedByDialect([Problem(what=f"{self.name} has no {capability}", fix=fix)])
 
@@ -69,7 +69,7 @@ class Stepwise(Dialect):
 
     def nested_text(self, value: exp.Expression) -> exp.Expression:  # noqa: ARG002 (engines that can override)
         """A nested value as canonical JSON text."""
-        raise self.unsupported("canonical text of nested values", "declare a tie_breaker over plain columns only")
+        raise self.capability_error("canonical text of nested values", "declare a tie_breaker over plain columns only")
 
     def comparable(self, column: Column, alias: str) -> list[exp.Expression]:
         value = col(column.name, alias)
@@ -85,10 +85,10 @@ class Stepwise(Dialect):
         # 0.0 and -0.0 are equal and not the same; their text tells them apart.
         return [*first, *values, exp.cast(value.copy(), exp.DataType.build("TEXT"))]
 
-    def known_key(self, join: AsofJoin) -> exp.Expression:
+    def has_label_key(self, join: AsofJoin) -> exp.Expression:
         """Whether a label has the key of a row of the view."""
         same = (exp.EQ(this=col(alias, "l"), expression=col(key.name, "f")) for key, alias in join.keys)
-        return exp.Exists(this=exp.select(exp.Literal.number(1)).from_(table(LABELS, "l")).where(both(*same)))
+        return exp.Exists(this=exp.select(exp.Literal.number(1)).from_(table(LABELS, "l")).where(all_of(*same)))
 
     # --- the spine -------------------------------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Stepwise(Dialect):
             return [labels.order]
         nested = [column.name for column in labels.columns if column.dtype.kind in _UNORDERED]
         if nested:
-            raise self.unsupported(
+            raise self.capability_error(
                 f"order of the values of {', '.join(nested)}, by which labels from a relation are numbered",
                 "give the labels as a file or a frame, or leave the column out",
             )
@@ -107,11 +107,13 @@ class Stepwise(Dialect):
         return self.numbered_by(self._order(labels))
 
     def _entity_spine(self, entities: Entities, join: AsofJoin) -> exp.Select:
-        keys = exp.select(*(named(col(key.name, "f"), alias) for key, alias in join.keys))
-        keys = keys.from_(self.relation(join, "f")).where(both(*(not_null(col(key.name, "f")) for key, _ in join.keys)))
+        keys = exp.select(*(with_alias(col(key.name, "f"), alias) for key, alias in join.keys))
+        keys = keys.from_(self.relation(join, "f")).where(
+            all_of(*(not_null(col(key.name, "f")) for key, _ in join.keys))
+        )
         names = [alias for _, alias in join.keys]
-        number = named(self.numbered_by(names), ID)
-        at = named(self.moment(entities.as_of), TIME)
+        number = with_alias(self.numbered_by(names), ID)
+        at = with_alias(self.moment(entities.as_of), TIME)
         return exp.select(number, at, *(col(name) for name in names)).from_(keys.distinct().subquery("entities"))
 
     def label_source(self, labels: Labels) -> exp.Expression:
@@ -119,7 +121,7 @@ class Stepwise(Dialect):
         if labels.order or all(column.alias == column.name for column in labels.source_columns):
             return super().label_source(labels)
         source = parse_from_item(labels.source, self.name)
-        columns = [named(col(column.name), column.alias) for column in labels.source_columns]
+        columns = [with_alias(col(column.name), column.alias) for column in labels.source_columns]
         return exp.select(*columns).from_(source).subquery("labels")
 
     # --- the script ------------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ class Stepwise(Dialect):
         served: tuple[Statement, ...] = ()
         if join.ledger is not None:
             comment = f"{join.name}: the labels by the export that was being served at their time."
-            served = (Statement(sql=self.create(self.labels_name(join), self.served_labels(join)), comment=comment),)
+            served = (Statement(sql=self.create(self.labels_name(join), self.labels_as_served(join)), comment=comment),)
         *ctes, (_, rows) = [cte for cte in self.view_ctes(plan, join) if cte[0] != self.labels_name(join)]
         for name, query in ctes:
             rows = rows.with_(exp.to_identifier(name, quoted=True), as_=query, copy=False)
@@ -180,7 +182,7 @@ class Stepwise(Dialect):
 
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[tuple[str, exp.Query]]:
         served: list[tuple[str, exp.Query]] = (
-            [] if join.ledger is None else [(self.labels_name(join), self.served_labels(join))]
+            [] if join.ledger is None else [(self.labels_name(join), self.labels_as_served(join))]
         )
         rows = self.rows_name(join)
         if join.event is None:
@@ -189,7 +191,7 @@ class Stepwise(Dialect):
         return [
             *served,
             *self.match(join),
-            (found, self._found(plan, join)),
+            (found, self._candidate_rows(plan, join)),
             (rows, self._best(plan, join, found)),
         ]
 
@@ -205,7 +207,7 @@ class Stepwise(Dialect):
         keys = [key_alias(position) for position in range(len(join.keys))]
         is_label = exp.EQ(this=col(IS_LABEL, "m"), expression=exp.Literal.number(1))
         match = exp.select(col(ID, "m"), col(AT, "m"), *(col(key, "m") for key in keys), col(EVENT, "m"))
-        match = match.from_(running.subquery("m")).where(both(is_label, not_null(col(EVENT, "m"))))
+        match = match.from_(running.subquery("m")).where(all_of(is_label, not_null(col(EVENT, "m"))))
         return [(timeline, line), (self.match_name(join), match)]
 
     def moments(self, join: AsofJoin) -> exp.Select:
@@ -213,16 +215,16 @@ class Stepwise(Dialect):
         return (
             exp.select(
                 *self.view_keys(join, "f"),
-                named(self.effective(join, "f"), AT),
-                named(self.event(join, "f"), EVENT),
-                named(exp.Literal.number(0), IS_LABEL),
-                named(exp.cast(exp.Null(), exp.DataType.build("BIGINT")), ID),
+                with_alias(self.effective(join, "f"), AT),
+                with_alias(self.event(join, "f"), EVENT),
+                with_alias(exp.Literal.number(0), IS_LABEL),
+                with_alias(exp.cast(exp.Null(), exp.DataType.build("BIGINT")), ID),
             )
             .from_(self.relation(join, "f"))
-            .where(both(self.usable(join, "f"), self.known_key(join)))
+            .where(all_of(self.usable(join, "f"), self.has_label_key(join)))
         )
 
-    def _found(self, plan: Plan, join: AsofJoin) -> exp.Select:
+    def _candidate_rows(self, plan: Plan, join: AsofJoin) -> exp.Select:
         """The rows of the winning event time, each with its place by rule 3."""
         on = [self.keys_equal(join, "m", "f"), exp.EQ(this=self.event(join, "f"), expression=col(EVENT, "m"))]
         if join.available is not None:
@@ -239,18 +241,18 @@ class Stepwise(Dialect):
         places = []
         for name, (function, order) in windows.items():
             over = exp.Window(this=function, partition_by=[col(ID, "m")], order=exp.Order(expressions=order))
-            places.append(named(over if order else exp.Literal.number(1), name))
+            places.append(with_alias(over if order else exp.Literal.number(1), name))
         select = exp.select(
-            col(ID, "m"), named(at, TIME), col(EVENT, "m"), *places, *self.feature_values(plan, join, "f", at)
+            col(ID, "m"), with_alias(at, TIME), col(EVENT, "m"), *places, *self.feature_values(plan, join, "f", at)
         ).from_(table(self.match_name(join), "m"))
         if served:
             same = exp.EQ(this=col(ID, "l"), expression=col(ID, "m"))
             select = select.join(table(LABELS, "l"), on=same, join_type="inner")
-        return select.join(self.relation(join, "f"), on=both(*on), join_type="inner")
+        return select.join(self.relation(join, "f"), on=all_of(*on), join_type="inner")
 
     def _best(self, plan: Plan, join: AsofJoin, found: str) -> exp.Select:
         """The first of each label's rows: rank 1, or 2 if it has expired; and whether the content alone chose it."""
-        undeclared = both(
+        undeclared = all_of(
             exp.EQ(this=col(LEVEL, "r"), expression=exp.Literal.number(1)),
             exp.GT(this=col(CONTENT, "r"), expression=exp.Literal.number(1)),
         )
@@ -263,15 +265,15 @@ class Stepwise(Dialect):
             col(TIME, "r"),
             col(EVENT, "r"),
             col(PLACE, "r"),
-            named(tied, TIED),
+            with_alias(tied, TIED),
             *(col(name, "r") for name in names),
         ).from_(table(found, "r"))
         rank: exp.Expression = exp.Literal.number(1)
         fresh = self.fresh(join, col(EVENT, "r"), col(TIME, "r"))
         if fresh:
-            rank = exp.Case().when(both(*fresh), exp.Literal.number(1)).else_(exp.Literal.number(2))
+            rank = exp.Case().when(all_of(*fresh), exp.Literal.number(1)).else_(exp.Literal.number(2))
         first = exp.EQ(this=col(PLACE, "r"), expression=exp.Literal.number(1))
-        columns = [col(ID, "r"), named(rank, RANK), col(TIME, "r"), col(EVENT, "r"), col(TIED, "r")]
+        columns = [col(ID, "r"), with_alias(rank, RANK), col(TIME, "r"), col(EVENT, "r"), col(TIED, "r")]
         return exp.select(*columns, *(col(name, "r") for name in names)).from_(rows.subquery("r")).where(first)
 
     # --- the report ------------------------------------------------------------------------------------------------
@@ -288,9 +290,11 @@ class Stepwise(Dialect):
         if join.event is None:
             return JoinReport(join=join, matched=matched, expired=None, unusable=None, ties=None, ages=None)
         every = exp.Count(this=exp.Star())
-        tied = both(ranked[1].copy(), exp.EQ(this=col(TIED, "r"), expression=exp.Literal.number(1)))
+        tied = all_of(ranked[1].copy(), exp.EQ(this=col(TIED, "r"), expression=exp.Literal.number(1)))
         known = [not_null(col(column.name, "f")) for column in (join.event, join.available) if column]
-        unusable = exp.select(every.copy()).from_(self.relation(join, "f")).where(exp.Not(this=exp.paren(both(*known))))
+        unusable = (
+            exp.select(every.copy()).from_(self.relation(join, "f")).where(exp.Not(this=exp.paren(all_of(*known))))
+        )
         ids = exp.select(col(ID, "r")).from_(rows.copy()).where(tied.copy()).order_by(col(ID, "r"))
         return JoinReport(
             join=join,
@@ -305,12 +309,12 @@ class Stepwise(Dialect):
     def _ages(self, rows: exp.Table, matched: exp.Expression) -> exp.Select:
         """Five columns: the least age in microseconds, three quantiles of those that there are, the greatest."""
         age = exp.Sub(this=self.micros(col(TIME, "r")), expression=self.micros(col(EVENT, "r")))
-        ages = exp.select(named(age, _AGE)).from_(rows.copy()).where(matched.copy())
+        ages = exp.select(with_alias(age, _AGE)).from_(rows.copy()).where(matched.copy())
         order = exp.Order(expressions=[exp.Ordered(this=col(_AGE))])
         number = exp.Window(this=exp.RowNumber(), order=order)
         # A window of its own: OVER () counts every row.
         count = exp.Window(this=exp.Count(this=exp.Star()))
-        sorted_ = exp.select(col(_AGE), named(number, _SORTED), named(count, _ALL)).from_(ages.subquery("a"))
+        sorted_ = exp.select(col(_AGE), with_alias(number, _SORTED), with_alias(count, _ALL)).from_(ages.subquery("a"))
         columns: list[exp.Expression] = [exp.Min(this=col(_AGE))]
         for share in _SHARES:
             reached = exp.GTE(
@@ -318,7 +322,7 @@ class Stepwise(Dialect):
             )
             columns.append(exp.Min(this=exp.Case().when(reached, col(_AGE))))
         columns.append(exp.Max(this=col(_AGE)))
-        named_columns = [named(column, f"{_AGE}{at}") for at, column in enumerate(columns)]
+        named_columns = [with_alias(column, f"{_AGE}{at}") for at, column in enumerate(columns)]
         return exp.select(*named_columns).from_(sorted_.subquery("s"))
 
     def kept(self, plan: Plan, name: str) -> Script:

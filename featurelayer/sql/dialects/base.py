@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sqlglot import exp
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.ast import both, col, key_alias, named, not_null, table
+from featurelayer.sql.ast import all_of, col, key_alias, not_null, table, with_alias
 from featurelayer.sql.plan import EVENT, ID, RESERVED, TIME, AsofJoin, Plan, Script, Statement, Step
 from featurelayer.sql.spine import LABELS, RANK, SPINE_COMMENT, Spine
 
@@ -87,7 +87,7 @@ class Dialect(Spine):
             value = exp.cast(col(key.name, "f"), self.type(DType(kind=Kind.TEXT)))
             message = exp.DPipe(this=exp.DPipe(this=message, expression=exp.Literal.string(" ")), expression=value)
         rank = exp.Case().when(several, self.fail(message)).else_(exp.Literal.number(1))
-        rows = self.static_rows(plan, join, rank=False).select(named(rank, RANK))
+        rows = self.static_rows(plan, join, rank=False).select(with_alias(rank, RANK))
         return Cte(self.rows_name(join), rows, comment=f"{join.name}: static, joined on its keys alone (rule 9).")
 
     def kept(self, plan: Plan, name: str) -> Script:
@@ -99,7 +99,7 @@ class Dialect(Spine):
     def reached(self, plan: Plan) -> Statement:
         """Count, view by view, the labels that an export had reached; the spine must be there."""
         counts = [
-            exp.select(exp.Count(this=exp.Star())).from_(self.served_labels(join).subquery("l")).subquery()
+            exp.select(exp.Count(this=exp.Star())).from_(self.labels_as_served(join).subquery("l")).subquery()
             for join in plan.joins
         ]
         return Statement(sql=self.sql(exp.select(*counts)))
@@ -130,7 +130,7 @@ class Dialect(Spine):
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[tuple[str, exp.Query]]:
         """The CTEs of one view; the last is the ranked rows."""
         served: list[tuple[str, exp.Query]] = (
-            [] if join.ledger is None else [(self.labels_name(join), self.served_labels(join))]
+            [] if join.ledger is None else [(self.labels_name(join), self.labels_as_served(join))]
         )
         if join.event is None:
             return [*served, (self.rows_name(join), self.static_rows(plan, join, rank=True))]
@@ -139,37 +139,37 @@ class Dialect(Spine):
             *served,
             (timeline, exp.union(self._moments(join), self._label_moments(join), distinct=False)),
             (match, self._running_maximum(join, timeline)),
-            (self.rows_name(join), self._ranked_rows(plan, join, match)),
+            (self.rows_name(join), self._rank_rows(plan, join, match)),
         ]
 
     def _moments(self, join: AsofJoin) -> exp.Select:
         label_keys = exp.select(exp.Literal.number(1)).from_(table(LABELS, "l"))
         label_keys = label_keys.where(
-            both(*(exp.EQ(this=col(alias, "l"), expression=col(key.name, "f")) for key, alias in join.keys))
+            all_of(*(exp.EQ(this=col(alias, "l"), expression=col(key.name, "f")) for key, alias in join.keys))
         )
         return (
             exp.select(
                 *self.view_keys(join, "f"),
-                named(self.effective(join, "f"), AT),
-                named(self.event(join, "f"), EVENT),
-                named(exp.Literal.number(0), IS_LABEL),
-                named(exp.cast(exp.Null(), exp.DataType.build("BIGINT")), ID),
+                with_alias(self.effective(join, "f"), AT),
+                with_alias(self.event(join, "f"), EVENT),
+                with_alias(exp.Literal.number(0), IS_LABEL),
+                with_alias(exp.cast(exp.Null(), exp.DataType.build("BIGINT")), ID),
             )
             .from_(self.relation(join, "f"))
-            .where(both(self.usable(join, "f"), exp.Exists(this=label_keys)))
+            .where(all_of(self.usable(join, "f"), exp.Exists(this=label_keys)))
         )
 
     def _label_moments(self, join: AsofJoin) -> exp.Select:
         return (
             exp.select(
                 *self.label_keys(join, "l"),
-                named(self.seen(join, "l"), AT),
-                named(exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP")), EVENT),
-                named(exp.Literal.number(1), IS_LABEL),
+                with_alias(self.seen(join, "l"), AT),
+                with_alias(exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP")), EVENT),
+                with_alias(exp.Literal.number(1), IS_LABEL),
                 col(ID, "l"),
             )
             .from_(self.labels_of(join, "l"))
-            .where(self.label_known(join, "l"))
+            .where(self.is_label_known(join, "l"))
         )
 
     def _running_maximum(self, join: AsofJoin, timeline: str) -> exp.Select:
@@ -180,11 +180,11 @@ class Dialect(Spine):
             order=exp.Order(expressions=[exp.Ordered(this=col(AT)), exp.Ordered(this=col(IS_LABEL))]),
             spec=exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="CURRENT ROW"),
         )
-        return exp.select(col(ID), col(AT), col(IS_LABEL), *(col(key) for key in keys), named(newest, EVENT)).from_(
-            table(timeline)
-        )
+        return exp.select(
+            col(ID), col(AT), col(IS_LABEL), *(col(key) for key in keys), with_alias(newest, EVENT)
+        ).from_(table(timeline))
 
-    def _ranked_rows(self, plan: Plan, join: AsofJoin, match: str) -> exp.Select:
+    def _rank_rows(self, plan: Plan, join: AsofJoin, match: str) -> exp.Select:
         on = [self.keys_equal(join, "m", "f"), exp.EQ(this=self.event(join, "f"), expression=col(EVENT, "m"))]
         if join.available is not None:
             on.append(exp.LTE(this=self.effective(join, "f"), expression=col(AT, "m")))
@@ -197,9 +197,9 @@ class Dialect(Spine):
         wanted: list[exp.Expression] = [exp.EQ(this=col(IS_LABEL, "m"), expression=exp.Literal.number(1))]
         wanted += self.fresh(join, col(EVENT, "m"), at)
         select = exp.select(
-            col(ID, "m"), named(rank, RANK), col(EVENT, "m"), *self.feature_values(plan, join, "f", at)
+            col(ID, "m"), with_alias(rank, RANK), col(EVENT, "m"), *self.feature_values(plan, join, "f", at)
         ).from_(table(match, "m"))
         if join.ledger is not None:
             same = exp.EQ(this=col(ID, "l"), expression=col(ID, "m"))
             select = select.join(table(LABELS, "l"), on=same, join_type="inner")
-        return select.join(self.relation(join, "f"), on=both(*on), join_type="inner").where(both(*wanted))
+        return select.join(self.relation(join, "f"), on=all_of(*on), join_type="inner").where(all_of(*wanted))

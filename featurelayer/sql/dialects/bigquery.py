@@ -23,9 +23,9 @@ from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 from featurelayer.durations import microseconds
 from featurelayer.model import DType, Kind
 from featurelayer.sql.dialects._stepwise import Stepwise
+from featurelayer.sql.generator import sqlglot_dialect
 from featurelayer.sql.plan import Statement
-from featurelayer.sql.words import UNITS
-from featurelayer.sql.writer import writer
+from featurelayer.sql.sql_builder import UNITS
 
 _PLAIN = {
     Kind.BOOL: "BOOL",
@@ -55,7 +55,7 @@ class BigQuery(Stepwise):
 
     @cached_property
     def _writer(self) -> SqlglotDialect:
-        found = writer(self.name)
+        found = sqlglot_dialect(self.name)
         found.NULL_ORDERING = "nulls_are_small"
         return found
 
@@ -74,7 +74,7 @@ class BigQuery(Stepwise):
                 small = scale <= _FRACTION and precision - scale <= _WHOLE
                 return f"{'NUMERIC' if small else 'BIGNUMERIC'}({precision}, {scale})"
         if dtype.kind not in _PLAIN:
-            raise self.unsupported(f"columns of {dtype} that can be cast to", "take it apart into columns")
+            raise self.capability_error(f"columns of {dtype} that can be cast to", "take it apart into columns")
         return _PLAIN[dtype.kind]
 
     def utc(self, expression: exp.Expression, dtype: DType, *, nanoseconds: bool = False) -> exp.Expression:

@@ -19,11 +19,11 @@ from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 from sqlglot.generator import Generator
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.ast import both, col, table
+from featurelayer.sql.ast import all_of, col, table
 from featurelayer.sql.dialects._asof import Asof
+from featurelayer.sql.generator import sqlglot_dialect
 from featurelayer.sql.plan import AsofJoin, Statement
 from featurelayer.sql.spine import LABELS
-from featurelayer.sql.writer import writer
 
 _PLAIN = {
     Kind.BOOL: "Bool",
@@ -55,14 +55,14 @@ class ClickHouse(Asof):
 
     @property
     def _writer(self) -> SqlglotDialect:
-        found = writer(self.name)
+        found = sqlglot_dialect(self.name)
         found.generator_class = _generator(found.generator_class)
         return found
 
     def sql(self, expression: exp.Expression) -> str:
         for select in expression.find_all(exp.Select):
             # Of tables that share a column's name, it would come out as `table.column`.
-            select.set("expressions", [_named(projection) for projection in select.expressions])
+            select.set("expressions", [_alias_projection(projection) for projection in select.expressions])
         return super().sql(expression)
 
     def type(self, dtype: DType) -> exp.DataType:
@@ -81,7 +81,7 @@ class ClickHouse(Asof):
                 assert dtype.element is not None
                 return f"Array({self.type_text(dtype.element)})"
         if dtype.kind not in _PLAIN:
-            raise self.unsupported(f"columns of {dtype}", "take it apart into columns, or make it JSON text")
+            raise self.capability_error(f"columns of {dtype}", "take it apart into columns, or make it JSON text")
         return _PLAIN[dtype.kind]
 
     def native(self, dtype: DType) -> DType:
@@ -113,7 +113,7 @@ class ClickHouse(Asof):
     def nested_text(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="toJSONString", expressions=[value])
 
-    def known_key(self, join: AsofJoin) -> exp.Expression:
+    def has_label_key(self, join: AsofJoin) -> exp.Expression:
         """Subqueries may not look outside, so the keys are looked up in those of the labels."""
         keys = [col(key.name, "f") for key, _ in join.keys]
         labels = exp.select(*(col(alias, "l") for _, alias in join.keys)).from_(table(LABELS, "l"))
@@ -121,14 +121,14 @@ class ClickHouse(Asof):
         return exp.In(this=this, query=labels.subquery())
 
     def join_asof(self, moments: exp.Expression, on: list[exp.Expression], at: exp.Expression) -> exp.Join:
-        return exp.Join(this=moments, kind="ASOF", on=both(*on, at))
+        return exp.Join(this=moments, kind="ASOF", on=all_of(*on, at))
 
     def sure(self, at: exp.Expression) -> exp.Expression:
         """Only what can't be NULL may be matched by time."""
         return exp.Anonymous(this="assumeNotNull", expressions=[at])
 
 
-def _named(projection: exp.Expression) -> exp.Expression:
+def _alias_projection(projection: exp.Expression) -> exp.Expression:
     if not isinstance(projection, exp.Column) or isinstance(projection.this, exp.Star) or not projection.table:
         return projection
     return exp.Alias(this=projection, alias=exp.to_identifier(projection.name, quoted=True))

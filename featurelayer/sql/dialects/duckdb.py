@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from featurelayer.model import Column, DType, Kind
-from featurelayer.sql.ast import both, call, col, key_alias, named, table
+from featurelayer.sql.ast import all_of, call, col, key_alias, table, with_alias
 from featurelayer.sql.dialects._duckdb_json import json_text
 from featurelayer.sql.dialects._fetching import Fetching
 from featurelayer.sql.plan import (
@@ -114,7 +114,7 @@ class DuckDB(Fetching):
         labels = (
             exp.select(col(ID, "l"), *(col(time, "l") for time in times), *self.label_keys(join, "l"))
             .from_(self.labels_of(join, "l"))
-            .where(self.label_known(join, "l"))
+            .where(self.is_label_known(join, "l"))
         )
         keys = [key_alias(position) for position in range(len(join.keys))]
         on: list[exp.Expression] = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
@@ -124,7 +124,7 @@ class DuckDB(Fetching):
         else:
             moment, at = col(f"{RESERVED}at", "f"), self.seen(join, "l")
         on.append(exp.GTE(this=at, expression=moment))
-        asof = exp.Join(this=self._moments_in_reach(join, cut=cut).subquery("f"), method="ASOF", on=both(*on))
+        asof = exp.Join(this=self._moments_in_reach(join, cut=cut).subquery("f"), method="ASOF", on=all_of(*on))
         select = exp.select(
             col(ID, "l"), *(col(time, "l") for time in times), *(col(key, "f") for key in keys), col(EVENT, "f")
         )
@@ -141,7 +141,7 @@ class DuckDB(Fetching):
             reach += self.fresh(join, self.event(join, "f"), self.first_label())
         projections = self.view_keys(join, "f")
         if join.available is None:
-            projections.append(named(col(join.event.name, "f"), EVENT))
+            projections.append(with_alias(col(join.event.name, "f"), EVENT))
         else:
             # Peers of one moment share the maximum, so it does not matter which of them the match meets.
             newest = exp.Window(
@@ -149,21 +149,21 @@ class DuckDB(Fetching):
                 partition_by=[col(key.name, "f") for key, _ in join.keys],
                 order=exp.Order(expressions=[exp.Ordered(this=self.effective(join, "f"))]),
             )
-            projections += [named(self.effective(join, "f"), f"{RESERVED}at"), named(newest, EVENT)]
-        select = exp.select(*projections).from_(self.relation(join, "f")).where(both(*reach))
-        return self._of_labels(select, join) if join.narrow else select
+            projections += [with_alias(self.effective(join, "f"), f"{RESERVED}at"), with_alias(newest, EVENT)]
+        select = exp.select(*projections).from_(self.relation(join, "f")).where(all_of(*reach))
+        return self._filter_by_labels(select, join) if join.narrow else select
 
-    def _of_labels(self, select: exp.Select, join: AsofJoin) -> exp.Select:
+    def _filter_by_labels(self, select: exp.Select, join: AsofJoin) -> exp.Select:
         """Keep the view's rows whose key a label has."""
         on = [exp.EQ(this=col(key.name, "f"), expression=col(alias, "k")) for key, alias in join.keys]
-        return select.join(table(LABELS, "k"), on=both(*on), join_type="semi")
+        return select.join(table(LABELS, "k"), on=all_of(*on), join_type="semi")
 
     def reach(self, join: AsofJoin) -> Statement | None:
         if join.event is None:
             return None
         relation = self.relation(join, "f")
         relation.set("sample", exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(1)))
-        columns = [named(col(key.name, "f"), alias) for key, alias in join.keys]
+        columns = [with_alias(col(key.name, "f"), alias) for key, alias in join.keys]
         # Some of the rows of some of the blocks: one block after the other would hold few keys of a sorted table.
         sample = exp.select(exp.Star()).from_(exp.select(*columns).from_(relation).subquery("f"))
         size = exp.Literal.number(_SAMPLE)
@@ -197,7 +197,7 @@ class DuckDB(Fetching):
 
 
 def _same(names: Sequence[str], one: str, other: str) -> exp.Expression:
-    return both(*(exp.EQ(this=col(name, one), expression=col(name, other)) for name in names))
+    return all_of(*(exp.EQ(this=col(name, one), expression=col(name, other)) for name in names))
 
 
 DIALECT = DuckDB()

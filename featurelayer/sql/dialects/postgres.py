@@ -24,9 +24,9 @@ from dataclasses import replace
 from sqlglot import exp
 
 from featurelayer.errors import Problem, UnsupportedByDialect
-from featurelayer.identifiers import fitted
+from featurelayer.identifiers import truncate_identifier
 from featurelayer.model import Column, DType, Kind
-from featurelayer.sql.ast import both, call, col, key_alias, named, not_null, table
+from featurelayer.sql.ast import all_of, call, col, key_alias, not_null, table, with_alias
 from featurelayer.sql.dialects._fetching import Fetching
 from featurelayer.sql.dialects._postgres_json import json_text, refusal, text
 from featurelayer.sql.dialects._postgres_probe import probe
@@ -76,11 +76,11 @@ class Postgres(Fetching):
         for node in expression.find_all(exp.Identifier, exp.Concat):
             if isinstance(node, exp.Concat):
                 if node is not expression:
-                    node.replace(_joined(list(node.expressions)))
+                    node.replace(_join_texts(list(node.expressions)))
             elif not node.args.get("quoted") and isinstance(node.parent, exp.Table):
-                node.set("this", fitted(node.name.lower()))  # as PostgreSQL reads a name without quotes
+                node.set("this", truncate_identifier(node.name.lower()))  # as PostgreSQL reads a name without quotes
             else:
-                node.set("this", fitted(node.name))
+                node.set("this", truncate_identifier(node.name))
         return super().sql(expression)
 
     def type_text(self, dtype: DType) -> str:
@@ -129,13 +129,13 @@ class Postgres(Fetching):
         value = col(column.name, alias)
         match column.dtype.kind:
             case Kind.TEXT | Kind.JSON | Kind.UNKNOWN:
-                return [_by_bytes(text(value))]
+                return [_collate_bytes(text(value))]
             case Kind.ARRAY:
                 found = json_text(value, column.dtype, key=False)
-                return [_by_bytes(exp.Case().when(not_null(value), found) if found else text(value))]
+                return [_collate_bytes(exp.Case().when(not_null(value), found) if found else text(value))]
             case Kind.FLOAT | Kind.INTERVAL:
                 # 0.0 and -0.0 are equal and not the same, as are a month and 30 days; their text tells them apart.
-                return [value, _by_bytes(text(value))]
+                return [value, _collate_bytes(text(value))]
         return [value]
 
     def fail(self, message: exp.Expression) -> exp.Expression:
@@ -193,7 +193,7 @@ class Postgres(Fetching):
         if join.available is not None:
             conditions.append(not_null(col(join.available.name, "f")))
             conditions.append(exp.LTE(this=self.effective(join, "f"), expression=self.seen(join, "l")))
-        newest = exp.select(named(raw.copy(), EVENT)).from_(self.relation(join, "f")).where(both(*conditions))
+        newest = exp.select(with_alias(raw.copy(), EVENT)).from_(self.relation(join, "f")).where(all_of(*conditions))
         # No NULL is left, so where NULLs go is said in the way that an index has it.
         newest = newest.order_by(exp.Ordered(this=raw.copy(), desc=True, nulls_first=True)).limit(1)
         found = exp.Lateral(this=newest.subquery(), alias=exp.TableAlias(this=exp.to_identifier("f", quoted=True)))
@@ -204,7 +204,7 @@ class Postgres(Fetching):
             col(EVENT, "f"),
         ).from_(self.labels_of(join, "l"))
         select.append("joins", exp.Join(this=found, kind="CROSS"))
-        return select.where(self.label_known(join, "l"))
+        return select.where(self.is_label_known(join, "l"))
 
     def _running(self, join: AsofJoin, *, cut: bool) -> exp.Select:
         """The greatest event time so far, down one list of the view's moments and the labels."""
@@ -217,13 +217,13 @@ class Postgres(Fetching):
         )
         kept = [ID, *self._times(join), *keys]
         timeline = exp.union(self._moments_in_reach(join, cut=cut), self._labels_in_line(join), distinct=False)
-        running = exp.select(*(col(name, "t") for name in kept), col(IS_LABEL, "t"), named(newest, EVENT))
+        running = exp.select(*(col(name, "t") for name in kept), col(IS_LABEL, "t"), with_alias(newest, EVENT))
         running = running.from_(timeline.subquery("t"))
         is_label = exp.EQ(this=col(IS_LABEL, "m"), expression=exp.Literal.number(1))
         return (
             exp.select(*(col(name, "m") for name in kept), col(EVENT, "m"))
             .from_(running.subquery("m"))
-            .where(both(is_label, not_null(col(EVENT, "m"))))
+            .where(all_of(is_label, not_null(col(EVENT, "m"))))
         )
 
     def _moments_in_reach(self, join: AsofJoin, *, cut: bool) -> exp.Select:
@@ -235,21 +235,21 @@ class Postgres(Fetching):
             reach += self.fresh(join, self.event(join, "f"), self.first_label())
         if join.narrow:
             same = (exp.EQ(this=col(label, "k"), expression=col(key.name, "f")) for key, label in join.keys)
-            known = exp.select(exp.Literal.number(1)).from_(table(LABELS, "k")).where(both(*same))
+            known = exp.select(exp.Literal.number(1)).from_(table(LABELS, "k")).where(all_of(*same))
             reach.append(exp.Exists(this=known))
         at = self.event(join, "f") if join.available is None else self.effective(join, "f")
         null = exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP"))
         return (
             exp.select(
-                named(exp.cast(exp.Null(), exp.DataType.build("BIGINT")), ID),
-                *(named(null.copy(), time) for time in self._times(join)),
+                with_alias(exp.cast(exp.Null(), exp.DataType.build("BIGINT")), ID),
+                *(with_alias(null.copy(), time) for time in self._times(join)),
                 *self.view_keys(join, "f"),
-                named(at, AT),
-                named(exp.Literal.number(0), IS_LABEL),
-                named(col(join.event.name, "f"), EVENT),
+                with_alias(at, AT),
+                with_alias(exp.Literal.number(0), IS_LABEL),
+                with_alias(col(join.event.name, "f"), EVENT),
             )
             .from_(self.relation(join, "f"))
-            .where(both(*reach))
+            .where(all_of(*reach))
         )
 
     def _labels_in_line(self, join: AsofJoin) -> exp.Select:
@@ -261,12 +261,12 @@ class Postgres(Fetching):
                 col(ID, "l"),
                 *(col(time, "l") for time in self._times(join)),
                 *self.label_keys(join, "l"),
-                named(at, AT),
-                named(exp.Literal.number(1), IS_LABEL),
-                named(exp.cast(exp.Null(), self.type(join.event.dtype)), EVENT),
+                with_alias(at, AT),
+                with_alias(exp.Literal.number(1), IS_LABEL),
+                with_alias(exp.cast(exp.Null(), self.type(join.event.dtype)), EVENT),
             )
             .from_(self.labels_of(join, "l"))
-            .where(self.label_known(join, "l"))
+            .where(self.is_label_known(join, "l"))
         )
 
     def _raw(self, at: exp.Expression, event: Column) -> exp.Expression:
@@ -276,15 +276,15 @@ class Postgres(Fetching):
         return exp.cast(at, exp.DataType.build("DATE")) if event.dtype.kind is Kind.DATE else at
 
 
-def _joined(parts: list[exp.Expression]) -> exp.Expression:
+def _join_texts(parts: list[exp.Expression]) -> exp.Expression:
     """Texts joined with ||, halved again and again: a chain of hundreds would nest as deep."""
     if len(parts) == 1:
         return parts[0]
     middle = len(parts) // 2
-    return exp.paren(exp.DPipe(this=_joined(parts[:middle]), expression=_joined(parts[middle:])), copy=False)
+    return exp.paren(exp.DPipe(this=_join_texts(parts[:middle]), expression=_join_texts(parts[middle:])), copy=False)
 
 
-def _by_bytes(value: exp.Expression) -> exp.Expression:
+def _collate_bytes(value: exp.Expression) -> exp.Expression:
     return exp.Collate(this=value, expression=exp.to_identifier("C", quoted=True))
 
 

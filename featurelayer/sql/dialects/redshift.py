@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from sqlglot import exp
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.ast import both, table
+from featurelayer.sql.ast import all_of, table
 from featurelayer.sql.dialects._stepwise import Stepwise
 from featurelayer.sql.plan import Statement
 
@@ -84,7 +84,7 @@ class Redshift(Stepwise):
 
 
 def _differ(one: exp.Expression, other: exp.Expression) -> exp.Expression:
-    neither = both(*(exp.Is(this=side.copy(), expression=exp.Null()) for side in (one, other)))
+    neither = all_of(*(exp.Is(this=side.copy(), expression=exp.Null()) for side in (one, other)))
     same = exp.Coalesce(this=exp.EQ(this=one, expression=other), expressions=[neither])
     return exp.Not(this=same)
 

@@ -19,10 +19,10 @@ from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 from sqlglot.generator import Generator
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.ast import both
+from featurelayer.sql.ast import all_of
 from featurelayer.sql.dialects._asof import Asof
+from featurelayer.sql.generator import sqlglot_dialect
 from featurelayer.sql.plan import Statement
-from featurelayer.sql.writer import writer
 
 _PLAIN = {
     Kind.BYTES: "BINARY",
@@ -46,7 +46,7 @@ class Snowflake(Asof):
 
     @cached_property
     def _writer(self) -> SqlglotDialect:
-        found = writer(self.name)
+        found = sqlglot_dialect(self.name)
         found.generator_class = _generator(found.generator_class)
         return found
 
@@ -94,7 +94,7 @@ class Snowflake(Asof):
         return exp.Anonymous(this="TO_JSON", expressions=[exp.Anonymous(this="TO_VARIANT", expressions=[value])])
 
     def join_asof(self, moments: exp.Expression, on: list[exp.Expression], at: exp.Expression) -> exp.Join:
-        return exp.Join(this=moments, method="ASOF", match_condition=at, on=both(*on))
+        return exp.Join(this=moments, method="ASOF", match_condition=at, on=all_of(*on))
 
 
 def _generator(generator: type[Generator]) -> type[Generator]:

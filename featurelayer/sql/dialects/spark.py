@@ -24,13 +24,13 @@ from sqlglot.generator import Generator
 
 from featurelayer.errors import Problem, UnsupportedByDialect
 from featurelayer.model import Column, DType, Kind
-from featurelayer.sql.ast import both, col, key_alias, named, not_null, table
+from featurelayer.sql.ast import all_of, col, key_alias, not_null, table, with_alias
 from featurelayer.sql.dialects._spark_json import json_text
 from featurelayer.sql.dialects._spark_report import SparkReport
 from featurelayer.sql.dialects.base import Cte
+from featurelayer.sql.generator import sqlglot_dialect
 from featurelayer.sql.plan import EVENT, ID, RESERVED, TIME, AsofJoin, Entities, Labels, Plan, Script, Statement, Step
 from featurelayer.sql.spine import LABELS, RANK, SPINE_COMMENT
-from featurelayer.sql.writer import writer
 
 NUMBERED = f"{RESERVED}numbered"
 ROW, AT = f"{RESERVED}row", f"{RESERVED}at"
@@ -59,7 +59,7 @@ class Spark(SparkReport):
 
     @cached_property
     def _writer(self) -> SqlglotDialect:
-        found = writer(self.name)
+        found = sqlglot_dialect(self.name)
         found.generator_class = _spark_generator(found.generator_class)
         return found
 
@@ -145,7 +145,9 @@ class Spark(SparkReport):
         one = exp.Literal.number(_PLACE_BITS)
         part = exp.Anonymous(this="SHIFTRIGHT", expressions=[col(ID), one])
         counted = exp.select(
-            named(part, _PART), named(exp.Min(this=col(ID)), _FIRST), named(exp.Count(this=exp.Star()), _ROWS)
+            with_alias(part, _PART),
+            with_alias(exp.Min(this=col(ID)), _FIRST),
+            with_alias(exp.Count(this=exp.Star()), _ROWS),
         )
         counted = counted.from_(table(NUMBERED)).group_by(part.copy())
         before = exp.Window(
@@ -154,12 +156,12 @@ class Spark(SparkReport):
             spec=exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="1", end_side="PRECEDING"),
         )
         shift = exp.Sub(this=col(_FIRST), expression=exp.Coalesce(this=before, expressions=[exp.Literal.number(0)]))
-        shifts = exp.select(col(_PART), named(shift, _SHIFT)).from_(counted.subquery("counted"))
+        shifts = exp.select(col(_PART), with_alias(shift, _SHIFT)).from_(counted.subquery("counted"))
         same = exp.EQ(
             this=exp.Anonymous(this="SHIFTRIGHT", expressions=[col(ID, "n"), one.copy()]), expression=col(_PART, "p")
         )
         times = [] if plan.spine.time is None else [col(TIME, "n")]
-        number = named(exp.Sub(this=col(ID, "n"), expression=col(_SHIFT, "p")), ID)
+        number = with_alias(exp.Sub(this=col(ID, "n"), expression=col(_SHIFT, "p")), ID)
         dense = exp.select(number, *times, *(col(column.alias, "n") for column in plan.spine.spine_columns))
         dense = dense.from_(table(NUMBERED, "n")).join(shifts.subquery("p"), on=same, join_type="inner")
         if plan.spine.row is not None:
@@ -176,9 +178,9 @@ class Spark(SparkReport):
     def _label_spine(self, labels: Labels) -> exp.Select:
         # One row alone is taken after the numbers have been closed up.
         time = labels.time
-        projections = [named(self.label_number(labels), ID)]
+        projections = [with_alias(self.label_number(labels), ID)]
         if time is not None:
-            projections.append(named(self.utc(col(time.alias), time.dtype), TIME))
+            projections.append(with_alias(self.utc(col(time.alias), time.dtype), TIME))
         columns = (col(column.alias) for column in labels.spine_columns)
         return exp.select(*projections, *columns).from_(self.label_source(labels))
 
@@ -200,7 +202,7 @@ class Spark(SparkReport):
         served: tuple[Statement, ...] = ()
         if join.ledger is not None:
             comment = f"{join.name}: the labels by the export that was being served at their time."
-            served = (Statement(sql=self.create(self.labels_name(join), self.served_labels(join)), comment=comment),)
+            served = (Statement(sql=self.create(self.labels_name(join), self.labels_as_served(join)), comment=comment),)
         if join.event is None:
             query, comment = self.static_rows(plan, join, rank=True), "static, joined on its keys alone (rule 9)."
         elif isinstance(plan.spine, Entities):
@@ -212,7 +214,7 @@ class Spark(SparkReport):
         return Step(name=join.name, statements=(*served, rows), report=report)
 
     def statement_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
-        served = [] if join.ledger is None else [Cte(self.labels_name(join), self.served_labels(join))]
+        served = [] if join.ledger is None else [Cte(self.labels_name(join), self.labels_as_served(join))]
         if join.event is None:
             return [*served, self.only_rows(plan, join)]
         rows = self._winners(plan, join, ties=False)
@@ -226,7 +228,7 @@ class Spark(SparkReport):
         moments, labels = self._view_moments(join, ties), self._labels_among(join, ties)
         best = [ROW, HIGH, LOW] if ties else [ROW]
         running = [
-            named(
+            with_alias(
                 exp.Window(
                     this=exp.Max(this=col(name)),
                     partition_by=[col(key) for key in keys],
@@ -242,13 +244,13 @@ class Spark(SparkReport):
         timeline = exp.union(moments, labels, distinct=False, copy=False).subquery("t")
         match = exp.select(col(ID), col(TIME), *running).from_(timeline)
         won = exp.select(col(ID, "m"), col(TIME, "m"), *self._fields(join, "m"), *self._tie_flag(ties))
-        won = won.from_(match.subquery("m")).where(both(not_null(col(ID, "m")), not_null(col(ROW, "m"))))
+        won = won.from_(match.subquery("m")).where(all_of(not_null(col(ID, "m")), not_null(col(ROW, "m"))))
         fresh = self.fresh(join, col(EVENT, "f"), col(TIME, "f"))
         rank: exp.Expression = exp.Literal.number(1)
         if fresh:
-            rank = exp.Case().when(both(*fresh), rank).else_(exp.Literal.number(2))
+            rank = exp.Case().when(all_of(*fresh), rank).else_(exp.Literal.number(2))
         more = [col(TIED, "f")] if ties else []
-        select = exp.select(col(ID, "f"), named(rank, RANK), col(TIME, "f"), col(EVENT, "f"), *more)
+        select = exp.select(col(ID, "f"), with_alias(rank, RANK), col(TIME, "f"), col(EVENT, "f"), *more)
         return select.select(*self.feature_values(plan, join, "f", col(TIME, "f"))).from_(won.subquery("f"))
 
     def _view_moments(self, join: AsofJoin, ties: bool) -> exp.Select:
@@ -257,34 +259,34 @@ class Spark(SparkReport):
         naive = exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP"))
         select = exp.select(
             *self.view_keys(join, "f"),
-            named(self.effective(join, "f"), AT),
-            named(null, ID),
-            named(naive, TIME),
-            named(self._row(join), ROW),
+            with_alias(self.effective(join, "f"), AT),
+            with_alias(null, ID),
+            with_alias(naive, TIME),
+            with_alias(self._row(join), ROW),
             *(self._levels(join) if ties else ()),
         )
         select = select.from_(self.relation(join, "f"))
         if join.narrow:
             select = select.join(self._label_keys(join), on=self.keys_equal(join, "k", "f"), join_type="left semi")
-        return select.where(both(self.usable(join, "f"), *self._in_reach(join)))
+        return select.where(all_of(self.usable(join, "f"), *self._visible_range(join)))
 
     def _labels_among(self, join: AsofJoin, ties: bool) -> exp.Select:
         """The labels, at the moment up to which they see the view. Of one moment rows come first, having no number."""
         nothing = [ROW, HIGH, LOW] if ties else [ROW]
         select = exp.select(
             *self.label_keys(join, "l"),
-            named(self.seen(join, "l"), AT),
+            with_alias(self.seen(join, "l"), AT),
             col(ID, "l"),
             col(TIME, "l"),
-            *(named(exp.Null(), name) for name in nothing),
+            *(with_alias(exp.Null(), name) for name in nothing),
         )
-        return select.from_(self.labels_of(join, "l")).where(self.label_known(join, "l"))
+        return select.from_(self.labels_of(join, "l")).where(self.is_label_known(join, "l"))
 
     def _label_keys(self, join: AsofJoin) -> exp.Expression:
         known = exp.select(*self.label_keys(join, "l")).from_(self.labels_of(join, "l")).distinct()
-        return known.where(self.label_known(join, "l")).subquery("k")
+        return known.where(self.is_label_known(join, "l")).subquery("k")
 
-    def _in_reach(self, join: AsofJoin) -> list[exp.Expression]:
+    def _visible_range(self, join: AsofJoin) -> list[exp.Expression]:
         """The range of times that labels can see, said of the column as it is so that files can be skipped."""
         event = join.event
         assert event is not None
@@ -312,7 +314,7 @@ class Spark(SparkReport):
             for number, value in enumerate(self.comparable(column, "f")):
                 plain = isinstance(value, exp.Column)
                 fields[column.name if plain else f"{RESERVED}t{place}_{number}"] = value
-        for column in self._brought(join):
+        for column in self._needed_columns(join):
             value = col(column.name, "f")
             fields.setdefault(
                 column.name,
@@ -320,7 +322,7 @@ class Spark(SparkReport):
             )
         return _struct(fields)
 
-    def _brought(self, join: AsofJoin) -> list[Column]:
+    def _needed_columns(self, join: AsofJoin) -> list[Column]:
         """The columns that leave the view: features, and when the row ends."""
         found = [feature.stored for feature in join.features]
         unordered = [column.name for column in found if column.dtype.kind in (Kind.JSON, Kind.UNKNOWN)]
@@ -349,7 +351,9 @@ class Spark(SparkReport):
         # Turned over bit by bit the least is the greatest.
         low = exp.BitwiseNot(this=high.copy())
         return [
-            named(_struct({**{name: value.copy() for name, value in declared.items()}, RESERVED + "h": side}), name)
+            with_alias(
+                _struct({**{name: value.copy() for name, value in declared.items()}, RESERVED + "h": side}), name
+            )
             for name, side in ((HIGH, high), (LOW, low))
         ]
 
@@ -357,16 +361,16 @@ class Spark(SparkReport):
         if not ties:
             return []
         high, low = (_field(col(name, "m"), f"{RESERVED}h") for name in (HIGH, LOW))
-        return [named(exp.NEQ(this=high, expression=exp.BitwiseNot(this=low)), TIED)]
+        return [with_alias(exp.NEQ(this=high, expression=exp.BitwiseNot(this=low)), TIED)]
 
     def _fields(self, join: AsofJoin, alias: str) -> list[exp.Expression]:
         """The event time and the columns of a winning row, out of its value."""
-        found = [named(_field(col(ROW, alias), EVENT), EVENT)]
-        for column in {column.name: column for column in self._brought(join)}.values():
+        found = [with_alias(_field(col(ROW, alias), EVENT), EVENT)]
+        for column in {column.name: column for column in self._needed_columns(join)}.values():
             value: exp.Expression = _field(col(ROW, alias), column.name)
             if column.dtype.kind in _NOT_ORDERED:
                 value = exp.Anonymous(this="MAP_FROM_ENTRIES", expressions=[value])
-            found.append(named(value, column.name))
+            found.append(with_alias(value, column.name))
         return found
 
     def _snapshot_rows(self, plan: Plan, join: AsofJoin) -> exp.Select:
@@ -374,8 +378,8 @@ class Spark(SparkReport):
         assert isinstance(plan.spine, Entities)
         at = self.moment(plan.spine.as_of)
         seen = exp.LTE(this=self.effective(join, "f"), expression=at)
-        best = exp.select(*self.view_keys(join, "f"), named(exp.Max(this=self._row(join)), ROW))
-        best = best.from_(self.relation(join, "f")).where(both(self.usable(join, "f"), seen))
+        best = exp.select(*self.view_keys(join, "f"), with_alias(exp.Max(this=self._row(join)), ROW))
+        best = best.from_(self.relation(join, "f")).where(all_of(self.usable(join, "f"), seen))
         best = best.group_by(*(col(key.name, "f") for key, _ in join.keys))
         keys = [key_alias(position) for position in range(len(join.keys))]
         won = exp.select(*(col(key, "b") for key in keys), *self._fields(join, "b")).from_(best.subquery("b"))
@@ -385,13 +389,13 @@ class Spark(SparkReport):
         ]
         select = exp.select(
             col(ID, "l"),
-            named(exp.Literal.number(1), RANK),
+            with_alias(exp.Literal.number(1), RANK),
             col(EVENT, "f"),
             *self.feature_values(plan, join, "f", at.copy()),
         )
-        select = select.from_(table(LABELS, "l")).join(won.subquery("f"), on=both(*on), join_type="inner")
+        select = select.from_(table(LABELS, "l")).join(won.subquery("f"), on=all_of(*on), join_type="inner")
         fresh = self.fresh(join, col(EVENT, "f"), col(TIME, "l"))
-        return select.where(both(*fresh)) if fresh else select
+        return select.where(all_of(*fresh)) if fresh else select
 
 
 def _comment(join: AsofJoin) -> str:

@@ -22,8 +22,8 @@ from sqlglot.generator import Generator
 from featurelayer.durations import format_duration, microseconds
 from featurelayer.model import DType, Kind
 from featurelayer.sql.dialects._stepwise import Stepwise
+from featurelayer.sql.generator import sqlglot_dialect
 from featurelayer.sql.plan import Plan, Script
-from featurelayer.sql.writer import writer
 
 _PLAIN = {
     Kind.TEXT: "VARCHAR",
@@ -43,13 +43,13 @@ class Trino(Stepwise):
 
     @cached_property
     def _writer(self) -> SqlglotDialect:
-        found = writer(self.name)
+        found = sqlglot_dialect(self.name)
         found.generator_class = _generator(found.generator_class)
         return found
 
     def compile(self, plan: Plan) -> Script:
         self.refuse(plan)
-        raise self.unsupported(
+        raise self.capability_error(
             "temporary tables, which a script is made of",
             "make the training set a dbt model, which is one query: featurelayer dbt-model write",
         )
@@ -71,7 +71,7 @@ class Trino(Stepwise):
     def shift(self, expression: exp.Expression, by: timedelta) -> exp.Expression:
         micros = microseconds(by)
         if micros % 1000:
-            raise self.unsupported(
+            raise self.capability_error(
                 f"interval of {format_duration(by)}, only whole milliseconds",
                 "round the ttl or delay; for `bound: exclusive`, which is a microsecond, say a delay of a millisecond",
             )

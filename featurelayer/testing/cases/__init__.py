@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from featurelayer.testing.case import Case
-from featurelayer.testing.cases import clocks, keys, names, refused, served, values, visible, winners
+from featurelayer.testing.cases import as_served as served
+from featurelayer.testing.cases import clocks, keys, names, values, winners
+from featurelayer.testing.cases import rejections as refused
+from featurelayer.testing.cases import visibility as visible
 
 PARTS = {
     "Which rows are visible": visible,

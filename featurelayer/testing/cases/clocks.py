@@ -20,7 +20,7 @@ def cases() -> list[Case]:
     return [*mixes(), *daylight(), *dates(), *fine()]
 
 
-def at(times: pa.Array) -> pa.Table:
+def labels_at(times: pa.Array) -> pa.Table:
     """Return labels of key `a` at the times of a column of any type."""
     return pa.table({"k": ["a"] * len(times), "t": times})
 
@@ -38,7 +38,7 @@ def mixes() -> list[Case]:
                     "Naive is UTC and aware is an instant, whatever zone the session is in.",
                     rows=[{"e": NOON if event == "naive" else NOON.replace(tzinfo=UTC), "x": 1}],
                     columns={"e": kind, **TYPED},
-                    labels=at(stamps(times, zone)),
+                    labels=labels_at(stamps(times, zone)),
                     expected=[None, 1],
                     zone="Asia/Tokyo",
                 )
@@ -54,7 +54,7 @@ def mixes() -> list[Case]:
                 {"e": NOON - HOUR, "a": aware - HOUR, "c": NOON, "x": 0},
             ],
             columns={"e": "timestamp", "a": "timestamptz", "c": "timestamp", **TYPED},
-            labels=at(stamps([NOON + HOUR - MICROSECOND, NOON + HOUR])),
+            labels=labels_at(stamps([NOON + HOUR - MICROSECOND, NOON + HOUR])),
             expected=[0, 1],
             available_at="a",
             created_timestamp="c",
@@ -65,7 +65,7 @@ def mixes() -> list[Case]:
             "The end of a row may be of another type than its event time.",
             rows=[{"e": aware, "until": NOON + HOUR, "x": 1}],
             columns={"e": "timestamptz", "until": "timestamp", **TYPED},
-            labels=at(stamps([NOON + HOUR - MICROSECOND, NOON + HOUR], "Asia/Tokyo")),
+            labels=labels_at(stamps([NOON + HOUR - MICROSECOND, NOON + HOUR], "Asia/Tokyo")),
             expected=[1, None],
             valid_to="until",
             ttl=DAY,
@@ -76,7 +76,7 @@ def mixes() -> list[Case]:
             "Microseconds before the epoch are negative and as exact.",
             rows=[{"e": datetime(1969, 12, 31, 23, 59, 59, 999_999), "x": 1}],
             columns={"e": "timestamp", **TYPED},
-            labels=at(
+            labels=labels_at(
                 stamps([datetime(1969, 12, 31, 23, 59, 59, 999_998), datetime(1969, 12, 31, 23, 59, 59, 999_999)])
             ),
             expected=[None, 1],
@@ -97,7 +97,7 @@ def daylight() -> list[Case]:
             "An hour that local clocks skip or repeat is an hour like any other.",
             rows=[{"e": (middle + n * half).replace(tzinfo=utc), "x": n} for n in places],
             columns={"e": kind, **TYPED},
-            labels=at(stamps(moments, "America/New_York" if utc else None)),
+            labels=labels_at(stamps(moments, "America/New_York" if utc else None)),
             expected=[None, *(n for n in places for _ in range(2))][:-1],
             zone="America/New_York",
         )
@@ -110,7 +110,7 @@ def daylight() -> list[Case]:
             "A day is 24 hours, also on the day that has 23 in the session's zone.",
             rows=[{"e": (SPRING - 12 * HOUR).replace(tzinfo=UTC), "x": 1}],
             columns={"e": "timestamptz", **TYPED},
-            labels=at(stamps([SPRING + 12 * HOUR, SPRING + 12 * HOUR + MICROSECOND], "America/New_York")),
+            labels=labels_at(stamps([SPRING + 12 * HOUR, SPRING + 12 * HOUR + MICROSECOND], "America/New_York")),
             expected=[1, None],
             ttl=DAY,
             zone="America/New_York",
@@ -120,7 +120,7 @@ def daylight() -> list[Case]:
             "A delay of a day is 24 hours as well, on a day that has 25.",
             rows=[{"e": (AUTUMN - 12 * HOUR).replace(tzinfo=UTC), "x": 1}],
             columns={"e": "timestamptz", **TYPED},
-            labels=at(stamps([AUTUMN + 12 * HOUR - MICROSECOND, AUTUMN + 12 * HOUR], "America/New_York")),
+            labels=labels_at(stamps([AUTUMN + 12 * HOUR - MICROSECOND, AUTUMN + 12 * HOUR], "America/New_York")),
             expected=[None, 1],
             delay=DAY,
             zone="America/New_York",
@@ -140,7 +140,7 @@ def dates() -> list[Case]:
             "A DATE label is its midnight in UTC, not in the session's zone and not the end of the day.",
             rows=[{"e": midnight, "x": 1}, {"e": midnight + MICROSECOND, "x": 2}],
             columns={"e": "timestamp", **TYPED},
-            labels=at(pa.array([date(2024, 3, 9), day, date(2024, 3, 11)])),
+            labels=labels_at(pa.array([date(2024, 3, 9), day, date(2024, 3, 11)])),
             expected=[None, 1, 2],
             zone="America/New_York",
         ),
@@ -149,7 +149,7 @@ def dates() -> list[Case]:
             "A DATE label against instants is its midnight in UTC, too.",
             rows=[{"e": midnight.replace(tzinfo=UTC), "x": 1}],
             columns={"e": "timestamptz", **TYPED},
-            labels=at(pa.array([date(2024, 3, 9), day])),
+            labels=labels_at(pa.array([date(2024, 3, 9), day])),
             expected=[None, 1],
             zone="Asia/Tokyo",
         ),
@@ -158,7 +158,7 @@ def dates() -> list[Case]:
             "With delay: 0 days a day's row is known at its midnight.",
             rows=rows,
             columns=columns,
-            labels=at(pa.array([date(2024, 3, 9), day, date(2024, 3, 11)])),
+            labels=labels_at(pa.array([date(2024, 3, 9), day, date(2024, 3, 11)])),
             expected=[None, 1, 1],
             delay=timedelta(0),
             zone="America/New_York",
@@ -168,7 +168,9 @@ def dates() -> list[Case]:
             "With delay: 1 day a day's row is known at the next midnight; joining dates as they are leaks a day.",
             rows=rows,
             columns=columns,
-            labels=at(stamps([midnight, midnight + DAY - MICROSECOND, midnight + DAY, midnight + DAY + MICROSECOND])),
+            labels=labels_at(
+                stamps([midnight, midnight + DAY - MICROSECOND, midnight + DAY, midnight + DAY + MICROSECOND])
+            ),
             expected=[None, None, 1, 1],
             delay=DAY,
         ),
@@ -177,7 +179,7 @@ def dates() -> list[Case]:
             "The TTL counts from the midnight with which the day began.",
             rows=rows,
             columns=columns,
-            labels=at(pa.array([day, date(2024, 3, 11), date(2024, 3, 12)])),
+            labels=labels_at(pa.array([day, date(2024, 3, 11), date(2024, 3, 12)])),
             expected=[None, 1, None],
             delay=DAY,
             ttl=DAY,
@@ -188,7 +190,9 @@ def dates() -> list[Case]:
             "available_at says it too, whatever its type.",
             rows=[{"e": day, "a": (midnight + 30 * HOUR).replace(tzinfo=UTC), "x": 1}],
             columns={"e": "date", "a": "timestamptz", **TYPED},
-            labels=at(stamps([midnight + DAY, midnight + 30 * HOUR - MICROSECOND, midnight + 30 * HOUR], "Asia/Tokyo")),
+            labels=labels_at(
+                stamps([midnight + DAY, midnight + 30 * HOUR - MICROSECOND, midnight + 30 * HOUR], "Asia/Tokyo")
+            ),
             expected=[None, None, 1],
             available_at="a",
             zone="America/New_York",
@@ -198,7 +202,9 @@ def dates() -> list[Case]:
             "Every time of a row may be a day, each its midnight.",
             rows=[{"e": midnight - HOUR, "a": day, "until": date(2024, 3, 12), "x": 1}],
             columns={"e": "timestamp", "a": "date", "until": "date", **TYPED},
-            labels=at(stamps([midnight - MICROSECOND, midnight, midnight + 2 * DAY - MICROSECOND, midnight + 2 * DAY])),
+            labels=labels_at(
+                stamps([midnight - MICROSECOND, midnight, midnight + 2 * DAY - MICROSECOND, midnight + 2 * DAY])
+            ),
             expected=[None, 1, 1, None],
             available_at="a",
             valid_to="until",
@@ -219,7 +225,9 @@ def fine() -> list[Case]:
             "Times are never rounded to milliseconds.",
             rows=[{"e": NOON, "x": 1}, {"e": micro, "x": 2}, {"e": NOON + timedelta(milliseconds=1), "x": 3}],
             columns={"e": "timestamp", **TYPED},
-            labels=at(stamps([NOON, micro, NOON + timedelta(microseconds=999), NOON + timedelta(milliseconds=1)])),
+            labels=labels_at(
+                stamps([NOON, micro, NOON + timedelta(microseconds=999), NOON + timedelta(milliseconds=1)])
+            ),
             expected=[1, 2, 2, 3],
         ),
         one_view(
@@ -227,7 +235,7 @@ def fine() -> list[Case]:
             "pandas' usual type is accepted as long as it holds whole microseconds, and comes out as it was.",
             rows=[{"e": NOON, "x": 1}, {"e": micro, "x": 2}],
             columns={"e": "timestamp", **TYPED},
-            labels=at(nano),
+            labels=labels_at(nano),
             expected=[1, 2],
         ),
         one_view(
@@ -235,7 +243,7 @@ def fine() -> list[Case]:
             "Nanosecond types with a zone are accepted in the same way.",
             rows=[{"e": NOON, "x": 1}, {"e": micro, "x": 2}],
             columns={"e": "timestamp", **TYPED},
-            labels=at(whole.cast(pa.timestamp("ns", "Asia/Tokyo"))),
+            labels=labels_at(whole.cast(pa.timestamp("ns", "Asia/Tokyo"))),
             expected=[1, 2],
             zone="America/New_York",
         ),
@@ -244,7 +252,7 @@ def fine() -> list[Case]:
             "Event and available times may be of that type.",
             rows=table,
             columns={"e": "timestamp", "a": "timestamp", **TYPED},
-            labels=at(whole),
+            labels=labels_at(whole),
             expected=[1, 2],
             available_at="a",
             ttl=HOUR,

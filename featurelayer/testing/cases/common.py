@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from featurelayer.errors import FeatureLayerError
 from featurelayer.model import FeatureService, FeatureView
+from featurelayer.testing.builders import Join, make_service, make_table, make_view
 from featurelayer.testing.case import Case
-from featurelayer.testing.making import Join, make_service, make_table, make_view
 from featurelayer.testing.oracle import Run
 
 NOON = datetime(2024, 3, 9, 12)

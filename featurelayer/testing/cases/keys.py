@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from featurelayer.model import FeatureView
+from featurelayer.testing.builders import make_view
 from featurelayer.testing.case import Case
 from featurelayer.testing.cases.common import CLOCKS, HOUR, NOON, one_view, several_views, stamps
-from featurelayer.testing.making import make_view
 
 
 def cases() -> list[Case]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from featurelayer.testing.builders import make_view
 from featurelayer.testing.case import Case
 from featurelayer.testing.cases.common import CLOCKS, HOUR, NOON, one_view, several_views
-from featurelayer.testing.making import make_view
 
 ROWS = [{"e": NOON - HOUR, "x": 0}, {"e": NOON, "x": 1}, {"e": NOON, "x": 1, "c": NOON}]
 

@@ -1,0 +1,87 @@
+"""Puts the site into its folder, all of it at once, and never over files that are not its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from featurelayer.errors import ConfigError, Problem
+
+_MARK = ".featurelayer-catalog"
+_NOTE = "This folder is written by `featurelayer catalog build`, which replaces all of it.\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltSite:
+    """What was written: where, how many files, and how many bytes they have."""
+
+    folder: Path
+    files: int
+    bytes: int
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything but a catalog.
+
+    Raises:
+        ConfigError: it is a file, or a folder with other files.
+    """
+    if folder.is_dir() and ((folder / _MARK).exists() or not any(folder.iterdir())):
+        return
+    if folder.exists() or folder.is_symlink():
+        what = "is not a catalog, and building would replace all that is in it" if folder.is_dir() else "is a file"
+        fix = "name a new folder, or an empty one, with --output"
+        raise ConfigError([Problem(what=f"{folder} {what}", where="--output", fix=fix)])
+
+
+def write_site(folder: Path, files: Iterable[tuple[str, bytes]]) -> BuiltSite:
+    """Write the files beside the folder and put them in its place when all are there.
+
+    Raises:
+        ConfigError: the folder holds something else, or can't be written.
+    """
+    check_folder(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+            new = Path(beside, "new")
+            count, size = _write_files(new, files)
+            if folder.exists():
+                folder.rename(Path(beside, "old"))
+            new.rename(folder)
+    except OSError as error:
+        problem = Problem(what=f"the catalog can't be written: {error}", where=str(folder), fix="check the folder")
+        raise ConfigError([problem]) from error
+    return BuiltSite(folder=folder, files=count, bytes=size)
+
+
+def _write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> tuple[int, int]:
+    made: set[Path] = set()
+    count = size = 0
+    for path, data in [(_MARK, _NOTE.encode()), *files]:
+        target = folder / path
+        if target.parent not in made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.add(target.parent)
+        target.write_bytes(data)
+        count, size = count + 1, size + len(data)
+    return count, size
+
+
+def read_logo(path: Path) -> tuple[str, bytes]:
+    """Return a logo as the site has it: `logo.svg` or alike, and its bytes.
+
+    Raises:
+        ConfigError: there is no such file, or it is no picture that a browser shows.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".svg", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".ico"):
+        what, fix = f"{path.name} is no picture that a browser shows", "use SVG, PNG, JPEG or WebP"
+        raise ConfigError([Problem(what=what, where="--logo", fix=fix)])
+    try:
+        return f"logo{suffix}", path.read_bytes()
+    except OSError as error:
+        what = f"the logo {path} can't be read: {error.strerror}"
+        raise ConfigError([Problem(what=what, where="--logo", fix="name a file that is there")]) from error

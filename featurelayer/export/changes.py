@@ -1,0 +1,294 @@
+"""What an export has to write: a snapshot, or an earlier state, against what the store is known to hold.
+
+All of it happens in temporary tables of the warehouse. Nothing that stays is written here, so a plan and an export
+find the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from featurelayer.durations import microseconds
+from featurelayer.errors import PlanError, Problem, StoreNotFound
+from featurelayer.export.ledger import Ledger, LedgerRow, Tables
+from featurelayer.model import FeatureView
+from featurelayer.online.base import Item, OnlineStore
+from featurelayer.online.codec import from_microseconds, to_microseconds
+from featurelayer.online.definitions import ViewCommit, ViewRunStart, commit_key, run_start_key, view_schema, view_sk
+from featurelayer.sql.delta import DIFFERENT, IN_DOUBT, NEW, REMOVED, Delta
+from featurelayer.sql.dialects import dialect
+from featurelayer.warehouse.base import Warehouse, from_item
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+PRESENT = (NEW, DIFFERENT, IN_DOUBT)
+# What is gone goes last: whoever still reads by the old key finds something until the new one is there.
+KINDS = (*PRESENT, REMOVED)
+_LISTED_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A view at the time `as_of`, and how its encoded rows are had.
+
+    `rows` is called inside the transaction with the warehouse and a folder for files; it returns the FROM item of the
+    encoded rows (`pk`, `f`, `event_time`, `valid_to`) and how many of them had no whole key. `skipped` is a query of
+    how many rows of the view no snapshot sees: for want of a key, and of a time. `code` is a fingerprint of what
+    computes the view; empty if that is not known.
+    """
+
+    view: FeatureView
+    as_of: datetime
+    rows: Callable[[Warehouse, Path], tuple[exp.Expression, int]]
+    skipped: str = ""
+    temporary: Sequence[str] = ()
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Entities to be written for one reason, their bytes as DynamoDB counts them, and the write units they take."""
+
+    keys: int
+    bytes: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What is known before a run: the view's ledger, whether the store agrees, and the newest version anybody used.
+
+    `as_of` and `source_time` are those of the last export that committed, in microseconds.
+    """
+
+    rows: Sequence[LedgerRow]
+    trusted: bool
+    version: int
+    source_time: int | None
+    as_of: int | None
+
+    @property
+    def finished(self) -> list[LedgerRow]:
+        """The exports that committed, oldest first."""
+        return [row for row in self.rows if row.finished_at is not None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What has been found; the keys to be written are in a temporary table, as long as the context lasts.
+
+    `source` is the query of the values. `counts` are entities by reason.
+    """
+
+    view: FeatureView
+    delta: Delta
+    source: exp.Expression
+    known: Baseline
+    as_of: datetime
+    entities: int
+    null_keys: int
+    null_times: int
+    source_time: int | None
+    counts: Mapping[str, int]
+    code: str = ""
+
+    @property
+    def unchanged(self) -> int:
+        return self.entities - sum(self.counts.get(kind, 0) for kind in PRESENT)
+
+    @property
+    def removed(self) -> int:
+        return self.counts.get(REMOVED, 0)
+
+    def sizes(self, warehouse: Warehouse) -> dict[str, Size]:
+        """Return how much is to be written, by reason."""
+        return read_sizes(warehouse, self.delta.sizes(self.source, item_overhead(self.view)))
+
+
+@contextmanager
+def find_changes(
+    warehouse: Warehouse, store: OnlineStore, ledger: Ledger, tables: Tables, snapshot: Snapshot, *, full: bool
+) -> Iterator[Changes]:
+    """Compare a snapshot with what the store holds.
+
+    Raises:
+        PlanError: a key is in the snapshot twice.
+        CodecError: a value does not fit its declared type.
+    """
+    view = snapshot.view
+    delta = Delta(dialect(warehouse.dialect), tables.log(view.id))
+    known = read_baseline(store, ledger, view)
+    with TemporaryDirectory(prefix="featurelayer-") as folder:
+        rows, keyless = snapshot.rows(warehouse, Path(folder))
+        null_keys, null_times = warehouse.rows(snapshot.skipped)[0] if snapshot.skipped else (0, 0)
+        warehouse.execute(delta.now(rows, _item_layout(view)))
+        _validate_unique_keys(warehouse.rows(delta.twins()), view)
+        entities, source_time = warehouse.rows(delta.extent())[0]
+        trusted = known.trusted and not full  # a full export takes nobody's word for what is there
+        if trusted:
+            warehouse.execute(delta.state())
+        else:
+            _list_store_keys(warehouse, store, delta, view_sk(view), Path(folder))
+        warehouse.execute(delta.doubt())
+        # The warehouse will not remember what it has been told of now, so that goes as well which has merely expired.
+        since = expiry_cutoff(view, snapshot.as_of) if trusted else None
+        warehouse.execute(delta.changed(full=full, alive_since=since, moved=_has_new_keys(known, view, int(entities))))
+        yield Changes(
+            view=view, delta=delta, source=rows, known=known, as_of=snapshot.as_of, entities=int(entities),
+            null_keys=int(null_keys) + keyless, null_times=int(null_times), counts=_read_counts(warehouse, delta),
+            source_time=source_time if source_time is not None else known.source_time, code=snapshot.code,
+        )  # fmt: skip
+    warehouse.drop([*delta.temporary, *snapshot.temporary])
+
+
+@contextmanager
+def find_rollback_changes(
+    warehouse: Warehouse, known: Baseline, tables: Tables, view: FeatureView, then: LedgerRow
+) -> Iterator[Changes]:
+    """Compare what the store held when the run `then` had committed with what it holds."""
+    delta = Delta(dialect(warehouse.dialect), tables.log(view.id))
+    for statement in (delta.state(), delta.doubt(), delta.create_rollback_changes(until=then.version)):
+        warehouse.execute(statement)
+    entities, source_time = warehouse.rows(delta.stats_at(then.version))[0]
+    yield Changes(
+        view=view,
+        delta=delta,
+        source=delta.held(then.version),
+        known=known,
+        as_of=then.as_of,
+        entities=int(entities),
+        null_keys=0,
+        null_times=0,
+        counts=_read_counts(warehouse, delta),
+        source_time=source_time,
+    )
+    warehouse.drop(delta.temporary)
+
+
+def read_baseline(store: OnlineStore, ledger: Ledger, view: FeatureView) -> Baseline:
+    """Compare what the warehouse remembers with what the store says; end what committed and was not told so."""
+    sk = view_sk(view)
+    try:
+        control = store.read([commit_key(sk), run_start_key(sk)], consistent=True)
+    except StoreNotFound:  # whoever makes stores by writing to them is about to
+        control = {}
+    item = control.get(commit_key(sk))
+    commit = ViewCommit.from_item(item) if item is not None else None
+    begun = control.get(run_start_key(sk))
+    begun_version = ViewRunStart.from_item(begun).version if begun is not None else None
+    rows = ledger.rows(view.id)
+    if commit is not None:
+        for index, row in enumerate(rows):
+            if row.version == commit.version and row.finished_at is None:
+                rows[index] = replace(row, finished_at=from_microseconds(commit.finished))
+                ledger.finish(rows[index])
+    finished = [row.version for row in rows if row.finished_at is not None]
+    return Baseline(
+        rows=rows,
+        # What was begun and is not known to the warehouse, or committed and not known to the store, is no baseline.
+        trusted=max(finished, default=None) == (commit.version if commit is not None else None)
+        and (begun_version is None or any(row.version == begun_version for row in rows)),
+        version=max([0, *(row.version for row in rows), commit.version if commit else 0, begun_version or 0]),
+        source_time=commit.source_time if commit is not None else None,
+        as_of=commit.as_of if commit is not None else None,
+    )
+
+
+def key_signature(view: FeatureView) -> str:
+    """Return what a view's items are found by: its entities and the types of their keys, in order."""
+    return json.dumps([list(view.entities), [str(key.dtype) for key in view.join_keys]])
+
+
+def read_sizes(warehouse: Warehouse, query: str) -> dict[str, Size]:
+    """Return the sizes that a query of `Delta` finds."""
+    return {
+        kind: Size(keys=int(keys), bytes=int(size), units=int(units))
+        for kind, keys, size, units in warehouse.rows(query)
+    }
+
+
+def item_overhead(view: FeatureView) -> int:
+    """Return the bytes of a view's item beside its key and values."""
+    fixed = Item(
+        pk="", sk=view_sk(view), version=0, schema=view_schema(view).fingerprint,
+        event_time=None if view.static else 0, ttl=0 if can_expire(view) else None,
+    )  # fmt: skip
+    return fixed.size
+
+
+def can_expire(view: FeatureView) -> bool:
+    """Whether a row of the view is some day too old to be used."""
+    return view.ttl is not None and not view.static
+
+
+def _item_layout(view: FeatureView) -> str:
+    """What all items of a view have in common. Another TTL is other items: they name when they are garbage."""
+    ttl = microseconds(view.ttl) if view.ttl is not None and can_expire(view) else None
+    return f"{view_schema(view).fingerprint}|{ttl}"
+
+
+def _has_new_keys(known: Baseline, view: FeatureView, entities: int) -> bool:
+    """Whether the snapshot's keys are other keys than those that readers of the last export look for."""
+    last = known.finished[-1] if known.finished and known.trusted else None
+    return last is not None and last.keys != key_signature(view) and entities > 0
+
+
+def _read_counts(warehouse: Warehouse, delta: Delta) -> dict[str, int]:
+    return {kind: int(count) for kind, count in warehouse.rows(delta.counts())}
+
+
+def _list_store_keys(warehouse: Warehouse, store: OnlineStore, delta: Delta, sk: str, folder: Path) -> None:
+    """Take the keys that the store lists for what it holds, with content that is not known."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / "live.parquet"
+    schema = pa.schema([("pk", pa.string()), ("event_time", pa.int64()), ("version", pa.int64())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for batch in _batches(_live_keys(store, sk), _LISTED_AT_ONCE):
+            columns = [
+                pa.array(values, field.type) for values, field in zip(zip(*batch, strict=True), schema, strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    warehouse.execute(delta.create_state_from_listing(from_item(warehouse, path)))
+
+
+def _live_keys(store: OnlineStore, sk: str) -> Iterator[tuple[str, int | None, int]]:
+    try:
+        for key in store.live(sk):
+            yield key.pk, key.event_time, key.version
+    except StoreNotFound:  # it is about to be made, or was lost
+        return
+
+
+def expiry_cutoff(view: FeatureView, as_of: datetime) -> int | None:
+    """Return the event time before which values have merely expired."""
+    if view.ttl is None or not can_expire(view):
+        return None
+    return to_microseconds(as_of) - microseconds(view.ttl)
+
+
+def _validate_unique_keys(twins: Sequence[tuple[Any, ...]], view: FeatureView) -> None:
+    """Which of two rows of one key is served would be chance."""
+    if twins:
+        examples = ", ".join(pk for (pk,) in twins)
+        raise PlanError([Problem(
+            what=f"the snapshot has more than one row for the same key, such as {examples}", where=view.id,
+            fix="make the view unique per key and time, or declare a tie_breaker",
+        )])  # fmt: skip
+
+
+def _batches(rows: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield lists of up to `size` rows."""
+    iterator = iter(rows)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,235 @@
+"""Whether the rows that make a feature may be later than its event: the one rule behind the checks of joins.
+
+A feature is stamped with its view's event time. Rows of the relation that the event time comes from are the event.
+Those of any other relation are no later if
+- a condition binds their time by that of the event,
+- they are of the same event, by its unique key, and have no time of their own: the lines of an order,
+- they are looked up by a key that is theirs: the order of a refund,
+- or they never change: static views, and seeds without times.
+The rest may be later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from featurelayer.lineage.time_names import is_audit_name, is_end_name, is_written_name
+from featurelayer.lineage.values import Bound, Fact, FactKind, SourceColumn
+from featurelayer.model import Severity
+
+if TYPE_CHECKING:
+    from featurelayer.lint.lineage import ViewLineage
+
+_KEY = re.compile(r"_?(id|key|sk|pk|nk|uuid|guid|code|no|number)$")
+_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400, "month": 31 * 86400,
+          "quarter": 92 * 86400, "year": 366 * 86400}  # fmt: skip
+
+
+def group_causes(found: Iterable[tuple[Fact, tuple[str, ...]]]) -> Iterator[tuple[Fact, tuple[str, ...]]]:
+    """Yield each cause once, with all features that it affects: one window, one join, one aggregated relation."""
+    causes: dict[tuple[object, ...], tuple[Fact, dict[str, None]]] = {}
+    for fact, names in sorted(found, key=lambda each: (each[0].model, each[0].line)):
+        window = (fact.within, fact.frame, fact.partition, fact.order) if not fact.place else ()
+        cause = (fact.kind, fact.model, fact.place, window)
+        causes.setdefault(cause, (fact, {}))[1].update(dict.fromkeys(names))
+    for fact, having in causes.values():
+        yield fact, tuple(having)
+
+
+def judge_join(seen: ViewLineage, fact: Fact) -> Severity | None:
+    """Return how bad it is that a value comes of a row that was joined; None if that row is no later than the event."""
+    if fact.kind is not FactKind.JOIN or is_event(seen, fact) or is_fixed(seen, fact) or is_separate(seen, fact):
+        return None
+    if fact.bound in (Bound.FUTURE, Bound.AHEAD):
+        return None if is_earlier(seen, fact) else Severity.ERROR
+    if fact.bound is Bound.PAST:
+        return Severity.WARNING if _ends_later(seen, fact) else None
+    times = _has_times(seen, fact, but_written=not fact.joined)
+    if fact.bound is Bound.PERIOD or not times or is_key(seen, fact.own):
+        return None
+    if is_key(seen, fact.keys) and not _is_entity(seen, fact.keys):
+        return Severity.WARNING
+    return Severity.ERROR if fact.joined else Severity.WARNING
+
+
+def judge_aggregate(seen: ViewLineage, fact: Fact) -> Severity | None:
+    """Return how bad it is that an aggregate was joined; None if all its rows are no later than the event."""
+    if fact.kind is not FactKind.JOINED or is_event(seen, fact) or is_fixed(seen, fact):
+        return None
+    if fact.bound is Bound.PERIOD:
+        return Severity.ERROR if fact.unit and not _is_over(seen, fact.unit) else None
+    if fact.bound is Bound.PAST and _ends_later(seen, fact):
+        return Severity.WARNING
+    if fact.bound is not Bound.NONE or _is_one_row(seen, fact) or _is_first(seen, fact):
+        return None  # what is bound to later rows is a join that looks ahead
+    times = _has_times(seen, fact)
+    if is_key(seen, fact.keys):
+        if not times:
+            return None
+        return Severity.ERROR if _is_entity(seen, fact.keys) else Severity.WARNING
+    by_time = fact.timed or not seen.lineage.reaches(fact.keys).isdisjoint(seen.times)
+    return Severity.ERROR if times and not by_time else Severity.WARNING
+
+
+def find_aggregated(seen: ViewLineage) -> frozenset[str]:
+    """Return the places of relations that are aggregated or picked, which other checks look at than those of rows."""
+    return frozenset(
+        fact.place
+        for column in seen.features
+        for fact in column.facts
+        if fact.kind is FactKind.JOINED or (fact.kind is FactKind.WINDOW and is_picked(seen, fact))
+    )
+
+
+def find_lookahead(seen: ViewLineage) -> frozenset[tuple[str, str]]:
+    """Return the models and CTEs in which later rows are joined: of what is aggregated there that is said once."""
+    return frozenset(
+        (fact.model, fact.within)
+        for column in seen.features
+        for fact in column.facts
+        if fact.bound in (Bound.FUTURE, Bound.AHEAD) and judge_join(seen, fact) is not None
+    )
+
+
+def is_picked(seen: ViewLineage, fact: Fact) -> bool:
+    """Whether the newest rows of a key were joined to others by that key, in the order of times that tell of events."""
+    if not fact.joined or is_event(seen, fact) or is_fixed(seen, fact) or fact.bound is not Bound.NONE:
+        return False
+    if fact.order and all(is_written_name(source.column) for source in fact.order):
+        return False  # versions of one row, of which FL216 looks at the newest
+    return seen.lineage.reaches(fact.own).issuperset(fact.partition)
+
+
+def is_event(seen: ViewLineage, fact: Fact) -> bool:
+    """Whether the rows are of the relation that the event time comes from."""
+    return bool(fact.place) and fact.place in seen.places
+
+
+def is_separate(seen: ViewLineage, fact: Fact) -> bool:
+    """Whether the rows are the first of a FROM without the event: what that makes is joined to the event elsewhere."""
+    return not fact.function and _is_inner(seen, fact)
+
+
+def is_reported_elsewhere(seen: ViewLineage, fact: Fact, names: Iterable[str]) -> bool:
+    """Whether a join without the event only feeds aggregates that are found themselves."""
+    if fact.bound is not Bound.NONE or not _is_inner(seen, fact):
+        return False
+    columns = [column for column in seen.features if column.column in names]
+    return all(any(judge_aggregate(seen, each) for each in column.facts) for column in columns)
+
+
+def is_now(seen: ViewLineage) -> bool:
+    """Whether the event time of all rows is that of the build."""
+    column = seen.column(seen.view.event_time)
+    return not seen.times and column is not None and any(fact.kind is FactKind.CLOCK for fact in column.facts)
+
+
+def _is_inner(seen: ViewLineage, fact: Fact) -> bool:
+    return _select_of(fact.place) not in {_select_of(place) for place in seen.places}
+
+
+def _select_of(place: str) -> str:
+    return place.rpartition(".")[0]
+
+
+def is_fixed(seen: ViewLineage, fact: Fact) -> bool:
+    """Whether the rows are of a relation that is said to have no times, or of a seed that has none."""
+    return fact.unique_id in seen.traced.static or (fact.unique_id.startswith("seed.") and not fact.times)
+
+
+def is_earlier(seen: ViewLineage, fact: Fact) -> bool:
+    """Whether a condition binds the rows to no later than the event, or than the time at which it is available."""
+    if fact.bound is Bound.AHEAD:
+        delay = seen.view.delay or timedelta(0)
+        return fact.shift in seen.shifts or (_length(fact.shift) or timedelta.max) <= delay
+    return fact.bound is Bound.PAST and not _ends_later(seen, fact)
+
+
+def is_key(seen: ViewLineage, columns: Iterable[SourceColumn]) -> bool:
+    """Whether columns tell one row of their relation, by a test, a tie-breaker, or the way keys are called."""
+    above = seen.lineage.reaches(columns)
+    return any(
+        seen.traced.is_unique(source) or _is_named_key(source) for source in above
+    ) or not seen.tie_breakers.isdisjoint(above)
+
+
+def is_of_one_event(seen: ViewLineage, fact: Fact) -> bool:
+    """Whether the rows that a window has together are of one moment, or are one event with its lines."""
+    if fact.timed:
+        return True
+    if not is_key(seen, fact.partition):
+        return False
+    return not (_is_entity(seen, fact.partition) and _has_times(seen, fact, of_event=True))
+
+
+def _is_over(seen: ViewLineage, unit: str) -> bool:
+    """Whether a period is over at the event time, or before the event is available; FL214 is about its start."""
+    lengths = [_length(shift) or timedelta(0) for shift in seen.shifts]
+    return unit in seen.units or max((*lengths, seen.view.delay or timedelta(0))) >= (
+        _length(f"+1 {unit}") or timedelta.max
+    )
+
+
+def _is_first(seen: ViewLineage, fact: Fact) -> bool:
+    """Whether it is the first time of events of which this one is: that is no later than its own."""
+    own = fact.function == "min" and bool(fact.order)
+    return own and all(not seen.lineage.reaches((source,)).isdisjoint(seen.times) for source in fact.order)
+
+
+def _is_one_row(seen: ViewLineage, fact: Fact) -> bool:
+    """Whether each group is one row, as rows of one relation are that are grouped by its unique key."""
+    of = [source for source in fact.partition if fact.unique_id and source.unique_id == fact.unique_id]
+    return any(seen.traced.is_unique(source) or _is_named_key(source) for source in of)
+
+
+def _has_times(seen: ViewLineage, fact: Fact, *, of_event: bool = False, but_written: bool = False) -> bool:
+    """Whether the rows have times of their own.
+
+    Rows of the same event have not if it is the event's own, or when they were written, as for the lines of an order.
+    """
+    times = fact.times
+    of_event = of_event or is_key(seen, fact.keys)
+    if of_event or but_written:
+        times = tuple(source for source in times if not is_audit_name(source.column))
+    if of_event:
+        times = tuple(source for source in times if seen.lineage.reaches((source,)).isdisjoint(seen.times))
+    return bool(times)
+
+
+def _is_entity(seen: ViewLineage, columns: Iterable[SourceColumn]) -> bool:
+    """Whether columns are the view's join keys: of a key's whole life, and not of one event."""
+    return not seen.lineage.reaches(columns).isdisjoint(seen.join_keys)
+
+
+def _ends_later(seen: ViewLineage, fact: Fact) -> bool:
+    """Whether rows are bound by the end of what the event begins."""
+    ends = bool(fact.by) and all(is_end_name(source.column) for source in fact.by)
+    return ends and not is_end_name(seen.view.event_time or "") and seen.lineage.reaches(fact.by).isdisjoint(seen.times)
+
+
+def _length(shift: str) -> timedelta | None:
+    found = re.fullmatch(r"\+(\d+) (\w+)", shift)
+    seconds = _UNITS.get(found[2]) if found else None
+    return timedelta(seconds=int(found[1]) * seconds) if found and seconds else None
+
+
+def _is_named_key(source: SourceColumn) -> bool:
+    """Whether a column is called like the key of its relation: `id`, or `order_id` in `stg_shop__orders`."""
+    column, relation = source.column, source.relation.rpartition(".")[2]
+    if column in ("id", "key", "uuid"):
+        return True
+    thing = _KEY.sub("", column)
+    if thing == column or not thing:
+        return False
+    words = relation.split("_")
+    of = thing.split("_")
+    return [_singular(word) for word in words[-len(of) :]] == [_singular(word) for word in of]
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies"):
+        return f"{word[:-3]}y"
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word

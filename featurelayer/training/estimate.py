@@ -1,0 +1,107 @@
+"""What a build would read, as far as its engine can tell; nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from featurelayer.errors import UnsupportedByDialect
+from featurelayer.sql.compiler import compile_statement
+from featurelayer.sql.plan import Plan
+from featurelayer.training.build import ResolvedRequest, plan_request
+from featurelayer.warehouse.base import Estimate, SupportsEstimate, Warehouse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRelation:
+    """A relation that a build would read: how often, which of its columns in all, how many rows and bytes it has.
+
+    `kept` are the rows that the engine expects the filters of the largest scan to leave. None is not known.
+    """
+
+    relation: str
+    scans: int
+    columns: tuple[str, ...]
+    rows: int | None
+    kept: int | None
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildPlan:
+    """What a build would do. `views` are relations by the name that a view has in the set.
+
+    `bytes` is what the engine says of the whole, which need not be the sum. `how` says where the numbers are from, or
+    why there are none; `text` is the engine's own plan where it can't be told in relations.
+    """
+
+    title: str
+    engine: str
+    labels: str
+    views: Mapping[str, str]
+    relations: tuple[PlannedRelation, ...]
+    bytes: int | None
+    how: str
+    text: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+def plan_build(warehouse: Warehouse, request: ResolvedRequest) -> BuildPlan:
+    """Return what a build would read. The request is checked as a build checks it, but for the rows themselves.
+
+    Raises:
+        LabelError, PlanError: the request is impossible.
+        WarehouseError: the engine refused to explain it.
+    """
+    plan = plan_request(warehouse, request)
+    found = _estimate(warehouse, plan)
+    return BuildPlan(
+        title=plan.title,
+        engine=warehouse.engine,
+        labels=request.labels_name,
+        views={join.name: join.relation for join in plan.joins},
+        relations=_group_by_relation(found),
+        bytes=found.bytes,
+        how=found.how,
+        text=found.text,
+    )
+
+
+def _estimate(warehouse: Warehouse, plan: Plan) -> Estimate:
+    """Ask of the set as one query: a script makes tables that can't be explained before they are there."""
+    if not isinstance(warehouse, SupportsEstimate):
+        return Estimate(how=f"{warehouse.dialect} can't be asked")
+    try:
+        return warehouse.estimate(compile_statement(plan, warehouse.dialect))
+    except UnsupportedByDialect as error:
+        return Estimate(how=str(error).splitlines()[0])
+
+
+def _group_by_relation(estimate: Estimate) -> tuple[PlannedRelation, ...]:
+    found = []
+    for relation in dict.fromkeys(scan.relation for scan in estimate.scans):
+        scans = [scan for scan in estimate.scans if scan.relation == relation]
+        found.append(
+            PlannedRelation(
+                relation=relation,
+                scans=len(scans),
+                columns=tuple(dict.fromkeys(column for scan in scans for column in scan.columns)),
+                rows=_largest(scan.rows for scan in scans),
+                kept=_largest(scan.kept for scan in scans),
+                bytes=_sum(scan.bytes for scan in scans),
+            )
+        )
+    return tuple(found)
+
+
+def _largest(numbers: Iterable[int | None]) -> int | None:
+    return max((number for number in numbers if number is not None), default=None)
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
