@@ -100,7 +100,7 @@ class FeatureLayer(OnlineLayer):
             PlanError: there is no manifest in the folder.
             ArtifactError, MetadataError: this project's or the other manifest can't be used.
         """
-        from featurelayer.diffing import diff_projects
+        from featurelayer.diff.run import diff_projects
 
         return diff_projects(self.project, Path(state))
 
@@ -135,7 +135,7 @@ class FeatureLayer(OnlineLayer):
             PlanError: there is no manifest in `state`.
         """
         from featurelayer.catalog import SiteOptions, read_logo
-        from featurelayer.cataloguing import CatalogRequest, build_catalog
+        from featurelayer.catalog.run import CatalogRequest, build_catalog
 
         look = SiteOptions(
             title=title, base_url=base_url, dbt_docs=dbt_docs, logo=read_logo(Path(logo)) if logo else None
@@ -457,7 +457,7 @@ class FeatureLayer(OnlineLayer):
             WarehouseError: the engine failed.
         """
         from featurelayer.monitor import send_alerts
-        from featurelayer.monitoring import MonitorRequest, read_alerts, record_run, run_monitors
+        from featurelayer.monitor.run import MonitorRequest, read_alerts, record_run, run_monitors
 
         alerts = read_alerts(self.project) if record else {}
         registry = self.registry
@@ -482,7 +482,7 @@ class FeatureLayer(OnlineLayer):
             UnknownNameError: there is no such view.
             WarehouseError: the engine failed; before the first run there is no table and nothing is returned.
         """
-        from featurelayer.monitoring import read_profiles
+        from featurelayer.monitor.run import read_profiles
 
         name = None if view is None else self.registry.view(view).id
         with closing(self._connect()) as warehouse:
@@ -490,7 +490,7 @@ class FeatureLayer(OnlineLayer):
 
     def monitor_results(self, view: str | None = None) -> tuple[MonitorResult, ...]:
         """Return what the monitors have said so far, of one view or of all, oldest run first; errors as `profiles`."""
-        from featurelayer.monitoring import read_results
+        from featurelayer.monitor.run import read_results
 
         name = None if view is None else self.registry.view(view).id
         with closing(self._connect()) as warehouse:

@@ -392,7 +392,7 @@ class OnlineLayer:
         return observe_lateness(found, self._warehouse_opener(timedelta(0)), tables, coverage=coverage, since=since)
 
     def _validate_monitors(self, views: Sequence[FeatureView], as_of: datetime | None) -> None:
-        from featurelayer.monitoring import validate_blocking_monitors
+        from featurelayer.monitor.run import validate_blocking_monitors
 
         validate_blocking_monitors(self.project, views, as_of, self._opener())
 

@@ -39,7 +39,7 @@ _SQL = "conformance/test_point_in_time.py unit/test_point_in_time.py"
 MODULES = {
     "verify/classify.py": "unit/test_classify.py unit/test_verify.py",
     **{
-        f"monitor/checks/{name}.py": "unit/test_monitor_checks.py unit/test_monitor.py"
+        f"monitor/monitors/{name}.py": "unit/test_monitor_checks.py unit/test_monitor.py"
         for name in (
             "categories", "coverage", "default_rate", "drift", "freshness", "null_rate", "static_changes",
             "value_range", "volume",

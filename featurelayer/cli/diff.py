@@ -34,7 +34,7 @@ def command(context: Context, state: Path, output_format: str) -> int:
     """
     from featurelayer.cli.output import write_json
     from featurelayer.diff.formats import markdown, text_lines
-    from featurelayer.diffing import diff_projects
+    from featurelayer.diff.run import diff_projects
 
     report = diff_projects(context.project, state)
     if output_format == "json":

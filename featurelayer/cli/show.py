@@ -115,8 +115,8 @@ def _find(context: Context, kind: str, name: str) -> dict[str, Any] | None:
 
 def _site(context: Context, view: FeatureView) -> Site | None:
     """What dbt's files say beyond the annotations, if they can be followed."""
+    from featurelayer.catalog.run import collect_view
     from featurelayer.catalog.site import Site
-    from featurelayer.cataloguing import collect_view
     from featurelayer.errors import FeatureLayerError
 
     try:

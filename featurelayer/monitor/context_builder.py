@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from featurelayer.model import Column, Feature, FeatureView
-from featurelayer.monitor.checks import all_monitors
 from featurelayer.monitor.context import (
     BaselineStats,
     Coverage,
@@ -17,6 +16,7 @@ from featurelayer.monitor.context import (
     ValueChanges,
     format_period,
 )
+from featurelayer.monitor.monitors import all_monitors
 from featurelayer.monitor.periods import (
     Period,
     count_periods,

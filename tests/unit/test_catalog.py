@@ -24,11 +24,11 @@ from featurelayer.catalog.graph import build_graph
 from featurelayer.catalog.markdown import first_sentence, plain_text, render_markdown
 from featurelayer.catalog.pages import site_files
 from featurelayer.catalog.render import render_backticks
+from featurelayer.catalog.run import redact_locations
 from featurelayer.catalog.search_index import to_script
 from featurelayer.catalog.site import Site
 from featurelayer.catalog.snippets import point_in_time_sql
 from featurelayer.catalog.urls import FeaturePaths, slug
-from featurelayer.cataloguing import redact_locations
 from featurelayer.cli import main
 from featurelayer.errors import ConfigError
 from tests.catalog.sites import HARM, bare, built, dead_links, feature, hostile, large, registry, shop, view

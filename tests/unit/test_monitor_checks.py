@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from featurelayer.model import Freshness
-from featurelayer.monitor.checks import (
+from featurelayer.monitor.context import (
+    BaselineStats,
+    Coverage,
+    MonitorContext,
+    OnlineFreshness,
+    SourceFreshness,
+    ValueChanges,
+)
+from featurelayer.monitor.monitors import (
     categories,
     coverage,
     default_rate,
@@ -21,14 +29,6 @@ from featurelayer.monitor.checks import (
     static_changes,
     value_range,
     volume,
-)
-from featurelayer.monitor.context import (
-    BaselineStats,
-    Coverage,
-    MonitorContext,
-    OnlineFreshness,
-    SourceFreshness,
-    ValueChanges,
 )
 from featurelayer.monitor.periods import Period
 from featurelayer.monitor.settings import LIMITS, Limit, view_settings

@@ -30,14 +30,14 @@ from featurelayer.dbt import Project
 from featurelayer.dbt.artifacts import read_raw
 from featurelayer.dbt.documentation import read_docs, read_source_descriptions, read_tests
 from featurelayer.dbt.inventory import Inventory, Model
-from featurelayer.diffing import diff_projects
+from featurelayer.diff.run import diff_projects
 from featurelayer.errors import FeatureLayerError, RelationNotBuilt
 from featurelayer.export import Ledger, LedgerRow, Tables
 from featurelayer.lineage import ColumnKind, Lineage
 from featurelayer.lint import lint
 from featurelayer.model import FeatureView, Finding
+from featurelayer.monitor.run import read_profiles, read_results
 from featurelayer.monitor_records import MonitorResult, Profile
-from featurelayer.monitoring import read_profiles, read_results
 from featurelayer.registry import Registry
 from featurelayer.sql.ast import col, with_alias
 from featurelayer.sql.dialects import dialect
