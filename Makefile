@@ -13,7 +13,7 @@ DIR ?= featurelayer-demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check format bench mutants vendor build clean
+.PHONY: help install demo test test-all check format bench mutants map vendor build clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ bench: $(READY)  ## Run the benchmarks; each prints the ratios of one run
 # ARGS="--module classify --count 60 --seed 7" chooses; the default takes hours.
 mutants: $(READY)  ## Break the critical modules on purpose; say what no test notices
 	$(BIN)/python tools/mutants.py $(ARGS)
+
+map: $(READY)  ## Renew the map of the folders in CONTRIBUTING.md
+	$(BIN)/python tools/map.py
 
 vendor:  ## Renew the JavaScript libraries of the catalog from the npm registry
 	python3 tools/vendor.py $(ARGS)

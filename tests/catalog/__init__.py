@@ -1,0 +1,1 @@
+"""The catalog in a real browser: search, links, hostile texts, and what keeps people out."""

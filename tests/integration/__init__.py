@@ -1,0 +1,1 @@
+"""Whole paths on real projects: dbt builds, the commands, the wheels, processes that are killed."""

@@ -1,0 +1,1 @@
+"""Generated SQL against golden files."""

@@ -114,6 +114,26 @@ def dry_run(folder: Path, target: str) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment).stdout
 
 
+def test_the_map_of_the_folders_is_that_of_the_tree() -> None:
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    written = page.partition("<!-- written by `make map` -->\n")[2].partition("<!-- end of what")[0]
+    code = "from tools.map import ROOT, render_map; print(render_map(ROOT), end='')"
+    made = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert written == made.stdout, "run make map"
+    folders = {path.name for path in REPOSITORY.iterdir() if path.is_dir() and list(path.glob("*.[a-z]*"))}
+    shown = {folder for folder in folders if not folder.startswith(".") and folder not in ("dist", "build")}
+    assert {folder for folder in shown if f"`{folder}/" not in page} == set()
+
+
+def test_the_make_targets_are_described() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    described = set(re.findall(r"^make ([a-z-]+)  ", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.MULTILINE))
+    assert described == targets - {"help", "install", "clean", "vendor"}
+
+
 def test_the_licence_is_whole() -> None:
     text = (REPOSITORY / "LICENSE").read_text()
     assert "Apache License" in text
