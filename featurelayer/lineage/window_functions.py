@@ -128,7 +128,8 @@ def _looks(function: exp.Expression, frame: Frame, order: list[exp.Expression]) 
         offset = function.args.get("offset")
         negative = isinstance(offset, exp.Neg)
         ahead = isinstance(function, exp.Lead) != negative
-        return "future" if ahead != backwards else "past"
+        # Without an order it is any row, so it may be a later one.
+        return "future" if ahead != backwards or not order else "past"
     if isinstance(function, _SHARES):
         return "all"
     if isinstance(function, _RANKS):

@@ -100,6 +100,8 @@ LEAKS = [
     ("FL212", rolling("nth_value(arr_delay, 2)", frame=ALL)),
     ("FL211", rolling("lead(arr_delay)", frame="")),
     ("FL211", rolling("lag(arr_delay)", frame="", order="landed_at desc")),
+    # Without an order the value is that of any row.
+    ("FL211", rolling("lag(arr_delay)", frame="", order="")),
     ("FL211", f"with n as (select *, lead(arr_delay) over (partition by tailnum order by landed_at) as nx from {LEGS}) "
               "select tailnum, landed_at, arr_delay - nx as arr_delay from n"),
     ("FL212", rolling("last_value(arr_delay)", frame=ALL)),

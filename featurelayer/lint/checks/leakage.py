@@ -88,7 +88,8 @@ def later_row(project: LintProject) -> Iterator[Hit]:
     from featurelayer.lint.row_times import group_causes, is_of_one_event
 
     def leaks(seen: ViewLineage, fact: Fact) -> bool:
-        shifted = fact.kind is FactKind.WINDOW and fact.function in _SHIFTS and fact.frame == "future"
+        # A lead or lag that looks back leaves no fact.
+        shifted = fact.kind is FactKind.WINDOW and fact.function in _SHIFTS
         return shifted and not fact.joined and not is_of_one_event(seen, fact)
 
     for seen in _views_with_time(project):
