@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from featurelayer._version import __version__
+
 if TYPE_CHECKING:
     from featurelayer.layer import FeatureLayer
     from featurelayer.registry import Registry
     from featurelayer.training import TrainingSet
 
-__version__ = "0.1.0"
 __all__ = ["FeatureLayer", "Registry", "TrainingSet", "__version__"]
 
 _HOMES = {

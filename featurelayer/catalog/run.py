@@ -30,6 +30,7 @@ from featurelayer.dbt import Project
 from featurelayer.dbt.artifacts import read_raw
 from featurelayer.dbt.documentation import read_docs, read_source_descriptions, read_tests
 from featurelayer.dbt.inventory import Inventory, Model
+from featurelayer.dbt.lineage import trace
 from featurelayer.diff.run import diff_projects
 from featurelayer.errors import FeatureLayerError, RelationNotBuilt
 from featurelayer.export import Ledger, LedgerRow, Tables
@@ -41,7 +42,6 @@ from featurelayer.monitor_records import MonitorResult, Profile
 from featurelayer.registry import Registry
 from featurelayer.sql.ast import col, with_alias
 from featurelayer.sql.dialects import dialect
-from featurelayer.tracing import trace
 from featurelayer.warehouse import Warehouse
 
 Say = Callable[[str], None]

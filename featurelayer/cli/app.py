@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from featurelayer import __version__
+from featurelayer._version import __version__
 from featurelayer.cli.console import Console
 from featurelayer.cli.options import console_options
 from featurelayer.errors import FeatureLayerError, MissingDependency, did_you_mean

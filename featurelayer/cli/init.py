@@ -30,7 +30,7 @@ def command(context: Context, model: str | None, git: str | None) -> None:
     Adds the dbt package to packages.yml, writes featurelayer.yml, and prints the YAML to add to the chosen model. It
     never overwrites a file: what is there already stays, and it is said what to add by hand.
     """
-    from featurelayer import __version__
+    from featurelayer._version import __version__
     from featurelayer.dbt import suggest
 
     project, say = context.project, context.console.note
@@ -61,7 +61,7 @@ def _output_columns(inventory: Inventory, unique_id: str, adapter: str) -> tuple
     model = inventory.model(unique_id)
     if model is None or not model.compiled_sql:
         return ()
-    from featurelayer.tracing import trace
+    from featurelayer.dbt.lineage import trace
 
     output = trace(inventory, adapter=adapter, unique_ids=[unique_id]).output(unique_id)
     return output.columns if output is not None else ()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer import __version__
+from featurelayer._version import __version__
 from featurelayer.cli.options import Context, parse_names, project_options
 from featurelayer.cli.output import echo, echo_styled, style_text
 

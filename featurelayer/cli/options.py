@@ -78,7 +78,7 @@ def warn_of_missing_columns(context: Context, views: Sequence[FeatureView]) -> N
     models = (inventory.model(view.unique_id) for view in views)
     if not path.with_name("catalog.json").is_file() and not any(model and model.compiled_sql for model in models):
         return
-    from featurelayer.tracing import find_missing_columns, trace
+    from featurelayer.dbt.lineage import find_missing_columns, trace
 
     lineage = trace(inventory, adapter=adapter, unique_ids=[view.unique_id for view in views])
     for view_id, missing in find_missing_columns(inventory, lineage, views, adapter=adapter).items():

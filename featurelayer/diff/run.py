@@ -11,6 +11,7 @@ from pathlib import Path
 from featurelayer.dbt import Project
 from featurelayer.dbt.artifacts import RawManifest, decode_manifest, read_raw
 from featurelayer.dbt.inventory import Inventory, Model
+from featurelayer.dbt.lineage import find_missing_columns, normalize_compiled_sql, trace
 from featurelayer.dbt.loader import Annotations, read_annotations
 from featurelayer.dbt.project import CONFIG_FILE, ProjectConfig, read_yaml
 from featurelayer.diff import DiffReport, ModelCode, ProjectState, compare
@@ -18,7 +19,6 @@ from featurelayer.diff.values import NOT_COMPILED
 from featurelayer.errors import ManifestNotFound, MetadataError, PlanError, Problem
 from featurelayer.lineage import ColumnLineage, Lineage
 from featurelayer.model import FeatureView
-from featurelayer.tracing import find_missing_columns, normalize_compiled_sql, trace
 
 _NAMES_TARGET = re.compile(r"\b(?:target|this|model)\s*\.\s*(?:schema|database)\b")
 

@@ -9,10 +9,10 @@ from difflib import SequenceMatcher
 from functools import cached_property
 
 from featurelayer.dbt.inventory import Inventory, Model
+from featurelayer.dbt.lineage import trace
 from featurelayer.lineage import ColumnLineage, Fact, Lineage, SourceColumn
 from featurelayer.lint.project import LintProject
 from featurelayer.model import FeatureView
-from featurelayer.tracing import trace
 
 _MOST_LINES = 5_000
 _NEAR = 5

@@ -17,8 +17,8 @@ from featurelayer.model import FeatureView
 from featurelayer.registry import Registry
 
 if TYPE_CHECKING:
+    from featurelayer.dbt.lineage import MissingColumn
     from featurelayer.lint.lineage import LintLineage
-    from featurelayer.tracing import MissingColumn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class LintProject:
         """The declared columns that a view's model does not produce, by the view's id."""
         if not self.has_sql and not self.inventory.path.with_name("catalog.json").is_file():
             return {}
-        from featurelayer.tracing import find_missing_columns
+        from featurelayer.dbt.lineage import find_missing_columns
 
         adapter, views = self.registry.adapter, tuple(self.views.values())
         return find_missing_columns(self.inventory, self.traced.lineage, views, adapter=adapter)

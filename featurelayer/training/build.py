@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from featurelayer import __version__
+from featurelayer._version import __version__
 from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_plan, compile_preamble

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from featurelayer import __version__
+from featurelayer._version import __version__
 from featurelayer.errors import WarehouseError
 from featurelayer.identifiers import truncate_identifier
 from featurelayer.model import FeatureService
