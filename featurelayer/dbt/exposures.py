@@ -11,7 +11,7 @@ from featurelayer.dbt.contract import ServiceBlock, ServiceLine, format_location
 from featurelayer.dbt.views import parse_ignores
 from featurelayer.errors import Problem, did_you_mean
 from featurelayer.model import Entity, FeatureService, FeatureView, Owner
-from featurelayer.services import ALL, ServiceEntry, assemble_joins, find_view, reference_problem, split_reference
+from featurelayer.registry import ALL, ServiceEntry, assemble_joins, find_view, reference_problem, split_reference
 
 _AT = "config.meta.featurelayer"
 

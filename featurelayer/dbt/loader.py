@@ -14,8 +14,7 @@ from featurelayer.dbt.project import CONFIG_FILE, Project
 from featurelayer.dbt.views import AT, ViewReader
 from featurelayer.errors import MetadataError, Problem, did_you_mean
 from featurelayer.model import Entity, FeatureService, FeatureView, Key, Owner
-from featurelayer.registry import Registry
-from featurelayer.services import view_names
+from featurelayer.registry import Registry, view_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

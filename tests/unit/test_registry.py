@@ -25,8 +25,7 @@ from featurelayer.model import (
     Owner,
     ServiceView,
 )
-from featurelayer.registry import Registry
-from featurelayer.services import split_reference
+from featurelayer.registry import Registry, split_reference
 from tests.profiles import examples
 from tests.unit.dbt_projects import column, exposure, model, registry, version
 
@@ -78,7 +77,7 @@ def test_an_adhoc_service_reports_every_bad_name(shop):
         "there is no feature view 'leg' (did you mean 'legs'?)",
         "feature view 'facts' has no feature 'seat' (did you mean 'seats'?)",
     ]
-    with pytest.raises(PlanError, match="no feature is named"):
+    with pytest.raises(PlanError, match="no features given"):
         shop.adhoc_service([])
 
 
