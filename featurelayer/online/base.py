@@ -276,6 +276,10 @@ class ReadBudget:
             raise deadline_exceeded(self.done)
         return seconds
 
+    def earliest(self, until: float) -> float:
+        """Return `until`, or the end of the budget if that comes first; both are readings of `time.monotonic()`."""
+        return until if self.until is None else min(until, self.until)
+
     def most(self, seconds: float) -> float:
         """Return so many seconds, or those that are left if they are fewer."""
         return seconds if self.until is None else max(0.0, min(seconds, self.until - monotonic()))

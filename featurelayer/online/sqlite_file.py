@@ -19,13 +19,14 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
 from featurelayer.errors import DeadlineExceeded, PlanError, Problem, StoreNotFound
 from featurelayer.online.base import ReadBudget, foreign_store
+from featurelayer.retry import Backoff, call_with_retry, wait_until
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ LAYOUT = 2
 _APPLICATION_ID = 0x666C6179  # "flay": tells our files from anybody's SQLite database
 _MARK = 1 << 16
 _BUSY_SECONDS = 30.0  # where no deadline says otherwise
+_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 _MARK_SECONDS = 0.1
 _SETTLE_SECONDS = 1.0
 _WAL_BYTES = 4_000_000  # as SQLite's own thousand pages
@@ -242,13 +244,12 @@ class SqliteFile:
         if layout > LAYOUT:
             raise foreign_store(f"the file {self.path} (layout {layout})", "upgrade dbt-featurelayer; it is newer")
         # Another process may be between marking and writing, with a checkpoint in the middle: for milliseconds.
-        until = monotonic() + _MARK_SECONDS
-        while version & _MARK and self.wal_bytes() <= _WAL_HEADER:
-            if monotonic() > until:
-                raise self._wal_missing()
-            sleep(0.01)
-            version = _user_version(connection)
+        if version & _MARK and not wait_until(lambda: self._is_whole(connection), _MARK_SECONDS):
+            raise self._wal_missing()
         return layout
+
+    def _is_whole(self, connection: sqlite3.Connection) -> bool:
+        return self.wal_bytes() > _WAL_HEADER or not _user_version(connection) & _MARK
 
     def _is_bare(self, connection: sqlite3.Connection) -> bool:
         """Return whether this is a file whose tables are all in a `-wal` that is not there."""
@@ -351,27 +352,28 @@ def wait_for_lock(
     Raises:
         DeadlineExceeded: the time was up first.
     """
-    pause, until = 0.001, budget.until if budget.until is not None else monotonic() + _BUSY_SECONDS
+    until = budget.until
     if connection is not None:
-        connection.set_progress_handler(None if budget.until is None else lambda: monotonic() > until, _STEPS)
-    while True:
-        try:
-            return action()
-        except sqlite3.OperationalError as error:
-            code = getattr(error, "sqlite_errorname", "")  # Python's own errors have none
-            if code == "SQLITE_INTERRUPT" and budget.until is not None:
-                budget.left()
-            if not code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
-                raise
-            left = until - monotonic()
-            if left <= 0:
-                if budget.until is None:
-                    raise
-                raise DeadlineExceeded(
-                    f"{path} was locked by another process until the deadline passed; allow it more time"
-                ) from error
-        sleep(min(pause, left))
-        pause = min(2 * pause, 0.05)
+        connection.set_progress_handler(None if until is None else lambda: monotonic() > until, _STEPS)
+    seconds = _BUSY_SECONDS if until is None else until - monotonic()
+    backoff = Backoff(_PAUSE, _LONGEST_PAUSE, jitter=False)
+    try:
+        return call_with_retry(action, seconds, is_transient=is_locked, backoff=backoff)
+    except sqlite3.OperationalError as error:
+        if until is None:
+            raise
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+            budget.left()
+        if not is_locked(error):
+            raise
+        what = f"{path} was locked by another process until the deadline passed; allow it more time"
+        raise DeadlineExceeded(what) from error
+
+
+def is_locked(error: Exception) -> bool:
+    """Return whether another process's lock is in the way."""
+    code = getattr(error, "sqlite_errorname", "")  # Python's own errors have none
+    return code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"))
 
 
 def _checkpoint_within(connection: sqlite3.Connection, kind: str, seconds: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from sqlglot import exp
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, DType, Kind
+from featurelayer.retry import Backoff, call_with_retry
 from featurelayer.tempdirs import TempDir
 from featurelayer.warehouse._duckdb_memory import MemoryLimit
 from featurelayer.warehouse._duckdb_scans import estimate
@@ -87,14 +87,12 @@ def connect(
 
 def _open_database(file: str, *, read_only: bool, wait: timedelta) -> duckdb.DuckDBPyConnection:
     """Open a file, waiting while another process holds it; one writer excludes everybody else."""
-    until = time.monotonic() + wait.total_seconds()
-    while True:
-        try:
-            return duckdb.connect(file, read_only=read_only)
-        except duckdb.IOException as error:
-            if "lock" not in str(error).lower() or time.monotonic() >= until:
-                raise
-            time.sleep(0.1)
+    return call_with_retry(
+        lambda: duckdb.connect(file, read_only=read_only),
+        wait.total_seconds(),
+        is_transient=lambda error: isinstance(error, duckdb.IOException) and "lock" in str(error).lower(),
+        backoff=Backoff(0.1, 0.1, jitter=False),
+    )
 
 
 class DuckDBWarehouse:

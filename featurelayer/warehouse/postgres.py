@@ -7,7 +7,6 @@ session ends, however it ends: by `close`, by Ctrl-C, or with the process.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from sqlglot import exp
 from featurelayer.errors import LabelError, RelationNotBuilt, WarehouseError
 from featurelayer.identifiers import truncate_identifier
 from featurelayer.model import Column
+from featurelayer.retry import Backoff, wait_until
 from featurelayer.warehouse._postgres_session import (
     PostgresSession,
     literal,
@@ -118,14 +118,13 @@ class PostgresWarehouse(PostgresSession):
         Exports compute what differs from what others have written down; two at once would not see each other.
         """
         key = int.from_bytes(hashlib.sha256(f"featurelayer {self.schema}".encode()).digest()[:8], signed=True)
-        until = time.monotonic() + self._wait.total_seconds()
-        while not self.rows(f"SELECT pg_try_advisory_lock({key})")[0][0]:
-            if time.monotonic() >= until:
-                raise WarehouseError(
-                    f"another export, drain or the like is writing to schema {self.schema}\n"
-                    "  fix  wait until it has finished, or wait longer with --lock-timeout"
-                )
-            time.sleep(0.1)
+        lock = f"SELECT pg_try_advisory_lock({key})"
+        backoff = Backoff(0.1, 0.1, jitter=False)
+        if not wait_until(lambda: bool(self.rows(lock)[0][0]), self._wait.total_seconds(), backoff=backoff):
+            raise WarehouseError(
+                f"another export, drain or the like is writing to schema {self.schema}\n"
+                "  fix  wait until it has finished, or wait longer with --lock-timeout"
+            )
         try:
             with self._atomic():
                 yield

@@ -46,8 +46,8 @@ RETRYABLE = (StoreThrottled, StoreUnavailable)
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry as often as ever, but at once: the waits would be most of these tests."""
-    monkeypatch.setattr("featurelayer.online.stores.dynamodb.http_transport._LONGEST_WAIT", 0.001)
-    monkeypatch.setattr("featurelayer.online.stores.dynamodb.http_transport._LONGEST_OF_ALL", 0.001)
+    monkeypatch.setattr("featurelayer.online.stores.dynamodb.http_transport._PAUSE", 0.001)
+    monkeypatch.setattr("featurelayer.online.stores.dynamodb.http_transport._LONGEST_PAUSE", 0.001)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
 
 

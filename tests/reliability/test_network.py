@@ -117,7 +117,7 @@ def world(dynamodb_local_endpoint, tmp_path) -> Iterator[World]:
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every pause between two attempts is short."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.02)
-    monkeypatch.setattr(http_transport, "_LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(http_transport, "_PAUSE", 0.01)
     for module in (writer, patience):
         monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.1)
     monkeypatch.setattr(lease, "_LOOK_AGAIN", 0.05)

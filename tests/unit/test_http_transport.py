@@ -381,7 +381,7 @@ def test_one_bad_answer_is_repaired(first):
 
 
 def test_a_retry_that_the_deadline_has_no_time_for_is_not_made(monkeypatch):
-    monkeypatch.setattr("featurelayer.online.stores.dynamodb.http_transport.random.uniform", lambda *_: 60.0)
+    monkeypatch.setattr("featurelayer.retry.random.uniform", lambda *_: 60.0)
     with peer([refusal("ThrottlingException")] * 2, [OK]) as server:
         transport = transport_to(server.port)
         with pytest.raises(DeadlineExceeded):

@@ -8,7 +8,6 @@ clock that is wrong corrected by the server's; and whoever answers in place of A
 from __future__ import annotations
 
 import math
-import random
 import ssl
 import time
 from collections.abc import Callable
@@ -37,8 +36,9 @@ from featurelayer.online.stores.dynamodb.errors import (
 )
 from featurelayer.online.stores.dynamodb.signing import sign_headers
 from featurelayer.online.stores.dynamodb.transport import is_logging, log_attempt, request_table
+from featurelayer.retry import Backoff
 
-_LONGEST_WAIT, _LONGEST_OF_ALL = 0.05, 5.0
+_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _WRONG_CLOCK = frozenset(
     {"InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired", "SignatureDoesNotMatch"}
 )
@@ -114,6 +114,7 @@ class HttpTransport:
     def call(self, operation: str, body: bytes, budget: ReadBudget, usage: Usage) -> bytes:
         """Return the body of the answer, after as many attempts as there may be."""
         size = retries = resent = 0
+        backoff = Backoff(_PAUSE, _LONGEST_PAUSE)
         corrected = False
         error: OnlineStoreError | None = None
         patient_until = time.monotonic() + self._patience
@@ -144,9 +145,9 @@ class HttpTransport:
                         outcome = answer.status if answer is not None else "none"
                         log_attempt(operation, body, answered=size if answer is not None else None, outcome=outcome,
                                     attempt=retries + 1, seconds=time.monotonic() - began)  # fmt: skip
-                wait = random.uniform(0, min(_LONGEST_WAIT * 2**retries, _LONGEST_OF_ALL))  # noqa: S311 (jitter)
                 if not error.retryable or retries + 1 >= self._attempts:
                     raise error
+                wait = backoff.next_pause()
                 if budget.until is not None and budget.until - time.monotonic() <= wait:
                     raise deadline_exceeded(budget.done) from error
                 if patient_until - time.monotonic() <= wait:

@@ -23,6 +23,7 @@ from featurelayer.online.stores.dynamodb.tables import (
     table_request,
     ttl_request,
 )
+from featurelayer.retry import Backoff, call_with_retry
 
 Tell = Callable[[str], None]
 
@@ -204,25 +205,22 @@ class TableProvisioner:
 
     def _recover(self, settings: TableSettings) -> None:
         """Switch backups on; a new table may refuse that for a while."""
-        until = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                self._ask(
-                    "UpdateContinuousBackups",
-                    TableName=self._table,
-                    PointInTimeRecoverySpecification=recovery_request(settings),
-                )
-            except OnlineStoreError as error:
-                if error.code == "UnknownOperationException":
-                    what = "this server has no point-in-time recovery; the rest of the table is made"
-                    raise OnlineStoreError(
-                        f"{what}\n  fix  leave point_in_time_recovery out of the store's entry", code=error.code
-                    ) from error
-                if error.code != "ContinuousBackupsUnavailableException" or time.monotonic() > until:
-                    raise
-                time.sleep(_POLL_SECONDS)
-            else:
-                return
+        specification = recovery_request(settings)
+        try:
+            call_with_retry(
+                lambda: self._ask(
+                    "UpdateContinuousBackups", TableName=self._table, PointInTimeRecoverySpecification=specification
+                ),
+                _PATIENCE_SECONDS,
+                is_transient=lambda error: getattr(error, "code", "") == "ContinuousBackupsUnavailableException",
+                backoff=Backoff(_POLL_SECONDS, _POLL_SECONDS, jitter=False),
+            )
+        except OnlineStoreError as error:
+            if error.code != "UnknownOperationException":
+                raise
+            what = "this server has no point-in-time recovery; the rest of the table is made"
+            fix = "leave point_in_time_recovery out of the store's entry"
+            raise OnlineStoreError(f"{what}\n  fix  {fix}", code=error.code) from error
 
     def _ttl(self) -> dict[str, Any]:
         answer = self._ask("DescribeTimeToLive", TableName=self._table)

@@ -10,13 +10,12 @@ to see whether that has changed.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from itertools import chain
+from time import monotonic
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -27,12 +26,13 @@ from featurelayer.online.stores.dynamodb.attribute_values import ItemAttributes,
 from featurelayer.online.stores.dynamodb.layout import Layout
 from featurelayer.online.stores.dynamodb.tables import PK_LIMIT, SK_LIMIT, is_key_too_long
 from featurelayer.online.stores.dynamodb.transport import Transport
+from featurelayer.retry import Backoff
 
 _KEYS_PER_CALL = 100
 _UNIT = 4096
 _QUERY_AGAIN = 100
 _SURELY_FITS = min(PK_LIMIT, SK_LIMIT) // 4  # characters, of four bytes at most
-_BACKOFF, _LONGEST_BACKOFF = 0.02, 1.0
+_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 
 T = TypeVar("T")
 
@@ -200,7 +200,7 @@ class TableReader:
     ) -> dict[ItemKey, Item]:
         found: dict[ItemKey, Item] = {}
         pending = {table: _keys_request(keys, consistent) for table, keys in tables.items()}
-        waits: Iterator[bool] | None = None
+        backoff, patient_until = Backoff(_PAUSE, _LONGEST_PAUSE), monotonic() + self._patience
         while True:
             batch = self._call_batch_get(transport, pending, budget, usage)
             found |= {
@@ -209,8 +209,8 @@ class TableReader:
             pending = {table: keys for table, keys in batch.unprocessed.items() if keys.get("Keys")}
             if not pending:
                 return found
-            waits = waits or _backoff(budget, self._patience)
-            if not next(waits, False):
+            if not backoff.wait(budget.earliest(patient_until)):
+                budget.left()
                 count, text = sum(len(keys["Keys"]) for keys in pending.values()), self._layout.text
                 raise StoreThrottled(f"DynamoDB left {count} items of '{text}' unread; slow down and try again")
 
@@ -263,18 +263,6 @@ def _query_units(items: Iterable[Item]) -> int:
 def _batch_units(found: Collection[Item], asked: int) -> int:
     """Return what BatchGetItem would have been billed for the same, in half read units."""
     return asked - len(found) + sum(max(1, -(-item.size // _UNIT)) for item in found)
-
-
-def _backoff(budget: ReadBudget, patience: float) -> Iterator[bool]:
-    """Wait longer each time, with jitter; end when patience does. The deadline ends it by an error."""
-    until = time.monotonic() + patience
-    longest = _BACKOFF
-    while (patient := until - time.monotonic()) > 0:
-        left = budget.left()
-        wait = min(random.uniform(0, longest), patient)  # noqa: S311 (jitter, no secret)
-        time.sleep(wait if left is None else min(wait, left))
-        yield True
-        longest = min(2 * longest, _LONGEST_BACKOFF)
 
 
 @contextmanager

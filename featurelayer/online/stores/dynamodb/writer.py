@@ -11,11 +11,10 @@ a moment is sent again, with growing pauses, for as long as patience lasts since
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -26,6 +25,7 @@ from featurelayer.online.stores.dynamodb.errors import store_error, unreadable_e
 from featurelayer.online.stores.dynamodb.layout import Layout
 from featurelayer.online.stores.dynamodb.reader import run_parallel
 from featurelayer.online.stores.dynamodb.transport import Transport
+from featurelayer.retry import Backoff
 
 _STATEMENTS_PER_CALL = 25
 _PAUSE, _LONGEST_PAUSE = 0.05, 5.0
@@ -174,11 +174,11 @@ class TableWriter:
     ) -> list[Item]:
         refused: list[Item] = []
         failure: OnlineStoreError | None = None
-        pending, pause, until = items, _PAUSE, time.monotonic() + self._patience
+        pending, backoff, until = items, Backoff(_PAUSE, _LONGEST_PAUSE), monotonic() + self._patience
         while True:
             statements = [self._statement(item, insert, rewind) for item in pending]
             again: list[Item] = []
-            patient = ReadBudget(until if budget.until is None else min(until, budget.until), budget.done)
+            patient = ReadBudget(budget.earliest(until), budget.done)
             try:
                 answer = transport.call("BatchExecuteStatement", _json({"Statements": statements}), patient, usage)
                 for item, result in zip(pending, self._results(answer, len(pending)), strict=True):
@@ -202,13 +202,12 @@ class TableWriter:
             if not again or failure is None:
                 return refused
             if len(again) < len(pending):
-                pause, until = _PAUSE, time.monotonic() + self._patience
-            wait = random.uniform(0, pause)  # noqa: S311 (jitter, no secret)
-            left = budget.left()
-            if time.monotonic() + wait >= until:
+                backoff.reset()
+                until = monotonic() + self._patience
+            if not backoff.wait(budget.earliest(until)):
+                budget.left()
                 raise self._patience_error(failure, len(again)) from failure
-            time.sleep(wait if left is None else min(wait, left))
-            pending, pause = again, min(2 * pause, _LONGEST_PAUSE)
+            pending = again
             usage.add(bytes=0, retries=1)
 
     def _results(self, answer: bytes, count: int) -> list[_Result]:
