@@ -33,7 +33,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,10 +47,11 @@ if TYPE_CHECKING:
     import pandas
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    from featurelayer.callbacks import Notify, Progress
     from featurelayer.exporting import ExportReport
     from featurelayer.layer import FeatureLayer
     from featurelayer.online import FeatureVector
-    from featurelayer.training import Progress, Report
+    from featurelayer.training import Report
 
 SERVICE, LABELS = "late_arrival", "late_arrival_labels"
 MOMENT = datetime(2013, 12, 1, 12, tzinfo=UTC)
@@ -312,7 +313,7 @@ def _run_dbt(folder: Path, command: str, progress: Progress | None) -> str:
     return "".join(said)
 
 
-def open_layer(folder: Path, warn: Callable[[str], None] | None = None) -> FeatureLayer:
+def open_layer(folder: Path, warn: Notify | None = None) -> FeatureLayer:
     """Return the layer of the demo that was built in `folder`, whatever dbt's environment variables say."""
     from featurelayer.layer import FeatureLayer
 

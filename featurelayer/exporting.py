@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from featurelayer.callbacks import Notify, Progress, ignore_progress
 from featurelayer.errors import PlanError, Problem
 from featurelayer.export import (
     BulkExporter,
@@ -17,10 +17,8 @@ from featurelayer.export import (
     Intent,
     LedgerRow,
     Prices,
-    Progress,
     Snapshot,
     Tables,
-    Tell,
     ViewExport,
     ViewPlan,
     clock_problems,
@@ -32,17 +30,12 @@ from featurelayer.online import Item, OnlineStore
 from featurelayer.online.definitions import service_definition, view_schema, view_sk
 from featurelayer.snapshots import take_snapshots
 from featurelayer.warehouse import Warehouse
+from featurelayer.warehouse.base import OpenWarehouse
 
 if TYPE_CHECKING:
     from featurelayer.online.stores.dynamodb.s3_import import ImportFiles, ImportLocation
     from featurelayer.online.stores.dynamodb.store import DynamoDBStore
     from featurelayer.online.stores.dynamodb.tables import TableSettings
-
-
-class Opener(Protocol):
-    """Connects to the warehouse of the target."""
-
-    def __call__(self, *, writable: bool) -> Warehouse: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,18 +172,18 @@ class ExportRequest:
 
 
 def export_views(
-    request: ExportRequest, opener: Opener, target: Target, *, progress: Progress | None, tell: Tell
+    request: ExportRequest, open_warehouse: OpenWarehouse, target: Target, *, progress: Progress | None, notify: Notify
 ) -> ExportReport:
     """Bring the store to the views as they are now, or were at `as_of`, and publish the services.
 
     Everything is checked, and in the warehouse it is written down what will be sent, before anything is sent.
     """
     _validate_request(request)
-    with closing(opener(writable=False)) as warehouse:
+    with open_warehouse(writable=False) as warehouse:
         at, _ = _take_snapshots(warehouse, request)
     if problems := clock_problems(at):
         raise PlanError(problems)
-    exporter = _make_exporter(opener, target, request.invocation_id, progress, tell)
+    exporter = _make_exporter(open_warehouse, target, request.invocation_id, progress, notify)
     if target.bulk is None:
         exporter.wait({view.id: view for view in request.views})
     at, intents, usd = retry_on_conflict(partial(_record_intents, request, exporter, target))
@@ -222,11 +215,11 @@ def _record_intents(
         return at, intents, usd
 
 
-def plan_export(request: ExportRequest, opener: Opener, target: Target) -> ExportPlan:
+def plan_export(request: ExportRequest, open_warehouse: OpenWarehouse, target: Target) -> ExportPlan:
     """Return what `export_views` would do. Nothing is written anywhere."""
     _validate_request(request)
-    exporter = _make_exporter(opener, target, request.invocation_id)
-    with closing(opener(writable=False)) as warehouse:
+    exporter = _make_exporter(open_warehouse, target, request.invocation_id)
+    with open_warehouse(writable=False) as warehouse:
         at, snapshots = _take_snapshots(warehouse, request)
         views = tuple(exporter.plan(warehouse, each, full=request.full, guard=request.guard) for each in snapshots)
     plan = ExportPlan(
@@ -238,12 +231,12 @@ def plan_export(request: ExportRequest, opener: Opener, target: Target) -> Expor
 
 
 def roll_back(
-    view: FeatureView, run: str, opener: Opener, target: Target, *, invocation_id: str, progress: Progress | None,
-    tell: Tell,
+    view: FeatureView, run: str, open_warehouse: OpenWarehouse, target: Target, *, invocation_id: str,
+    progress: Progress | None, notify: Notify,
 ) -> ExportReport:  # fmt: skip
     """Bring a view in the store back to what it held when an earlier run had committed. Services stay as they are."""
-    exporter = _make_exporter(opener, target, invocation_id, progress, tell)
-    with closing(opener(writable=False)) as warehouse:
+    exporter = _make_exporter(open_warehouse, target, invocation_id, progress, notify)
+    with open_warehouse(writable=False) as warehouse:
         exporter.plan_restore(warehouse, view, run)
     exporter.wait({view.id: view})
 
@@ -259,18 +252,18 @@ def roll_back(
     )
 
 
-def plan_rollback(view: FeatureView, run: str, opener: Opener, target: Target) -> ExportPlan:
+def plan_rollback(view: FeatureView, run: str, open_warehouse: OpenWarehouse, target: Target) -> ExportPlan:
     """Return what `roll_back` would do. Nothing is written anywhere."""
-    exporter = _make_exporter(opener, target, "")
-    with closing(opener(writable=False)) as warehouse:
+    exporter = _make_exporter(open_warehouse, target, "")
+    with open_warehouse(writable=False) as warehouse:
         plan = exporter.plan_restore(warehouse, view, run)
     return ExportPlan(as_of=plan.as_of, store=target.shown, views=(plan,), prices=target.prices)
 
 
-def list_kept_exports(view: FeatureView, opener: Opener, target: Target) -> list[LedgerRow]:
+def list_kept_exports(view: FeatureView, open_warehouse: OpenWarehouse, target: Target) -> list[LedgerRow]:
     """Return the exports of a view that can be gone back to, newest first; the first is what is served."""
-    with closing(opener(writable=False)) as warehouse:
-        return _make_exporter(opener, target, "").kept(warehouse, view)
+    with open_warehouse(writable=False) as warehouse:
+        return _make_exporter(open_warehouse, target, "").kept(warehouse, view)
 
 
 def store_prices(store: OnlineStore, said: Mapping[str, Any]) -> Prices:
@@ -281,16 +274,12 @@ def store_prices(store: OnlineStore, said: Mapping[str, Any]) -> Prices:
 
 
 def _make_exporter(
-    opener: Opener, target: Target, invocation_id: str, progress: Progress | None = None, tell: Tell | None = None
-) -> BulkExporter:
-    @contextmanager
-    def connected(writable: bool) -> Iterator[Warehouse]:
-        with closing(opener(writable=writable)) as warehouse:
-            yield warehouse
-
+    open_warehouse: OpenWarehouse, target: Target, invocation_id: str, progress: Progress | None = None,
+    notify: Notify | None = None,
+) -> BulkExporter:  # fmt: skip
     return BulkExporter(
-        connected, target.store, target.tables, invocation_id=invocation_id, keep=target.keep, progress=progress,
-        tell=tell,
+        open_warehouse, target.store, target.tables, invocation_id=invocation_id, keep=target.keep, progress=progress,
+        notify=notify,
     )  # fmt: skip
 
 
@@ -329,8 +318,7 @@ def _load_intents(
         sk = view_sk(together[0].view)
 
         def loader(batches: Iterator[Sequence[Item]], run: str, sk: str = sk) -> None:
-            told = progress or (lambda _stage, _count, _total: None)
-            sent.append(bulk.store.load(sk, batches, bulk.place, bulk.settings, run, told))
+            sent.append(bulk.store.load(sk, batches, bulk.place, bulk.settings, run, progress or ignore_progress))
 
         done += exporter.load(together, loader)
     return tuple(done), "ImportTable from " + ", ".join(f"s3://{each.bucket}/{each.prefix}" for each in sent)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from featurelayer.callbacks import Progress
 from featurelayer.dbt.yaml_lines import line_numbers
 from featurelayer.errors import (
     LabelError,
@@ -25,7 +26,6 @@ from featurelayer.online_layer import OnlineLayer
 from featurelayer.sql.compiler import compile_plan
 from featurelayer.sql.plan import Ledger, Mode
 from featurelayer.training import (
-    Progress,
     Provenance,
     ResolvedRequest,
     TrainingSet,
@@ -145,9 +145,9 @@ class FeatureLayer(OnlineLayer):
             registry=self.registry,
             look=look,
             folder=Path(output) if output else self.project.target_path / "catalog",
-            opener=self._connect if warehouse else None,
+            open_warehouse=self._opener() if warehouse else None,
             tables=self._export_tables,
-            say=self._notify,
+            notify=self._notify,
             state=Path(state) if state else None,
         )
         return build_catalog(request)
@@ -187,7 +187,7 @@ class FeatureLayer(OnlineLayer):
             writable: open the warehouse for writing, as `to_table` needs.
             extends: the lock of a set that the rows will be appended to; what would not fit is refused before anything
                 is computed, and not only when `to_parquet(path, append=True)` looks.
-            progress: called before each step with its name, its number and the number of steps.
+            progress: called before each step with its name, the number of steps done, and the number of all.
 
         Returns:
             The set, still in the warehouse: `to_arrow()`, `to_pandas()`, `to_polars()`, `to_parquet(path)`,
@@ -341,7 +341,7 @@ class FeatureLayer(OnlineLayer):
         Args:
             lock: the path of a `.lock.json`, or what `TrainingSet.lock` was.
             labels: the labels of that build, as in `build_training_set`, if they are not where the lock says.
-            progress: called before each step with its name, its number and the number of steps.
+            progress: called before each step with its name, the number of steps done, and the number of all.
 
         Raises:
             LockError: it is no lock, was edited, or is of another version.
@@ -425,9 +425,7 @@ class FeatureLayer(OnlineLayer):
                 mode=_mode(mode),
                 folder=PurePosixPath(folder) if folder else None,
             )
-        return training_set_models(
-            self.project, self.registry, request, describe=self._describe, warn=self._warn or (lambda _message: None)
-        )
+        return training_set_models(self.project, self.registry, request, describe=self._describe, notify=self._notify)
 
     # --- monitors ------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from featurelayer.callbacks import Notify, Progress
 from featurelayer.dbt import Project, load_project, load_registry
 from featurelayer.dbt.yaml_lines import line_numbers
 from featurelayer.errors import (
@@ -23,18 +24,17 @@ from featurelayer.online.settings import KEEP, open_checked_store, patient_url, 
 from featurelayer.online.stores.dynamodb.provision import CheckpointStore, CopyableStore, find_provisioner
 from featurelayer.registry import Registry
 from featurelayer.warehouse import Warehouse, connect, kept, schema_of
+from featurelayer.warehouse.base import OpenWarehouse
 
 if TYPE_CHECKING:
     from featurelayer.export import DrainReport, ErasureReport, LedgerRow, Tables
-    from featurelayer.export import Progress as ExportProgress
-    from featurelayer.exporting import Bulk, ExportPlan, ExportReport, ExportRequest, Opener, Target
+    from featurelayer.exporting import Bulk, ExportPlan, ExportReport, ExportRequest, Target
     from featurelayer.online.status import StoreStatus
     from featurelayer.online.stores.dynamodb.provision import CreateResult
     from featurelayer.online.stores.dynamodb.s3_import import ImportLocation
     from featurelayer.online.stores.dynamodb.store import DynamoDBStore
     from featurelayer.online.stores.dynamodb.tables import TableSettings
     from featurelayer.verify import Lateness, VerifyReport
-    from featurelayer.verifying import Progress as VerifyProgress
 
 
 class OnlineLayer:
@@ -50,7 +50,7 @@ class OnlineLayer:
         target_path: str | Path | None = None,
         vars: Mapping[str, Any] | str | None = None,
         assume_target: bool = False,
-        warn: Callable[[str], None] | None = None,
+        warn: Notify | None = None,
     ) -> None:
         project = load_project(
             project_dir, profiles_dir=profiles_dir, profile=profile, target=target, target_path=target_path, vars=vars,
@@ -59,13 +59,13 @@ class OnlineLayer:
         self._start(project, warn)
 
     @classmethod
-    def from_project(cls, project: Project, *, warn: Callable[[str], None] | None = None) -> Self:
+    def from_project(cls, project: Project, *, warn: Notify | None = None) -> Self:
         """Return the layer of a project that is already loaded."""
         layer = cls.__new__(cls)
         layer._start(project, warn)
         return layer
 
-    def _start(self, project: Project, warn: Callable[[str], None] | None) -> None:
+    def _start(self, project: Project, warn: Notify | None) -> None:
         self.project, self._warn = project, warn
         self._registry = Once(lambda: load_registry(project, warn=warn))
         # Before anything is read or written: is the manifest of this target?
@@ -109,7 +109,7 @@ class OnlineLayer:
             raise PlanError([Problem(what=what, fix="choose another target with -t")])
         return parse_layout(str(entry["table"])).tables(self._online_sks() if self._has_table_per_view else ())
 
-    def create_store(self, *, tell: Callable[[str], None] | None = None) -> CreateResult:
+    def create_store(self, *, notify: Notify | None = None) -> CreateResult:
         """Make this target's online store, or look whether the one that is there will do; safe to repeat.
 
         Raises:
@@ -121,7 +121,7 @@ class OnlineLayer:
             place = find_provisioner(store, self._online_sks() if self._has_table_per_view else ())
             if place is None:
                 raise PlanError([Problem(what=f"{store!r} can't be made from here", fix="make it with its own tools")])
-            return place.create(settings, tell)
+            return place.create(settings, notify)
 
     def backup_store(self, path: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
         """Copy this target's online store, while it is in use, to one file that serves by itself; return its facts.
@@ -166,7 +166,7 @@ class OnlineLayer:
         allow_removals: bool = False,
         store: OnlineStore | None = None,
         lock_timeout: timedelta = timedelta(seconds=60),
-        progress: ExportProgress | None = None,
+        progress: Progress | None = None,
     ) -> ExportReport:
         """Write the newest row of every entity, as of one time, to the online store: changed rows only.
 
@@ -181,7 +181,7 @@ class OnlineLayer:
             allow_removals: remove keys however many they are; by default not more than a view's `removal_guard` allows.
             store: a store other than the target's.
             lock_timeout: how long to wait for a DuckDB file that another process holds, when the ledger is written.
-            progress: called with a view's name, the number of items done since it was last told, and that of all.
+            progress: called with a view's name, the number of its items done, and the number of all.
 
         Raises:
             PlanError: nothing to export, a view that is not `online: true`, a monitor of one with `block_export` that
@@ -197,7 +197,7 @@ class OnlineLayer:
             with line_numbers(self.project.root):
                 self._validate_monitors(request.views, as_of)
         with self._target(store, bulk=request.views if bulk else ()) as target, line_numbers(self.project.root):
-            return export_views(request, self._opener(lock_timeout), target, progress=progress, tell=self._notify)
+            return export_views(request, self._opener(lock_timeout), target, progress=progress, notify=self._notify)
 
     def plan_export(
         self,
@@ -230,7 +230,7 @@ class OnlineLayer:
         *,
         store: OnlineStore | None = None,
         lock_timeout: timedelta = timedelta(seconds=60),
-        progress: ExportProgress | None = None,
+        progress: Progress | None = None,
     ) -> ExportReport:
         """Bring a view in the online store back to what it held after an earlier export.
 
@@ -238,8 +238,8 @@ class OnlineLayer:
             view: the name of a view with `online: true`.
             run: the id of that export, the beginning of it, or its version; `kept_exports` has them.
             store: a store other than the target's.
-            lock_timeout: as in `export`, like `progress`.
-            progress: called while it writes.
+            lock_timeout: as in `export`.
+            progress: as in `export`.
 
         Raises:
             PlanError: there is no such export, or it is not kept any more.
@@ -251,7 +251,7 @@ class OnlineLayer:
         with self._target(store) as target:
             return roll_back(
                 found, run, self._opener(lock_timeout), target, invocation_id=self.registry.invocation_id,
-                progress=progress, tell=self._notify,
+                progress=progress, notify=self._notify,
             )  # fmt: skip
 
     def plan_rollback(self, view: str, run: str, *, store: OnlineStore | None = None) -> ExportPlan:
@@ -293,7 +293,7 @@ class OnlineLayer:
 
         found = self._online_views(views)
         with self._target(store) as target:
-            return drain(found, target.store, target.tables, self._warehouse_opener(lock_timeout), always=bool(views))
+            return drain(found, target.store, target.tables, self._opener(lock_timeout), always=bool(views))
 
     def forget(
         self,
@@ -319,7 +319,7 @@ class OnlineLayer:
         from featurelayer.export import find_subjects, forget
 
         found = find_subjects(self._online_views([view] if view else ()), keys)
-        with self._target(store) as target, self._warehouse_opener(lock_timeout)(True) as warehouse:
+        with self._target(store) as target, self._opener(lock_timeout)(writable=True) as warehouse:
             return [forget(target.store, warehouse, target.tables, subject) for subject in found]
 
     def verify(
@@ -331,7 +331,7 @@ class OnlineLayer:
         read_units: float | None = 100,
         seed: int | None = None,
         store: OnlineStore | None = None,
-        progress: VerifyProgress | None = None,
+        progress: Progress | None = None,
     ) -> VerifyReport:
         """Compare the online store with the warehouse at the last committed export, key by key; nothing is written.
 
@@ -342,7 +342,7 @@ class OnlineLayer:
             read_units: the most of DynamoDB's read units that are spent in a second, None for no limit.
             seed: draws the same keys again; by chance by default.
             store: a store other than the target's.
-            progress: called while it reads.
+            progress: called with a view's name, the number of keys read, and the number of all.
 
         Returns:
             The report: `.ok`, `.mismatches`, and per view the counts by class and by feature, and examples.
@@ -363,7 +363,7 @@ class OnlineLayer:
         with self._target(store) as target, line_numbers(self.project.root):
             return verify_views(
                 request,
-                self._warehouse_opener(timedelta(0)),
+                self._opener(),
                 target.store,
                 target.shown,
                 target.tables,
@@ -389,15 +389,12 @@ class OnlineLayer:
         from featurelayer.verifying import observe_lateness
 
         tables, found = self._find_export_tables(), self.registry.view(view)
-        return observe_lateness(found, self._warehouse_opener(timedelta(0)), tables, coverage=coverage, since=since)
+        return observe_lateness(found, self._opener(), tables, coverage=coverage, since=since)
 
     def _validate_monitors(self, views: Sequence[FeatureView], as_of: datetime | None) -> None:
         from featurelayer.monitor.run import validate_blocking_monitors
 
         validate_blocking_monitors(self.project, views, as_of, self._opener())
-
-    def _warehouse_opener(self, wait: timedelta) -> Callable[[bool], AbstractContextManager[Warehouse]]:
-        return lambda writable: closing(self._connect(writable=writable, wait=wait))
 
     def _export_request(self, views: Sequence[str], **how: Any) -> ExportRequest:
         from featurelayer.exporting import ExportRequest
@@ -425,11 +422,11 @@ class OnlineLayer:
         }
         return {view.id: code_fingerprint(view, code[view.unique_id]) for view in views}
 
-    def _opener(self, wait: timedelta = timedelta(0)) -> Opener:
-        def opener(*, writable: bool) -> Warehouse:
-            return self._connect(writable=writable, wait=wait)
+    def _opener(self, wait: timedelta = timedelta(0)) -> OpenWarehouse:
+        def open_warehouse(*, writable: bool) -> AbstractContextManager[Warehouse]:
+            return closing(self._connect(writable=writable, wait=wait))
 
-        return opener
+        return open_warehouse
 
     @contextmanager
     def _target(self, store: OnlineStore | None, *, bulk: Sequence[FeatureView] = ()) -> Iterator[Target]:
@@ -539,7 +536,7 @@ class OnlineLayer:
             raise PlanError(problems)
 
 
-def _validate_target(project: Project, warn: Callable[[str], None] | None) -> None:
+def _validate_target(project: Project, warn: Notify | None) -> None:
     from featurelayer.dbt.target import validate_target
 
     validate_target(project, warn=warn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -10,9 +10,10 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
+from featurelayer.callbacks import Progress, ignore_progress
 from featurelayer.durations import microseconds
 from featurelayer.errors import CorruptItem, PlanError, Problem, RelationNotBuilt
-from featurelayer.export import Connect, Ledger, Tables
+from featurelayer.export import Ledger, Tables
 from featurelayer.export.changes import key_signature
 from featurelayer.model import FeatureView
 from featurelayer.online import MemoryStore, OnlineStore
@@ -40,9 +41,7 @@ from featurelayer.verify import (
 )
 from featurelayer.verify.lateness import EXPORTS, format_declaration, ladder_micros, read_observation
 from featurelayer.warehouse import Warehouse
-
-Progress = Callable[[str, int, int], None]
-"""Called with a view, the number of keys done since it was last called, and the number of all that are to be read."""
+from featurelayer.warehouse.base import OpenWarehouse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ class VerifyRequest:
 
 def verify_views(
     request: VerifyRequest,
-    connect: Connect,
+    open_warehouse: OpenWarehouse,
     store: OnlineStore,
     shown: str,
     tables: Tables,
@@ -80,18 +79,16 @@ def verify_views(
     pace = RateLimiter(request.read_units if _is_served(store) else None)
     for view in request.views:
         view_schema(view)
-    with connect(False) as warehouse:
+    with open_warehouse(writable=False) as warehouse:
         verdicts = tuple(
-            _verify_view(
-                warehouse, request, view, store, tables, pace, progress or (lambda _view, _count, _total: None)
-            )
+            _verify_view(warehouse, request, view, store, tables, pace, progress or ignore_progress)
             for view in request.views
         )
     return VerifyReport(store=shown, seed=request.seed, sample=request.sample, views=verdicts)
 
 
 def observe_lateness(
-    view: FeatureView, connect: Connect, tables: Tables | None, *, coverage: float, since: datetime | None
+    view: FeatureView, open_warehouse: OpenWarehouse, tables: Tables | None, *, coverage: float, since: datetime | None
 ) -> Lateness:
     """Return how late a view's rows were, by its own columns and by the exports that saw them first.
 
@@ -104,7 +101,7 @@ def observe_lateness(
             what=f"{view.id} is static: its rows have no event that they could be late for", where=view.yaml_path,
             fix="name a view with an event_time",
         )])  # fmt: skip
-    with connect(False) as warehouse:
+    with open_warehouse(writable=False) as warehouse:
         observed = [*_observe_columns(warehouse, view, since), *_observe_exports(warehouse, view, tables, since)]
     if not observed:
         raise PlanError([Problem(
@@ -168,7 +165,7 @@ def _verify_view(
     rows, drawn = _read_expected(warehouse, request, view, commit, online)
     keys = sorted({*online, *drawn})
     progress(view.id, 0, len(keys))
-    items = read_items(store, sk, keys, pace, lambda count: progress(view.id, count, len(keys)))
+    items = read_items(store, sk, keys, pace, lambda done: progress(view.id, done, len(keys)))
     runs, held = _read_export_history(warehouse, view, tables, keys, commit)
     facts = ViewFacts(
         view=view, commit=commit, schemas=_read_schemas(store, {item.schema for item in items.values()}), runs=runs,

@@ -48,11 +48,11 @@ def snapshot_of(view: FeatureView, batches: Iterable[pa.RecordBatch], as_of: dat
 
 def exporter_of(store: OnlineStore, **options: Any) -> Exporter:
     @contextmanager
-    def connect(_writable: bool) -> Iterator[DuckDBWarehouse]:
+    def open_warehouse(*, writable: bool) -> Iterator[DuckDBWarehouse]:
         with closing(warehouse_of(store)) as warehouse:
             yield warehouse
 
-    return Exporter(connect, store, TABLES, **options)
+    return Exporter(open_warehouse, store, TABLES, **options)
 
 
 def intend(exporter: Exporter, store: OnlineStore, snapshot: Snapshot, **options: Any) -> Intent:
@@ -73,7 +73,7 @@ def export_view(
     progress: Callable[[int], None] | None = None,
 ) -> ViewExport:
     """Bring the store to these rows; the version is `as_of` unless said, so that a test can say it in one number."""
-    told = None if progress is None else lambda _view, rows, _total: progress(rows)
+    told = None if progress is None else lambda _view, done, _total: progress(done)
     exporter = exporter_of(store, progress=told)
     version = to_microseconds(as_of) if version is None else version
     snapshot = snapshot_of(view, batches, as_of)

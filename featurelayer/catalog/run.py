@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TypeVar
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from featurelayer.callbacks import Notify
 from featurelayer.catalog import (
     BuiltSite,
     CatalogInput,
@@ -43,8 +44,8 @@ from featurelayer.registry import Registry
 from featurelayer.sql.ast import col, with_alias
 from featurelayer.sql.dialects import dialect
 from featurelayer.warehouse import Warehouse
+from featurelayer.warehouse.base import OpenWarehouse
 
-Say = Callable[[str], None]
 _T = TypeVar("_T")
 _PLACE = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|(?<![\w.])/(?:[\w.@-]+/)+[\w.@-]*", re.IGNORECASE)
 
@@ -53,17 +54,18 @@ _PLACE = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|(?<![\w.])/(?:[\w.@-]+/)+[\w.@-]
 class CatalogRequest:
     """What a catalog is made of and where it goes.
 
-    `opener` connects to the warehouse, None if it is to be left alone; `tables` are those of its export ledger. What
-    can't be had is left out, and `say` is told why. `state` is the folder of an earlier manifest to compare with.
+    `open_warehouse` is None if the warehouse is to be left alone; `tables` are those of its export ledger. What can't
+    be read is left out, and `notify` is called with the reason. `state` is the folder of an earlier manifest to compare
+    with.
     """
 
     project: Project
     registry: Registry
     look: SiteOptions
     folder: Path
-    opener: Callable[[], Warehouse] | None
+    open_warehouse: OpenWarehouse | None
     tables: Callable[[], Tables]
-    say: Say
+    notify: Notify
     state: Path | None = None
 
 
@@ -97,7 +99,7 @@ def collect(request: CatalogRequest) -> CatalogInput:
     views = list(registry.views.values())
     models = _collect_models(inventory, views)
     lineage = (
-        _try_read(lambda: _trace_features(inventory, registry.adapter, views), "column lineage", request.say) or {}
+        _try_read(lambda: _trace_features(inventory, registry.adapter, views), "column lineage", request.notify) or {}
     )
     seen = _read_warehouse(request)
     gone = {part: seen.why for part in ("profiles", "monitors", "exports") if seen.why}
@@ -108,7 +110,7 @@ def collect(request: CatalogRequest) -> CatalogInput:
         tests=tuple(read_tests(raw, path)),
         descriptions=read_source_descriptions(raw, path),
         lineage=lineage,
-        findings=_try_read(lambda: _lint_findings(project), "checks", request.say),
+        findings=_try_read(lambda: _lint_findings(project), "checks", request.notify),
         profiles=seen.profiles,
         monitors=seen.monitors,
         exports=seen.exports,
@@ -201,24 +203,25 @@ def _relation_name(inventory: Inventory, unique_id: str, relation: str) -> str:
 
 def _read_warehouse(request: CatalogRequest) -> _WarehouseFacts:
     """Ask the warehouse for all that it knows, each thing by itself."""
-    if request.opener is None:
+    if request.open_warehouse is None:
         return _WarehouseFacts(newest={}, why="The warehouse was not asked.")
-    try:
-        warehouse = request.opener()
-    except FeatureLayerError as error:
-        request.say(
-            f"the catalog says nothing of the data, because the warehouse can't be reached: {_first_line(error)}"
-        )
-        return _WarehouseFacts(newest={}, why="The warehouse could not be reached when this catalog was built.")
-    project, say = request.project, request.say
-    with closing(warehouse):
+    project, notify = request.project, request.notify
+    with ExitStack() as stack:
+        try:
+            warehouse = stack.enter_context(request.open_warehouse(writable=False))
+        except FeatureLayerError as error:
+            notify(
+                f"the catalog says nothing of the data, because the warehouse can't be reached: {_first_line(error)}"
+            )
+            return _WarehouseFacts(newest={}, why="The warehouse could not be reached when this catalog was built.")
         return _WarehouseFacts(
             newest=_read_newest(warehouse, request.registry),
-            exports=_try_read(lambda: _read_exports(warehouse, request.tables(), project.root), "exports", say) or (),
-            profiles=_try_read(lambda: read_profiles(warehouse, project, None), "profiles", say) or (),
+            exports=_try_read(lambda: _read_exports(warehouse, request.tables(), project.root), "exports", notify)
+            or (),
+            profiles=_try_read(lambda: read_profiles(warehouse, project, None), "profiles", notify) or (),
             monitors=tuple(
                 replace(result, meaning=redact_locations(result.meaning, project.root), baseline="")
-                for result in _try_read(lambda: read_results(warehouse, project, None), "monitors", say) or ()
+                for result in _try_read(lambda: read_results(warehouse, project, None), "monitors", notify) or ()
             ),
         )
 
@@ -228,12 +231,12 @@ def redact_locations(text: str, root: Path) -> str:
     return _PLACE.sub("(left out)", text.replace(f"{root}{os.sep}", ""))
 
 
-def _try_read(read: Callable[[], _T], what: str, say: Say) -> _T | None:
+def _try_read(read: Callable[[], _T], what: str, notify: Notify) -> _T | None:
     """What can be read, or None after saying why it can't."""
     try:
         return read()
     except FeatureLayerError as error:
-        say(f"the catalog has no {what}: {_first_line(error)}")
+        notify(f"the catalog has no {what}: {_first_line(error)}")
         return None
 
 

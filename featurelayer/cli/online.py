@@ -41,7 +41,7 @@ def create(context: Context, template: str | None) -> None:
     if template is not None:
         write_document(_render_template(layer, template))
         return
-    done = layer.create_store(tell=context.console.note)
+    done = layer.create_store(notify=context.console.note)
     for difference in done.differs:
         context.console.warn(f"{difference}; change it where the store is managed")
     echo(f"{'created' if done.created else 'already there'}: {redact_url(layer.store_url)}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from featurelayer.callbacks import Progress as OnProgress
 from featurelayer.cli.console import Console
 from featurelayer.terminal_text import printable
 
@@ -14,8 +15,8 @@ _PATIENCE_SECONDS = 5.0
 
 
 @contextmanager
-def show_steps(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a callback for named steps: `(name, done, total)`."""
+def show_steps(console: Console) -> Iterator[OnProgress]:
+    """Yield a callback for named steps: one bar, with the name of the current step."""
     if console.quiet or console.as_json or not sys.stderr.isatty():
         yield _log_steps(console)
         return
@@ -35,8 +36,8 @@ def show_steps(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def show_items(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a callback for items done by name: `(name, items since the last call, items in all)`."""
+def show_items(console: Console) -> Iterator[OnProgress]:
+    """Yield a callback for items: a bar for each name."""
     if console.quiet or console.as_json or not sys.stderr.isatty():
         yield _log_items(console)
         return
@@ -54,34 +55,33 @@ def show_items(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         transient=True,
     ) as bar:
 
-        def advance(name: str, count: int, total: int) -> None:
+        def update(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = bar.add_task(printable(name), total=total)
-            bar.advance(tasks[name], count)
+            bar.update(tasks[name], completed=done, total=total)
 
-        yield advance
+        yield update
 
 
-def _log_items(console: Console) -> Callable[[str, int, int], None]:
+def _log_items(console: Console) -> OnProgress:
     """Log a line now and then where there is no terminal."""
-    last, done = time.monotonic(), dict[str, int]()
+    last = time.monotonic()
 
-    def tell(name: str, count: int, total: int) -> None:
+    def log(name: str, done: int, total: int) -> None:
         nonlocal last
-        done[name] = done.get(name, 0) + count
         if time.monotonic() - last > _PATIENCE_SECONDS:
             last = time.monotonic()
-            console.note(f"{name}: {done[name]:,}/{total:,} items")
+            console.note(f"{name}: {done:,}/{total:,} items")
 
-    return tell
+    return log
 
 
-def _log_steps(console: Console) -> Callable[[str, int, int], None]:
+def _log_steps(console: Console) -> OnProgress:
     """Log lines where there is no terminal, only once a run takes long enough to wonder about."""
     started = time.monotonic()
 
-    def tell(name: str, done: int, total: int) -> None:
+    def log(name: str, done: int, total: int) -> None:
         if time.monotonic() - started > _PATIENCE_SECONDS:
             console.note(f"{done + 1}/{total} {name}")
 
-    return tell
+    return log

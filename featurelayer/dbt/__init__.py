@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from featurelayer.callbacks import Notify
 from featurelayer.dbt.project import Project, load_project
 from featurelayer.registry import Registry
 
 __all__ = ["Project", "load_project", "load_registry"]
 
 
-def load_registry(project: Project, *, warn: Callable[[str], None] | None = None) -> Registry:
+def load_registry(project: Project, *, warn: Notify | None = None) -> Registry:
     """Return the registry that the project's manifest describes; `warn` is told of what is doubtful but usable.
 
     Raises:

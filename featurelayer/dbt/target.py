@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from featurelayer.callbacks import Notify
 from featurelayer.dbt.artifacts import RawManifest, buildable_nodes, decode, find_annotated_nodes, read_raw
 from featurelayer.dbt.invocation import read_invocation
 from featurelayer.dbt.project import Project
@@ -91,7 +92,7 @@ class _Verdict:
     reason: str = ""
 
 
-def validate_target(project: Project, *, warn: Callable[[str], None] | None = None) -> None:
+def validate_target(project: Project, *, warn: Notify | None = None) -> None:
     """Stop if manifest.json was built for another target than the one in use; warn if nothing tells.
 
     Raises:

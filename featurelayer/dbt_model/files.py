@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
+from featurelayer.callbacks import Notify
 from featurelayer.dbt.artifacts import Node, catalog_types, read_referable
 from featurelayer.dbt.project import Project
-from featurelayer.dbt_model.text import MARK, Describe, ModelRequest, Warn, model_text, parse_request
+from featurelayer.dbt_model.text import MARK, Describe, ModelRequest, model_text, parse_request
 from featurelayer.errors import OutdatedModel, PlanError, Problem, ProblemsError
 from featurelayer.registry import Registry
 
@@ -73,7 +74,7 @@ class DbtModel:
 
 
 def training_set_models(
-    project: Project, registry: Registry, request: ModelRequest | None, *, describe: Describe, warn: Warn
+    project: Project, registry: Registry, request: ModelRequest | None, *, describe: Describe, notify: Notify
 ) -> tuple[DbtModel, ...]:
     """Return the model of a request; with None those of all services that name their labels, and all that were written.
 
@@ -94,7 +95,7 @@ def training_set_models(
     for wanted in requests:
         path = places.path(wanted)
         try:
-            text = model_text(wanted, registry, nodes, describe=describe, warn=warn, catalog=catalog)
+            text = model_text(wanted, registry, nodes, describe=describe, notify=notify, catalog=catalog)
         except ProblemsError as error:
             problems += error.problems
             continue

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from featurelayer.callbacks import Notify
 from featurelayer.dbt.artifacts import GENERATED, Node
 from featurelayer.dbt.artifacts import ManifestColumn as DeclaredColumn
 from featurelayer.dbt.dtypes import BARE_NUMBER, dtype_of, value_type
@@ -35,7 +36,6 @@ _BRACE = "{{ '{' }}"
 
 Describe = Callable[[str], Sequence[Column]]
 """Returns the columns of a relation of the warehouse, or raises WarehouseError."""
-Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def model_text(
     nodes: Mapping[str, Node],
     *,
     describe: Describe,
-    warn: Warn,
+    notify: Notify,
     catalog: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """Return the text of a training set's dbt model.
@@ -108,7 +108,7 @@ def model_text(
         registry: the project's features.
         nodes: all that a model of the project can `ref`, by name.
         describe: asked for the columns of labels that don't declare them.
-        warn: told of what the text takes on trust.
+        notify: called of what the text takes on trust.
         catalog: the types that dbt saw in the warehouse, by unique id and column in lower case.
 
     Raises:
@@ -128,7 +128,7 @@ def model_text(
         views,
         {view.id: _view_columns(view, nodes, registry.adapter) for view in views.values()},
         source="labels",
-        label_columns=_label_columns(labels, registry.adapter, describe, warn),
+        label_columns=_label_columns(labels, registry.adapter, describe, notify),
         label_timestamp=request.label_timestamp,
         keys=request.keys,
         mode=request.mode,
@@ -162,12 +162,12 @@ def _find_labels(request: ModelRequest, service: FeatureService, nodes: Mapping[
     return nodes[name]
 
 
-def _label_columns(labels: Node, adapter: str, describe: Describe, warn: Warn) -> Sequence[Column]:
+def _label_columns(labels: Node, adapter: str, describe: Describe, notify: Notify) -> Sequence[Column]:
     """The declared columns if each has a type, else those that the warehouse has."""
     declared = labels.columns.values()
     if declared and all(column.data_type for column in declared):
         if labels.resource_type == "model" and not (labels.config.get("contract") or {}).get("enforced"):
-            warn(
+            notify(
                 f"{labels.name} has no enforced contract: a column that its YAML does not declare is left out\n"
                 f"  at   {labels.file}\n"
                 "  fix  Declare every column; contract: {enforced: true} makes dbt hold the model to them."

@@ -5,10 +5,10 @@ from featurelayer.export.bulk import BulkExporter
 from featurelayer.export.changes import Snapshot
 from featurelayer.export.drain import DrainReport, drain
 from featurelayer.export.encode import encode_to_file
-from featurelayer.export.exporter import Connect, Exporter, Progress
+from featurelayer.export.exporter import Exporter
 from featurelayer.export.forget import ErasureReport, find_subjects, forget
 from featurelayer.export.guard import Guard, clock_problems
-from featurelayer.export.lease import Clock, Tell
+from featurelayer.export.lease import Clock
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.export.prices import Cost, Prices
 from featurelayer.export.records import Intent, ViewExport, ViewPlan
@@ -17,7 +17,6 @@ from featurelayer.export.services import publish_services
 __all__ = [
     "BulkExporter",
     "Clock",
-    "Connect",
     "Cost",
     "DrainReport",
     "ErasureReport",
@@ -27,10 +26,8 @@ __all__ = [
     "Ledger",
     "LedgerRow",
     "Prices",
-    "Progress",
     "Snapshot",
     "Tables",
-    "Tell",
     "ViewExport",
     "ViewPlan",
     "clock_problems",

@@ -59,8 +59,9 @@ class BulkExporter(Exporter):
         else:
             sent.written += len(items)
         sent.bytes += sum(item.size for item in items)
+        sent.items += len(items)
         if self._progress is not None:
-            self._progress(f"{intent.view.id} to S3", len(items), intent.to_write)
+            self._progress(f"{intent.view.id} to S3", sent.items, intent.to_write)
 
     def _settle(self, intent: Intent, sent: SendResult, started: float) -> ViewExport:
         # A newer export may have found the table before this line; it has then written all of these keys again.

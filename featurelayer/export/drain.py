@@ -8,7 +8,6 @@ table once, and none is lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,7 @@ from featurelayer.online.streaming import LogEntry, key_values, read_log_entries
 from featurelayer.sql.ast import col, with_alias
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.warehouse.base import Warehouse, from_item
+from featurelayer.warehouse.base import OpenWarehouse, Warehouse, from_item
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +65,7 @@ def drain(
     views: Iterable[FeatureView],
     store: OnlineStore,
     tables: Tables,
-    connect: Callable[[bool], AbstractContextManager[Warehouse]],
+    open_warehouse: OpenWarehouse,
     *,
     always: bool,
 ) -> list[DrainReport]:
@@ -82,16 +81,14 @@ def drain(
     logs = [log for log in logs if always or log.rows]
     if not logs:
         return []
-    done = retry_on_conflict(partial(_append_all, connect, logs))
+    done = retry_on_conflict(partial(_append_all, open_warehouse, logs))
     for log in logs:
         store.remove(log.keys)
     return done
 
 
-def _append_all(
-    connect: Callable[[bool], AbstractContextManager[Warehouse]], logs: Sequence[StreamedLog]
-) -> list[DrainReport]:
-    with connect(True) as warehouse, warehouse.transaction():
+def _append_all(open_warehouse: OpenWarehouse, logs: Sequence[StreamedLog]) -> list[DrainReport]:
+    with open_warehouse(writable=True) as warehouse, warehouse.transaction():
         return [append(warehouse, log) for log in logs]
 
 

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -32,6 +32,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from featurelayer.callbacks import Notify, Progress, ignore_notice
 from featurelayer.durations import microseconds
 from featurelayer.errors import OnlineStoreError, PlanError, Problem, WarehouseError, WriteConflict
 from featurelayer.export.again import retry_on_conflict
@@ -51,7 +52,7 @@ from featurelayer.export.changes import (
 from featurelayer.export.compensation import compensate
 from featurelayer.export.files import KeyFile, read_batches, read_keys
 from featurelayer.export.guard import Guard, Refusal, find_refusal
-from featurelayer.export.lease import Clock, HeldLease, Tell, wait_for_others
+from featurelayer.export.lease import Clock, HeldLease, wait_for_others
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.export.patience import call_with_retry
 from featurelayer.export.records import Intent, ViewExport, ViewPlan
@@ -61,7 +62,7 @@ from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewCommit, ViewRunStart, commit_key, view_schema, view_sk
 from featurelayer.sql.delta import IN_DOUBT, NEW, REMOVED, Delta
 from featurelayer.sql.dialects import dialect
-from featurelayer.warehouse.base import Warehouse, from_item
+from featurelayer.warehouse.base import OpenWarehouse, Warehouse, from_item
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,17 +71,13 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = microseconds(timedelta(days=14)) // 1_000_000
 _OLDEST_RUN = timedelta(days=13)
 
-Connect = Callable[[bool], AbstractContextManager[Warehouse]]
-"""Opens the warehouse, for writing if True; on a DuckDB file a writer excludes everybody else."""
-Progress = Callable[[str, int, int], None]
-"""Called with a view, the number of items done since it was last called, and the number of all that are to be done."""
-
 
 @dataclass(slots=True)
 class SendResult:
     """What became of an intent; the refused keys are in a file, since there may be millions."""
 
     refused_keys: Path
+    items: int = 0
     written: int = 0
     unchanged: int = 0
     refused: int = 0
@@ -93,24 +90,24 @@ class Exporter:
     """Exports views of one warehouse to one store.
 
     `tables` are where the warehouse remembers, `invocation_id` names the dbt run that built the views, `keep` is how
-    many committed exports of a view can be rolled back to. `tell` is told what a person should know who waits.
+    many committed exports of a view can be rolled back to. `notify` is called with the reason for a wait.
     """
 
     def __init__(
         self,
-        connect: Connect,
+        open_warehouse: OpenWarehouse,
         store: OnlineStore,
         tables: Tables,
         *,
         invocation_id: str = "",
         keep: int = 7,
         progress: Progress | None = None,
-        tell: Tell | None = None,
+        notify: Notify | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._connect, self._store, self._tables = connect, store, tables
+        self._open_warehouse, self._store, self._tables = open_warehouse, store, tables
         self._invocation_id, self._keep, self._progress = invocation_id, keep, progress
-        self._tell, self._clock = tell or (lambda _line: None), clock or Clock()
+        self._notify, self._clock = notify or ignore_notice, clock or Clock()
         self._run = uuid4().hex
         self._made = time.monotonic()
         self._began: float | None = None
@@ -118,13 +115,13 @@ class Exporter:
     def wait(self, views: Mapping[str, FeatureView]) -> None:
         """Let whoever is at work on these views finish first, for as long as a lease lasts."""
         named = {view_sk(view): name for name, view in views.items()}
-        wait_for_others(self._store, named, self._run, self._clock, self._tell)
+        wait_for_others(self._store, named, self._run, self._clock, self._notify)
 
     @contextmanager
     def transaction(self) -> Iterator[Warehouse]:
         """Open the warehouse for writing, for all intents of this run; its present is the run's."""
         try:
-            with self._connect(True) as warehouse, warehouse.transaction():
+            with self._open_warehouse(writable=True) as warehouse, warehouse.transaction():
                 self._began = time.monotonic()
                 yield warehouse
         except WriteConflict:
@@ -340,7 +337,7 @@ class Exporter:
 
     def _fetch_files(self, intent: Intent, folder: Path, *, shuffled: bool = False) -> list[tuple[str, Path]]:
         """Copy what is to be sent to files, so that nobody has to wait for the network to get at the warehouse."""
-        with self._connect(False) as warehouse:
+        with self._open_warehouse(writable=False) as warehouse:
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
             files = [(kind, folder / f"{kind}.parquet") for kind in KINDS if kind in intent.sizes]
             for kind, path in files:
@@ -361,8 +358,9 @@ class Exporter:
         sent.refused += done.refused
         sent.bytes += done.bytes
         refused.add([pk for pk, _ in done.lost])
+        sent.items += len(items)
         if self._progress is not None:
-            self._progress(intent.view.id, len(items), intent.to_write)
+            self._progress(intent.view.id, sent.items, intent.to_write)
 
     def _commit(self, intent: Intent) -> bool:
         """Say in the store that the run is complete; False if a newer one is."""
@@ -385,7 +383,7 @@ class Exporter:
             file.add(pks)
         as_of = from_microseconds(commit.as_of)
         newest = replace(intent, row=replace(intent.row, version=commit.version, as_of=as_of))
-        with self._connect(False) as warehouse:
+        with self._open_warehouse(writable=False) as warehouse:
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
             rows = warehouse.rows(delta.newest(from_item(warehouse, path), commit.version))
         return {pk: _build_item(newest, pk, *values) for pk, *values in rows}
@@ -404,7 +402,7 @@ class Exporter:
         retry_on_conflict(partial(self._finish_ledger, intent, row, sent))
 
     def _finish_ledger(self, intent: Intent, row: LedgerRow, sent: SendResult) -> None:
-        with self._connect(True) as warehouse, warehouse.transaction():
+        with self._open_warehouse(writable=True) as warehouse, warehouse.transaction():
             ledger = Ledger(warehouse, self._tables)
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
             if sent.refused:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from featurelayer.callbacks import Notify
 from featurelayer.errors import CorruptItem, OnlineStoreError, StoreNotFound
 from featurelayer.export.patience import call_with_retry
 from featurelayer.online.base import OnlineStore
@@ -22,9 +23,6 @@ from featurelayer.tempdirs import is_process_alive
 
 LEASE = timedelta(seconds=30)
 _LOOK_AGAIN = 1.0
-
-Tell = Callable[[str], None]
-"""Called with a line for the person who waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +72,7 @@ class HeldLease:
         self._store.write([lease.item(self._sk)])
 
 
-def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, clock: Clock, tell: Tell) -> None:
+def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, clock: Clock, notify: Notify) -> None:
     """Wait while another run is at work on one of `views` (names by `sk`), at most as long as a lease lasts.
 
     A holder on this host whose process is gone is not waited for.
@@ -86,7 +84,7 @@ def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, cloc
     def tell_once(line: str) -> None:
         if line not in told:
             told.add(line)
-            tell(line)
+            notify(line)
 
     while True:
         now, waiting = _to_microseconds(clock.now()), False

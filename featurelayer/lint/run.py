@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from featurelayer.callbacks import Notify
 from featurelayer.dbt.artifacts import decode_manifest, find_doubts, read_raw
 from featurelayer.dbt.inventory import Inventory
 from featurelayer.dbt.loader import read_annotations
@@ -30,7 +31,7 @@ def lint(
     names: Sequence[str] = (),
     checks: Sequence[str] = (),
     *,
-    warn: Callable[[str], None] | None = None,
+    warn: Notify | None = None,
 ) -> LintReport:
     """Return what the checks find in the project; nothing but dbt's files and the project's YAML is read.
 

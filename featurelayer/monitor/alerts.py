@@ -6,18 +6,19 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPException, InvalidURL
 from typing import Any
 
+from featurelayer.callbacks import Notify
 from featurelayer.monitor.result import MonitorReport
 from featurelayer.monitor_records import MonitorStatus
 
 _LEVELS = {"warn": (MonitorStatus.WARN, MonitorStatus.ERROR), "error": (MonitorStatus.ERROR,)}
 
 
-def send_alerts(report: MonitorReport, alerts: Mapping[str, Any], project: str, tell: Callable[[str], None]) -> None:
+def send_alerts(report: MonitorReport, alerts: Mapping[str, Any], project: str, notify: Notify) -> None:
     """Send what is at or above the level of `alerts`, if anything is."""
     wanted = _LEVELS[alerts.get("level", "error")]
     found = [result.to_dict() for result in report.results if result.status in wanted]
@@ -27,9 +28,9 @@ def send_alerts(report: MonitorReport, alerts: Mapping[str, Any], project: str, 
     body = json.dumps(message, ensure_ascii=False).encode()
     timeout = float(alerts.get("timeout", 10))
     if alerts.get("webhook"):
-        _post_webhook(alerts["webhook"], body, timeout, tell)
+        _post_webhook(alerts["webhook"], body, timeout, notify)
     if alerts.get("command"):
-        _run_command(alerts["command"], body, timeout, tell)
+        _run_command(alerts["command"], body, timeout, notify)
 
 
 def _summary_text(report: MonitorReport, project: str) -> str:
@@ -38,7 +39,7 @@ def _summary_text(report: MonitorReport, project: str) -> str:
     return f"featurelayer monitor of {project}: {counts['error']} failed, {counts['warn']} warned: {', '.join(views)}"
 
 
-def _post_webhook(url: str, body: bytes, timeout: float, tell: Callable[[str], None]) -> None:
+def _post_webhook(url: str, body: bytes, timeout: float, notify: Notify) -> None:
     """Send JSON by one POST; whatever is not answered with a 2xx is reported, without the address: it is a secret."""
     headers = {"Content-Type": "application/json", "User-Agent": "featurelayer"}
     request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 (the contract takes http(s) only)
@@ -62,7 +63,7 @@ def _post_webhook(url: str, body: bytes, timeout: float, tell: Callable[[str], N
         reason = f"the webhook can't be used: {what}"
     except ValueError:
         reason = "the webhook can't be used: its address is not valid"
-    tell(f"the alert was not delivered: {reason}")
+    notify(f"the alert was not delivered: {reason}")
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -83,14 +84,14 @@ def _timeout_reason(timeout: float) -> str:
     return f"the webhook did not answer within {timeout:g} seconds"
 
 
-def _run_command(command: list[str], body: bytes, timeout: float, tell: Callable[[str], None]) -> None:
+def _run_command(command: list[str], body: bytes, timeout: float, notify: Notify) -> None:
     try:
         done = subprocess.run(command, input=body, timeout=timeout, capture_output=True, check=False)  # noqa: S603 (the project's own)
     except subprocess.TimeoutExpired:
-        tell(f"the alert's command {command[0]} took longer than {timeout:g} seconds and was stopped")
+        notify(f"the alert's command {command[0]} took longer than {timeout:g} seconds and was stopped")
     except OSError as error:
-        tell(f"the alert's command {command[0]} can't be run: {error.strerror}")
+        notify(f"the alert's command {command[0]} can't be run: {error.strerror}")
     else:
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            tell(f"the alert's command {command[0]} ended with {done.returncode}" + (f": {said[-1]}" if said else ""))
+            notify(f"the alert's command {command[0]} ended with {done.returncode}" + (f": {said[-1]}" if said else ""))

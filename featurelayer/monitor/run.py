@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from featurelayer.callbacks import Notify, ignore_notice
 from featurelayer.dbt import Project
 from featurelayer.dbt.artifacts import read_referable
 from featurelayer.dbt.contract import validate_block
@@ -55,15 +56,9 @@ from featurelayer.sql.value_changes import value_changes
 from featurelayer.training import describe_views, run_checks, run_step
 from featurelayer.training.lock import Lock, read_lock
 from featurelayer.warehouse import Warehouse, schema_of
-from featurelayer.warehouse.base import from_item
+from featurelayer.warehouse.base import OpenWarehouse, from_item
 
 _SNAPSHOT = f"{RESERVED}snapshot"
-
-
-class OpenWarehouse(Protocol):
-    """Connects to the warehouse of the target."""
-
-    def __call__(self, *, writable: bool) -> Warehouse: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +87,7 @@ def read_results(warehouse: Warehouse, project: Project, view: str | None) -> tu
 
 
 def run_monitors(
-    project: Project, request: MonitorRequest, opener: OpenWarehouse, tell: Callable[[str], None]
+    project: Project, request: MonitorRequest, open_warehouse: OpenWarehouse, notify: Notify
 ) -> MonitorReport:
     """Return what the monitors say of the views. Nothing is written.
 
@@ -106,7 +101,7 @@ def run_monitors(
     settings = {view.id: view_settings(view, said, lock) for view in request.views}
     wanted = [view for view in request.views if settings[view.id].enabled]
     sources = read_sources(project.target_path, [view.unique_id for view in wanted])
-    with closing(opener(writable=False)) as warehouse:
+    with open_warehouse(writable=False) as warehouse:
         now = warehouse.now()
         at = now if request.at is None else request.at if request.at.tzinfo else request.at.replace(tzinfo=UTC)
         if at > now:
@@ -117,7 +112,7 @@ def run_monitors(
         _validate_types(warehouse, wanted, columns, at)
         training = _read_training_rows(warehouse, project, wanted, settings)
         history = History(warehouse, _history_tables(project))
-        online = _read_online_freshness(request, wanted, at, tell)
+        online = _read_online_freshness(request, wanted, at, notify)
         run = secrets.token_hex(8)
         watched, profiles = [], []
         for view in wanted:
@@ -141,9 +136,9 @@ def run_monitors(
     return MonitorReport(run=run, at=at, results=results, profiles=tuple(profiles), watched=tuple(watched))
 
 
-def record_run(project: Project, report: MonitorReport, opener: OpenWarehouse) -> None:
+def record_run(project: Project, report: MonitorReport, open_warehouse: OpenWarehouse) -> None:
     """Write what a run has seen and said into its tables."""
-    with closing(opener(writable=True)) as warehouse:
+    with open_warehouse(writable=True) as warehouse:
         history = History(warehouse, _history_tables(project))
         history.create()
         history.add(report.profiles, report.results)
@@ -169,14 +164,14 @@ def read_alerts(project: Project) -> Mapping[str, Any]:
 
 
 def validate_blocking_monitors(
-    project: Project, views: Sequence[FeatureView], at: datetime | None, opener: OpenWarehouse
+    project: Project, views: Sequence[FeatureView], at: datetime | None, open_warehouse: OpenWarehouse
 ) -> None:
     """Raise PlanError with every monitor that fails of the views with `block_export`; what is online is not judged."""
     blocking = [view for view in views if view.block_export]
     if not blocking:
         return
     request = MonitorRequest(views=blocking, at=at)
-    report = run_monitors(project, request, opener, lambda _line: None)
+    report = run_monitors(project, request, open_warehouse, ignore_notice)
     yamls = {view.id: view.yaml_path for view in blocking}
     fix = "mend the data or the threshold, or export with --ignore-monitors; nothing was written"
     problems = [
@@ -244,7 +239,7 @@ def _count_changes(warehouse: Warehouse, tables: Tables | None, view: FeatureVie
 
 
 def _read_online_freshness(
-    request: MonitorRequest, views: Sequence[FeatureView], at: datetime, tell: Callable[[str], None]
+    request: MonitorRequest, views: Sequence[FeatureView], at: datetime, notify: Notify
 ) -> Mapping[str, OnlineFreshness]:
     """What the store serves of each online view; a store that can't be asked is a warning and no more."""
     online = [view.id for view in views if view.online and not view.static]
@@ -254,7 +249,7 @@ def _read_online_freshness(
         status = {each.view: each for each in request.status(at).views}
     except FeatureLayerError as error:
         reason = str(error).splitlines()[0]
-        tell(f"the online store can't be asked: {reason}")
+        notify(f"the online store can't be asked: {reason}")
         return {view: OnlineFreshness(why_not=f"the online store can't be asked: {reason}") for view in online}
     return {
         view: OnlineFreshness(

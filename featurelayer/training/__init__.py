@@ -1,7 +1,6 @@
 """Use case: labels in, the same labels with point-in-time correct features out."""
 
 from featurelayer.training.build import (
-    Progress,
     ResolvedRequest,
     build_training_set,
     describe_views,
@@ -15,7 +14,6 @@ from featurelayer.training.steps import run_step
 
 __all__ = [
     "FeatureReport",
-    "Progress",
     "Provenance",
     "Report",
     "ResolvedRequest",

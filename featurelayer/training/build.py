@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from featurelayer._version import __version__
+from featurelayer.callbacks import Progress
 from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_plan, compile_preamble
@@ -32,9 +33,6 @@ from featurelayer.training.report import (
 from featurelayer.training.result import Provenance, TrainingSet
 from featurelayer.training.steps import run_step
 from featurelayer.warehouse.base import Source, SupportsCacheLimit, Warehouse
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many steps are done, and how many there are."""
 
 # From this share of rows on that stay anyway, cutting a view to the labels' keys costs more than it saves.
 _NOT_WORTH_NARROWING = 0.5

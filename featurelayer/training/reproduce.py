@@ -14,12 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from featurelayer.callbacks import Progress
 from featurelayer.errors import LabelError, PlanError, Problem
 from featurelayer.registry import Registry
 from featurelayer.sql.compiler import compile_preamble
 from featurelayer.sql.plan import Mode
 from featurelayer.sql.table_stats import late_rows
-from featurelayer.training.build import Progress, ResolvedRequest, build_training_set, plan_request, run_checks
+from featurelayer.training.build import ResolvedRequest, build_training_set, plan_request, run_checks
 from featurelayer.training.differences import ChangedJoin, ColumnTally, OldOutput, count_differences, find_old_output
 from featurelayer.training.lock import Lock, LockedJoin, read_lock
 from featurelayer.training.mismatch_reasons import (

@@ -83,11 +83,11 @@ def read_exported_rows(warehouse: Warehouse, log: Log, keys: Sequence[str], comm
 
 
 def read_items(
-    store: OnlineStore, sk: str, keys: Iterable[str], pace: RateLimiter, told: Callable[[int], None]
+    store: OnlineStore, sk: str, keys: Iterable[str], pace: RateLimiter, on_read: Callable[[int], None]
 ) -> dict[str, Item]:
     """Return the items of a view for these keys, read consistently and no faster than the pace allows.
 
-    `told` is called with the number of keys that a call has read.
+    `on_read` is called after each read with the number of keys read so far.
     """
     wanted, found = list(keys), dict[str, Item]()
     for start in range(0, len(wanted), pace.batch_size):
@@ -95,7 +95,7 @@ def read_items(
         items = store.read([(pk, sk) for pk in part], consistent=True)
         found |= {pk: item for (pk, _), item in items.items()}
         pace.acquire(len(part) - len(items) + sum(max(1, math.ceil(item.size / _READ_UNIT)) for item in items.values()))
-        told(len(part))
+        on_read(start + len(part))
     return found
 
 

@@ -190,3 +190,12 @@ class Warehouse(Protocol):
 def from_item(warehouse: Warehouse, rows: Path | pa.Table) -> str:
     """Return rows of ours as a FROM item in the engine's SQL, its columns under their own names, in any order."""
     return warehouse.load(rows) if isinstance(warehouse, SupportsLoad) else warehouse.attach(rows).sql
+
+
+class OpenWarehouse(Protocol):
+    """Opens the warehouse of the target and closes it at the end of the block.
+
+    On a DuckDB file, a connection for writing excludes every other one.
+    """
+
+    def __call__(self, *, writable: bool) -> AbstractContextManager[Warehouse]: ...

@@ -38,11 +38,11 @@ class Side:
 
     def exporter(self) -> Exporter:
         @contextmanager
-        def connected(_writable: bool) -> Iterator[Warehouse]:
+        def open_warehouse(*, writable: bool) -> Iterator[Warehouse]:
             with closing(self.opened()) as warehouse:
                 yield warehouse
 
-        return Exporter(connected, self.store, self.tables, keep=2)
+        return Exporter(open_warehouse, self.store, self.tables, keep=2)
 
     def export(self, rows: Rows, at: datetime, *, exporter: Exporter | None = None) -> ViewExport:
         exporter = exporter or self.exporter()

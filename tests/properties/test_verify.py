@@ -45,12 +45,12 @@ class World:
         self._database.execute('CREATE OR REPLACE TABLE "v" AS SELECT * FROM "table"')
 
     @contextmanager
-    def connect(self, _writable: bool) -> Iterator[DuckDBWarehouse]:
+    def open_warehouse(self, *, writable: bool) -> Iterator[DuckDBWarehouse]:
         with closing(DuckDBWarehouse(self._database.cursor())) as warehouse:
             yield warehouse
 
     def export(self, at: datetime, **how: Any) -> None:
-        exporter = Exporter(self.connect, self.store, TABLES)
+        exporter = Exporter(self.open_warehouse, self.store, TABLES)
         with exporter.transaction() as warehouse:
             (snapshot,) = take_snapshots(warehouse, [self.view], at.replace(tzinfo=UTC))
             assert isinstance(snapshot, Snapshot)
@@ -63,13 +63,13 @@ class World:
 
     def die(self, at: datetime) -> None:
         """An export that is killed after it has written down what it means to send."""
-        exporter = Exporter(self.connect, self.store, TABLES)
+        exporter = Exporter(self.open_warehouse, self.store, TABLES)
         with exporter.transaction() as warehouse:
             (snapshot,) = take_snapshots(warehouse, [self.view], at.replace(tzinfo=UTC))
             exporter.intend(warehouse, snapshot)
 
     def roll_back(self, run: str) -> None:
-        exporter = Exporter(self.connect, self.store, TABLES)
+        exporter = Exporter(self.open_warehouse, self.store, TABLES)
         with exporter.transaction() as warehouse:
             intent = exporter.restore(warehouse, self.view, run)
         exporter.finish(intent)
@@ -81,7 +81,7 @@ class World:
 
     def forget(self, key: str) -> None:
         self.has_forgotten = True
-        with self.connect(True) as warehouse:
+        with self.open_warehouse(writable=True) as warehouse:
             for subject in find_subjects([self.view], {"k": key}):
                 forget(self.store, warehouse, TABLES, subject)
 
@@ -89,7 +89,7 @@ class World:
         request = VerifyRequest(
             views=[self.view], code={}, sample=100, seed=1, tolerance=0.0, read_units=None
         )  # fmt: skip
-        return verify_views(request, self.connect, self.store, "memory", TABLES)
+        return verify_views(request, self.open_warehouse, self.store, "memory", TABLES)
 
     def close(self) -> None:
         self._database.close()

@@ -252,7 +252,7 @@ class Trial:
     # --- one export ----------------------------------------------------------------------------------------------
 
     def export(self, name: str, *, full: bool = False) -> str:
-        exporter = Exporter(self.connect, self.store, TABLES, clock=Clock(now=self.time.time, sleep=self._sleep))
+        exporter = Exporter(self.open_warehouse, self.store, TABLES, clock=Clock(now=self.time.time, sleep=self._sleep))
         exporter._run = f"{name}, trial {self.stage.trials}"
         if actor() is not None and self.choices.once_in(5):
             exporter.wait({self.name: self.view()})
@@ -286,7 +286,7 @@ class Trial:
         return {pk: (self._f(value), event) for pk, (value, event) in self.source.items() if event <= as_of}
 
     @contextmanager
-    def connect(self, writable: bool) -> Iterator[Any]:
+    def open_warehouse(self, *, writable: bool) -> Iterator[Any]:
         point("connect to the warehouse to write" if writable else "connect to the warehouse")
         if writable:
             with self.lock.held():
@@ -429,7 +429,7 @@ class Trial:
 
     def _agree(self) -> None:
         """The ledger tells of the runs as they were, knows what the store holds, and `as_served` reads it right."""
-        with self.connect(False) as warehouse:
+        with self.open_warehouse(writable=False) as warehouse:
             rows = self.stage.ledger(warehouse, TABLES).rows(self.view().id)
             finished = {row.version: row for row in rows if row.finished_at is not None}
             self._served(warehouse, list(finished.values()))

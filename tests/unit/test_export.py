@@ -334,7 +334,7 @@ def test_progress_is_told_the_rows_done():
     told: list[int] = []
     batches = [legs_batch([("N1", T, 1.0, 1), ("N2", T, 1.0, 1)]), legs_batch([("N3", T, 1.0, 1)])]
     export_view(MemoryStore(), PLANE_LEGS, batches, as_of=T, progress=told.append)
-    assert sum(told) == 3
+    assert told[-1] == 3
 
 
 def test_the_report_is_plain_json():

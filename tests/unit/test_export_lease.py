@@ -47,7 +47,7 @@ def held(
 
 def waited(store, time: Time) -> list[str]:
     told: list[str] = []
-    exporter_of(store, clock=time.clock(), tell=told.append).wait({"plane_legs": PLANE_LEGS})
+    exporter_of(store, clock=time.clock(), notify=told.append).wait({"plane_legs": PLANE_LEGS})
     return told
 
 

@@ -10,7 +10,8 @@ from featurelayer.online.base import Item, ItemKey, Limits, LiveKey, ReadBudget,
 from featurelayer.online.fork_safety import register_for_fork
 
 if TYPE_CHECKING:
-    from featurelayer.online.stores.dynamodb.provision import CreateResult, Tell
+    from featurelayer.callbacks import Notify
+    from featurelayer.online.stores.dynamodb.provision import CreateResult
     from featurelayer.online.stores.dynamodb.tables import TableSettings
 
 _shared: dict[str, MemoryStore] = {}
@@ -93,7 +94,7 @@ class MemoryStore:
         """Do nothing: memory is open."""
         ReadBudget(deadline).left()
 
-    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> CreateResult:  # noqa: ARG002
+    def create(self, settings: TableSettings | None = None, tell: Notify | None = None) -> CreateResult:  # noqa: ARG002
         """Do nothing: memory is there."""
         from featurelayer.online.stores.dynamodb.provision import CreateResult
 

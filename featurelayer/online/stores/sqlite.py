@@ -37,7 +37,8 @@ from featurelayer.online.fork_safety import register_for_fork
 from featurelayer.online.sqlite_file import LAYOUT, MODE, Reader, SqliteFile, wait_for_lock
 
 if TYPE_CHECKING:
-    from featurelayer.online.stores.dynamodb.provision import CreateResult, Tell
+    from featurelayer.callbacks import Notify
+    from featurelayer.online.stores.dynamodb.provision import CreateResult
     from featurelayer.online.stores.dynamodb.tables import TableSettings
 
 T = TypeVar("T")
@@ -182,7 +183,7 @@ class SqliteStore:
         with self._errors(), self._lock_connections() as mine:
             self._reader(mine, budget)
 
-    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> CreateResult:  # noqa: ARG002
+    def create(self, settings: TableSettings | None = None, tell: Notify | None = None) -> CreateResult:  # noqa: ARG002
         """Make the file, if it is not there; the settings are DynamoDB's."""
         from featurelayer.online.stores.dynamodb.provision import CreateResult
 

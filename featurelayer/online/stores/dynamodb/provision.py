@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from featurelayer.callbacks import Notify
 from featurelayer.errors import OnlineStoreError, StoreNotFound
 from featurelayer.online.base import OnlineStore, foreign_store
 from featurelayer.online.stores.dynamodb.tables import (
@@ -24,8 +25,6 @@ from featurelayer.online.stores.dynamodb.tables import (
     ttl_request,
 )
 from featurelayer.retry import Backoff, call_with_retry
-
-Tell = Callable[[str], None]
 
 _POLL_SECONDS, _PATIENCE_SECONDS = 1.0, 600.0
 _USABLE = ("ACTIVE", "UPDATING")
@@ -42,7 +41,7 @@ class CreateResult(msgspec.Struct, frozen=True, kw_only=True):
 class StoreProvisioner(Protocol):
     """A store that can be made, checked and described; all of ours can."""
 
-    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> CreateResult:
+    def create(self, settings: TableSettings | None = None, tell: Notify | None = None) -> CreateResult:
         """Make the store, or complete one of ours; safe to repeat. `tell` hears of what takes long.
 
         Raises:
@@ -97,15 +96,15 @@ class TableProvisioner:
     def __init__(self, call: Callable[[str, Mapping[str, Any]], dict[str, Any]], table: str) -> None:
         self._call, self._table = call, table
 
-    def create(self, settings: TableSettings, tell: Tell) -> CreateResult:
+    def create(self, settings: TableSettings, tell: Notify) -> CreateResult:
         """Create the table and wait for it, or look whether the one that is there will do; switch TTL on."""
         return self.complete(settings, tell, created=self.begin(settings, tell))
 
-    def begin(self, settings: TableSettings, tell: Tell) -> bool:
+    def begin(self, settings: TableSettings, tell: Notify) -> bool:
         """Create the table, without waiting for it; False if there is one."""
         return self._describe_table() is None and self._create_table(settings, tell)
 
-    def complete(self, settings: TableSettings, tell: Tell, *, created: bool) -> CreateResult:
+    def complete(self, settings: TableSettings, tell: Notify, *, created: bool) -> CreateResult:
         """Wait for the table and give it what CreateTable can't be told; one that was not `created` must be ours."""
         description = self._wait_until_active(tell)
         ttl = self._ttl()
@@ -117,7 +116,7 @@ class TableProvisioner:
             created=created, differs=() if created else tuple(self._find_differences(description, settings))
         )
 
-    def adopt(self, settings: TableSettings, tell: Tell) -> None:
+    def adopt(self, settings: TableSettings, tell: Notify) -> None:
         """Make a table ours that has just been imported: tags, TTL and protection, which an import can't be told."""
         description = self._wait_until_active(tell)
         tags = table_request(self._table, settings)["Tags"]
@@ -160,7 +159,7 @@ class TableProvisioner:
             "problems": find_differences(description, tags, ttl),
         }
 
-    def _create_table(self, settings: TableSettings, tell: Tell) -> bool:
+    def _create_table(self, settings: TableSettings, tell: Notify) -> bool:
         tell(f"creating the table {self._table}")
         try:
             self._ask("CreateTable", **table_request(self._table, settings))
@@ -179,7 +178,7 @@ class TableProvisioner:
             return None
         return description
 
-    def _wait_until_active(self, tell: Tell) -> dict[str, Any]:
+    def _wait_until_active(self, tell: Notify) -> dict[str, Any]:
         until = time.monotonic() + _PATIENCE_SECONDS
         while True:
             description = self._describe_table()
@@ -195,7 +194,7 @@ class TableProvisioner:
             tell(f"waiting for the table {self._table}: {state}")
             time.sleep(_POLL_SECONDS)
 
-    def _complete(self, settings: TableSettings, ttl: Mapping[str, Any], tell: Tell) -> None:
+    def _complete(self, settings: TableSettings, ttl: Mapping[str, Any], tell: Notify) -> None:
         if not is_ttl_enabled(ttl):
             tell("switching TTL on")
             self._ask("UpdateTimeToLive", TableName=self._table, TimeToLiveSpecification=ttl_request())

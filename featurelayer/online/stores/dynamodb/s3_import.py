@@ -20,6 +20,7 @@ import msgspec
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
+from featurelayer.callbacks import Progress
 from featurelayer.errors import ConfigError, OnlineStoreError, Problem, closest, did_you_mean
 from featurelayer.online.stores.dynamodb.tables import BULK, TableSettings, table_request, validate_endpoint
 
@@ -30,8 +31,6 @@ _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
 
 Call = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """Sends one call to DynamoDB and returns its answer."""
-Told = Callable[[str, int, int], None]
-"""Called with a stage, the number of items done since it was last called, and the number of all."""
 
 
 class ImportLocation(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +148,7 @@ def import_files(
     table: str,
     files: ImportFiles,
     token: str,
-    progress: Told,
+    progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """Have AWS import the files into a new table, wait for the end, and return how it ended.
@@ -158,13 +157,12 @@ def import_files(
         OnlineStoreError: it failed or was cancelled; says what AWS says.
     """
     found: dict[str, Any] = call("ImportTable", import_request(table, files, token))["ImportTableDescription"]
-    arn, told = found["ImportArn"], 0
+    arn, done = found["ImportArn"], 0
     while found["ImportStatus"] == "IN_PROGRESS":
         sleep(_POLL_SECONDS)
         found = call("DescribeImport", {"ImportArn": arn})["ImportTableDescription"]
-        done = int(found.get("ImportedItemCount") or 0)
-        progress(f"importing into {table}", max(done - told, 0), files.items)
-        told = max(done, told)
+        done = max(done, int(found.get("ImportedItemCount") or 0))
+        progress(f"importing into {table}", done, files.items)
     if found["ImportStatus"] != "COMPLETED":
         raise _import_failure(table, files, found)
     return found

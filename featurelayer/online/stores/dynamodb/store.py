@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from featurelayer.callbacks import Notify, Progress
 from featurelayer.errors import ConfigError, Problem, StoreNotFound
 from featurelayer.online.base import (
     Item,
@@ -41,7 +42,7 @@ from featurelayer.online.stores.dynamodb.attribute_values import (
 from featurelayer.online.stores.dynamodb.clients import Clients
 from featurelayer.online.stores.dynamodb.errors import ConditionRefused, unreadable_error
 from featurelayer.online.stores.dynamodb.layout import parse_layout
-from featurelayer.online.stores.dynamodb.provision import CreateResult, StoreProvisioner, TableProvisioner, Tell
+from featurelayer.online.stores.dynamodb.provision import CreateResult, StoreProvisioner, TableProvisioner
 from featurelayer.online.stores.dynamodb.reader import TableReader, run_parallel
 from featurelayer.online.stores.dynamodb.table_per_view import TableSet
 from featurelayer.online.stores.dynamodb.tables import (
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from featurelayer.online.key_sample import Spend
-    from featurelayer.online.stores.dynamodb.s3_import import ImportFiles, ImportLocation, Told
+    from featurelayer.online.stores.dynamodb.s3_import import ImportFiles, ImportLocation
 
 PATIENCE = 300.0
 _NO_ITEM = ("#service", "#")
@@ -329,7 +330,7 @@ class DynamoDBStore:
             return self
         return TableSet(self.table, list(self._layout.tables(views).values()), self._calls)
 
-    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> CreateResult:
+    def create(self, settings: TableSettings | None = None, tell: Notify | None = None) -> CreateResult:
         """Create the table (on demand, TTL on the attribute `ttl`) and wait for it, or complete one of ours.
 
         With a table for each view this is about the one of the services, as are `check` and `describe`; see `of_views`.
@@ -346,7 +347,7 @@ class DynamoDBStore:
         place: ImportLocation,
         settings: TableSettings,
         run: str,
-        progress: Told,
+        progress: Progress,
     ) -> ImportFiles:
         """Make the table that has a view from items, each of another key, by an import from S3; return what was sent.
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from featurelayer.callbacks import Notify
 from featurelayer.errors import StoreNotFound
-from featurelayer.online.stores.dynamodb.provision import CreateResult, TableProvisioner, Tell
+from featurelayer.online.stores.dynamodb.provision import CreateResult, TableProvisioner
 from featurelayer.online.stores.dynamodb.tables import TableSettings
 
 MISSING = "MISSING"
@@ -20,7 +21,7 @@ class TableSet:
     def __init__(self, text: str, tables: Sequence[str], calls: Callable[[str], TableProvisioner]) -> None:
         self._text, self._calls = text, {table: calls(table) for table in tables}
 
-    def create(self, settings: TableSettings | None = None, tell: Tell | None = None) -> CreateResult:
+    def create(self, settings: TableSettings | None = None, tell: Notify | None = None) -> CreateResult:
         """Create the tables that are missing, all at once, and complete the others.
 
         Raises:
@@ -80,7 +81,7 @@ class TableSet:
         return missing, foreign
 
 
-def _prefix_table(tell: Tell, table: str, line: str) -> None:
+def _prefix_table(tell: Notify, table: str, line: str) -> None:
     tell(line if table in line else f"{table}: {line}")
 
 
