@@ -40,22 +40,6 @@ from dataclasses import dataclass
 from functools import partial
 
 
-class FeatureLayerError(Exception):
-    """A failure with a message for the person who can fix it.
-
-    Code raises it in the words of the command line, `--label-timestamp COLUMN`, which `message` keeps. As text it has
-    Python's, `label_timestamp=COLUMN`: who sees a traceback has called Python.
-    """
-
-    @property
-    def message(self) -> str:
-        """The message with the options of the command line."""
-        return super().__str__()
-
-    def __str__(self) -> str:
-        return with_arguments(self.message)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One thing that is wrong: what, where and how to fix it.
@@ -78,15 +62,21 @@ class Problem:
         return "\n".join(lines)
 
 
-class ProblemsError(FeatureLayerError):
-    """Holds every problem found, not only the first."""
+class FeatureLayerError(Exception):
+    """A failure with a message for the person who can fix it; `problems` holds everything that was found.
+
+    Raise it with the text of one problem, `FeatureLayerError("what is wrong", where="file -> key", fix="do this")`, or
+    with the problems themselves. Texts use the words of the command line, `--label-timestamp COLUMN`, which `message`
+    keeps. As text the error has Python's, `label_timestamp=COLUMN`: readers of a traceback have called Python.
+    """
 
     noun = "problem"
 
-    def __init__(self, problems: Iterable[Problem | str]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(
-            problem if isinstance(problem, Problem) else Problem(what=problem) for problem in problems
-        )
+    def __init__(self, problems: str | Problem | Iterable[Problem | str], *, where: str = "", fix: str = "") -> None:
+        if isinstance(problems, str):
+            problems = Problem(what=problems, where=where, fix=fix)
+        found = [problems] if isinstance(problems, Problem) else problems
+        self.problems = tuple(each if isinstance(each, Problem) else Problem(what=each) for each in found)
         super().__init__(self.message)
 
     @property
@@ -95,6 +85,18 @@ class ProblemsError(FeatureLayerError):
         body = "\n".join(str(problem) for problem in self.problems)
         count = len(self.problems)
         return body if count == 1 else f"{count} {self.noun}s\n{body}"
+
+    @property
+    def summary(self) -> str:
+        """What is wrong in one line: the first problem, without where and how to fix it."""
+        return self.problems[0].what.partition("\n")[0] if self.problems else ""
+
+    def __str__(self) -> str:
+        return with_arguments(self.message)
+
+
+class ProblemsError(FeatureLayerError):
+    """What was declared or asked for is wrong: all problems that a check found, not only the first."""
 
 
 class MetadataError(ProblemsError):
@@ -130,9 +132,7 @@ class UnknownNameError(FeatureLayerError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         self.kind, self.name, self.known = kind, name, tuple(sorted(known))
-        super().__init__(
-            f"there is no {kind} '{name}'{did_you_mean(name, self.known)}" + (f"\n  at   {where}" if where else "")
-        )
+        super().__init__(f"there is no {kind} '{name}'{did_you_mean(name, self.known)}", where=where)
 
 
 class PlanError(ProblemsError):
@@ -158,9 +158,11 @@ class LockError(ProblemsError):
 class WarehouseError(FeatureLayerError):
     """The warehouse refused a statement or could not be reached."""
 
-    def __init__(self, message: str, *, sql: str = "") -> None:
+    def __init__(
+        self, problems: str | Problem | Iterable[Problem | str], *, where: str = "", fix: str = "", sql: str = ""
+    ) -> None:
         self.sql = sql
-        super().__init__(message)
+        super().__init__(problems, where=where, fix=fix)
 
 
 class RelationNotBuilt(WarehouseError):
@@ -176,9 +178,11 @@ class OnlineStoreError(FeatureLayerError):
 
     retryable = False
 
-    def __init__(self, message: str, *, code: str = "") -> None:
+    def __init__(
+        self, problems: str | Problem | Iterable[Problem | str], *, where: str = "", fix: str = "", code: str = ""
+    ) -> None:
         self.code = code
-        super().__init__(message)
+        super().__init__(problems, where=where, fix=fix)
 
 
 class StoreThrottled(OnlineStoreError):
@@ -216,7 +220,7 @@ class CorruptItem(OnlineStoreError):
             if pk.startswith("#")
             else "rewrite the view with `featurelayer export --full`, or delete the item from the store"
         )
-        super().__init__(f"the online store holds a corrupt item: {self.what}\n  at   {pk} of {sk}\n  fix  {fix}")
+        super().__init__(f"the online store holds a corrupt item: {self.what}", where=f"{pk} of {sk}", fix=fix)
 
 
 class DeadlineExceeded(OnlineStoreError):
@@ -237,7 +241,7 @@ class MissingDependency(FeatureLayerError):
     """A package of an extra is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed\n  fix  pip install 'dbt-featurelayer[{extra}]'")
+        super().__init__(f"{package} is not installed", fix=f"pip install 'dbt-featurelayer[{extra}]'")
 
 
 _OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)(?: (?P<value>[A-Z][A-Z_]*(?:\.[a-z]+)?|'[^']*'|\w+=[A-Z]+))?")

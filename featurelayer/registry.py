@@ -126,8 +126,8 @@ class Registry:
             return typing.cast("Registry", _decode(cls, document))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
-                f"this is not a registry that this version of featurelayer can read ({error})\n"
-                "  fix  Write it again with this version."
+                f"this is not a registry that this version of featurelayer can read ({error})",
+                fix="Write it again with this version.",
             ) from error
 
 

@@ -210,9 +210,7 @@ def _read_warehouse(request: CatalogRequest) -> _WarehouseFacts:
         try:
             warehouse = stack.enter_context(request.open_warehouse(writable=False))
         except FeatureLayerError as error:
-            notify(
-                f"the catalog says nothing of the data, because the warehouse can't be reached: {_first_line(error)}"
-            )
+            notify(f"the catalog says nothing of the data, because the warehouse can't be reached: {error.summary}")
             return _WarehouseFacts(newest={}, why="The warehouse could not be reached when this catalog was built.")
         return _WarehouseFacts(
             newest=_read_newest(warehouse, request.registry),
@@ -236,7 +234,7 @@ def _try_read(read: Callable[[], _T], what: str, notify: Notify) -> _T | None:
     try:
         return read()
     except FeatureLayerError as error:
-        notify(f"the catalog has no {what}: {_first_line(error)}")
+        notify(f"the catalog has no {what}: {error.summary}")
         return None
 
 
@@ -280,7 +278,3 @@ def _export_run(row: LedgerRow) -> ExportRun:
         unchanged=row.unchanged,
         removed=row.tombstones,
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import click
 
 from featurelayer.cli.hints import complete_commands
-from featurelayer.errors import FeatureLayerError, Problem, ProblemsError, did_you_mean
+from featurelayer.errors import FeatureLayerError, Problem, did_you_mean
 from featurelayer.terminal_text import printable
 
 
@@ -60,7 +60,7 @@ class Console:
 
     def failure(self, error: FeatureLayerError) -> None:
         """Say every problem of a handled failure."""
-        if self.as_json and isinstance(error, ProblemsError):
+        if self.as_json:
             for problem in error.problems:
                 self._write_problem(problem)
         else:

@@ -321,7 +321,7 @@ def _decode_each(
         except ManifestUnreadable as error:
             if problems is None:
                 raise
-            problems.append(Problem(what=str(error).partition("\n")[0], where=f"{path} -> {unique_id}", code="FL110"))
+            problems.append(Problem(what=error.summary, where=f"{path} -> {unique_id}", code="FL110"))
 
 
 def _with_config(part: Any, path: Path, unique_id: str) -> Any:
@@ -332,8 +332,9 @@ def _with_config(part: Any, path: Path, unique_id: str) -> Any:
             msgspec.convert(config or {}, _Config)
         except (msgspec.ValidationError, RecursionError) as error:
             raise ManifestUnreadable(
-                f"{path.name} has an unexpected shape: config: {error}\n  at   {path} -> {unique_id}\n"
-                "  fix  Run `dbt parse` to write it again."
+                f"{path.name} has an unexpected shape: config: {error}",
+                where=f"{path} -> {unique_id}",
+                fix="Run `dbt parse` to write it again.",
             ) from error
     return part
 
@@ -372,19 +373,19 @@ def catalog_types(target_path: Path, unique_ids: frozenset[str]) -> Mapping[str,
 def find_doubts(manifest: Manifest, project: Project) -> Iterator[str]:
     """Yield what may be wrong with a manifest that can be read: its age, and a schema newer than ours."""
     if manifest.schema_version > SCHEMA_VERSION:
-        yield (
-            f"manifest.json has schema v{manifest.schema_version} (dbt {manifest.dbt_version}), newer than the "
-            f"v{SCHEMA_VERSION} that this featurelayer knows\n  at   {manifest.path}\n"
-            "  fix  Upgrade dbt-featurelayer if something is missing."
+        doubt = Problem(
+            what=f"manifest.json has schema v{manifest.schema_version} (dbt {manifest.dbt_version}), newer than the "
+            f"v{SCHEMA_VERSION} that this featurelayer knows",
+            where=str(manifest.path),
+            fix="Upgrade dbt-featurelayer if something is missing.",
         )
+        yield str(doubt)
     yield from doubt_variables(project, manifest.invocation_id)
     parsed = manifest.path.stat().st_mtime
     newer = ((time, path) for time, path in _source_files(project) if time > parsed and not _is_generated(path))
     if newest := max(newer, default=None):
-        yield (
-            f"manifest.json is older than {newest[1].relative_to(project.root)}: what you see may be outdated\n"
-            f"  at   {manifest.path}\n  fix  Run `dbt parse`."
-        )
+        what = f"manifest.json is older than {newest[1].relative_to(project.root)}: what you see may be outdated"
+        yield str(Problem(what=what, where=str(manifest.path), fix="Run `dbt parse`."))
 
 
 def _is_generated(path: Path) -> bool:
@@ -414,12 +415,13 @@ def read_raw(target_path: Path) -> tuple[RawManifest, Path, bytes]:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ManifestNotFound(
-            f"there is no manifest.json\n  at   {path}\n"
-            "  fix  Run `dbt parse` in the project, or name dbt's target folder with --target-path."
+            "there is no manifest.json",
+            where=str(path),
+            fix="Run `dbt parse` in the project, or name dbt's target folder with --target-path.",
         ) from None
     except OSError as error:
         raise ManifestUnreadable(
-            f"manifest.json can't be read: {error.strerror}\n  at   {path}\n  fix  Check the file."
+            f"manifest.json can't be read: {error.strerror}", where=str(path), fix="Check the file."
         ) from error
     return decode(data, RawManifest, path), path, data
 
@@ -428,15 +430,17 @@ def _validate_version(metadata: _Metadata, path: Path) -> int:
     found = re.search(r"/manifest/v(\d+)(?:\.json)?$", metadata.dbt_schema_version)
     if found is None:
         raise ManifestUnreadable(
-            f"manifest.json does not say its schema version\n  at   {path} -> metadata.dbt_schema_version\n"
-            "  fix  Run `dbt parse` to write it again."
+            "manifest.json does not say its schema version",
+            where=f"{path} -> metadata.dbt_schema_version",
+            fix="Run `dbt parse` to write it again.",
         )
     version = int(found[1])
     if version < SCHEMA_VERSION:
         raise UnsupportedManifest(
-            f"manifest.json has schema v{version}, written by dbt {metadata.dbt_version or '(unknown)'}; "
-            f"featurelayer reads v{SCHEMA_VERSION}\n  at   {path}\n"
-            "  fix  Upgrade dbt to 1.10 or later and run `dbt parse`."
+            f"manifest.json has schema v{version}, written by dbt "
+            f"{metadata.dbt_version or '(unknown)'}; featurelayer reads v{SCHEMA_VERSION}",
+            where=str(path),
+            fix="Upgrade dbt to 1.10 or later and run `dbt parse`.",
         )
     return version
 
@@ -455,5 +459,5 @@ def decode(data: bytes | msgspec.Raw, kind: type[Any], path: Path, node: str = "
             reason = "is nested too deeply"
         where = f"{path} -> {node}" if node else str(path)
         raise ManifestUnreadable(
-            f"{path.name} {reason}: {error}\n  at   {where}\n  fix  Run `{command}` to write it again."
+            f"{path.name} {reason}: {error}", where=where, fix=f"Run `{command}` to write it again."
         ) from error

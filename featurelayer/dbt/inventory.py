@@ -233,8 +233,7 @@ class Inventory:
         try:
             return decode(part, kind, self._path, unique_id)
         except ManifestUnreadable as error:
-            what = str(error).partition("\n")[0]
-            self.problems.append(Problem(what=what, where=f"{self._path} -> {unique_id}", code="FL110"))
+            self.problems.append(Problem(what=error.summary, where=f"{self._path} -> {unique_id}", code="FL110"))
             return None
 
 

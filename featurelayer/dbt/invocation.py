@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from featurelayer.errors import Problem
+
 if TYPE_CHECKING:
     from featurelayer.dbt.project import Project
 
@@ -68,11 +70,12 @@ def doubt_variables(project: Project, invocation_id: str) -> Iterator[str]:
     if without:
         names = ", ".join(f"'{name}'" for name in without)
         wrote = "dbt wrote manifest.json with other vars" if run else "dbt may have written manifest.json with others"
-        yield (
-            f"--vars {names} does not change any definition: models are as dbt compiled them, and {wrote}\n"
-            f"  at   {project.target_path / 'manifest.json'}\n"
-            f"  fix  run dbt parse --vars '{_json(dict(given))}' (dbt build, if tables depend on them), and then this"
+        doubt = Problem(
+            what=f"--vars {names} does not change any definition: models are as dbt compiled them, and {wrote}",
+            where=str(project.target_path / "manifest.json"),
+            fix=f"run dbt parse --vars '{_json(dict(given))}' (dbt build, if tables depend on them), and then this",
         )
+        yield str(doubt)
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,11 @@ from featurelayer.errors import ConfigError, FeatureLayerError, Problem, did_you
 
 
 class Missing(jinja2.TemplateRuntimeError):
-    """A name that a template needs and nobody has given; the message says which and how to give it."""
+    """A name that a template needs and that was not given; a second line of the message is the fix."""
+
+    def __init__(self, message: str | None = None) -> None:
+        what, _, self.fix = (message or "").partition("\n")  # Jinja passes one text
+        super().__init__(what)
 
 
 class _Typed(str):
@@ -128,8 +132,7 @@ class JinjaRenderer:
         try:
             return self._environment.from_string(value).render()
         except Missing as error:
-            what, _, fix = str(error).partition("\n")
-            problems.append(Problem(what=what, where=place, fix=fix))
+            problems.append(Problem(what=str(error), where=place, fix=error.fix))
         except FeatureLayerError:
             raise
         except Exception as error:  # noqa: BLE001 (a template can raise anything, as any code of the user's)

@@ -28,7 +28,7 @@ from featurelayer.dbt.artifacts import RawManifest, buildable_nodes, decode, fin
 from featurelayer.dbt.invocation import read_invocation
 from featurelayer.dbt.project import Project
 from featurelayer.dbt.target_schema import KEYS, TargetSchema, find_target_schema
-from featurelayer.errors import ConfigError, TargetMismatch
+from featurelayer.errors import ConfigError, Problem, TargetMismatch
 
 _CASE_SENSITIVE = ("bigquery", "clickhouse", "postgres")
 _MACRO = re.compile(r"(?:(?P<prefix>\w+)__)?generate_(?:schema|database)_name")
@@ -120,10 +120,12 @@ def validate_target(project: Project, *, warn: Notify | None = None) -> None:
         hint = "" if verdict.is_certain else f", or pass --assume-target if it was built for {target}"
         raise _mismatch(project, path, built, _describe_target(target, here, place), hint)
     if verdict.fits is None and not recorded and not project.assume_target and warn:
-        warn(
-            f"can't tell whether manifest.json was built for target {target}: {verdict.reason}\n  at   {path}\n"
-            f"  fix  run dbt compile -t {target}, which records the target, or pass --assume-target if it was"
+        doubt = Problem(
+            what=f"can't tell whether manifest.json was built for target {target}: {verdict.reason}",
+            where=str(path),
+            fix=f"run dbt compile -t {target}, which records the target, or pass --assume-target if it was",
         )
+        warn(str(doubt))
 
 
 def _judge(project: Project, raw: RawManifest, here: TargetSchema) -> _Verdict:
@@ -232,6 +234,7 @@ def _mismatch(project: Project, path: Path, built: str, used: str, hint: str = "
     # Without it, dbt would write another manifest and leave this one.
     elsewhere = "" if folder == Path("target") else f" --target-path {shlex.quote(folder.as_posix())}"
     return TargetMismatch(
-        f"manifest.json was built for {built}, not for {used}\n  at   {path}\n"
-        f"  fix  run dbt parse -t {project.target}{elsewhere}{hint}"
+        f"manifest.json was built for {built}, not for {used}",
+        where=str(path),
+        fix=f"run dbt parse -t {project.target}{elsewhere}{hint}",
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from featurelayer.errors import Problem, ProblemsError
+from featurelayer.errors import FeatureLayerError, Problem
 
 _LISTS = ("models", "snapshots", "seeds", "sources", "exposures")
 _STEP = re.compile(r"([^.\[\]]+)|\[([^\[\]]*)\]")
@@ -30,7 +30,7 @@ def line_numbers(root: Path) -> Iterator[None]:
     """Give the places of problems that are raised inside the line of the YAML, for the project in this folder."""
     try:
         yield
-    except ProblemsError as error:
+    except FeatureLayerError as error:
         lines = Lines(root)
         error.problems = tuple(_add_line(problem, lines) for problem in error.problems)
         raise

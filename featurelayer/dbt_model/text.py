@@ -167,11 +167,12 @@ def _label_columns(labels: Node, adapter: str, describe: Describe, notify: Notif
     declared = labels.columns.values()
     if declared and all(column.data_type for column in declared):
         if labels.resource_type == "model" and not (labels.config.get("contract") or {}).get("enforced"):
-            notify(
-                f"{labels.name} has no enforced contract: a column that its YAML does not declare is left out\n"
-                f"  at   {labels.file}\n"
-                "  fix  Declare every column; contract: {enforced: true} makes dbt hold the model to them."
+            doubt = Problem(
+                what=f"{labels.name} has no enforced contract: a column that its YAML does not declare is left out",
+                where=labels.file,
+                fix="Declare every column; contract: {enforced: true} makes dbt hold the model to them.",
             )
+            notify(str(doubt))
         return [_to_column(column, adapter) for column in declared]
     try:
         if labels.relation_name is None:

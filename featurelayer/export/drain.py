@@ -208,8 +208,8 @@ def _decode_row(view: ViewDefinition, item: Item, entry: LogEntry, codec: RowCod
     row = key_values(view, entry.pk)
     if row is None:
         raise StoredSchemaMismatch(
-            f"the log of view {view.view} has a row of another key: {entry.pk}\n"
-            "  fix  bring back the keys that the view had when it was written, and drain again"
+            f"the log of view {view.view} has a row of another key: {entry.pk}",
+            fix="bring back the keys that the view had when it was written, and drain again",
         )
     row |= dict(zip(codec.names, codec.row(entry.f, item.pk, item.sk), strict=True))
     if view.event_time and entry.event_time is not None:
@@ -223,8 +223,8 @@ def _read_codecs(store: OnlineStore, named_: Iterable[str], view: FeatureView) -
     lacking = [schema for key, schema in ((key, key[1]) for key in keys) if key not in found]
     if lacking:
         raise StoredSchemaMismatch(
-            f"the log of view {view.id} has rows of schema {', '.join(lacking)}, which the store does not hold\n"
-            "  fix  export the view with the columns that it had then, and drain again"
+            f"the log of view {view.id} has rows of schema {', '.join(lacking)}, which the store does not hold",
+            fix="export the view with the columns that it had then, and drain again",
         )
     return {schema: Schema.from_item(found[SCHEMAS, schema]).codec() for _, schema in keys}
 

@@ -66,7 +66,7 @@ def _encode_feature(
             try:
                 _encode_column(view, batch.slice(row, 1), name, dtype, encode_column)
             except CodecError as error:
-                raise CodecError(f"{error}\n  at   {pk or 'a row without a key'} of {view.id}") from error
+                raise CodecError(error.summary, where=f"{pk or 'a row without a key'} of {view.id}") from error
         raise
 
 
@@ -80,7 +80,7 @@ def _encode_event_times(view: FeatureView, batch: pa.RecordBatch, pks: Sequence[
             try:
                 encode_microseconds([time], where=where)
             except CodecError as error:
-                raise CodecError(f"{error}\n  at   {pk or 'a row without a key'} of {view.id}") from error
+                raise CodecError(error.summary, where=f"{pk or 'a row without a key'} of {view.id}") from error
         raise
 
 

@@ -465,8 +465,8 @@ def _item_ttl(view: FeatureView, event_time: int | None, as_of: int) -> int | No
 
 def _unknown_export(view: FeatureView) -> WarehouseError:
     return WarehouseError(
-        f"{view.id}: the warehouse no longer knows of this export; was it rebuilt meanwhile?\n"
-        "  fix  run `featurelayer export` again"
+        f"{view.id}: the warehouse no longer knows of this export; was it rebuilt meanwhile?",
+        fix="run `featurelayer export` again",
     )
 
 
@@ -474,6 +474,6 @@ def _validate_run_age(intent: Intent) -> None:
     """Tombstones are kept for 14 days; a run that sleeps longer could bring back what they removed."""
     if datetime.now(UTC) - intent.begun > _OLDEST_RUN:
         raise OnlineStoreError(
-            f"{intent.view.id}: this export began more than {_OLDEST_RUN.days} days ago and may write no more\n"
-            "  fix  run `featurelayer export` again"
+            f"{intent.view.id}: this export began more than {_OLDEST_RUN.days} days ago and may write no more",
+            fix="run `featurelayer export` again",
         )

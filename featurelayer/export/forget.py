@@ -83,7 +83,7 @@ def find_subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list
         CodecError: a value is not of its key's type.
     """
     views = list(views)
-    found, misfits = [], []
+    found, misfits = list[Subject](), list[Problem]()
     for view in views:
         types = {key.column: key.dtype for key in view.join_keys}
         if not set(keys) <= set(types):
@@ -93,10 +93,10 @@ def find_subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list
             try:
                 values[column] = parse_key(types[column], text, where=f"{view.id}.{column}")
             except CodecError as error:
-                misfits.append(str(error))
+                misfits += error.problems
         found.append(Subject(view=view, definition=view_definition(view), values=values))
     if misfits:
-        raise CodecError("\n".join(misfits))
+        raise CodecError(misfits)
     if not found:
         known = sorted({key.column for view in views for key in view.join_keys})
         raise PlanError([Problem(

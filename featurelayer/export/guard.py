@@ -94,8 +94,8 @@ def _removal_problems(warehouse: Warehouse, found: Changes, guard: Guard, elapse
         assert last is not None
         if last <= found.as_of + elapsed + _SKEW:
             raise WriteConflict(
-                f"{found.view.id}: another export finished while this one was being prepared\n"
-                "  fix  run `featurelayer export` again"
+                f"{found.view.id}: another export finished while this one was being prepared",
+                fix="run `featurelayer export` again",
             )
         yield _clock_behind_problem(found, last)
         return  # What it would remove follows from that.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from featurelayer.callbacks import Notify
@@ -57,10 +57,7 @@ def lint(
     except ConfigError as error:
         return _unusable(project, error.problems)
     except ManifestUnreadable as error:
-        what, *rest = str(error).splitlines()
-        where = next((line[7:] for line in rest if line.startswith("  at   ")), "")
-        fix = next((line[7:] for line in rest if line.startswith("  fix  ")), "")
-        return _unusable(project, [Problem(what=what, where=where, fix=fix, code="FL110")])
+        return _unusable(project, [replace(problem, code="FL110") for problem in error.problems])
     if warn is not None:
         for doubt in find_doubts(manifest, project):
             warn(doubt)

@@ -220,7 +220,7 @@ def _read_source_freshness(warehouse: Warehouse, source: FreshSource, at: dateti
     try:
         (found,) = warehouse.rows(newest(warehouse.dialect, source.relation, source.loaded_at, at))[0]
     except WarehouseError as error:
-        return replace(bare, why_not=f"source {source.name} can't be read: {str(error).splitlines()[0]}")
+        return replace(bare, why_not=f"source {source.name} can't be read: {error.summary}")
     if found is None:
         return replace(bare, why_not=f"source {source.name} has no rows")
     return replace(bare, newest=found.replace(tzinfo=UTC))
@@ -248,7 +248,7 @@ def _read_online_freshness(
     try:
         status = {each.view: each for each in request.status(at).views}
     except FeatureLayerError as error:
-        reason = str(error).splitlines()[0]
+        reason = error.summary
         notify(f"the online store can't be asked: {reason}")
         return {view: OnlineFreshness(why_not=f"the online store can't be asked: {reason}") for view in online}
     return {

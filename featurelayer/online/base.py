@@ -419,7 +419,7 @@ def deadline_exceeded(done: str = "read") -> DeadlineExceeded:
 
 def foreign_store(what: str, fix: str, why: str = "") -> StoreNotFound:
     """Return the error for something that exists at the address but was not made by featurelayer."""
-    return StoreNotFound(f"{what} is not a featurelayer store{why and ': '}{why}\n  fix  {fix}")
+    return StoreNotFound(f"{what} is not a featurelayer store{why and ': '}{why}", fix=fix)
 
 
 def _bytes(text: str) -> int:

@@ -338,14 +338,15 @@ class FeatureClient:
         lacking = self._load_schemas(set(schemas.values()), reading)
         if lacking:
             raise StoredSchemaMismatch(
-                f"the online store holds exports that follow schema {', '.join(lacking)} but not the schema itself\n"
-                "  fix  export the service's views again with --full"
+                f"the online store holds exports that follow schema {', '.join(lacking)} but not the schema itself",
+                fix="export the service's views again with --full",
             )
         problems = plan.mismatches({sk: self._codecs[schema] for sk, schema in schemas.items()})
         if problems:
             raise StoredSchemaMismatch(
-                "\n".join(problems) + f"\n  at   {plan.label}, as a training set had it\n"
-                "  fix  train again with the current definition, or give the changed view a new version"
+                "\n".join(problems),
+                where=f"{plan.label}, as a training set had it",
+                fix="train again with the current definition, or give the changed view a new version",
             )
 
     def _unknown_service(self, name: str, reading: _ReadContext) -> Exception:
@@ -354,8 +355,9 @@ class FeatureClient:
         if fingerprint and plain in stored:
             others = [other for other in stored if other.startswith(f"{plain}@")]
             return StoredSchemaMismatch(
-                f"the online store does not hold {name}\n  at   it holds {', '.join(others)}\n"
-                "  fix  train again with the current definition, or export the one that the model was trained with"
+                f"the online store does not hold {name}",
+                where=f"it holds {', '.join(others)}",
+                fix="train again with the current definition, or export the one that the model was trained with",
             )
         return UnknownNameError("feature service", plain, [other for other in stored if "@" not in other],
                                 where="the online store; `featurelayer export` writes services")  # fmt: skip

@@ -367,7 +367,7 @@ def view_schema(view: FeatureView) -> Schema:
         for feature in view.features if not feature.dtype.is_storable
     ]  # fmt: skip
     if refused:
-        raise CodecError("\n".join(str(problem) for problem in refused))
+        raise CodecError(refused)
     return Schema(tuple((feature.name, str(feature.dtype)) for feature in view.features))
 
 

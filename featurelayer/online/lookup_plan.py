@@ -78,10 +78,14 @@ class LookupPlan:
         stale = [view for view in self.definition.views if _is_stale(view, source_times.get(view.sk), now)]
         refused = [view for view in stale if view.on_stale == "raise"]
         if refused:
-            raise StaleFeature("\n".join(
-                f"view '{view.view}' is stale: its newest row is older than freshness.error_after and it says "
-                "`on_stale: raise`\n  fix  build and export it again" for view in refused
-            ))  # fmt: skip
+            raise StaleFeature(
+                Problem(
+                    what=f"view '{view.view}' is stale: its newest row is older than freshness.error_after and it has "
+                    "`on_stale: raise`",
+                    fix="build and export it again",
+                )
+                for view in refused
+            )
         return frozenset(view.sk for view in stale)
 
     def mismatches(self, stored: Mapping[str, RowCodec]) -> list[str]:

@@ -42,14 +42,15 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
         """
         if definition.fingerprint != self.fingerprint:
             raise StoredSchemaMismatch(
-                f"the online store holds {self.service}@{self.fingerprint}, but its content has the fingerprint "
-                f"{definition.fingerprint}\n  fix  export with the release of featurelayer that serves, or a newer one"
+                f"the online store holds {self.service}@{self.fingerprint}, but its content has the "
+                f"fingerprint {definition.fingerprint}",
+                fix="export with the release of featurelayer that serves, or a newer one",
             )
         if self.features is not None and self.features != definition.columns:
             raise StoredSchemaMismatch(
-                f"the lock file's features of {self.service}@{self.fingerprint} are not those of the online store\n"
-                f"  at   lock   {', '.join(self.features)}\n       store  {', '.join(definition.columns)}\n"
-                "  fix  use the lock file as it was written beside the training set"
+                f"the lock file's features of {self.service}@{self.fingerprint} are not those of the online store",
+                where=f"lock   {', '.join(self.features)}\n       store  {', '.join(definition.columns)}",
+                fix="use the lock file as it was written beside the training set",
             )
         other = [
             f"{column}: trained on {self.types[column]}, served as {served}"
@@ -58,9 +59,9 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if other:
             raise StoredSchemaMismatch(
-                f"{self.service}@{self.fingerprint} was trained on values of other types than it is served\n"
-                + "".join(f"  at   {each}\n" for each in other)
-                + "  fix  build the training set again, which casts to the declared types, and train on it"
+                f"{self.service}@{self.fingerprint} was trained on values of other types than it is served",
+                where="\n       ".join(other),
+                fix="build the training set again, which casts to the declared types, and train on it",
             )
 
 

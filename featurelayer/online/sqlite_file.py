@@ -98,10 +98,10 @@ class SqliteFile:
         self._resolve()
         if not Path(self._target).is_file():
             fix = "run `featurelayer export`, or `featurelayer online create` for an empty one"
-            raise StoreNotFound(f"there is no online store at {self.path}\n  fix  {fix}")
+            raise StoreNotFound(f"there is no online store at {self.path}", fix=fix)
         if not os.access(self._target, os.R_OK):
             fix = "let this user read it, for example by `mode=0640` in the address of the process that creates it"
-            raise StoreNotFound(f"{self.path} may not be read by this user\n  fix  {fix}")
+            raise StoreNotFound(f"{self.path} may not be read by this user", fix=fix)
         try:
             return self._open_validated("mode=ro", self.identity(), budget, immutable=False)
         except sqlite3.OperationalError as error:
@@ -112,7 +112,8 @@ class SqliteFile:
             if self.wal_bytes() > _WAL_HEADER:
                 fix = "make the folder writable for this user, or ship the file of `featurelayer online backup`"
                 raise StoreNotFound(f"the values of {self.path} are in its -wal file, which can't be read in a folder "
-                                    f"that can't be written\n  fix  {fix}") from error  # fmt: skip
+"that can't be written",
+fix=fix) from error  # fmt: skip
         return self._open_validated("immutable=1", seen, budget, immutable=True)
 
     def open_writer(self, budget: ReadBudget) -> sqlite3.Connection:
@@ -211,7 +212,7 @@ class SqliteFile:
                 raise foreign_store(str(self.path), "pass the path of a file") from None
         except OSError as error:
             fix = "pass another path, or let this user write there"
-            raise StoreNotFound(f"{self.path} can't be created: {error.strerror}\n  fix  {fix}") from error
+            raise StoreNotFound(f"{self.path} can't be created: {error.strerror}", fix=fix) from error
 
     def _connect(self, how: str) -> sqlite3.Connection:
         address = f"file:{quote(self._target)}?{how}"
@@ -259,9 +260,9 @@ class SqliteFile:
 
     def _wal_missing(self) -> StoreNotFound:
         return StoreNotFound(
-            f"{self.path} was copied without {self.path.name}-wal, which holds its newest values\n"
-            "  fix  copy the store with `featurelayer online backup PATH`; if this is the only copy, delete it and run "
-            "`featurelayer export --full`"
+            f"{self.path} was copied without {self.path.name}-wal, which holds its newest values",
+            fix="copy the store with `featurelayer online backup PATH`; if this is the only copy, "
+            "delete it and run `featurelayer export --full`",
         )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:

@@ -78,7 +78,7 @@ def _estimate(warehouse: Warehouse, plan: Plan) -> Estimate:
     try:
         return warehouse.estimate(compile_statement(plan, warehouse.dialect))
     except UnsupportedByDialect as error:
-        return Estimate(how=str(error).splitlines()[0])
+        return Estimate(how=error.summary)
 
 
 def _group_by_relation(estimate: Estimate) -> tuple[PlannedRelation, ...]:

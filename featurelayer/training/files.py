@@ -64,7 +64,7 @@ def name_file_in_errors(path: Path) -> Iterator[None]:
         yield
     except pa.ArrowException as error:
         raise WarehouseError(
-            f"{path.name} can't hold these columns: {error}\n  fix  cast the column, leave it out, or write a .csv file"
+            f"{path.name} can't hold these columns: {error}", fix="cast the column, leave it out, or write a .csv file"
         ) from error
 
 
@@ -81,8 +81,8 @@ def write_atomically(path: Path, *, kept: bool = True) -> Iterator[Path]:
                 temporary.replace(path)
     except OSError as error:
         raise WarehouseError(
-            f"{path} can't be written: {error.strerror or error}; nothing was kept\n"
-            "  fix  choose a place that exists, may be written to and has room"
+            f"{path} can't be written: {error.strerror or error}; nothing was kept",
+            fix="choose a place that exists, may be written to and has room",
         ) from error
 
 

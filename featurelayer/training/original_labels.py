@@ -123,8 +123,8 @@ class ColumnReader:
             batch = self._rest.pop() if self._rest else next(self._batches, None)
             if batch is None:
                 raise WarehouseError(
-                    "the labels have fewer rows than when the build began; nothing was kept\n"
-                    "  fix  the labels changed while the build ran: run it again"
+                    "the labels have fewer rows than when the build began; nothing was kept",
+                    fix="the labels changed while the build ran: run it again",
                 )
             taken.append(batch.slice(0, rows))
             if batch.num_rows > rows:
@@ -149,7 +149,7 @@ def to_exact_pandas(table: pa.Table) -> pandas.DataFrame:
     except pa.ArrowException as error:
         names = ", ".join(f"'{name}' ({table[name].type})" for name in table.column_names if not _fits(table[name]))
         raise WarehouseError(
-            f"pandas can't hold the column {names}: {error}\n  fix  use to_arrow() or to_polars(), or cast it"
+            f"pandas can't hold the column {names}: {error}", fix="use to_arrow() or to_polars(), or cast it"
         ) from error
     for name in rounded:
         column = table[name]

@@ -83,7 +83,7 @@ def find_request_changes(lock: Lock, registry: Registry) -> Iterator[Reason]:
             registry.service(asked.service) if asked.service is not None else registry.adhoc_service(asked.features)
         )
     except FeatureLayerError as error:
-        yield Reason(cause=Cause.DEFINITION, evidence=str(error).splitlines()[0])
+        yield Reason(cause=Cause.DEFINITION, evidence=error.summary)
         return
     name = asked.service or "--features"
     then, now = lock.service.features, service.columns
@@ -117,7 +117,7 @@ def _check_join(warehouse: Warehouse, join: LockedJoin, registry: Registry, take
         columns = warehouse.describe(view.relation_name)
     except WarehouseError as error:
         missing = isinstance(error, RelationNotBuilt)
-        what = "is not in the warehouse" if missing else f"can't be read: {str(error).splitlines()[0]}"
+        what = "is not in the warehouse" if missing else f"can't be read: {error.summary}"
         return bare.drop_all_columns(_source_missing(f"{view.relation_name} {what}"))
     needed = [name for name in _key_and_time_columns(view) if match_column(name, columns) is None]
     if needed:

@@ -209,8 +209,8 @@ class TrainingSet:
         """
         if not self._is_case_safe():
             raise WarehouseError(
-                f"{name} can't be a table: two of the labels' columns differ in case alone\n"
-                "  fix  rename one, or write a file"
+                f"{name} can't be a table: two of the labels' columns differ in case alone",
+                fix="rename one, or write a file",
             )
         before = find_existing_table(self._warehouse, name, lock, self._definition) if append else None
         query, rows, labels = self._script.query.sql, self.report.rows, tuple(self._label_checksums)
@@ -396,14 +396,14 @@ class TrainingSet:
         changed = [name for name, checksum in self._label_checksums.items() if checksums[name] != checksum]
         if changed:
             raise WarehouseError(
-                f"label column {', '.join(changed)} came out with other values or in another order; nothing was kept\n"
-                "  fix  the labels changed while the build ran: run it again"
+                f"label column {', '.join(changed)} came out with other values or in another order; nothing was kept",
+                fix="the labels changed while the build ran: run it again",
             )
 
     def _validate_row_count(self, rows: int) -> None:
         """Rule 6, checked on every run."""
         if rows != self.report.rows:
             raise WarehouseError(
-                f"{self.report.rows:,} labels went in and {rows:,} rows came out; nothing was kept\n"
-                "  fix  the labels or a view changed while the build ran: run it again"
+                f"{self.report.rows:,} labels went in and {rows:,} rows came out; nothing was kept",
+                fix="the labels or a view changed while the build ran: run it again",
             )

@@ -47,7 +47,7 @@ class BigQueryWarehouse(AdapterWarehouse):
         try:
             return estimate_of(self._dry_run(query))
         except WarehouseError as error:
-            return Estimate(how=f"it does not take the query: {str(error).splitlines()[0]}")
+            return Estimate(how=f"it does not take the query: {error.summary}")
 
     def _dry_run(self, sql: str) -> Any:
         """The job of a dry run, which has succeeded."""

@@ -69,7 +69,7 @@ def _open_connection(connection: Mapping[str, Any]) -> tuple[Any, Any]:
         handle = adapter.connections.get_thread_connection().handle
     except DbtBaseException as error:
         raise WarehouseError(
-            f"{kind} can't be reached: {first_line(error)}\n  fix  check the target in profiles.yml (dbt debug)"
+            f"{kind} can't be reached: {first_line(error)}", fix="check the target in profiles.yml (dbt debug)"
         ) from None
     with suppress(AttributeError, TypeError):
         # Every statement by itself: a temporary table is not to go with the next error.
@@ -195,9 +195,8 @@ class AdapterSession:
         try:
             return self.columns_of(self.quote(relation))
         except WarehouseError as error:
-            what = str(error).splitlines()[0]
             raise RelationNotBuilt(
-                f"{relation} can't be read: {what}\n  fix  build it: `dbt build`", sql=error.sql or relation
+                f"{relation} can't be read: {error.summary}", fix="build it: `dbt build`", sql=error.sql or relation
             ) from error
 
     def now(self) -> datetime:

@@ -160,6 +160,7 @@ def _sql(session: AdapterSession, table: exp.Table) -> str:
 def unsupported_table_error(name: str, dialect: str) -> WarehouseError:
     """Return the error of an engine that can't tell whose a table is."""
     return WarehouseError(
-        f"{name} can't be written through dbt's adapter for {dialect}: a table is only replaced where it can be told "
-        "whose it is, by comments\n  fix  write a file, or make the set a dbt model: `featurelayer dbt-model write`"
+        f"{name} can't be written through dbt's adapter for {dialect}: a table is only replaced "
+        "where it can be told whose it is, by comments",
+        fix="write a file, or make the set a dbt model: `featurelayer dbt-model write`",
     )

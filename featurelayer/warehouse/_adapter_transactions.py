@@ -72,9 +72,9 @@ def _hold_lock(session: AdapterSession, how: Transactions, wait: timedelta) -> I
             guard.execute(how.lock.format(table=table))
         except WarehouseError as error:
             raise WarehouseError(
-                f"another export, drain or the like is writing to schema {session.schema}, or its lock can't be had: "
-                f"{str(error).splitlines()[0]}\n"
-                "  fix  wait until it has finished, or wait longer with --lock-timeout",
+                f"another export, drain or the like is writing to schema {session.schema}, or its "
+                f"lock can't be had: {error.summary}",
+                fix="wait until it has finished, or wait longer with --lock-timeout",
                 sql=error.sql,
             ) from error
         yield lambda: _check_held(guard, how)
@@ -89,8 +89,9 @@ def _check_held(guard: AdapterSession, how: Transactions) -> None:
         held = False
     if not held:
         raise WarehouseError(
-            f"{guard.dialect} has taken away the lock that keeps other exports out of schema {guard.schema}, so what "
-            "they wrote meanwhile is not known; nothing was sent\n  fix  run it again"
+            f"{guard.dialect} has taken away the lock that keeps other exports out of schema "
+            f"{guard.schema}, so what they wrote meanwhile is not known; nothing was sent",
+            fix="run it again",
         )
 
 

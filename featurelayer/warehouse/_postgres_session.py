@@ -57,8 +57,8 @@ def open_connection(target: Mapping[str, Any]) -> Any:
         return dbapi.connect(_conninfo(target), autocommit=True)
     except dbapi.Error as error:
         raise WarehouseError(
-            f"PostgreSQL at {host} can't be reached: {_reason(error)}\n"
-            "  fix  check the target in profiles.yml: host, port, user, password, dbname, sslmode (dbt debug)"
+            f"PostgreSQL at {host} can't be reached: {_reason(error)}",
+            fix="check the target in profiles.yml: host, port, user, password, dbname, sslmode (dbt debug)",
         ) from None
 
 
@@ -94,8 +94,8 @@ class PostgresSession:
             raise WarehouseError(f"this is PostgreSQL {name}; 14 or later is needed")
         if self.rows("SHOW server_encoding") != [("UTF8",)]:
             raise WarehouseError(
-                "the database's encoding is not UTF8, so text has another order and length than everywhere else\n"
-                "  fix  create the database with ENCODING 'UTF8'"
+                "the database's encoding is not UTF8, so text has another order and length than everywhere else",
+                fix="create the database with ENCODING 'UTF8'",
             )
         for setting, value in _PINNED.items():
             self.execute(f"SET {setting} = {literal(value)}")

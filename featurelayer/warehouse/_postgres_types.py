@@ -312,8 +312,8 @@ def _decimals(texts: pa.Array, shape: Shape) -> pa.Array:
         return texts.cast(shape.decimal)
     except pa.ArrowInvalid as error:
         raise WarehouseError(
-            f"column '{shape.name}' has a numeric that is no {shape.decimal}: {str(error).splitlines()[0]}\n"
-            "  fix  cast it in the model, to numeric(precision, scale) or to double precision"
+            f"column '{shape.name}' has a numeric that is no {shape.decimal}: {str(error).splitlines()[0]}",
+            fix="cast it in the model, to numeric(precision, scale) or to double precision",
         ) from error
 
 

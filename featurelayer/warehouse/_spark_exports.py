@@ -294,8 +294,8 @@ class ExportTables:
         properties = {row["key"] for row in self._run(f"SHOW TBLPROPERTIES {place}")}
         if MADE not in properties:
             raise WarehouseError(
-                f"{self._schema}.{name} is there, and featurelayer did not make it\n"
-                "  fix  rename it: exports are remembered under this name"
+                f"{self._schema}.{name} is there, and featurelayer did not make it",
+                fix="rename it: exports are remembered under this name",
             )
 
 

@@ -169,8 +169,8 @@ def sweep(metastore: Metastore, now: datetime) -> None:
 def overtaken(where: str) -> WriteConflict:
     """Return the error of a transaction that another one was faster than."""
     return WriteConflict(
-        f"another command wrote to the tables of exports in {where} at the same time; nothing was written to them\n"
-        "  fix  run it again"
+        f"another command wrote to the tables of exports in {where} at the same time; nothing was written to them",
+        fix="run it again",
     )
 
 

@@ -83,8 +83,8 @@ def _start_session(settings: Mapping[str, str]) -> SparkSession:
         return builder.getOrCreate()
     except (PySparkException, RuntimeError, OSError) as error:
         raise WarehouseError(
-            f"Spark does not start: {first_line(error)}\n  fix  it needs Java 17 or 21 (JAVA_HOME or on the PATH) "
-            "and what server_side_parameters name"
+            f"Spark does not start: {first_line(error)}",
+            fix="it needs Java 17 or 21 (JAVA_HOME or on the PATH) and what server_side_parameters name",
         ) from error
 
 

@@ -122,7 +122,7 @@ class AdapterWarehouse(AdapterSession):
                 what = (
                     f"{', '.join(refused)} can't be loaded through dbt's adapter for {self.dialect}, which is by INSERT"
                 )
-                raise WarehouseError(f"{what}\n  fix  leave the column out of the view, or make it JSON text")
+                raise WarehouseError(what, fix="leave the column out of the view, or make it JSON text")
             names = [column.name for column in found.columns]
             self._load(name, names, found.columns, to_microseconds(found.reader))
         return self.named(name)
@@ -221,9 +221,9 @@ class AdapterWarehouse(AdapterSession):
         how = self._engine.transactions
         if how is None:
             raise WarehouseError(
-                f"{self.dialect} has no transactions over several tables through dbt's adapter, which exports need; "
-                "nothing was written\n"
-                "  fix  export from a target that has them and holds the same features (docs/engines.md says which)"
+                f"{self.dialect} has no transactions over several tables through dbt's adapter, which "
+                "exports need; nothing was written",
+                fix="export from a target that has them and holds the same features (docs/engines.md says which)",
             )
         with one_writer(self, how, self._lock_wait):
             yield
@@ -235,5 +235,5 @@ class AdapterWarehouse(AdapterSession):
                 return self._engine.explain(self.rows, query)
             lines = [" ".join(str(part) for part in row if part is not None) for row in self.rows(f"EXPLAIN {query}")]
         except WarehouseError as error:
-            return Estimate(how=f"it does not explain the query: {str(error).splitlines()[0]}")
+            return Estimate(how=f"it does not explain the query: {error.summary}")
         return Estimate(how="EXPLAIN, in the engine's words", text="\n".join(lines))

@@ -62,8 +62,9 @@ def connect(
     file = path if remote else str(next((place for place in places if place.exists()), places[0]).resolve())
     if not remote and not Path(file).exists():
         raise WarehouseError(
-            f"there is no DuckDB database at {path}\n  at   profiles.yml, key path (relative to {root.name}/)\n"
-            "  fix  build the features first: `dbt build`"
+            f"there is no DuckDB database at {path}",
+            where=f"profiles.yml, key path (relative to {root.name}/)",
+            fix="build the features first: `dbt build`",
         )
     try:
         database = _open_database(file, read_only=not writable and not remote, wait=wait)
@@ -74,9 +75,7 @@ def connect(
             if isinstance(error, duckdb.ConnectionException)
             else "wait until dbt or the other process that writes to it has finished"
         )
-        raise WarehouseError(
-            f"the DuckDB database {path} can't be opened: {_first_line(error)}\n  fix  {fix}"
-        ) from error
+        raise WarehouseError(f"the DuckDB database {path} can't be opened: {_first_line(error)}", fix=fix) from error
     warehouse = DuckDBWarehouse(database)
     warehouse.configure(connection, root)
     if writable:
@@ -147,7 +146,7 @@ class DuckDBWarehouse:
             found = self._connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()  # noqa: S608 (quoted by sqlglot)
         except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
             raise RelationNotBuilt(
-                f"{relation} is not in the warehouse: {_first_line(error)}\n  fix  build it: `dbt build`", sql=table
+                f"{relation} is not in the warehouse: {_first_line(error)}", fix="build it: `dbt build`", sql=table
             ) from error
         except duckdb.Error as error:
             raise _as_warehouse_error(error, table) from error
@@ -389,11 +388,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _as_warehouse_error(error: duckdb.Error, sql: str) -> WarehouseError:
-    if isinstance(error, duckdb.OutOfMemoryException):
-        fix = "\n  fix  raise memory_limit in the profile's settings, or free disk space for spilling"
-    else:
-        fix = ""
-    return WarehouseError(f"DuckDB: {_first_line(error)}{fix}", sql=sql)
+    is_memory = isinstance(error, duckdb.OutOfMemoryException)
+    fix = "raise memory_limit in the profile's settings, or free disk space for spilling" if is_memory else ""
+    return WarehouseError(f"DuckDB: {_first_line(error)}", fix=fix, sql=sql)
 
 
 def _column(name: str, text: str) -> Column:

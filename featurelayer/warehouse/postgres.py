@@ -86,7 +86,7 @@ class PostgresWarehouse(PostgresSession):
     def describe(self, relation: str) -> tuple[Column, ...]:
         found = self.columns(self.quote(relation))
         if not found:
-            raise RelationNotBuilt(f"{relation} is not in the warehouse\n  fix  build it: `dbt build`", sql=relation)
+            raise RelationNotBuilt(f"{relation} is not in the warehouse", fix="build it: `dbt build`", sql=relation)
         return found
 
     def attach(self, labels: Path | CsvRows | pa.Table) -> Source:
@@ -122,8 +122,8 @@ class PostgresWarehouse(PostgresSession):
         backoff = Backoff(0.1, 0.1, jitter=False)
         if not wait_until(lambda: bool(self.rows(lock)[0][0]), self._wait.total_seconds(), backoff=backoff):
             raise WarehouseError(
-                f"another export, drain or the like is writing to schema {self.schema}\n"
-                "  fix  wait until it has finished, or wait longer with --lock-timeout"
+                f"another export, drain or the like is writing to schema {self.schema}",
+                fix="wait until it has finished, or wait longer with --lock-timeout",
             )
         try:
             with self._atomic():

@@ -145,7 +145,7 @@ class SparkWarehouse:
                 schema = self._session.table(self._exports.resolve(table)).schema
         except (AnalysisException, ParseException) as error:
             raise RelationNotBuilt(
-                f"{relation} is not in the warehouse: {first_line(error)}\n  fix  build it: `dbt build`", sql=table
+                f"{relation} is not in the warehouse: {first_line(error)}", fix="build it: `dbt build`", sql=table
             ) from error
         return tuple(Column(name=field.name, dtype=dtype_of(field.dataType)) for field in schema.fields)
 
@@ -280,8 +280,8 @@ class SparkWarehouse:
         table = table_of(name, "spark")
         if self._missing and not table.db:
             raise WarehouseError(
-                f"{name} can't be written: schema {self._missing} of the target is not there\n"
-                "  fix  let dbt build the features first, or name a schema that is there: --as-table schema.name"
+                f"{name} can't be written: schema {self._missing} of the target is not there",
+                fix="let dbt build the features first, or name a schema that is there: --as-table schema.name",
             )
         exists = self._refuse_foreign(name)
         with _translate_errors(f"SHOW TABLES beside {name}"):
@@ -329,8 +329,8 @@ class SparkWarehouse:
     ) -> None:
         """Refuse: what was inserted could neither be looked at by itself nor be taken back."""
         raise WarehouseError(
-            f"{name} can't be appended to: Spark can't take an INSERT back\n"
-            "  fix  append to a parquet file (--output), or build the table anew, without --append"
+            f"{name} can't be appended to: Spark can't take an INSERT back",
+            fix="append to a parquet file (--output), or build the table anew, without --append",
         )
 
     def _refuse_foreign(self, name: str) -> bool:

@@ -22,7 +22,7 @@ def table_of(relation: str, dialect: str) -> exp.Table:
 def foreign_table_error(name: str) -> WarehouseError:
     """Return the error of a table that featurelayer did not write, and so does not replace."""
     return WarehouseError(
-        f"{name} exists and is not a training set that featurelayer wrote\n  fix  choose another name, or drop it first"
+        f"{name} exists and is not a training set that featurelayer wrote", fix="choose another name, or drop it first"
     )
 
 
@@ -45,6 +45,6 @@ def check_columns(name: str, there: list[tuple[str, str]], new: list[tuple[str, 
     if there != new:
         are, were = (", ".join(f"{column} {kind}" for column, kind in columns) for columns in (new, there))
         raise WarehouseError(
-            f"{name} has other columns than the new rows: {were}; they have {are}\n"
-            "  fix  build it anew, without --append"
+            f"{name} has other columns than the new rows: {were}; they have {are}",
+            fix="build it anew, without --append",
         )

@@ -1,20 +1,26 @@
 """Errors say what, where and how to fix it, all problems at once."""
 
 import inspect
+import json
+import re
+from pathlib import Path
 
 import pytest
 
 from featurelayer import errors
 from featurelayer.cli.console import Console
 from featurelayer.errors import (
+    CodecError,
     FeatureLayerError,
     LabelError,
     MetadataError,
     MissingDependency,
+    OnlineStoreError,
     PlanError,
     Problem,
     StoreNotFound,
     UnknownNameError,
+    WarehouseError,
     did_you_mean,
 )
 
@@ -84,3 +90,34 @@ def test_a_message_has_the_words_of_whoever_called(said: str, python: str, capsy
         assert said in error.message
         Console().failure(error)
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [PlanError, WarehouseError, OnlineStoreError, StoreNotFound, CodecError])
+def test_every_error_carries_its_problems(kind: type[FeatureLayerError]) -> None:
+    error = kind("it is wrong", where="a.yml -> x", fix="correct it with --full")
+    assert error.problems == (Problem(what="it is wrong", where="a.yml -> x", fix="correct it with --full"),)
+    assert error.summary == "it is wrong"
+    assert error.message == "it is wrong\n  at   a.yml -> x\n  fix  correct it with --full"
+    assert str(error).endswith("correct it with full=True")
+    assert kind([Problem(what="one"), "two"]).message == "2 problems\none\ntwo"
+
+
+def test_a_log_in_json_has_the_parts_of_every_error(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(as_json=True).failure(StoreNotFound("no store", where="there", fix="make it"))
+    line = json.loads(capsys.readouterr().err)
+    assert {key: line[key] for key in ("level", "message", "where", "fix")} == {
+        "level": "error", "message": "no store", "where": "there", "fix": "make it",
+    }  # fmt: skip
+
+
+def test_no_message_is_put_together_by_hand() -> None:
+    """`Problem` alone knows how what, where and fix become text; nothing takes that text apart."""
+    package = Path(errors.__file__).parent
+    found = [
+        f"{path.relative_to(package)}: {line.strip()}"
+        for path in package.rglob("*.py")
+        if path.name != "errors.py"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\\n  (at|fix) |[\"']  (at|fix)  ", line) and "change.fix" not in line and "found.fix" not in line
+    ]
+    assert found == []

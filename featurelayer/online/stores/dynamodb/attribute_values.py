@@ -128,5 +128,5 @@ def validate_sizes(items: Sequence[Item]) -> None:
     ]  # fmt: skip
     if problems:
         shown = problems[:10] + ([f"... and {len(problems) - 10} more"] if len(problems) > 10 else [])
-        fix = "  fix  split the view, or shorten its texts and arrays; nothing of this batch was sent"
-        raise CodecError("\n".join([*shown, fix]))
+        fix = "split the view, or shorten its texts and arrays; nothing of this batch was sent"
+        raise CodecError("\n".join(shown), fix=fix)

@@ -188,7 +188,8 @@ class TableProvisioner:
                 return description
             if state != "CREATING" or time.monotonic() > until:
                 raise OnlineStoreError(
-                    f"the table '{self._table}' is {state}\n  fix  wait, and run `featurelayer online create` again",
+                    f"the table '{self._table}' is {state}",
+                    fix="wait, and run `featurelayer online create` again",
                     code=state,
                 )
             tell(f"waiting for the table {self._table}: {state}")
@@ -219,7 +220,7 @@ class TableProvisioner:
                 raise
             what = "this server has no point-in-time recovery; the rest of the table is made"
             fix = "leave point_in_time_recovery out of the store's entry"
-            raise OnlineStoreError(f"{what}\n  fix  {fix}", code=error.code) from error
+            raise OnlineStoreError(what, fix=fix, code=error.code) from error
 
     def _ttl(self) -> dict[str, Any]:
         answer = self._ask("DescribeTimeToLive", TableName=self._table)

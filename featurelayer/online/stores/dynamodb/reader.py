@@ -161,7 +161,7 @@ class TableReader:
 
     def _require_content(self, content: T | None) -> T:
         if content is None:
-            raise StoreUnavailable(f"DynamoDB's answer for table '{self._layout.text}' is empty\n  fix  try again")
+            raise StoreUnavailable(f"DynamoDB's answer for table '{self._layout.text}' is empty", fix="try again")
         return content
 
     def _may_query(self, views: tuple[str, ...]) -> bool:
@@ -232,7 +232,7 @@ def missing_tables(names: Iterable[str], code: str) -> StoreNotFound:
     shown = [f"'{name}'" for name in sorted(names)]
     what = f"there is no table {shown[0]}" if len(shown) == 1 else f"of the tables {', '.join(shown)} not all are there"
     fix = "create what is missing with `featurelayer online create`, or check the address, region and account"
-    return StoreNotFound(f"{what} ({code})\n  fix  {fix}", code=code)
+    return StoreNotFound(f"{what} ({code})", fix=fix, code=code)
 
 
 def run_parallel(pool: ThreadPoolExecutor, calls: Sequence[tuple[Any, ...]], budget: ReadBudget) -> list[Any]:

@@ -173,9 +173,9 @@ def validate_complete(table: str, files: ImportFiles, found: Mapping[str, Any]) 
     done, bad = int(found.get("ImportedItemCount") or 0), int(found.get("ErrorCount") or 0)
     if done != files.items or bad:
         raise OnlineStoreError(
-            f"DynamoDB, table '{table}': of {files.items:,} items {done:,} were imported, {bad:,} with errors "
-            f"({found.get('ImportArn')})\n"
-            "  fix  run `featurelayer export` without --bulk: it writes every row again, for none has been committed"
+            f"DynamoDB, table '{table}': of {files.items:,} items {done:,} were imported, {bad:,} "
+            f"with errors ({found.get('ImportArn')})",
+            fix="run `featurelayer export` without --bulk: it writes every row again, for none has been committed",
         )
 
 
@@ -184,10 +184,10 @@ def _import_failure(table: str, files: ImportFiles, found: Mapping[str, Any]) ->
     done, bad = found.get("ImportedItemCount") or 0, found.get("ErrorCount") or 0
     state = str(found["ImportStatus"])
     return OnlineStoreError(
-        f"DynamoDB, table '{table}': the import is {state}: {why or 'AWS does not say why'}; {done:,} of "
-        f"{files.items:,} items were imported, {bad:,} had errors ({found.get('ImportArn')})\n"
-        "  fix  AWS writes each error to the CloudWatch log group /aws-dynamodb/imports; delete the table if it is "
-        "there, and export again, with or without --bulk",
+        f"DynamoDB, table '{table}': the import is {state}: {why or 'AWS does not say why'}; {done:,} "
+        f"of {files.items:,} items were imported, {bad:,} had errors ({found.get('ImportArn')})",
+        fix="AWS writes each error to the CloudWatch log group /aws-dynamodb/imports; delete the table "
+        "if it is there, and export again, with or without --bulk",
         code=state,
     )
 
@@ -200,6 +200,6 @@ def _s3_errors(bucket: str, key: str) -> Iterator[None]:
         # Of the message only the first line is kept, as of DynamoDB's.
         why = str(error).partition("\n")[0]
         raise OnlineStoreError(
-            f"S3, s3://{bucket}/{key}: {why}\n  fix  check the bucket, its region and the role's s3:PutObject; nothing "
-            "has been imported"
+            f"S3, s3://{bucket}/{key}: {why}",
+            fix="check the bucket, its region and the role's s3:PutObject; nothing has been imported",
         ) from None

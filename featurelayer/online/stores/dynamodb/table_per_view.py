@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from featurelayer.callbacks import Notify
-from featurelayer.errors import StoreNotFound
+from featurelayer.errors import Problem, StoreNotFound
 from featurelayer.online.stores.dynamodb.provision import CreateResult, TableProvisioner
 from featurelayer.online.stores.dynamodb.tables import TableSettings
 
@@ -43,7 +43,7 @@ class TableSet:
         if missing:
             names = ", ".join(f"'{table}'" for table in missing)
             what = f"there is no table {names}" if len(missing) == 1 else f"there are no tables {names}"
-            foreign = [f"{what}\n  fix  create what is missing with `featurelayer online create`", *foreign]
+            foreign = [Problem(what=what, fix="create what is missing with `featurelayer online create`"), *foreign]
         _raise_foreign(foreign)
 
     def describe(self) -> dict[str, Any]:
@@ -67,9 +67,9 @@ class TableSet:
             "problems": [f"table {table}: {each}" for table, facts in known.items() for each in facts["problems"]],
         }
 
-    def _problems(self) -> tuple[list[str], list[str]]:
+    def _problems(self) -> tuple[list[str], list[Problem]]:
         """Return the tables that are not there, and what is said of those that are not ours."""
-        missing, foreign = [], []
+        missing, foreign = list[str](), list[Problem]()
         for table, calls in self._calls.items():
             if not calls.exists():
                 missing.append(table)
@@ -77,7 +77,7 @@ class TableSet:
             try:
                 calls.check()
             except StoreNotFound as error:
-                foreign.append(str(error))
+                foreign += error.problems
         return missing, foreign
 
 
@@ -85,9 +85,9 @@ def _prefix_table(tell: Notify, table: str, line: str) -> None:
     tell(line if table in line else f"{table}: {line}")
 
 
-def _raise_foreign(problems: Sequence[str]) -> None:
+def _raise_foreign(problems: Sequence[Problem]) -> None:
     if problems:
-        raise StoreNotFound("\n".join(problems))
+        raise StoreNotFound(problems)
 
 
 def _sum(known: Mapping[str, Mapping[str, Any]], name: str) -> int:

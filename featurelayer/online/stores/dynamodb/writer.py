@@ -222,9 +222,9 @@ class TableWriter:
     def _patience_error(self, failure: OnlineStoreError, count: int) -> OnlineStoreError:
         kind = StoreThrottled if isinstance(failure, StoreThrottled) else StoreUnavailable
         return kind(
-            f"DynamoDB, table '{self._layout.text}': {count} items of a batch could not be written for "
-            f"{self._patience:g} seconds\n  last {str(failure).splitlines()[0]}\n"
-            "  fix  run it again, which finishes the work; patience=SECONDS in the store's address waits longer",
+            f"DynamoDB, table '{self._layout.text}': {count} items of a batch could not be written "
+            f"for {self._patience:g} seconds\n  last {failure.summary}",
+            fix="run it again, which finishes the work; patience=SECONDS in the store's address waits longer",
             code=failure.code,
         )
 
