@@ -28,7 +28,7 @@ from featurelayer.warehouse.base import OpenWarehouse
 
 if TYPE_CHECKING:
     from featurelayer.export import DrainReport, ErasureReport, LedgerRow, Tables
-    from featurelayer.exporting import Bulk, ExportPlan, ExportReport, ExportRequest, Target
+    from featurelayer.export.operations import Bulk, ExportPlan, ExportReport, ExportRequest, Target
     from featurelayer.online.status import StoreStatus
     from featurelayer.online.stores.dynamodb.provision import CreateResult
     from featurelayer.online.stores.dynamodb.s3_import import ImportLocation
@@ -188,7 +188,7 @@ class OnlineLayer:
                 fails, more than `max_cost`, too many removals, or a time before that of the last export.
             WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
         """
-        from featurelayer.exporting import export_views
+        from featurelayer.export.operations import export_views
 
         request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost, allow_removals=allow_removals)
         if bulk:
@@ -215,7 +215,7 @@ class OnlineLayer:
         Args and errors are those of `export`, but for removals, clocks and items that the store can't take: why nothing
         would be written is in the plan, as `refused`.
         """
-        from featurelayer.exporting import plan_export
+        from featurelayer.export.operations import plan_export
 
         request = self._export_request(views, as_of=as_of, full=full, max_cost=max_cost, allow_removals=allow_removals)
         if bulk:
@@ -245,7 +245,7 @@ class OnlineLayer:
             PlanError: there is no such export, or it is not kept any more.
             WarehouseError, OnlineStoreError: either side failed; running it again finishes the work.
         """
-        from featurelayer.exporting import roll_back
+        from featurelayer.export.operations import roll_back
 
         (found,) = self._online_views([view])
         with self._target(store) as target:
@@ -256,7 +256,7 @@ class OnlineLayer:
 
     def plan_rollback(self, view: str, run: str, *, store: OnlineStore | None = None) -> ExportPlan:
         """Return what `rollback` would write and about what that costs; nothing is written anywhere."""
-        from featurelayer.exporting import plan_rollback
+        from featurelayer.export.operations import plan_rollback
 
         (found,) = self._online_views([view])
         with self._target(store) as target:
@@ -264,7 +264,7 @@ class OnlineLayer:
 
     def kept_exports(self, view: str, *, store: OnlineStore | None = None) -> list[LedgerRow]:
         """Return the exports of a view that `rollback` can go back to, newest first; the first is what is served."""
-        from featurelayer.exporting import list_kept_exports
+        from featurelayer.export.operations import list_kept_exports
 
         (found,) = self._online_views([view])
         with self._target(store) as target:
@@ -353,7 +353,7 @@ class OnlineLayer:
         """
         from secrets import randbelow
 
-        from featurelayer.verifying import VerifyRequest, verify_views
+        from featurelayer.verify.run import VerifyRequest, verify_views
 
         found = self._online_views(views)
         request = VerifyRequest(
@@ -386,7 +386,7 @@ class OnlineLayer:
             PlanError: the view is static, or nothing tells when its rows arrived.
             WarehouseError: the engine failed.
         """
-        from featurelayer.verifying import observe_lateness
+        from featurelayer.verify.run import observe_lateness
 
         tables, found = self._find_export_tables(), self.registry.view(view)
         return observe_lateness(found, self._opener(), tables, coverage=coverage, since=since)
@@ -397,7 +397,7 @@ class OnlineLayer:
         validate_blocking_monitors(self.project, views, as_of, self._opener())
 
     def _export_request(self, views: Sequence[str], **how: Any) -> ExportRequest:
-        from featurelayer.exporting import ExportRequest
+        from featurelayer.export.operations import ExportRequest
 
         registry, found = self.registry, self._online_views(views)
         return ExportRequest(
@@ -412,7 +412,7 @@ class OnlineLayer:
     def _code(self, views: Sequence[FeatureView]) -> dict[str, str]:
         """Return, by view, a fingerprint of what computes it."""
         from featurelayer.dbt.artifacts import sql_checksums
-        from featurelayer.snapshots import code_fingerprint
+        from featurelayer.export.snapshot import code_fingerprint
 
         checksums = sql_checksums(self.project.target_path, [view.unique_id for view in views])
         # What is in a seed are rows.
@@ -431,7 +431,7 @@ class OnlineLayer:
     @contextmanager
     def _target(self, store: OnlineStore | None, *, bulk: Sequence[FeatureView] = ()) -> Iterator[Target]:
         """The online store to work on, and what belongs to it; the tables of the views in `bulk` do not exist yet."""
-        from featurelayer.exporting import Target, store_prices
+        from featurelayer.export.operations import Target, store_prices
 
         self._validate_target()
         config, url = self.project.config, self._patient_url if store is None else ""
@@ -472,7 +472,7 @@ class OnlineLayer:
         return read_import_location(self.project.config.online_store, where)
 
     def _bulk(self, store: OnlineStore, place: ImportLocation | None) -> Bulk | None:
-        from featurelayer.exporting import Bulk
+        from featurelayer.export.operations import Bulk
 
         if place is None:
             return None

@@ -15,7 +15,7 @@ from featurelayer.terminal_text import printable
 
 if TYPE_CHECKING:
     from featurelayer.export import ViewExport, ViewPlan
-    from featurelayer.exporting import ExportPlan, ExportReport
+    from featurelayer.export.operations import ExportPlan, ExportReport
     from featurelayer.verify import Lateness
 
 

@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurelayer.export import Exporter, Snapshot, Tables, find_subjects, forget, publish_services
+from featurelayer.export.snapshot import take_snapshots
 from featurelayer.model import Feature, FeatureView
 from featurelayer.online import FeatureClient, MemoryStore, OnlineStore
 from featurelayer.online.definitions import view_schema
-from featurelayer.snapshots import take_snapshots
 from featurelayer.testing import make_service, make_table
 from featurelayer.testing.strategies import START, moments, rows, values, views
 from featurelayer.verify import VerifyReport
-from featurelayer.verifying import VerifyRequest, verify_views
+from featurelayer.verify.run import VerifyRequest, verify_views
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 from tests.profiles import examples
 

@@ -32,7 +32,7 @@ def test_view_column_and_key_are_named(tmp_path, column, text, python, monkeypat
     if column == "landed_at" and text.startswith("10000"):
         pytest.skip("what has not happened yet is not exported")
     if python:
-        monkeypatch.setattr("featurelayer.snapshots.encoded", lambda *_: None)
+        monkeypatch.setattr("featurelayer.export.snapshot.encoded", lambda *_: None)
     found = project(tmp_path, **{column: text})
     store = MemoryStore()
     with pytest.raises(FeatureLayerError) as raised:

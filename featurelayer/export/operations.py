@@ -25,10 +25,10 @@ from featurelayer.export import (
     publish_services,
     retry_on_conflict,
 )
+from featurelayer.export.snapshot import take_snapshots
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online import Item, OnlineStore
 from featurelayer.online.definitions import service_definition, view_schema, view_sk
-from featurelayer.snapshots import take_snapshots
 from featurelayer.warehouse import Warehouse
 from featurelayer.warehouse.base import OpenWarehouse
 

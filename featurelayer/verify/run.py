@@ -15,12 +15,12 @@ from featurelayer.durations import microseconds
 from featurelayer.errors import CorruptItem, PlanError, Problem, RelationNotBuilt
 from featurelayer.export import Ledger, Tables
 from featurelayer.export.changes import key_signature
+from featurelayer.export.snapshot import take_snapshots
 from featurelayer.model import FeatureView
 from featurelayer.online import MemoryStore, OnlineStore
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import SCHEMAS, Schema, ViewCommit, commit_key, view_schema, view_sk
 from featurelayer.online.key_sample import sample_keys
-from featurelayer.snapshots import take_snapshots
 from featurelayer.sql.lateness import clock_lateness, export_lateness
 from featurelayer.sql.planner import match_column
 from featurelayer.verify import (
