@@ -18,10 +18,10 @@ from featurelayer.errors import (
 )
 from featurelayer.model import FeatureView
 from featurelayer.online import FeatureClient, OnlineStore, open_store
+from featurelayer.online.base import CheckpointStore, CopyableStore, find_provisioner
 from featurelayer.online.definitions import view_sk
 from featurelayer.online.once import Once
 from featurelayer.online.settings import KEEP, open_checked_store, patient_url, read_keep, store_name, store_url
-from featurelayer.online.stores.dynamodb.provision import CheckpointStore, CopyableStore, find_provisioner
 from featurelayer.registry import Registry
 from featurelayer.warehouse import Warehouse, connect, kept, schema_of
 from featurelayer.warehouse.base import OpenWarehouse
@@ -29,8 +29,8 @@ from featurelayer.warehouse.base import OpenWarehouse
 if TYPE_CHECKING:
     from featurelayer.export import DrainReport, ErasureReport, LedgerRow, Tables
     from featurelayer.export.operations import Bulk, ExportPlan, ExportReport, ExportRequest, Target
+    from featurelayer.online.base import CreateResult
     from featurelayer.online.status import StoreStatus
-    from featurelayer.online.stores.dynamodb.provision import CreateResult
     from featurelayer.online.stores.dynamodb.s3_import import ImportLocation
     from featurelayer.online.stores.dynamodb.store import DynamoDBStore
     from featurelayer.online.stores.dynamodb.tables import TableSettings
@@ -458,7 +458,9 @@ class OnlineLayer:
         from featurelayer.online.stores.dynamodb.layout import parse_layout
 
         entry = self.project.config.online_store
-        return entry["type"] == "dynamodb" and bool(entry.get("table")) and parse_layout(str(entry["table"])).divided
+        if entry["type"] != "dynamodb" or not entry.get("table"):
+            return False
+        return parse_layout(str(entry["table"])).has_table_per_view
 
     def _online_sks(self) -> list[str]:
         return [view_sk(view) for view in self.registry.views.values() if view.online]

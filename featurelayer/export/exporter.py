@@ -57,7 +57,7 @@ from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.export.patience import call_with_retry
 from featurelayer.export.records import Intent, ViewExport, ViewPlan
 from featurelayer.model import FeatureView
-from featurelayer.online.base import Item, OnlineStore
+from featurelayer.online.base import Item, OnlineStore, store_capabilities
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewCommit, ViewRunStart, commit_key, view_schema, view_sk
 from featurelayer.sql.delta import IN_DOUBT, NEW, REMOVED, Delta
@@ -106,6 +106,7 @@ class Exporter:
         clock: Clock | None = None,
     ) -> None:
         self._open_warehouse, self._store, self._tables = open_warehouse, store, tables
+        self._limits = store_capabilities(store).limits
         self._invocation_id, self._keep, self._progress = invocation_id, keep, progress
         self._notify, self._clock = notify or ignore_notice, clock or Clock()
         self._run = uuid4().hex
@@ -141,7 +142,7 @@ class Exporter:
         ledger, tables = Ledger.copy_to_temporary(warehouse, self._tables, snapshot.view.id)
         with find_changes(warehouse, self._store, ledger, tables, snapshot, full=full) as found:
             try:
-                refused = find_refusal(warehouse, found, self._store.limits, guard=guard, elapsed=self._run_age())
+                refused = find_refusal(warehouse, found, self._limits, guard=guard, elapsed=self._run_age())
             except WriteConflict:  # an export would take its time anew
                 refused = Refusal()
             return _build_plan(warehouse, found, refused)
@@ -208,7 +209,12 @@ class Exporter:
             ):
                 warehouse.execute(statement)
             refused = find_refusal(
-                warehouse, found, self._store.limits, guard=guard, elapsed=self._run_age(), run=self._run
+                warehouse,
+                found,
+                self._limits,
+                guard=guard,
+                elapsed=self._run_age(),
+                run=self._run,
             )
             return self._build_intent(warehouse, found, row, refused, began, rewind=full or rewind)
 
@@ -231,7 +237,12 @@ class Exporter:
             for statement in found.delta.intend_restored(until=then.version, run=self._run, version=row.version):
                 warehouse.execute(statement)
             refused = find_refusal(
-                warehouse, found, self._store.limits, guard=None, elapsed=self._run_age(), run=self._run
+                warehouse,
+                found,
+                self._limits,
+                guard=None,
+                elapsed=self._run_age(),
+                run=self._run,
             )
             if refused.problems:
                 raise PlanError(refused.problems)

@@ -28,6 +28,7 @@ from featurelayer.export import (
 from featurelayer.export.snapshot import take_snapshots
 from featurelayer.model import FeatureService, FeatureView
 from featurelayer.online import Item, OnlineStore
+from featurelayer.online.base import store_capabilities
 from featurelayer.online.definitions import service_definition, view_schema, view_sk
 from featurelayer.warehouse import Warehouse
 from featurelayer.warehouse.base import OpenWarehouse
@@ -268,9 +269,7 @@ def list_kept_exports(view: FeatureView, open_warehouse: OpenWarehouse, target: 
 
 def store_prices(store: OnlineStore, said: Mapping[str, Any]) -> Prices:
     """Return what writing to a store costs; `said` is the checked block of featurelayer.yml."""
-    from featurelayer.online.stores.dynamodb.store import DynamoDBStore
-
-    return Prices.for_dynamodb(said) if isinstance(store, DynamoDBStore) else Prices.free(said)
+    return Prices.for_dynamodb(said) if store_capabilities(store).is_metered else Prices.free(said)
 
 
 def _make_exporter(
@@ -314,7 +313,7 @@ def _load_intents(
     """Have AWS make the table, or that of each view, of what was intended; return what was done and by which way."""
     sent: list[ImportFiles] = []
     done: list[ViewExport] = []
-    for together in [[intent] for intent in intents] if bulk.store.divided else [list(intents)]:
+    for together in [[intent] for intent in intents] if bulk.store.has_table_per_view else [list(intents)]:
         sk = view_sk(together[0].view)
 
         def loader(batches: Iterator[Sequence[Item]], run: str, sk: str = sk) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from featurelayer.errors import OnlineStoreError
-from featurelayer.online.base import OnlineStore
+from featurelayer.online.base import OnlineStore, store_capabilities
 
 _PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 
@@ -25,7 +25,7 @@ def call_with_retry(store: OnlineStore, call: Callable[[], T]) -> T:
     How many seconds that is, the store says as `patience`; one that says nothing is asked once. The call must be one
     that may have happened already: the answer of the one before may have got lost.
     """
-    until, pause = time.monotonic() + float(getattr(store, "patience", 0.0)), _PAUSE
+    until, pause = time.monotonic() + store_capabilities(store).patience, _PAUSE
     while True:
         try:
             return call()

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from featurelayer.online.base import Item, LiveKey, OnlineStore, StoreUrl, Written, open_store
+from featurelayer.online.base import Item, LiveKey, OnlineStore, StoreUrl, Written
 from featurelayer.online.client import FeatureClient
 from featurelayer.online.definitions import ServiceDefinition, service_definition
 from featurelayer.online.metrics import LookupMetrics
+from featurelayer.online.stores import open_store
 from featurelayer.online.stores.memory import MemoryStore
 from featurelayer.online.streaming import WriteResult
 from featurelayer.online.vector import FeatureValue, FeatureVector, Status

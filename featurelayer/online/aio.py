@@ -17,7 +17,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from featurelayer.online.base import OnlineStore, deadline_exceeded
+from featurelayer.online.base import OnlineStore
+from featurelayer.online.budget import deadline_exceeded
 from featurelayer.online.client import (
     CACHE_ITEMS,
     DEADLINE,

@@ -1,4 +1,4 @@
-"""What a store holds, the one rule by which it changes, and how to open one.
+"""What a store holds, the one rule by which it changes, and what a store can do.
 
 An item is one JSON text under two names: `pk`, the entity and its key, and `sk`, the view and its version.
 Definitions travel in the same store under names that start with `#`, which no entity has, so that whoever knows the
@@ -19,14 +19,19 @@ may, and an export makes one item per row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from time import monotonic
-from typing import Annotated, Protocol, cast, runtime_checkable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
 
-from featurelayer.errors import ConfigError, DeadlineExceeded, MissingDependency, Problem, StoreNotFound, did_you_mean
+from featurelayer.callbacks import Notify, Progress
+from featurelayer.errors import ConfigError, Problem, StoreNotFound, did_you_mean
+from featurelayer.online.budget import Usage
 from featurelayer.online.codec import FIRST, LAST
+
+if TYPE_CHECKING:
+    from random import Random
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Moment = Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)]
@@ -34,7 +39,11 @@ Moment = Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)]
 ItemKey = tuple[str, str]
 """The `pk` and `sk` of an item."""
 
-_ENTRY_POINTS = "featurelayer.online_stores"
+Spend = Callable[[float], None]
+"""Called with the read units of a call before the next one is made; it may wait."""
+
+_MOST_SEGMENTS = 1_000_000
+_UNIT = 4096
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -132,10 +141,24 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """The most bytes that a store takes: of an item with its key, and of `pk` alone."""
+    """The largest item with its key, and the largest `pk`, that a store takes, in bytes."""
 
     item: int
     pk: int
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store declares about itself as `capabilities`; the defaults are those of a store on one machine.
+
+    An export checks `limits` before it sends anything (None: there are none), and repeats a call that failed for a
+    moment for `patience` seconds. `is_metered`: reads and writes are billed in DynamoDB's units, so exports are priced
+    and `verify` keeps to its read units. `expires_items`: the store deletes items past their `ttl` by itself.
+    """
+
+    limits: Limits | None = None
+    patience: float = 0.0
+    is_metered: bool = False
+    expires_items: bool = False
 
 
 class WritePlan(msgspec.Struct, frozen=True):
@@ -157,13 +180,16 @@ class LiveKey(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class OnlineStore(Protocol):
-    """What a store can do. A new one is a module `featurelayer/online/stores/<scheme>.py` with `connect(url)`.
+    """What every store can do; docs/stores.md shows how to add one.
 
-    An export looks at `limits` before it sends anything; None if there are none. Every `deadline` is a reading of
-    `time.monotonic()`, None for no limit. A call that can't end by then raises DeadlineExceeded.
+    Every `deadline` is a reading of `time.monotonic()`, None for no limit. A call that can't end by then raises
+    DeadlineExceeded. What a store can do beyond that, it declares by having the methods of `StoreProvisioner`,
+    `PartitionedStore`, `CheckpointStore`, `CopyableStore`, `SamplingStore` or `BulkLoadStore`.
     """
 
-    limits: Limits | None
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store declares about itself; a plain class attribute will do."""
 
     def read(
         self,
@@ -221,6 +247,112 @@ class OnlineStore(Protocol):
         """Release connections and threads."""
 
 
+class CreateResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of `create`: whether the store is new, and how an existing one differs from the settings."""
+
+    created: bool
+    differs: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class StoreProvisioner(Protocol):
+    """A store that featurelayer can create, check and describe."""
+
+    def create(self, settings: Any = None, notify: Notify | None = None) -> CreateResult:
+        """Create the store, or complete an existing one; safe to repeat. `notify` is called with what takes long.
+
+        `settings` are the `TableSettings` of DynamoDB; other stores ignore them.
+
+        Raises:
+            StoreNotFound: something else is at its address; says what differs.
+        """
+
+    def check(self) -> None:
+        """Raise StoreNotFound unless an export may write to it."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the store's own facts as JSON values; `problems` says why it is not a featurelayer store.
+
+        Raises:
+            StoreNotFound: there is no such store.
+        """
+
+
+@runtime_checkable
+class PartitionedStore(Protocol):
+    """A store that may keep each view in a place of its own, so creating it takes the names of the views."""
+
+    def provisioner(self, views: Collection[str]) -> StoreProvisioner:
+        """Return what creates, checks and describes a store with these views (their `sk`)."""
+
+
+@runtime_checkable
+class CheckpointStore(Protocol):
+    """A store that may hold written values outside its file until they are checkpointed."""
+
+    def checkpoint(self) -> str:
+        """Move everything into the file; return what prevented it, or nothing."""
+
+
+@runtime_checkable
+class CopyableStore(Protocol):
+    """A store in a file that can be copied while it is in use."""
+
+    def backup(self, target: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
+        """Write the whole store to one file; return the facts of the copy."""
+
+
+@runtime_checkable
+class SamplingStore(Protocol):
+    """A store that can draw some keys without reading all of them."""
+
+    def sample(self, sk: str, count: int, *, rows: int, random: Random, spend: Spend) -> list[str]:
+        """Return up to `count` keys (`pk`) that a view has values for, all if there are no more.
+
+        `rows` is about how many there are.
+        """
+
+
+@runtime_checkable
+class BulkLoadStore(Protocol):
+    """A store that can be created from all rows at once, as DynamoDB by an import from S3."""
+
+    @property
+    def has_table_per_view(self) -> bool:
+        """Whether each view has a table of its own, and so an import of its own."""
+
+    def validate_import(self, views: Collection[str], new: Collection[str]) -> None:
+        """Raise PlanError unless the views `new` can be imported into a store of `views`; both are their `sk`."""
+
+    def load(
+        self,
+        sk: str,
+        batches: Iterable[Sequence[Item]],
+        place: Any,
+        settings: Any,
+        run: str,
+        progress: Progress,
+    ) -> Any:
+        """Create the place of a view from items, each of another key, and return what was sent.
+
+        `place` and `settings` are what the store's entry in featurelayer.yml says; `run` names the export.
+        """
+
+
+class StoreEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """How an entry of `online_store` in featurelayer.yml becomes an address; a store's module declares it as `entry`.
+
+    `location` are the keys that may name the place, the usual one first, and `default` is the place without them. The
+    key `path` is a file's path and starts from the project. `settings` are keys that are not part of the address; all
+    others become its options. `command_timeout` is the least that the option `timeout` is for a command, in seconds.
+    """
+
+    location: tuple[str, ...] = ("name", "path", "table")
+    default: str = ""
+    settings: tuple[str, ...] = ()
+    command_timeout: float | None = None
+
+
 class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of a store's address: `scheme://location?name=value`. `location` keeps a leading slash of the path."""
 
@@ -230,14 +362,28 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str]
 
     @property
-    def shown(self) -> str:
-        """The address for messages: without its options and whatever precedes an `@`, which may be secret."""
+    def display(self) -> str:
+        """The address for messages: without its options and what precedes an `@`, which may be secret."""
         return redact_url(self.text)
 
-    def only(self, *known: str, configured: Collection[str] = ()) -> dict[str, str]:
-        """Return the options, or report all those that the store does not have.
+    @property
+    def path(self) -> Path:
+        """The file that the address names: `x:///relative.db`, `x:////absolute.db`.
 
-        `configured` are what an entry of featurelayer.yml may say besides.
+        Raises:
+            ConfigError: it names none.
+        """
+        path = self.location.removeprefix("/")
+        if not self.location.startswith("/") or not path:
+            fix = f"write {self.scheme}:///relative/path.db or {self.scheme}:////absolute/path.db"
+            raise ConfigError([Problem(what=f"'{self.display}' names no file", fix=fix)])
+        return Path(path)
+
+    def read_options(self, *known: str, configured: Collection[str] = ()) -> dict[str, str]:
+        """Return the options.
+
+        Raises:
+            ConfigError: some are not `known`; names all of them. `configured` are further keys of featurelayer.yml.
         """
         unknown = [name for name in self.options if name not in known]
         if unknown:
@@ -247,7 +393,7 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(
                 Problem(
                     what=f"unknown option '{name}'{did_you_mean(name, [*known, *configured])}",
-                    where=self.shown,
+                    where=self.display,
                     fix=allowed,
                 )
                 for name in unknown
@@ -255,59 +401,16 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
         return self.options
 
 
-class ReadBudget:
-    """The time left for a call to a store. Shared by the threads of one call. `done` is what the call does to items."""
-
-    __slots__ = ("done", "until")
-
-    def __init__(self, until: float | None, done: str = "read") -> None:
-        self.until, self.done = until, done
-
-    def left(self) -> float | None:
-        """Return the seconds left, or None for no limit.
-
-        Raises:
-            DeadlineExceeded: none are left.
-        """
-        if self.until is None:
-            return None
-        seconds = self.until - monotonic()
-        if seconds <= 0:
-            raise deadline_exceeded(self.done)
-        return seconds
-
-    def earliest(self, until: float) -> float:
-        """Return `until`, or the end of the budget if that comes first; both are readings of `time.monotonic()`."""
-        return until if self.until is None else min(until, self.until)
-
-    def most(self, seconds: float) -> float:
-        """Return so many seconds, or those that are left if they are fewer."""
-        return seconds if self.until is None else max(0.0, min(seconds, self.until - monotonic()))
+def store_capabilities(store: OnlineStore) -> Capabilities:
+    """Return what a store declares; the defaults if it declares nothing."""
+    return getattr(store, "capabilities", None) or Capabilities()
 
 
-class Usage:
-    """What reads took: calls to the store, bytes of their answers, attempts beyond the first. Threads may share it."""
-
-    __slots__ = ("_calls",)
-
-    def __init__(self) -> None:
-        self._calls: list[tuple[int, int]] = []
-
-    def add(self, *, bytes: int, retries: int = 0) -> None:
-        """Count one call."""
-        self._calls.append((bytes, retries))
-
-    @property
-    def calls(self) -> int:
-        return len(self._calls)
-
-    @property
-    def bytes(self) -> int:
-        return sum(size for size, _ in self._calls)
-
-    @property
-    def retries(self) -> int:
-        return sum(retries for _, retries in self._calls)
+def find_provisioner(store: OnlineStore, views: Collection[str]) -> StoreProvisioner | None:
+    """Return what creates, checks and describes a store with these views; None if featurelayer can't create it."""
+    if isinstance(store, PartitionedStore):
+        return store.provisioner(views)
+    return store if isinstance(store, StoreProvisioner) else None
 
 
 def plan_write(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind: bool, rewrite: bool) -> WritePlan:
@@ -333,88 +436,10 @@ def plan_write(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind:
     return WritePlan(put, renew, unchanged, lost)
 
 
-def open_store(url: str) -> OnlineStore:
-    """Return the store at an address; nothing is read or created yet.
-
-    `sqlite:///features.db` (relative to the working directory), `sqlite:////var/lib/features.db`, `memory://name`
-    (one instance per name and process), `dynamodb://table?region=eu-west-1&endpoint_url=http://127.0.0.1:8000`.
-
-    Raises:
-        ConfigError: the address is not understood.
-    """
-    parsed = parse_url(url)
-    return _load_connector(parsed)(parsed)
-
-
-def parse_url(url: str) -> StoreUrl:
-    """Return the parts of a store's address; `%20` and the like are decoded."""
-    from urllib.parse import parse_qsl, unquote
-
-    if not isinstance(url, str):
-        raise ConfigError([Problem(
-            what=f"the address of the online store is a {type(url).__name__}, not text",
-            fix="write sqlite:///path/to/file.db, dynamodb://table?region=... or memory://name",
-        )])  # fmt: skip
-    scheme, separator, rest = url.partition("://")
-    if not separator or not scheme:
-        raise ConfigError([Problem(
-            what=f"'{redact_url(url)}' is not the address of an online store",
-            fix="write sqlite:///path/to/file.db, dynamodb://table?region=... or memory://name",
-        )])  # fmt: skip
-    location, _, query = rest.partition("?")
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    return StoreUrl(text=url, scheme=scheme.lower(), location=unquote(location), options=options)
-
-
-def store_schemes() -> tuple[str, ...]:
-    """Return the kinds of store that come with featurelayer, sorted."""
-    from pkgutil import iter_modules
-
-    from featurelayer.online import stores
-
-    return tuple(sorted(module.name for module in iter_modules(stores.__path__)))
-
-
-def store_types() -> tuple[str, ...]:
-    """Return all kinds of store that can be opened here, those of other packages too, sorted."""
-    from importlib.metadata import entry_points
-
-    return tuple(sorted({*store_schemes(), *(point.name for point in entry_points(group=_ENTRY_POINTS))}))
-
-
-def _load_connector(url: StoreUrl) -> Callable[[StoreUrl], OnlineStore]:
-    """Return `connect` of the module that serves the scheme: ours first, then entry points."""
-    from importlib import import_module
-    from importlib.metadata import entry_points
-
-    known = store_schemes()
-    if url.scheme in known:
-        name = f"featurelayer.online.stores.{url.scheme}"
-        try:
-            return cast("Callable[[StoreUrl], OnlineStore]", import_module(name).connect)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.startswith("featurelayer"):
-                raise
-            raise MissingDependency(error.name, url.scheme) from error
-    found = {point.name: point for point in entry_points(group=_ENTRY_POINTS)}
-    if url.scheme in found:
-        return cast("Callable[[StoreUrl], OnlineStore]", found[url.scheme].load().connect)
-    schemes = store_types()
-    raise ConfigError([Problem(
-        what=f"there is no online store '{url.scheme}'{did_you_mean(url.scheme, schemes)}",
-        where=url.shown, fix=f"known are {', '.join(schemes)}",
-    )])  # fmt: skip
-
-
 def redact_url(url: str) -> str:
     """Return the part of an address that no credentials can be in."""
     scheme, separator, rest = url.partition("?")[0].rpartition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
-
-
-def deadline_exceeded(done: str = "read") -> DeadlineExceeded:
-    """Return the error for a call that ran out of time before every item was `done`: read, written, removed."""
-    return DeadlineExceeded(f"the deadline passed before every item was {done}; allow it more time")
 
 
 def foreign_store(what: str, fix: str, why: str = "") -> StoreNotFound:

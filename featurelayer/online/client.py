@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 from featurelayer.errors import ConfigError, CorruptItem, PlanError, Problem, StoredSchemaMismatch, UnknownNameError
 from featurelayer.online.arguments import read_rows, validate_duration, validate_moment, validate_name, validate_names
-from featurelayer.online.base import Item, ItemKey, OnlineStore, open_store
+from featurelayer.online.base import Item, ItemKey, OnlineStore
 from featurelayer.online.cache import ItemCache
 from featurelayer.online.codec import to_microseconds
 from featurelayer.online.definitions import (
@@ -36,6 +36,7 @@ from featurelayer.online.lookup_plan import LookupPlan
 from featurelayer.online.metrics import OnLookup, Trace
 from featurelayer.online.pinning import Pin, parse_pins, read_lock
 from featurelayer.online.rows import RowCodec
+from featurelayer.online.stores import open_store
 from featurelayer.online.streaming import WriteResult, write_rows
 from featurelayer.online.vector import FeatureVector
 from featurelayer.terminal_text import printable

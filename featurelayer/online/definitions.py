@@ -354,6 +354,12 @@ def view_sk(view: FeatureView) -> str:
     return f"{view.name}@{view.version if view.version is not None else 0}"
 
 
+def view_id(sk: str) -> str:
+    """Return the view's id from its `sk`: `plane_legs@0` is `plane_legs`, `plane_legs@2` is `plane_legs.v2`."""
+    name, at, version = sk.rpartition("@")
+    return f"{name}.v{version}" if at and version != "0" else name or sk
+
+
 def view_schema(view: FeatureView) -> Schema:
     """Return the schema of a view's items.
 

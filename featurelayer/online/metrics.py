@@ -7,7 +7,7 @@ from time import perf_counter
 
 import msgspec
 
-from featurelayer.online.base import Usage
+from featurelayer.online.budget import Usage
 
 
 class LookupMetrics(msgspec.Struct, frozen=True, kw_only=True):

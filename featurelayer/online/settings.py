@@ -9,38 +9,37 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from featurelayer.errors import ConfigError, PlanError, Problem, closest, did_you_mean
-from featurelayer.online.base import OnlineStore, open_store, store_types
-from featurelayer.online.stores.dynamodb.provision import find_provisioner
-from featurelayer.online.stores.dynamodb.tables import CONFIGURED as TABLE_SETTINGS
+from featurelayer.errors import ConfigError, PlanError, Problem, closest
+from featurelayer.online.base import BulkLoadStore, OnlineStore, find_provisioner
+from featurelayer.online.stores import open_store, store_entry
 
 KEEP = 7
 _MOST_KEPT = 1000
-_PATIENT_SECONDS = 10.0
 _NO_OPTIONS = ("type", "path", "table", "name", "keep")
 
 
 def validate_entry(entry: Mapping[str, Any], where: str) -> list[Problem]:
-    """Return what is wrong with a target's entry that needs nobody's secrets: its type, and where the store is.
+    """Return what is wrong with a target's entry, without any secret: its type, and where the store is.
 
     What is written in Jinja is left for the target that renders it.
     """
-    kind, known = entry.get("type"), store_types()
-    example = "write `type: sqlite`, `dynamodb` or `memory`"
+    kind = entry.get("type")
     if not isinstance(kind, str):
-        return [Problem(what="the online store has no type", where=where, fix=example)]
+        fix = "write `type: sqlite`, `dynamodb` or `memory`"
+        return [Problem(what="the online store has no type", where=where, fix=fix)]
     if "{{" in kind:
         return []
-    if kind not in known:
-        what = f"there is no online store of type '{kind}'{did_you_mean(kind, known)}"
-        return [Problem(what=what, where=where, fix=f"the types are {', '.join(known)}")]
-    if kind != "sqlite" and not (entry.get("table") or entry.get("name")):
-        key = "table" if kind == "dynamodb" else "name"
-        meant = next((name for name in entry if closest(str(name), [key])), "")
-        what = f"the online store of type {kind} has no {key}"
-        fix = f"call `{meant}` `{key}`" if meant else f"add {key}: NAME"
-        return [Problem(what=what, where=where, fix=fix)]
-    return []
+    try:
+        spec = store_entry(kind, where=where)
+    except ConfigError as error:
+        return list(error.problems)
+    if spec.default or any(entry.get(key) for key in spec.location):
+        return []
+    key = spec.location[0]
+    meant = next((name for name in entry if closest(str(name), [key])), "")
+    what = f"the online store of type {kind} has no {key}"
+    fix = f"call `{meant}` `{key}`" if meant else f"add {key}: NAME"
+    return [Problem(what=what, where=where, fix=fix)]
 
 
 def validate_stores(stores: Any, file: str) -> list[Problem]:
@@ -63,31 +62,33 @@ def store_url(settings: Mapping[str, Any], root: Path) -> str:
     """
     if problems := validate_entry(settings, "featurelayer.yml -> online_store"):
         raise ConfigError(problems)
-    kind = settings["type"]
-    not_options = (*_NO_OPTIONS, *(TABLE_SETTINGS if kind == "dynamodb" else ()))
+    kind, spec = settings["type"], store_entry(settings["type"])
+    not_options = {*_NO_OPTIONS, *spec.location, *spec.settings}
     options = {name: str(value) for name, value in settings.items() if name not in not_options and value}
     if isinstance(settings.get("mode"), int):
         options["mode"] = f"{settings['mode']:o}"  # YAML reads 0640 as an octal number
-    if kind == "sqlite":
-        location = quote(str((root / str(settings.get("path") or ".featurelayer/online.db")).resolve()))
-    else:
-        location = str(settings.get("table") or settings.get("name") or "")
-    return f"{kind}://{'/' if kind == 'sqlite' else ''}{location}" + (f"?{urlencode(options)}" if options else "")
+    key = next((name for name in spec.location if settings.get(name)), spec.location[0])
+    location = str(settings.get(key) or spec.default)
+    if key == "path":
+        location = "/" + quote(str((root / location).resolve()))
+    return f"{kind}://{location}" + (f"?{urlencode(options)}" if options else "")
 
 
 def patient_url(settings: Mapping[str, Any], root: Path) -> str:
-    """Return the address for a command: an attempt on DynamoDB may take 10 seconds, whatever a service allows it."""
-    if settings["type"] != "dynamodb":
+    """Return the address for a command, which may wait longer for an answer than a service does."""
+    least = store_entry(settings["type"]).command_timeout
+    if least is None:
         return store_url(settings, root)
     timeout = settings.get("timeout") or 0
-    with suppress(TypeError, ValueError):  # the store reports what is no number
-        timeout = max(float(timeout), _PATIENT_SECONDS)
+    with suppress(TypeError, ValueError):  # the store reports what is not a number
+        timeout = max(float(timeout), least)
     return store_url({**settings, "timeout": timeout}, root)
 
 
 def store_name(settings: Mapping[str, Any]) -> str:
     """Return what the export ledger calls a store: the same on every machine that has the same featurelayer.yml."""
-    place = settings.get("path") or settings.get("table") or settings.get("name") or ""
+    keys = (*store_entry(settings["type"]).location, "path", "table", "name")
+    place = next((settings[key] for key in keys if settings.get(key)), "")
     return f"{settings['type']}:{place}" + (f"@{settings['region']}" if settings.get("region") else "")
 
 
@@ -130,36 +131,13 @@ def open_checked_store(
 
 def _validate_store(store: OnlineStore, views: Collection[str], new: Collection[str]) -> None:
     if new:
-        _validate_new_tables(store, views, new)
+        _validate_import(store, views, new)
     elif (place := find_provisioner(store, views)) is not None:
         place.check()
 
 
-def _validate_new_tables(store: OnlineStore, views: Collection[str], new: Collection[str]) -> None:
-    """AWS imports into a table that it makes, never into one that is there."""
-    from featurelayer.online.stores.dynamodb.layout import view_id
-    from featurelayer.online.stores.dynamodb.store import DynamoDBStore
-
-    if not isinstance(store, DynamoDBStore):
-        what = f"{store!r} is no DynamoDB table, so it can't be loaded by an import"
+def _validate_import(store: OnlineStore, views: Collection[str], new: Collection[str]) -> None:
+    if not isinstance(store, BulkLoadStore):
+        what = f"{store!r} can't be loaded by an import: it is not a DynamoDB table"
         raise PlanError([Problem(what=what, fix="export without --bulk")])
-    store.provisioner(views)  # their names are checked before any table is asked for
-    there = store.existing(views)
-    untouched = [view_id(sk) for sk in new if sk not in there]
-    fix = "export without --bulk"
-    if store.divided and untouched:
-        fix += f", or only what has no table yet: -s {' -s '.join(untouched)}"
-    problems = [
-        Problem(what=f"the table '{table}' exists already, and AWS imports only into a table that it makes", fix=fix)
-        for table in sorted({there[sk] for sk in new if sk in there})
-    ]
-    # Once services are published, a lookup needs the tables of all their views.
-    problems += [
-        Problem(what=f"the table of view {view_id(sk)} is missing, and the view is not among those to be imported",
-                fix="import it, too: name both, or none")
-        for sk in sorted(set(views) - set(new)) if store.divided and sk not in there
-    ]  # fmt: skip
-    if problems:
-        raise PlanError(problems)
-    if store.divided and store.exists():
-        store.provisioner(set(views) - set(new)).check()
+    store.validate_import(views, new)

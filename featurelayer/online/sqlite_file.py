@@ -25,7 +25,8 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from featurelayer.errors import DeadlineExceeded, PlanError, Problem, StoreNotFound
-from featurelayer.online.base import ReadBudget, foreign_store
+from featurelayer.online.base import foreign_store
+from featurelayer.online.budget import ReadBudget
 from featurelayer.retry import Backoff, call_with_retry, wait_until
 
 T = TypeVar("T")
@@ -145,7 +146,7 @@ fix=fix) from error  # fmt: skip
             self._mark(connection, budget)
             results = wait_for_lock(partial(run, anyway=True), self.path, budget, connection)
         if self.wal_bytes() >= _WAL_BYTES:
-            _checkpoint_within(connection, "TRUNCATE", budget.most(_MARK_SECONDS))
+            _checkpoint_within(connection, "TRUNCATE", budget.clamp(_MARK_SECONDS))
         return results[0]
 
     def checkpoint(self, connection: sqlite3.Connection) -> int:
@@ -299,7 +300,7 @@ fix=fix) from error  # fmt: skip
                 connection.execute(f"PRAGMA user_version = {LAYOUT | _MARK}")
 
         wait_for_lock(mark, self.path, budget)
-        _checkpoint_within(connection, "FULL", budget.most(_MARK_SECONDS))
+        _checkpoint_within(connection, "FULL", budget.clamp(_MARK_SECONDS))
 
 
 class Reader:
@@ -364,7 +365,7 @@ def wait_for_lock(
         if until is None:
             raise
         if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-            budget.left()
+            budget.remaining()
         if not is_locked(error):
             raise
         what = f"{path} was locked by another process until the deadline passed; allow it more time"

@@ -10,10 +10,9 @@ import msgspec
 
 from featurelayer.durations import microseconds
 from featurelayer.errors import CorruptItem
-from featurelayer.online.base import Item, OnlineStore
+from featurelayer.online.base import Item, OnlineStore, find_provisioner
 from featurelayer.online.codec import from_microseconds, moment_at, to_microseconds
 from featurelayer.online.definitions import VIEWS, ViewCommit, commit_key, view_sk
-from featurelayer.online.stores.dynamodb.provision import find_provisioner
 
 if TYPE_CHECKING:
     from featurelayer.model import FeatureView

@@ -17,7 +17,8 @@ from featurelayer.export import Ledger, Tables
 from featurelayer.export.changes import key_signature
 from featurelayer.export.snapshot import take_snapshots
 from featurelayer.model import FeatureView
-from featurelayer.online import MemoryStore, OnlineStore
+from featurelayer.online import OnlineStore
+from featurelayer.online.base import store_capabilities
 from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import SCHEMAS, Schema, ViewCommit, commit_key, view_schema, view_sk
 from featurelayer.online.key_sample import sample_keys
@@ -76,7 +77,7 @@ def verify_views(
         StoreNotFound: there is no such store.
     """
     # A file or memory has no units to spend.
-    pace = RateLimiter(request.read_units if _is_served(store) else None)
+    pace = RateLimiter(request.read_units if store_capabilities(store).is_metered else None)
     for view in request.views:
         view_schema(view)
     with open_warehouse(writable=False) as warehouse:
@@ -170,7 +171,7 @@ def _verify_view(
     facts = ViewFacts(
         view=view, commit=commit, schemas=_read_schemas(store, {item.schema for item in items.values()}), runs=runs,
         keys=key_signature(view), code=request.code.get(view.id, ""), now=to_microseconds(warehouse.now()),
-        collects=_is_served(store),
+        collects=store_capabilities(store).expires_items,
     )  # fmt: skip
     seen = [KeyState(pk=pk, expected=rows.get(pk), item=items.get(pk), held=held.get(pk)) for pk in keys]
     told = replace(
@@ -217,10 +218,3 @@ def _read_schemas(store: OnlineStore, names: set[str]) -> dict[str, Schema]:
         with suppress(CorruptItem):  # what follows it is reported as corrupt
             schemas[sk] = Schema.from_item(item)
     return schemas
-
-
-def _is_served(store: OnlineStore) -> bool:
-    """Whether a store is a service, which bills reads and removes what is past its `ttl`, and not of this machine."""
-    from featurelayer.online.stores.sqlite import SqliteStore
-
-    return not isinstance(store, MemoryStore | SqliteStore)

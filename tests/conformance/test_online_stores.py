@@ -17,8 +17,8 @@ import pytest
 from featurelayer.errors import DeadlineExceeded, StoreNotFound
 from featurelayer.export import publish_services
 from featurelayer.online import FeatureClient, Item, OnlineStore, Status, Written, open_store
-from featurelayer.online.base import LiveKey, store_schemes
-from featurelayer.online.stores.dynamodb.provision import StoreProvisioner, find_provisioner
+from featurelayer.online.base import LiveKey, StoreProvisioner, find_provisioner
+from featurelayer.online.stores import store_schemes
 from featurelayer.online.streaming import read_log_entries
 from tests.exporting import export_view, exporter_of, intend, snapshot_of
 from tests.online_cases import PLANE_LEGS, SERVICE, STATIC_PLANES, legs_batch, planes_batch

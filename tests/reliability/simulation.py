@@ -12,7 +12,7 @@ from typing import Any
 
 from featurelayer.errors import StoreUnavailable
 from featurelayer.online import Item, OnlineStore, Written
-from featurelayer.online.base import ItemKey, LiveKey
+from featurelayer.online.base import Capabilities, ItemKey, LiveKey
 from featurelayer.online.definitions import SCHEMAS, VIEWS
 
 GO, KILL, REFUSE, CUT = "go", "kill", "refuse", "cut"
@@ -144,7 +144,7 @@ class Lock:
 class WatchedStore:
     """A store between whose steps others get their turn, and whose answers get lost. `seen` is told of every change."""
 
-    limits = None
+    capabilities = Capabilities()
 
     def __init__(self, store: OnlineStore, choices: Choices, seen: Callable[[], None]) -> None:
         self._store, self._choices, self._seen = store, choices, seen

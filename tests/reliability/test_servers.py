@@ -19,7 +19,7 @@ import pytest
 
 from featurelayer.export import publish_services
 from featurelayer.online import open_store
-from featurelayer.online.stores.dynamodb.provision import find_provisioner
+from featurelayer.online.base import find_provisioner
 from tests.exporting import export_view
 from tests.online_cases import PLANE_LEGS, legs_batch, service_of
 

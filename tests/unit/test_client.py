@@ -28,7 +28,7 @@ from featurelayer.errors import (
 from featurelayer.export import publish_services
 from featurelayer.model import DType, FeatureService, Freshness, Key, ServiceView
 from featurelayer.online import FeatureClient, Item, MemoryStore, Status, open_store, service_definition
-from featurelayer.online.base import parse_url
+from featurelayer.online.stores import parse_url
 from featurelayer.online.stores.sqlite import SqliteStore
 from tests.exporting import export_view
 from tests.online_cases import (

@@ -13,7 +13,7 @@ import pytest
 from featurelayer.errors import CodecError, PlanError, UnknownNameError, WarehouseError
 from featurelayer.export import Ledger, ViewExport, publish_services
 from featurelayer.online import FeatureClient, Item, MemoryStore, Written
-from featurelayer.online.base import Limits
+from featurelayer.online.base import Capabilities, Limits
 from featurelayer.online.definitions import ViewCommit, commit_key, view_schema, view_sk
 from featurelayer.online.stores.sqlite import SqliteStore
 from tests.exporting import TABLES, export_view, exporter_of, forget, intend, snapshot_of, warehouse_of
@@ -535,7 +535,7 @@ def test_the_warehouse_forgets_a_tombstone_when_the_store_has_and_nobody_can_go_
 class Small(MemoryStore):
     """A store that takes little."""
 
-    limits = Limits(item=400, pk=30)
+    capabilities = Capabilities(limits=Limits(item=400, pk=30))
 
 
 def test_what_a_store_cannot_take_is_named_before_anything_is_written():

@@ -16,7 +16,7 @@ from featurelayer.cli import main
 from featurelayer.errors import MetadataError, PlanError, WriteConflict
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore
-from featurelayer.online.base import Limits
+from featurelayer.online.base import Capabilities, Limits
 from featurelayer.warehouse.duckdb import DuckDBWarehouse
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
@@ -301,7 +301,7 @@ def test_a_tombstone_leaves_alone_what_was_streamed_since(tmp_path: Path) -> Non
 class Small(MemoryStore):
     """A store that takes little."""
 
-    limits = Limits(item=150, pk=50)
+    capabilities = Capabilities(limits=Limits(item=150, pk=50))
 
 
 def test_a_plan_names_what_the_store_cannot_take_and_an_export_writes_nothing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurelayer.errors import DeadlineExceeded, OnlineStoreError
-from featurelayer.online.base import ReadBudget, Usage
+from featurelayer.online.budget import ReadBudget, Usage
 from featurelayer.online.stores.dynamodb.connections import BODY_LIMIT, ConnectionPool, HttpError
 from featurelayer.online.stores.dynamodb.http_transport import CredentialCache, HttpTransport
 from featurelayer.online.stores.dynamodb.signing import host_header, sign_headers

@@ -429,7 +429,7 @@ def test_a_new_views_table_is_imported_beside_the_others(project, proxy, name, b
     with pytest.raises(PlanError) as caught:
         grown.export(["third", "legs"], bulk=True)
     assert [problem.what for problem in caught.value.problems] == [
-        f"the table '{name}-legs' exists already, and AWS imports only into a table that it makes",
+        f"the table '{name}-legs' exists already, and AWS imports only into new tables",
         "the table of view fourth is missing, and the view is not among those to be imported",
     ]
     proxy.calls.clear()

@@ -19,7 +19,8 @@ from featurelayer.cli import main
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore
 from featurelayer.online.base import LiveKey
-from featurelayer.online.key_sample import sample_keys, scan_sample
+from featurelayer.online.key_sample import sample_keys
+from featurelayer.online.stores.dynamodb.key_sample import scan_sample
 from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 from featurelayer.verify import MismatchClass, RateLimiter, VerifyReport
 from tests.unit import dbt_projects as made

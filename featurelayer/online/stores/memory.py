@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from featurelayer.online.base import Item, ItemKey, Limits, LiveKey, ReadBudget, StoreUrl, Usage, Written, plan_write
+from featurelayer.callbacks import Notify
+from featurelayer.online.base import (
+    Capabilities,
+    CreateResult,
+    Item,
+    ItemKey,
+    LiveKey,
+    StoreUrl,
+    Written,
+    plan_write,
+)
+from featurelayer.online.budget import ReadBudget, Usage
 from featurelayer.online.fork_safety import register_for_fork
-
-if TYPE_CHECKING:
-    from featurelayer.callbacks import Notify
-    from featurelayer.online.stores.dynamodb.provision import CreateResult
-    from featurelayer.online.stores.dynamodb.tables import TableSettings
 
 _shared: dict[str, MemoryStore] = {}
 
 
 def connect(url: StoreUrl) -> MemoryStore:
     """Return the store of that name: the same one for every caller of this process."""
-    url.only()
+    url.read_options()
     return _shared.setdefault(url.location, MemoryStore())  # atomic, so it needs no lock that a fork could leave locked
 
 
 class MemoryStore:
     """An `OnlineStore` in a dictionary. `MemoryStore()` is private, `memory://name` is shared by name."""
 
-    limits: Limits | None = None
+    capabilities = Capabilities()
 
     def __init__(self) -> None:
         self._items: dict[ItemKey, Item] = {}
@@ -46,7 +52,7 @@ class MemoryStore:
         usage: Usage | None = None,
     ) -> dict[ItemKey, Item]:
         """Return the items that exist; memory is always consistent."""
-        ReadBudget(deadline).left()
+        ReadBudget(deadline).remaining()
         with self._lock:
             found = {key: self._items[key] for key in keys if key in self._items}
         if usage is not None:
@@ -63,7 +69,7 @@ class MemoryStore:
         deadline: float | None = None,
     ) -> Written:
         """Put what replaces what is there and differs from it."""
-        ReadBudget(deadline, "written").left()
+        ReadBudget(deadline, "written").remaining()
         with self._lock:
             work = plan_write(items, self._items, rewind=rewind, rewrite=rewrite)
             self._items.update((item.key, item) for item in work.put + work.renew)
@@ -79,25 +85,23 @@ class MemoryStore:
 
     def names(self, pk: str, *, deadline: float | None = None) -> list[str]:
         """Return every `sk` under one `pk`."""
-        ReadBudget(deadline).left()
+        ReadBudget(deadline).remaining()
         with self._lock:
             return sorted(sk for stored, sk in self._items if stored == pk)
 
     def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
         """Delete items."""
-        ReadBudget(deadline, "removed").left()
+        ReadBudget(deadline, "removed").remaining()
         with self._lock:
             for key in keys:
                 self._items.pop(key, None)
 
     def warm_up(self, *, deadline: float | None = None) -> None:
         """Do nothing: memory is open."""
-        ReadBudget(deadline).left()
+        ReadBudget(deadline).remaining()
 
-    def create(self, settings: TableSettings | None = None, tell: Notify | None = None) -> CreateResult:  # noqa: ARG002
+    def create(self, settings: Any = None, notify: Notify | None = None) -> CreateResult:  # noqa: ARG002
         """Do nothing: memory is there."""
-        from featurelayer.online.stores.dynamodb.provision import CreateResult
-
         return CreateResult(created=False)
 
     def check(self) -> None:

@@ -13,19 +13,20 @@ from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
+from featurelayer.callbacks import Notify
 from featurelayer.errors import ConfigError, CorruptItem, OnlineStoreError, Problem, StoreNotFound, StoreUnavailable
 from featurelayer.online.base import (
+    Capabilities,
+    CreateResult,
     Item,
     ItemKey,
-    Limits,
     LiveKey,
-    ReadBudget,
+    StoreEntry,
     StoreUrl,
-    Usage,
     WritePlan,
     Written,
     corrupt_item,
@@ -33,13 +34,9 @@ from featurelayer.online.base import (
     live_key,
     plan_write,
 )
+from featurelayer.online.budget import ReadBudget, Usage
 from featurelayer.online.fork_safety import register_for_fork
 from featurelayer.online.sqlite_file import LAYOUT, MODE, Reader, SqliteFile, wait_for_lock
-
-if TYPE_CHECKING:
-    from featurelayer.callbacks import Notify
-    from featurelayer.online.stores.dynamodb.provision import CreateResult
-    from featurelayer.online.stores.dynamodb.tables import TableSettings
 
 T = TypeVar("T")
 
@@ -81,15 +78,13 @@ _json = msgspec.json.Encoder().encode
 _convert, _key = msgspec.convert, itemgetter(0, 1)
 
 
+entry = StoreEntry(location=("path",), default=".featurelayer/online.db")
+
+
 def connect(url: StoreUrl) -> SqliteStore:
     """Return the store in the file that the address names: `sqlite:///relative.db`, `sqlite:////absolute.db`."""
-    options = url.only("mode")
-    path = url.location.removeprefix("/")
-    if not url.location.startswith("/") or not path:
-        raise ConfigError([Problem(
-            what=f"'{url.shown}' names no file", fix="write sqlite:///relative/path.db or sqlite:////absolute/path.db",
-        )])  # fmt: skip
-    return SqliteStore(path, mode=_read_mode(options["mode"], url.shown) if "mode" in options else MODE)
+    options = url.read_options("mode")
+    return SqliteStore(url.path, mode=_read_mode(options["mode"], url.display) if "mode" in options else MODE)
 
 
 class SqliteStore:
@@ -98,7 +93,7 @@ class SqliteStore:
     `mode` is the permissions that the file is created with; SQLite gives `-wal` and `-shm` the same.
     """
 
-    limits: Limits | None = None
+    capabilities = Capabilities()
 
     def __init__(self, path: str | Path, *, mode: int = MODE) -> None:
         self.path = Path(path)
@@ -126,7 +121,7 @@ class SqliteStore:
     ) -> dict[ItemKey, Item]:
         """Return the items that exist, by one statement."""
         budget = ReadBudget(deadline)
-        budget.left()
+        budget.remaining()
         if not keys:
             return {}
         found = self._query(lambda connection: _read(connection, keys), budget)
@@ -169,7 +164,7 @@ class SqliteStore:
     def names(self, pk: str, *, deadline: float | None = None) -> list[str]:
         """Return every `sk` under one `pk` of a definition."""
         budget = ReadBudget(deadline)
-        budget.left()
+        budget.remaining()
         return self._query(lambda connection: [sk for (sk,) in connection.execute(_NAMES, (pk,))], budget)
 
     def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
@@ -179,14 +174,12 @@ class SqliteStore:
     def warm_up(self, *, deadline: float | None = None) -> None:
         """Open the file for this thread."""
         budget = ReadBudget(deadline)
-        budget.left()
+        budget.remaining()
         with self._errors(), self._lock_connections() as mine:
             self._reader(mine, budget)
 
-    def create(self, settings: TableSettings | None = None, tell: Notify | None = None) -> CreateResult:  # noqa: ARG002
+    def create(self, settings: Any = None, notify: Notify | None = None) -> CreateResult:  # noqa: ARG002
         """Make the file, if it is not there; the settings are DynamoDB's."""
-        from featurelayer.online.stores.dynamodb.provision import CreateResult
-
         created = not self.path.is_file()
         with self._errors(), self._lock_connections() as mine:
             self._writer(mine, ReadBudget(None))
@@ -285,7 +278,7 @@ class SqliteStore:
                     return found
 
     def _change(self, change: Callable[[sqlite3.Connection], T], budget: ReadBudget) -> T:
-        budget.left()
+        budget.remaining()
         with self._errors(), self._lock_connections() as mine:
             connection = self._writer(mine, budget)
             self._has_written = True

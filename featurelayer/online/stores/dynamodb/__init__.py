@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from featurelayer.online.base import OnlineStore, StoreEntry, StoreUrl
+from featurelayer.online.stores.dynamodb.tables import CONFIGURED
 
-if TYPE_CHECKING:
-    from featurelayer.online.base import OnlineStore, StoreUrl
+entry = StoreEntry(location=("table", "name"), settings=CONFIGURED, command_timeout=10.0)
 
 
 def connect(url: StoreUrl) -> OnlineStore:
-    """Return the store at an address; boto3 is imported then, not by who needs a type of this package."""
+    """Return the store at an address; boto3 is imported here, not with a type of this package."""
     from featurelayer.online.stores.dynamodb.store import connect as connect_store
 
     return connect_store(url)

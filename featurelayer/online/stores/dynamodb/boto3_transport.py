@@ -10,7 +10,7 @@ import msgspec
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-from featurelayer.online.base import ReadBudget, Usage
+from featurelayer.online.budget import ReadBudget, Usage
 from featurelayer.online.stores.dynamodb.errors import ConditionRefused, map_aws_errors, unreachable_error
 from featurelayer.online.stores.dynamodb.transport import is_logging, log_attempt, request_table
 
@@ -26,13 +26,13 @@ class Boto3Transport:
 
     def call(self, operation: str, body: bytes, budget: ReadBudget, usage: Usage) -> bytes:
         """Return the answer, written as JSON again."""
-        left = budget.left()
+        left = budget.remaining()
         future = self._threads.submit(self._call, operation, body, usage)
         try:
             return future.result(self._patience if left is None else min(left, self._patience))
         except TimeoutError:
             future.cancel()
-            budget.left()
+            budget.remaining()
             raise unreachable_error(self._table, f"no answer within {self._patience:g} seconds") from None
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from botocore.credentials import RefreshableCredentials
 
 from featurelayer.errors import DeadlineExceeded, OnlineStoreError
-from featurelayer.online.base import ReadBudget, Usage, deadline_exceeded
+from featurelayer.online.budget import ReadBudget, Usage, deadline_exceeded
 from featurelayer.online.fork_safety import register_for_fork
 from featurelayer.online.single_flight import SingleFlight
 from featurelayer.online.stores.dynamodb.connections import ConnectionPool, HttpError, ProxyRefused, Response
@@ -71,9 +71,9 @@ class CredentialCache:
                 self._renewal.start()  # goes on behind: what is known is good for minutes
                 return self._known
         try:
-            return self._renewal(budget.left())
+            return self._renewal(budget.remaining())
         except TimeoutError:
-            budget.left()
+            budget.remaining()
             raise
 
     def reset_after_fork(self) -> None:
@@ -219,7 +219,7 @@ class HttpTransport:
 def _validate_deadline(budget: ReadBudget, last: OnlineStoreError | None) -> None:
     """Raise DeadlineExceeded, with the last attempt's error as its cause, if no time is left."""
     try:
-        budget.left()
+        budget.remaining()
     except DeadlineExceeded as late:
         raise late from last
 

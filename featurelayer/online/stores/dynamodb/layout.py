@@ -16,7 +16,7 @@ from typing import Protocol
 
 from featurelayer.errors import ConfigError, Problem
 from featurelayer.online.base import ItemKey
-from featurelayer.online.definitions import VIEWS, definition_key
+from featurelayer.online.definitions import VIEWS, definition_key, view_id
 from featurelayer.online.stores.dynamodb.tables import is_table_name, validate_table_name
 from featurelayer.online.streaming import LOG
 
@@ -29,12 +29,12 @@ _DEFINITION, _LOG = definition_key("")[1], f"{LOG}#"
 class Layout(Protocol):
     """Which table has what. `text` is the address's own, for messages; `home` has what is of no view.
 
-    `divided` says whether that is all that `home` has.
+    `has_table_per_view` says whether that is all that `home` has.
     """
 
     text: str
     home: str
-    divided: bool
+    has_table_per_view: bool
 
     def table(self, pk: str, sk: str, /) -> str:
         """Return the table that an item of this key lies in."""
@@ -56,7 +56,7 @@ class Layout(Protocol):
 class OneTable:
     """A `Layout` of one table."""
 
-    divided = False
+    has_table_per_view = False
 
     def __init__(self, name: str) -> None:
         validate_table_name(name)
@@ -78,7 +78,7 @@ class OneTable:
 class TablePerView:
     """A `Layout` of one table per view, and one more."""
 
-    divided = True
+    has_table_per_view = True
 
     def __init__(self, template: str) -> None:
         self.text, self.home = template, template.replace(_VIEW, SERVICES_TABLE)
@@ -137,9 +137,3 @@ def parse_layout(text: str) -> Layout:
         ConfigError: it is no name of a table.
     """
     return TablePerView(text) if _VIEW in text else OneTable(text)
-
-
-def view_id(sk: str) -> str:
-    """Return the view's id from its `sk`: `plane_legs@0` is `plane_legs`, `plane_legs@2` is `plane_legs.v2`."""
-    name, at, version = sk.rpartition("@")
-    return f"{name}.v{version}" if at and version != "0" else name or sk

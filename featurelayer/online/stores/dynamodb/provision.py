@@ -6,15 +6,12 @@ Here are the calls to DynamoDB; what the table has to be like is in `featurelaye
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-import msgspec
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from featurelayer.callbacks import Notify
 from featurelayer.errors import OnlineStoreError, StoreNotFound
-from featurelayer.online.base import OnlineStore, foreign_store
+from featurelayer.online.base import CreateResult, foreign_store
 from featurelayer.online.stores.dynamodb.tables import (
     OUR_TAG,
     TableSettings,
@@ -30,98 +27,38 @@ _POLL_SECONDS, _PATIENCE_SECONDS = 1.0, 600.0
 _USABLE = ("ACTIVE", "UPDATING")
 
 
-class CreateResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `create` did: whether the store is new, and what an existing one has that was not asked for."""
-
-    created: bool
-    differs: tuple[str, ...] = ()
-
-
-@runtime_checkable
-class StoreProvisioner(Protocol):
-    """A store that can be made, checked and described; all of ours can."""
-
-    def create(self, settings: TableSettings | None = None, tell: Notify | None = None) -> CreateResult:
-        """Make the store, or complete one of ours; safe to repeat. `tell` hears of what takes long.
-
-        Raises:
-            StoreNotFound: something else is at its address; says what differs.
-        """
-
-    def check(self) -> None:
-        """Raise StoreNotFound unless an export may write here."""
-
-    def describe(self) -> dict[str, Any]:
-        """Return the store's own facts as JSON values; under `problems` what keeps it from being one of ours.
-
-        Raises:
-            StoreNotFound: there is no such store.
-        """
-
-
-@runtime_checkable
-class PartitionedStore(Protocol):
-    """A store that may keep views apart, and then has to be told which there are."""
-
-    def provisioner(self, views: Collection[str]) -> StoreProvisioner:
-        """Return what makes, checks and describes a store with these views (their `sk`)."""
-
-
-@runtime_checkable
-class CheckpointStore(Protocol):
-    """A store of which a part may lie beside it until it is told that the writing is over."""
-
-    def checkpoint(self) -> str:
-        """Bring everything to its place, and return what is in the way, if anything is."""
-
-
-@runtime_checkable
-class CopyableStore(Protocol):
-    """A store that is a file, and can be copied while it is in use."""
-
-    def backup(self, target: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
-        """Write the whole store to one file; return the facts of that."""
-
-
-def find_provisioner(store: OnlineStore, views: Collection[str]) -> StoreProvisioner | None:
-    """Return what makes, checks and describes a store with these views; None if it is not made from here."""
-    if isinstance(store, PartitionedStore):
-        return store.provisioner(views)
-    return store if isinstance(store, StoreProvisioner) else None
-
-
 class TableProvisioner:
     """The control calls of one table; `call` sends one to DynamoDB, with the patience of an export."""
 
     def __init__(self, call: Callable[[str, Mapping[str, Any]], dict[str, Any]], table: str) -> None:
         self._call, self._table = call, table
 
-    def create(self, settings: TableSettings, tell: Notify) -> CreateResult:
+    def create(self, settings: TableSettings, notify: Notify) -> CreateResult:
         """Create the table and wait for it, or look whether the one that is there will do; switch TTL on."""
-        return self.complete(settings, tell, created=self.begin(settings, tell))
+        return self.complete(settings, notify, created=self.begin(settings, notify))
 
-    def begin(self, settings: TableSettings, tell: Notify) -> bool:
+    def begin(self, settings: TableSettings, notify: Notify) -> bool:
         """Create the table, without waiting for it; False if there is one."""
-        return self._describe_table() is None and self._create_table(settings, tell)
+        return self._describe_table() is None and self._create_table(settings, notify)
 
-    def complete(self, settings: TableSettings, tell: Notify, *, created: bool) -> CreateResult:
+    def complete(self, settings: TableSettings, notify: Notify, *, created: bool) -> CreateResult:
         """Wait for the table and give it what CreateTable can't be told; one that was not `created` must be ours."""
-        description = self._wait_until_active(tell)
+        description = self._wait_until_active(notify)
         ttl = self._ttl()
         if not created:
             self._validate_ours(description, find_differences(description, self._tags(description), ttl))
         # A run that was stopped in between is completed here.
-        self._complete(settings, ttl, tell)
+        self._complete(settings, ttl, notify)
         return CreateResult(
             created=created, differs=() if created else tuple(self._find_differences(description, settings))
         )
 
-    def adopt(self, settings: TableSettings, tell: Notify) -> None:
+    def adopt(self, settings: TableSettings, notify: Notify) -> None:
         """Make a table ours that has just been imported: tags, TTL and protection, which an import can't be told."""
-        description = self._wait_until_active(tell)
+        description = self._wait_until_active(notify)
         tags = table_request(self._table, settings)["Tags"]
         self._ask("TagResource", ResourceArn=description["TableArn"], Tags=tags)
-        self._complete(settings, self._ttl(), tell)
+        self._complete(settings, self._ttl(), notify)
         # Last, because a table that is being changed may refuse other changes.
         if settings.deletion_protection:
             self._ask("UpdateTable", TableName=self._table, DeletionProtectionEnabled=True)
@@ -159,8 +96,8 @@ class TableProvisioner:
             "problems": find_differences(description, tags, ttl),
         }
 
-    def _create_table(self, settings: TableSettings, tell: Notify) -> bool:
-        tell(f"creating the table {self._table}")
+    def _create_table(self, settings: TableSettings, notify: Notify) -> bool:
+        notify(f"creating the table {self._table}")
         try:
             self._ask("CreateTable", **table_request(self._table, settings))
         except OnlineStoreError as error:
@@ -178,7 +115,7 @@ class TableProvisioner:
             return None
         return description
 
-    def _wait_until_active(self, tell: Notify) -> dict[str, Any]:
+    def _wait_until_active(self, notify: Notify) -> dict[str, Any]:
         until = time.monotonic() + _PATIENCE_SECONDS
         while True:
             description = self._describe_table()
@@ -192,15 +129,15 @@ class TableProvisioner:
                     fix="wait, and run `featurelayer online create` again",
                     code=state,
                 )
-            tell(f"waiting for the table {self._table}: {state}")
+            notify(f"waiting for the table {self._table}: {state}")
             time.sleep(_POLL_SECONDS)
 
-    def _complete(self, settings: TableSettings, ttl: Mapping[str, Any], tell: Notify) -> None:
+    def _complete(self, settings: TableSettings, ttl: Mapping[str, Any], notify: Notify) -> None:
         if not is_ttl_enabled(ttl):
-            tell("switching TTL on")
+            notify("switching TTL on")
             self._ask("UpdateTimeToLive", TableName=self._table, TimeToLiveSpecification=ttl_request())
         if settings.point_in_time_recovery and self._ask_optional(self._recovery) != "ENABLED":
-            tell("switching point-in-time recovery on")
+            notify("switching point-in-time recovery on")
             self._recover(settings)
 
     def _recover(self, settings: TableSettings) -> None:

@@ -21,7 +21,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from featurelayer.errors import StoreNotFound, StoreThrottled, StoreUnavailable
-from featurelayer.online.base import Item, ItemKey, ReadBudget, Usage, foreign_store
+from featurelayer.online.base import Item, ItemKey, foreign_store
+from featurelayer.online.budget import ReadBudget, Usage
 from featurelayer.online.stores.dynamodb.attribute_values import ItemAttributes, TextAttribute, decode_item
 from featurelayer.online.stores.dynamodb.layout import Layout
 from featurelayer.online.stores.dynamodb.tables import PK_LIMIT, SK_LIMIT, is_key_too_long
@@ -120,7 +121,7 @@ class TableReader:
             key for key in dict.fromkeys(keys)
             if (len(key[0]) <= _SURELY_FITS and len(key[1]) <= _SURELY_FITS) or not is_key_too_long(key)
         ]  # fmt: skip
-        budget.left()
+        budget.remaining()
         if len(unique) <= _KEYS_PER_CALL:
             return self._chunk(transport, unique, consistent, budget, usage) if unique else {}
         chunks = [unique[start : start + _KEYS_PER_CALL] for start in range(0, len(unique), _KEYS_PER_CALL)]
@@ -210,7 +211,7 @@ class TableReader:
             if not pending:
                 return found
             if not backoff.wait(budget.earliest(patient_until)):
-                budget.left()
+                budget.remaining()
                 count, text = sum(len(keys["Keys"]) for keys in pending.values()), self._layout.text
                 raise StoreThrottled(f"DynamoDB left {count} items of '{text}' unread; slow down and try again")
 
@@ -239,9 +240,9 @@ def run_parallel(pool: ThreadPoolExecutor, calls: Sequence[tuple[Any, ...]], bud
     """Return the results of calls run by the pool, in order; the first failure stops the rest."""
     futures: list[Future[Any]] = [pool.submit(*call) for call in calls]
     try:
-        return [future.result(timeout=budget.left()) for future in futures]
+        return [future.result(timeout=budget.remaining()) for future in futures]
     except FutureTimeout:
-        budget.left()  # what a call itself says of time is its own error
+        budget.remaining()  # what a call itself says of time is its own error
         raise
     finally:
         for future in futures:

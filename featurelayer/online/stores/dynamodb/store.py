@@ -19,19 +19,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from featurelayer.callbacks import Notify, Progress
-from featurelayer.errors import ConfigError, Problem, StoreNotFound
+from featurelayer.errors import ConfigError, PlanError, Problem, StoreNotFound
 from featurelayer.online.base import (
+    Capabilities,
+    CreateResult,
     Item,
     ItemKey,
-    Limits,
     LiveKey,
-    ReadBudget,
+    StoreProvisioner,
     StoreUrl,
-    Usage,
     Written,
     plan_write,
 )
-from featurelayer.online.definitions import VIEWS, ViewDefinition
+from featurelayer.online.budget import ReadBudget, Usage
+from featurelayer.online.definitions import VIEWS, ViewDefinition, view_id
 from featurelayer.online.stores.dynamodb.attribute_values import (
     LIMITS,
     decode_item,
@@ -42,7 +43,7 @@ from featurelayer.online.stores.dynamodb.attribute_values import (
 from featurelayer.online.stores.dynamodb.clients import Clients
 from featurelayer.online.stores.dynamodb.errors import ConditionRefused, unreadable_error
 from featurelayer.online.stores.dynamodb.layout import parse_layout
-from featurelayer.online.stores.dynamodb.provision import CreateResult, StoreProvisioner, TableProvisioner
+from featurelayer.online.stores.dynamodb.provision import TableProvisioner
 from featurelayer.online.stores.dynamodb.reader import TableReader, run_parallel
 from featurelayer.online.stores.dynamodb.table_per_view import TableSet
 from featurelayer.online.stores.dynamodb.tables import (
@@ -58,7 +59,7 @@ _json = msgspec.json.Encoder().encode
 if TYPE_CHECKING:
     from random import Random
 
-    from featurelayer.online.key_sample import Spend
+    from featurelayer.online.base import Spend
     from featurelayer.online.stores.dynamodb.s3_import import ImportFiles, ImportLocation
 
 PATIENCE = 300.0
@@ -83,7 +84,8 @@ def connect(url: StoreUrl) -> DynamoDBStore:
         ConfigError: the address is not understood.
         OnlineStoreError: there is no region, or no credentials.
     """
-    options = url.only("region", "endpoint_url", "timeout", "threads", "transport", "patience", configured=CONFIGURED)
+    known = ("region", "endpoint_url", "timeout", "threads", "transport", "patience")
+    options = url.read_options(*known, configured=CONFIGURED)
     numbers, problems = {}, []
     for name, kind, default, noun in (
         ("timeout", float, 0.4, "seconds"), ("threads", int, 16, "threads"), ("patience", float, PATIENCE, "seconds"),
@@ -93,11 +95,11 @@ def connect(url: StoreUrl) -> DynamoDBStore:
             if not 0 < numbers[name] < 10_000:
                 raise ValueError
         except ValueError:
-            problems.append(Problem(what=f"{name}={options[name]} is no number of {noun}", where=url.shown))
+            problems.append(Problem(what=f"{name}={options[name]} is no number of {noun}", where=url.display))
     transport = options.get("transport") or TRANSPORTS[0]
     if transport not in (*TRANSPORTS, *ALIASES):
         fix = f"transports are {' and '.join(TRANSPORTS)}"
-        problems.append(Problem(what=f"there is no transport '{transport}'", where=url.shown, fix=fix))
+        problems.append(Problem(what=f"there is no transport '{transport}'", where=url.display, fix=fix))
     if problems:
         raise ConfigError(problems)
     store = DynamoDBStore(
@@ -123,8 +125,6 @@ class DynamoDBStore:
     many seconds an export, or any other call without a deadline, goes on trying where it is throttled or finds nobody
     there. `transport` is `http`, or `boto3` for mocks and unusual setups. Credentials are boto3's own.
     """
-
-    limits: Limits | None = LIMITS
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class DynamoDBStore:
             StoreThrottled: DynamoDB refused to go on for longer than patience lasts; writing again finishes it.
         """
         budget = ReadBudget(deadline, "written")
-        budget.left()
+        budget.remaining()
         validate_sizes(items)
         return self._rewrite(items, rewind, new, budget) if rewrite else self._read_and_write(items, rewind, budget)
 
@@ -201,7 +201,7 @@ class DynamoDBStore:
             return Written()
         transport, usage = self._clients.transport(exporting=True), Usage()
         if self._no_partiql is None:  # two threads may both ask, and learn the same
-            self._no_partiql = self._writer.why_not(transport, budget)
+            self._no_partiql = self._writer.probe_partiql(transport, budget)
         if self._no_partiql:
             refused = self._write_each(items, rewind, budget, looked=False)
         else:
@@ -264,7 +264,7 @@ class DynamoDBStore:
 
     def sample(self, sk: str, count: int, *, rows: int, random: Random, spend: Spend) -> list[str]:
         """Return up to `count` keys that a view has values for, from parts of the table chosen at random."""
-        from featurelayer.online.key_sample import scan_sample
+        from featurelayer.online.stores.dynamodb.key_sample import scan_sample
 
         table = self._layout.table("", sk)
 
@@ -283,7 +283,7 @@ class DynamoDBStore:
     def names(self, pk: str, *, deadline: float | None = None) -> list[str]:
         """Return every `sk` under one `pk`, in the tables of all views that clients can write to."""
         budget = ReadBudget(deadline)
-        budget.left()
+        budget.remaining()
         transport, table = self._clients.transport(exporting=deadline is None), self._layout.partition(pk)
         if table is not None:
             return self._reader.names(transport, table, pk, budget)
@@ -307,12 +307,12 @@ class DynamoDBStore:
     def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
         """Delete items, one call each, in parallel."""
         budget = ReadBudget(deadline, "removed")
-        budget.left()
+        budget.remaining()
         run_parallel(self._clients.pool, [(self._remove, key, budget) for key in keys], budget)
 
     def warm_up(self, *, deadline: float | None = None) -> None:
         """Open a connection, renew the credentials, and read an item that is not there, which is half a read unit."""
-        ReadBudget(deadline).left()
+        ReadBudget(deadline).remaining()
         self.read([_NO_ITEM], deadline=deadline)
 
     def _remove(self, key: ItemKey, budget: ReadBudget) -> None:
@@ -326,11 +326,11 @@ class DynamoDBStore:
         Raises:
             ConfigError: names of views make no names of tables, or the same one; all of them are named.
         """
-        if not self._layout.divided:
+        if not self._layout.has_table_per_view:
             return self
         return TableSet(self.table, list(self._layout.tables(views).values()), self._calls)
 
-    def create(self, settings: TableSettings | None = None, tell: Notify | None = None) -> CreateResult:
+    def create(self, settings: TableSettings | None = None, notify: Notify | None = None) -> CreateResult:
         """Create the table (on demand, TTL on the attribute `ttl`) and wait for it, or complete one of ours.
 
         With a table for each view this is about the one of the services, as are `check` and `describe`; see `of_views`.
@@ -338,7 +338,7 @@ class DynamoDBStore:
         Raises:
             StoreNotFound: a table of that name exists and is not a featurelayer store; says what differs.
         """
-        return self._calls(self._layout.home).create(settings or TableSettings(), tell or (lambda _text: None))
+        return self._calls(self._layout.home).create(settings or TableSettings(), notify or (lambda _text: None))
 
     def load(
         self,
@@ -366,7 +366,7 @@ class DynamoDBStore:
         )
 
         table = self._layout.table("", sk)
-        if self._layout.divided:
+        if self._layout.has_table_per_view:
             self.create(settings)
 
         def wired() -> Iterator[dict[str, Any]]:
@@ -381,7 +381,7 @@ class DynamoDBStore:
             files = upload_items(s3, place, f"{table}/{run}", wired())
         finally:
             s3.close()
-        token = import_token(run, table) if self._layout.divided else run
+        token = import_token(run, table) if self._layout.has_table_per_view else run
         found = import_files(self._call, table, files, token, progress)
         # Ours first, so that what is amiss can be mended by an export.
         self._calls(table).adopt(settings, lambda _text: None)
@@ -389,19 +389,45 @@ class DynamoDBStore:
         return files
 
     @property
-    def divided(self) -> bool:
+    def has_table_per_view(self) -> bool:
         """Whether each view has a table of its own."""
-        return self._layout.divided
+        return self._layout.has_table_per_view
 
-    def exists(self) -> bool:
-        """Return whether there is a table of that name, whoever's it is."""
-        return self._calls(self._layout.home).exists()
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(limits=LIMITS, patience=self.patience, is_metered=True, expires_items=True)
 
-    def existing(self, views: Collection[str]) -> dict[str, str]:
-        """Return the tables of views (their `sk`) that are there, whoever's they are."""
+    def validate_import(self, views: Collection[str], new: Collection[str]) -> None:
+        """Raise PlanError unless AWS can import the views `new`: it imports only into tables that it creates.
+
+        Both are `sk`; `views` are all that the store is to hold.
+        """
+        self.provisioner(views)  # their names are validated before any table is asked for
+        existing = self._existing_tables(views)
+        without_table = [view_id(sk) for sk in new if sk not in existing]
+        fix = "export without --bulk"
+        if self.has_table_per_view and without_table:
+            fix += f", or only what has no table yet: -s {' -s '.join(without_table)}"
+        problems = [
+            Problem(what=f"the table '{table}' exists already, and AWS imports only into new tables", fix=fix)
+            for table in sorted({existing[sk] for sk in new if sk in existing})
+        ]
+        # Once services are published, a lookup needs the tables of all their views.
+        problems += [
+            Problem(what=f"the table of view {view_id(sk)} is missing, and the view is not among those to be imported",
+                    fix="import it, too: name both, or none")
+            for sk in sorted(set(views) - set(new)) if self.has_table_per_view and sk not in existing
+        ]  # fmt: skip
+        if problems:
+            raise PlanError(problems)
+        if self.has_table_per_view and self._calls(self._layout.home).exists():
+            self.provisioner(set(views) - set(new)).check()
+
+    def _existing_tables(self, views: Collection[str]) -> dict[str, str]:
+        """Return the tables of views (their `sk`) that exist, featurelayer's or not."""
         tables = {sk: self._layout.table("", sk) for sk in views}
-        there = {table for table in {*tables.values()} if self._calls(table).exists()}
-        return {sk: table for sk, table in tables.items() if table in there}
+        existing = {table for table in {*tables.values()} if self._calls(table).exists()}
+        return {sk: table for sk, table in tables.items() if table in existing}
 
     def check(self) -> None:
         """Raise StoreNotFound unless the table exists and is one of ours."""

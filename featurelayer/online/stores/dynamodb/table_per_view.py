@@ -8,7 +8,8 @@ from typing import Any
 
 from featurelayer.callbacks import Notify
 from featurelayer.errors import Problem, StoreNotFound
-from featurelayer.online.stores.dynamodb.provision import CreateResult, TableProvisioner
+from featurelayer.online.base import CreateResult
+from featurelayer.online.stores.dynamodb.provision import TableProvisioner
 from featurelayer.online.stores.dynamodb.tables import TableSettings
 
 MISSING = "MISSING"
@@ -21,17 +22,17 @@ class TableSet:
     def __init__(self, text: str, tables: Sequence[str], calls: Callable[[str], TableProvisioner]) -> None:
         self._text, self._calls = text, {table: calls(table) for table in tables}
 
-    def create(self, settings: TableSettings | None = None, tell: Notify | None = None) -> CreateResult:
+    def create(self, settings: TableSettings | None = None, notify: Notify | None = None) -> CreateResult:
         """Create the tables that are missing, all at once, and complete the others.
 
         Raises:
             StoreNotFound: some are not ours; names all of them, and nothing has been made then.
         """
-        settings, tell = settings or TableSettings(), tell or (lambda _line: None)
+        settings, notify = settings or TableSettings(), notify or (lambda _line: None)
         _raise_foreign(self._problems()[1])
-        begun = {table: calls.begin(settings, tell) for table, calls in self._calls.items()}
+        begun = {table: calls.begin(settings, notify) for table, calls in self._calls.items()}
         done = {
-            table: calls.complete(settings, partial(_prefix_table, tell, table), created=begun[table])
+            table: calls.complete(settings, partial(_prefix_table, notify, table), created=begun[table])
             for table, calls in self._calls.items()
         }
         differs = tuple(f"table {table}: {each}" for table, made in done.items() for each in made.differs)
@@ -81,8 +82,8 @@ class TableSet:
         return missing, foreign
 
 
-def _prefix_table(tell: Notify, table: str, line: str) -> None:
-    tell(line if table in line else f"{table}: {line}")
+def _prefix_table(notify: Notify, table: str, line: str) -> None:
+    notify(line if table in line else f"{table}: {line}")
 
 
 def _raise_foreign(problems: Sequence[Problem]) -> None:

@@ -59,6 +59,8 @@ def read_settings(entry: Mapping[str, Any], where: str) -> TableSettings:
     Raises:
         ConfigError: names everything that is wrong with them.
     """
+    if entry.get("type", "dynamodb") != "dynamodb":
+        return TableSettings()
     tags, problems = entry.get("tags") or {}, []
     if not isinstance(tags, Mapping):
         problems.append(Problem(what="`tags` is not a mapping", where=where, fix="write tags: {team: growth}"))

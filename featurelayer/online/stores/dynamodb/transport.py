@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from featurelayer.online.base import ReadBudget, Usage
+from featurelayer.online.budget import ReadBudget, Usage
 
 TRANSPORTS = ("http", "boto3")
 """The default first."""

@@ -20,7 +20,8 @@ from typing import Any
 import msgspec
 
 from featurelayer.errors import DeadlineExceeded, OnlineStoreError, StoreThrottled, StoreUnavailable
-from featurelayer.online.base import Item, ReadBudget, Usage
+from featurelayer.online.base import Item
+from featurelayer.online.budget import ReadBudget, Usage
 from featurelayer.online.stores.dynamodb.errors import store_error, unreadable_error
 from featurelayer.online.stores.dynamodb.layout import Layout
 from featurelayer.online.stores.dynamodb.reader import run_parallel
@@ -90,8 +91,8 @@ class TableWriter:
     ) -> None:
         self._layout, self._pool, self._threads, self._patience = layout, pool, threads, patience
 
-    def why_not(self, transport: Transport, budget: ReadBudget) -> str:
-        """Return why the server can't be written to in this way, or nothing.
+    def probe_partiql(self, transport: Transport, budget: ReadBudget) -> str:
+        """Return why the server can't be written to by PartiQL, or nothing.
 
         The question is an UPDATE of an item that nobody has, which a server that understands it refuses.
         """
@@ -192,7 +193,7 @@ class TableWriter:
                         raise failure
                     again.append(item)
             except DeadlineExceeded as late:
-                budget.left()  # raises if it is the caller's time that is up
+                budget.remaining()  # raises if it is the caller's time that is up
                 last = late.__cause__ if isinstance(late.__cause__, OnlineStoreError) else failure or late
                 raise self._patience_error(last, len(pending)) from late
             except OnlineStoreError as error:
@@ -205,7 +206,7 @@ class TableWriter:
                 backoff.reset()
                 until = monotonic() + self._patience
             if not backoff.wait(budget.earliest(until)):
-                budget.left()
+                budget.remaining()
                 raise self._patience_error(failure, len(again)) from failure
             pending = again
             usage.add(bytes=0, retries=1)
