@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from featurelayer.online.base import Item, LiveKey, OnlineStore, StoreUrl, Written
+from featurelayer.online.base import Capabilities, Item, LiveKey, OnlineStore, StoreEntry, StoreUrl, Written
 from featurelayer.online.client import FeatureClient
 from featurelayer.online.definitions import ServiceDefinition, service_definition
 from featurelayer.online.metrics import LookupMetrics
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncFeatureClient",
+    "Capabilities",
     "FeatureClient",
     "FeatureValue",
     "FeatureVector",
@@ -37,6 +38,7 @@ __all__ = [
     "OnlineStore",
     "ServiceDefinition",
     "Status",
+    "StoreEntry",
     "StoreUrl",
     "WriteResult",
     "Written",

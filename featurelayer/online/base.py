@@ -152,7 +152,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     An export checks `limits` before it sends anything (None: there are none), and repeats a call that failed for a
     moment for `patience` seconds. `is_metered`: reads and writes are billed in DynamoDB's units, so exports are priced
-    and `verify` keeps to its read units. `expires_items`: the store deletes items past their `ttl` by itself.
+    and `verify` keeps to its read units. `expires_items`: the store deletes items past their `ttl`.
     """
 
     limits: Limits | None = None

@@ -24,8 +24,8 @@ DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 PAGES = [README, *DOCS, REPOSITORY / "macros" / "README.md", REPOSITORY / "dbt_project" / "README.md"]
 ANNOTATIONS = REPOSITORY / "docs" / "annotations.md"
 CONTRACT = REPOSITORY / "docs" / "contract.md"
-# Pages whose commands run in the demo, or need a server; their own tests run them.
-ELSEWHERE = {"monitoring.md", "postgres.md"}
+# Pages whose commands run in the demo, or need a server or a package; their own tests run them.
+ELSEWHERE = {"monitoring.md", "postgres.md", "stores.md"}
 NAME = re.compile(r"`(\w+)`")
 
 

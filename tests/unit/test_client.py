@@ -592,8 +592,9 @@ def test_a_lookup_survives_a_fork(tmp_path):
 def test_the_public_names_are_exact_and_sorted():
     assert online.__all__ == sorted(online.__all__)
     assert online.__all__ == [
-        "AsyncFeatureClient", "FeatureClient", "FeatureValue", "FeatureVector", "Item", "LiveKey", "LookupMetrics",
-        "MemoryStore", "OnlineStore", "ServiceDefinition", "Status", "StoreUrl", "WriteResult", "Written",
+        "AsyncFeatureClient", "Capabilities", "FeatureClient", "FeatureValue", "FeatureVector", "Item", "LiveKey",
+        "LookupMetrics", "MemoryStore", "OnlineStore", "ServiceDefinition", "Status", "StoreEntry", "StoreUrl",
+        "WriteResult", "Written",
         "open_store", "service_definition",
     ]  # fmt: skip
     assert all(hasattr(online, name) for name in online.__all__)
