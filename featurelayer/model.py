@@ -20,7 +20,7 @@ def _empty() -> Mapping[str, Any]:
 
 
 class Kind(StrEnum):
-    """The families of types, independent of any engine's spelling."""
+    """A family of types, independent of any engine's spelling."""
 
     BOOL = "bool"
     INT = "int"
@@ -180,7 +180,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Who answers for something."""
+    """The person or team responsible for something."""
 
     name: str = ""
     email: str = ""
@@ -219,7 +219,7 @@ class JoinKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """How old the newest row of a view may be, as dbt says it for sources."""
+    """The allowed age of a view's newest row, as dbt defines it for sources."""
 
     warn_after: timedelta | None = None
     error_after: timedelta | None = None
@@ -227,9 +227,9 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalGuard:
-    """What an export may remove from the online store at once.
+    """Limit on what one export may remove from the online store.
 
-    It is refused to remove more than `share` (0 to 1) of a view's keys, if these are `at_least` so many.
+    An export that would remove more than `share` (0 to 1) of a view's keys, and `at_least` that many, is rejected.
     """
 
     share: float = 0.3
@@ -238,14 +238,14 @@ class RemovalGuard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deprecation:
-    """Something that still works and should no longer be used."""
+    """Marks a view or feature that still works but should no longer be used."""
 
     replaced_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignore:
-    """A check that a view, feature or service has opted out of, and why."""
+    """A check that a view, feature or service opts out of, with the reason."""
 
     code: str
     reason: str
@@ -385,7 +385,7 @@ class FeatureService:
 
 
 class Severity(StrEnum):
-    """How much a finding weighs: an error fails, a warning fails if asked to (`--strict`), a note never does."""
+    """The weight of a finding: an error fails, a warning fails with `--strict`, a note never does."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -394,19 +394,27 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that a check or a comparison found: what, about whom, where, and how to fix it.
+    """A violation that a check found: the message, its subject, its place and how to fix it.
 
     `name` is the model, view, feature (`view.feature`), service or entity it is about, `key` the place in its YAML
     (`config.meta.featurelayer.ttl`). `file` is relative to the project, `line` counts from 1, 0 where none is known.
-    `details` are further lines for a reader, such as the lineages of two features.
+    `details` are further lines for a reader, such as the lineages of two features. A check leaves `code`, and `fix`
+    and `severity` where they are its own, to the runner.
+
+    `owner` is the view or service whose `ignore` may suppress the finding and whose YAML `key` is in. `others` are
+    further views or features that it is about: `-s` and `ignore` apply to them as well. With `each` it is about all of
+    `others`, and suppressed only if each of them is.
     """
 
-    code: str
-    severity: Severity
     message: str
+    code: str = ""
+    severity: Severity = Severity.WARNING
     fix: str = ""
     name: str = ""
     file: str = ""
     line: int = 0
     key: str = ""
     details: tuple[str, ...] = ()
+    owner: str = field(default="", compare=False)
+    others: tuple[str, ...] = field(default=(), compare=False)
+    each: bool = field(default=False, compare=False)

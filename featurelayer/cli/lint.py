@@ -25,7 +25,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 def _validate_codes(
     context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None
 ) -> str | tuple[str, ...] | None:
-    """A code that no check has is a mistake in the command: say all of them, and which there are."""
+    """Reject codes that no check has, and list the known ones."""
     if not value:
         return value
     from featurelayer.errors import did_you_mean
@@ -34,10 +34,12 @@ def _validate_codes(
     known = all_checks()
     wrong = unknown_checks(value) if isinstance(value, tuple) else {value.strip().upper()} - known.keys()
     if wrong:
-        said = ", ".join(f"'{code}'{did_you_mean(code, known)}" for code in wrong)
-        families = (" ".join(codes) for _, codes in groupby(known, key=lambda code: code[:3]))
+        unknown = ", ".join(f"'{code}'{did_you_mean(code, known)}" for code in wrong)
+        families = (" ".join(item.code for item in items) for _, items in groupby(known.values(), lambda it: it.family))
         listed = "\n  ".join(families)
-        raise click.BadParameter(f"there is no check {said}. There are\n  {listed}", ctx=context, param=parameter)
+        raise click.BadParameter(
+            f"there is no check {unknown}. Known checks:\n  {listed}", ctx=context, param=parameter
+        )
     return value
 
 
@@ -48,7 +50,7 @@ def _validate_codes(
     "names",
     multiple=True,
     metavar="NAME",
-    help="Models, views, features or services to report about, - for stdin [default: all].",
+    help="Models, views, features or services to report on, - for stdin [default: all].",
 )
 @click.option(
     "--checks",
@@ -57,12 +59,12 @@ def _validate_codes(
     callback=_validate_codes,
     help="Checks or families to run, such as FL2,FL601 [default: all].",
 )
-@click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
+@click.option("--strict", is_flag=True, help="Exit with 1 on warnings as well.")
 @click.option(
     "--explain",
     metavar="CODE",
     callback=_validate_codes,
-    help="Say what a check finds, why that matters and how to fix it.",
+    help="Explain a check: what it finds, why it matters, how to fix it.",
 )
 @click.option(
     "--format",
@@ -70,7 +72,7 @@ def _validate_codes(
     type=click.Choice(["text", "json", "sarif", "github"]),
     default="text",
     show_default=True,
-    help="How the findings look.",
+    help="Output format.",
 )
 @project_options
 def command(
@@ -83,8 +85,9 @@ def command(
 ) -> int:
     """Check annotations, ownership, names and SQL of the features, from dbt's files alone.
 
-    Reads target/manifest.json, featurelayer.yml and the YAML of the models: no warehouse, no profiles.yml. The checks
-    of SQL need what `dbt compile` or `dbt build` writes. Exits with 1 on errors, with --strict on warnings, too.
+    Reads target/manifest.json, featurelayer.yml and the YAML of the models; needs no warehouse and no profiles.yml.
+    Checks of SQL need the output of `dbt compile` or `dbt build`. Exits with 1 on errors, and with
+    --strict on warnings.
     """
     from featurelayer.lint import lint
 
@@ -93,14 +96,14 @@ def command(
         return 0
     selected = parse_names(names)
     if names and not selected:
-        context.console.note("No names were given on stdin: nothing to check.")
+        context.console.note("No names on stdin: nothing to check.")
     report = (
         lint(context.project, selected, checks, warn=context.console.warn) if selected or not names else _empty_report()
     )
     _write(report, output_format, _folder(context.project.root))
     if report.without_sql:
         context.console.note(
-            "The checks of SQL were left out: dbt has not compiled the models. `dbt compile` does, or `dbt build`."
+            "Checks of SQL were skipped: the models are not compiled. Run `dbt compile` or `dbt build`."
         )
     return 1 if report.fails(strict=strict) else 0
 
@@ -165,7 +168,7 @@ def _summary(report: LintReport) -> str:
 
     words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
     counts = [_format_count(report.count(severity), word) for severity, word in words.items() if report.count(severity)]
-    excused = f", {len(report.excused)} excused" if report.excused else ""
+    excused = f", {len(report.suppressed)} ignored" if report.suppressed else ""
     views = _format_count(report.views, "view")
     return f"{', '.join(counts) or 'nothing found'} in {views}, {_format_count(len(report.checks), 'check')}{excused}"
 
@@ -190,10 +193,12 @@ def _explanation(found: Check) -> Iterator[str]:
     yield f"{found.code} ({found.severity}): {found.title}"
     yield f"  why  {found.why}"
     yield f"  fix  {found.fix}"
+    if found.package:
+        yield f"  It comes from the package {found.package}."
     if found.needs_sql:
         yield "  It reads the SQL that dbt has compiled."
     if found.run is None:
-        yield "  Nothing excuses it: the view or service can't be used."
+        yield "  It can't be ignored: the view or service is unusable."
         return
-    yield "  Where it does not apply, say so with a reason, at the view, column or service:"
+    yield "  If it does not apply, ignore it with a reason, at the view, column or service:"
     yield f"    config: {{meta: {{featurelayer: {{ignore: [{{code: {found.code}, reason: ...}}]}}}}}}"

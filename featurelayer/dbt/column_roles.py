@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from featurelayer.dbt.artifacts import Node
+from featurelayer.dbt.columns import snapshot_columns
 from featurelayer.dbt.dtypes import UNKNOWN
-from featurelayer.dbt.views import snapshot_columns
 from featurelayer.model import DType, Kind
 
 _EVENT_TIME = re.compile(

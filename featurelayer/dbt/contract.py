@@ -140,7 +140,7 @@ class DeprecatedBlock(Block):
 class IgnoreBlock(Block):
     """A check that does not apply here, and why."""
 
-    code: str = Field(pattern=r"^FL\d{3}$", description="The check's code, such as FL203.")
+    code: str = Field(pattern=r"^[A-Z]{2,10}\d{3}$", description="The check's code, such as FL203.")
     reason: _Name = Field(description="Why it does not apply.")
 
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from featurelayer.dbt.artifacts import Exposure, Manifest, is_misspelt
+from featurelayer.dbt.block import AT
 from featurelayer.dbt.contract import ServiceBlock, ServiceLine, format_location, validate_block
 from featurelayer.dbt.views import parse_ignores
 from featurelayer.errors import Problem, did_you_mean
 from featurelayer.model import Entity, FeatureService, FeatureView, Owner
 from featurelayer.registry import ALL, ServiceEntry, assemble_joins, find_view, reference_problem, split_reference
-
-_AT = "config.meta.featurelayer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +69,7 @@ class ServiceReader:
             self._add_problem(what, f"config.meta.{key}", "Rename it to `featurelayer`.", "FL102")
         if "featurelayer" not in meta:
             if "featurelayer" in (exposure.meta or {}):
-                fix = f"Move it to {_AT}: dbt 2 drops `meta` outside of `config`."
+                fix = f"Move it to {AT}: dbt 2 drops `meta` outside of `config`."
                 self._add_problem("the annotation stands in `meta`, where it is not read", "meta", fix, "FL101")
             return None
         if exposure.type != "ml":
@@ -82,12 +81,12 @@ class ServiceReader:
             meta["featurelayer"],
             file=exposure.original_file_path,
             resource=exposure.name,
-            path=_AT,
+            path=AT,
             problems=self.problems,
         )
 
     def _entries(self, line: ServiceLine, index: int) -> Iterator[ServiceEntry]:
-        where = format_location(self.exposure.original_file_path, self.exposure.name, f"{_AT}.features[{index}]")
+        where = format_location(self.exposure.original_file_path, self.exposure.name, f"{AT}.features[{index}]")
         if line.reference is not None:
             parts = split_reference(line.reference)
             if parts is None:
@@ -116,7 +115,7 @@ class ServiceReader:
             return False
         if entry.view in _names(self.manifest.unique_ids):
             what = f"dbt model '{entry.view}' is not a feature view"
-            fix = f"Annotate it: {_AT}: {{entity: ...}}."
+            fix = f"Annotate it: {AT}: {{entity: ...}}."
             self.problems.append(Problem(what=what, where=entry.where, fix=fix, code="FL302"))
             return False
         return True
@@ -140,7 +139,7 @@ class ServiceReader:
         else:
             what = f"there is no dbt model '{labels}' for its labels{did_you_mean(labels, known)}"
             fix = "Name a model, seed or snapshot of the project."
-        self._add_problem(what, f"{_AT}.labels", fix, "FL302")
+        self._add_problem(what, f"{AT}.labels", fix, "FL302")
 
     def _add_problem(self, what: str, path: str, fix: str, code: str) -> None:
         where = format_location(self.exposure.original_file_path, self.exposure.name, path)

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
+from featurelayer.dbt.block import AT
+from featurelayer.dbt.columns import DeclaredColumn
 from featurelayer.dbt.contract import ViewBlock
 from featurelayer.dbt.dtypes import UNKNOWN
 from featurelayer.errors import did_you_mean
 from featurelayer.model import Entity, JoinKey, Key
 
-if TYPE_CHECKING:
-    from featurelayer.dbt.views import DeclaredColumn, ViewReader
 
-_AT = "config.meta.featurelayer"
+class NodeReader(Protocol):
+    """The node that join keys are read from: its columns, the declared entities, and a place for problems."""
+
+    @property
+    def columns(self) -> Mapping[str, DeclaredColumn]:
+        """The declared columns by name."""
+        ...
+
+    @property
+    def entities(self) -> Mapping[str, Entity | None]:
+        """The declared entities; None for one with problems."""
+        ...
+
+    def add_problem(self, what: str, path: str, fix: str, code: str) -> None:
+        """Add a problem of this node."""
+        ...
 
 
-def read_join_keys(reader: ViewReader, block: ViewBlock) -> tuple[JoinKey, ...]:
+def read_join_keys(reader: NodeReader, block: ViewBlock) -> tuple[JoinKey, ...]:
     """Return the view's join keys in the order of its entities and their keys; what is wrong goes to the reader.
 
     A column says `join_key: plane`, or `join_key: airport_hour.hour` where an entity has several keys; dbt's own
@@ -36,31 +51,31 @@ def read_join_keys(reader: ViewReader, block: ViewBlock) -> tuple[JoinKey, ...]:
     )
 
 
-def _entities(reader: ViewReader, block: ViewBlock) -> Iterator[Entity]:
-    path = f"{_AT}.entity"
+def _entities(reader: NodeReader, block: ViewBlock) -> Iterator[Entity]:
+    path = f"{AT}.entity"
     if not block.entity:
         said = sorted({str(column.block.join_key) for column in reader.columns.values() if column.block.join_key})
         fix = f"Add `entity: {said[0].partition('.')[0]}`." if said else "Name the entity that the rows describe."
-        reader.say("it does not say its entity", path, fix, "FL102")
+        reader.add_problem("it does not say its entity", path, fix, "FL102")
     if len(set(block.entity or ())) < len(block.entity or ()):
-        reader.say("it names an entity twice", path, "Name each entity once.", "FL102")
+        reader.add_problem("it names an entity twice", path, "Name each entity once.", "FL102")
     for name in dict.fromkeys(block.entity or ()):
         if name not in reader.entities:
             what = f"entity '{name}' is not declared{did_you_mean(name, reader.entities)}"
             example = f"{{{name}: {{keys: {{{name}: varchar}}}}}}"
             fix = f"Correct the name, or declare it in featurelayer.yml: entities: {example}."
-            reader.say(what, path, fix, "FL102")
+            reader.add_problem(what, path, fix, "FL102")
         elif (entity := reader.entities[name]) is not None:
             yield entity
 
 
-def _key_of(reader: ViewReader, column: DeclaredColumn, listed: list[str]) -> tuple[str, str] | None:
+def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tuple[str, str] | None:
     """Return (entity, key) that the column says it holds."""
     ours, native = column.block.join_key, _native_entity(column.native.entity)
-    path = f"columns[{column.name}].{_AT}.join_key"
+    path = f"columns[{column.name}].{AT}.join_key"
     if ours and native and native not in (ours, ours.partition(".")[0]):
         what = f"column '{column.name}' has the join_key '{ours}' and the native entity '{native}'"
-        reader.say(what, path, "Make the two equal, or remove one.", "FL103")
+        reader.add_problem(what, path, "Make the two equal, or remove one.", "FL103")
         return None
     # An entity of the semantic layer that this view does not list is none of ours.
     said = ours or (native if native in listed else None)
@@ -73,7 +88,7 @@ def _key_of(reader: ViewReader, column: DeclaredColumn, listed: list[str]) -> tu
         )
         if listed and all(known in reader.entities for known in listed):
             fix = f"The view's `entity` is {', '.join(listed)}: correct the name or add it there."
-            reader.say(what, path, fix, "FL103")
+            reader.add_problem(what, path, fix, "FL103")
         return None
     entity = reader.entities.get(name)
     if entity is None:
@@ -84,39 +99,39 @@ def _key_of(reader: ViewReader, column: DeclaredColumn, listed: list[str]) -> tu
         if not key:
             what = f"column '{column.name}' does not say which key of '{name}' it holds"
             fix = f"Write `join_key: {name}.{known[0]}` (its keys: {', '.join(known)})."
-            reader.say(what, path, fix, "FL103")
+            reader.add_problem(what, path, fix, "FL103")
             return None
     if key not in known:
         what = f"entity '{name}' has no key '{key}'{did_you_mean(key, known)}"
-        reader.say(what, path, f"Its keys: {', '.join(known)}.", "FL103")
+        reader.add_problem(what, path, f"Its keys: {', '.join(known)}.", "FL103")
         return None
     return name, key
 
 
-def _one_column(reader: ViewReader, entity: Entity, key: Key, columns: list[DeclaredColumn]) -> DeclaredColumn | None:
+def _one_column(reader: NodeReader, entity: Entity, key: Key, columns: list[DeclaredColumn]) -> DeclaredColumn | None:
     word = entity.name if len(entity.keys) == 1 else f"{entity.name}.{key.name}"
     if not columns:
         fix = f"Add config: {{meta: {{featurelayer: {{join_key: {word}}}}}}} to the column that identifies it."
-        reader.say(f"no column is the join key of '{word}'", "columns", fix, "FL103")
+        reader.add_problem(f"no column is the join key of '{word}'", "columns", fix, "FL103")
         return None
     if len(columns) > 1:
         names = ", ".join(column.name for column in columns)
         fix = "Keep one; a second role belongs in another view or in a service's `keys`."
-        reader.say(f"several columns are the join key of '{word}': {names}", "columns", fix, "FL103")
+        reader.add_problem(f"several columns are the join key of '{word}': {names}", "columns", fix, "FL103")
         return None
     _check_type(reader, key, columns[0], word)
     return columns[0]
 
 
-def _check_type(reader: ViewReader, key: Key, column: DeclaredColumn, word: str) -> None:
+def _check_type(reader: NodeReader, key: Key, column: DeclaredColumn, word: str) -> None:
     path = f"columns[{column.name}].data_type"
     if column.dtype is None:
         fix = f"Add data_type ({key.dtype} in featurelayer.yml), or run `dbt docs generate`."
-        reader.say(f"the type of join key '{column.name}' is not known", path, fix, "FL301")
+        reader.add_problem(f"the type of join key '{column.name}' is not known", path, fix, "FL301")
     elif not column.dtype.joins(key.dtype):
         what = f"join key '{column.name}' is {column.dtype}, the key of '{word}' is declared {key.dtype}"
         fix = "Cast the column in the model, or correct the type in featurelayer.yml; keys are never cast silently."
-        reader.say(what, path, fix, "FL303")
+        reader.add_problem(what, path, fix, "FL303")
 
 
 def _native_entity(entity: Any) -> str | None:

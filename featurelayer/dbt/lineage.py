@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from featurelayer.dbt.catalog import CatalogColumns, read_catalog_columns
+from featurelayer.dbt.columns import snapshot_columns
 from featurelayer.dbt.inventory import Inventory
 from featurelayer.dbt.inventory import Model as Node
-from featurelayer.dbt.views import snapshot_columns
 from featurelayer.errors import closest
 from featurelayer.lineage import CompileRun, Lineage, SqlModel, analyse, neutral_sql
 from featurelayer.model import FeatureView

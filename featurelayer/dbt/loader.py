@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from featurelayer.dbt.artifacts import Manifest, Node, catalog_types
+from featurelayer.dbt.block import AT
 from featurelayer.dbt.contract import ConfigBlock, EntityBlock, format_location, validate_block
 from featurelayer.dbt.dtypes import dtype_of
 from featurelayer.dbt.exposures import ServiceReader, parse_owner
 from featurelayer.dbt.project import CONFIG_FILE, Project
-from featurelayer.dbt.views import AT, ViewReader
+from featurelayer.dbt.views import ViewReader
 from featurelayer.errors import MetadataError, Problem, did_you_mean
 from featurelayer.model import Entity, FeatureService, FeatureView, Key, Owner
 from featurelayer.registry import Registry, view_names

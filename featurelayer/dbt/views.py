@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from featurelayer.dbt.artifacts import ManifestColumn, Node, is_misspelt
+from featurelayer.dbt.block import AT, BLOCK, DEFAULTS
+from featurelayer.dbt.columns import DeclaredColumn, column_meta, snapshot_columns
 from featurelayer.dbt.contract import (
     ColumnBlock,
     DeprecatedBlock,
@@ -35,25 +37,11 @@ from featurelayer.model import (
     RemovalGuard,
 )
 
-BLOCK = "featurelayer"
-DEFAULTS = "featurelayer_defaults"
-AT = f"config.meta.{BLOCK}"
-SNAPSHOT_COLUMNS = ("dbt_valid_from", "dbt_valid_to", "dbt_scd_id", "dbt_updated_at", "dbt_is_deleted")
 _CASE_SENSITIVE_ADAPTERS = frozenset({"clickhouse"})
 # A view's own word on one of these leaves no room for the folder's word on the others.
 _ALTERNATIVES = ({"available_at", "delay", "static"}, {"ttl", "static"}, {"created_timestamp", "static"})
 _PLAIN = ColumnBlock()
 _TIMED = ("available_at", "delay", "created_timestamp", "ttl", "valid_to")
-
-
-@dataclass(slots=True)
-class DeclaredColumn:
-    """A column as the YAML declares it, with its annotations and its type, if either is known."""
-
-    name: str
-    native: ManifestColumn
-    block: ColumnBlock
-    dtype: DType | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +79,7 @@ class ViewReader:
             return None
         return view
 
-    def say(self, what: str, path: str, fix: str, code: str) -> None:
+    def add_problem(self, what: str, path: str, fix: str, code: str) -> None:
         """Add a problem of this node."""
         where = format_location(self.node.file, self.label, path)
         self.problems.append(Problem(what=f"{self.label}: {what}", where=where, fix=fix, code=code))
@@ -125,11 +113,11 @@ class ViewReader:
                 return None
             if DEFAULTS not in meta:
                 fix = f"Add {AT}: {{entity: ...}} to it."
-                self.say("its columns are annotated, the model itself is not", AT, fix, "FL102")
+                self.add_problem("its columns are annotated, the model itself is not", AT, fix, "FL102")
                 return None
         if self.node.resource_type not in ("model", "snapshot"):
             fix = "Select from it in a model and annotate the model."
-            self.say(f"a {self.node.resource_type} can't be a feature view", AT, fix, "FL109")
+            self.add_problem(f"a {self.node.resource_type} can't be a feature view", AT, fix, "FL109")
             return None
         own, shared = meta.get(BLOCK), meta.get(DEFAULTS)
         own, shared = {} if own is None else own, {} if shared is None else shared
@@ -148,7 +136,7 @@ class ViewReader:
         for path, keys in metas:
             for key in filter(is_misspelt, map(str, keys)):
                 what = f"unknown block '{key}' (did you mean '{BLOCK}'?)"
-                self.say(what, f"{path}.{key}", f"Rename it to `{BLOCK}`.", "FL102")
+                self.add_problem(what, f"{path}.{key}", f"Rename it to `{BLOCK}`.", "FL102")
 
     def _check(self, contract: type[Any], block: Any, path: str) -> Any:
         return validate_block(
@@ -157,14 +145,16 @@ class ViewReader:
 
     def _add_misplaced(self, path: str, right: str) -> None:
         fix = f"Move it to {right}: dbt 2 drops `meta` outside of `config` (`dbt-autofix deprecations` moves it)."
-        self.say(f"the annotation stands in `{path}`, where it is not read", path, fix, "FL101")
+        self.add_problem(f"the annotation stands in `{path}`, where it is not read", path, fix, "FL101")
 
     def _check_relation(self) -> None:
         if self.node.config.get("materialized") == "ephemeral":
             fix = "Materialize it as a table, an incremental model or a view."
-            self.say("an ephemeral model has no relation to read features from", "config.materialized", fix, "FL109")
+            self.add_problem(
+                "an ephemeral model has no relation to read features from", "config.materialized", fix, "FL109"
+            )
         elif not self.node.relation_name:
-            self.say(
+            self.add_problem(
                 "dbt names no relation for it", "", "Check that the model is enabled and run `dbt parse`.", "FL109"
             )
 
@@ -223,13 +213,13 @@ class ViewReader:
         column = self.column(str(name))
         if column is None:
             what = f"column '{name}' is not declared{did_you_mean(str(name), self.columns)}"
-            self.say(what, path, "Declare it under `columns` with its data_type, or correct the name.", "FL202")
+            self.add_problem(what, path, "Declare it under `columns` with its data_type, or correct the name.", "FL202")
             return None
         if column.dtype is None:
             self._add_untyped(column)
         elif not column.dtype.is_time:
             what = f"column '{column.name}' is {column.native.data_type or column.dtype}, not a timestamp"
-            self.say(what, path, "Name a timestamp or date column, or cast it in the model.", "FL202")
+            self.add_problem(what, path, "Name a timestamp or date column, or cast it in the model.", "FL202")
         return column.name
 
     def _check_event_time(self, block: ViewBlock, event_time: str | None, said: bool) -> None:
@@ -240,9 +230,9 @@ class ViewReader:
                 near = closest("event_time", [key for key in self.node.config if key not in ("meta", "event_time")])
                 if near:
                     what = f"it has no event time, and unknown key 'config.{near}' (did you mean 'event_time'?)"
-                    self.say(what, f"config.{near}", "Rename it to `event_time`.", "FL202")
+                    self.add_problem(what, f"config.{near}", "Rename it to `event_time`.", "FL202")
                 else:
-                    self.say("it has no event time", "config.event_time", fix, "FL202")
+                    self.add_problem("it has no event time", "config.event_time", fix, "FL202")
             return
         column = self.column(event_time)
         dated = column is not None and column.dtype is not None and column.dtype.kind is Kind.DATE
@@ -251,18 +241,18 @@ class ViewReader:
                 "What is stamped with a day is usually known only when the day is over: say `delay: 1 day`, "
                 "`delay: 0 days` or `available_at`."
             )
-            self.say(f"its event time '{event_time}' is a date without `delay`", f"{AT}.delay", fix, "FL202")
+            self.add_problem(f"its event time '{event_time}' is a date without `delay`", f"{AT}.delay", fix, "FL202")
 
     def _check_static(self, block: ViewBlock, event_time: Any, snapshot: bool) -> None:
         if snapshot:
-            self.say("a snapshot has times and can't be static", f"{AT}.static", "Remove `static`.", "FL205")
+            self.add_problem("a snapshot has times and can't be static", f"{AT}.static", "Remove `static`.", "FL205")
         if event_time:
             fix = "Remove `static`, or the event time."
-            self.say(f"it is static and has the event time '{event_time}'", f"{AT}.static", fix, "FL205")
+            self.add_problem(f"it is static and has the event time '{event_time}'", f"{AT}.static", fix, "FL205")
         for name in _TIMED:
             if getattr(block, name) is not None:
                 fix = f"Remove `{name}`, or `static` if rows have a time."
-                self.say(f"it is static and says `{name}`", f"{AT}.{name}", fix, "FL205")
+                self.add_problem(f"it is static and says `{name}`", f"{AT}.{name}", fix, "FL205")
 
     def _check_snapshot(self) -> None:
         if self.node.resource_type != "snapshot":
@@ -270,11 +260,11 @@ class ViewReader:
         if self.node.config.get("dbt_valid_to_current"):
             fix = "Remove it from the snapshot, or select from the snapshot in a model that turns it into NULL."
             what = "`dbt_valid_to_current` gives open rows an end"
-            self.say(what, "config.dbt_valid_to_current", fix, "FL206")
+            self.add_problem(what, "config.dbt_valid_to_current", fix, "FL206")
         if self.node.config.get("hard_deletes") == "new_record":
             fix = "Use `hard_deletes: invalidate`, or select from the snapshot in a model without the deletion rows."
             what = "`hard_deletes: new_record` adds rows that say a deleted entity's last values again"
-            self.say(what, "config.hard_deletes", fix, "FL206")
+            self.add_problem(what, "config.hard_deletes", fix, "FL206")
 
     # Features
 
@@ -288,9 +278,9 @@ class ViewReader:
                 path = f"columns[{column.name}].{AT}"
                 fix = "Remove the keys that only a feature has, or select the column a second time under another name."
                 what = f"column '{column.name}' is a key or a time and can't be a feature"
-                self.say(what, path, fix, "FL105")
+                self.add_problem(what, path, fix, "FL105")
         if not features:
-            self.say("it has no features", "columns", "Declare the columns that are features.", "FL102")
+            self.add_problem("it has no features", "columns", "Declare the columns that are features.", "FL102")
         return tuple(features)
 
     @staticmethod
@@ -306,10 +296,10 @@ class ViewReader:
         elif online and not dtype.is_storable:
             fix = "Cast it in the model (a decimal needs a precision), or say `feature: false` or `online: false`."
             what = f"feature '{column.name}' is {column.native.data_type or dtype}, which the online store can't hold"
-            self.say(what, f"{path}.data_type", fix, "FL501")
+            self.add_problem(what, f"{path}.data_type", fix, "FL501")
         elif block.range is not None and not dtype.is_numeric:
             fix = "Remove `range`, or correct the data_type."
-            self.say(f"feature '{column.name}' is {dtype} and has a range", f"{path}.{AT}.range", fix, "FL106")
+            self.add_problem(f"feature '{column.name}' is {dtype} and has a range", f"{path}.{AT}.range", fix, "FL106")
         return Feature(
             name=column.name,
             dtype=value_type(dtype),
@@ -331,7 +321,9 @@ class ViewReader:
             return coerce(column.block.default, value_type(column.dtype))
         except ValueError as error:
             path = f"columns[{column.name}].{AT}.default"
-            self.say(f"the default of '{column.name}': {error}", path, "Correct the default or the data_type.", "FL106")
+            self.add_problem(
+                f"the default of '{column.name}': {error}", path, "Correct the default or the data_type.", "FL106"
+            )
             return None
 
     def _add_untyped(self, column: DeclaredColumn) -> None:
@@ -339,18 +331,18 @@ class ViewReader:
         fix = "Add data_type (with `contract: {enforced: true}` dbt checks it), or run `dbt docs generate`."
         if column.name not in self.untyped:
             self.untyped.add(column.name)
-            self.say(f"the type of column '{column.name}' is not known", path, fix, "FL301")
+            self.add_problem(f"the type of column '{column.name}' is not known", path, fix, "FL301")
 
     # The rest
 
     def _check_settings(self, block: ViewBlock) -> None:
         if block.delay is not None and block.available_at is not None:
             fix = "Keep available_at if the warehouse has that column, else delay."
-            self.say("it says both `delay` and `available_at`", f"{AT}.delay", fix, "FL205")
+            self.add_problem("it says both `delay` and `available_at`", f"{AT}.delay", fix, "FL205")
         fresh = block.freshness
         if fresh and fresh.warn_after and fresh.error_after and fresh.warn_after.duration > fresh.error_after.duration:
             fix = "Make warn_after the shorter of the two."
-            self.say("freshness warns later than it fails", f"{AT}.freshness.warn_after", fix, "FL502")
+            self.add_problem("freshness warns later than it fails", f"{AT}.freshness.warn_after", fix, "FL502")
         for name in block.tie_breaker or ():
             self._tie_breaker(name)
 
@@ -358,7 +350,7 @@ class ViewReader:
         column = self.column(name)
         if column is None:
             what = f"tie-breaker '{name}' is not declared{did_you_mean(name, self.columns)}"
-            self.say(what, f"{AT}.tie_breaker", "Declare it under `columns`, or correct the name.", "FL202")
+            self.add_problem(what, f"{AT}.tie_breaker", "Declare it under `columns`, or correct the name.", "FL202")
         return column.name if column else name
 
     def _view(
@@ -415,21 +407,6 @@ class Times:
     created_timestamp: str | None = None
     valid_to: str | None = None
     taken: set[str] = field(default_factory=set)
-
-
-def column_meta(column: ManifestColumn) -> Mapping[str, Any]:
-    """Return what stands in the column's `config.meta`.
-
-    Never its `meta`: dbt 2 copies the model's block there.
-    """
-    meta = (column.config or {}).get("meta")
-    return meta if isinstance(meta, dict) else {}
-
-
-def snapshot_columns(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the columns that dbt adds to a snapshot, by dbt's name for each."""
-    renamed = config.get("snapshot_meta_column_names") or {}
-    return {name: renamed.get(name) or name for name in SNAPSHOT_COLUMNS}
 
 
 def parse_ignores(blocks: Iterable[IgnoreBlock]) -> tuple[Ignore, ...]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from featurelayer.lineage.readers import ExpressionReader, QueryReader
 from featurelayer.lineage.relations import OWN
 from featurelayer.lineage.scope import (
     OF_JOINT,
@@ -28,10 +28,6 @@ from featurelayer.lineage.time_bounds import find_equalities, find_frames, find_
 from featurelayer.lineage.time_names import is_time_name, is_time_type, is_written_name
 from featurelayer.lineage.values import Bound, Fact, FactKind, SourceColumn
 
-if TYPE_CHECKING:
-    from featurelayer.lineage.expressions import Writer
-    from featurelayer.lineage.queries import Queries
-
 MAX_TIMES = 8
 """How many columns a fact names that tell when rows came to be."""
 
@@ -45,7 +41,7 @@ def apply_frames(scope: SelectScope, rows: Relation, frames: Frames) -> None:
     rows.facts = with_frames(rows.facts, frames)
 
 
-def start_join(queries: Queries, item: FromItem, scope: SelectScope, node: exp.Expression, kind: str) -> None:
+def start_join(queries: QueryReader, item: FromItem, scope: SelectScope, node: exp.Expression, kind: str) -> None:
     """Give a relation that is put together with others a place, before it is known on what conditions."""
     relation = item.relation
     tables = {(source.relation, source.unique_id) for value in relation.columns.values() for source in value.sources}
@@ -67,7 +63,7 @@ def start_join(queries: Queries, item: FromItem, scope: SelectScope, node: exp.E
     item.found.clear()
 
 
-def finish_joins(queries: Queries, node: exp.Select, scope: SelectScope, rows: Relation) -> None:
+def finish_joins(queries: QueryReader, node: exp.Select, scope: SelectScope, rows: Relation) -> None:
     """Note on what conditions the relations of a SELECT are put together, also with the rows around it."""
     conditions = [join.args[name] for join in node.args.get("joins") or () for name in ("on", "match_condition")
                   if isinstance(join.args.get(name), exp.Expression)]  # fmt: skip
@@ -90,7 +86,7 @@ def finish_joins(queries: Queries, node: exp.Select, scope: SelectScope, rows: R
     rows.times = find_times(scope)
 
 
-def hide_join(queries: Queries, item: FromItem, join: exp.Join, scope: SelectScope, rows: Relation) -> None:
+def hide_join(queries: QueryReader, item: FromItem, join: exp.Join, scope: SelectScope, rows: Relation) -> None:
     """Take a relation whose rows only choose others, by SEMI or ANTI, out of the scope, and note how they are bound."""
     conditions = [*([join.args["on"]] if join.args.get("on") is not None else []), *_using(join, scope)]
     joint = item.joint
@@ -130,7 +126,7 @@ def is_correlated(query: exp.Expression, around: SelectScope | None) -> bool:
 
 
 def _join_fact(
-    writer: Writer, item: FromItem, conditions: list[exp.Expression], scope: SelectScope, frames: Frames
+    writer: ExpressionReader, item: FromItem, conditions: list[exp.Expression], scope: SelectScope, frames: Frames
 ) -> Fact:
     own: set[SourceColumn] = set()
     keys: set[SourceColumn] = set()

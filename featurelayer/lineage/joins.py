@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sqlglot import exp
 
 from featurelayer.lineage.from_items import bind_subquery, finish_joins, hide_join, is_correlated, start_join
 from featurelayer.lineage.normal_forms import check_parts
+from featurelayer.lineage.readers import QueryReader
 from featurelayer.lineage.relations import merge_values
 from featurelayer.lineage.scope import MAX_ROW_STEPS, FromItem, Parts, Relation, SelectScope, Unreadable, Value, digest
 from featurelayer.lineage.values import FactKind, RowStep, RowStepKind
 
-if TYPE_CHECKING:
-    from featurelayer.lineage.queries import Queries
 
-
-def join_items(queries: Queries, node: exp.Select, scope: SelectScope) -> Relation:
+def join_items(queries: QueryReader, node: exp.Select, scope: SelectScope) -> Relation:
     """Fill the scope with the relations of a SELECT's FROM and return the rows that they give together."""
     from_, joins = node.args.get("from_"), node.args.get("joins") or []
     if from_ is None:
@@ -55,7 +51,7 @@ def _bracket_joins(node: exp.Expression) -> list[exp.Join]:
 
 
 def _join_all(
-    queries: Queries, first: exp.Expression, joins: list[exp.Join], scope: SelectScope, kind: str
+    queries: QueryReader, first: exp.Expression, joins: list[exp.Join], scope: SelectScope, kind: str
 ) -> Relation:
     head = _tag(queries.item(first, scope, scope.within), scope)
     scope.items.append(head)
@@ -105,7 +101,7 @@ def _join_all(
     return result
 
 
-def _finds_one(queries: Queries, join: exp.Join, item: FromItem, scope: SelectScope) -> bool:
+def _finds_one(queries: QueryReader, join: exp.Join, item: FromItem, scope: SelectScope) -> bool:
     """Whether a row can meet no more than one of a relation: a key of it is compared with columns of the others."""
     unique = item.relation.unique
     if unique is None or not item.name or _is_lateral(join.this, scope) or join.args.get("method"):
@@ -148,7 +144,7 @@ def _kind(join: exp.Join) -> str:
     return side or ("CROSS" if kind == "CROSS" else "INNER")
 
 
-def _conditions(queries: Queries, join: exp.Join, item: FromItem, scope: SelectScope, parts: Parts) -> list[str]:
+def _conditions(queries: QueryReader, join: exp.Join, item: FromItem, scope: SelectScope, parts: Parts) -> list[str]:
     texts: list[str] = []
     on = join.args.get("on")
     if on is not None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sqlglot import exp
 
 from featurelayer.lineage.normal_forms import OPPOSITE, flatten_operands, strip_brackets
+from featurelayer.lineage.readers import ExpressionReader
 from featurelayer.lineage.scope import (
     Frames,
     SelectScope,
@@ -30,9 +31,6 @@ from featurelayer.lineage.time_names import (
     is_time_type,
 )
 from featurelayer.lineage.values import Bound, FactKind
-
-if TYPE_CHECKING:
-    from featurelayer.lineage.expressions import Writer
 
 _MORE = (exp.DateAdd, exp.TimestampAdd, exp.DatetimeAdd, exp.TsOrDsAdd, exp.AddMonths, exp.Add)
 _LESS = (exp.DateSub, exp.TimestampSub, exp.DatetimeSub, exp.Sub)
@@ -55,7 +53,7 @@ _STRICT, _AMOUNT = "strict", "amount"
 # What a condition says
 
 
-def find_frames(writer: Writer, conditions: Iterable[exp.Expression], scope: SelectScope) -> Frames:
+def find_frames(writer: ExpressionReader, conditions: Iterable[exp.Expression], scope: SelectScope) -> Frames:
     """Return what conditions that all hold say of the rows of each place that they compare with another's."""
     found: dict[str, TimeFrame] = {}
     for order in _orders(conditions):
@@ -87,7 +85,11 @@ def _upper(order: _Order, low: Value, high: Value) -> TimeFrame:
 
 
 def _note_same_time(
-    found: dict[str, TimeFrame], writer: Writer, one: exp.Expression, other: exp.Expression, scope: SelectScope
+    found: dict[str, TimeFrame],
+    writer: ExpressionReader,
+    one: exp.Expression,
+    other: exp.Expression,
+    scope: SelectScope,
 ) -> None:
     values = writer.value(one, scope), writer.value(other, scope)
     if not all(_is_time(node, value) for node, value in zip((one, other), values, strict=True)):

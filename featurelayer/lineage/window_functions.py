@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sqlglot import exp
 
 from featurelayer.lineage.from_items import MAX_TIMES, find_times
 from featurelayer.lineage.normal_forms import window_function
+from featurelayer.lineage.readers import ExpressionReader
 from featurelayer.lineage.scope import Parts, SelectScope, digest, sort_sources
 from featurelayer.lineage.time_names import is_time
 from featurelayer.lineage.values import ColumnKind, FactKind
-
-if TYPE_CHECKING:
-    from featurelayer.lineage.expressions import Writer
 
 _RANKS = (exp.RowNumber, exp.Rank, exp.DenseRank)
 _SHARES = (exp.Ntile, exp.PercentRank, exp.CumeDist)
@@ -24,7 +20,7 @@ _ZERO = digest("0")
 Frame = tuple[str, str, str]
 
 
-def window_key(writer: Writer, node: exp.Window, scope: SelectScope, parts: Parts) -> str:
+def window_key(writer: ExpressionReader, node: exp.Window, scope: SelectScope, parts: Parts) -> str:
     """Return the key of a window function, which holds the rows that it runs over."""
     function = window_function(node)
     spec, partition, order = _spread(node, scope)
@@ -87,14 +83,14 @@ def _window_name(node: exp.Expression) -> str:
     return alias.name.casefold() if isinstance(alias, exp.Identifier) else ""
 
 
-def _is_divided_by_time(writer: Writer, node: exp.Expression, scope: SelectScope) -> bool:
+def _is_divided_by_time(writer: ExpressionReader, node: exp.Expression, scope: SelectScope) -> bool:
     """Whether rows are divided by a time that was not cut down: then a partition has one moment's rows."""
     value = writer.value(node, scope)
     return is_time(node, value.type) and not any(fact.kind is FactKind.TRUNCATED for fact in value.facts)
 
 
 def _frame(
-    writer: Writer,
+    writer: ExpressionReader,
     spec: exp.Expression | None,
     scope: SelectScope,
     parts: Parts,

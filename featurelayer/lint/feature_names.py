@@ -1,4 +1,4 @@
-"""Every feature's name in its parts, and which words the project uses for the same thing."""
+"""The names of all features, parsed, and the words that the project prefers for the same thing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from featurelayer.lint.base import Hit, feature_finding
+from featurelayer.lint.findings import feature_finding
 from featurelayer.lint.settings import NamingBlock
 from featurelayer.lint.vocabulary import Name, Vocabulary, Window
-from featurelayer.model import Feature, FeatureView
+from featurelayer.model import Feature, FeatureView, Finding
 
 _NEARLY = 1.12
 _SMALL = ("of", "the", "in", "over")
@@ -29,7 +29,7 @@ class FeatureName:
         """`view.feature`."""
         return f"{self.view.id}.{self.feature.name}"
 
-    def finding(self, message: str, fix: str, *, key: str = "", others: Sequence[str] = ()) -> Hit:
+    def finding(self, message: str, fix: str, *, key: str = "", others: Sequence[str] = ()) -> Finding:
         """Return a hit about the feature."""
         return feature_finding(self.view, self.feature, message, key=key, fix=fix, others=tuple(others))
 
@@ -47,7 +47,7 @@ class FeatureNames:
             if not feature.deprecated
         ]
 
-    # Which of several words
+    # Preferred words
 
     def aggregate_word(self, word: str) -> str:
         """Return the word to use for an aggregate: the project's own, else the most used one."""
@@ -62,7 +62,7 @@ class FeatureNames:
 
     @staticmethod
     def convention_source(standard: str, own: Collection[str]) -> str:
-        """Return where it is said that a word is the one to use."""
+        """Return where a word is used: in the settings, or in other names."""
         return "in featurelayer.yml" if standard in own else "elsewhere"
 
     @cached_property

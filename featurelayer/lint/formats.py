@@ -1,4 +1,4 @@
-"""A lint report in the formats that other programs read: SARIF 2.1.0 and the annotations of GitHub's workflows."""
+"""Lint reports for other programs: SARIF 2.1.0 and the annotations of GitHub workflows."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from featurelayer.model import Finding, Severity
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
-# What has no file of its own is shown at the one that every project has.
-_SOMEWHERE = "dbt_project.yml"
+# GitHub and SARIF need a file: findings without one point to the file that every project has.
+_DEFAULT_FILE = "dbt_project.yml"
 
 
 def sarif(report: LintReport, version: str, folder: str = "") -> dict[str, Any]:
     """Return the report as a SARIF log.
 
     Args:
-        report: what lint found.
+        report: the findings.
         version: of featurelayer.
         folder: the dbt project's folder as seen from the root of the repository, where the paths have to start.
     """
@@ -30,7 +30,7 @@ def sarif(report: LintReport, version: str, folder: str = "") -> dict[str, Any]:
     rules = [all_checks()[code] for code in used]
     places = {code: index for index, code in enumerate(used)}
     results = [_result(finding, places, folder) for finding in report.findings]
-    results += [_suppression(item, places, folder) for item in report.excused]
+    results += [_suppression(item, places, folder) for item in report.suppressed]
     driver = {"name": "featurelayer", "version": version, "rules": [_rule(rule) for rule in rules]}
     return {
         "$schema": _SCHEMA,
@@ -48,18 +48,18 @@ def sarif(report: LintReport, version: str, folder: str = "") -> dict[str, Any]:
 
 
 def github(report: LintReport, folder: str = "") -> Iterator[str]:
-    """Yield one workflow command for each finding, which GitHub shows beside the line; `folder` as in `sarif`."""
+    """Yield one workflow command for each finding, which GitHub shows next to the line; `folder` as in `sarif`."""
     for finding in report.findings:
         properties = {"file": _path(finding, folder), "title": f"{finding.code} {finding.name}".strip()}
         if finding.line:
             properties["line"] = str(finding.line)
-        said = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-        yield f"::{_GITHUB[finding.severity]} {said}::{_data(_text(finding))}"
+        options = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
+        yield f"::{_GITHUB[finding.severity]} {options}::{_data(_text(finding))}"
 
 
 def _all(report: LintReport) -> Iterator[Finding]:
     yield from report.findings
-    yield from (item.finding for item in report.excused)
+    yield from (item.finding for item in report.suppressed)
 
 
 def _rule(rule: Check) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _text(finding: Finding) -> str:
 
 
 def _path(finding: Finding, folder: str) -> str:
-    return "/".join(part for part in (folder, finding.file or _SOMEWHERE) if part)
+    return "/".join(part for part in (folder, finding.file or _DEFAULT_FILE) if part)
 
 
 def _data(text: str) -> str:

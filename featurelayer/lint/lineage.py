@@ -1,4 +1,4 @@
-"""What the features of a project are made of, as the checks of leakage and of duplicates see it."""
+"""The column lineage of features, as the checks for leakage and duplicates need it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from functools import cached_property
 from featurelayer.dbt.inventory import Inventory, Model
 from featurelayer.dbt.lineage import trace
 from featurelayer.lineage import ColumnLineage, Fact, Lineage, SourceColumn
-from featurelayer.lint.project import LintProject
 from featurelayer.model import FeatureView
 
+_KEY = re.compile(r"_?(id|key|sk|pk|nk|uuid|guid|code|no|number)$")
 _MOST_LINES = 5_000
 _NEAR = 5
 Test = Callable[["ViewLineage", Fact], bool]
@@ -21,27 +21,22 @@ Test = Callable[["ViewLineage", Fact], bool]
 
 @dataclass(frozen=True)
 class LintLineage:
-    """The lineage of all views, by the id of each."""
+    """The lineage of all views of a project."""
 
-    project: LintProject
+    inventory: Inventory
+    all_views: Mapping[str, FeatureView]
     lineage: Lineage
 
     @cached_property
     def views(self) -> Mapping[str, ViewLineage]:
-        """Every view whose SQL was followed."""
-        followed = set(self.lineage)
-        views = self.project.views
-        return {name: ViewLineage(view, self) for name, view in views.items() if view.unique_id in followed}
-
-    @property
-    def inventory(self) -> Inventory:
-        """The nodes of dbt."""
-        return self.project.inventory
+        """Every view whose SQL could be analysed, by its id."""
+        known = set(self.lineage)
+        return {name: ViewLineage(view, self) for name, view in self.all_views.items() if view.unique_id in known}
 
     @cached_property
     def static(self) -> frozenset[str]:
         """The unique ids of the static views."""
-        return frozenset(view.unique_id for view in self.project.views.values() if view.static)
+        return frozenset(view.unique_id for view in self.all_views.values() if view.static)
 
     @cached_property
     def _unique(self) -> dict[str, frozenset[str]]:
@@ -73,12 +68,12 @@ class ViewLineage:
     """A view and the lineage of its columns."""
 
     view: FeatureView
-    traced: LintLineage = field(repr=False)
+    parent: LintLineage = field(repr=False)
 
     @property
     def lineage(self) -> Lineage:
         """The lineage of the project."""
-        return self.traced.lineage
+        return self.parent.lineage
 
     def column(self, name: str | None) -> ColumnLineage | None:
         """Return the lineage of a column of the view."""
@@ -108,12 +103,10 @@ class ViewLineage:
 
         So are those that are read once more and joined back by the event's own key.
         """
-        from featurelayer.lint.row_times import is_key
-
         events = {fact.place for fact in self._time_facts if fact.place}
         for fact in {fact for column in self.features for fact in column.facts if fact.twins}:
             same = self.lineage.reaches(fact.own) & self.lineage.reaches(fact.keys)
-            if not events.issuperset(fact.twins) and is_key(self, same):
+            if not events.issuperset(fact.twins) and self.is_key(same):
                 events.update(fact.twins)
         return frozenset(events)
 
@@ -144,19 +137,25 @@ class ViewLineage:
     def _above(self, names: Iterable[str]) -> frozenset[SourceColumn]:
         return frozenset(source for name in names for source in self.lineage.ancestors(self.view.unique_id, name))
 
+    def is_key(self, columns: Iterable[SourceColumn]) -> bool:
+        """Whether columns identify one row of their relation, by a test, a tie-breaker, or the usual names of keys."""
+        above = self.lineage.reaches(columns)
+        unique = any(self.parent.is_unique(source) or is_key_name(source) for source in above)
+        return unique or not self.tie_breakers.isdisjoint(above)
+
     def concerns_time(self, sources: Iterable[SourceColumn]) -> bool:
-        """Whether one of the columns is one of the view's times, or is called like a time."""
+        """Whether one of the columns is one of the view's times, or is named like a time."""
         from featurelayer.lineage.time_names import is_time_name
 
         above = self.lineage.reaches(sources)
         return not above.isdisjoint(self.times) or any(is_time_name(source.column) for source in sources)
 
-    def found(self, test: Test) -> Iterator[tuple[Fact, tuple[str, ...]]]:
-        """Yield each fact of the features' values that a test finds, with the features that have it."""
+    def find_facts(self, test: Test) -> Iterator[tuple[Fact, tuple[str, ...]]]:
+        """Yield each fact about the features' values that passes a test, with the features that have it."""
         return self._facts_with_features(test, lambda column: column.facts)
 
     def find_row_facts(self, test: Test) -> Iterator[tuple[Fact, tuple[str, ...]]]:
-        """Yield each fact of what decides the rows that a test finds, with the features, which are all."""
+        """Yield each fact about the rows that passes a test, with the features that have it."""
         return self._facts_with_features(test, lambda column: column.row_facts)
 
     def _facts_with_features(
@@ -171,16 +170,10 @@ class ViewLineage:
                 yield fact, tuple(names)
 
 
-def trace_features(project: LintProject) -> LintLineage:
-    """Return the lineage of a project's views and of the labels of its services."""
-    ids = [view.unique_id for view in project.views.values()]
-    lineage = trace(project.inventory, adapter=project.registry.adapter, unique_ids=ids, trust_tests=True)
-    return LintLineage(project, lineage)
-
-
-def find_fact_model(project: LintProject, fact: Fact) -> Model | None:
-    """Return the model in whose SQL a fact was seen."""
-    return project.inventory.model(fact.model)
+def trace_features(inventory: Inventory, views: Mapping[str, FeatureView], adapter: str) -> LintLineage:
+    """Return the lineage of these views."""
+    ids = [view.unique_id for view in views.values()]
+    return LintLineage(inventory, views, trace(inventory, adapter=adapter, unique_ids=ids, trust_tests=True))
 
 
 def find_pattern_line(model: Model, *patterns: str) -> int:
@@ -218,3 +211,22 @@ def _map_to_raw_line(compiled: list[str], raw: list[str], number: int) -> int:
             break
         last = block.b + block.size
     return next((each for each, line in enumerate(raw, start=1) if each > last and line), 0)
+
+
+def is_key_name(source: SourceColumn) -> bool:
+    """Whether a column is called like the key of its relation: `id`, or `order_id` in `stg_shop__orders`."""
+    column, relation = source.column, source.relation.rpartition(".")[2]
+    if column in ("id", "key", "uuid"):
+        return True
+    thing = _KEY.sub("", column)
+    if thing == column or not thing:
+        return False
+    words = relation.split("_")
+    of = thing.split("_")
+    return [_singular(word) for word in words[-len(of) :]] == [_singular(word) for word in of]
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies"):
+        return f"{word[:-3]}y"
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word

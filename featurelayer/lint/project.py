@@ -1,4 +1,4 @@
-"""The project as the checks see it: what the annotations say, whatever is wrong with them, and dbt's own nodes."""
+"""The project that checks read: its annotations, valid or not, and dbt's own nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from featurelayer.dbt.inventory import DataTest, Inventory
 from featurelayer.dbt.yaml_lines import Lines
 from featurelayer.errors import Problem
 from featurelayer.lint.feature_names import FeatureNames
-from featurelayer.lint.settings import Settings
+from featurelayer.lint.settings import LintBlock
 from featurelayer.model import FeatureView
 from featurelayer.registry import Registry
 
@@ -23,18 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LintProject:
-    """What a check may look at.
+    """The input of a check.
 
-    `registry` holds what can be used; `views` are all annotated models, also those with problems, as far as they could
-    be understood. `inventory` has dbt's nodes, sources and tests with their SQL, decoded when they are asked for.
-    `problems` is what reading has found, `project_settings` what dbt_project.yml says, `lines`
-    where in the YAML something stands.
+    `registry` holds the usable views and services; `views` are all annotated models, also those with problems, as far
+    as they could be read. `inventory` has dbt's nodes, sources and tests with their SQL, each decoded on first use.
+    `problems` were found while reading, `project_settings` is dbt_project.yml, `lines` finds lines in the YAML.
     """
 
     registry: Registry
     views: Mapping[str, FeatureView]
     inventory: Inventory
-    settings: Settings
+    settings: LintBlock
     problems: tuple[Problem, ...] = ()
     project_settings: Mapping[str, Any] = field(default_factory=dict)
     lines: Lines = field(default_factory=lambda: Lines(Path()))
@@ -45,15 +44,15 @@ class LintProject:
 
     @cached_property
     def names(self) -> FeatureNames:
-        """Every feature's name in its parts."""
+        """The features' names, parsed."""
         return FeatureNames(self.views, self.settings.naming)
 
     @cached_property
-    def traced(self) -> LintLineage:
-        """What the features are made of, by the compiled SQL of their models and of all above them."""
+    def feature_lineage(self) -> LintLineage:
+        """The column lineage of all features, by the compiled SQL of their models and of all upstream models."""
         from featurelayer.lint.lineage import trace_features
 
-        return trace_features(self)
+        return trace_features(self.inventory, self.views, self.registry.adapter)
 
     @cached_property
     def missing_columns(self) -> Mapping[str, tuple[MissingColumn, ...]]:
@@ -63,10 +62,10 @@ class LintProject:
         from featurelayer.dbt.lineage import find_missing_columns
 
         adapter, views = self.registry.adapter, tuple(self.views.values())
-        return find_missing_columns(self.inventory, self.traced.lineage, views, adapter=adapter)
+        return find_missing_columns(self.inventory, self.feature_lineage.lineage, views, adapter=adapter)
 
     @cached_property
     def has_sql(self) -> bool:
-        """Whether dbt has compiled the views' models, so that there is SQL to look at."""
+        """Whether dbt has compiled the model of any view."""
         models = (self.inventory.model(view.unique_id) for view in self.views.values())
         return any(model is not None and model.compiled_sql for model in models)

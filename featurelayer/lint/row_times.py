@@ -14,16 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from featurelayer.lineage.time_names import is_audit_name, is_end_name, is_written_name
 from featurelayer.lineage.values import Bound, Fact, FactKind, SourceColumn
+from featurelayer.lint.lineage import ViewLineage, is_key_name
 from featurelayer.model import Severity
 
-if TYPE_CHECKING:
-    from featurelayer.lint.lineage import ViewLineage
-
-_KEY = re.compile(r"_?(id|key|sk|pk|nk|uuid|guid|code|no|number)$")
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400, "month": 31 * 86400,
           "quarter": 92 * 86400, "year": 366 * 86400}  # fmt: skip
 
@@ -48,9 +44,9 @@ def judge_join(seen: ViewLineage, fact: Fact) -> Severity | None:
     if fact.bound is Bound.PAST:
         return Severity.WARNING if _ends_later(seen, fact) else None
     times = _has_times(seen, fact, but_written=not fact.joined)
-    if fact.bound is Bound.PERIOD or not times or is_key(seen, fact.own):
+    if fact.bound is Bound.PERIOD or not times or seen.is_key(fact.own):
         return None
-    if is_key(seen, fact.keys) and not _is_entity(seen, fact.keys):
+    if seen.is_key(fact.keys) and not _is_entity(seen, fact.keys):
         return Severity.WARNING
     return Severity.ERROR if fact.joined else Severity.WARNING
 
@@ -66,7 +62,7 @@ def judge_aggregate(seen: ViewLineage, fact: Fact) -> Severity | None:
     if fact.bound is not Bound.NONE or _is_one_row(seen, fact) or _is_first(seen, fact):
         return None  # what is bound to later rows is a join that looks ahead
     times = _has_times(seen, fact)
-    if is_key(seen, fact.keys):
+    if seen.is_key(fact.keys):
         if not times:
             return None
         return Severity.ERROR if _is_entity(seen, fact.keys) else Severity.WARNING
@@ -137,7 +133,7 @@ def _select_of(place: str) -> str:
 
 def is_fixed(seen: ViewLineage, fact: Fact) -> bool:
     """Whether the rows are of a relation that is said to have no times, or of a seed that has none."""
-    return fact.unique_id in seen.traced.static or (fact.unique_id.startswith("seed.") and not fact.times)
+    return fact.unique_id in seen.parent.static or (fact.unique_id.startswith("seed.") and not fact.times)
 
 
 def is_earlier(seen: ViewLineage, fact: Fact) -> bool:
@@ -148,19 +144,11 @@ def is_earlier(seen: ViewLineage, fact: Fact) -> bool:
     return fact.bound is Bound.PAST and not _ends_later(seen, fact)
 
 
-def is_key(seen: ViewLineage, columns: Iterable[SourceColumn]) -> bool:
-    """Whether columns tell one row of their relation, by a test, a tie-breaker, or the way keys are called."""
-    above = seen.lineage.reaches(columns)
-    return any(
-        seen.traced.is_unique(source) or _is_named_key(source) for source in above
-    ) or not seen.tie_breakers.isdisjoint(above)
-
-
 def is_of_one_event(seen: ViewLineage, fact: Fact) -> bool:
     """Whether the rows that a window has together are of one moment, or are one event with its lines."""
     if fact.timed:
         return True
-    if not is_key(seen, fact.partition):
+    if not seen.is_key(fact.partition):
         return False
     return not (_is_entity(seen, fact.partition) and _has_times(seen, fact, of_event=True))
 
@@ -182,7 +170,7 @@ def _is_first(seen: ViewLineage, fact: Fact) -> bool:
 def _is_one_row(seen: ViewLineage, fact: Fact) -> bool:
     """Whether each group is one row, as rows of one relation are that are grouped by its unique key."""
     of = [source for source in fact.partition if fact.unique_id and source.unique_id == fact.unique_id]
-    return any(seen.traced.is_unique(source) or _is_named_key(source) for source in of)
+    return any(seen.parent.is_unique(source) or is_key_name(source) for source in of)
 
 
 def _has_times(seen: ViewLineage, fact: Fact, *, of_event: bool = False, but_written: bool = False) -> bool:
@@ -191,7 +179,7 @@ def _has_times(seen: ViewLineage, fact: Fact, *, of_event: bool = False, but_wri
     Rows of the same event have not if it is the event's own, or when they were written, as for the lines of an order.
     """
     times = fact.times
-    of_event = of_event or is_key(seen, fact.keys)
+    of_event = of_event or seen.is_key(fact.keys)
     if of_event or but_written:
         times = tuple(source for source in times if not is_audit_name(source.column))
     if of_event:
@@ -214,22 +202,3 @@ def _length(shift: str) -> timedelta | None:
     found = re.fullmatch(r"\+(\d+) (\w+)", shift)
     seconds = _UNITS.get(found[2]) if found else None
     return timedelta(seconds=int(found[1]) * seconds) if found and seconds else None
-
-
-def _is_named_key(source: SourceColumn) -> bool:
-    """Whether a column is called like the key of its relation: `id`, or `order_id` in `stg_shop__orders`."""
-    column, relation = source.column, source.relation.rpartition(".")[2]
-    if column in ("id", "key", "uuid"):
-        return True
-    thing = _KEY.sub("", column)
-    if thing == column or not thing:
-        return False
-    words = relation.split("_")
-    of = thing.split("_")
-    return [_singular(word) for word in words[-len(of) :]] == [_singular(word) for word in of]
-
-
-def _singular(word: str) -> str:
-    if word.endswith("ies"):
-        return f"{word[:-3]}y"
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word

@@ -1,9 +1,9 @@
-"""What featurelayer.yml says under `lint:`: which checks, how much they weigh, and how features are named."""
+"""The `lint:` block of featurelayer.yml: disabled checks, severities, and how features are named."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -13,7 +13,7 @@ from featurelayer.errors import Problem
 from featurelayer.model import Severity
 
 _PLACEHOLDERS = ("what", "aggregate", "window", "unit")
-_CODE = re.compile(r"[A-Z]{2,}\d{0,3}$")
+_CODE = re.compile(r"[A-Z]{2,10}\d{0,3}$")
 
 
 def _grammar(text: str) -> str:
@@ -23,15 +23,15 @@ def _grammar(text: str) -> str:
     unknown = [part for part in parts if part not in _PLACEHOLDERS]
     if unknown or len(set(parts)) < len(parts) or "what" not in parts or not re.fullmatch(r"_*", literal):
         raise ValueError(
-            f"'{text}' is no grammar; join each of {', '.join(f'<{part}>' for part in _PLACEHOLDERS)} at most once "
-            "with _, with <what> among them"
+            f"'{text}' is not a naming grammar; join <what> and any of "
+            f"{', '.join(f'<{part}>' for part in _PLACEHOLDERS if part != 'what')} with _, each at most once"
         )
     return text
 
 
 def _code(text: str) -> str:
     if not _CODE.match(text):
-        raise ValueError(f"'{text}' is no check; write a code such as FL203, or a family such as FL2")
+        raise ValueError(f"'{text}' is not a check; write a code such as FL203, or a family such as FL2")
     return text
 
 
@@ -57,50 +57,61 @@ class NamingBlock(Block):
 
     grammar: Annotated[str, AfterValidator(_grammar)] = Field(
         default="<what>_<aggregate>_<window>",
-        description="The order of a name's parts; each but <what> may be absent.",
+        description="The order of a name's parts; all but <what> are optional.",
     )
-    aggregates: dict[str, Words] = Field(
-        default_factory=dict, description="The word for an aggregate: the other words that mean the same."
-    )
+    aggregates: dict[str, Words] = Field(default_factory=dict, description="The word for an aggregate: its synonyms.")
     windows: dict[str, Words] = Field(
-        default_factory=dict, description="The word for a window, such as 30d: the other words that mean the same."
+        default_factory=dict, description="The word for a window, such as 30d: its synonyms."
     )
     units: dict[str, Words] = Field(
-        default_factory=dict, description="The word for a unit, such as minutes: the other words that mean the same."
+        default_factory=dict, description="The word for a unit, such as minutes: its synonyms."
     )
     synonyms: dict[str, Words] = Field(
         default_factory=dict, description="Any other word: its abbreviations and synonyms."
     )
     required: Annotated[dict[str, Words], BeforeValidator(_as_kind_table)] = Field(
-        default_factory=dict, description="Type (bool, timestamp, ..., or all): words of which a name has at least one."
+        default_factory=dict,
+        description="Type (bool, timestamp, ..., or all): words, of which a name needs one.",
     )
     forbidden: Annotated[dict[str, str], BeforeValidator(_as_explanations)] = Field(
-        default_factory=dict, description="Words that no name may have, with what to write instead."
+        default_factory=dict, description="Words that names must not have, with what to write instead."
     )
 
 
 class LintBlock(Block):
     """The `lint:` of featurelayer.yml."""
 
-    disabled: list[Code] = Field(default_factory=list, description="Checks, or families of them, that do not run.")
+    disabled: list[Code] = Field(default_factory=list, description="Checks, or families of checks, that do not run.")
     severity: dict[Code, Level | Literal["error", "warning", "note"]] = Field(
-        default_factory=dict, description="What a check, or a family, weighs here: error, warning or note."
+        default_factory=dict, description="Severity of a check or family in this project: error, warning or note."
     )
     naming: NamingBlock = NamingBlock()
 
+    def severity_of(self, code: str) -> Severity | None:
+        """Return the severity that the project gives a check, None if it keeps the check's own.
 
-Settings = LintBlock
+        The longest matching code or family wins.
+        """
+        severity = self.severity[max(matching, key=len)] if (matching := self._matching(code, self.severity)) else None
+        return Severity(severity) if severity is not None else None
+
+    def is_disabled(self, code: str) -> bool:
+        """Whether the project disables a check."""
+        return bool(self._matching(code, self.disabled))
+
+    @staticmethod
+    def _matching(code: str, patterns: Iterable[str]) -> list[str]:
+        return [pattern for pattern in patterns if matches_code(pattern, code)]
 
 
 def read_settings(block: Any, file: str, problems: list[Problem]) -> LintBlock:
-    """Return the settings; what is wrong with them goes to `problems`, and the defaults hold instead."""
+    """Return the settings; if they are invalid, add to `problems` and return the defaults."""
     read = validate_block(
         LintBlock, block if block is not None else {}, file=file, resource="", path="lint", problems=problems
     )
     return read or LintBlock()
 
 
-def severity_of(code: str, table: Mapping[str, Any]) -> Any:
-    """Return what a table of codes and families says of a code; the longest that fits is meant, None if none does."""
-    fitting = [key for key in table if code.startswith(key)]
-    return table[max(fitting, key=len)] if fitting else None
+def matches_code(pattern: str, code: str) -> bool:
+    """Whether a code is `pattern`, or of the family `pattern` (`FL`, `FL2`)."""
+    return code.startswith(pattern) and (pattern[-1:].isdigit() or code[len(pattern) :][:1].isdigit())

@@ -125,7 +125,7 @@ def ignoring(*ignores, **more):
 def test_a_view_may_excuse_a_finding_with_a_reason(tmp_path):
     report = findings(tmp_path, ignoring("FL112", update_frequency=None), *asked_tests())
     assert report.findings == ()
-    ((excused,),) = [report.excused]
+    ((excused,),) = [report.suppressed]
     assert (excused.finding.code, excused.reason) == ("FL112", "Because.")
 
 
@@ -150,7 +150,7 @@ def test_an_ignore_without_a_reason_is_a_finding_itself(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "says"), [("FL112", "finds nothing here"), ("FL199", "no such check"), ("FL102", "nothing excuses")]
+    ("code", "says"), [("FL112", "finds nothing here"), ("FL199", "is not a check"), ("FL102", "can't be ignored")]
 )
 def test_an_ignore_of_nothing_is_a_finding_itself(code, says, tmp_path):
     (found,) = findings(tmp_path, ignoring(code), *asked_tests()).findings
@@ -340,7 +340,7 @@ def test_sarif_names_rules_places_and_what_is_excused(bad):
     (found,) = log["runs"]
     rules = found["tool"]["driver"]["rules"]
     assert log["version"] == "2.1.0"
-    assert len(found["results"]) == len(report.findings) + len(report.excused)
+    assert len(found["results"]) == len(report.findings) + len(report.suppressed)
     for result in found["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
         assert result["level"] in ("error", "warning", "note")

@@ -1,24 +1,26 @@
-"""FL3xx: what a view promises to those who use it."""
+"""FL3xx: contracts, deprecations and missing columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from featurelayer.lint.base import AT, Hit, check, feature_finding, service_finding, view_finding
+from featurelayer.dbt.block import AT
+from featurelayer.lint.base import check
+from featurelayer.lint.findings import feature_finding, service_finding, view_finding
 from featurelayer.lint.project import LintProject
-from featurelayer.model import Deprecation, FeatureView, Severity
+from featurelayer.model import Deprecation, FeatureView, Finding, Severity
 
 
 @check(
     "FL301",
     Severity.WARNING,
-    "A view's contract is not enforced, or a column has no type",
-    why="Without an enforced contract a model can lose or retype a column in any build, and services break later.",
+    "The contract of a view is not enforced, or a column has no type",
+    why="Without an enforced contract, any build can drop or retype a column, and services break later.",
     fix="Add `contract: {enforced: true}` to the model's config.",
     by_reader=True,
 )
-def contract(project: LintProject) -> Iterator[Hit]:
-    """A model without an enforced contract; dbt has none for snapshots and for models in Python."""
+def contract(project: LintProject) -> Iterator[Finding]:
+    """Find models without an enforced contract; dbt has none for snapshots and Python models."""
     for view in project.views.values():
         model = project.inventory.model(view.unique_id)
         if view.resource_type == "snapshot" or (model is not None and model.language != "sql"):
@@ -30,13 +32,13 @@ def contract(project: LintProject) -> Iterator[Hit]:
 @check(
     "FL302",
     Severity.WARNING,
-    "A service names what is missing, removed or deprecated",
-    why="What is deprecated goes away one day, and the service's model with it.",
-    fix="Use what replaces it, and train the model anew.",
+    "A service uses something missing, removed or deprecated",
+    why="Deprecated views and features will be removed, and the service will break.",
+    fix="Use the replacement and retrain the model.",
     by_reader=True,
 )
-def uses_deprecation(project: LintProject) -> Iterator[Hit]:
-    """A service that uses a deprecated view or feature; what does not exist is told by the reader, as an error."""
+def uses_deprecation(project: LintProject) -> Iterator[Finding]:
+    """Find services that use a deprecated view or feature; the reader reports missing ones as errors."""
     for service in project.registry.services.values():
         for join in service.views:
             view = project.registry.views[join.view]
@@ -54,40 +56,40 @@ def uses_deprecation(project: LintProject) -> Iterator[Hit]:
 @check(
     "FL305",
     Severity.ERROR,
-    "What is deprecated does not say what replaces it",
-    why="Who uses it learns that it goes, and not what to do.",
+    "A deprecation does not name a replacement",
+    why="Users learn that it will be removed, but not what to use instead.",
     fix="Add `deprecated: {replaced_by: ...}` with a view, or for a column view.feature.",
 )
-def no_replacement(project: LintProject) -> Iterator[Hit]:
-    """`deprecated: {}` of a view or feature."""
+def no_replacement(project: LintProject) -> Iterator[Finding]:
+    """Find `deprecated: {}` without `replaced_by`."""
     for view in project.views.values():
         if view.deprecated and not view.deprecated.replaced_by.strip():
-            yield view_finding(view, "it is deprecated and does not say what replaces it", key=f"{AT}.deprecated")
+            yield view_finding(view, "it is deprecated without a replacement", key=f"{AT}.deprecated")
         for feature in view.features:
             if feature.deprecated and not feature.deprecated.replaced_by.strip():
-                what = "it is deprecated and does not say what replaces it"
+                what = "it is deprecated without a replacement"
                 yield feature_finding(view, feature, what, key=f"{AT}.deprecated")
 
 
 @check(
     "FL306",
     Severity.WARNING,
-    "What replaces something deprecated is deprecated itself",
-    why="Who follows the advice has to move twice, or goes round in a circle.",
-    fix="Name the one that stays.",
+    "The replacement of something deprecated is deprecated as well",
+    why="Users who follow the advice have to migrate twice, or go in circles.",
+    fix="Name a replacement that is not deprecated.",
 )
-def replacement_is_deprecated(project: LintProject) -> Iterator[Hit]:
-    """A `replaced_by` that names a deprecated view or feature."""
-    gone = {name for view in project.views.values() for name in _list_deprecated(view)}
+def replacement_is_deprecated(project: LintProject) -> Iterator[Finding]:
+    """Find `replaced_by` that names a deprecated view or feature."""
+    deprecated = {name for view in project.views.values() for name in _list_deprecated(view)}
     for view in project.views.values():
-        if view.deprecated and view.deprecated.replaced_by in gone:
-            what = f"it is replaced by '{view.deprecated.replaced_by}', which is deprecated itself"
+        if view.deprecated and view.deprecated.replaced_by in deprecated:
+            what = f"its replacement '{view.deprecated.replaced_by}' is deprecated as well"
             yield view_finding(view, what, key=f"{AT}.deprecated.replaced_by")
         for feature in view.features:
             given = feature.deprecated.replaced_by if feature.deprecated else ""
             replacement = f"{view.id}.{given}" if given and "." not in given else given
-            if replacement in gone:
-                what = f"it is replaced by '{replacement}', which is deprecated itself"
+            if replacement in deprecated:
+                what = f"its replacement '{replacement}' is deprecated as well"
                 yield feature_finding(view, feature, what, key=f"{AT}.deprecated.replaced_by")
 
 
@@ -108,22 +110,24 @@ def _replacement_text(deprecation: Deprecation) -> str:
 @check(
     "FL310",
     Severity.ERROR,
-    "A model does not produce a column that its YAML declares",
-    why="The YAML is the definition: what it declares and the model lacks breaks the next export and the next training "
-    "set, in the warehouse and not before.",
-    fix="Correct the name in the YAML or in the SQL. To rename a feature in use, make a new version of the model.",
+    "A model does not produce a declared column",
+    why="The next export and the next training set fail in the warehouse, and not before.",
+    fix="Correct the name in the YAML or in the SQL. To rename a feature in use, create a new version of the model.",
+    grades_findings=True,
 )
-def missing_column(project: LintProject) -> Iterator[Hit]:
-    """A feature, key, time or tie-breaker that neither the compiled SQL nor the catalog has, where they tell.
+def missing_column(project: LintProject) -> Iterator[Finding]:
+    """Find features, keys, times and tie-breakers that neither the compiled SQL nor the catalog has.
 
-    A warning where only a catalog says so that is older than the model.
+    A warning if only a catalog that is older than the model lacks the column.
     """
     for view_id, missing in project.missing_columns.items():
         view = project.views[view_id]
         for each in missing:
             severity = Severity.ERROR if each.is_certain else Severity.WARNING
             fix = (
-                {} if each.is_certain else {"fix": "Run `dbt docs generate`; if it is missing then, correct the name."}
+                {}
+                if each.is_certain
+                else {"fix": "Run `dbt docs generate`; if the column is still missing, correct the name."}
             )
             key = f"columns[{each.column}]"
             yield view_finding(view, str(each), name=f"{view.id}.{each.column}", key=key, severity=severity, **fix)

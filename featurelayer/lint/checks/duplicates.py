@@ -1,13 +1,14 @@
-"""FL630: two names for one computation, found by what it computes and not by what it is called."""
+"""FL630: two features with the same computation, whatever their names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from featurelayer.lint.base import Hit, check, feature_finding
+from featurelayer.lint.base import check
+from featurelayer.lint.findings import feature_finding
 from featurelayer.lint.project import LintProject
-from featurelayer.model import FeatureView, Severity
+from featurelayer.model import FeatureView, Finding, Severity
 
 if TYPE_CHECKING:
     from featurelayer.lineage import ColumnLineage, Lineage
@@ -16,20 +17,20 @@ if TYPE_CHECKING:
 @check(
     "FL630",
     Severity.WARNING,
-    "Two features compute the same",
-    why="Both are stored, served, monitored and learned from; one day one is mended and the other is not.",
-    fix="Keep one, and mark the other `deprecated: {replaced_by: view.feature}` until nothing uses it.",
+    "Two features compute the same value",
+    why="Both are stored, served and monitored, and one day only one of them is fixed.",
+    fix="Keep one, and mark the other with `deprecated: {replaced_by: view.feature}` until nothing uses it.",
     needs_sql=True,
 )
-def same_computation(project: LintProject) -> Iterator[Hit]:
-    """Features with one computation over the same rows, down to the sources, in one view or in several.
+def same_computation(project: LintProject) -> Iterator[Finding]:
+    """Find features with the same computation over the same rows, down to the sources, in one view or several.
 
-    Versions of one view may share features. What is deprecated is already being dealt with. Constants compute nothing.
+    Versions of one view may share features. Deprecated features and constants don't count.
     """
     from featurelayer.lineage import ColumnKind
 
     known: dict[tuple[str, str], list[tuple[FeatureView, ColumnLineage]]] = {}
-    for seen in project.traced.views.values():
+    for seen in project.feature_lineage.views.values():
         deprecated = {feature.name.casefold() for feature in seen.view.features if feature.deprecated}
         for column in seen.features:
             if column.column not in deprecated and not seen.view.deprecated and column.kind is not ColumnKind.CONSTANT:
@@ -39,24 +40,24 @@ def same_computation(project: LintProject) -> Iterator[Hit]:
         first, *others = group
         for other in others:
             if other[0].name != first[0].name or other[0].id == first[0].id:
-                yield _pair_finding(project.traced.lineage, first, other)
+                yield _pair_finding(project.feature_lineage.lineage, first, other)
 
 
 def _pair_finding(
     lineage: Lineage, one: tuple[FeatureView, ColumnLineage], other: tuple[FeatureView, ColumnLineage]
-) -> Hit:
+) -> Finding:
     (view, column), (later_view, later) = one, other
     full = f"{view.id}.{column.column}"
     details = (
         *_lines(lineage, full, column),
         *_lines(lineage, f"{later_view.id}.{later.column}", later),
     )
-    what = f"it computes the same as {full}, from {_sources(lineage, later) or 'constants alone'}"
+    what = f"it computes the same value as {full}, from {_sources(lineage, later) or 'constants only'}"
     return feature_finding(later_view, later.column, what, details=details, others=(full,))
 
 
 def _lines(lineage: Lineage, name: str, column: ColumnLineage) -> Iterator[str]:
-    """The lineage of a feature, a line for each step, from the sources down."""
+    """Yield the lineage of a feature, one line per step, from the sources down."""
     yield name
     for each in reversed(lineage.upstream(column.unique_id, column.column)):
         model = each.unique_id.split(".", 2)[-1]

@@ -1,4 +1,4 @@
-"""FL210 to FL215, FL221 and FL222: SQL that lets a feature see what came after its event time."""
+"""FL210 to FL215, FL221 and FL222: SQL that leaks data from after the event time into features."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from featurelayer.dbt.inventory import Model
-from featurelayer.lint.base import Hit, check, view_finding
+from featurelayer.lint.base import check
+from featurelayer.lint.findings import view_finding
 from featurelayer.lint.project import LintProject
-from featurelayer.model import Severity
+from featurelayer.model import Finding, Severity
 
 if TYPE_CHECKING:
     from featurelayer.lineage import ColumnLineage, Fact
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 _CHOOSING = ("inner", "semi", "asof", "cross")
 _BOUNDS = {
-    "": "takes rows from any time, also from after the event",
-    "future": "takes rows from after the event",
-    "ahead": "takes rows up to some time after the event",
-    "period": "takes rows of the same period, also from after the event",
-    "past": "takes rows up to the end of what the event begins",
+    "": "reads rows from any time, including after the event",
+    "future": "reads rows from after the event",
+    "ahead": "reads rows up to some time after the event",
+    "period": "reads rows of the same period, including after the event",
+    "past": "reads rows up to the end of what the event begins",
 }
 _RANKS = ("rownumber", "rank", "denserank")
 _MOST_STEPS = 8
@@ -40,17 +41,17 @@ _UNITS = {
 @check(
     "FL210",
     Severity.ERROR,
-    "A window looks at rows that come after",
-    why="The value at an event knows what happened later. In training it is there, online it can't be: the model "
+    "A window reads later rows",
+    why="The value at an event contains what happened afterwards. It exists in training but not online, so the model "
     "learns from a future that it will not have.",
-    fix="Give the window `order by` the event time and a frame that ends at the current row: "
-    "`range between interval 30 days preceding and current row`, or use the macro featurelayer.rolling_features.",
+    fix="Order the window by the event time and end its frame at the current row: `range between interval 30 days "
+    "preceding and current row`, or use the macro featurelayer.rolling_features.",
     needs_sql=True,
 )
-def future_window(project: LintProject) -> Iterator[Hit]:
-    """An aggregate over a frame that goes on after the current row, or over a whole partition for want of an order.
+def future_window(project: LintProject) -> Iterator[Finding]:
+    """Find aggregates over a frame that extends past the current row, or over a whole partition without an order.
 
-    A partition within which all rows are of one moment, or of one thing that is unique, has no future.
+    A partition whose rows all share one moment, or belong to one unique event, has no later rows.
     """
     from featurelayer.lineage import FactKind
     from featurelayer.lint.row_times import group_causes, is_of_one_event
@@ -63,14 +64,12 @@ def future_window(project: LintProject) -> Iterator[Hit]:
         return fact.frame == "all" or (fact.frame == "future" and seen.concerns_time(fact.order))
 
     for seen in _views_with_time(project):
-        for fact, names in group_causes(seen.found(leaks)):
-            how = "all rows of its partition, whenever they happened" if fact.frame == "all" else "rows that come after"
-            yield _leak_finding(
-                project, seen, fact, names, f"the window `{fact.sql}`{_place(seen, fact)} looks at {how}"
-            )
+        for fact, names in group_causes(seen.find_facts(leaks)):
+            how = "all rows of its partition, including later ones" if fact.frame == "all" else "later rows"
+            yield _leak_finding(project, seen, fact, names, f"the window `{fact.sql}`{_place(seen, fact)} reads {how}")
         in_rows = seen.find_row_facts(lambda view, fact: fact.function not in _RANKS and leaks(view, fact))
         for fact, names in group_causes(in_rows):
-            what = f"which rows there are depends on `{fact.sql}`{_place(seen, fact)}, and that on rows that come after"
+            what = f"its rows are chosen by `{fact.sql}`{_place(seen, fact)}, which reads later rows"
             yield _leak_finding(project, seen, fact, names, what)
 
 
@@ -78,12 +77,12 @@ def future_window(project: LintProject) -> Iterator[Hit]:
     "FL211",
     Severity.ERROR,
     "A value is taken from a later row",
-    why="`lead` is the next event: nobody knows it when the current one happens.",
-    fix="Use `lag`, ordered by the event time, ascending. What ends an interval belongs into the view's `valid_to`.",
+    why="`lead` returns the next event, which is unknown when the current one happens.",
+    fix="Use `lag`, ordered by the event time, ascending. Put the end of an interval in the view's `valid_to`.",
     needs_sql=True,
 )
-def later_row(project: LintProject) -> Iterator[Hit]:
-    """`lead` ordered by time, or `lag` ordered by time backwards, in a feature's value."""
+def later_row(project: LintProject) -> Iterator[Finding]:
+    """Find `lead` ordered by time, and `lag` ordered by descending time, in the value of a feature."""
     from featurelayer.lineage import FactKind
     from featurelayer.lint.row_times import group_causes, is_of_one_event
 
@@ -93,23 +92,21 @@ def later_row(project: LintProject) -> Iterator[Hit]:
         return shifted and not fact.joined and not is_of_one_event(seen, fact)
 
     for seen in _views_with_time(project):
-        for fact, names in group_causes(seen.found(leaks)):
-            yield _leak_finding(
-                project, seen, fact, names, f"`{fact.sql}`{_place(seen, fact)} is the value of a later row"
-            )
+        for fact, names in group_causes(seen.find_facts(leaks)):
+            yield _leak_finding(project, seen, fact, names, f"`{fact.sql}`{_place(seen, fact)} reads a later row")
 
 
 @check(
     "FL212",
     Severity.ERROR,
-    "A value is the last of all rows, whenever they came",
-    why="The newest value of all is in every row of its key, also in those from before it was there.",
+    "A value is the newest of all rows",
+    why="Every row of a key gets the newest value, including rows from before that value existed.",
     fix="End the frame at the current row (`last_value(x) over (partition by k order by t rows between unbounded "
-    "preceding and current row)`), or leave the newest row to featurelayer: it finds it for each label's time.",
+    "preceding and current row)`), or leave the choice of the newest row to featurelayer, which makes it per label.",
     needs_sql=True,
 )
-def last_of_all(project: LintProject) -> Iterator[Hit]:
-    """first_value and last_value over later rows, and rows picked by `row_number() ... desc` joined back to others."""
+def last_of_all(project: LintProject) -> Iterator[Finding]:
+    """Find first_value and last_value over later rows, and `row_number() ... desc = 1` joined back to other rows."""
     from featurelayer.lineage import FactKind
     from featurelayer.lint.row_times import group_causes, is_of_one_event, is_picked
 
@@ -121,17 +118,17 @@ def last_of_all(project: LintProject) -> Iterator[Hit]:
             return not starts
         return fact.function in _RANKS and fact.frame == "future" and seen.concerns_time(fact.order)
 
-    def picked(seen: ViewLineage, fact: Fact) -> bool:
+    def picks(seen: ViewLineage, fact: Fact) -> bool:
         if not leaks(seen, fact):
             return False
         return is_picked(seen, fact) if fact.function in _RANKS else not fact.joined
 
     for seen in _views_with_time(project):
-        for fact, names in group_causes(seen.found(picked)):
+        for fact, names in group_causes(seen.find_facts(picks)):
             what = (
-                "picks the newest row of all, which is then joined to older ones"
+                "picks the newest row overall, which is joined to older ones"
                 if fact.function in _RANKS
-                else "is taken from rows that come after"
+                else "reads later rows"
             )
             yield _leak_finding(project, seen, fact, names, f"`{fact.sql}`{_place(seen, fact)} {what}")
 
@@ -140,23 +137,24 @@ def last_of_all(project: LintProject) -> Iterator[Hit]:
     "FL213",
     Severity.ERROR,
     "A feature depends on when its model is built",
-    why="A value reckoned from the present time is that of the last build in every row, however old: training on last "
-    "year's labels sees today's age, and every build changes all rows.",
-    fix="Reckon from the row's own time: `date_diff('day', signed_up_at, event_time)`; what depends on the time of the "
-    "request, reckon in the model from the event time and the label's time.",
+    why="A value computed from the current time is that of the last build in every row: training on last year's "
+    "labels uses today's age, and every build changes all rows.",
+    fix="Compute it from the row's own time: `date_diff('day', signed_up_at, event_time)`. If it depends on the "
+    "request time, compute it in the model from the event time and the label's time.",
     needs_sql=True,
+    grades_findings=True,
 )
-def clock(project: LintProject) -> Iterator[Hit]:
-    """The present time in a feature's value, or in a filter that cuts old rows off.
+def clock(project: LintProject) -> Iterator[Finding]:
+    """Find the current time in a feature's value, or in a filter that removes old rows.
 
-    `event_time <= current_timestamp` only keeps out what has not happened yet.
+    `event_time <= current_timestamp` is allowed: it only removes rows that have not happened yet.
     """
     from featurelayer.lineage import FactKind
 
     for seen in _views_with_time(project):
-        for fact, names in seen.found(lambda _seen, fact: fact.kind is FactKind.CLOCK):
+        for fact, names in seen.find_facts(lambda _seen, fact: fact.kind is FactKind.CLOCK):
             yield _leak_finding(
-                project, seen, fact, names, f"the present time, `{fact.sql}`, is part of it{_place(seen, fact)}"
+                project, seen, fact, names, f"it uses the current time, `{fact.sql}`{_place(seen, fact)}"
             )
         model = project.inventory.model(seen.view.unique_id)
         if model is None or model.config.get("materialized") == "incremental":
@@ -164,20 +162,20 @@ def clock(project: LintProject) -> Iterator[Hit]:
         for fact, names in seen.find_row_facts(
             lambda _seen, fact: fact.kind is FactKind.CLOCK and fact.function != "run"
         ):
-            what = f"which rows there are depends on the present time, `{fact.sql}`{_place(seen, fact)}"
+            what = f"its rows are filtered by the current time, `{fact.sql}`{_place(seen, fact)}"
             yield _leak_finding(project, seen, fact, names, what, severity=Severity.WARNING)
 
 
 @check(
     "FL214",
     Severity.ERROR,
-    "An event time is the start of the day, and what it stamps is known only at its end",
-    why="A day's rows are stamped with its midnight: a label at nine in the morning sees the whole day.",
-    fix="Add the unit (`date_trunc('day', t) + interval 1 day`), or say `delay: 1 day` or `available_at`.",
+    "An event time is the start of a period whose values are known only at its end",
+    why="The rows of a day are stamped with its midnight, so a label at nine in the morning sees the whole day.",
+    fix="Add the unit (`date_trunc('day', t) + interval 1 day`), or set `delay: 1 day` or `available_at`.",
     needs_sql=True,
 )
-def midnight(project: LintProject) -> Iterator[Hit]:
-    """An event time cut down to a day or longer, with neither a delay of that length nor an available time."""
+def midnight(project: LintProject) -> Iterator[Finding]:
+    """Find event times truncated to a day or longer, with neither a delay of that length nor an available time."""
     from featurelayer.lineage import FactKind
 
     for seen in _views_with_time(project):
@@ -196,15 +194,16 @@ def midnight(project: LintProject) -> Iterator[Hit]:
     "FL215",
     Severity.ERROR,
     "An aggregate over all time is joined back to single rows",
-    why="The mean over a whole table holds every later row; joined to an event it tells it of the future.",
-    fix="Bind the aggregate in time: join on `other.t <= event.t`, group by the time as well, or use the macro "
+    why="The mean over a whole table includes every later row, so joining it to an event leaks the future.",
+    fix="Bound the aggregate in time: join on `other.t <= event.t`, group by the time as well, or use the macro "
     "featurelayer.rolling_features.",
     needs_sql=True,
+    grades_findings=True,
 )
-def whole_table(project: LintProject) -> Iterator[Hit]:
-    """An aggregate whose groups have no time, joined to rows or read by a subquery; or stamped with its first time.
+def whole_table(project: LintProject) -> Iterator[Finding]:
+    """Find aggregates over groups without a time that are joined to rows, or stamped with the group's first time.
 
-    The lines of one event, such as those of an order joined by its unique key, are not of all time.
+    The lines of one event, such as an order's, joined by its unique key, are not aggregated over all time.
     """
     from featurelayer.lineage import Bound
     from featurelayer.lint.row_times import find_lookahead, group_causes, judge_aggregate
@@ -213,7 +212,7 @@ def whole_table(project: LintProject) -> Iterator[Hit]:
         return (fact.model, fact.within) not in find_lookahead(seen) and judge_aggregate(seen, fact) is not None
 
     for seen in _views_with_time(project):
-        for fact, names in group_causes(seen.found(leaks)):
+        for fact, names in group_causes(seen.find_facts(leaks)):
             by = (
                 f"per {', '.join(source.column for source in fact.partition)}"
                 if fact.partition
@@ -221,12 +220,14 @@ def whole_table(project: LintProject) -> Iterator[Hit]:
             )
             over = f"a whole {fact.unit}" if fact.bound is Bound.PERIOD else "all time"
             what = f"`{fact.sql}`{_place(seen, fact)} is an aggregate {by} over {over}, joined back to single rows"
-            yield _leak_finding(project, seen, fact, names, what, severity=judge_aggregate(seen, fact))
+            yield _leak_finding(
+                project, seen, fact, names, what, severity=judge_aggregate(seen, fact) or Severity.ERROR
+            )
         yield from _find_first_stamps(project, seen)
 
 
-def _find_first_stamps(project: LintProject, seen: ViewLineage) -> Iterator[Hit]:
-    """Yield what is aggregated over a group and stamped with the first time of it."""
+def _find_first_stamps(project: LintProject, seen: ViewLineage) -> Iterator[Finding]:
+    """Yield aggregates over a group that are stamped with the group's first time."""
     from featurelayer.lineage import FactKind
     from featurelayer.lint.row_times import group_causes
 
@@ -240,24 +241,25 @@ def _find_first_stamps(project: LintProject, seen: ViewLineage) -> Iterator[Hit]
             fact.model == first.model and fact.partition == first.partition and not first.timed for first in firsts
         )
 
-    for fact, names in group_causes((fact, names) for fact, names in seen.found(leaks) if fact not in firsts):
+    for fact, names in group_causes((fact, names) for fact, names in seen.find_facts(leaks) if fact not in firsts):
         if names:
-            what = f"`{fact.sql}`{_place(seen, fact)} is of a whole group and is stamped with the first time of it"
+            what = f"`{fact.sql}`{_place(seen, fact)} aggregates a group and is stamped with the group's first time"
             yield _leak_finding(project, seen, fact, names, what)
 
 
 @check(
     "FL221",
     Severity.ERROR,
-    "A join or a subquery takes rows that may come after",
-    why="What a customer did after the event is joined to it: in training it is there, online it is not.",
-    fix="Bind the rows in time: `o.ordered_at <= v.visited_at` in the join, the subquery or the aggregate's FILTER.",
+    "A join or a subquery reads later rows",
+    why="Rows from after the event are joined to it: they exist in training but not online.",
+    fix="Bound the rows in time: `o.ordered_at <= v.visited_at` in the join, the subquery or the aggregate's FILTER.",
     needs_sql=True,
+    grades_findings=True,
 )
-def later_rows(project: LintProject) -> Iterator[Hit]:
-    """Rows with times of their own that are joined, counted or looked for without a bound, or by one that looks ahead.
+def later_rows(project: LintProject) -> Iterator[Finding]:
+    """Find joins and subqueries over rows with times of their own that are unbounded, or bounded after the event.
 
-    A warning where several rows need not be meant, or where the rows are bound by the end of what the event begins.
+    A warning if possibly only one row matches, or if the rows are bounded by the end of what the event begins.
     """
     from featurelayer.lineage import Bound, FactKind
     from featurelayer.lint.row_times import find_aggregated, group_causes, is_reported_elsewhere, judge_join
@@ -273,30 +275,31 @@ def later_rows(project: LintProject) -> Iterator[Hit]:
             ahead = fact.bound in (Bound.FUTURE, Bound.AHEAD)
             return (ahead or fact.place not in made) and judge_join(view, fact) is not None
 
-        found = [each for each in group_causes(seen.found(leaks)) if not is_reported_elsewhere(seen, *each)]
+        found = [each for each in group_causes(seen.find_facts(leaks)) if not is_reported_elsewhere(seen, *each)]
         for fact, names in found:
             what = f"`{fact.sql}`{_place(seen, fact)} {_BOUNDS[fact.bound]}"
-            yield _leak_finding(project, seen, fact, names, what, severity=judge_join(seen, fact))
+            yield _leak_finding(project, seen, fact, names, what, severity=judge_join(seen, fact) or Severity.ERROR)
         known = {fact.place for fact, _ in found}
         for fact, names in group_causes(seen.find_row_facts(chooses)):
             if fact.place not in known:
-                what = f"which rows there are depends on `{fact.sql}`{_place(seen, fact)}, which {_BOUNDS[fact.bound]}"
+                what = f"its rows are chosen by `{fact.sql}`{_place(seen, fact)}, which {_BOUNDS[fact.bound]}"
                 yield _leak_finding(project, seen, fact, names, what)
 
 
 @check(
     "FL222",
     Severity.ERROR,
-    "An event time is when the model was built",
-    why="Every row happened just now: no label finds one in training, and each build moves all of them.",
-    fix="Take the time of the event. For a current state, say `static: true`, or keep its history in a dbt snapshot.",
+    "An event time is the time of the build",
+    why="Every row has just happened: no past label finds one, and each build moves all of them.",
+    fix="Use the time of the event. For a current state, set `static: true`, or keep its history in a dbt snapshot.",
     needs_sql=True,
+    grades_findings=True,
 )
-def built_time(project: LintProject) -> Iterator[Hit]:
-    """`current_timestamp` as the event time; a warning where only some rows have it. An incremental model keeps it."""
+def built_time(project: LintProject) -> Iterator[Finding]:
+    """Find `current_timestamp` as the event time, except in incremental models; a warning if only some rows have it."""
     from featurelayer.lineage import FactKind
 
-    for seen in project.traced.views.values():
+    for seen in project.feature_lineage.views.values():
         column = seen.column(None if seen.view.static else seen.view.event_time)
         for fact in column.facts if column is not None else ():
             if fact.kind is FactKind.CLOCK and not _keeps_rows(project.inventory.model(fact.model)):
@@ -308,15 +311,15 @@ def built_time(project: LintProject) -> Iterator[Hit]:
 
 
 def _keeps_rows(model: Model | None) -> bool:
-    """Whether a model keeps the rows of earlier builds, with their time."""
+    """Whether a model keeps the rows of earlier builds, with their times."""
     return model is not None and (model.kind == "snapshot" or model.config.get("materialized") == "incremental")
 
 
 def _views_with_time(project: LintProject) -> Iterator[ViewLineage]:
-    """Yield the views whose rows have a time of their own; what happens just now (FL222) has nothing after it."""
+    """Yield the views whose rows have a time of their own, other than the time of the build (FL222)."""
     from featurelayer.lint.row_times import is_now
 
-    for seen in project.traced.views.values():
+    for seen in project.feature_lineage.views.values():
         if seen.view.event_time and not seen.view.static and not is_now(seen):
             yield seen
 
@@ -333,9 +336,9 @@ def _leak_finding(
     what: str,
     *,
     key: str = "",
-    severity: Severity | None = None,
-) -> Hit:
-    """A finding in the SQL of one model about features of one view."""
+    severity: Severity = Severity.ERROR,
+) -> Finding:
+    """Return a finding in the SQL of one model about features of one view."""
     from featurelayer.lint.lineage import find_fact_line
 
     view = seen.view
@@ -363,7 +366,7 @@ def _join_names(features: list[str], count: int) -> str:
 
 
 def _steps(seen: ViewLineage, fact: Fact, name: str) -> Iterator[str]:
-    """The steps from what was found down to a feature, in the order in which they are taken."""
+    """Yield the steps from a fact down to a feature, first step first."""
     places = {each.place for each in (fact,) if each.place}
 
     def has(column: ColumnLineage) -> bool:

@@ -1,4 +1,4 @@
-"""FL1xx: what the annotations say, and what they leave out."""
+"""FL1xx: incomplete and ineffective annotations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from featurelayer.lint.base import AT, Hit, check, feature_finding, view_finding
+from featurelayer.dbt.block import AT
+from featurelayer.lint.base import check
+from featurelayer.lint.findings import feature_finding, view_finding
 from featurelayer.lint.project import LintProject
-from featurelayer.model import Kind, Severity
+from featurelayer.model import Finding, Kind, Severity
 
 _IN_SQL = re.compile(r"""config\s*\([^;{}]*\bmeta\s*=\s*\{\s*['"]featurelayer['"]""")
 _HEAD = 20_000
@@ -17,21 +19,21 @@ _HEAD = 20_000
 @check(
     "FL104",
     Severity.ERROR,
-    "The block stands at two levels, of which one is lost",
-    why="dbt merges `meta` one level deep, so a model's own block replaces a folder's `featurelayer` as a whole.",
-    fix="Give the folder's keys under `featurelayer_defaults`, which our reader merges key by key.",
+    "The `featurelayer` block is set at two levels, and one of them is lost",
+    why="dbt merges `meta` one level deep, so a model's block replaces a folder's `featurelayer` block entirely.",
+    fix="Put the folder's keys under `featurelayer_defaults`, which is merged key by key.",
 )
-def block_at_two_levels(project: LintProject) -> Iterator[Hit]:
-    """A `+meta: {featurelayer: ...}` for a folder in dbt_project.yml, or a block in a model's SQL beside its YAML's."""
+def block_at_two_levels(project: LintProject) -> Iterator[Finding]:
+    """Find `+meta: {featurelayer: ...}` of folders in dbt_project.yml, and blocks in a model's SQL and YAML."""
     for view in project.views.values():
         model = project.inventory.model(view.unique_id)
         sql = model.raw_sql if model is not None else ""
-        if _IN_SQL.search(sql[:_HEAD]) and project.lines.holds(view.yaml_path, view.id, AT):
+        if _IN_SQL.search(sql[:_HEAD]) and project.lines.has_key(view.yaml_path, view.id, AT):
             what = f"the block in `config(...)` of {view.path} replaces the one in the YAML"
-            yield view_finding(view, what, key=AT, fix="Keep one of the two, best the one in the YAML.")
+            yield view_finding(view, what, key=AT, fix="Keep one of the two, preferably the one in the YAML.")
     for kind in ("models", "snapshots", "seeds"):
         for path in _blocks(project.project_settings.get(kind), kind):
-            yield Hit(message=f"a folder's `{path}` is lost where a model has a block of its own",
+            yield Finding(message=f"a folder's `{path}` is lost for models that have a block of their own",
                       file="dbt_project.yml", key=path)  # fmt: skip
 
 
@@ -49,24 +51,24 @@ def _blocks(tree: Any, path: str, depth: int = 0) -> Iterator[str]:
 @check(
     "FL111",
     Severity.WARNING,
-    "An ignore excuses nothing",
-    why="It hides the next finding of that code, which nobody has looked at.",
+    "An ignore has no effect",
+    why="It would hide the next finding of that code without a review.",
     fix="Remove it from `ignore`.",
 )
-def ignore_without_effect(_project: LintProject) -> Iterator[Hit]:
-    """An ignore of a check that finds nothing here; told by the runner, when all others are done."""
+def ignore_without_effect(_project: LintProject) -> Iterator[Finding]:
+    """Find ignores without effect; the runner reports them after all other checks."""
     yield from ()
 
 
 @check(
     "FL112",
     Severity.WARNING,
-    "A view does not say how often it is built",
-    why="Who uses a feature has to know how old its newest value can be.",
-    fix="Add `update_frequency: hourly`, or what is true.",
+    "A view does not declare how often it is built",
+    why="Users of a feature need to know how old its newest value can be.",
+    fix="Add `update_frequency`, such as `update_frequency: hourly`.",
 )
-def update_frequency(project: LintProject) -> Iterator[Hit]:
-    """A view without `update_frequency`."""
+def update_frequency(project: LintProject) -> Iterator[Finding]:
+    """Find views without `update_frequency`."""
     for view in project.views.values():
         if not view.update_frequency.strip():
             yield view_finding(view, "it has no `update_frequency`", key=AT)
@@ -75,12 +77,12 @@ def update_frequency(project: LintProject) -> Iterator[Hit]:
 @check(
     "FL113",
     Severity.NOTE,
-    "A number has no unit",
-    why="A delay of 15 is minutes to one reader and seconds to another, and a model takes either.",
-    fix="Add `unit: minutes`, or what is true; `unit: count` and `unit: share` are units, too.",
+    "A numeric feature has no unit",
+    why="A delay of 15 can be minutes or seconds, and a model accepts either.",
+    fix="Add `unit`, such as `unit: minutes`; `count` and `share` are units too.",
 )
-def unit(project: LintProject) -> Iterator[Hit]:
-    """A feature of a floating or decimal type without `unit`; whole numbers may be codes or counts."""
+def unit(project: LintProject) -> Iterator[Finding]:
+    """Find floating-point and decimal features without `unit`; integers may be codes or counts."""
     for view in project.views.values():
         for feature in view.features:
             if feature.dtype.kind in (Kind.FLOAT, Kind.DECIMAL) and not feature.unit.strip():

@@ -1,25 +1,26 @@
-"""FL61x and FL62x: names in one grammar, with one word for one thing across the project."""
+"""FL61x and FL62x: one naming grammar, and one word per concept across the project."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from featurelayer.lint.base import AT, Hit, check
+from featurelayer.dbt.block import AT
+from featurelayer.lint.base import check
 from featurelayer.lint.feature_names import FeatureName
 from featurelayer.lint.project import LintProject
 from featurelayer.lint.vocabulary import DIMENSIONS, is_ambiguous
-from featurelayer.model import Severity
+from featurelayer.model import Finding, Severity
 
 
 @check(
     "FL611",
     Severity.WARNING,
-    "A name's parts do not stand in the order of the grammar",
-    why="Names that begin with what they are about sort together and are found; half of each kind is neither.",
+    "The parts of a name are not in the order of the naming grammar",
+    why="Names that start with their subject sort together and are easy to find; a mix of orders is neither.",
     fix="Rename it, or set `lint.naming.grammar` in featurelayer.yml to the order that you use.",
 )
-def order(project: LintProject) -> Iterator[Hit]:
-    """A name with an aggregate or a window in another place; `max_speed`, which may be a property, is let be."""
+def order(project: LintProject) -> Iterator[Finding]:
+    """Find names with an aggregate or window out of order; `max_speed` may be a property and is skipped."""
     names = project.names
     for named in names.all:
         name = named.name
@@ -29,36 +30,35 @@ def order(project: LintProject) -> Iterator[Hit]:
             and (wanted := names.standard(named))
         ):
             grammar = project.settings.naming.grammar
-            yield named.finding(f"its name is not {grammar}, as in '{wanted}'", _rename(wanted))
+            yield named.finding(f"its name does not follow {grammar}, as in '{wanted}'", _rename(wanted))
 
 
 @check(
     "FL612",
     Severity.WARNING,
     "One aggregate has several words",
-    why="Who looks for `mean` does not find `avg`, and makes the feature a second time.",
-    fix="Use one word; `lint.naming.aggregates` in featurelayer.yml says which.",
+    why="A search for `mean` does not find `avg`, so the feature is built a second time.",
+    fix="Use one word; set it in `lint.naming.aggregates` in featurelayer.yml.",
 )
-def aggregates(project: LintProject) -> Iterator[Hit]:
-    """`avg` in a project whose names mostly say `mean`."""
+def aggregates(project: LintProject) -> Iterator[Finding]:
+    """Find `avg` in a project whose names mostly use `mean`."""
     names = project.names
     for named in names.all:
         word = named.name.aggregate
         if word and named.name.sure and word != (wanted := names.aggregate_word(word)):
             source = names.convention_source(names.words.aggregate(word), names.words.own_aggregates)
-            said = f"for what is '{wanted}' {source}"
-            yield named.finding(f"its name says '{word}' {said}", _rename(names.standard(named)))
+            yield named.finding(f"its name has '{word}', which is '{wanted}' {source}", _rename(names.standard(named)))
 
 
 @check(
     "FL613",
     Severity.WARNING,
     "One window is written in several ways",
-    why="`7d` and `1w` are one window, and a reader has to find that out for each pair of names.",
-    fix="Write it in one way; `lint.naming.windows` in featurelayer.yml says which.",
+    why="`7d` and `1w` are the same window, which readers have to work out for each pair of names.",
+    fix="Write it in one way; set it in `lint.naming.windows` in featurelayer.yml.",
 )
-def window_spellings(project: LintProject) -> Iterator[Hit]:
-    """`last_week` in a project that mostly writes `7d`."""
+def window_spellings(project: LintProject) -> Iterator[Finding]:
+    """Find `last_week` in a project that mostly writes `7d`."""
     names = project.names
     for named in names.all:
         window = named.name.window
@@ -67,19 +67,19 @@ def window_spellings(project: LintProject) -> Iterator[Hit]:
         wanted = names.window_spelling[window.seconds]
         if window.text != wanted:
             better = names.standard(named)
-            what = f"its window is written '{window.text}', elsewhere it is '{wanted}'"
+            what = f"its window is written '{window.text}', and '{wanted}' elsewhere"
             yield named.finding(what, _rename(better))
 
 
 @check(
     "FL614",
     Severity.WARNING,
-    "Two windows are nearly as long",
-    why="30 days, four weeks and a month can't be compared, and nobody remembers which feature has which.",
-    fix="Choose one length; or ignore this with the reason for both.",
+    "Two windows have nearly the same length",
+    why="30 days, four weeks and a month can't be compared, and are easy to mix up.",
+    fix="Choose one length, or ignore this check with the reason for both.",
 )
-def near_windows(project: LintProject) -> Iterator[Hit]:
-    """`28d` or `last_month` in a project whose names mostly say `30d`; up to an eighth is near."""
+def near_windows(project: LintProject) -> Iterator[Finding]:
+    """Find `28d` or `last_month` in a project whose names mostly use `30d`; a difference up to an eighth is near."""
     names = project.names
     example = {named.name.window.seconds: named for named in reversed(names.all) if named.name.window}
     for named in names.all:
@@ -91,21 +91,19 @@ def near_windows(project: LintProject) -> Iterator[Hit]:
             other = example[usual]
             wanted = names.window_spelling[usual]
             better = names.standard(named, usual_length=True)
-            what = f"its window '{window.text}' is nearly the '{wanted}' of {other.id}"
-            yield named.finding(
-                what, f"If that is what is meant, make it {wanted}. {_rename(better)}", others=[other.id]
-            )
+            what = f"its window '{window.text}' is nearly as long as '{wanted}' of {other.id}"
+            yield named.finding(what, f"If both mean the same, use {wanted}. {_rename(better)}", others=[other.id])
 
 
 @check(
     "FL615",
     Severity.WARNING,
-    "A window does not say its unit",
-    why="`_30` may be days, minutes or rows, `_3m` months or minutes.",
+    "A window has no unit",
+    why="`_30` may be days, minutes or rows; `_3m` may be months or minutes.",
     fix="Write the unit: `30d`, `3mo`, `3min`.",
 )
-def windows_without_unit(project: LintProject) -> Iterator[Hit]:
-    """A bare number, or a number with `m`, at the end of a name that has an aggregate."""
+def windows_without_unit(project: LintProject) -> Iterator[Finding]:
+    """Find a bare number, or a number with `m`, at the end of a name with an aggregate."""
     names = project.names
     for named in names.all:
         window = named.name.window
@@ -117,19 +115,19 @@ def windows_without_unit(project: LintProject) -> Iterator[Hit]:
             yield named.finding(what, f"Write '{number}min' or '{number}mo'.")
         else:
             better = names.standard(named)
-            fix = f"If that is days, rename it to '{better}'." if better else "Write the unit."
-            yield named.finding(f"its name does not say of what there are {window.text}", fix)
+            fix = f"If it means days, rename it to '{better}'." if better else "Write the unit."
+            yield named.finding(f"the window '{window.text}' in its name has no unit", fix)
 
 
 @check(
     "FL616",
     Severity.WARNING,
     "One unit is written in several ways",
-    why="`min`, `mins` and `minutes` are one unit, and no program can tell.",
-    fix="Write it in one way; `lint.naming.units` in featurelayer.yml says which.",
+    why="`min`, `mins` and `minutes` are the same unit, but programs can't tell.",
+    fix="Write it in one way; set it in `lint.naming.units` in featurelayer.yml.",
 )
-def unit_spellings(project: LintProject) -> Iterator[Hit]:
-    """`unit: mins` in a project that mostly writes `minutes`."""
+def unit_spellings(project: LintProject) -> Iterator[Finding]:
+    """Find `unit: mins` in a project that mostly writes `minutes`."""
     names = project.names
     for named in names.all:
         unit = named.feature.unit
@@ -142,12 +140,12 @@ def unit_spellings(project: LintProject) -> Iterator[Hit]:
 @check(
     "FL617",
     Severity.WARNING,
-    "One thing is measured in several units",
-    why="A model that was trained on minutes takes seconds without complaint.",
-    fix="Measure it in one unit, or say the unit in the name.",
+    "The same quantity is measured in several units",
+    why="A model trained on minutes accepts seconds without complaint.",
+    fix="Measure it in one unit, or put the unit in the name.",
 )
-def inconsistent_units(project: LintProject) -> Iterator[Hit]:
-    """Features with the same words that say what they are, in units of one dimension (minutes and hours)."""
+def inconsistent_units(project: LintProject) -> Iterator[Finding]:
+    """Find features with the same subject in different units of one dimension (minutes and hours)."""
     names = project.names
     used: dict[tuple[str, ...], dict[str, FeatureName]] = {}
     for named in names.all:
@@ -168,12 +166,12 @@ def inconsistent_units(project: LintProject) -> Iterator[Hit]:
 @check(
     "FL618",
     Severity.WARNING,
-    "A name says another unit than the feature",
-    why="One of the two is wrong, and readers believe the name.",
+    "The unit in a name contradicts the feature's unit",
+    why="One of the two is wrong, and readers trust the name.",
     fix="Correct the name or `unit`.",
 )
-def contradicting_unit(project: LintProject) -> Iterator[Hit]:
-    """`amount_usd` with `unit: EUR`: the last word of what it is about is a unit of the same dimension."""
+def contradicting_unit(project: LintProject) -> Iterator[Finding]:
+    """Find `amount_usd` with `unit: EUR`: a unit of the same dimension in the name."""
     names = project.names
     for named in names.all:
         said = named.name.unit or (named.name.what[-1] if len(named.name.what) > 1 else "")
@@ -181,32 +179,32 @@ def contradicting_unit(project: LintProject) -> Iterator[Hit]:
         if not said or not names.words.is_unit(said) or in_name == declared:
             continue
         if any(in_name in dimension and declared in dimension for dimension in DIMENSIONS):
-            what = f"its name says {in_name}, its unit is {declared}"
+            what = f"its name has the unit {in_name}, its `unit` is {declared}"
             yield named.finding(what, "Correct the name or `unit`.", key=f"{AT}.unit")
 
 
 @check(
     "FL619",
     Severity.WARNING,
-    "A name has a word that it may not have, or lacks one that it must have",
-    why="The project's own rules for names, from `lint.naming` in featurelayer.yml.",
+    "A name has a forbidden word, or lacks a required one",
+    why="The project's own naming rules, from `lint.naming` in featurelayer.yml.",
     fix="Rename it.",
 )
-def words(project: LintProject) -> Iterator[Hit]:
-    """`forbidden` words, and `required` ones for a feature's type."""
+def words(project: LintProject) -> Iterator[Finding]:
+    """Find `forbidden` words, and missing `required` words for a feature's type."""
     naming = project.settings.naming
     forbidden = {word.casefold(): instead for word, instead in naming.forbidden.items()}
     for named in project.names.all:
         said = named.feature.name.casefold().split("_")
         for word in dict.fromkeys(said):
             if word in forbidden:
-                fix = f"Rename it: say {forbidden[word]}." if forbidden[word] else "Rename it."
-                yield named.finding(f"its name has the word '{word}', which names may not have", fix)
+                fix = f"Rename it: use {forbidden[word]} instead." if forbidden[word] else "Rename it."
+                yield named.finding(f"its name has the forbidden word '{word}'", fix)
         for kind, wanted in naming.required.items():
             if kind in ("all", str(named.feature.dtype.kind)) and not {word.casefold() for word in wanted} & set(said):
                 listed = ", ".join(f"'{word}'" for word in wanted)
-                subject = "a name" if kind == "all" else f"the name of a {kind}"
-                yield named.finding(f"it has none of the words that {subject} must have: {listed}",
+                subject = "all names" if kind == "all" else f"the name of a {kind}"
+                yield named.finding(f"its name has none of the words required for {subject}: {listed}",
                                 f"Rename it, as in '{wanted[0]}_{named.feature.name}'.")  # fmt: skip
 
 
@@ -214,23 +212,23 @@ def words(project: LintProject) -> Iterator[Hit]:
     "FL620",
     Severity.WARNING,
     "Two names mean the same thing",
-    why="`avg_val_30` and `average_value_last_month` are one feature made twice, or two that nobody can tell apart.",
-    fix="Keep one of them and say `deprecated: {replaced_by: ...}` of the other; or name them by what they differ in.",
+    why="`avg_val_30` and `average_value_last_month` are one feature built twice, or two that can't be told apart.",
+    fix="Keep one and mark the other with `deprecated: {replaced_by: ...}`, or put the difference into the names.",
 )
-def near_names(project: LintProject) -> Iterator[Hit]:
-    """Features of the same entities whose names are equal in standard words, abbreviations and windows."""
+def near_names(project: LintProject) -> Iterator[Finding]:
+    """Find features of the same entities whose names are equal in standard words, abbreviations and windows."""
     names = project.names
     groups: dict[tuple[object, ...], dict[str, FeatureName]] = {}
     for named in names.all:
         group = groups.setdefault(names.meaning(named), {})
-        twin = next((other for other in group.values() if _is_same_meaning(named, other)), None)
-        if twin is not None:
-            fuller = max(twin, named, key=lambda one: len("".join(one.name.what)))
+        same = next((other for other in group.values() if _is_same_meaning(named, other)), None)
+        if same is not None:
+            fuller = max(same, named, key=lambda one: len("".join(one.name.what)))
             wanted = names.standard(fuller, usual_length=True)
             as_named = f", as '{wanted}'" if wanted else ""
-            yield named.finding(f"its name means the same as '{twin.id}'",
-                            f"Keep one of them{as_named}; or name them by what they differ in.",
-                            others=[twin.id])  # fmt: skip
+            yield named.finding(f"its name means the same as '{same.id}'",
+                            f"Keep one of them{as_named}, or put the difference into the names.",
+                            others=[same.id])  # fmt: skip
         else:
             group.setdefault(named.feature.name, named)
 

@@ -1,4 +1,4 @@
-"""FL4xx: who answers for a feature, and what it says about itself."""
+"""FL4xx: owners and descriptions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 from featurelayer.dbt.project import CONFIG_FILE
-from featurelayer.lint.base import Hit, check, feature_finding, service_finding, view_finding
+from featurelayer.lint.base import check
+from featurelayer.lint.findings import feature_finding, service_finding, view_finding
 from featurelayer.lint.project import LintProject
-from featurelayer.model import Severity
+from featurelayer.model import Finding, Severity
 
 _WORDS = re.compile(r"[a-z]+|\d+")
 _FILLERS = frozenset(
@@ -20,12 +21,12 @@ _FILLERS = frozenset(
 @check(
     "FL401",
     Severity.WARNING,
-    "Nobody owns a view, a service or an entity",
-    why="When its values are wrong, nobody is told, and nobody may change it.",
-    fix="Put the model into a dbt group with an owner (`config.group`); an entity has `owner` in featurelayer.yml.",
+    "A view, a service or an entity has no owner",
+    why="When its values are wrong, it is unclear whom to tell and who may change it.",
+    fix="Put the model into a dbt group with an owner (`config.group`); set `owner` for an entity in featurelayer.yml.",
 )
-def owner(project: LintProject) -> Iterator[Hit]:
-    """A view without a group that has an owner, a service or an entity without owner."""
+def owner(project: LintProject) -> Iterator[Finding]:
+    """Find views without a group that has an owner, and services and entities without an owner."""
     for view in project.views.values():
         if not str(view.owner).strip():
             yield view_finding(view, "it has no owner", key="config.group")
@@ -41,11 +42,11 @@ def owner(project: LintProject) -> Iterator[Hit]:
     "FL402",
     Severity.WARNING,
     "A view, a service or an entity has no description",
-    why="What one row stands for, and from when on, is in no name.",
+    why="A name does not tell what one row stands for, and since when.",
     fix="Add `description`: what a row is, and when it is known.",
 )
-def view_description(project: LintProject) -> Iterator[Hit]:
-    """A view, service or entity without `description`."""
+def view_description(project: LintProject) -> Iterator[Finding]:
+    """Find views, services and entities without `description`."""
     for view in project.views.values():
         if not view.description:
             yield view_finding(view, "it has no description", key="description")
@@ -61,11 +62,11 @@ def view_description(project: LintProject) -> Iterator[Hit]:
     "FL403",
     Severity.WARNING,
     "A feature has no description",
-    why="Who finds it by its name can't know what it counts, and makes another one.",
+    why="People who find it by name can't tell what it counts, and build another one.",
     fix="Add `description` to the column: what it is, of which rows, in which unit, and what NULL means.",
 )
-def feature_description(project: LintProject) -> Iterator[Hit]:
-    """A feature without `description`."""
+def feature_description(project: LintProject) -> Iterator[Finding]:
+    """Find features without `description`."""
     for view in project.views.values():
         for feature in view.features:
             if not feature.description:
@@ -76,42 +77,42 @@ def feature_description(project: LintProject) -> Iterator[Hit]:
     "FL404",
     Severity.WARNING,
     "A description only repeats the name",
-    why="It looks documented and says nothing that the name has not said.",
-    fix="Say what the name can't: of which rows, in which unit, what NULL means.",
+    why="It looks documented but adds nothing to the name.",
+    fix="Describe what the name can't: of which rows, in which unit, what NULL means.",
 )
-def description_repeats_name(project: LintProject) -> Iterator[Hit]:
-    """A description whose words are all in the name, but for small ones such as `the`."""
+def description_repeats_name(project: LintProject) -> Iterator[Finding]:
+    """Find descriptions whose words are all in the name, apart from small ones such as `the`."""
     for view in project.views.values():
         if view.description and _repeats(view.description, view.name):
-            yield view_finding(view, f"its description, '{_short(view.description)}', only repeats its name",
+            yield view_finding(view, f"its description '{_short(view.description)}' only repeats its name",
                           key="description")  # fmt: skip
         for feature in view.features:
             if feature.description and _repeats(feature.description, f"{feature.name} {view.name}"):
-                what = f"its description, '{_short(feature.description)}', only repeats its name"
+                what = f"its description '{_short(feature.description)}' only repeats its name"
                 yield feature_finding(view, feature, what, key="description")
 
 
 @check(
     "FL405",
     Severity.NOTE,
-    "Two features of a view have one description",
-    why="One of them was copied, and says what the other one is.",
-    fix="Say what tells the two apart.",
+    "Two features of a view have the same description",
+    why="One was probably copied, and describes the other feature.",
+    fix="Describe how the two differ.",
 )
-def same_description(project: LintProject) -> Iterator[Hit]:
-    """Features of one view with the same description."""
+def same_description(project: LintProject) -> Iterator[Finding]:
+    """Find features of one view with the same description."""
     for view in project.views.values():
         first: dict[str, str] = {}
         for feature in view.features:
             said = " ".join(feature.description.casefold().split())
             other = first.setdefault(said, feature.name)
             if said and other != feature.name:
-                what = f"its description is that of '{other}'"
+                what = f"it has the same description as '{other}'"
                 yield feature_finding(view, feature, what, key="description", others=(f"{view.id}.{other}",))
 
 
-def _entity_finding(name: str, message: str) -> Hit:
-    return Hit(message=message, name=name, file=CONFIG_FILE, key=f"entities.{name}")
+def _entity_finding(name: str, message: str) -> Finding:
+    return Finding(message=message, name=name, file=CONFIG_FILE, key=f"entities.{name}")
 
 
 def _repeats(description: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""FL3xx: the declared types against those that dbt saw in the warehouse."""
+"""FL311: declared types compared with those in catalog.json."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Iterator
 from featurelayer.dbt.artifacts import catalog_types
 from featurelayer.dbt.dtypes import BARE_NUMBER, dtype_of
 from featurelayer.errors import ManifestUnreadable, UnsupportedByDialect
-from featurelayer.lint.base import Hit, check, view_finding
+from featurelayer.lint.base import check
+from featurelayer.lint.findings import view_finding
 from featurelayer.lint.project import LintProject
-from featurelayer.model import Column, DType, FeatureView, Kind, Severity
+from featurelayer.model import Column, DType, FeatureView, Finding, Kind, Severity
 
 
 @check(
     "FL311",
     Severity.ERROR,
-    "A declared type is not the warehouse's, by catalog.json",
-    why="A feature has its declared type in training and serving: a column of another type whose values do not fit is "
-    "refused by every build and export.",
+    "A declared type differs from the warehouse's type in catalog.json",
+    why="A feature has its declared type in training and serving: builds and exports reject values that do not fit it.",
     fix="Cast the column in the model, or correct its data_type; run `dbt docs generate` if the catalog is old.",
+    grades_findings=True,
 )
-def other_type(project: LintProject) -> Iterator[Hit]:
-    """A column whose type in the catalog is not the declared one, unless every value of it is one of the declared type.
+def other_type(project: LintProject) -> Iterator[Finding]:
+    """Find columns whose type in the catalog differs from the declared one and has values that it can't hold.
 
-    A warning where the values decide.
+    A warning if that depends on the values.
     """
     if not project.inventory.path.with_name("catalog.json").is_file():
         return
     views = {view.unique_id: view for view in project.views.values()}
     try:
         catalog = catalog_types(project.inventory.path.parent, frozenset(views))
-    except ManifestUnreadable:  # told where the catalog is needed
+    except ManifestUnreadable:  # reported where the catalog is required
         return
     adapter = project.registry.adapter
     for unique_id, types in catalog.items():
@@ -47,7 +48,7 @@ def other_type(project: LintProject) -> Iterator[Hit]:
 
 
 def _severity(view: FeatureView, name: str, stored: DType, declared: DType, adapter: str) -> Severity | None:
-    """How much a difference weighs, by what reads the column; None if it is none."""
+    """Return the severity of a type difference, by the use of the column; None if there is no difference."""
     from featurelayer.sql.casts import can_convert, needs_cast, widens
     from featurelayer.sql.dialects import dialect
 

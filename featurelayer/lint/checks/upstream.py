@@ -1,4 +1,4 @@
-"""FL201 and FL216 to FL220: models above a feature that tell it too much, or too little."""
+"""FL201 and FL216 to FL220: upstream models that leak data into features or lose rows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, cast
 
 from featurelayer.dbt.inventory import Model
-from featurelayer.lint.base import Hit, check, feature_finding, view_finding
+from featurelayer.lint.base import check
+from featurelayer.lint.findings import feature_finding, view_finding
 from featurelayer.lint.project import LintProject
-from featurelayer.model import FeatureService, FeatureView, Severity
+from featurelayer.model import FeatureService, FeatureView, Finding, Severity
 
 if TYPE_CHECKING:
     from featurelayer.lineage import ColumnLineage, SourceColumn
@@ -25,13 +26,13 @@ _VALIDITY = re.compile(r"valid_?(from|to|until)|dbt_valid|effective|expir", re.I
 @check(
     "FL201",
     Severity.ERROR,
-    "A microbatch model reads a feature view's newest batch only",
-    why="dbt cuts each input of a microbatch model that has an event time down to the batch; features of labels at the "
-    "start of a batch are older than it, and come out NULL without a word.",
-    fix="Read the view as {{ ref('...').render() }}: it is then not cut.",
+    "A microbatch model reads only the newest batch of a feature view",
+    why="dbt filters each input of a microbatch model that has an event time to the current batch. Labels at the "
+    "start of a batch need older feature rows, so their features are silently NULL.",
+    fix="Read the view with {{ ref('...').render() }}, which dbt does not filter.",
 )
-def microbatch(project: LintProject) -> Iterator[Hit]:
-    """A microbatch model with a `ref` of a feature view that has an event time, without `.render()`."""
+def microbatch(project: LintProject) -> Iterator[Finding]:
+    """Find microbatch models that `ref` a feature view with an event time without `.render()`."""
     views = {view.name: view for view in project.views.values() if view.event_time}
     for model in project.inventory.find_mentions("microbatch"):
         if model.config.get("incremental_strategy") != "microbatch":
@@ -49,15 +50,15 @@ def microbatch(project: LintProject) -> Iterator[Hit]:
     "FL216",
     Severity.WARNING,
     "The current state of a dimension is joined to past events",
-    why="A table that keeps one row per key says what is so now; an event of last year gets this year's value.",
+    why="A table with one row per key holds only the current values, so an event of last year gets this year's value.",
     fix="Make a dbt snapshot of it and join on `event.t >= dbt_valid_from and event.t < dbt_valid_to`, or make it a "
-    "feature view of its own. If its values never change, ignore this with that as the reason.",
+    "feature view of its own. If its values never change, ignore this check with that reason.",
     needs_sql=True,
 )
-def current_state(project: LintProject) -> Iterator[Hit]:
-    """A feature from a relation without event times, joined by equality alone; not a seed, not a static view.
+def current_state(project: LintProject) -> Iterator[Finding]:
+    """Find features from a relation without event times that is joined by equality only; not seeds or static views.
 
-    A relation with validity columns counts as well, if the join does not heed them.
+    A relation with validity columns counts as well, unless the join uses them.
     """
     from featurelayer.lineage import Bound, FactKind
     from featurelayer.lint.lineage import find_fact_line
@@ -66,25 +67,24 @@ def current_state(project: LintProject) -> Iterator[Hit]:
         group_causes,
         is_event,
         is_fixed,
-        is_key,
         is_separate,
         judge_join,
     )
 
-    for seen in project.traced.views.values():
+    for seen in project.feature_lineage.views.values():
         if not seen.view.event_time:
             continue
         made = find_aggregated(seen)
-        joined_rows = seen.found(lambda _seen, fact: fact.kind is FactKind.JOIN and not fact.counted)
+        joined_rows = seen.find_facts(lambda _seen, fact: fact.kind is FactKind.JOIN and not fact.counted)
         for fact, names in group_causes(joined_rows):
             model = project.inventory.model(fact.unique_id) if fact.unique_id else None
             if model is None or model.kind == "seed" or fact.place in made or judge_join(seen, fact) is not None:
                 continue
             if is_event(seen, fact) or is_fixed(seen, fact) or is_separate(seen, fact):
                 continue
-            if fact.bound in (Bound.NONE, Bound.FUTURE) and not is_key(seen, fact.keys) and _is_state(seen, model):
+            if fact.bound in (Bound.NONE, Bound.FUTURE) and not seen.is_key(fact.keys) and _is_state(seen, model):
                 joined = project.inventory.model(fact.model)
-                what = f"{', '.join(names[:5])}: {model.name} has the current state and is joined to past events"
+                what = f"{', '.join(names[:5])}: {model.name} holds the current state and is joined to past events"
                 place = "" if fact.model == seen.view.unique_id or joined is None else f" in {joined.name}"
                 others = tuple(f"{seen.view.id}.{name}" for name in names)
                 file, line = (joined.path, find_fact_line(joined, fact)) if joined else (seen.view.yaml_path, 0)
@@ -92,7 +92,7 @@ def current_state(project: LintProject) -> Iterator[Hit]:
 
 
 def _is_state(seen: ViewLineage, model: Model) -> bool:
-    """Whether a relation has one row per key, as far as its columns tell: no time but when a row was written."""
+    """Whether a relation has one row per key, judged by its columns: no times except when a row was written."""
     from featurelayer.lineage.time_names import is_audit_name, is_time_name, is_time_type
 
     types = {column.name: column.data_type for column in model.columns}
@@ -105,15 +105,14 @@ def _is_state(seen: ViewLineage, model: Model) -> bool:
 @check(
     "FL217",
     Severity.WARNING,
-    "An incremental model takes only rows whose event is newer than the newest one",
-    why="A row that arrives late has an event time before that of the newest row: it is never taken, and the features "
-    "stay without it for good.",
-    fix="Filter on the time of loading (`where loaded_at > (select max(loaded_at) from {{ this }})`), or look back: "
+    "An incremental model skips rows that arrive late",
+    why="A late row has an event time before the newest row's, so it is never loaded and the features stay without it.",
+    fix="Filter on the load time (`where loaded_at > (select max(loaded_at) from {{ this }})`), or look back: "
     "`max(event_time) - interval 3 days` with a `unique_key`.",
     needs_sql=True,
 )
-def late_rows(project: LintProject) -> Iterator[Hit]:
-    """`max(event time)` of `{{ this }}` as the watermark, without a look back, in a view or in a model above it."""
+def late_rows(project: LintProject) -> Iterator[Finding]:
+    """Find `max(event time)` of `{{ this }}` as the watermark, without a lookback, in a view or an upstream model."""
     from featurelayer.lint.lineage import find_pattern_line
 
     marks = {
@@ -126,7 +125,7 @@ def late_rows(project: LintProject) -> Iterator[Hit]:
         if column.column in marks.get(column.unique_id, ()):
             yield column.unique_id, column.column
 
-    for seen in project.traced.views.values():
+    for seen in project.feature_lineage.views.values():
         view = seen.view
         found = (
             seen.lineage.collect(view.unique_id, view.event_time, pick)
@@ -137,7 +136,7 @@ def late_rows(project: LintProject) -> Iterator[Hit]:
             model = project.inventory.model(unique_id)
             if model is not None and name != (view.available_at or "").casefold():
                 where = "" if model.unique_id == view.unique_id else f" in {model.name}"
-                what = f"the watermark{where} is max({name}), the event time: rows that come late are lost"
+                what = f"the watermark{where} is max({name}), the event time: late rows are lost"
                 yield view_finding(
                     view, what, file=model.path, line=find_pattern_line(model, rf"max\s*\(\s*\S*{re.escape(name)}")
                 )
@@ -149,7 +148,7 @@ def _is_incremental(model: Model) -> bool:
 
 
 def _watermarks(sql: str) -> set[str]:
-    """The columns whose greatest value in the model's own table decides where a run goes on."""
+    """Return the columns whose maximum in the model's own table is where the next run starts."""
     if "is_incremental" not in sql or not re.search(r"\bthis\b", sql):
         return set()
     return {
@@ -162,14 +161,15 @@ def _watermarks(sql: str) -> set[str]:
 @check(
     "FL218",
     Severity.ERROR,
-    "A feature is made of a label",
-    why="The label is what is to be predicted: a feature that knows it makes a perfect model until it goes live.",
-    fix="Take the feature from the events, not from the labels. Where a model of labels has columns that are none, tag "
-    "those that are: `tags: [label]` on the column.",
+    "A feature is computed from a label",
+    why="The label is what the model predicts: a feature that contains it makes the model look perfect until it goes "
+    "live.",
+    fix="Compute the feature from the events, not from the labels. If a labels model has columns that are not labels, "
+    "tag those that are: `tags: [label]` on the column.",
     needs_sql=True,
 )
-def label_ancestor(project: LintProject) -> Iterator[Hit]:
-    """A label column above a feature: tagged `label` or `target`; without tags, all of a service's labels but keys."""
+def label_ancestor(project: LintProject) -> Iterator[Finding]:
+    """Find features with a label column upstream: one tagged `label` or `target`, else any but the keys."""
     labels: dict[str, frozenset[str]] = {}
     for service in project.registry.services.values():
         model = _labels_of(project, service)
@@ -182,9 +182,9 @@ def label_ancestor(project: LintProject) -> Iterator[Hit]:
     def rows(column: ColumnLineage) -> Iterator[SourceColumn]:
         return (source for source in column.row_sources if _is_label(project, source, labels))
 
-    for seen in project.traced.views.values():
+    for seen in project.feature_lineage.views.values():
         for feature in seen.view.features:
-            for pick, how in ((values, "it is made of"), (rows, "its rows are chosen by")):
+            for pick, how in ((values, "it is computed from"), (rows, "its rows are chosen by")):
                 found = seen.lineage.collect(seen.view.unique_id, feature.name, pick)
                 if found:
                     yield feature_finding(
@@ -219,25 +219,25 @@ def _is_label(project: LintProject, source: SourceColumn, labels: dict[str, froz
 @check(
     "FL219",
     Severity.NOTE,
-    "An event time is when something was planned, and the actual time is there, too",
-    why="What was planned for ten o'clock and happened at noon is seen by labels at eleven.",
-    fix="Use the actual time as the event time. If the plan itself is the event, ignore this with that as the reason.",
+    "An event time is a planned time although the actual time is available",
+    why="Something planned for ten o'clock that happens at noon is visible to labels at eleven.",
+    fix="Use the actual time as the event time. If the plan itself is the event, ignore this check with that reason.",
     needs_sql=True,
 )
-def plan_as_event_time(project: LintProject) -> Iterator[Hit]:
-    """An event time whose column says scheduled or planned, next to one of the same name without it."""
+def plan_as_event_time(project: LintProject) -> Iterator[Finding]:
+    """Find event times from a column named scheduled or planned next to the same column without that word."""
 
     def pick(column: ColumnLineage) -> Iterator[tuple[str, str, str]]:
         for source in column.sources:
             yield from _find_actual_times(project, column_names, source)
 
-    column_names = project.traced.lineage.columns
-    for seen in project.traced.views.values():
+    column_names = project.feature_lineage.lineage.columns
+    for seen in project.feature_lineage.views.values():
         view = seen.view
         found = seen.lineage.collect(view.unique_id, view.event_time, pick) if view.event_time else frozenset()
         if found:
             planned, actual, name = min(cast("Iterable[tuple[str, str, str]]", found))
-            what = f"its event time comes from '{planned}', and '{actual}' is in {name}, too"
+            what = f"its event time comes from '{planned}', although {name} has '{actual}'"
             yield view_finding(view, what, key="config.event_time")
 
 
@@ -259,14 +259,14 @@ def _find_actual_times(
 @check(
     "FL220",
     Severity.WARNING,
-    "The SQL of a model can't be followed, so nothing can be said of leaks in it",
-    why="Leaks and duplicates are found by following columns through SQL; here the trail ends.",
-    fix="Look at the model yourself. Where it is not compiled, run `dbt compile`.",
+    "The SQL of a model can't be analysed for leakage",
+    why="Leaks and duplicates are found by following columns through SQL; the lineage ends here.",
+    fix="Review the model by hand. If it is not compiled, run `dbt compile`.",
     needs_sql=True,
 )
-def not_followed(project: LintProject) -> Iterator[Hit]:
-    """A view, or a model above it, whose SQL can't be parsed or is nested or large beyond measure."""
-    lineage = project.traced.lineage
+def not_followed(project: LintProject) -> Iterator[Finding]:
+    """Find views and upstream models whose SQL can't be parsed, or is too large or too deeply nested."""
+    lineage = project.feature_lineage.lineage
     for view in project.views.values() if lineage.problems else ():
         for unique_id in _list_upstream(project, view):
             if unique_id in lineage.problems:
