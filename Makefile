@@ -32,7 +32,7 @@ demo: $(READY)  ## Run the whole path on the flights of 2013 (about two minutes)
 
 # Two workers; one file's tests stay together, so that what a file builds is built once.
 # FEATURELAYER_EXAMPLES=10 runs ten times as many examples of the property tests.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)  ## Run the tests that need no JVM and no chdb, in about ten minutes
 	$(PYTEST) -m "not engine" $(ARGS)

@@ -9,6 +9,7 @@ import botocore.loaders
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from featurelayer.online import AsyncFeatureClient, FeatureClient
 from tests.servers import dynamodb_local, postgres, spark
 
 # scikit-learn's threads spin while they wait: two workers with two threads each take minutes for seconds of work.
@@ -17,6 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # botocore parses 2 MB of JSON for each session's first client, two thirds of what a test on moto takes: the sessions of
 # a process share what they have read.
 botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
+
+# By default a lookup has a second, which is enough for a serving process but not among other tests on a busy machine.
+for client in (FeatureClient, AsyncFeatureClient):
+    for call in ("lookup", "lookup_many", "service", "services"):
+        getattr(client, call).__kwdefaults__["deadline"] = 60.0
 
 settings.register_profile(
     "featurelayer",
@@ -32,9 +38,33 @@ settings.load_profile("featurelayer")
 ENGINES = ("dynamodb_local_endpoint", "spark_target")
 
 
+# A file's tests run in one worker, so the longest files go first: one of them at the end would keep one worker waiting.
+LONGEST = (
+    "tests/integration/test_spark.py",
+    "tests/conformance/test_spark.py",
+    "tests/docs/test_pages.py",
+    "tests/integration/test_postgres.py",
+    "tests/properties/test_asof.py",
+    "tests/integration/test_wheel.py",
+    "tests/conformance/test_dynamodb_faults.py",
+    "tests/reliability/test_memory.py",
+    "tests/reliability/test_sqlite.py",
+    "tests/integration/test_ci_workflow.py",
+    "tests/integration/test_catalog_demo.py",
+    "tests/reliability/test_network.py",
+    "tests/unit/test_monitor.py",
+    "tests/unit/test_verify.py",
+)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a server of `make test-all`: by their fixtures, or by a parameter that names one."""
+    """Mark tests that need a server of `make test-all`, by a fixture or a parameter that names one; sort the files.
+
+    The order needs xdist's `--no-loadscope-reorder`, which starts with the files of most tests otherwise.
+    """
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
     for item in items:
         callspec = getattr(item, "callspec", None)
         values = callspec.params.values() if callspec is not None else ()

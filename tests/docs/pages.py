@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.servers import commands
+
 REPOSITORY = Path(__file__).parents[2]
 _BLOCK = re.compile(
     r"^(?:<!-- (?P<order>file|not run): (?P<value>.+?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
@@ -63,7 +65,13 @@ def blocks(page: Path) -> list[Block]:
 
 
 def run(page: Path, folder: Path, environment: Mapping[str, str] | None = None) -> Path:
-    """Do what the page says, starting in `folder`; return where it ends. Fails where it shows what is not so."""
+    """Do what the page says, starting in `folder`; return where it ends. Fails where it shows what is not so.
+
+    README's commands are the installed scripts; those of other pages start faster (tests/servers/commands.py).
+    """
+    installed = str(Path(sys.executable).parent)
+    programs = installed if page == REPOSITORY / "README.md" else f"{commands.folder()}{os.pathsep}{installed}"
+    environment = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", **(environment or {})}
     printed: str | None = None
     for block in blocks(page):
         place = f"{page.name}, line {block.line}"
@@ -72,7 +80,7 @@ def run(page: Path, folder: Path, environment: Mapping[str, str] | None = None) 
         elif block.order == "not run":
             printed = None
         elif block.language in ("sh", "python"):
-            printed, folder = _execute(block, folder, environment or {}, place)
+            printed, folder = _execute(block, folder, environment, place)
         elif block.language == "text" and printed is not None:
             assert _matches(block.text, printed), f"{place} shows\n{block.text}\nbut it prints\n{printed}"
             printed = None
@@ -81,14 +89,13 @@ def run(page: Path, folder: Path, environment: Mapping[str, str] | None = None) 
 
 def _execute(block: Block, folder: Path, environment: Mapping[str, str], place: str) -> tuple[str, Path]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "FEATURELAYER_"))}
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ending = folder / ".ends-in"
     script = f"set -e\n{block.text}\npwd > '{ending}'\n"
     command = [sys.executable, "-c", block.text] if block.language == "python" else ["bash", "-c", script]
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**ours, "PATH": programs, "NO_COLOR": "1", "PYTHONPATH": str(REPOSITORY), **environment},
+        env={**ours, "NO_COLOR": "1", "PYTHONPATH": str(REPOSITORY), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

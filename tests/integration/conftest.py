@@ -6,12 +6,13 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.servers import commands
 
 REPOSITORY = Path(__file__).parents[2]
 DbtCall = Callable[..., subprocess.CompletedProcess[str]]
@@ -20,9 +21,9 @@ DbtCall = Callable[..., subprocess.CompletedProcess[str]]
 def run_dbt(
     project: Path, *arguments: str, cwd: Path | None = None, check: bool = True, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run dbt's console script on a project, from `cwd`; raise with dbt's output when it fails and `check` is set."""
+    """Run dbt on a project, from `cwd`; raise with dbt's output when it fails and `check` is set."""
     folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
-    command = [str(Path(sys.executable).with_name("dbt")), *arguments, *folders]
+    command = [str(commands.folder() / "dbt"), *arguments, *folders]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "FEATURELAYER_"))}
     result = subprocess.run(
         command,

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.servers import commands
+
 REPOSITORY = Path(__file__).parents[2]
 WORKFLOW = yaml.safe_load((REPOSITORY / "docs" / "ci" / "featurelayer.yml").read_text(encoding="utf-8"))
 NOT_RUN = {
@@ -74,7 +76,7 @@ class Job:
             "GITHUB_STEP_SUMMARY": str(self.summary),
             "GITHUB_WORKSPACE": str(self.root),
         }
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = os.pathsep.join([str(commands.folder()), str(Path(sys.executable).parent), os.environ["PATH"]])
         done = subprocess.run(
             ["bash", "-e", "-c", step["run"]],
             cwd=self.root,
