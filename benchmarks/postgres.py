@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from featurelayer.testing import make_service, make_view
 from featurelayer.testing.postgres import PostgresEngine
-from featurelayer.training import run_step
+from featurelayer.warehouse.execute import run_step
 from tests.servers import postgres
 
 START = datetime(2024, 1, 1)  # noqa: DTZ001 (naive is UTC)

@@ -23,7 +23,7 @@ import duckdb
 
 from featurelayer.monitor.profiler import FeatureFrame, find_bins, measure_features
 from featurelayer.sql.profile import RowSource, Slot
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 
 START, DAYS = datetime(2024, 1, 1, tzinfo=UTC), 28
 SHAPED = (6, 13, 20, 27)

@@ -57,7 +57,7 @@ def main() -> None:
 
 def started(folder: Path) -> Any:
     """Spark on two cores, with no settings but those of size and place."""
-    from featurelayer.warehouse.spark import connect
+    from featurelayer.warehouse.engines.spark.warehouse import connect
 
     settings = {
         "spark.master": "local[2]",
@@ -137,11 +137,11 @@ def _query_of(statement: str) -> str:
 
 def _with_ids(writer: Any, query: Any) -> str:
     """The portable query with the labels' numbers and whether there was a row, and in no order."""
+    from featurelayer.sql.spine import LABELS
     from sqlglot import exp
 
     from featurelayer.sql.ast import col, not_null, with_alias
     from featurelayer.sql.plan import ID
-    from featurelayer.sql.spine import LABELS
 
     query.set("order", None)
     values = [exp.alias_(each.this, each.alias.removeprefix("v0__")) for each in query.expressions if each.alias]

@@ -117,7 +117,7 @@ def request(world: World) -> tuple[Warehouse, ResolvedRequest]:
     """What the product is asked for."""
     from featurelayer.model import DType, Feature, FeatureService, FeatureView, JoinKey, Key, ServiceView
     from featurelayer.training import Provenance, ResolvedRequest
-    from featurelayer.warehouse.duckdb import connect
+    from featurelayer.warehouse.engines.duckdb.warehouse import connect
 
     integer, real, when = DType.parse("int64"), DType.parse("float64"), DType.parse("timestamp")
     names = tuple(f"f{f}" for f in range(world.features))
@@ -416,7 +416,7 @@ def child(contender: str, world: World) -> None:
         import featurelayer.sql.dialects.duckdb
         import featurelayer.training
         import featurelayer.warehouse.digest
-        import featurelayer.warehouse.duckdb  # noqa: F401
+        import featurelayer.warehouse.engines.duckdb.warehouse  # noqa: F401
     started, busy = time.perf_counter(), time.process_time()
     RUNNERS[contender](world)
     print(json.dumps([time.perf_counter() - started, time.process_time() - busy, peak()]))

@@ -23,7 +23,7 @@ from featurelayer.online.definitions import view_sk
 from featurelayer.online.once import Once
 from featurelayer.online.settings import KEEP, open_checked_store, patient_url, read_keep, store_name, store_url
 from featurelayer.registry import Registry
-from featurelayer.warehouse import Warehouse, connect, kept, schema_of
+from featurelayer.warehouse import Warehouse, connect, keep_running, schema_of
 from featurelayer.warehouse.base import OpenWarehouse
 
 if TYPE_CHECKING:
@@ -466,7 +466,7 @@ class OnlineLayer:
         return [view_sk(view) for view in self.registry.views.values() if view.online]
 
     def _keep_connections(self) -> AbstractContextManager[None]:
-        return kept(self.project.connection, root=self.project.root)
+        return keep_running(self.project.connection, root=self.project.root)
 
     def _bulk_place(self, where: str) -> ImportLocation:
         from featurelayer.online.stores.dynamodb.s3_import import read_import_location

@@ -17,7 +17,7 @@ from featurelayer.export import Exporter, Intent, Snapshot, Tables, ViewExport, 
 from featurelayer.model import FeatureView
 from featurelayer.online import OnlineStore
 from featurelayer.online.codec import to_microseconds
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 
 TABLES = Tables.from_schema("main", "test")
 _databases: WeakKeyDictionary[OnlineStore, duckdb.DuckDBPyConnection] = WeakKeyDictionary()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featurelayer.layer import FeatureLayer
-from featurelayer.warehouse.postgres import PostgresWarehouse, connect
+from featurelayer.warehouse.engines.postgres.warehouse import PostgresWarehouse, connect
 from tests.servers.postgres import Server
 from tests.unit import dbt_projects as made
 

@@ -19,9 +19,9 @@ from featurelayer.sql.item_encoding import encode_snapshot
 from featurelayer.sql.plan import Plan, Script
 from featurelayer.sql.planner import plan_snapshot
 from featurelayer.sql.table_stats import unusable_rows
-from featurelayer.training import describe_views, run_checks, run_step
 from featurelayer.warehouse import Warehouse
 from featurelayer.warehouse.base import from_item
+from featurelayer.warehouse.execute import describe_views, run_checks, run_step
 
 
 def take_snapshots(

@@ -53,10 +53,10 @@ from featurelayer.sql.plan import RESERVED
 from featurelayer.sql.planner import match_column, plan_snapshot
 from featurelayer.sql.profile import count_coverage, newest, snapshot_into_table
 from featurelayer.sql.value_changes import value_changes
-from featurelayer.training import describe_views, run_checks, run_step
 from featurelayer.training.lock import Lock, read_lock
 from featurelayer.warehouse import Warehouse, schema_of
 from featurelayer.warehouse.base import OpenWarehouse, from_item
+from featurelayer.warehouse.execute import describe_views, run_checks, run_step
 
 _SNAPSHOT = f"{RESERVED}snapshot"
 

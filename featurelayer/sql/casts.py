@@ -13,17 +13,15 @@ INTEGER, '007' does not. Engines that have no cast which can fail are asked abou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from featurelayer.errors import UnsupportedByDialect
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import all_of, any_of, call, col, parse_from_item, table, with_alias
+from featurelayer.sql.join_rules import JoinRules
 from featurelayer.sql.plan import RESERVED, AsofJoin, Misfit, TypeCheck
-
-if TYPE_CHECKING:
-    from featurelayer.sql.sql_builder import SqlBuilder
+from featurelayer.sql.sql_builder import SqlBuilder
 
 _EXAMPLES = 3
 _TYPED = f"{RESERVED}typed"
@@ -126,6 +124,11 @@ def can_convert_by_range(stored: DType, declared: DType) -> bool:
     )
 
 
+def can_cast(writer: SqlBuilder, stored: DType, declared: DType) -> bool:
+    """Return whether an engine can cast values between these types, those that keep their worth."""
+    return (can_convert if writer.has_try_cast else can_convert_by_range)(stored, declared)
+
+
 def cast(writer: SqlBuilder, value: exp.Expression, stored: Column, declared: DType) -> exp.Expression:
     """Return a column's value in the declared type; the value itself where it has that type."""
     if not needs_cast(stored, declared) or not needs_cast(stored, declared := writer.native(declared)):
@@ -148,11 +151,11 @@ def is_lossy(writer: SqlBuilder, value: exp.Expression, stored: Column, declared
         double = exp.cast(value.copy(), writer.type(_DOUBLE))
         return (
             exp.Case()
-            .when(writer.cast_changes(value, stored.dtype, _DOUBLE), exp.true())
-            .when(exp.Not(this=_is_null(value)), writer.cast_changes(double, _DOUBLE, declared))
+            .when(is_lossy_cast(writer, value, stored.dtype, _DOUBLE), exp.true())
+            .when(exp.Not(this=_is_null(value)), is_lossy_cast(writer, double, _DOUBLE, declared))
             .else_(exp.false())
         )
-    return writer.cast_changes(value, stored.dtype, declared)
+    return is_lossy_cast(writer, value, stored.dtype, declared)
 
 
 def as_declared(
@@ -185,7 +188,7 @@ def as_declared(
 
 def check_types(writer: SqlBuilder, join: AsofJoin) -> TypeCheck | None:
     """Return what must be known of a view's columns before its features can be cast; None if nothing must."""
-    relation = writer.relation(join, "f")
+    relation = JoinRules(writer).relation(join, "f")
     counted: list[tuple[Misfit, exp.Expression]] = []
     refused: list[Misfit] = []
     for feature in join.features:
@@ -198,7 +201,7 @@ def check_types(writer: SqlBuilder, join: AsofJoin) -> TypeCheck | None:
         what = (
             f"{join.view}: feature '{stored.name}' is {_type_name(stored)} in {join.relation}, declared {feature.dtype}"
         )
-        if not writer.can_cast(stored.dtype, declared) and not (stored.nanoseconds and stored.dtype == declared):
+        if not can_cast(writer, stored.dtype, declared) and not (stored.nanoseconds and stored.dtype == declared):
             fix = f"cast it in the model, or declare what it is: {_fitting_type(writer, stored)}"
             refused.append(Misfit(message=what, where=where, fix=fix))
             continue
@@ -273,6 +276,12 @@ def _is_lossy_time(writer: SqlBuilder, value: exp.Expression, stored: Column, de
 
 
 # --- the two ways to ask --------------------------------------------------------------------------------------------
+
+
+def is_lossy_cast(writer: SqlBuilder, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
+    """Return whether a value that is no time would not survive its cast to the declared type."""
+    compare = is_lossy_round_trip if writer.has_try_cast else is_lossy_by_range
+    return compare(writer, value, stored, declared)
 
 
 def is_lossy_round_trip(writer: SqlBuilder, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:

@@ -25,29 +25,29 @@ def compile_preamble(plan: Plan, engine: str) -> Preamble:
     Raises:
         UnsupportedByDialect: there is no dialect for the engine.
     """
-    writer = dialect(engine)
+    script = dialect(engine).script
     return Preamble(
-        checks=writer.checks(plan),
-        spine=writer.spine_step(plan),
-        count=writer.count(),
-        reaches=tuple(writer.reach(join) for join in plan.joins),
-        probes=tuple(writer.probe(join) for join in plan.joins),
+        checks=script.assertions(plan),
+        spine=script.spine_step(plan),
+        count=script.spine.count(),
+        reaches=tuple(script.reach(join) for join in plan.joins),
+        probes=tuple(script.probe(join) for join in plan.joins),
     )
 
 
 def compile_into_table(plan: Plan, engine: str, name: str) -> Script:
     """Return the script of `plan` with a last step that keeps the query's rows in the temporary table `name`."""
-    return dialect(engine).kept(plan, name)
+    return dialect(engine).script.compile_into_table(plan, name)
 
 
 def compile_served_counts(plan: Plan, engine: str) -> Statement:
     """Return a query that counts, view by view, the labels that an export had reached, once the spine is there."""
-    return dialect(engine).reached(plan)
+    return dialect(engine).script.count_served_labels(plan)
 
 
 def compile_comparison(engine: str, one: str, other: str, features: Sequence[str]) -> Statement:
     """Return a query that counts, feature by feature, where the rows of two tables that were kept by id differ."""
-    return dialect(engine).differences(one, other, features)
+    return dialect(engine).script.count_differences(one, other, features)
 
 
 def compile_statement(plan: Plan, engine: str) -> str:

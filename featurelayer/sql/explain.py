@@ -13,8 +13,8 @@ from sqlglot import exp
 
 from featurelayer.sql.ast import all_of, any_of, col, key_alias, not_null, table, with_alias
 from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.join_rules import LABELS
 from featurelayer.sql.plan import EVENT, ID, RESERVED, SEEN, TIME, AsofJoin, Labels, Plan
-from featurelayer.sql.spine import LABELS
 
 FACTS = (
     "event_time",
@@ -59,7 +59,7 @@ class JoinQueries:
 
 def count_labels(dialect: Dialect, labels: Labels) -> str:
     """Return the query that counts all labels."""
-    return dialect.sql(exp.select(exp.Count(this=exp.Star())).from_(dialect.label_source(labels)))
+    return dialect.sql(exp.select(exp.Count(this=exp.Star())).from_(dialect.script.spine.label_source(labels)))
 
 
 def explain_join(dialect: Dialect, plan: Plan, join: AsofJoin, *, most: int) -> JoinQueries:
@@ -73,7 +73,7 @@ def explain_join(dialect: Dialect, plan: Plan, join: AsofJoin, *, most: int) -> 
         newer=dialect.sql(queries.nearest(columns, newer=True)),
         older=dialect.sql(queries.nearest(columns, newer=False)),
         columns=columns,
-        ties=tuple(column.name for column in dialect.tie_columns(join)),
+        ties=tuple(column.name for column in dialect.rules.tie_columns(join)),
     )
 
 
@@ -114,7 +114,7 @@ class _Queries:
         found = found.where(self._on_side(newer=newer), copy=False)
         # By its name: Spark sorts by no expression that asks for a label which it numbered.
         first = [] if newer else [_greatest(col(f"{RESERVED}tied"))]
-        order = [*first, *self._distance_order(newer=newer), *self.dialect.tie_order(self.join, "f")]
+        order = [*first, *self._distance_order(newer=newer), *self.dialect.rules.tie_order(self.join, "f")]
         found = self._with_newest(self._with_served(found.order_by(*order, copy=False).limit(self.most, copy=False)))
         found = found.with_(exp.to_identifier(_WINNER, quoted=True), as_=self._winner(), copy=False)
         if self.join.event is None:
@@ -163,16 +163,16 @@ class _Queries:
     def _winner(self) -> exp.Select:
         """Rule 3: of the visible rows of the newest event time the one that comes first."""
         event = [self.join.event] if self.join.event is not None else []
-        needed = (*(key for key, _ in self.join.keys), *event, *self.dialect.tie_columns(self.join))
+        needed = (*(key for key, _ in self.join.keys), *event, *self.dialect.rules.tie_columns(self.join))
         names = dict.fromkeys(column.name for column in needed)
         select = self._select_label_rows(exp.select(*(with_alias(col(name, "f"), name) for name in names)))
         select = select.where(self._is_tied(), copy=False)
-        return select.order_by(*self.dialect.tie_order(self.join, "f"), copy=False).limit(1, copy=False)
+        return select.order_by(*self.dialect.rules.tie_order(self.join, "f"), copy=False).limit(1, copy=False)
 
     def _select_label_rows(self, select: exp.Select) -> exp.Select:
         same_key = (exp.EQ(this=col(alias, "l"), expression=col(key.name, "f")) for key, alias in self.join.keys)
         select = select.from_(table(LABELS, "l"), copy=False)
-        rows = self.dialect.relation(self.join, "f")
+        rows = self.dialect.rules.relation(self.join, "f")
         select = select.join(rows, on=all_of(*same_key), join_type="inner", copy=False)
         return self._join_served_labels(select)
 
@@ -180,13 +180,13 @@ class _Queries:
         if self.join.ledger is None:
             return select
         same = exp.EQ(this=col(ID, "s"), expression=col(ID, "l"))
-        return select.join(self.dialect.labels_of(self.join, "s"), on=same, join_type="left", copy=False)
+        return select.join(self.dialect.rules.labels_of(self.join, "s"), on=same, join_type="left", copy=False)
 
     def _with_served(self, select: exp.Select) -> exp.Select:
         if self.join.ledger is None:
             return select
-        name = exp.to_identifier(self.dialect.labels_name(self.join), quoted=True)
-        return select.with_(name, as_=self.dialect.labels_as_served(self.join), copy=False)
+        name = exp.to_identifier(self.dialect.rules.labels_name(self.join), quoted=True)
+        return select.with_(name, as_=self.dialect.rules.labels_as_served(self.join), copy=False)
 
     # --- what is said of a row -----------------------------------------------------------------------------------
 
@@ -195,8 +195,8 @@ class _Queries:
         until: exp.Expression = exp.Null()
         ended: exp.Expression = exp.false()
         if self.join.valid_to is not None:
-            until = self.dialect.valid_until(self.join, "f")
-            ended = exp.LTE(this=self.dialect.valid_until(self.join, "f"), expression=col(TIME, "l"))
+            until = self.dialect.rules.valid_until(self.join, "f")
+            ended = exp.LTE(this=self.dialect.rules.valid_until(self.join, "f"), expression=col(TIME, "l"))
         said = (*facts, until, ended)
         return [
             *(with_alias(fact, f"{RESERVED}{name}") for name, fact in zip(FACTS, said, strict=True)),
@@ -206,13 +206,13 @@ class _Queries:
     def _facts(self) -> tuple[exp.Expression, ...]:
         time = col(TIME, "l")
         after = (exp.GTE if self.join.exclusive else exp.GT)(this=self._event("f"), expression=time)
-        fresh = self.dialect.fresh(self.join, self._event("f"), time.copy())
+        fresh = self.dialect.rules.freshness(self.join, self._event("f"), time.copy())
         return (
             self._event("f"),
-            self.dialect.effective(self.join, "f"),
-            self.dialect.usable(self.join, "f"),
+            self.dialect.rules.effective_time(self.join, "f"),
+            self.dialect.rules.is_usable(self.join, "f"),
             after,
-            exp.LTE(this=self.dialect.effective(self.join, "f"), expression=time.copy()),
+            exp.LTE(this=self.dialect.rules.effective_time(self.join, "f"), expression=time.copy()),
             self._is_visible(),
             _flag(self._is_tied()),
             self._deciding_column(),
@@ -227,8 +227,8 @@ class _Queries:
         """Rule 1; a static view is seen as soon as it is served."""
         if self.join.event is None:
             return exp.true() if self.join.ledger is None else not_null(self._seen_until())
-        seen = exp.LTE(this=self.dialect.effective(self.join, "f"), expression=self._seen_until())
-        return all_of(self.dialect.usable(self.join, "f"), seen)
+        seen = exp.LTE(this=self.dialect.rules.effective_time(self.join, "f"), expression=self._seen_until())
+        return all_of(self.dialect.rules.is_usable(self.join, "f"), seen)
 
     def _is_tied(self) -> exp.Expression:
         if self.join.event is None:
@@ -245,17 +245,17 @@ class _Queries:
     def _deciding_column(self) -> exp.Expression:
         """The position of the first column that breaks ties in which a row differs from the winner."""
         case = exp.Case()
-        for place, column in enumerate(self.dialect.tie_columns(self.join)):
+        for place, column in enumerate(self.dialect.rules.tie_columns(self.join)):
             sides = zip(self.dialect.comparable(column, "f"), self.dialect.comparable(column, "w"), strict=True)
             differs = [exp.NullSafeNEQ(this=mine, expression=other) for mine, other in sides]
             case = case.when(any_of(*differs), exp.Literal.number(place), copy=False)
         return case if case.args["ifs"] else exp.Null()
 
     def _event(self, alias: str) -> exp.Expression:
-        return self.dialect.event(self.join, alias)
+        return self.dialect.rules.event_time(self.join, alias)
 
     def _seen_until(self) -> exp.Expression:
-        return self.dialect.seen(self.join, "l" if self.join.ledger is None else "s")
+        return self.dialect.rules.seen_until(self.join, "l" if self.join.ledger is None else "s")
 
 
 def _flag(condition: exp.Expression) -> exp.Case:

@@ -1,6 +1,8 @@
-"""Writes an engine's SQL for readers and for any session."""
+"""SQL text for people and for any session: sqlglot's dialects with an explicit NULL order and readable windows."""
 
 from __future__ import annotations
+
+from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
@@ -9,21 +11,25 @@ from sqlglot.generator import Generator
 _ON_ONE_LINE = 3
 
 
-def sqlglot_dialect(engine: str) -> Dialect:
-    """Return the engine as sqlglot knows it, but for two things.
+def sqlglot_dialect(engine: str, *, timestamp: str = "", null_order: str = "nulls_are_large") -> Dialect:
+    """Return the engine as sqlglot knows it, with two changes.
 
-    The order of NULLs is said always, because a session can change it; and a window that is ordered by many columns
-    has one on each line.
+    The order of NULLs is always written, because a session can change it. A window that is ordered by many columns has
+    one on each line. `timestamp` is how a naive timestamp is written, where sqlglot's word for it means something else.
     """
     found = Dialect.get_or_raise(engine)
-    found.NULL_ORDERING = "nulls_are_large"
-    # An instance's own: the class serves everybody who uses sqlglot.
-    found.generator_class = _readable(found.generator_class)
+    found.NULL_ORDERING = null_order
+    # An instance's own: the class is shared with everyone who uses sqlglot.
+    found.generator_class = _readable_generator(found.generator_class, timestamp)
     return found
 
 
-def _readable(generator: type[Generator]) -> type[Generator]:
+def _readable_generator(generator: type[Generator], timestamp: str) -> type[Generator]:
+    types = generator.TYPE_MAPPING
+
     class Readable(generator):  # type: ignore[misc, valid-type]
+        TYPE_MAPPING: ClassVar[Any] = {**types, exp.DataType.Type.TIMESTAMP: timestamp} if timestamp else types
+
         def order_sql(self, expression: exp.Order, flat: bool = False) -> str:
             many = len(expression.expressions) > _ON_ONE_LINE
             text: str = super().order_sql(expression, flat=flat and not many)

@@ -38,7 +38,7 @@ def encode_snapshot(writer: Dialect, plan: Plan, view: FeatureView, prefix: str)
         return None
     pk = _array(parts, prefix)
     body = [_name_refusals(text, view, feature.name, pk) for text, feature in zip(body, join.features, strict=True)]
-    rows = writer.query(plan)
+    rows = writer.script.query(plan)
     rows.set("order", None)
     return exp.select(
         with_alias(pk, PK),

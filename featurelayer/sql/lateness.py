@@ -12,7 +12,7 @@ from featurelayer.sql.ast import all_of, any_of, call, col, not_null, with_alias
 from featurelayer.sql.delta import DIFFERENT, NEW, REMOVED, Log
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.measures import count_if, int_literal, measures
+from featurelayer.sql.measures import count_if, int_literal
 
 SHARES = (0.5, 0.9, 0.99, 1.0)
 _LATE = "late"
@@ -108,7 +108,7 @@ def _measure(writer: Dialect, rows: exp.Select, rungs: Sequence[int]) -> str:
     late = col(_LATE)
     below = [count_if(exp.LTE(this=late.copy(), expression=int_literal(rung))) for rung in rungs]
     early = count_if(exp.LT(this=late.copy(), expression=int_literal(0)))
-    quantiles = measures(writer.name).ranks(late, SHARES)
+    quantiles = writer.measures.ranks(late, SHARES)
     return writer.sql(exp.select(exp.Count(this=exp.Star()), early, *below, quantiles).from_(rows.subquery("rows")))
 
 

@@ -25,7 +25,7 @@ from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import all_of, any_of, col, not_null, parse_from_item, with_alias
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.measures import LARGEST, Measures, count_if, double_literal, int_literal, measures
+from featurelayer.sql.measures import LARGEST, Measures, count_if, double_literal, int_literal
 from featurelayer.sql.plan import EVENT_MICROS, RESERVED, VALID_TO_MICROS, Plan, Script, Statement, Step
 
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -139,7 +139,8 @@ def measurements(
 
     `moments` are counts, sums and extremes; `shape` are quantiles and bins.
     """
-    writer, ways = dialect(engine), measures(engine)
+    writer = dialect(engine)
+    ways = writer.measures
     part: list[tuple[MeasuredColumn, list[tuple[Measure, exp.Expression]]]] = []
     size = 0
     for column in columns:
@@ -178,7 +179,7 @@ def snapshot_into_table(engine: str, plan: Plan, name: str) -> Script:
     """Return the script of a view's snapshot with a last step that keeps its rows in the temporary table `name`."""
     writer = dialect(engine)
     script = writer.compile(plan)
-    rows = writer.query(plan)
+    rows = writer.script.query(plan)
     rows.set("order", None)
     keep = Step(name=name, statements=(Statement(sql=writer.create(name, rows)),))
     return replace(script, steps=(*script.steps, keep))
@@ -258,7 +259,8 @@ def _shape(ways: Measures, measured: MeasuredColumn) -> Iterator[tuple[Measure, 
 
 def edge_quantiles(engine: str, rows: RowSource, columns: Sequence[MeasuredColumn], bins: int) -> Iterator[Measurement]:
     """Yield queries of the quantiles at which the bins of histograms end, the least and the greatest value included."""
-    writer, ways = dialect(engine), measures(engine)
+    writer = dialect(engine)
+    ways = writer.measures
     shares = [position / bins for position in range(bins + 1)]
     numeric = [column for column in columns if column.has_bins]
     part = [(column, [(Measure.QUANTILES, ways.ranks(col(_number_name(column)), shares))]) for column in numeric]
@@ -286,7 +288,7 @@ def _number(writer: Dialect, measured: MeasuredColumn) -> exp.Expression:
         zero_or_one = exp.Case().when(column.copy(), int_literal(1)).when(exp.Not(this=column.copy()), int_literal(0))
         return exp.cast(zero_or_one, double)
     if dtype.kind is Kind.ARRAY:
-        return exp.cast(measures(writer.name).length(column), double)
+        return exp.cast(writer.measures.length(column), double)
     if dtype.is_time:
         micros = writer.micros(_time(writer, measured.column))
         return exp.Div(this=exp.cast(micros, double), expression=double_literal(1_000_000))
@@ -325,7 +327,7 @@ def _rows(writer: Dialect, rows: RowSource, columns: Sequence[exp.Expression]) -
         else:
             where.append(inside[0])
     if rows.one_in > 1:
-        where.append(measures(writer.name).sample([col(name) for name in rows.chosen_by], rows.one_in))
+        where.append(writer.measures.sample([col(name) for name in rows.chosen_by], rows.one_in))
     query = exp.select(with_alias(slot, _SLOT), *columns).from_(_from(writer, rows.source))
     return query.where(all_of(*where)) if where else query
 

@@ -1,21 +1,28 @@
-"""An engine's words: types, literals, times, and each rule of a point-in-time join as an expression."""
+"""The words of one engine: types, literals, times and statements as sqlglot expressions.
+
+Everything here depends on the engine alone. Rules of a point-in-time join are in `join_rules`, the order in which
+statements follow each other in `scripts`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 
 from featurelayer.durations import microseconds
+from featurelayer.errors import Problem, UnsupportedByDialect
 from featurelayer.model import Column, DType, Kind
-from featurelayer.sql.ast import all_of, call, col, key_alias, not_null, table, with_alias
-from featurelayer.sql.casts import can_convert, can_convert_by_range, is_lossy_by_range, is_lossy_round_trip
+from featurelayer.sql.ast import call, col, not_null, table
 from featurelayer.sql.generator import sqlglot_dialect
-from featurelayer.sql.plan import AsofJoin, Statement
+from featurelayer.sql.measures import Measures
+from featurelayer.sql.plan import Statement
 
 # Naive UTC timestamps have no daylight saving time, so a day is 24 hours in every engine.
 UNITS = (
@@ -25,36 +32,81 @@ UNITS = (
     ("SECOND", 1_000_000),
     ("MICROSECOND", 1),
 )
+NESTED = (Kind.ARRAY, Kind.STRUCT, Kind.MAP)
+_INSERT_TYPES = {
+    Kind.BOOL: "BOOLEAN",
+    Kind.TEXT: "VARCHAR",
+    Kind.DATE: "DATE",
+    Kind.TIME: "TIME",
+    Kind.TIMESTAMP: "TIMESTAMP",
+    Kind.TIMESTAMPTZ: "TIMESTAMPTZ",
+    Kind.UUID: "VARCHAR",
+    Kind.JSON: "VARCHAR",
+    Kind.INTERVAL: "INTERVAL",
+}
 
 
 class SqlBuilder:
-    """How an engine says values, times and rules. `name` is sqlglot's.
+    """Builds the SQL of one engine. Subclasses set flags first and override methods where flags are not enough.
 
-    `session` is what a warehouse of ours says when it connects and another session has to say before a script.
-    `has_try_cast` is whether any cast can be tried, and gives NULL where it fails.
-    `rounds_floats` is whether ROUND takes a float and a number of decimals.
+    Attributes:
+        name: the engine's name in sqlglot.
+        text_type: the type of text.
+        timestamp_type: how a naive timestamp is written; empty for sqlglot's own word.
+        null_order: sqlglot's word for where NULLs go unless a query says otherwise.
+        insert_types: types of columns that are loaded by INSERT, where sqlglot's word means something else.
+        session: the statements that a session needs before a script: the time zone is UTC.
+        has_try_cast: any cast can be tried, and gives NULL where it fails.
+        rounds_floats: ROUND takes a float and a number of decimals.
+        has_cte_hint: CTEs can be marked MATERIALIZED.
+        has_correlated_subqueries: a subquery in a condition may name columns of the query around it.
+        has_stable_order: a source that is read twice gives its rows in the same order.
+        has_zoned_literals: text with an offset is read as an instant.
+        folds_names: column names are compared without case, quoted or not.
+        without_null: types that can't be NULL.
+        measures: how distributions are measured.
     """
 
     name = ""
     text_type = "TEXT"
+    timestamp_type = ""
+    null_order = "nulls_are_large"
+    insert_types: ClassVar[Mapping[Kind, str]] = {}
+    session: tuple[Statement, ...] = ()
     has_try_cast = True
     rounds_floats = True
-    session: tuple[Statement, ...] = ()
+    has_cte_hint = True
+    has_correlated_subqueries = True
+    has_stable_order = True
+    has_zoned_literals = True
+    folds_names = False
+    without_null: tuple[Kind, ...] = ()
+    measures = Measures()
 
     def sql(self, expression: exp.Expression) -> str:
-        """Return the text of an expression in this dialect."""
+        """Return the text of an expression."""
+        if not self.has_cte_hint:
+            for cte in expression.find_all(exp.CTE):
+                cte.set("materialized", None)
         # No expression is used after it is text, so it need not be copied first: a third of the time of a compilation.
-        return expression.sql(dialect=self._writer, pretty=True, identify=True, copy=False)
+        return expression.sql(dialect=self._sqlglot, pretty=True, identify=True, copy=False)
 
     @cached_property
-    def _writer(self) -> SqlglotDialect:
-        return sqlglot_dialect(self.name)
+    def _sqlglot(self) -> SqlglotDialect:
+        return sqlglot_dialect(self.name, timestamp=self.timestamp_type, null_order=self.null_order)
+
+    def capability_error(self, capability: str, fix: str) -> UnsupportedByDialect:
+        """Return the error for something that the engine can't do."""
+        return UnsupportedByDialect([Problem(what=f"{self.name} has no {capability}", fix=fix)])
+
+    # --- types and literals --------------------------------------------------------------------------------------
 
     def type(self, dtype: DType) -> exp.DataType:
-        """Return a type in this dialect."""
+        """Return a type."""
         return exp.DataType.build(self.type_text(dtype), dialect=self.name)
 
     def type_text(self, dtype: DType) -> str:
+        """Return the text of a type."""
         match dtype.kind:
             case Kind.BOOL:
                 return "BOOLEAN"
@@ -76,15 +128,6 @@ class SqlBuilder:
         """Return the type that a column of a declared type has in this engine."""
         return dtype
 
-    def can_cast(self, stored: DType, declared: DType) -> bool:
-        """Whether values can be cast between these types, those that keep their worth."""
-        return (can_convert if self.has_try_cast else can_convert_by_range)(stored, declared)
-
-    def cast_changes(self, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
-        """Whether a value that is no time would not survive its cast to the declared type."""
-        compare = is_lossy_round_trip if self.has_try_cast else is_lossy_by_range
-        return compare(self, value, stored, declared)
-
     def literal(self, value: Any, dtype: DType) -> exp.Expression:
         """Return a value as a literal of a type: always a cast of text or number, so no value can become SQL."""
         if value is None:
@@ -98,6 +141,45 @@ class SqlBuilder:
             return exp.cast(exp.Boolean(this=value), self.type(dtype))
         text = value.isoformat() if hasattr(value, "isoformat") else str(value)
         return exp.cast(exp.Literal.string(text), self.type(dtype))
+
+    def insert_type(self, dtype: DType) -> str:
+        """Return the type of a column that is loaded by INSERT; any of them may be NULL."""
+        if dtype.kind in self.insert_types:
+            return self.insert_types[dtype.kind]
+        match dtype.kind:
+            case Kind.DECIMAL:
+                kind = exp.DataType.build(f"DECIMAL({dtype.precision}, {dtype.scale})")
+            case Kind.FLOAT:
+                kind = exp.DataType.build("DOUBLE" if dtype.bits == 64 else "FLOAT", dialect="duckdb")
+            case Kind.INT | Kind.UINT:
+                wide = dtype.kind is Kind.UINT and (dtype.bits or 64) >= 64
+                narrow = dtype.kind is Kind.INT and (dtype.bits or 64) <= 32
+                kind = exp.DataType.build("DECIMAL(20, 0)" if wide else "INT" if narrow else "BIGINT")
+            case _:
+                kind = exp.DataType.build(_INSERT_TYPES[dtype.kind], dialect="duckdb")
+        return kind.sql(dialect=self.name)
+
+    def insert_value(self, value: Any) -> str:
+        """Return a value of an INSERT: a word, digits, or a text in quotes, so that none can become SQL."""
+        match value:
+            case None:
+                return "NULL"
+            case bool():
+                return "TRUE" if value else "FALSE"
+            case int() | Decimal():
+                return str(value)
+            case float() if math.isfinite(value) and not (value == 0 and math.copysign(1, value) < 0):
+                return repr(value)
+            case datetime():
+                value = value if value.tzinfo is None else value.astimezone(UTC)
+                text = (value if self.has_zoned_literals else value.replace(tzinfo=None)).isoformat(" ")
+            case date():
+                text = value.isoformat()
+            case _:
+                text = str(value)
+        return exp.Literal.string(text).sql(dialect=self.name)
+
+    # --- times ---------------------------------------------------------------------------------------------------
 
     def utc(self, expression: exp.Expression, dtype: DType, *, nanoseconds: bool = False) -> exp.Expression:
         """Return a time as a naive UTC timestamp with microseconds."""
@@ -126,6 +208,24 @@ class SqlBuilder:
         interval = exp.Interval(this=exp.Literal.string(str(abs(micros) // size)), unit=exp.var(unit))
         return (exp.Add if micros > 0 else exp.Sub)(this=expression, expression=interval)
 
+    def micros(self, expression: exp.Expression) -> exp.Expression:
+        """Return a naive UTC timestamp as whole microseconds since 1970."""
+        return call("EPOCH_US", expression)
+
+    def micros_between(self, later: exp.Expression, earlier: exp.Expression) -> exp.Expression:
+        """Return the microseconds between two naive times."""
+        return exp.Sub(this=self.micros(later), expression=self.micros(earlier))
+
+    def finer_than_microseconds(self, value: exp.Expression) -> exp.Expression:
+        """Return whether a nanosecond timestamp has a non-zero part below the microsecond."""
+        raise NotImplementedError(f"{self.name} has no nanosecond timestamps")
+
+    def full_text(self, value: exp.Expression) -> exp.Expression:
+        """Return a timestamp as text with all of its digits: a value that is read loses those past a microsecond."""
+        return exp.cast(value, exp.DataType.build("TEXT"))
+
+    # --- values --------------------------------------------------------------------------------------------------
+
     def json_text(self, value: exp.Expression, dtype: DType, *, key: bool) -> exp.Expression | None:  # noqa: ARG002
         """Return a value's JSON as the online store holds it, or None where this engine can't write it exactly.
 
@@ -133,16 +233,40 @@ class SqlBuilder:
         """
         return None
 
+    def canonical_json(self, value: exp.Expression) -> exp.Expression:  # noqa: ARG002 (engines that can override)
+        """Return a nested value as JSON text that is the same for equal values."""
+        raise self.capability_error("canonical text of nested values", "declare a tie_breaker over plain columns only")
+
+    def is_nan(self, value: exp.Expression) -> exp.Expression | None:  # noqa: ARG002 (engines that sort it otherwise)
+        """Return whether a float is NaN; None where the engine sorts it above all numbers."""
+        return None
+
+    def comparable(self, column: Column, alias: str) -> list[exp.Expression]:
+        """Return what a column is ordered by: itself, or canonical text if it is nested."""
+        value = col(column.name, alias)
+        match column.dtype.kind:
+            case kind if kind in NESTED:
+                return [exp.Case().when(not_null(value), self.canonical_json(value.copy()))]
+            case Kind.JSON | Kind.UNKNOWN:
+                return [exp.cast(value, self.type(DType(kind=Kind.TEXT)))]
+            case Kind.FLOAT:
+                nan = self.is_nan(value.copy())
+                # 0.0 and -0.0 are equal and not the same; their text tells them apart.
+                found = [value, exp.cast(value.copy(), exp.DataType.build("TEXT"))]
+                if nan is None:
+                    return found
+                flag = exp.Case().when(nan, exp.Literal.number(1)).else_(exp.Literal.number(0))
+                return [exp.Case().when(not_null(value.copy()), flag), *found]
+        return [value]
+
     def bytes_of(self, text: exp.Expression) -> exp.Expression:
-        """How many bytes a text has in UTF-8."""
+        """Return how many bytes a text has in UTF-8."""
         return call("OCTET_LENGTH", text)
 
-    def micros(self, expression: exp.Expression) -> exp.Expression:
-        """A naive UTC timestamp as whole microseconds since 1970."""
-        return call("EPOCH_US", expression)
+    # --- statements ----------------------------------------------------------------------------------------------
 
     def create(self, name: str, query: exp.Query) -> str:
-        """`CREATE TEMPORARY TABLE name AS query`."""
+        """Return `CREATE TEMPORARY TABLE name AS query`."""
         return self.sql(
             exp.Create(
                 kind="TABLE",
@@ -152,92 +276,19 @@ class SqlBuilder:
             )
         )
 
-    def event(self, join: AsofJoin, alias: str) -> exp.Expression:
-        """The event time of a row as naive UTC."""
-        assert join.event is not None
-        return self.utc(col(join.event.name, alias), join.event.dtype, nanoseconds=join.event.nanoseconds)
-
-    def effective(self, join: AsofJoin, alias: str) -> exp.Expression:
-        """The first moment at which a row may be seen: rule 1 in one expression (module essay of the planner)."""
-        earliest = self.shift(self.event(join, alias), join.wait)
-        if join.available is None:
-            return earliest
-        available = self.utc(
-            col(join.available.name, alias), join.available.dtype, nanoseconds=join.available.nanoseconds
-        )
-        # CASE and not GREATEST: engines differ in what GREATEST does with NULL.
-        return exp.Case().when(exp.GT(this=available, expression=earliest), available.copy()).else_(earliest.copy())
-
-    def usable(self, join: AsofJoin, alias: str) -> exp.Expression:
-        """Rows with every time and key known; the others are never visible."""
-        times = [column for column in (join.event, join.available) if column is not None]
-        return all_of(*(not_null(col(column.name, alias)) for column in (*(key for key, _ in join.keys), *times)))
-
-    def fresh(self, join: AsofJoin, event: exp.Expression, at: exp.Expression) -> list[exp.Expression]:
-        """Rule 2, if the view has a TTL."""
-        return [exp.GTE(this=event, expression=self.shift(at, -join.ttl))] if join.ttl is not None else []
-
-    def relation(self, join: AsofJoin, alias: str) -> exp.Table:
-        """The view's relation, quoted as dbt quotes it."""
-        relation = exp.to_table(join.relation, dialect=self.name)
-        relation.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
-        return relation
-
-    def keys_equal(self, join: AsofJoin, left: str, right: str) -> exp.Expression:
-        """`left` has the script's key names, `right` the view's."""
-        return all_of(
-            *(
-                exp.EQ(this=col(key_alias(position), left), expression=col(key.name, right))
-                for position, (key, _) in enumerate(join.keys)
-            )
-        )
-
-    def view_keys(self, join: AsofJoin, alias: str) -> list[exp.Expression]:
-        """The view's keys under the script's names."""
-        return [with_alias(col(key.name, alias), key_alias(position)) for position, (key, _) in enumerate(join.keys)]
-
-    def valid_until(self, join: AsofJoin, row: str) -> exp.Expression:
-        """From when on a row no longer holds, as naive UTC."""
-        assert join.valid_to is not None
-        return self.utc(col(join.valid_to.name, row), join.valid_to.dtype, nanoseconds=join.valid_to.nanoseconds)
-
-    def greatest_first(self, columns: Iterable[Column], alias: str) -> list[exp.Ordered]:
-        """Rule 3's order: greatest wins, NULL is lowest."""
-        return [
-            exp.Ordered(this=expression, desc=True, nulls_first=False)
-            for column in columns
-            for expression in self.comparable(column, alias)
-        ]
-
-    def comparable(self, column: Column, alias: str) -> list[exp.Expression]:
-        """What a column is ordered by: itself, or canonical text if it is nested."""
-        value = col(column.name, alias)
-        if column.dtype.kind in (Kind.ARRAY, Kind.STRUCT, Kind.MAP, Kind.JSON, Kind.UNKNOWN):
-            return [exp.cast(value, self.type(DType(kind=Kind.TEXT)))]
-        return [value]
-
-    def tie_columns(self, join: AsofJoin) -> tuple[Column, ...]:
-        """What breaks ties: created, available, declared tie-breakers, then the content in declared column order."""
-        equal = {join.event, *(key for key, _ in join.keys)}
-        return (*join.order, *(column for column in join.content if column not in join.order and column not in equal))
-
-    def tie_order(self, join: AsofJoin, alias: str) -> list[exp.Ordered]:
-        """Rule 3 among the rows of one event time."""
-        return self.greatest_first(self.tie_columns(join), alias)
-
-    def finer_than_microseconds(self, value: exp.Expression) -> exp.Expression:
-        """Whether a nanosecond timestamp has a non-zero sub-microsecond part."""
-        raise NotImplementedError(f"{self.name} has no nanosecond timestamps")
-
-    def full_text(self, value: exp.Expression) -> exp.Expression:
-        """Return a timestamp as text with all of its digits: a value that is read loses those past a microsecond."""
-        return exp.cast(value, exp.DataType.build("TEXT"))
-
-    def row_number(self) -> exp.Expression:
-        """Number the rows in the order in which the source delivers them."""
-        over = exp.Window(this=exp.RowNumber())
-        return exp.Sub(this=over, expression=exp.Literal.number(1))
+    def row_number(self, by: Sequence[str] = ()) -> exp.Expression:
+        """Return the number of a row from 0 on: by these columns, or in the order in which the source delivers rows."""
+        order = exp.Order(expressions=[exp.Ordered(this=col(name)) for name in by]) if by else None
+        return exp.Sub(this=exp.Window(this=exp.RowNumber(), order=order), expression=exp.Literal.number(1))
 
     def fail(self, message: exp.Expression) -> exp.Expression:
-        """An expression that ends the query with this message when it is evaluated."""
+        """Return an expression that ends the query with this message when it is evaluated."""
         return exp.cast(message, exp.DataType.build("INT"))
+
+    def join_asof(self, moments: exp.Expression, on: list[exp.Expression], at: exp.Expression) -> exp.Join:  # noqa: ARG002
+        """Return the engine's as-of join of labels with `moments`: `on` the keys, by the one inequality `at`."""
+        raise self.capability_error("as-of join", "use a script that needs none")
+
+    def as_non_null(self, at: exp.Expression) -> exp.Expression:
+        """Return a time that is never NULL, for an engine that has to be told so before it joins by it."""
+        return at

@@ -11,9 +11,9 @@ from featurelayer.model import Column
 from featurelayer.sql.ast import all_of, any_of, col, not_null, table, with_alias
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.join_rules import LABELS
 from featurelayer.sql.measures import count_if, int_literal
 from featurelayer.sql.plan import TIME, AsofJoin
-from featurelayer.sql.spine import LABELS
 
 
 def last_label(engine: str) -> str:
@@ -29,13 +29,13 @@ def relation_stats(engine: str, relation: str, times: Sequence[Column], *, last:
     Times are UTC as text. The first of `times` is the event time; with none, or without `last`, no rows are before it.
     """
     writer = dialect(engine)
-    everything = exp.select(exp.Count(this=exp.Star())).from_(_relation(engine, relation))
+    everything = exp.select(exp.Count(this=exp.Star())).from_(_relation(writer, relation))
     # A query each: an engine that keeps statistics answers most of them without reading a row.
     reached: exp.Expression = exp.Literal.number(0)
     if times and last is not None:
         reached = everything.where(exp.LTE(this=_utc(writer, times[0]), expression=_moment(last))).subquery()
     newest = [
-        exp.select(_text(exp.Max(this=_utc(writer, time)))).from_(_relation(engine, relation)).subquery()
+        exp.select(_text(exp.Max(this=_utc(writer, time)))).from_(_relation(writer, relation)).subquery()
         for time in times
     ]
     return writer.sql(exp.select(everything.subquery(), reached, *newest))
@@ -50,21 +50,25 @@ def mismatch_stats(engine: str, join: AsofJoin) -> str:
     """
     writer = dialect(engine)
     keys = exp.select(*(with_alias(col(key.name, "f"), alias) for key, alias in join.keys)).distinct()
-    keys = keys.from_(writer.relation(join, "f"))
+    keys = keys.from_(writer.rules.relation(join, "f"))
     same = all_of(*(exp.EQ(this=col(alias, "l"), expression=col(alias, "v")) for _, alias in join.keys))
     known = exp.select(exp.Count(this=exp.Star())).from_(table(LABELS, "l")).join(keys.subquery("v"), on=same)
     if join.event is None:
         return writer.sql(exp.select(known.subquery(), *[exp.Null()] * 5))
-    earliest = exp.Min(this=writer.effective(join, "f"))
-    seen = exp.select(earliest).from_(writer.relation(join, "f")).where(writer.usable(join, "f"))
+    earliest = exp.Min(this=writer.rules.effective_time(join, "f"))
+    seen = exp.select(earliest).from_(writer.rules.relation(join, "f")).where(writer.rules.is_usable(join, "f"))
     before = exp.select(exp.Count(this=exp.Star())).from_(table(LABELS, "l"))
     before = before.where(exp.LT(this=col(TIME, "l"), expression=seen.subquery()))
-    first = exp.select(_text(earliest.copy())).from_(writer.relation(join, "f")).where(writer.usable(join, "f"))
+    first = (
+        exp.select(_text(earliest.copy()))
+        .from_(writer.rules.relation(join, "f"))
+        .where(writer.rules.is_usable(join, "f"))
+    )
     last = exp.select(_text(exp.Max(this=col(TIME)))).from_(table(LABELS))
     event = [
-        exp.select(_text(bound(this=writer.event(join, "f"))))
-        .from_(writer.relation(join, "f"))
-        .where(writer.usable(join, "f"))
+        exp.select(_text(bound(this=writer.rules.event_time(join, "f"))))
+        .from_(writer.rules.relation(join, "f"))
+        .where(writer.rules.is_usable(join, "f"))
         for bound in (exp.Min, exp.Max)
     ]
     return writer.sql(exp.select(*(query.subquery() for query in (known, before, first, last, *event))))
@@ -80,7 +84,7 @@ def unusable_rows(engine: str, join: AsofJoin) -> str:
     times = [not_null(col(time.name)) for time in (join.event, join.available) if time is not None]
     counts = [count_if(exp.Not(this=exp.paren(keyed)))]
     counts.append(count_if(all_of(keyed.copy(), exp.Not(this=exp.paren(all_of(*times))))) if times else int_literal(0))
-    return writer.sql(exp.select(*counts).from_(_relation(engine, join.relation)))
+    return writer.sql(exp.select(*counts).from_(_relation(writer, join.relation)))
 
 
 def late_rows(
@@ -91,12 +95,12 @@ def late_rows(
     after = any_of(*(exp.GT(this=_utc(writer, time), expression=writer.moment(since)) for time in arrivals))
     reached = exp.LTE(this=_utc(writer, event), expression=_moment(last))
     return writer.sql(
-        exp.select(exp.Count(this=exp.Star())).from_(_relation(engine, relation)).where(all_of(reached, after))
+        exp.select(exp.Count(this=exp.Star())).from_(_relation(writer, relation)).where(all_of(reached, after))
     )
 
 
-def _relation(engine: str, relation: str) -> exp.Table:
-    return exp.to_table(relation, dialect=engine)
+def _relation(writer: Dialect, relation: str) -> exp.Table:
+    return exp.to_table(relation, dialect=writer.name)
 
 
 def _utc(writer: Dialect, column: Column) -> exp.Expression:

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import duckdb
 
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.dialects.duckdb import DuckDB
-from featurelayer.sql.plan import Entities, Plan, Script, Statement
-from featurelayer.testing.engines import WarehouseEngine
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from featurelayer.sql.dialects.duckdb import DuckDB, DuckDBScript
+from featurelayer.sql.scripts import MaterializedScript
+from featurelayer.testing.engines import SingleQuery, WarehouseEngine, with_script
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 
 
-class Portable(DuckDB):
-    """The portable form in DuckDB's words."""
-
-    compile = Dialect.compile
-    query = Dialect.query
-    spine_step = Dialect.spine_step
-
-
-class DuckDBStatement(DuckDB):
+class _DuckDBQuery(SingleQuery, DuckDBScript):
     """A training set as one query, as a dbt model has it."""
 
-    def compile(self, plan: Plan) -> Script:
-        script = super().compile(plan)
-        if isinstance(plan.spine, Entities):
-            return script
-        return replace(script, steps=(), temporary=(), query=Statement(sql=self.statement(plan, ordered=True)))
 
-
-FORMS: dict[str, Dialect] = {"native": DuckDB(), "portable": Portable(), "statement": DuckDBStatement()}
+FORMS: dict[str, Dialect] = {
+    "native": DuckDB(),
+    "portable": with_script(DuckDB(), MaterializedScript),
+    "statement": with_script(DuckDB(), _DuckDBQuery),
+}
 
 
 class DuckDBEngine(WarehouseEngine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,12 +15,13 @@ from featurelayer.model import FeatureService, FeatureView
 from featurelayer.sql.ast import col, with_alias
 from featurelayer.sql.dialects import dialect as dialect_of
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.plan import Ledger, Mode, Plan, Script, position_name
+from featurelayer.sql.plan import Entities, Ledger, Mode, Plan, Script, Statement, position_name
 from featurelayer.sql.planner import plan_snapshot, plan_training_set
+from featurelayer.sql.scripts import ScriptBuilder
 from featurelayer.testing import oracle
 from featurelayer.testing.builders import rows_of
-from featurelayer.training import run_checks, run_step
 from featurelayer.warehouse.base import Source, Warehouse
+from featurelayer.warehouse.execute import run_checks, run_step
 
 Row = Mapping[str, Any]
 Exports = Mapping[str, Sequence[oracle.Run]]
@@ -34,6 +36,26 @@ _LEDGER = pa.schema(
     ]
 )
 _STORE = "conformance"
+
+
+class SingleQuery(ScriptBuilder):
+    """Mixed into a form of script: a training set as one query, as a dbt model has it."""
+
+    def compile(self, plan: Plan) -> Script:
+        script = super().compile(plan)
+        if isinstance(plan.spine, Entities):
+            return script
+        return replace(script, steps=(), temporary=(), query=Statement(sql=self.statement(plan, ordered=True)))
+
+
+def with_script(dialect: Dialect, script_type: type[ScriptBuilder]) -> Dialect:
+    """Return a dialect that writes its scripts in another form."""
+    found = copy.copy(dialect)
+    found.script_type = script_type
+    # What is kept on an instance would be the first form's.
+    vars(found).pop("script", None)
+    vars(found).pop("rules", None)
+    return found
 
 
 class WarehouseEngine:

@@ -10,30 +10,28 @@ from typing import Any
 from sqlglot import exp
 
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.dialects.postgres import Postgres
-from featurelayer.sql.plan import AsofJoin, Entities, Plan, Script, Statement
-from featurelayer.testing.engines import WarehouseEngine
-from featurelayer.warehouse.postgres import connect
+from featurelayer.sql.dialects.postgres import Postgres, PostgresScript
+from featurelayer.sql.plan import AsofJoin, Plan
+from featurelayer.testing.engines import SingleQuery, WarehouseEngine, with_script
+from featurelayer.warehouse.engines.postgres.warehouse import connect
 
 
-class Lateral(Postgres):
-    """Every view looked up label by label, whether there is an index or not."""
+class _LookupScript(PostgresScript):
+    """Look every view up label by label, whether there is an index or not."""
 
     def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:
         return super().match(plan, replace(join, probe=True), cut=cut)
 
 
-class PostgresStatement(Postgres):
+class _PostgresQuery(SingleQuery, PostgresScript):
     """A training set as one query, as a dbt model has it."""
 
-    def compile(self, plan: Plan) -> Script:
-        script = super().compile(plan)
-        if isinstance(plan.spine, Entities):
-            return script
-        return replace(script, steps=(), temporary=(), query=Statement(sql=self.statement(plan, ordered=True)))
 
-
-FORMS: dict[str, Dialect] = {"portable": Postgres(), "lateral": Lateral(), "statement": PostgresStatement()}
+FORMS: dict[str, Dialect] = {
+    "portable": Postgres(),
+    "lateral": with_script(Postgres(), _LookupScript),
+    "statement": with_script(Postgres(), _PostgresQuery),
+}
 LACKS = frozenset({"structs", "nested arrays", "nanoseconds", "zero characters"})
 """What PostgreSQL's types can't hold."""
 

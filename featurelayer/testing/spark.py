@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from featurelayer.sql.dialects.base import Dialect
-from featurelayer.sql.dialects.spark import Spark
-from featurelayer.sql.plan import Entities, Plan, Script, Statement
-from featurelayer.testing.engines import WarehouseEngine
-from featurelayer.warehouse.spark import SparkWarehouse, connect
+from featurelayer.sql.dialects.spark import DIALECT
+from featurelayer.sql.scripts import RowMaximumScript
+from featurelayer.testing.engines import SingleQuery, WarehouseEngine, with_script
+from featurelayer.warehouse.engines.spark.warehouse import SparkWarehouse, connect
 
 
-class SparkStatement(Spark):
+class _SparkQuery(SingleQuery, RowMaximumScript):
     """A training set as one query, as a dbt model has it."""
 
-    def compile(self, plan: Plan) -> Script:
-        script = super().compile(plan)
-        if isinstance(plan.spine, Entities):
-            return script
-        return replace(script, steps=(), temporary=(), query=Statement(sql=self.statement(plan, ordered=True)))
 
-
-FORMS: dict[str, Dialect] = {"native": Spark(), "statement": SparkStatement()}
+FORMS: dict[str, Dialect] = {"native": DIALECT, "statement": with_script(DIALECT, _SparkQuery)}
 LACKS = frozenset({"nanoseconds", "unsigned"})
 """What Spark has no types for."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,10 +11,10 @@ import msgspec
 
 from featurelayer._version import __version__
 from featurelayer.callbacks import Progress
-from featurelayer.errors import LabelError, PlanError, Problem, RelationNotBuilt, WarehouseError
-from featurelayer.model import Column, FeatureService, FeatureView
+from featurelayer.errors import PlanError
+from featurelayer.model import FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_plan, compile_preamble
-from featurelayer.sql.plan import Assertion, Ledger, Misfit, Mode, Plan, Preamble, TypeCheck
+from featurelayer.sql.plan import Ledger, Mode, Plan, Preamble
 from featurelayer.sql.planner import plan_training_set
 from featurelayer.training.definition import define_build, validate_same_definition
 from featurelayer.training.lock import BuildRecord, Lock, LockedRequest, take_record
@@ -31,12 +31,11 @@ from featurelayer.training.report import (
     validate_matched,
 )
 from featurelayer.training.result import Provenance, TrainingSet
-from featurelayer.training.steps import run_step
 from featurelayer.warehouse.base import Source, SupportsCacheLimit, Warehouse
+from featurelayer.warehouse.execute import describe_views, run_checks, run_step
 
 # From this share of rows on that stay anyway, cutting a view to the labels' keys costs more than it saves.
 _NOT_WORTH_NARROWING = 0.5
-_LONGEST_VALUE = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,27 +64,6 @@ class ResolvedRequest:
     extends: Lock | None = None
     given: OriginalLabels | None = None
     min_matched: float | None = None
-
-
-def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[str, tuple[Column, ...]]:
-    """Return the real columns of every view's relation by view id; all that are missing are reported at once."""
-    columns: dict[str, tuple[Column, ...]] = {}
-    problems = []
-    for view in views:
-        try:
-            columns[view.id] = warehouse.describe(view.relation_name)
-        except WarehouseError as error:
-            what = (
-                f"{view.relation_name} is not built in the warehouse"
-                if isinstance(error, RelationNotBuilt)
-                else f"{view.relation_name} can't be read: {error}"
-            )
-            problems.append(
-                Problem(what=f"{view.id}: {what}", where=view.yaml_path, fix=f"run `dbt build -s {view.name}`")
-            )
-    if problems:
-        raise PlanError(problems)
-    return columns
 
 
 def plan_request(warehouse: Warehouse, request: ResolvedRequest) -> Plan:
@@ -245,50 +223,3 @@ def _limit_memory(
         if isinstance(warehouse, SupportsCacheLimit) and working is not None
         else nullcontext()
     )
-
-
-def run_checks(warehouse: Warehouse, checks: Iterable[Assertion | TypeCheck]) -> None:
-    """Run the queries that must return nothing and raise with all that returned something."""
-    problems: dict[bool, list[Problem]] = {True: [], False: []}
-    for check in checks:
-        if isinstance(check, TypeCheck):
-            problems[False] += _misfits(warehouse, check)
-            continue
-        found = warehouse.rows(check.sql)
-        if found:
-            if check.about_labels:
-                places = ", ".join(f"{value!r} in row {row}" for value, row in found)
-                examples = f"{places} (rows are counted from 0)"
-            else:
-                examples = ", ".join(repr(row[0]) if len(row) == 1 else repr(row) for row in found)
-            problems[check.about_labels].append(Problem(what=check.message.replace("{rows}", examples), fix=check.fix))
-    if problems[True]:
-        raise LabelError([*problems[True], *problems[False]])
-    if problems[False]:
-        raise PlanError(problems[False])
-
-
-def _misfits(warehouse: Warehouse, check: TypeCheck) -> Iterator[Problem]:
-    """Yield a problem for each column that has values which the declared type can't hold."""
-    yield from (Problem(what=misfit.message, where=misfit.where, fix=misfit.fix) for misfit in check.refused)
-    counts = warehouse.rows(check.sql)[0] if check.counted else ()
-    for count, misfit in zip(counts, check.counted, strict=True):
-        if count:
-            yield _misfit(warehouse, misfit, int(count))
-
-
-def _misfit(warehouse: Warehouse, misfit: Misfit, count: int) -> Problem:
-    assert misfit.examples is not None, "what is counted can be shown"
-    rows = warehouse.rows(misfit.examples)
-    shown = ", ".join(f"{_shorten(value)} for {', '.join(map(_pair, misfit.keys, keys))}" for value, *keys in rows)
-    counted = "1 value does not fit" if count == 1 else f"{count:,} values do not fit"
-    return Problem(what=f"{misfit.message}: {counted}, such as {shown}", where=misfit.where, fix=misfit.fix)
-
-
-def _pair(name: str, key: object) -> str:
-    return f"{name} = {_shorten(key)}"
-
-
-def _shorten(value: object) -> str:
-    text = "NULL" if value is None else str(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

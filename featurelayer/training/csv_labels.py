@@ -25,7 +25,7 @@ from featurelayer.warehouse.base import CsvRows
 from featurelayer.warehouse.csv_reader import read_csv_call
 
 if TYPE_CHECKING:
-    from featurelayer.warehouse.duckdb import DuckDBWarehouse
+    from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 
 _EXAMPLES = 3
 _ZONE = r"( ?(Z|UTC|[+-]\d{2}(:?\d{2}(:?\d{2})?)?))?"
@@ -115,7 +115,7 @@ def read_csv_labels(path: Path, *, keys: Mapping[str, DType], time: str | None, 
     """
     import duckdb
 
-    from featurelayer.warehouse.duckdb import DuckDBWarehouse
+    from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 
     with closing(DuckDBWarehouse(duckdb.connect())) as files:
         plain = _describe(files, path, read_csv_call(path))

@@ -14,9 +14,9 @@ from featurelayer.errors import LabelError, Problem
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.explain import FACTS, JoinQueries, count_labels, explain_join
 from featurelayer.sql.plan import AsofJoin, Labels, Plan
-from featurelayer.training.build import ResolvedRequest, plan_request, run_checks
-from featurelayer.training.steps import run_step
+from featurelayer.training.build import ResolvedRequest, plan_request
 from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.execute import run_checks, run_step
 
 if TYPE_CHECKING:
     import pyarrow as pa

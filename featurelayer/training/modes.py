@@ -10,8 +10,8 @@ from typing import Any
 from featurelayer.errors import PlanError
 from featurelayer.sql.compiler import compile_comparison, compile_into_table, compile_served_counts
 from featurelayer.sql.plan import RESERVED, Mode, Plan
-from featurelayer.training.steps import run_step
 from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.execute import run_step
 
 _MEANING = {
     (Mode.KNOWN_AT, Mode.EVENT_TIME): "what ignoring available times would leak",

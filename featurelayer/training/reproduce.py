@@ -20,7 +20,7 @@ from featurelayer.registry import Registry
 from featurelayer.sql.compiler import compile_preamble
 from featurelayer.sql.plan import Mode
 from featurelayer.sql.table_stats import late_rows
-from featurelayer.training.build import ResolvedRequest, build_training_set, plan_request, run_checks
+from featurelayer.training.build import ResolvedRequest, build_training_set, plan_request
 from featurelayer.training.differences import ChangedJoin, ColumnTally, OldOutput, count_differences, find_old_output
 from featurelayer.training.lock import Lock, LockedJoin, read_lock
 from featurelayer.training.mismatch_reasons import (
@@ -41,6 +41,7 @@ from featurelayer.training.reproducibility import (
 )
 from featurelayer.training.result import TrainingSet
 from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.execute import run_checks
 
 
 def reproduce(

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from featurelayer.errors import ConfigError, Problem, did_you_mean
 from featurelayer.warehouse.base import Warehouse
+from featurelayer.warehouse.engines import available, load_engine
 
-__all__ = ["Warehouse", "available", "connect", "kept", "schema_of"]
-
-_GROUP = "featurelayer.warehouses"
-
-
-def available() -> tuple[str, ...]:
-    """Return the adapter types that there is a driver for; others go through dbt's own adapter, where it is."""
-    return tuple(sorted(_own() | {point.name for point in entry_points(group=_GROUP)}))
+__all__ = ["Warehouse", "available", "connect", "keep_running", "schema_of"]
 
 
 def connect(
@@ -40,52 +31,46 @@ def connect(
         ConfigError: the adapter type is not supported.
         WarehouseError: the engine can't be reached.
     """
-    kind = str(connection.get("type", ""))
-    own = kind in _own()
-    plugin = None if own else next(iter(entry_points(group=_GROUP, name=kind)), None)
-    if not own and plugin is None:
-        return _through_dbt(connection, kind, root, writable, wait)
-    module = plugin.load() if plugin else importlib.import_module(f"{__name__}.{kind}")
-    warehouse: Warehouse = module.connect(connection, root=root, writable=writable, wait=wait)
-    return warehouse
+    engine = load_engine(str(connection.get("type", "")))
+    if engine is not None and hasattr(engine, "connect"):
+        warehouse: Warehouse = engine.connect(connection, root=root, writable=writable, wait=wait)
+        return warehouse
+    return _connect_through_dbt(connection, engine, writable, wait)
 
 
-def kept(connection: Mapping[str, Any], *, root: Path) -> AbstractContextManager[None]:
+def keep_running(connection: Mapping[str, Any], *, root: Path) -> AbstractContextManager[None]:
     """Keep what the engine starts in this process, if it does, for several connections one after the other."""
-    kind = str(connection.get("type", ""))
-    keep = getattr(importlib.import_module(f"{__name__}.{kind}"), "keep", None) if kind in _own() else None
-    found: AbstractContextManager[None] = keep(connection, root) if keep is not None else nullcontext()
-    return found
+    engine = load_engine(str(connection.get("type", "")))
+    if engine is None or not hasattr(engine, "keep_running"):
+        return nullcontext()
+    keep: AbstractContextManager[None] = engine.keep_running(connection, root)
+    return keep
 
 
 def schema_of(connection: Mapping[str, Any]) -> str:
     """Return the schema that dbt builds a target in, as its engine has the name."""
-    if connection.get("type") in _own():  # dbt writes it in quotes
-        return str(connection.get("schema") or "main")
-    from featurelayer.warehouse import _adapter_engines
+    from featurelayer.warehouse.dbt_adapter.facts import facts_of, schema_of
 
-    return _adapter_engines.schema_of(connection)
+    return schema_of(connection, facts_of(load_engine(str(connection.get("type", "")))))
 
 
-def _through_dbt(connection: Mapping[str, Any], kind: str, root: Path, writable: bool, wait: timedelta) -> Warehouse:
-    from featurelayer.warehouse import adapter
+def _connect_through_dbt(connection: Mapping[str, Any], engine: Any, writable: bool, wait: timedelta) -> Warehouse:
+    from featurelayer.warehouse.dbt_adapter.facts import facts_of
+    from featurelayer.warehouse.dbt_adapter.warehouse import connect, is_installed
 
-    if kind and adapter.is_installed(kind):
-        return adapter.connect(connection, root=root, writable=writable, wait=wait)
+    kind = str(connection.get("type", ""))
+    if kind and is_installed(kind):
+        return connect(connection, facts_of(engine), writable=writable, wait=wait)
     names = available()
     raise ConfigError(
         [
             Problem(
-                what=f"there is no way to run SQL on the dbt adapter '{kind}'{did_you_mean(kind, names)}",
+                what=f"dbt adapter '{kind}' is not supported{did_you_mean(kind, names)}"
+                if engine is None
+                else f"dbt's own adapter for {kind} is not installed",
                 where="profiles.yml",
-                fix=f"choose a target of type {' or '.join(names)} with --target, "
-                f"or install dbt's own adapter beside featurelayer: pip install dbt-{kind or 'ADAPTER'}",
+                fix=f"install it with `pip install dbt-{kind or 'ADAPTER'}`, "
+                f"or choose a target of another type ({', '.join(names)}) with --target",
             )
         ]
     )
-
-
-def _own() -> set[str]:
-    """The engines among this package's modules."""
-    modules = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
-    return modules - {"adapter", "base", "compare", "digest", "streams", "tables"}

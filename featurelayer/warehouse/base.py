@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MARK = "featurelayer training set"
 """What the comment of a table of ours starts with: only such a table is ever replaced."""
+
+
+OWN_PREFIX = "__fl_"
+"""What names of our temporary tables start with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,12 @@ class Estimate:
     bytes: int | None = None
     how: str
     text: str = ""
+
+
+def total_bytes(scans: Iterable[Scan]) -> int | None:
+    """Return the bytes of all scans whose size is known; None if none is."""
+    sizes = [scan.bytes for scan in scans if scan.bytes is not None]
+    return sum(sizes) if sizes else None
 
 
 @runtime_checkable

@@ -201,7 +201,7 @@ def _parquet(path: Path) -> Iterator[pa.RecordBatchReader]:
 def _read_csv(labels: CsvRows) -> Iterator[LabelRows]:
     import duckdb
 
-    from featurelayer.warehouse.duckdb import DuckDBWarehouse
+    from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 
     with closing(DuckDBWarehouse(duckdb.connect())) as files, files.arrow(labels.sql) as reader:
         yield LabelRows(columns=(*labels.columns, *labels.parsed.values()), reader=reader)

@@ -13,6 +13,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -26,16 +27,17 @@ from featurelayer.errors import ConfigError, LabelError, RelationNotBuilt, Wareh
 from featurelayer.layer import FeatureLayer
 from featurelayer.sql.dialects import available as dialects
 from featurelayer.sql.dialects import dialect
-from featurelayer.sql.dialects._stepwise import Stepwise
-from featurelayer.sql.plan import Labels
+from featurelayer.sql.dialects.duckdb import DuckDB
+from featurelayer.sql.inserts import insert_statements
+from featurelayer.sql.scripts import MaterializedScript
 from featurelayer.testing import Case, WarehouseEngine, applies, cases, check
-from featurelayer.warehouse import _adapter_engines, adapter, connect
 from featurelayer.warehouse import available as warehouses
-from featurelayer.warehouse._adapter_engines import AdapterFacts, adapter_facts
-from featurelayer.warehouse._inserts import statements
-from featurelayer.warehouse.adapter import AdapterWarehouse
+from featurelayer.warehouse import connect
+from featurelayer.warehouse.dbt_adapter import warehouse as adapter
+from featurelayer.warehouse.dbt_adapter.facts import AdapterFacts
+from featurelayer.warehouse.dbt_adapter.warehouse import AdapterWarehouse
 from featurelayer.warehouse.streams import column_of
-from tests.engines.stepwise import StepwiseDuckDB
+from tests.engines.adapters import FACTS, use_adapters
 from tests.servers import postgres
 from tests.unit.test_reproduce import LABELS
 from tests.unit.warehouses import layer
@@ -46,27 +48,27 @@ LACKS = ("arrays", "structs", "nanoseconds")
 BYTES = ("tie by bytes", "label columns untouched", "bytes")
 
 
-class Numbered(StepwiseDuckDB):
-    """The portable script with labels that are named by their places and numbered by a column."""
+class Unordered(DuckDB):
+    """Labels are named by their places and numbered by a column, as for an engine whose tables keep no order."""
 
-    label_source = Stepwise.label_source
-
-    def _order(self, labels: Labels) -> list[str]:
-        return [labels.order]
+    script_type = MaterializedScript
+    has_stable_order = False
 
 
 def duckdb(_: pytest.FixtureRequest) -> WarehouseEngine:
-    return WarehouseEngine(AdapterWarehouse(DUCKDB), schema='"memory"."main"', lacks=LACKS)
+    return WarehouseEngine(AdapterWarehouse(DUCKDB, FACTS["duckdb"]), schema='"memory"."main"', lacks=LACKS)
 
 
 def numbered(_: pytest.FixtureRequest) -> WarehouseEngine:
-    return WarehouseEngine(AdapterWarehouse(DUCKDB, keeps_order=False), Numbered(), lacks=LACKS)
+    return WarehouseEngine(
+        AdapterWarehouse(DUCKDB, replace(FACTS["duckdb"], keeps_order=False)), Unordered(), lacks=LACKS
+    )
 
 
 def on_postgres(request: pytest.FixtureRequest) -> WarehouseEngine:
     server = request.getfixturevalue("postgres_server")
     lacks = (*LACKS, "zero characters")
-    return WarehouseEngine(AdapterWarehouse(server.target("public")), schema='"public"', lacks=lacks)
+    return WarehouseEngine(AdapterWarehouse(server.target("public"), FACTS["postgres"]), schema='"public"', lacks=lacks)
 
 
 ENGINES: dict[str, Callable[[pytest.FixtureRequest], WarehouseEngine]] = {
@@ -99,7 +101,7 @@ def test_the_case(engine: WarehouseEngine, case: Case) -> None:
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureLayer:
     """A project on DuckDB that is reached as if we had no driver for it."""
     found = layer(tmp_path / "shop")
-    monkeypatch.setattr("featurelayer.warehouse._own", lambda: {"spark"})
+    use_adapters(monkeypatch)
     monkeypatch.chdir(tmp_path / "shop")
     pq.write_table(LABELS, "labels.parquet")
     Path("labels.csv").write_text("tailnum,at,y\nN1,2024-01-01 10:30:00,1\nN2,2024-01-01 11:00:00,0\n")
@@ -126,7 +128,7 @@ def test_a_training_set(shop: FeatureLayer) -> None:
 
 def test_what_an_engine_does_not_have_is_said(shop: FeatureLayer, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of an engine of which nothing is known but that it takes SQL."""
-    monkeypatch.setattr(_adapter_engines, "ENGINES", {"duckdb": AdapterFacts(keeps_order=True)})
+    use_adapters(monkeypatch, duckdb=AdapterFacts(keeps_order=True))
     with shop.build_training_set("late", LABELS, writable=True) as built:
         for append in (False, True):
             with pytest.raises(WarehouseError, match="make the set a dbt model"):
@@ -139,17 +141,17 @@ def test_what_an_engine_does_not_have_is_said(shop: FeatureLayer, monkeypatch: p
 
 
 def test_errors_are_ours(tmp_path: Path) -> None:
-    with closing(AdapterWarehouse(DUCKDB)) as warehouse:
+    with closing(AdapterWarehouse(DUCKDB, FACTS["duckdb"])) as warehouse:
         with pytest.raises(RelationNotBuilt, match="nowhere can't be read"):
             warehouse.describe("nowhere")
         with pytest.raises(WarehouseError, match="duckdb: Conversion Error") as raised:
             warehouse.rows("SELECT CAST('x' AS INTEGER)")
         assert raised.value.sql == "SELECT CAST('x' AS INTEGER)"
     with pytest.raises(ConfigError, match="dbt's adapter for postgres does not take this target"):
-        adapter.connect({"type": "postgres", "host": "127.0.0.1"}, root=tmp_path)
+        adapter.connect({"type": "postgres", "host": "127.0.0.1"}, AdapterFacts())
     nobody = {"type": "postgres", "host": "127.0.0.1", "port": 1, "user": "u", "password": "p", "dbname": "d"}
     with pytest.raises(WarehouseError, match="postgres can't be reached"):
-        adapter.connect({**nobody, "schema": "s", "connect_timeout": 2}, root=tmp_path)
+        adapter.connect({**nobody, "schema": "s", "connect_timeout": 2}, AdapterFacts())
     with pytest.raises(ConfigError, match="pip install dbt-oracle"):
         connect({"type": "oracle"}, root=tmp_path)
 
@@ -189,7 +191,8 @@ def test_rows_are_loaded_into_clickhouse_as_they_are() -> None:
     )
     columns = [column_of(field) for field in table.schema]
     with closing(ClickHouseWarehouse()) as warehouse:
-        for sql in statements("clickhouse", "labels", table.column_names, columns, table.to_reader(), order="n"):
+        rows = zip(*table.to_pydict().values(), strict=True)
+        for sql in insert_statements(dialect("clickhouse"), "labels", table.column_names, columns, rows, order="n"):
             warehouse.execute(sql)
         first, second = warehouse.rows("SELECT * FROM labels ORDER BY n")
     aware = at.replace(tzinfo=UTC)
@@ -197,23 +200,21 @@ def test_rows_are_loaded_into_clickhouse_as_they_are() -> None:
     assert second == (None,) * 8 + (1,)
 
 
-def test_sessions_say_what_the_dialects_say() -> None:
-    for name in dialects():
-        wanted = {statement.sql for statement in dialect(name).session}
-        assert name == "bigquery" or wanted <= set(adapter_facts(name).session), name
-    assert "adapter" not in warehouses()
+def test_only_engines_are_engines() -> None:
+    """No helper of the warehouse is one, and every dialect has a connection."""
+    assert set(warehouses()) == set(dialects())
 
 
 # --- Ctrl-C -------------------------------------------------------------------------------------------------------
 
 INTERRUPTED = """
     import sys, json
-    from pathlib import Path
     import pyarrow as pa
     from contextlib import closing
-    from featurelayer.warehouse import adapter
+    from featurelayer.warehouse.dbt_adapter.warehouse import connect
+    from tests.engines.adapters import FACTS
 
-    with closing(adapter.connect(json.loads(sys.argv[1]), root=Path("."))) as warehouse:
+    with closing(connect(json.loads(sys.argv[1]), FACTS["postgres"])) as warehouse:
         warehouse.attach(pa.table({"k": [1]}))
         warehouse.execute("CREATE TEMPORARY TABLE kept AS SELECT 1 AS x")
         print("ready", flush=True)
@@ -223,14 +224,14 @@ INTERRUPTED = """
 
 def test_ctrl_c_ends_the_statement_and_leaves_nothing(postgres_server: postgres.Server) -> None:
     target = postgres_server.target("public")
-    with closing(AdapterWarehouse(target)) as watching:
+    with closing(AdapterWarehouse(target, FACTS["postgres"])) as watching:
         before = temporary(watching)  # of other tests' sessions
     command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), json.dumps(target)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.5)
-    with closing(AdapterWarehouse(target)) as watching:
+    with closing(AdapterWarehouse(target, FACTS["postgres"])) as watching:
         assert temporary(watching) == before + 2
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)

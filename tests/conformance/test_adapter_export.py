@@ -24,11 +24,12 @@ from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore
 from featurelayer.online.stores.dynamodb.store import DynamoDBStore
 from featurelayer.sql.dialects import dialect
-from featurelayer.warehouse import _adapter_engines, adapter
-from featurelayer.warehouse._adapter_engines import ENGINES, Transactions
-from featurelayer.warehouse._adapter_transactions import LOCK
-from featurelayer.warehouse.adapter import AdapterWarehouse
+from featurelayer.warehouse.dbt_adapter import warehouse as adapter
+from featurelayer.warehouse.dbt_adapter.facts import Transactions
+from featurelayer.warehouse.dbt_adapter.transactions import LOCK
+from featurelayer.warehouse.dbt_adapter.warehouse import AdapterWarehouse
 from tests import postgres_projects
+from tests.engines.adapters import FACTS, use_adapters
 from tests.unit import dbt_projects as made
 from tests.unit import warehouses
 from tests.unit.test_reproduce import LABELS
@@ -53,9 +54,6 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     kind: str = request.param
     monkeypatch.setattr(adapter, "_LONGEST_WAIT", timedelta(seconds=1))
     if kind == "statements":
-        engine = replace(ENGINES["postgres"], transactions=BY_STATEMENT, cuts_statements=True)
-        engines = {**ENGINES, "postgres": engine}
-        monkeypatch.setattr(_adapter_engines, "ENGINES", engines)
         monkeypatch.setattr(dialect("postgres"), "json_text", lambda *_, **__: None)
     return kind
 
@@ -68,7 +66,8 @@ def shop(kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch:
         if native:
             monkeypatch.undo()
         else:
-            monkeypatch.setattr("featurelayer.warehouse._own", lambda: {"spark"})
+            facts = replace(FACTS["postgres"], transactions=BY_STATEMENT, cuts_statements=True)
+            use_adapters(monkeypatch, **({"postgres": facts} if kind == "statements" else {}))
         root = tmp_path / name
         if kind == "duckdb":
             warehouses.layer(root, made.model(online=True))
@@ -303,11 +302,11 @@ def test_a_table_that_is_not_what_it_must_be_is_not_kept(shop: Shop, kind: str) 
 @pytest.mark.parametrize("kind", ["duckdb"], indirect=True)
 def test_a_table_is_replaced_in_one_step_where_that_is_so(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """What Snowflake and Databricks do; DuckDB has the words for it, too."""
-    notes = ENGINES["duckdb"].notes
+    notes = FACTS["duckdb"].notes
     assert notes is not None
-    engine = replace(ENGINES["duckdb"], notes=replace(notes, replaces=True), transactions=None)
+    engine = replace(FACTS["duckdb"], notes=replace(notes, replaces=True), transactions=None)
     found = shop()
-    monkeypatch.setattr(_adapter_engines, "ENGINES", {**ENGINES, "duckdb": engine})
+    use_adapters(monkeypatch, duckdb=engine)
     for labels in (LABELS.slice(0, 1), LABELS):
         to_table(found, labels, "train")
         assert len(rows(found, "SELECT * FROM train")) == labels.num_rows
@@ -331,8 +330,8 @@ def test_a_missing_schema_is_made_where_something_is_to_be_written(shop: Shop) -
     found = shop()
     connection = {**found.project.connection, "schema": "made 'for us"}
     for _ in range(2):
-        with closing(adapter.connect(connection, root=found.project.root, writable=True)) as warehouse:
+        with closing(adapter.connect(connection, FACTS[connection["type"]], writable=True)) as warehouse:
             warehouse.execute("""CREATE TABLE IF NOT EXISTS "made 'for us".t (x integer)""")
             assert [column.name for column in warehouse.describe("""\"made 'for us\".t""")] == ["x"]
-    with closing(adapter.connect(connection, root=found.project.root)) as warehouse:
+    with closing(adapter.connect(connection, FACTS[connection["type"]])) as warehouse:
         warehouse.execute("""DROP SCHEMA "made 'for us" CASCADE""")

@@ -1,4 +1,4 @@
-"""Every named case on engines that run in this process: ClickHouse, DataFusion, and the portable script on DuckDB.
+"""Every named case on engines that run in this process: ClickHouse, DataFusion, and other engines' forms on DuckDB.
 
 What an engine does otherwise is written down here case by case, and has to be so still.
 """
@@ -20,6 +20,7 @@ from featurelayer.testing.spark import LACKS as SPARK_LACKS
 from featurelayer.testing.strategies import worlds
 from featurelayer.training import Provenance, ResolvedRequest, build_training_set
 from featurelayer.training.modes import compare_modes
+from tests.engines.duckdb_forms import AsofDuckDB, MaterializedQueryDuckDB
 from tests.profiles import examples
 
 NO_NULL_ARRAY = "clickhouse has no NULL of it"
@@ -35,7 +36,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "label columns named like table aliases": "Cannot access field",
         "label columns named like our internals": "which would be ambiguous",
     },
-    "stepwise": {},
+    "materialized": {},
     "asof": {},
     "statement": {},
 }
@@ -55,26 +56,20 @@ def datafusion() -> WarehouseEngine:
     return DataFusionEngine()
 
 
-def stepwise() -> WarehouseEngine:
-    from tests.engines.stepwise import StepwiseDuckDB
-
-    return DuckDBEngine(StepwiseDuckDB())
+def materialized() -> WarehouseEngine:
+    return DuckDBEngine("portable")
 
 
 def asof() -> WarehouseEngine:
-    from tests.engines.stepwise import AsofDuckDB
-
     return DuckDBEngine(AsofDuckDB())
 
 
 def statement() -> WarehouseEngine:
-    from tests.engines.stepwise import StepwiseStatement
-
-    return DuckDBEngine(StepwiseStatement())
+    return DuckDBEngine(MaterializedQueryDuckDB())
 
 
 ENGINES: dict[str, Callable[[], WarehouseEngine]] = {
-    found.__name__: found for found in (clickhouse, datafusion, stepwise, asof, statement)
+    found.__name__: found for found in (clickhouse, datafusion, materialized, asof, statement)
 }
 
 
@@ -189,7 +184,7 @@ def test_clickhouse_counts_what_duckdb_counts(
 # --- the scripts on DuckDB: what they count, compare, and leave behind ------------------------------------------------
 
 
-@pytest.fixture(params=["native", "stepwise", "asof"])
+@pytest.fixture(params=["native", "materialized", "asof"])
 def on_duckdb(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[WarehouseEngine]:
     """An engine whose dialect is also that of builds."""
     found = DuckDBEngine("native") if request.param == "native" else ENGINES[request.param]()

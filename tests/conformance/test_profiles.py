@@ -23,7 +23,7 @@ from featurelayer.monitor.statistics import ColumnStats
 from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile, ProfileScope
 from featurelayer.sql.profile import RowSource, Slot, newest
 from featurelayer.warehouse import Warehouse, connect
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 from tests.unit import dbt_projects as made
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -18,9 +18,9 @@ from featurelayer.export import Exporter, Ledger, Snapshot, Tables, ViewExport, 
 from featurelayer.online import Item, MemoryStore
 from featurelayer.online.definitions import view_schema
 from featurelayer.warehouse import Warehouse
-from featurelayer.warehouse._spark_log import Generation, newest
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
-from featurelayer.warehouse.spark import SparkWarehouse, connect
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
+from featurelayer.warehouse.engines.spark.log import Generation, newest
+from featurelayer.warehouse.engines.spark.warehouse import SparkWarehouse, connect
 from tests.online_cases import PLANE_LEGS, legs_batch, micros
 
 T = datetime(2026, 11, 1, 12, tzinfo=UTC)

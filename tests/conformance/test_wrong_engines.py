@@ -12,10 +12,14 @@ from hypothesis import Phase, find, settings
 from sqlglot import exp
 
 from featurelayer.model import FeatureService, FeatureView, ServiceView
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.dialects.duckdb import DuckDB
+from featurelayer.sql.join_rules import JoinRules
 from featurelayer.sql.plan import AsofJoin, Plan
+from featurelayer.sql.scripts import MaterializedScript
 from featurelayer.testing import DuckDBEngine, OracleEngine, applies, case_named, cases, check, oracle
 from featurelayer.testing.builders import rows_of
-from featurelayer.testing.duckdb import Portable
+from featurelayer.testing.engines import with_script
 from featurelayer.testing.leaks import leaks
 from featurelayer.testing.strategies import altered, worlds
 
@@ -47,62 +51,21 @@ def no_ledger(join: AsofJoin) -> AsofJoin:
 # --- SQL that says something else ------------------------------------------------------------------------------------
 
 
-class NullsFirst(Portable):
+class NullsFirst(JoinRules):
     def greatest_first(self, columns: Any, alias: str) -> list[exp.Ordered]:
         found = super().greatest_first(columns, alias)
         nulls = [exp.Ordered(this=exp.Is(this=o.this.copy(), expression=exp.Null()), desc=True) for o in found]
         return [order for pair in zip(nulls, found, strict=True) for order in pair]
 
 
-class Unranked(Portable):
+class Unranked(JoinRules):
     """Ties are left to the order in which the engine meets the rows."""
 
     def tie_order(self, join: AsofJoin, alias: str) -> list[exp.Ordered]:
         return [exp.Ordered(this=exp.Literal.number(1))]
 
 
-class MatchedOnEventAlone(Portable):
-    """An ASOF join on the event time that afterwards drops what was not available."""
-
-    def _moments(self, join: AsofJoin) -> exp.Select:
-        return super()._moments(replace(join, available=None))
-
-
-class Coalescing(Portable):
-    """A default in place of every NULL."""
-
-    def _with_default(self, join: AsofJoin, feature: Any) -> exp.Alias:
-        found = super()._with_default(join, feature)
-        if feature.has_default:
-            default = self.literal(feature.default, feature.dtype)
-            found.set("this", exp.func("COALESCE", found.this, default))
-        return found
-
-
-class InSessionTime(Portable):
-    """Times are read in the session's zone."""
-
-    def utc(self, expression: exp.Expression, dtype: Any, *, nanoseconds: bool = False) -> exp.Expression:
-        return exp.cast(expression, exp.DataType.build("TIMESTAMP"))
-
-
-class WholeSeconds(Portable):
-    """Durations are rounded down to seconds."""
-
-    def shift(self, expression: exp.Expression, by: timedelta) -> exp.Expression:
-        return super().shift(expression, timedelta(seconds=int(by.total_seconds())))
-
-
-class OwnText(Portable):
-    """Nested values are ordered by the engine's own text."""
-
-    def comparable(self, column: Any, alias: str) -> list[exp.Expression]:
-        if column.dtype.element is None:
-            return super().comparable(column, alias)
-        return [exp.cast(exp.column(column.name, table=alias, quoted=True), exp.DataType.build("TEXT"))]
-
-
-class ThroughFloats(Portable):
+class ThroughFloats(JoinRules):
     """Features pass through a float, as in pandas where an integer column has a gap."""
 
     def feature_values(self, plan: Plan, join: AsofJoin, row: str, at: exp.Expression) -> list[exp.Alias]:
@@ -111,6 +74,57 @@ class ThroughFloats(Portable):
             if feature.dtype.is_numeric:
                 value.set("this", exp.cast(value.this, exp.DataType.build("DOUBLE")))
         return found
+
+
+def ruled(rules: type[JoinRules]) -> Dialect:
+    return with_script(DuckDB(), type("Ruled", (MaterializedScript,), {"rules_type": rules}))
+
+
+class MatchedOnEventAlone(MaterializedScript):
+    """An ASOF join on the event time that afterwards drops what was not available."""
+
+    def _moments(self, join: AsofJoin) -> exp.Select:
+        return super()._moments(replace(join, available=None))
+
+
+class Coalescing(MaterializedScript):
+    """A default in place of every NULL."""
+
+    def value_or_default(self, join: AsofJoin, feature: Any) -> exp.Alias:
+        found = super().value_or_default(join, feature)
+        if feature.has_default:
+            default = self.dialect.literal(feature.default, feature.dtype)
+            found.set("this", exp.func("COALESCE", found.this, default))
+        return found
+
+
+class InSessionTime(DuckDB):
+    """Times are read in the session's zone."""
+
+    script_type = MaterializedScript
+
+    def utc(self, expression: exp.Expression, dtype: Any, *, nanoseconds: bool = False) -> exp.Expression:
+        return exp.cast(expression, exp.DataType.build("TIMESTAMP"))
+
+
+class WholeSeconds(DuckDB):
+    """Durations are rounded down to seconds."""
+
+    script_type = MaterializedScript
+
+    def shift(self, expression: exp.Expression, by: timedelta) -> exp.Expression:
+        return super().shift(expression, timedelta(seconds=int(by.total_seconds())))
+
+
+class OwnText(DuckDB):
+    """Nested values are ordered by the engine's own text."""
+
+    script_type = MaterializedScript
+
+    def comparable(self, column: Any, alias: str) -> list[exp.Expression]:
+        if column.dtype.element is None:
+            return super().comparable(column, alias)
+        return [exp.cast(exp.column(column.name, table=alias, quoted=True), exp.DataType.build("TEXT"))]
 
 
 # --- joins of another kind, on top of the oracle ---------------------------------------------------------------------
@@ -299,15 +313,18 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         "late arrival between",
     ),
     "ASOF on the event time, then blanked": (
-        lambda: DuckDBEngine(MatchedOnEventAlone()),
+        lambda: DuckDBEngine(with_script(DuckDB(), MatchedOnEventAlone)),
         "an older row that was known",
     ),
     "no available time": (timed(lambda join: replace(join, available=None)), "available time"),
     "no delay": (timed(lambda join: replace(join, delay=timedelta(0))), "delay"),
     "NULLs skipped": (SkippingNulls, "NULL in the newest row"),
-    "NULLs first": (lambda: DuckDBEngine(NullsFirst()), "NULL created time"),
-    "ties by luck": (lambda: DuckDBEngine(Unranked()), "tie with created time"),
-    "defaults for NULLs": (lambda: DuckDBEngine(Coalescing()), "NULL in the newest row and a default"),
+    "NULLs first": (lambda: DuckDBEngine(ruled(NullsFirst)), "NULL created time"),
+    "ties by luck": (lambda: DuckDBEngine(ruled(Unranked)), "tie with created time"),
+    "defaults for NULLs": (
+        lambda: DuckDBEngine(with_script(DuckDB(), Coalescing)),
+        "NULL in the newest row and a default",
+    ),
     "ended rows out first": (EndedRowsFirst, "an ended row hides older ones"),
     "no valid_to": (timed(lambda join: replace(join, valid_to=None)), "valid_to"),
     "glued keys": (GluedKeys, "composite keys that collide when glued"),
@@ -318,7 +335,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "labels made distinct": (Distinct, "duplicate labels"),
     "labels sorted by time": (InTimeOrder, "label order"),
     "the session's time zone": (lambda: DuckDBEngine(InSessionTime()), "naive label, aware event"),
-    "integers as floats": (lambda: DuckDBEngine(ThroughFloats()), "integers"),
+    "integers as floats": (lambda: DuckDBEngine(ruled(ThroughFloats)), "integers"),
     "nested values in the engine's text": (lambda: DuckDBEngine(OwnText()), "tie by array of text with commas"),
     "as served, the ledger ignored": (lambda: Planned(no_ledger), "served until the next export"),
     "as served, the last to finish": (NewestFinished, "an older run that finishes last"),
@@ -343,7 +360,7 @@ def test_the_case_made_for_a_mistake_reports_it(mistake: tuple[Any, str]) -> Non
 
 
 def test_what_is_reported_can_be_read() -> None:
-    engine = DuckDBEngine(Coalescing())
+    engine = DuckDBEngine(with_script(DuckDB(), Coalescing))
     assert check(engine, case_named("NULL in the newest row and a default")) == [
         "NULL in the newest row and a default: row 1, v__x: got 7, expected None"
     ]

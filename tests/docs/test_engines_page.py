@@ -10,15 +10,15 @@ import pytest
 from featurelayer.errors import UnsupportedByDialect
 from featurelayer.sql.compiler import compile_plan
 from featurelayer.sql.dialects import available, dialect
-from featurelayer.sql.dialects._asof import Asof
-from featurelayer.sql.dialects._stepwise import Stepwise
-from featurelayer.warehouse import adapter
-from featurelayer.warehouse import available as drivers
-from featurelayer.warehouse._adapter_bigquery import BigQueryWarehouse
-from featurelayer.warehouse._adapter_engines import adapter_facts
+from featurelayer.sql.scripts import AsofScript
 from featurelayer.warehouse.base import SupportsEstimate
+from featurelayer.warehouse.dbt_adapter.facts import facts_of
+from featurelayer.warehouse.dbt_adapter.warehouse import AdapterWarehouse
+from featurelayer.warehouse.engines import available as engines_available
+from featurelayer.warehouse.engines import load_engine
+from featurelayer.warehouse.engines.bigquery import BigQueryWarehouse
 from tests.docs.pages import REPOSITORY, tables
-from tests.sql.test_golden_dialects import ALL, placed
+from tests.sql.plans import ALL, placed
 
 PAGE = REPOSITORY / "docs" / "engines.md"
 ENGINES = {re.findall(r"`(\w+)`", row["dbt adapter"])[0]: row for row in next(tables(PAGE, "Engines"))}
@@ -30,16 +30,18 @@ def test_every_dialect_is_on_the_page_and_no_other() -> None:
 
 def test_connections_are_what_the_code_has() -> None:
     by_driver = {name for name, row in ENGINES.items() if row["connection"] == "driver"}
-    assert by_driver == set(drivers())
+    assert by_driver == {name for name in engines_available() if not hasattr(load_engine(name), "ADAPTER")} - {
+        "bigquery"
+    }
     assert {name for name, row in ENGINES.items() if row["connection"].startswith("none")} == {"bigquery", "trino"}
-    assert BigQueryWarehouse._cursor is not adapter.AdapterWarehouse._cursor
+    assert BigQueryWarehouse._cursor is not AdapterWarehouse._cursor
     with pytest.raises(UnsupportedByDialect):
         compile_plan(placed(ALL["static"], "trino"), "trino")
 
 
 def test_the_form_is_the_codes() -> None:
     for name, row in ENGINES.items():
-        own = isinstance(dialect(name), Asof) or name == "duckdb"
+        own = issubclass(dialect(name).script_type, AsofScript) or name == "duckdb"
         assert (row["form of the join"] == "its own as-of join") == own, name
 
 
@@ -54,15 +56,14 @@ def test_what_is_not_run_has_golden_sql_that_is() -> None:
 def test_what_an_engine_lacks_is_what_the_code_refuses() -> None:
     lacking = {row["what it lacks"]: row["engine"] for row in next(tables(PAGE, "What an engine can't do"))}
     found = {name: dialect(name) for name in available()}
-    stepwise = {name: each for name, each in found.items() if isinstance(each, Stepwise)}
 
     def engines(said: str) -> set[str]:
         text = next(engine for what, engine in lacking.items() if what.startswith(said))
         return {name.strip().lower() for name in text.split(",")}
 
-    assert engines("a NULL in place of an array") == {name for name, each in stepwise.items() if each.without_null}
-    assert engines("telling columns apart") == {name for name, each in stepwise.items() if each.folds_names}
-    assert engines("an order that tables keep") == set(stepwise)
+    assert engines("a NULL in place of an array") == {name for name, each in found.items() if each.without_null}
+    assert engines("telling columns apart") == {name for name, each in found.items() if each.folds_names}
+    assert engines("an order that tables keep") == {name for name, each in found.items() if not each.has_stable_order}
 
 
 def test_what_goes_through_an_adapter_is_what_the_engines_have() -> None:
@@ -74,7 +75,7 @@ def test_what_goes_through_an_adapter_is_what_the_engines_have() -> None:
         return next(text for what, text in rows.items() if what.startswith(start)).lower()
 
     def having(part: str) -> set[str]:
-        return {name for name in without_driver if getattr(adapter_facts(name), part) is not None}
+        return {name for name in without_driver if getattr(facts_of(load_engine(name)), part) is not None}
 
     dry_runs = {"bigquery"}
     for way, told in (("`export`", having("transactions")), ("`--as-table`", having("notes")),
@@ -85,10 +86,10 @@ def test_what_goes_through_an_adapter_is_what_the_engines_have() -> None:
 
 
 def test_plans_are_told_where_the_page_says() -> None:
-    from featurelayer.warehouse.duckdb import DuckDBWarehouse
-    from featurelayer.warehouse.postgres import PostgresWarehouse
+    from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
+    from featurelayer.warehouse.engines.postgres.warehouse import PostgresWarehouse
 
-    for kind in (DuckDBWarehouse, PostgresWarehouse, adapter.AdapterWarehouse):
+    for kind in (DuckDBWarehouse, PostgresWarehouse, AdapterWarehouse):
         assert issubclass(kind, SupportsEstimate)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from featurelayer.sql.dialects._postgres_probe import LABELS_PER_ROW
-from featurelayer.warehouse import _postgres_session as ours
+from featurelayer.warehouse.engines.postgres import session as ours
 from tests.docs.pages import REPOSITORY, run, tables
 from tests.docs.test_pages import README
 from tests.postgres_projects import session

@@ -17,7 +17,7 @@ from sqlglot import exp
 from featurelayer.errors import RelationNotBuilt, WarehouseError
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import col, table
-from featurelayer.sql.dialects._stepwise import Stepwise
+from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.plan import position_name
 from featurelayer.testing import WarehouseEngine
 from featurelayer.warehouse.base import Source
@@ -26,11 +26,13 @@ from featurelayer.warehouse.streams import column_of
 _ORDER = "__fl_row"
 
 
-class DataFusion(Stepwise):
+class DataFusion(Dialect):
     """The portable form. Tables live as long as the session, so nothing has to be temporary."""
 
     name = "duckdb"  # sqlglot has no DataFusion; its SQL is near to DuckDB's
     text_type = "VARCHAR"
+    has_cte_hint = False
+    has_stable_order = False
 
     def type_text(self, dtype: DType) -> str:
         match dtype.kind:
@@ -65,12 +67,11 @@ class DataFusion(Stepwise):
             return [exp.Anonymous(this="encode", expressions=[col(column.name, alias), exp.Literal.string("hex")])]
         return super().comparable(column, alias)
 
-    def numbered_by(self, names: list[str]) -> exp.Expression:
+    def row_number(self, by: Sequence[str] = ()) -> exp.Expression:
         """A number without a sign, less one, would be a decimal."""
-        number = super().numbered_by(names)
-        return exp.cast(number, exp.DataType.build("BIGINT"))
+        return exp.cast(super().row_number(by), exp.DataType.build("BIGINT"))
 
-    def nested_text(self, value: exp.Expression) -> exp.Expression:
+    def canonical_json(self, value: exp.Expression) -> exp.Expression:
         return exp.cast(value, exp.DataType.build("VARCHAR", dialect="duckdb"))
 
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from featurelayer.warehouse.postgres import PostgresWarehouse
+from featurelayer.warehouse.engines.postgres.warehouse import PostgresWarehouse
 from tests.integration.test_spark import in_spark
 from tests.integration.test_spark import profile as spark_profile
 from tests.postgres_projects import layer as postgres_layer

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from featurelayer.errors import WarehouseError
-from featurelayer.warehouse.postgres import PostgresWarehouse
+from featurelayer.warehouse.engines.postgres.warehouse import PostgresWarehouse
 from tests.postgres_projects import session
 from tests.servers.postgres import Server
 

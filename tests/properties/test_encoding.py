@@ -22,7 +22,7 @@ from featurelayer.online.rows import RowCodec
 from featurelayer.sql.dialects.duckdb import DIALECT
 from featurelayer.sql.item_encoding import encode_snapshot as encoding
 from featurelayer.testing import DuckDBEngine, make_table, make_view
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 from tests.profiles import examples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\x00\x0b\x1f"\\/\u2028'), max_size=8)

@@ -18,7 +18,7 @@ from featurelayer.model import DType
 from featurelayer.online.keys import encode_key_column, join_key
 from featurelayer.online.rows import RowCodec
 from featurelayer.sql.dialects.postgres import DIALECT
-from featurelayer.warehouse.postgres import PostgresWarehouse, connect
+from featurelayer.warehouse.engines.postgres.warehouse import PostgresWarehouse, connect
 from tests.profiles import examples
 from tests.properties.test_encoding import KEYS, VALUES, bits
 from tests.servers.postgres import Server

@@ -18,7 +18,7 @@ from featurelayer.model import DType
 from featurelayer.online.keys import encode_key_column, join_key
 from featurelayer.online.rows import RowCodec
 from featurelayer.sql.dialects.spark import DIALECT
-from featurelayer.warehouse.spark import SparkWarehouse, connect
+from featurelayer.warehouse.engines.spark.warehouse import SparkWarehouse, connect
 from tests.profiles import examples
 from tests.properties.test_encoding import KEYS, VALUES, bits
 

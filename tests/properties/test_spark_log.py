@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurelayer.errors import WriteConflict
-from featurelayer.warehouse._spark_log import READERS, Generation, LogPart, Transaction, newest, sweep
+from featurelayer.warehouse.engines.spark.log import READERS, Generation, LogPart, Transaction, newest, sweep
 from tests.profiles import examples
 
 DEEPEST = 3

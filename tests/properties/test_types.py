@@ -26,7 +26,7 @@ from featurelayer.testing import DuckDBEngine, make_service, make_view
 from featurelayer.testing.engines import WarehouseEngine
 from featurelayer.testing.postgres import PostgresEngine
 from featurelayer.testing.spark import SparkEngine
-from featurelayer.training import run_checks, run_step
+from featurelayer.warehouse.execute import run_checks, run_step
 from tests.profiles import examples
 from tests.servers.postgres import Server
 

@@ -24,7 +24,7 @@ from featurelayer.testing import make_service, make_table
 from featurelayer.testing.strategies import START, moments, rows, values, views
 from featurelayer.verify import VerifyReport
 from featurelayer.verify.run import VerifyRequest, verify_views
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 from tests.profiles import examples
 
 TABLES = Tables.from_schema("main", "test")

@@ -30,7 +30,7 @@ from featurelayer.sql.delta import ITEMS, Delta, Log
 from featurelayer.sql.dialects import dialect as dialect_of
 from featurelayer.sql.dialects.base import Dialect
 from featurelayer.warehouse.base import Source
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 
 SOURCE = "source"
 _BODY = pa.schema([("pk", pa.string()), ("f", pa.string()), ("schema", pa.string()), ("event_time", pa.int64()),

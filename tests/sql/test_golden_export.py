@@ -17,10 +17,10 @@ from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.sql.delta import Delta
 from featurelayer.sql.dialects import dialect
 from featurelayer.warehouse import schema_of
-from featurelayer.warehouse._adapter_engines import ENGINES
 from featurelayer.warehouse.base import Warehouse
-from tests.sql.test_golden import HERE
-from tests.sql.test_golden_dialects import same
+from featurelayer.warehouse.dbt_adapter.facts import facts_of
+from featurelayer.warehouse.engines import available, load_engine
+from tests.sql.goldens import check_golden
 
 ENGINES_THAT_NEVER_RAN = ("redshift", "snowflake")
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -86,7 +86,7 @@ def statements(kind: str) -> list[str]:
 
 @pytest.mark.parametrize("kind", ENGINES_THAT_NEVER_RAN)
 def test_golden_export(kind: str) -> None:
-    same(";\n\n".join(statements(kind)) + ";\n", HERE / kind / "export.sql")
+    check_golden(";\n\n".join(statements(kind)) + ";\n", f"{kind}/export")
 
 
 @pytest.mark.parametrize("kind", ENGINES_THAT_NEVER_RAN)
@@ -97,5 +97,5 @@ def test_it_parses_in_its_dialect(kind: str) -> None:
 
 
 def test_they_are_the_engines_that_export_and_have_no_driver() -> None:
-    with_transactions = {kind for kind, engine in ENGINES.items() if engine.transactions is not None}
-    assert with_transactions == {*ENGINES_THAT_NEVER_RAN, "duckdb", "postgres"}
+    with_transactions = {kind for kind in available() if facts_of(load_engine(kind)).transactions is not None}
+    assert with_transactions == set(ENGINES_THAT_NEVER_RAN)

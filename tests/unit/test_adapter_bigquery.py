@@ -13,8 +13,10 @@ from featurelayer.cli import main
 from featurelayer.errors import ConfigError, LabelError
 from featurelayer.layer import FeatureLayer
 from featurelayer.model import DType, Kind
-from featurelayer.warehouse import _adapter_bigquery, _adapter_session, adapter
-from featurelayer.warehouse._adapter_bigquery import columns_of
+from featurelayer.warehouse.dbt_adapter import session
+from featurelayer.warehouse.dbt_adapter import warehouse as adapter
+from featurelayer.warehouse.engines import bigquery
+from featurelayer.warehouse.engines.bigquery import columns_of
 from tests.unit import dbt_projects as made
 from tests.unit.test_reproduce import LABELS
 
@@ -59,9 +61,9 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     found = Client()
     connections = SimpleNamespace(exception_handler=lambda _: nullcontext())
     driver = SimpleNamespace(connections=connections, cleanup_connections=lambda: None)
-    monkeypatch.setattr(_adapter_session, "_open_connection", lambda _: (driver, found))
-    monkeypatch.setattr(_adapter_session.AdapterSession, "engine", "bigquery")
-    monkeypatch.setattr(_adapter_bigquery, "_dry", lambda: "dry")
+    monkeypatch.setattr(session, "_open_connection", lambda _: (driver, found))
+    monkeypatch.setattr(session.AdapterSession, "engine", "bigquery")
+    monkeypatch.setattr(bigquery, "_dry", lambda: "dry")
     monkeypatch.setattr(adapter, "is_installed", lambda kind: kind == "bigquery")
     return found
 

@@ -10,17 +10,19 @@ import pytest
 from sqlglot import exp, parse_one
 
 from featurelayer.model import Column, DType, Kind
-from featurelayer.warehouse import _adapter_scans, schema_of
-from featurelayer.warehouse._adapter_engines import ENGINES, as_read
-from featurelayer.warehouse._cursor_types import columns_of
-from featurelayer.warehouse._inserts import statements
+from featurelayer.sql.dialects import dialect
+from featurelayer.sql.inserts import insert_statements
+from featurelayer.warehouse import schema_of
 from featurelayer.warehouse.base import Scan
+from featurelayer.warehouse.dbt_adapter.cursor_types import columns_of
+from featurelayer.warehouse.dbt_adapter.facts import Rows, as_read, facts_of
+from featurelayer.warehouse.engines import available, databricks, load_engine, redshift, snowflake, trino
 from featurelayer.warehouse.streams import column_of
 
 QUERY = "SELECT 1"
 
 
-def answers(expected: str, *rows: str) -> _adapter_scans.Rows:
+def answers(expected: str, *rows: str) -> Rows:
     """An engine that answers one statement."""
 
     def asked(sql: str) -> list[tuple[Any, ...]]:
@@ -45,7 +47,7 @@ def test_snowflake_tells_partitions_and_bytes() -> None:
             [{"id": 0, "operation": "Result", "expressions": ["X"]}, {"id": 1, "operation": "Join"}, *scans]
         ],
     }
-    found = _adapter_scans.snowflake(answers("EXPLAIN USING JSON", json.dumps(plan)), QUERY)
+    found = snowflake.explain(answers("EXPLAIN USING JSON", json.dumps(plan)), QUERY)
     legs = Scan(relation="SHOP.MARTS.LEGS, 120 of 4,000 partitions", columns=("TAILNUM", "ARR_DELAY"), bytes=5_000_000)
     assert (found.scans, found.bytes) == ((legs,), 5_000_900)
 
@@ -59,10 +61,10 @@ def test_redshift_tells_rows_and_their_width() -> None:
         "  ->  XN Hash  (cost=10.00..10.00 rows=500 width=12)",
         "        ->  XN Seq Scan on __fl_frame_1 labels  (cost=0.00..5.00 rows=500 width=12)",
     )
-    found = _adapter_scans.xn_plan(answers("EXPLAIN", *lines), QUERY)
+    found = redshift.explain(answers("EXPLAIN", *lines), QUERY)
     assert found.scans == (Scan(relation="legs", kept=700_000, bytes=14_000_000),)
     assert (found.bytes, found.text) == (14_000_000, "")
-    other = _adapter_scans.xn_plan(answers("EXPLAIN", "LD Seq Scan on pg_class  (cost=0..1 rows=1 width=1)"), QUERY)
+    other = redshift.explain(answers("EXPLAIN", "LD Seq Scan on pg_class  (cost=0..1 rows=1 width=1)"), QUERY)
     assert (other.scans, other.bytes, other.text[:11]) == ((), None, "LD Seq Scan")
 
 
@@ -74,7 +76,7 @@ def test_databricks_tells_sizes_as_spark_does() -> None:
         "Statistics(sizeInBytes=20.0 MiB, rowCount=1.5E+6)\n"
         "\n== Physical Plan ==\n*(1) Project\n"
     )
-    found = _adapter_scans.databricks(answers("EXPLAIN COST", plan), QUERY)
+    found = databricks.explain(answers("EXPLAIN COST", plan), QUERY)
     legs = Scan(relation="main.marts.legs", columns=("tailnum", "arr_delay"), rows=1_500_000, bytes=20 * 1024**2)
     assert (found.scans, found.bytes, found.text) == ((legs,), 20 * 1024**2, "")
 
@@ -86,7 +88,7 @@ def test_trino_tells_what_its_connector_knows() -> None:
                 "estimate": {"outputRowCount": rows, "outputSizeInBytes": size, "cpuCost": size}}  # fmt: skip
 
     said = {"inputTableColumnInfos": [read("legs", 2e6, 5e7), read("planes", "NaN", "NaN")], "estimate": {}}
-    found = _adapter_scans.trino(answers("EXPLAIN (TYPE IO, FORMAT JSON)", json.dumps(said)), QUERY)
+    found = trino.explain(answers("EXPLAIN (TYPE IO, FORMAT JSON)", json.dumps(said)), QUERY)
     assert found.scans == (
         Scan(relation="lake.marts.legs", kept=2_000_000, bytes=50_000_000),
         Scan(relation="lake.marts.planes"),
@@ -145,12 +147,16 @@ def test_columns_of_snowflake() -> None:
     assert columns_of(described, "snowflake") == expected
 
 
+def rows_of(table: pa.Table) -> list[tuple[Any, ...]]:
+    return list(zip(*table.to_pydict().values(), strict=True))
+
+
 def test_no_statement_is_longer_than_snowflake_takes() -> None:
     """Rows are cut where they are long, and none is lost."""
     texts = ["é😀'" * 20_000 * (at % 5) for at in range(9)]
     table = pa.table({"pk": [str(at) for at in range(9)], "f": texts})
     columns = [column_of(each) for each in table.schema]
-    made, *inserts = statements("snowflake", "t", table.column_names, columns, table.to_reader())
+    made, *inserts = insert_statements(dialect("snowflake"), "t", table.column_names, columns, rows_of(table))
     assert made.startswith('CREATE TEMPORARY TABLE "t"')
     assert all(len(each.encode()) < 1024**2 for each in inserts)
     rows = [row for each in inserts for row in parse_one(each, dialect="snowflake").find_all(exp.Tuple)]
@@ -159,12 +165,13 @@ def test_no_statement_is_longer_than_snowflake_takes() -> None:
     )
     small = pa.table({"pk": ["a"] * 1500})
     columns = [column_of(each) for each in small.schema]
-    assert len(list(statements("snowflake", "t", ["pk"], columns, small.to_reader()))) == 3
+    assert len(list(insert_statements(dialect("snowflake"), "t", ["pk"], columns, rows_of(small)))) == 3
 
 
 def test_what_is_said_parses() -> None:
     """The statements of every engine, in its grammar where sqlglot has one for them."""
-    for name, engine in ENGINES.items():
+    for name in available():
+        engine = facts_of(load_engine(name))
         if engine.notes is not None:
             where = {"catalog": "db.", "schema": "'s'", "name": "'t'"}
             assert isinstance(parse_one(engine.notes.found.format(**where), dialect=name), exp.Select)

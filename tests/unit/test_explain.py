@@ -15,7 +15,8 @@ from featurelayer.cli import main
 from featurelayer.errors import LabelError
 from featurelayer.layer import FeatureLayer
 from featurelayer.sql.ast import col
-from featurelayer.sql.dialects.duckdb import DuckDB
+from featurelayer.sql.dialects.duckdb import DuckDB, DuckDBScript
+from featurelayer.sql.join_rules import JoinRules
 from featurelayer.sql.plan import AsofJoin, Plan, Script
 from featurelayer.testing import DuckDBEngine, make_service, make_table, make_view
 from featurelayer.training.explain import Explanation, Outcome, ViewExplanation, explain_plan
@@ -244,18 +245,22 @@ def test_times_that_python_lacks(engine: DuckDBEngine, time: str) -> None:
     assert [(c.event_time, c.values["x"], c.verdict) for c in found.candidates] == [(when, when, verdict)]
 
 
-class OldestWins(DuckDB):
+class OldestWins(JoinRules):
     """A join that is wrong."""
 
     def tie_order(self, join: AsofJoin, alias: str) -> list[Any]:
         return [col(join.content[0].name, alias)]
 
 
+class OldestWinsScript(DuckDBScript):
+    rules_type = OldestWins
+
+
 class Careless(DuckDB):
     """A join that is wrong, explained by one that is right."""
 
     def compile(self, plan: Plan) -> Script:
-        return OldestWins().compile(plan)
+        return OldestWinsScript(self).compile(plan)
 
 
 def test_an_explanation_never_disagrees_with_the_join() -> None:

@@ -17,7 +17,7 @@ from featurelayer.errors import MetadataError, PlanError, WriteConflict
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore
 from featurelayer.online.base import Capabilities, Limits
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 

@@ -5,6 +5,7 @@ import pytest
 from featurelayer.errors import CodecError, FeatureLayerError, WarehouseError
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import MemoryStore
+from featurelayer.sql import item_encoding
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -32,7 +33,7 @@ def test_view_column_and_key_are_named(tmp_path, column, text, python, monkeypat
     if column == "landed_at" and text.startswith("10000"):
         pytest.skip("what has not happened yet is not exported")
     if python:
-        monkeypatch.setattr("featurelayer.export.snapshot.encoded", lambda *_: None)
+        monkeypatch.setattr("featurelayer.export.snapshot.encode_snapshot", lambda *_: None)
     found = project(tmp_path, **{column: text})
     store = MemoryStore()
     with pytest.raises(FeatureLayerError) as raised:
@@ -57,6 +58,5 @@ def test_the_first_and_the_last_moment_are_stored(tmp_path):
 
 def test_the_bounds_are_the_codecs():
     from featurelayer.online import codec
-    from featurelayer.sql import item_encoding as encoding
 
-    assert (encoding.FIRST, encoding.LAST) == (codec.FIRST, codec.LAST)
+    assert (item_encoding.FIRST, item_encoding.LAST) == (codec.FIRST, codec.LAST)

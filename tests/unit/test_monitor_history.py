@@ -16,7 +16,7 @@ from featurelayer.errors import UnknownNameError
 from featurelayer.monitor import History, HistoryTables
 from featurelayer.monitor.history import PROFILES, RESULTS
 from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile, ProfileScope
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 from tests.unit import warehouses
 
 NOW = datetime(2024, 1, 3, 6, tzinfo=UTC)

@@ -20,7 +20,7 @@ from featurelayer.model import Column, DType, Feature
 from featurelayer.monitor.profiler import Bins, FeatureFrame, find_bins, measure_features
 from featurelayer.monitor.statistics import ColumnStats, combine_stats
 from featurelayer.sql.profile import RowSource, Slot
-from featurelayer.warehouse.duckdb import DuckDBWarehouse
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 from tests.profiles import examples
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -17,7 +17,7 @@ from featurelayer.cli import main
 from featurelayer.errors import FeatureLayerError, LabelError, PlanError, WarehouseError
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore
-from featurelayer.warehouse.postgres import PostgresWarehouse
+from featurelayer.warehouse.engines.postgres.warehouse import PostgresWarehouse
 from tests.postgres_projects import layer, session
 from tests.servers.postgres import Server
 from tests.unit import dbt_projects as made

@@ -477,7 +477,9 @@ def test_rows_changed_in_place(shop: Shop) -> None:
 
 def test_other_software(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featurelayer.training.result.__version__", "0.0.9")
-    monkeypatch.setattr("featurelayer.warehouse.duckdb.DuckDBWarehouse.engine", property(lambda _: "duckdb 1.4.1"))
+    monkeypatch.setattr(
+        "featurelayer.warehouse.engines.duckdb.warehouse.DuckDBWarehouse.engine", property(lambda _: "duckdb 1.4.1")
+    )
     shop.build()
     monkeypatch.undo()
     found = shop.reproduce()

@@ -13,7 +13,7 @@ import pytest
 from featurelayer.cli import main
 from featurelayer.errors import ConfigError, WarehouseError
 from featurelayer.layer import FeatureLayer
-from featurelayer.warehouse.spark import SparkWarehouse, connect
+from featurelayer.warehouse.engines.spark.warehouse import SparkWarehouse, connect
 from tests.unit import dbt_projects as made
 from tests.unit import warehouses
 from tests.unit.test_postgres import LABELS

@@ -15,8 +15,8 @@ from featurelayer.errors import WarehouseError
 from featurelayer.model import DType
 from featurelayer.sql.plan import Plan
 from featurelayer.training.memory import working_memory
-from featurelayer.warehouse.duckdb import DuckDBWarehouse, connect
-from tests.sql.test_golden import LEGS, training_set
+from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse, connect
+from tests.sql.plans import LEGS, training_set
 from tests.unit.warehouses import layer
 
 LIMIT = "SELECT current_setting('memory_limit')"

@@ -17,7 +17,7 @@ import pytest
 
 from featurelayer.errors import FeatureLayerError, LabelError, MetadataError, PlanError, WarehouseError
 from featurelayer.layer import FeatureLayer
-from featurelayer.warehouse.duckdb import _translate_errors
+from featurelayer.warehouse.engines.duckdb.warehouse import _translate_errors
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import LEGS, layer
 

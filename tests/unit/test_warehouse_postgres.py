@@ -25,8 +25,8 @@ from featurelayer.identifiers import truncate_identifier
 from featurelayer.model import DType
 from featurelayer.sql.dialects._postgres_json import REFUSED
 from featurelayer.training.csv_labels import read_csv_labels
-from featurelayer.warehouse._postgres_types import REFUSED as REFUSED_HERE
-from featurelayer.warehouse.postgres import PostgresWarehouse, connect
+from featurelayer.warehouse.engines.postgres.types import REFUSED as REFUSED_HERE
+from featurelayer.warehouse.engines.postgres.warehouse import PostgresWarehouse, connect
 from tests.postgres_projects import session
 from tests.servers.postgres import Server
 
@@ -336,7 +336,7 @@ def test_whoever_waits_too_long_is_told_for_whom(postgres_server: Server, wareho
 SLEEPER = """
 import json, sys
 from pathlib import Path
-from featurelayer.warehouse.postgres import connect
+from featurelayer.warehouse.engines.postgres.warehouse import connect
 warehouse = connect(json.loads(sys.argv[1]), root=Path.cwd())
 warehouse.execute("CREATE TEMP TABLE left_over AS SELECT 1 AS x")
 print("ready", flush=True)

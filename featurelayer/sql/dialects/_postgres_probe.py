@@ -7,8 +7,8 @@ from typing import cast
 from sqlglot import exp
 
 from featurelayer.sql.ast import table
+from featurelayer.sql.join_rules import LABELS
 from featurelayer.sql.plan import AsofJoin
-from featurelayer.sql.spine import LABELS
 
 LABELS_PER_ROW = "0.3"
 """Up to so many labels per row of the view a look by index costs less than sorting both (benchmarks/postgres.py)."""

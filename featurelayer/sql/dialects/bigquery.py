@@ -15,15 +15,13 @@ run on DuckDB.
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import cached_property
 
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 
 from featurelayer.durations import microseconds
 from featurelayer.model import DType, Kind
-from featurelayer.sql.dialects._stepwise import Stepwise
-from featurelayer.sql.generator import sqlglot_dialect
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.measures import Measures, int_literal
 from featurelayer.sql.plan import Statement
 from featurelayer.sql.sql_builder import UNITS
 
@@ -44,20 +42,28 @@ _PLAIN = {
 _WHOLE, _FRACTION = 29, 9
 
 
-class BigQuery(Stepwise):
+class _BigQueryMeasures(Measures):
+    """Approximate percentiles by their rank among a thousand."""
+
+    def quantile(self, value: exp.Expression, share: float) -> exp.Expression:
+        ranks = exp.Anonymous(this="APPROX_QUANTILES", expressions=[value, int_literal(1000)])
+        return exp.Bracket(
+            this=ranks, expressions=[exp.Anonymous(this="OFFSET", expressions=[int_literal(round(share * 1000))])]
+        )
+
+
+class BigQuery(Dialect):
     """BigQuery, in a session or as one script."""
 
     name = "bigquery"
     text_type = "STRING"
     without_null = (Kind.ARRAY,)
+    null_order = "nulls_are_small"
+    has_cte_hint = False
+    has_stable_order = False
     folds_names = True
+    measures = _BigQueryMeasures()
     session = (Statement(sql="SET @@time_zone = 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
-
-    @cached_property
-    def _writer(self) -> SqlglotDialect:
-        found = sqlglot_dialect(self.name)
-        found.NULL_ORDERING = "nulls_are_small"
-        return found
 
     def sql(self, expression: exp.Expression) -> str:
         for ordered in expression.find_all(exp.Ordered):
@@ -100,7 +106,7 @@ class BigQuery(Stepwise):
     def is_nan(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="IS_NAN", expressions=[value])
 
-    def nested_text(self, value: exp.Expression) -> exp.Expression:
+    def canonical_json(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="TO_JSON_STRING", expressions=[value])
 
     def fail(self, message: exp.Expression) -> exp.Expression:

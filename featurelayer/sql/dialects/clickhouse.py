@@ -12,18 +12,16 @@ A name given in a SELECT hides the column of that name unless `prefer_column_nam
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect as SqlglotDialect
-from sqlglot.generator import Generator
 
 from featurelayer.model import DType, Kind
-from featurelayer.sql.ast import all_of, col, table
-from featurelayer.sql.dialects._asof import Asof
-from featurelayer.sql.generator import sqlglot_dialect
-from featurelayer.sql.plan import AsofJoin, Statement
-from featurelayer.sql.spine import LABELS
+from featurelayer.sql.ast import all_of
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.plan import Statement
+from featurelayer.sql.scripts.asof import AsofScript
+from featurelayer.sql.sql_builder import NESTED
 
 _PLAIN = {
     Kind.BOOL: "Bool",
@@ -36,15 +34,21 @@ _PLAIN = {
     Kind.JSON: "String",
     Kind.TIME: "String",
 }
-_NESTED = (Kind.ARRAY, Kind.STRUCT, Kind.MAP)
 
 
-class ClickHouse(Asof):
+class ClickHouse(Dialect):
     """ClickHouse 24.8 and later."""
 
     name = "clickhouse"
     text_type = "String"
-    without_null = _NESTED
+    timestamp_type = "DateTime64(6, 'UTC')"  # otherwise DateTime, which has no fractions of a second
+    insert_types: ClassVar = dict.fromkeys((Kind.TIMESTAMP, Kind.TIMESTAMPTZ), "Nullable(DateTime64(6, 'UTC'))")
+    has_cte_hint = False
+    has_correlated_subqueries = False
+    has_stable_order = False
+    has_zoned_literals = False  # a zone is only read where it is asked for
+    without_null = NESTED
+    script_type = AsofScript
     session = (
         Statement(sql="SET session_timezone = 'UTC'", comment="Times without a zone are UTC (rule 8)."),
         Statement(sql="SET join_use_nulls = 1", comment="A label without a row has NULL, not 0."),
@@ -52,12 +56,6 @@ class ClickHouse(Asof):
     )
 
     # --- words -----------------------------------------------------------------------------------------------------
-
-    @property
-    def _writer(self) -> SqlglotDialect:
-        found = sqlglot_dialect(self.name)
-        found.generator_class = _generator(found.generator_class)
-        return found
 
     def sql(self, expression: exp.Expression) -> str:
         for select in expression.find_all(exp.Select):
@@ -67,7 +65,7 @@ class ClickHouse(Asof):
 
     def type(self, dtype: DType) -> exp.DataType:
         text = self.type_text(dtype)
-        return exp.DataType.build(text if dtype.kind in _NESTED else f"Nullable({text})", dialect=self.name)
+        return exp.DataType.build(text if dtype.kind in NESTED else f"Nullable({text})", dialect=self.name)
 
     def type_text(self, dtype: DType) -> str:
         match dtype.kind:
@@ -110,20 +108,13 @@ class ClickHouse(Asof):
     def is_nan(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="isNaN", expressions=[value])
 
-    def nested_text(self, value: exp.Expression) -> exp.Expression:
+    def canonical_json(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="toJSONString", expressions=[value])
-
-    def has_label_key(self, join: AsofJoin) -> exp.Expression:
-        """Subqueries may not look outside, so the keys are looked up in those of the labels."""
-        keys = [col(key.name, "f") for key, _ in join.keys]
-        labels = exp.select(*(col(alias, "l") for _, alias in join.keys)).from_(table(LABELS, "l"))
-        this = keys[0] if len(keys) == 1 else exp.Tuple(expressions=keys)
-        return exp.In(this=this, query=labels.subquery())
 
     def join_asof(self, moments: exp.Expression, on: list[exp.Expression], at: exp.Expression) -> exp.Join:
         return exp.Join(this=moments, kind="ASOF", on=all_of(*on, at))
 
-    def sure(self, at: exp.Expression) -> exp.Expression:
+    def as_non_null(self, at: exp.Expression) -> exp.Expression:
         """Only what can't be NULL may be matched by time."""
         return exp.Anonymous(this="assumeNotNull", expressions=[at])
 
@@ -132,14 +123,6 @@ def _alias_projection(projection: exp.Expression) -> exp.Expression:
     if not isinstance(projection, exp.Column) or isinstance(projection.this, exp.Star) or not projection.table:
         return projection
     return exp.Alias(this=projection, alias=exp.to_identifier(projection.name, quoted=True))
-
-
-def _generator(generator: type[Generator]) -> type[Generator]:
-    class Sql(generator):  # type: ignore[misc, valid-type]
-        # Otherwise it would be DateTime, which has no fractions of a second.
-        TYPE_MAPPING: ClassVar[Any] = {**generator.TYPE_MAPPING, exp.DataType.Type.TIMESTAMP: "DateTime64(6, 'UTC')"}
-
-    return Sql
 
 
 DIALECT = ClickHouse()

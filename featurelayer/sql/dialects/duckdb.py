@@ -20,30 +20,139 @@ from sqlglot import exp
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import all_of, call, col, key_alias, table, with_alias
 from featurelayer.sql.dialects._duckdb_json import json_text
-from featurelayer.sql.dialects._fetching import Fetching
-from featurelayer.sql.plan import (
-    EVENT,
-    ID,
-    RESERVED,
-    TIME,
-    AsofJoin,
-    Plan,
-    Statement,
-    Step,
-)
-from featurelayer.sql.spine import LABELS
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.join_rules import LABELS
+from featurelayer.sql.measures import Measures, double_literal, int_literal, share_array
+from featurelayer.sql.plan import EVENT, ID, RESERVED, TIME, AsofJoin, Plan, Statement, Step
+from featurelayer.sql.scripts.match_fetch import MatchFetchScript
 
 FIRST, LAST = f"{RESERVED}first", f"{RESERVED}last"
-LEVEL, CONTENT = f"{RESERVED}level", f"{RESERVED}content"
 # How many rows of a view are looked at to guess how many of them the labels' keys reach.
 _SAMPLE = 10_000
 
 
-class DuckDB(Fetching):
+class _DuckDBMeasures(Measures):
+    """One pass of a t-digest for all quantiles, one search per value for all bins."""
+
+    def quantiles(self, value: exp.Expression, shares: Sequence[float]) -> exp.Expression:
+        return call("APPROX_QUANTILE", value, share_array(shares))
+
+    def ranks(self, value: exp.Expression, shares: Sequence[float]) -> exp.Expression:
+        return call("QUANTILE_DISC", value, share_array(shares))
+
+    def bins(self, value: exp.Expression, edges: Sequence[float]) -> exp.Expression:
+        found = call("HISTOGRAM", value, exp.Array(expressions=[double_literal(edge) for edge in edges]))
+        return call("MAP_VALUES", found)
+
+    def sample(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:
+        remainder = exp.Mod(this=call("HASH", *columns), expression=int_literal(one_in))
+        return exp.EQ(this=remainder, expression=int_literal(0))
+
+
+class DuckDBScript(MatchFetchScript):
+    """A thin ASOF match, a fetch by hash join, ties resolved where there are any."""
+
+    def spine_step(self, plan: Plan) -> Step:
+        statements = [*super().spine_step(plan).statements]
+        if any(join.event is not None for join in plan.joins):
+            why = "The range of the labels' times: rows that no label can see are not read."
+            statements += [self._set_variable(FIRST, exp.Min, why), self._set_variable(LAST, exp.Max)]
+        return Step(name="labels", statements=tuple(statements))
+
+    def _set_variable(self, name: str, aggregate: type[exp.AggFunc], comment: str = "") -> Statement:
+        bound = exp.select(aggregate(this=col(TIME))).from_(table(LABELS)).subquery()
+        return Statement(sql=f"SET VARIABLE {name} = {self.dialect.sql(bound)}", comment=comment)
+
+    def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:  # noqa: ARG002 (one form for all plans)
+        """Label id, time, keys and the winner's event time, by a thin ASOF join."""
+        assert join.event is not None
+        times = dict.fromkeys((TIME, self.rules.seen_until(join, "l").name))
+        labels = (
+            exp.select(col(ID, "l"), *(col(time, "l") for time in times), *self.rules.label_keys(join, "l"))
+            .from_(self.rules.labels_of(join, "l"))
+            .where(self.rules.is_label_known(join, "l"))
+        )
+        keys = [key_alias(position) for position in range(len(join.keys))]
+        on: list[exp.Expression] = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
+        if join.available is None:
+            # Both clocks in step: shift the label instead of ten million rows.
+            moment, at = self.utc_event("f", join), self.dialect.shift(self.rules.seen_until(join, "l"), -join.wait)
+        else:
+            moment, at = col(f"{RESERVED}at", "f"), self.rules.seen_until(join, "l")
+        on.append(exp.GTE(this=at, expression=moment))
+        asof = exp.Join(this=self._moments_in_reach(join, cut=cut).subquery("f"), method="ASOF", on=all_of(*on))
+        select = exp.select(
+            col(ID, "l"), *(col(time, "l") for time in times), *(col(key, "f") for key in keys), col(EVENT, "f")
+        )
+        select = select.from_(labels.subquery("l"))
+        select.append("joins", asof)
+        return select
+
+    def _moments_in_reach(self, join: AsofJoin, *, cut: bool) -> exp.Select:
+        """The view's keys and times; `cut` to the range of times that the labels can see."""
+        assert join.event is not None
+        reach = [self.rules.is_usable(join, "f")]
+        if cut:
+            reach += [exp.LTE(this=self.rules.event_time(join, "f"), expression=self.last_label())]
+            reach += self.rules.freshness(join, self.rules.event_time(join, "f"), self.first_label())
+        projections = self.rules.view_keys(join, "f")
+        if join.available is None:
+            projections.append(with_alias(col(join.event.name, "f"), EVENT))
+        else:
+            # Peers of one moment share the maximum, so it does not matter which of them the match meets.
+            newest = exp.Window(
+                this=exp.Max(this=col(join.event.name, "f")),
+                partition_by=[col(key.name, "f") for key, _ in join.keys],
+                order=exp.Order(expressions=[exp.Ordered(this=self.rules.effective_time(join, "f"))]),
+            )
+            projections += [
+                with_alias(self.rules.effective_time(join, "f"), f"{RESERVED}at"),
+                with_alias(newest, EVENT),
+            ]
+        select = exp.select(*projections).from_(self.rules.relation(join, "f")).where(all_of(*reach))
+        return self._filter_by_labels(select, join) if join.narrow else select
+
+    def _filter_by_labels(self, select: exp.Select, join: AsofJoin) -> exp.Select:
+        """Keep the view's rows whose key a label has."""
+        on = [exp.EQ(this=col(key.name, "f"), expression=col(alias, "k")) for key, alias in join.keys]
+        return select.join(table(LABELS, "k"), on=all_of(*on), join_type="semi")
+
+    def reach(self, join: AsofJoin) -> Statement | None:
+        if join.event is None:
+            return None
+        relation = self.rules.relation(join, "f")
+        relation.set("sample", exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(1)))
+        columns = [with_alias(col(key.name, "f"), alias) for key, alias in join.keys]
+        # Some of the rows of some of the blocks: one block after the other would hold few keys of a sorted table.
+        sample = exp.select(exp.Star()).from_(exp.select(*columns).from_(relation).subquery("f"))
+        size = exp.Literal.number(_SAMPLE)
+        sample.args["from_"].this.set("sample", exp.TableSample(method=exp.var("RESERVOIR"), size=size))
+        aliases = [alias for _, alias in join.keys]
+        # The labels are looked up in the sample and not it in them: a hash of ten thousand rows is made at once.
+        found = exp.select(*(col(alias, "l") for alias in aliases)).distinct().from_(table(LABELS, "l"))
+        found = found.join(table("sampled", "s"), on=_same(aliases, "l", "s"), join_type="semi")
+        known = exp.Exists(
+            this=exp.select(exp.Literal.number(1)).from_(table("found", "l")).where(_same(aliases, "l", "s"))
+        )
+        share = exp.select(exp.Avg(this=exp.cast(known, exp.DataType.build("INT")))).from_(table("sampled", "s"))
+        for name, query in (("sampled", sample), ("found", found)):
+            share = share.with_(exp.to_identifier(name, quoted=True), as_=query, materialized=True, copy=False)
+        return Statement(sql=self.dialect.sql(share))
+
+    def first_label(self) -> exp.Expression:
+        return call("GETVARIABLE", exp.Literal.string(FIRST))
+
+    def last_label(self) -> exp.Expression:
+        return call("GETVARIABLE", exp.Literal.string(LAST))
+
+
+class DuckDB(Dialect):
     """DuckDB 1.4.1 and later: a thin ASOF match, a fetch by hash join, ties resolved where there are any."""
 
     name = "duckdb"
     text_type = "VARCHAR"
+    measures = _DuckDBMeasures()
+    script_type = DuckDBScript
     session = (Statement(sql="SET TimeZone = 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
 
     def type_text(self, dtype: DType) -> str:
@@ -72,26 +181,18 @@ class DuckDB(Fetching):
         return call("STRLEN", text)
 
     def comparable(self, column: Column, alias: str) -> list[exp.Expression]:
-        values = super().comparable(column, alias)
-        if column.dtype.kind is Kind.TEXT:
-            # An ENUM would be ordered by its declaration.
-            return [exp.cast(col(column.name, alias), self.type(column.dtype))]
-        if column.dtype.kind in (Kind.ARRAY, Kind.STRUCT, Kind.MAP):
-            # DuckDB's own text quotes some of the text inside, JSON all of it, as every other engine's does.
-            return [exp.cast(call("TO_JSON", col(column.name, alias)), self.type(DType(kind=Kind.TEXT)))]
-        if column.dtype.kind is Kind.FLOAT:
-            # 0.0 and -0.0 are equal and not the same; their text tells them apart.
-            values.append(exp.cast(col(column.name, alias), exp.DataType.build("VARCHAR", dialect=self.name)))
-        return values
+        value = col(column.name, alias)
+        match column.dtype.kind:
+            case Kind.TEXT:
+                # An ENUM would be ordered by its declaration.
+                return [exp.cast(value, self.type(column.dtype))]
+            case Kind.ARRAY | Kind.STRUCT | Kind.MAP:
+                return [self.canonical_json(value)]
+        return super().comparable(column, alias)
 
-    # --- the script ----------------------------------------------------------------------------------------------
-
-    def spine_step(self, plan: Plan) -> Step:
-        statements = [self.spine_statement(plan)]
-        if any(join.event is not None for join in plan.joins):
-            why = "The range of the labels' times: rows that no label can see are not read."
-            statements += [self._set_variable(FIRST, exp.Min, why), self._set_variable(LAST, exp.Max)]
-        return Step(name="labels", statements=tuple(statements))
+    def canonical_json(self, value: exp.Expression) -> exp.Expression:
+        # DuckDB's own text quotes some of the text inside, JSON all of it, as every other engine's does.
+        return exp.cast(call("TO_JSON", value), self.type(DType(kind=Kind.TEXT)))
 
     def create(self, name: str, query: exp.Query) -> str:
         create = exp.Create(
@@ -103,94 +204,8 @@ class DuckDB(Fetching):
         )
         return self.sql(create)
 
-    def _set_variable(self, name: str, aggregate: type[exp.AggFunc], comment: str = "") -> Statement:
-        bound = exp.select(aggregate(this=col(TIME))).from_(table(LABELS)).subquery()
-        return Statement(sql=f"SET VARIABLE {name} = {self.sql(bound)}", comment=comment)
-
-    def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:  # noqa: ARG002 (one form for all plans)
-        """Label id, time, keys and the winner's event time, by a thin ASOF join."""
-        assert join.event is not None
-        times = dict.fromkeys((TIME, self.seen(join, "l").name))
-        labels = (
-            exp.select(col(ID, "l"), *(col(time, "l") for time in times), *self.label_keys(join, "l"))
-            .from_(self.labels_of(join, "l"))
-            .where(self.is_label_known(join, "l"))
-        )
-        keys = [key_alias(position) for position in range(len(join.keys))]
-        on: list[exp.Expression] = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
-        if join.available is None:
-            # Both clocks in step: shift the label instead of ten million rows.
-            moment, at = self.utc_event("f", join), self.shift(self.seen(join, "l"), -join.wait)
-        else:
-            moment, at = col(f"{RESERVED}at", "f"), self.seen(join, "l")
-        on.append(exp.GTE(this=at, expression=moment))
-        asof = exp.Join(this=self._moments_in_reach(join, cut=cut).subquery("f"), method="ASOF", on=all_of(*on))
-        select = exp.select(
-            col(ID, "l"), *(col(time, "l") for time in times), *(col(key, "f") for key in keys), col(EVENT, "f")
-        )
-        select = select.from_(labels.subquery("l"))
-        select.append("joins", asof)
-        return select
-
-    def _moments_in_reach(self, join: AsofJoin, *, cut: bool) -> exp.Select:
-        """The view's keys and times; `cut` to the range of times that the labels can see."""
-        assert join.event is not None
-        reach = [self.usable(join, "f")]
-        if cut:
-            reach += [exp.LTE(this=self.event(join, "f"), expression=self.last_label())]
-            reach += self.fresh(join, self.event(join, "f"), self.first_label())
-        projections = self.view_keys(join, "f")
-        if join.available is None:
-            projections.append(with_alias(col(join.event.name, "f"), EVENT))
-        else:
-            # Peers of one moment share the maximum, so it does not matter which of them the match meets.
-            newest = exp.Window(
-                this=exp.Max(this=col(join.event.name, "f")),
-                partition_by=[col(key.name, "f") for key, _ in join.keys],
-                order=exp.Order(expressions=[exp.Ordered(this=self.effective(join, "f"))]),
-            )
-            projections += [with_alias(self.effective(join, "f"), f"{RESERVED}at"), with_alias(newest, EVENT)]
-        select = exp.select(*projections).from_(self.relation(join, "f")).where(all_of(*reach))
-        return self._filter_by_labels(select, join) if join.narrow else select
-
-    def _filter_by_labels(self, select: exp.Select, join: AsofJoin) -> exp.Select:
-        """Keep the view's rows whose key a label has."""
-        on = [exp.EQ(this=col(key.name, "f"), expression=col(alias, "k")) for key, alias in join.keys]
-        return select.join(table(LABELS, "k"), on=all_of(*on), join_type="semi")
-
-    def reach(self, join: AsofJoin) -> Statement | None:
-        if join.event is None:
-            return None
-        relation = self.relation(join, "f")
-        relation.set("sample", exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(1)))
-        columns = [with_alias(col(key.name, "f"), alias) for key, alias in join.keys]
-        # Some of the rows of some of the blocks: one block after the other would hold few keys of a sorted table.
-        sample = exp.select(exp.Star()).from_(exp.select(*columns).from_(relation).subquery("f"))
-        size = exp.Literal.number(_SAMPLE)
-        sample.args["from_"].this.set("sample", exp.TableSample(method=exp.var("RESERVOIR"), size=size))
-        aliases = [alias for _, alias in join.keys]
-        # The labels are looked up in the sample and not it in them: a hash of ten thousand rows is made at once.
-        found = exp.select(*(col(alias, "l") for alias in aliases)).distinct().from_(table(LABELS, "l"))
-        found = found.join(table("sampled", "s"), on=_same(aliases, "l", "s"), join_type="semi")
-        known = exp.Exists(
-            this=exp.select(exp.Literal.number(1)).from_(table("found", "l")).where(_same(aliases, "l", "s"))
-        )
-        share = exp.select(exp.Avg(this=exp.cast(known, exp.DataType.build("INT")))).from_(table("sampled", "s"))
-        for name, query in (("sampled", sample), ("found", found)):
-            share = share.with_(exp.to_identifier(name, quoted=True), as_=query, materialized=True, copy=False)
-        return Statement(sql=self.sql(share))
-
-    def first_label(self) -> exp.Expression:
-        return call("GETVARIABLE", exp.Literal.string(FIRST))
-
-    def last_label(self) -> exp.Expression:
-        return call("GETVARIABLE", exp.Literal.string(LAST))
-
-    def age(self, later: exp.Expression, earlier: exp.Expression) -> exp.Expression:
+    def micros_between(self, later: exp.Expression, earlier: exp.Expression) -> exp.Expression:
         return call("EPOCH_US", exp.Sub(this=later, expression=earlier))
-
-    def quantiles(self, value: exp.Expression, shares: list[exp.Expression]) -> exp.Expression:
-        return call("QUANTILE_DISC", value, exp.Array(expressions=shares))
 
     def fail(self, message: exp.Expression) -> exp.Expression:
         return call("ERROR", message)

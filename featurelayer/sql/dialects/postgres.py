@@ -19,6 +19,7 @@ Facts that shape the text:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlglot import exp
@@ -27,9 +28,11 @@ from featurelayer.errors import Problem, UnsupportedByDialect
 from featurelayer.identifiers import truncate_identifier
 from featurelayer.model import Column, DType, Kind
 from featurelayer.sql.ast import all_of, call, col, key_alias, not_null, table, with_alias
-from featurelayer.sql.dialects._fetching import Fetching
 from featurelayer.sql.dialects._postgres_json import json_text, refusal, text
 from featurelayer.sql.dialects._postgres_probe import probe
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.join_rules import LABELS
+from featurelayer.sql.measures import Measures, int_literal, share_array
 from featurelayer.sql.plan import (
     EVENT,
     ID,
@@ -42,7 +45,7 @@ from featurelayer.sql.plan import (
     Statement,
     Step,
 )
-from featurelayer.sql.spine import LABELS, SPINE_COMMENT
+from featurelayer.sql.scripts.match_fetch import MatchFetchScript
 
 AT, IS_LABEL = f"{RESERVED}at", f"{RESERVED}is_label"
 
@@ -64,12 +67,172 @@ _PLAIN = {
 }
 
 
-class Postgres(Fetching):
+class _PostgresMeasures(Measures):
+    """All quantiles in one sort; there is no approximate count of distinct values without an extension."""
+
+    def distinct(self, value: exp.Expression) -> exp.Expression:
+        return exp.Count(this=exp.Distinct(expressions=[value]))
+
+    def quantiles(self, value: exp.Expression, shares: Sequence[float]) -> exp.Expression:
+        ordered = exp.Order(expressions=[exp.Ordered(this=value)])
+        return exp.WithinGroup(this=exp.PercentileDisc(this=share_array(shares)), expression=ordered)
+
+    def sample(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:
+        text = exp.cast(exp.Anonymous(this="ROW", expressions=list(columns)), exp.DataType.build("TEXT"))
+        remainder = exp.Mod(this=call("HASHTEXTEXTENDED", text, int_literal(0)), expression=int_literal(one_in))
+        return exp.EQ(this=remainder, expression=int_literal(0))
+
+    def length(self, value: exp.Expression) -> exp.Expression:
+        return call("CARDINALITY", value)
+
+
+class PostgresScript(MatchFetchScript):
+    """Sorted or looked up: `AsofJoin.probe` says which way a label finds its moment."""
+
+    def create_statements(self, name: str, query: exp.Query, comment: str = "") -> tuple[Statement, ...]:
+        analyze = Statement(sql=f"ANALYZE {self.dialect.sql(table(name))}")
+        return (*super().create_statements(name, query, comment), analyze)
+
+    def compile_into_table(self, plan: Plan, name: str) -> Script:
+        # json has no equality, so what is kept to be compared is kept as text.
+        joins = tuple(
+            exp.Alias(this=text(col(feature.name, "q")), alias=exp.to_identifier(feature.name, quoted=True))
+            if feature.dtype.kind in (Kind.JSON, Kind.UNKNOWN)
+            else col(feature.name, "q")
+            for join in plan.joins
+            for feature in join.features
+        )
+        script = self.compile(plan)
+        rows = exp.select(col(ID, "q"), *joins).from_(self.query(plan).subquery("q"))
+        keep = Step(name=name, statements=(Statement(sql=self.dialect.create(name, rows)),))
+        return replace(script, steps=(*script.steps, keep))
+
+    def probe(self, join: AsofJoin) -> Statement | None:
+        if join.event is None:
+            return None
+        relation = self.dialect.sql(exp.to_table(join.relation, dialect=self.dialect.name))
+        return Statement(sql=self.dialect.sql(probe(relation, join)))
+
+    def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:
+        if join.probe and not isinstance(plan.spine, Entities):
+            return self._lateral(join)
+        return self._running(join, cut=cut)
+
+    def _times(self, join: AsofJoin) -> list[str]:
+        """The label times that a match keeps."""
+        return list(dict.fromkeys((TIME, self.rules.seen_until(join, "l").name)))
+
+    def _lateral(self, join: AsofJoin) -> exp.Select:
+        """For each label the newest event that it may see, by an index on the keys and the event time."""
+        assert join.event is not None
+        raw = col(join.event.name, "f")
+        conditions: list[exp.Expression] = [
+            exp.EQ(this=col(key.name, "f"), expression=col(label, "l")) for key, label in join.keys
+        ]
+        latest = self._raw_time(self.dialect.shift(self.rules.seen_until(join, "l"), -join.wait), join.event)
+        conditions.append(exp.LTE(this=raw, expression=latest))
+        if join.available is not None:
+            conditions.append(not_null(col(join.available.name, "f")))
+            conditions.append(
+                exp.LTE(this=self.rules.effective_time(join, "f"), expression=self.rules.seen_until(join, "l"))
+            )
+        newest = (
+            exp.select(with_alias(raw.copy(), EVENT)).from_(self.rules.relation(join, "f")).where(all_of(*conditions))
+        )
+        # No NULL is left, so where NULLs go is said in the way that an index has it.
+        newest = newest.order_by(exp.Ordered(this=raw.copy(), desc=True, nulls_first=True)).limit(1)
+        found = exp.Lateral(this=newest.subquery(), alias=exp.TableAlias(this=exp.to_identifier("f", quoted=True)))
+        select = exp.select(
+            col(ID, "l"),
+            *(col(time, "l") for time in self._times(join)),
+            *self.rules.label_keys(join, "l"),
+            col(EVENT, "f"),
+        ).from_(self.rules.labels_of(join, "l"))
+        select.append("joins", exp.Join(this=found, kind="CROSS"))
+        return select.where(self.rules.is_label_known(join, "l"))
+
+    def _running(self, join: AsofJoin, *, cut: bool) -> exp.Select:
+        """The greatest event time so far, down one list of the view's moments and the labels."""
+        keys = [key_alias(position) for position in range(len(join.keys))]
+        newest = exp.Window(
+            this=exp.Max(this=col(EVENT, "t")),
+            partition_by=[col(key, "t") for key in keys],
+            order=exp.Order(expressions=[exp.Ordered(this=col(AT, "t")), exp.Ordered(this=col(IS_LABEL, "t"))]),
+            spec=exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="CURRENT ROW"),
+        )
+        kept = [ID, *self._times(join), *keys]
+        timeline = exp.union(self._moments_in_reach(join, cut=cut), self._labels_in_line(join), distinct=False)
+        running = exp.select(*(col(name, "t") for name in kept), col(IS_LABEL, "t"), with_alias(newest, EVENT))
+        running = running.from_(timeline.subquery("t"))
+        is_label = exp.EQ(this=col(IS_LABEL, "m"), expression=exp.Literal.number(1))
+        return (
+            exp.select(*(col(name, "m") for name in kept), col(EVENT, "m"))
+            .from_(running.subquery("m"))
+            .where(all_of(is_label, not_null(col(EVENT, "m"))))
+        )
+
+    def _moments_in_reach(self, join: AsofJoin, *, cut: bool) -> exp.Select:
+        """The view's rows of the labels' keys; `cut` to the range of times that the labels can see."""
+        assert join.event is not None
+        reach = [self.rules.is_usable(join, "f")]
+        if cut:
+            reach.append(exp.LTE(this=self.rules.event_time(join, "f"), expression=self.last_label()))
+            reach += self.rules.freshness(join, self.rules.event_time(join, "f"), self.first_label())
+        if join.narrow:
+            same = (exp.EQ(this=col(label, "k"), expression=col(key.name, "f")) for key, label in join.keys)
+            known = exp.select(exp.Literal.number(1)).from_(table(LABELS, "k")).where(all_of(*same))
+            reach.append(exp.Exists(this=known))
+        at = self.rules.event_time(join, "f") if join.available is None else self.rules.effective_time(join, "f")
+        null = exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP"))
+        return (
+            exp.select(
+                with_alias(exp.cast(exp.Null(), exp.DataType.build("BIGINT")), ID),
+                *(with_alias(null.copy(), time) for time in self._times(join)),
+                *self.rules.view_keys(join, "f"),
+                with_alias(at, AT),
+                with_alias(exp.Literal.number(0), IS_LABEL),
+                with_alias(col(join.event.name, "f"), EVENT),
+            )
+            .from_(self.rules.relation(join, "f"))
+            .where(all_of(*reach))
+        )
+
+    def _labels_in_line(self, join: AsofJoin) -> exp.Select:
+        assert join.event is not None
+        # Both clocks in step: the labels are shifted, which are fewer.
+        at = (
+            self.rules.seen_until(join, "l")
+            if join.available is not None
+            else self.dialect.shift(self.rules.seen_until(join, "l"), -join.wait)
+        )
+        return (
+            exp.select(
+                col(ID, "l"),
+                *(col(time, "l") for time in self._times(join)),
+                *self.rules.label_keys(join, "l"),
+                with_alias(at, AT),
+                with_alias(exp.Literal.number(1), IS_LABEL),
+                with_alias(exp.cast(exp.Null(), self.dialect.type(join.event.dtype)), EVENT),
+            )
+            .from_(self.rules.labels_of(join, "l"))
+            .where(self.rules.is_label_known(join, "l"))
+        )
+
+    def _raw_time(self, at: exp.Expression, event: Column) -> exp.Expression:
+        """A naive UTC time as the event column has it, rounded down, so that an index on the column can be used."""
+        if event.dtype.kind is Kind.TIMESTAMPTZ:
+            return exp.AtTimeZone(this=exp.paren(at, copy=False), zone=exp.Literal.string("UTC"))
+        return exp.cast(at, exp.DataType.build("DATE")) if event.dtype.kind is Kind.DATE else at
+
+
+class Postgres(Dialect):
     """PostgreSQL 14 and later."""
 
     name = "postgres"
     has_try_cast = False
     rounds_floats = False
+    measures = _PostgresMeasures()
+    script_type = PostgresScript
     session = (Statement(sql="SET TimeZone = 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
 
     def sql(self, expression: exp.Expression) -> str:
@@ -117,13 +280,8 @@ class Postgres(Fetching):
             exp.Mul(this=seconds, expression=exp.Literal.number(1_000_000)), exp.DataType.build("BIGINT"), copy=False
         )
 
-    def age(self, later: exp.Expression, earlier: exp.Expression) -> exp.Expression:
+    def micros_between(self, later: exp.Expression, earlier: exp.Expression) -> exp.Expression:
         return self.micros(exp.paren(exp.Sub(this=later, expression=earlier), copy=False))
-
-    def quantiles(self, value: exp.Expression, shares: list[exp.Expression]) -> exp.Expression:
-        quantile = call("PERCENTILE_DISC", exp.Array(expressions=shares))
-        order = exp.Order(expressions=[exp.Ordered(this=value)])
-        return exp.WithinGroup(this=quantile, expression=order)
 
     def comparable(self, column: Column, alias: str) -> list[exp.Expression]:
         value = col(column.name, alias)
@@ -140,140 +298,6 @@ class Postgres(Fetching):
 
     def fail(self, message: exp.Expression) -> exp.Expression:
         return refusal(message, exp.DataType.build("INT"))
-
-    # --- the script ----------------------------------------------------------------------------------------------
-
-    def made(self, name: str, query: exp.Query, comment: str = "") -> tuple[Statement, ...]:
-        return (
-            Statement(sql=self.create(name, query), comment=comment),
-            Statement(sql=f"ANALYZE {self.sql(table(name))}"),
-        )
-
-    def spine_step(self, plan: Plan) -> Step:
-        return Step(name="labels", statements=self.made(LABELS, self.spine(plan), SPINE_COMMENT))
-
-    def kept(self, plan: Plan, name: str) -> Script:
-        # json has no equality, so what is kept to be compared is kept as text.
-        joins = tuple(
-            exp.Alias(this=text(col(feature.name, "q")), alias=exp.to_identifier(feature.name, quoted=True))
-            if feature.dtype.kind in (Kind.JSON, Kind.UNKNOWN)
-            else col(feature.name, "q")
-            for join in plan.joins
-            for feature in join.features
-        )
-        script = self.compile(plan)
-        rows = exp.select(col(ID, "q"), *joins).from_(self.query(plan).subquery("q"))
-        keep = Step(name=name, statements=(Statement(sql=self.create(name, rows)),))
-        return replace(script, steps=(*script.steps, keep))
-
-    def probe(self, join: AsofJoin) -> Statement | None:
-        if join.event is None:
-            return None
-        relation = self.sql(exp.to_table(join.relation, dialect=self.name))
-        return Statement(sql=self.sql(probe(relation, join)))
-
-    def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:
-        if join.probe and not isinstance(plan.spine, Entities):
-            return self._lateral(join)
-        return self._running(join, cut=cut)
-
-    def _times(self, join: AsofJoin) -> list[str]:
-        """The label times that a match keeps."""
-        return list(dict.fromkeys((TIME, self.seen(join, "l").name)))
-
-    def _lateral(self, join: AsofJoin) -> exp.Select:
-        """For each label the newest event that it may see, by an index on the keys and the event time."""
-        assert join.event is not None
-        raw = col(join.event.name, "f")
-        conditions: list[exp.Expression] = [
-            exp.EQ(this=col(key.name, "f"), expression=col(label, "l")) for key, label in join.keys
-        ]
-        latest = self._raw(self.shift(self.seen(join, "l"), -join.wait), join.event)
-        conditions.append(exp.LTE(this=raw, expression=latest))
-        if join.available is not None:
-            conditions.append(not_null(col(join.available.name, "f")))
-            conditions.append(exp.LTE(this=self.effective(join, "f"), expression=self.seen(join, "l")))
-        newest = exp.select(with_alias(raw.copy(), EVENT)).from_(self.relation(join, "f")).where(all_of(*conditions))
-        # No NULL is left, so where NULLs go is said in the way that an index has it.
-        newest = newest.order_by(exp.Ordered(this=raw.copy(), desc=True, nulls_first=True)).limit(1)
-        found = exp.Lateral(this=newest.subquery(), alias=exp.TableAlias(this=exp.to_identifier("f", quoted=True)))
-        select = exp.select(
-            col(ID, "l"),
-            *(col(time, "l") for time in self._times(join)),
-            *self.label_keys(join, "l"),
-            col(EVENT, "f"),
-        ).from_(self.labels_of(join, "l"))
-        select.append("joins", exp.Join(this=found, kind="CROSS"))
-        return select.where(self.is_label_known(join, "l"))
-
-    def _running(self, join: AsofJoin, *, cut: bool) -> exp.Select:
-        """The greatest event time so far, down one list of the view's moments and the labels."""
-        keys = [key_alias(position) for position in range(len(join.keys))]
-        newest = exp.Window(
-            this=exp.Max(this=col(EVENT, "t")),
-            partition_by=[col(key, "t") for key in keys],
-            order=exp.Order(expressions=[exp.Ordered(this=col(AT, "t")), exp.Ordered(this=col(IS_LABEL, "t"))]),
-            spec=exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="CURRENT ROW"),
-        )
-        kept = [ID, *self._times(join), *keys]
-        timeline = exp.union(self._moments_in_reach(join, cut=cut), self._labels_in_line(join), distinct=False)
-        running = exp.select(*(col(name, "t") for name in kept), col(IS_LABEL, "t"), with_alias(newest, EVENT))
-        running = running.from_(timeline.subquery("t"))
-        is_label = exp.EQ(this=col(IS_LABEL, "m"), expression=exp.Literal.number(1))
-        return (
-            exp.select(*(col(name, "m") for name in kept), col(EVENT, "m"))
-            .from_(running.subquery("m"))
-            .where(all_of(is_label, not_null(col(EVENT, "m"))))
-        )
-
-    def _moments_in_reach(self, join: AsofJoin, *, cut: bool) -> exp.Select:
-        """The view's rows of the labels' keys; `cut` to the range of times that the labels can see."""
-        assert join.event is not None
-        reach = [self.usable(join, "f")]
-        if cut:
-            reach.append(exp.LTE(this=self.event(join, "f"), expression=self.last_label()))
-            reach += self.fresh(join, self.event(join, "f"), self.first_label())
-        if join.narrow:
-            same = (exp.EQ(this=col(label, "k"), expression=col(key.name, "f")) for key, label in join.keys)
-            known = exp.select(exp.Literal.number(1)).from_(table(LABELS, "k")).where(all_of(*same))
-            reach.append(exp.Exists(this=known))
-        at = self.event(join, "f") if join.available is None else self.effective(join, "f")
-        null = exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP"))
-        return (
-            exp.select(
-                with_alias(exp.cast(exp.Null(), exp.DataType.build("BIGINT")), ID),
-                *(with_alias(null.copy(), time) for time in self._times(join)),
-                *self.view_keys(join, "f"),
-                with_alias(at, AT),
-                with_alias(exp.Literal.number(0), IS_LABEL),
-                with_alias(col(join.event.name, "f"), EVENT),
-            )
-            .from_(self.relation(join, "f"))
-            .where(all_of(*reach))
-        )
-
-    def _labels_in_line(self, join: AsofJoin) -> exp.Select:
-        assert join.event is not None
-        # Both clocks in step: the labels are shifted, which are fewer.
-        at = self.seen(join, "l") if join.available is not None else self.shift(self.seen(join, "l"), -join.wait)
-        return (
-            exp.select(
-                col(ID, "l"),
-                *(col(time, "l") for time in self._times(join)),
-                *self.label_keys(join, "l"),
-                with_alias(at, AT),
-                with_alias(exp.Literal.number(1), IS_LABEL),
-                with_alias(exp.cast(exp.Null(), self.type(join.event.dtype)), EVENT),
-            )
-            .from_(self.labels_of(join, "l"))
-            .where(self.is_label_known(join, "l"))
-        )
-
-    def _raw(self, at: exp.Expression, event: Column) -> exp.Expression:
-        """A naive UTC time as the event column has it, rounded down, so that an index on the column can be used."""
-        if event.dtype.kind is Kind.TIMESTAMPTZ:
-            return exp.AtTimeZone(this=exp.paren(at, copy=False), zone=exp.Literal.string("UTC"))
-        return exp.cast(at, exp.DataType.build("DATE")) if event.dtype.kind is Kind.DATE else at
 
 
 def _join_texts(parts: list[exp.Expression]) -> exp.Expression:

@@ -19,7 +19,7 @@ from sqlglot import exp
 
 from featurelayer.model import DType, Kind
 from featurelayer.sql.ast import all_of, table
-from featurelayer.sql.dialects._stepwise import Stepwise
+from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.plan import Statement
 
 _INTEGERS = {8: "SMALLINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
@@ -36,12 +36,14 @@ _PLAIN = {
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Redshift(Stepwise):
+class Redshift(Dialect):
     """Redshift, provisioned or serverless."""
 
     name = "redshift"
     text_type = "VARCHAR(MAX)"
     has_try_cast = False
+    has_cte_hint = False
+    has_stable_order = False
     folds_names = True
     session = (Statement(sql="SET timezone TO 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
 
@@ -79,7 +81,7 @@ class Redshift(Stepwise):
     def micros(self, expression: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="DATEDIFF", expressions=[exp.var("MICROSECOND"), self.moment(_EPOCH), expression])
 
-    def nested_text(self, value: exp.Expression) -> exp.Expression:
+    def canonical_json(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="JSON_SERIALIZE", expressions=[value])
 
 

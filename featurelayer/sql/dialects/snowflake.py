@@ -11,18 +11,16 @@ run on DuckDB, with its own way to write an as-of join.
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect as SqlglotDialect
-from sqlglot.generator import Generator
 
 from featurelayer.model import DType, Kind
 from featurelayer.sql.ast import all_of
-from featurelayer.sql.dialects._asof import Asof
-from featurelayer.sql.generator import sqlglot_dialect
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.measures import Measures
 from featurelayer.sql.plan import Statement
+from featurelayer.sql.scripts.asof import AsofScript
 
 _PLAIN = {
     Kind.BYTES: "BINARY",
@@ -36,19 +34,26 @@ _PLAIN = {
 _NUMBER = DType(kind=Kind.INT, bits=64)
 
 
-class Snowflake(Asof):
+class _SnowflakeMeasures(Measures):
+    """Approximate percentiles, one by one."""
+
+    def quantile(self, value: exp.Expression, share: float) -> exp.Expression:
+        return exp.Anonymous(this="APPROX_PERCENTILE", expressions=[value, exp.Literal.number(share)])
+
+
+class Snowflake(Dialect):
     """Snowflake; names are quoted, so their case is kept."""
 
     name = "snowflake"
     text_type = "VARCHAR"
+    timestamp_type = "TIMESTAMP_NTZ(6)"  # what TIMESTAMP means is a parameter of the session
+    insert_types: ClassVar = {Kind.TIMESTAMP: "TIMESTAMP_NTZ(6)", Kind.TIMESTAMPTZ: "TIMESTAMP_TZ(6)"}
     has_try_cast = False  # of numbers
+    has_cte_hint = False
+    has_stable_order = False
+    measures = _SnowflakeMeasures()
+    script_type = AsofScript
     session = (Statement(sql="ALTER SESSION SET TIMEZONE = 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
-
-    @cached_property
-    def _writer(self) -> SqlglotDialect:
-        found = sqlglot_dialect(self.name)
-        found.generator_class = _generator(found.generator_class)
-        return found
 
     def type_text(self, dtype: DType) -> str:
         if dtype.kind is Kind.UINT:
@@ -90,19 +95,11 @@ class Snowflake(Asof):
         # Its default format has milliseconds.
         return exp.Anonymous(this="TO_CHAR", expressions=[value, exp.Literal.string("YYYY-MM-DD HH24:MI:SS.FF9")])
 
-    def nested_text(self, value: exp.Expression) -> exp.Expression:
+    def canonical_json(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="TO_JSON", expressions=[exp.Anonymous(this="TO_VARIANT", expressions=[value])])
 
     def join_asof(self, moments: exp.Expression, on: list[exp.Expression], at: exp.Expression) -> exp.Join:
         return exp.Join(this=moments, method="ASOF", match_condition=at, on=all_of(*on))
-
-
-def _generator(generator: type[Generator]) -> type[Generator]:
-    class Sql(generator):  # type: ignore[misc, valid-type]
-        # What TIMESTAMP means is a parameter of the session.
-        TYPE_MAPPING: ClassVar[Any] = {**generator.TYPE_MAPPING, exp.DataType.Type.TIMESTAMP: "TIMESTAMP_NTZ(6)"}
-
-    return Sql
 
 
 DIALECT = Snowflake()

@@ -12,18 +12,16 @@ run on DuckDB.
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect as SqlglotDialect
-from sqlglot.generator import Generator
 
 from featurelayer.durations import format_duration, microseconds
 from featurelayer.model import DType, Kind
-from featurelayer.sql.dialects._stepwise import Stepwise
-from featurelayer.sql.generator import sqlglot_dialect
-from featurelayer.sql.plan import Plan, Script
+from featurelayer.sql.dialects.base import Dialect
+from featurelayer.sql.measures import ArrayQuantiles
+from featurelayer.sql.plan import Plan, Script, Statement
+from featurelayer.sql.scripts.materialized import MaterializedScript
 
 _PLAIN = {
     Kind.TEXT: "VARCHAR",
@@ -34,25 +32,30 @@ _PLAIN = {
 _INTEGERS = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
 
 
-class Trino(Stepwise):
+class TrinoScript(MaterializedScript):
+    """One query only: there are no temporary tables to make a script of."""
+
+    def compile(self, plan: Plan) -> Script:
+        self.validate(plan)
+        raise self.dialect.capability_error(
+            "temporary tables, which a script is made of",
+            "make the training set a dbt model, which is one query: featurelayer dbt-model write",
+        )
+
+
+class Trino(Dialect):
     """Trino 400 and later."""
 
     name = "trino"
     text_type = "VARCHAR"
+    timestamp_type = "TIMESTAMP(6)"  # without digits it has three
+    insert_types: ClassVar = {Kind.TIMESTAMP: "TIMESTAMP(6)", Kind.TIMESTAMPTZ: "TIMESTAMP(6) WITH TIME ZONE"}
+    has_cte_hint = False
+    has_stable_order = False
     folds_names = True
-
-    @cached_property
-    def _writer(self) -> SqlglotDialect:
-        found = sqlglot_dialect(self.name)
-        found.generator_class = _generator(found.generator_class)
-        return found
-
-    def compile(self, plan: Plan) -> Script:
-        self.refuse(plan)
-        raise self.capability_error(
-            "temporary tables, which a script is made of",
-            "make the training set a dbt model, which is one query: featurelayer dbt-model write",
-        )
+    measures = ArrayQuantiles("APPROX_PERCENTILE")
+    script_type = TrinoScript
+    session = (Statement(sql="SET TIME ZONE 'UTC'", comment="Times without a zone are UTC (rule 8)."),)
 
     def type_text(self, dtype: DType) -> str:
         match dtype.kind:
@@ -81,16 +84,8 @@ class Trino(Stepwise):
         interval = exp.Interval(this=seconds, unit=exp.var("SECOND"))
         return (exp.Add if micros > 0 else exp.Sub)(this=expression, expression=interval)
 
-    def nested_text(self, value: exp.Expression) -> exp.Expression:
+    def canonical_json(self, value: exp.Expression) -> exp.Expression:
         return exp.Anonymous(this="JSON_FORMAT", expressions=[exp.cast(value, exp.DataType.build("JSON"))])
-
-
-def _generator(generator: type[Generator]) -> type[Generator]:
-    class Sql(generator):  # type: ignore[misc, valid-type]
-        # With six digits; without them it has three.
-        TYPE_MAPPING: ClassVar[Any] = {**generator.TYPE_MAPPING, exp.DataType.Type.TIMESTAMP: "TIMESTAMP(6)"}
-
-    return Sql
 
 
 DIALECT = Trino()

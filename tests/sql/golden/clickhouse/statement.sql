@@ -14,97 +14,77 @@ WITH "__fl_labels" AS (
     "hour",
     "predicted_at"
   FROM "memory"."main"."labels"
-), "origin_now__moments" AS (
+), "hourly__moments" AS (
   SELECT
     "r"."__fl_k0" AS "__fl_k0",
+    "r"."__fl_k1" AS "__fl_k1",
     assumeNotNull("r"."__fl_at") AS "__fl_at",
-    MAX("r"."__fl_of_row") OVER (PARTITION BY "r"."__fl_k0" ORDER BY "r"."__fl_at") AS "__fl_event"
+    "r"."__fl_of_row" AS "__fl_event"
   FROM (
     SELECT
       "f"."airport" AS "__fl_k0",
-      CASE
-        WHEN "f"."known_at" > toDateTime64("f"."at", 6, 'UTC')
-        THEN "f"."known_at"
-        ELSE toDateTime64("f"."at", 6, 'UTC')
-      END AS "__fl_at",
-      toDateTime64("f"."at", 6, 'UTC') AS "__fl_of_row"
-    FROM "memory"."main"."weather" AS "f"
+      "f"."hour" AS "__fl_k1",
+      toDateTime64("f"."day", 6, 'UTC') + INTERVAL '1' DAY AS "__fl_at",
+      toDateTime64("f"."day", 6, 'UTC') AS "__fl_of_row"
+    FROM "memory"."main"."hourly" AS "f"
     WHERE
       "f"."airport" IS NOT NULL
-      AND "f"."at" IS NOT NULL
-      AND "f"."known_at" IS NOT NULL
-      AND "f"."airport" IN (
+      AND "f"."hour" IS NOT NULL
+      AND "f"."day" IS NOT NULL
+      AND ("f"."airport", "f"."hour") IN (
         SELECT
-          "l"."origin" AS "origin"
+          "l"."origin" AS "origin",
+          "l"."hour" AS "hour"
         FROM "__fl_labels" AS "l"
       )
   ) AS "r"
-), "origin_now__match" AS (
+), "hourly__match" AS (
   SELECT
     "l"."__fl_id" AS "__fl_id",
     "l"."__fl_at" AS "__fl_at",
     "l"."__fl_k0" AS "__fl_k0",
+    "l"."__fl_k1" AS "__fl_k1",
     "f"."__fl_event" AS "__fl_event"
   FROM (
     SELECT
       "l"."__fl_id" AS "__fl_id",
       "l"."__fl_time" AS "__fl_at",
-      "l"."origin" AS "__fl_k0"
+      "l"."origin" AS "__fl_k0",
+      "l"."hour" AS "__fl_k1"
     FROM "__fl_labels" AS "l"
     WHERE
-      "l"."__fl_time" IS NOT NULL AND "l"."origin" IS NOT NULL
+      "l"."__fl_time" IS NOT NULL
+      AND "l"."origin" IS NOT NULL
+      AND "l"."hour" IS NOT NULL
   ) AS "l"
-  ASOF JOIN "origin_now__moments" AS "f"
-    ON "l"."__fl_k0" = "f"."__fl_k0" AND "l"."__fl_at" >= "f"."__fl_at"
+  ASOF JOIN "hourly__moments" AS "f"
+    ON "l"."__fl_k0" = "f"."__fl_k0"
+    AND "l"."__fl_k1" = "f"."__fl_k1"
+    AND "l"."__fl_at" >= "f"."__fl_at"
   WHERE
     "f"."__fl_event" IS NOT NULL
-), "origin_now__found" AS (
+), "hourly__found" AS (
   SELECT
     "m"."__fl_id" AS "__fl_id",
     "m"."__fl_at" AS "__fl_time",
     "m"."__fl_event" AS "__fl_event",
-    ROW_NUMBER() OVER (
-      PARTITION BY "m"."__fl_id"
-      ORDER BY
-        "f"."known_at" DESC NULLS LAST,
-        CASE
-          WHEN "f"."wind" IS NOT NULL
-          THEN CASE WHEN isNaN("f"."wind") THEN 1 ELSE 0 END
-        END DESC NULLS LAST,
-        "f"."wind" DESC NULLS LAST,
-        CAST("f"."wind" AS Nullable(String)) DESC NULLS LAST
-    ) AS "__fl_place",
-    DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC NULLS LAST) AS "__fl_level",
-    DENSE_RANK() OVER (
-      PARTITION BY "m"."__fl_id"
-      ORDER BY
-        "f"."known_at" DESC NULLS LAST,
-        CASE
-          WHEN "f"."wind" IS NOT NULL
-          THEN CASE WHEN isNaN("f"."wind") THEN 1 ELSE 0 END
-        END DESC NULLS LAST,
-        "f"."wind" DESC NULLS LAST,
-        CAST("f"."wind" AS Nullable(String)) DESC NULLS LAST
-    ) AS "__fl_content",
-    "f"."wind" AS "wind"
-  FROM "origin_now__match" AS "m"
-  INNER JOIN "memory"."main"."weather" AS "f"
+    ROW_NUMBER() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_place",
+    1 AS "__fl_level",
+    DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_content",
+    "f"."n" AS "n"
+  FROM "hourly__match" AS "m"
+  INNER JOIN "memory"."main"."hourly" AS "f"
     ON "m"."__fl_k0" = "f"."airport"
-    AND toDateTime64("f"."at", 6, 'UTC') = "m"."__fl_event"
-    AND CASE
-      WHEN "f"."known_at" > toDateTime64("f"."at", 6, 'UTC')
-      THEN "f"."known_at"
-      ELSE toDateTime64("f"."at", 6, 'UTC')
-    END <= "m"."__fl_at"
-    AND "f"."known_at" IS NOT NULL
-), "origin_now__rows" AS (
+    AND "m"."__fl_k1" = "f"."hour"
+    AND toDateTime64("f"."day", 6, 'UTC') = "m"."__fl_event"
+), "hourly__rows" AS (
   SELECT
     "r"."__fl_id" AS "__fl_id",
-    CASE WHEN "r"."__fl_event" >= "r"."__fl_time" - INTERVAL '3' HOUR THEN 1 ELSE 2 END AS "__fl_rank",
+    1 AS "__fl_rank",
     "r"."__fl_time" AS "__fl_time",
     "r"."__fl_event" AS "__fl_event",
     "r"."__fl_tied" AS "__fl_tied",
-    "r"."wind" AS "wind"
+    "r"."n" AS "n"
   FROM (
     SELECT
       "r"."__fl_id" AS "__fl_id",
@@ -112,111 +92,8 @@ WITH "__fl_labels" AS (
       "r"."__fl_event" AS "__fl_event",
       "r"."__fl_place" AS "__fl_place",
       MAX(CASE WHEN "r"."__fl_level" = 1 AND "r"."__fl_content" > 1 THEN 1 ELSE 0 END) OVER (PARTITION BY "r"."__fl_id") AS "__fl_tied",
-      "r"."wind" AS "wind"
-    FROM "origin_now__found" AS "r"
-  ) AS "r"
-  WHERE
-    "r"."__fl_place" = 1
-), "dest_now__moments" AS (
-  SELECT
-    "r"."__fl_k0" AS "__fl_k0",
-    assumeNotNull("r"."__fl_at") AS "__fl_at",
-    MAX("r"."__fl_of_row") OVER (PARTITION BY "r"."__fl_k0" ORDER BY "r"."__fl_at") AS "__fl_event"
-  FROM (
-    SELECT
-      "f"."airport" AS "__fl_k0",
-      CASE
-        WHEN "f"."known_at" > toDateTime64("f"."at", 6, 'UTC')
-        THEN "f"."known_at"
-        ELSE toDateTime64("f"."at", 6, 'UTC')
-      END AS "__fl_at",
-      toDateTime64("f"."at", 6, 'UTC') AS "__fl_of_row"
-    FROM "memory"."main"."weather" AS "f"
-    WHERE
-      "f"."airport" IS NOT NULL
-      AND "f"."at" IS NOT NULL
-      AND "f"."known_at" IS NOT NULL
-      AND "f"."airport" IN (
-        SELECT
-          "l"."dest" AS "dest"
-        FROM "__fl_labels" AS "l"
-      )
-  ) AS "r"
-), "dest_now__match" AS (
-  SELECT
-    "l"."__fl_id" AS "__fl_id",
-    "l"."__fl_at" AS "__fl_at",
-    "l"."__fl_k0" AS "__fl_k0",
-    "f"."__fl_event" AS "__fl_event"
-  FROM (
-    SELECT
-      "l"."__fl_id" AS "__fl_id",
-      "l"."__fl_time" AS "__fl_at",
-      "l"."dest" AS "__fl_k0"
-    FROM "__fl_labels" AS "l"
-    WHERE
-      "l"."__fl_time" IS NOT NULL AND "l"."dest" IS NOT NULL
-  ) AS "l"
-  ASOF JOIN "dest_now__moments" AS "f"
-    ON "l"."__fl_k0" = "f"."__fl_k0" AND "l"."__fl_at" >= "f"."__fl_at"
-  WHERE
-    "f"."__fl_event" IS NOT NULL
-), "dest_now__found" AS (
-  SELECT
-    "m"."__fl_id" AS "__fl_id",
-    "m"."__fl_at" AS "__fl_time",
-    "m"."__fl_event" AS "__fl_event",
-    ROW_NUMBER() OVER (
-      PARTITION BY "m"."__fl_id"
-      ORDER BY
-        "f"."known_at" DESC NULLS LAST,
-        CASE
-          WHEN "f"."wind" IS NOT NULL
-          THEN CASE WHEN isNaN("f"."wind") THEN 1 ELSE 0 END
-        END DESC NULLS LAST,
-        "f"."wind" DESC NULLS LAST,
-        CAST("f"."wind" AS Nullable(String)) DESC NULLS LAST
-    ) AS "__fl_place",
-    DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC NULLS LAST) AS "__fl_level",
-    DENSE_RANK() OVER (
-      PARTITION BY "m"."__fl_id"
-      ORDER BY
-        "f"."known_at" DESC NULLS LAST,
-        CASE
-          WHEN "f"."wind" IS NOT NULL
-          THEN CASE WHEN isNaN("f"."wind") THEN 1 ELSE 0 END
-        END DESC NULLS LAST,
-        "f"."wind" DESC NULLS LAST,
-        CAST("f"."wind" AS Nullable(String)) DESC NULLS LAST
-    ) AS "__fl_content",
-    "f"."wind" AS "wind"
-  FROM "dest_now__match" AS "m"
-  INNER JOIN "memory"."main"."weather" AS "f"
-    ON "m"."__fl_k0" = "f"."airport"
-    AND toDateTime64("f"."at", 6, 'UTC') = "m"."__fl_event"
-    AND CASE
-      WHEN "f"."known_at" > toDateTime64("f"."at", 6, 'UTC')
-      THEN "f"."known_at"
-      ELSE toDateTime64("f"."at", 6, 'UTC')
-    END <= "m"."__fl_at"
-    AND "f"."known_at" IS NOT NULL
-), "dest_now__rows" AS (
-  SELECT
-    "r"."__fl_id" AS "__fl_id",
-    CASE WHEN "r"."__fl_event" >= "r"."__fl_time" - INTERVAL '3' HOUR THEN 1 ELSE 2 END AS "__fl_rank",
-    "r"."__fl_time" AS "__fl_time",
-    "r"."__fl_event" AS "__fl_event",
-    "r"."__fl_tied" AS "__fl_tied",
-    "r"."wind" AS "wind"
-  FROM (
-    SELECT
-      "r"."__fl_id" AS "__fl_id",
-      "r"."__fl_time" AS "__fl_time",
-      "r"."__fl_event" AS "__fl_event",
-      "r"."__fl_place" AS "__fl_place",
-      MAX(CASE WHEN "r"."__fl_level" = 1 AND "r"."__fl_content" > 1 THEN 1 ELSE 0 END) OVER (PARTITION BY "r"."__fl_id") AS "__fl_tied",
-      "r"."wind" AS "wind"
-    FROM "dest_now__found" AS "r"
+      "r"."n" AS "n"
+    FROM "hourly__found" AS "r"
   ) AS "r"
   WHERE
     "r"."__fl_place" = 1
@@ -227,10 +104,7 @@ SELECT
   "__fl_labels"."dest" AS "dest",
   "__fl_labels"."hour" AS "hour",
   "__fl_labels"."predicted_at" AS "predicted_at",
-  "origin_now"."wind" AS "origin_now__wind",
-  "dest_now"."wind" AS "dest_now__wind"
+  "hourly"."n" AS "hourly__n"
 FROM "__fl_labels"
-LEFT JOIN "origin_now__rows" AS "origin_now"
-  ON "origin_now"."__fl_id" = "__fl_labels"."__fl_id" AND "origin_now"."__fl_rank" = 1
-LEFT JOIN "dest_now__rows" AS "dest_now"
-  ON "dest_now"."__fl_id" = "__fl_labels"."__fl_id" AND "dest_now"."__fl_rank" = 1
+LEFT JOIN "hourly__rows" AS "hourly"
+  ON "hourly"."__fl_id" = "__fl_labels"."__fl_id" AND "hourly"."__fl_rank" = 1

@@ -37,27 +37,6 @@ SELECT
     APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(500)],
     APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(750)],
     APPROX_QUANTILES(`__fl_n_delay`, 1000)[OFFSET(1000)]
-  ],
-  [
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(0)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(250)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(500)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(750)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(1000)]
-  ],
-  [
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(0)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(250)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(500)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(750)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(1000)]
-  ],
-  [
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(0)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(250)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(500)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(750)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(1000)]
   ]
 FROM (
   SELECT
@@ -74,16 +53,10 @@ FROM (
       THEN 1
     END AS `__fl_slot`,
     `delay`,
-    `seats`,
-    `path`,
-    `seen_at`,
     CASE
       WHEN ABS(CAST(`delay` AS FLOAT64)) <= CAST(1e+150 AS FLOAT64)
       THEN CAST(`delay` AS FLOAT64)
-    END AS `__fl_n_delay`,
-    CAST(`seats` AS FLOAT64) AS `__fl_n_seats`,
-    CAST(ARRAY_LENGTH(`path`) AS FLOAT64) AS `__fl_n_path`,
-    CAST(UNIX_MICROS(TIMESTAMP(`seen_at`, 'UTC')) AS FLOAT64) / CAST(1000000.0 AS FLOAT64) AS `__fl_n_seen_at`
+    END AS `__fl_n_delay`
   FROM `legs`
   WHERE
     DATETIME(`landed_at`, 'UTC') >= CAST('2024-01-01 00:00:00.000000' AS DATETIME)
@@ -139,36 +112,42 @@ SELECT
       END
     ),
     COUNT(CASE WHEN `__fl_n_delay` > CAST(0.0 AS FLOAT64) THEN 1 END)
-  ],
-  COUNT(`seats`),
-  APPROX_COUNT_DISTINCT(`seats`),
-  MIN(`__fl_n_seats`),
-  MAX(`__fl_n_seats`),
-  SUM((
-    `__fl_n_seats` - CAST(0.0 AS FLOAT64)
-  )),
-  SUM(
-    (
-      `__fl_n_seats` - CAST(0.0 AS FLOAT64)
-    ) * (
-      `__fl_n_seats` - CAST(0.0 AS FLOAT64)
-    )
-  ),
-  [
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(10)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(50)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(100)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(250)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(500)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(750)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(900)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(950)],
-    APPROX_QUANTILES(`__fl_n_seats`, 1000)[OFFSET(990)]
-  ],
-  [
-    COUNT(CASE WHEN `__fl_n_seats` <= CAST(1.0 AS FLOAT64) THEN 1 END),
-    COUNT(CASE WHEN `__fl_n_seats` > CAST(1.0 AS FLOAT64) THEN 1 END)
-  ],
+  ]
+FROM (
+  SELECT
+    CASE
+      WHEN (
+        DATETIME(`landed_at`, 'UTC') >= CAST('2024-01-01 00:00:00.000000' AS DATETIME)
+        AND DATETIME(`landed_at`, 'UTC') < CAST('2024-01-02 00:00:00.000000' AS DATETIME)
+      )
+      THEN 0
+      WHEN (
+        DATETIME(`landed_at`, 'UTC') >= CAST('2024-01-02 00:00:00.000000' AS DATETIME)
+        AND DATETIME(`landed_at`, 'UTC') < CAST('2024-01-03 00:00:00.000000' AS DATETIME)
+      )
+      THEN 1
+    END AS `__fl_slot`,
+    `delay`,
+    CASE
+      WHEN ABS(CAST(`delay` AS FLOAT64)) <= CAST(1e+150 AS FLOAT64)
+      THEN CAST(`delay` AS FLOAT64)
+    END AS `__fl_n_delay`
+  FROM `legs`
+  WHERE
+    DATETIME(`landed_at`, 'UTC') >= CAST('2024-01-01 00:00:00.000000' AS DATETIME)
+    AND DATETIME(`landed_at`, 'UTC') < CAST('2024-01-03 00:00:00.000000' AS DATETIME)
+    AND RAND() < CAST(0.25 AS FLOAT64)
+) AS `__fl_rows`
+WHERE
+  `__fl_slot` IS NOT NULL
+GROUP BY
+  `__fl_slot`
+ORDER BY
+  `__fl_slot`;
+
+SELECT
+  `__fl_slot`,
+  COUNT(*),
   COUNT(`late`),
   APPROX_COUNT_DISTINCT(`late`),
   MIN(`__fl_n_late`),
@@ -196,21 +175,6 @@ SELECT
       `__fl_n_path` - CAST(0.0 AS FLOAT64)
     )
   ),
-  [
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(10)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(50)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(100)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(250)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(500)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(750)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(900)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(950)],
-    APPROX_QUANTILES(`__fl_n_path`, 1000)[OFFSET(990)]
-  ],
-  [
-    COUNT(CASE WHEN `__fl_n_path` <= CAST(3.0 AS FLOAT64) THEN 1 END),
-    COUNT(CASE WHEN `__fl_n_path` > CAST(3.0 AS FLOAT64) THEN 1 END)
-  ],
   COUNT(`seen_at`),
   APPROX_COUNT_DISTINCT(`seen_at`),
   MIN(`__fl_n_seen_at`),
@@ -225,17 +189,6 @@ SELECT
       `__fl_n_seen_at` - CAST(0.0 AS FLOAT64)
     )
   ),
-  [
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(10)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(50)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(100)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(250)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(500)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(750)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(900)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(950)],
-    APPROX_QUANTILES(`__fl_n_seen_at`, 1000)[OFFSET(990)]
-  ],
   COUNT(`carrier`),
   APPROX_COUNT_DISTINCT(`carrier`)
 FROM (
@@ -252,17 +205,10 @@ FROM (
       )
       THEN 1
     END AS `__fl_slot`,
-    `delay`,
-    `seats`,
     `late`,
     `path`,
     `seen_at`,
     `carrier`,
-    CASE
-      WHEN ABS(CAST(`delay` AS FLOAT64)) <= CAST(1e+150 AS FLOAT64)
-      THEN CAST(`delay` AS FLOAT64)
-    END AS `__fl_n_delay`,
-    CAST(`seats` AS FLOAT64) AS `__fl_n_seats`,
     CAST(CASE WHEN `late` THEN 1 WHEN NOT `late` THEN 0 END AS FLOAT64) AS `__fl_n_late`,
     CAST(ARRAY_LENGTH(`path`) AS FLOAT64) AS `__fl_n_path`,
     CAST(UNIX_MICROS(TIMESTAMP(`seen_at`, 'UTC')) AS FLOAT64) / CAST(1000000.0 AS FLOAT64) AS `__fl_n_seen_at`

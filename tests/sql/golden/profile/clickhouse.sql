@@ -42,42 +42,6 @@ SELECT
       "__fl_n_delay"),
     PERCENTILE_CONT(1.0) WITHIN GROUP (ORDER BY
       "__fl_n_delay")
-  ],
-  [
-    PERCENTILE_CONT(0.0) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(1.0) WITHIN GROUP (ORDER BY
-      "__fl_n_seats")
-  ],
-  [
-    PERCENTILE_CONT(0.0) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(1.0) WITHIN GROUP (ORDER BY
-      "__fl_n_path")
-  ],
-  [
-    PERCENTILE_CONT(0.0) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(1.0) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at")
   ]
 FROM (
   SELECT
@@ -94,16 +58,10 @@ FROM (
       THEN 1
     END AS "__fl_slot",
     "delay",
-    "seats",
-    "path",
-    "seen_at",
     CASE
       WHEN ABS(CAST("delay" AS Nullable(Float64))) <= CAST(1e+150 AS Nullable(Float64))
       THEN CAST("delay" AS Nullable(Float64))
-    END AS "__fl_n_delay",
-    CAST("seats" AS Nullable(Float64)) AS "__fl_n_seats",
-    CAST(LENGTH("path") AS Nullable(Float64)) AS "__fl_n_path",
-    CAST(toUnixTimestamp64Micro("seen_at") AS Nullable(Float64)) / CAST(1000000.0 AS Nullable(Float64)) AS "__fl_n_seen_at"
+    END AS "__fl_n_delay"
   FROM "legs"
   WHERE
     toDateTime64("landed_at", 6, 'UTC') >= CAST('2024-01-01 00:00:00.000000' AS Nullable(DateTime64(6, 'UTC')))
@@ -169,45 +127,42 @@ SELECT
       END
     ),
     COUNT(CASE WHEN "__fl_n_delay" > CAST(0.0 AS Nullable(Float64)) THEN 1 END)
-  ],
-  COUNT("seats"),
-  uniq("seats"),
-  MIN("__fl_n_seats"),
-  MAX("__fl_n_seats"),
-  SUM((
-    "__fl_n_seats" - CAST(0.0 AS Nullable(Float64))
-  )),
-  SUM(
-    (
-      "__fl_n_seats" - CAST(0.0 AS Nullable(Float64))
-    ) * (
-      "__fl_n_seats" - CAST(0.0 AS Nullable(Float64))
-    )
-  ),
-  [
-    PERCENTILE_CONT(0.01) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.05) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.1) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.99) WITHIN GROUP (ORDER BY
-      "__fl_n_seats")
-  ],
-  [
-    COUNT(CASE WHEN "__fl_n_seats" <= CAST(1.0 AS Nullable(Float64)) THEN 1 END),
-    COUNT(CASE WHEN "__fl_n_seats" > CAST(1.0 AS Nullable(Float64)) THEN 1 END)
-  ],
+  ]
+FROM (
+  SELECT
+    CASE
+      WHEN (
+        toDateTime64("landed_at", 6, 'UTC') >= CAST('2024-01-01 00:00:00.000000' AS Nullable(DateTime64(6, 'UTC')))
+        AND toDateTime64("landed_at", 6, 'UTC') < CAST('2024-01-02 00:00:00.000000' AS Nullable(DateTime64(6, 'UTC')))
+      )
+      THEN 0
+      WHEN (
+        toDateTime64("landed_at", 6, 'UTC') >= CAST('2024-01-02 00:00:00.000000' AS Nullable(DateTime64(6, 'UTC')))
+        AND toDateTime64("landed_at", 6, 'UTC') < CAST('2024-01-03 00:00:00.000000' AS Nullable(DateTime64(6, 'UTC')))
+      )
+      THEN 1
+    END AS "__fl_slot",
+    "delay",
+    CASE
+      WHEN ABS(CAST("delay" AS Nullable(Float64))) <= CAST(1e+150 AS Nullable(Float64))
+      THEN CAST("delay" AS Nullable(Float64))
+    END AS "__fl_n_delay"
+  FROM "legs"
+  WHERE
+    toDateTime64("landed_at", 6, 'UTC') >= CAST('2024-01-01 00:00:00.000000' AS Nullable(DateTime64(6, 'UTC')))
+    AND toDateTime64("landed_at", 6, 'UTC') < CAST('2024-01-03 00:00:00.000000' AS Nullable(DateTime64(6, 'UTC')))
+    AND randCanonical() < CAST(0.25 AS Nullable(Float64))
+) AS "__fl_rows"
+WHERE
+  "__fl_slot" IS NOT NULL
+GROUP BY
+  "__fl_slot"
+ORDER BY
+  "__fl_slot";
+
+SELECT
+  "__fl_slot",
+  COUNT(*),
   COUNT("late"),
   uniq("late"),
   MIN("__fl_n_late"),
@@ -235,30 +190,6 @@ SELECT
       "__fl_n_path" - CAST(0.0 AS Nullable(Float64))
     )
   ),
-  [
-    PERCENTILE_CONT(0.01) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.05) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.1) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.99) WITHIN GROUP (ORDER BY
-      "__fl_n_path")
-  ],
-  [
-    COUNT(CASE WHEN "__fl_n_path" <= CAST(3.0 AS Nullable(Float64)) THEN 1 END),
-    COUNT(CASE WHEN "__fl_n_path" > CAST(3.0 AS Nullable(Float64)) THEN 1 END)
-  ],
   COUNT("seen_at"),
   uniq("seen_at"),
   MIN("__fl_n_seen_at"),
@@ -273,26 +204,6 @@ SELECT
       "__fl_n_seen_at" - CAST(0.0 AS Nullable(Float64))
     )
   ),
-  [
-    PERCENTILE_CONT(0.01) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.05) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.1) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.99) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at")
-  ],
   COUNT("carrier"),
   uniq("carrier")
 FROM (
@@ -309,17 +220,10 @@ FROM (
       )
       THEN 1
     END AS "__fl_slot",
-    "delay",
-    "seats",
     "late",
     "path",
     "seen_at",
     "carrier",
-    CASE
-      WHEN ABS(CAST("delay" AS Nullable(Float64))) <= CAST(1e+150 AS Nullable(Float64))
-      THEN CAST("delay" AS Nullable(Float64))
-    END AS "__fl_n_delay",
-    CAST("seats" AS Nullable(Float64)) AS "__fl_n_seats",
     CAST(CASE WHEN "late" THEN 1 WHEN NOT "late" THEN 0 END AS Nullable(Float64)) AS "__fl_n_late",
     CAST(LENGTH("path") AS Nullable(Float64)) AS "__fl_n_path",
     CAST(toUnixTimestamp64Micro("seen_at") AS Nullable(Float64)) / CAST(1000000.0 AS Nullable(Float64)) AS "__fl_n_seen_at"

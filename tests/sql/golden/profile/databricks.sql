@@ -31,10 +31,7 @@ ORDER BY
 SELECT
   `__fl_slot`,
   COUNT(*),
-  PERCENTILE_APPROX(`__fl_n_delay`, ARRAY(0.0, 0.25, 0.5, 0.75, 1.0)),
-  PERCENTILE_APPROX(`__fl_n_seats`, ARRAY(0.0, 0.25, 0.5, 0.75, 1.0)),
-  PERCENTILE_APPROX(`__fl_n_path`, ARRAY(0.0, 0.25, 0.5, 0.75, 1.0)),
-  PERCENTILE_APPROX(`__fl_n_seen_at`, ARRAY(0.0, 0.25, 0.5, 0.75, 1.0))
+  PERCENTILE_APPROX(`__fl_n_delay`, ARRAY(0.0, 0.25, 0.5, 0.75, 1.0))
 FROM (
   SELECT
     CASE
@@ -50,16 +47,10 @@ FROM (
       THEN 1
     END AS `__fl_slot`,
     `delay`,
-    `seats`,
-    `path`,
-    `seen_at`,
     CASE
       WHEN ABS(CAST(`delay` AS DOUBLE)) <= CAST(1e+150 AS DOUBLE)
       THEN CAST(`delay` AS DOUBLE)
-    END AS `__fl_n_delay`,
-    CAST(`seats` AS DOUBLE) AS `__fl_n_seats`,
-    CAST(SIZE(`path`) AS DOUBLE) AS `__fl_n_path`,
-    CAST(UNIX_MICROS(CAST(`seen_at` AS TIMESTAMP)) AS DOUBLE) / CAST(1000000.0 AS DOUBLE) AS `__fl_n_seen_at`
+    END AS `__fl_n_delay`
   FROM `legs`
   WHERE
     TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`landed_at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)) >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP_NTZ)
@@ -105,26 +96,42 @@ SELECT
       END
     ),
     COUNT(CASE WHEN `__fl_n_delay` > CAST(0.0 AS DOUBLE) THEN 1 END)
-  ),
-  COUNT(`seats`),
-  APPROX_COUNT_DISTINCT(`seats`),
-  MIN(`__fl_n_seats`),
-  MAX(`__fl_n_seats`),
-  SUM((
-    `__fl_n_seats` - CAST(0.0 AS DOUBLE)
-  )),
-  SUM(
-    (
-      `__fl_n_seats` - CAST(0.0 AS DOUBLE)
-    ) * (
-      `__fl_n_seats` - CAST(0.0 AS DOUBLE)
-    )
-  ),
-  PERCENTILE_APPROX(`__fl_n_seats`, ARRAY(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)),
-  ARRAY(
-    COUNT(CASE WHEN `__fl_n_seats` <= CAST(1.0 AS DOUBLE) THEN 1 END),
-    COUNT(CASE WHEN `__fl_n_seats` > CAST(1.0 AS DOUBLE) THEN 1 END)
-  ),
+  )
+FROM (
+  SELECT
+    CASE
+      WHEN (
+        TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`landed_at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)) >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP_NTZ)
+        AND TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`landed_at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)) < CAST('2024-01-02 00:00:00.000000' AS TIMESTAMP_NTZ)
+      )
+      THEN 0
+      WHEN (
+        TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`landed_at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)) >= CAST('2024-01-02 00:00:00.000000' AS TIMESTAMP_NTZ)
+        AND TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`landed_at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)) < CAST('2024-01-03 00:00:00.000000' AS TIMESTAMP_NTZ)
+      )
+      THEN 1
+    END AS `__fl_slot`,
+    `delay`,
+    CASE
+      WHEN ABS(CAST(`delay` AS DOUBLE)) <= CAST(1e+150 AS DOUBLE)
+      THEN CAST(`delay` AS DOUBLE)
+    END AS `__fl_n_delay`
+  FROM `legs`
+  WHERE
+    TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`landed_at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)) >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP_NTZ)
+    AND TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`landed_at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)) < CAST('2024-01-03 00:00:00.000000' AS TIMESTAMP_NTZ)
+    AND PMOD(XXHASH64(`tailnum`, `landed_at`), 4) = 0
+) AS `__fl_rows`
+WHERE
+  `__fl_slot` IS NOT NULL
+GROUP BY
+  `__fl_slot`
+ORDER BY
+  `__fl_slot`;
+
+SELECT
+  `__fl_slot`,
+  COUNT(*),
   COUNT(`late`),
   APPROX_COUNT_DISTINCT(`late`),
   MIN(`__fl_n_late`),
@@ -152,11 +159,6 @@ SELECT
       `__fl_n_path` - CAST(0.0 AS DOUBLE)
     )
   ),
-  PERCENTILE_APPROX(`__fl_n_path`, ARRAY(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)),
-  ARRAY(
-    COUNT(CASE WHEN `__fl_n_path` <= CAST(3.0 AS DOUBLE) THEN 1 END),
-    COUNT(CASE WHEN `__fl_n_path` > CAST(3.0 AS DOUBLE) THEN 1 END)
-  ),
   COUNT(`seen_at`),
   APPROX_COUNT_DISTINCT(`seen_at`),
   MIN(`__fl_n_seen_at`),
@@ -171,7 +173,6 @@ SELECT
       `__fl_n_seen_at` - CAST(0.0 AS DOUBLE)
     )
   ),
-  PERCENTILE_APPROX(`__fl_n_seen_at`, ARRAY(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)),
   COUNT(`carrier`),
   APPROX_COUNT_DISTINCT(`carrier`)
 FROM (
@@ -188,17 +189,10 @@ FROM (
       )
       THEN 1
     END AS `__fl_slot`,
-    `delay`,
-    `seats`,
     `late`,
     `path`,
     `seen_at`,
     `carrier`,
-    CASE
-      WHEN ABS(CAST(`delay` AS DOUBLE)) <= CAST(1e+150 AS DOUBLE)
-      THEN CAST(`delay` AS DOUBLE)
-    END AS `__fl_n_delay`,
-    CAST(`seats` AS DOUBLE) AS `__fl_n_seats`,
     CAST(CASE WHEN `late` THEN 1 WHEN NOT `late` THEN 0 END AS DOUBLE) AS `__fl_n_late`,
     CAST(SIZE(`path`) AS DOUBLE) AS `__fl_n_path`,
     CAST(UNIX_MICROS(CAST(`seen_at` AS TIMESTAMP)) AS DOUBLE) / CAST(1000000.0 AS DOUBLE) AS `__fl_n_seen_at`

@@ -31,10 +31,7 @@ ORDER BY
 SELECT
   "__fl_slot",
   COUNT(*),
-  QUANTILE_DISC("__fl_n_delay", [0.0, 0.25, 0.5, 0.75, 1.0]),
-  QUANTILE_DISC("__fl_n_seats", [0.0, 0.25, 0.5, 0.75, 1.0]),
-  QUANTILE_DISC("__fl_n_path", [0.0, 0.25, 0.5, 0.75, 1.0]),
-  QUANTILE_DISC("__fl_n_seen_at", [0.0, 0.25, 0.5, 0.75, 1.0])
+  QUANTILE_DISC("__fl_n_delay", [0.0, 0.25, 0.5, 0.75, 1.0])
 FROM (
   SELECT
     CASE
@@ -50,16 +47,10 @@ FROM (
       THEN 1
     END AS "__fl_slot",
     "delay",
-    "seats",
-    "path",
-    "seen_at",
     CASE
       WHEN ABS(CAST("delay" AS DOUBLE)) <= CAST(1e+150 AS DOUBLE)
       THEN CAST("delay" AS DOUBLE)
-    END AS "__fl_n_delay",
-    CAST("seats" AS DOUBLE) AS "__fl_n_seats",
-    CAST(ARRAY_LENGTH("path") AS DOUBLE) AS "__fl_n_path",
-    CAST(EPOCH_US("seen_at") AS DOUBLE) / CAST(1000000.0 AS DOUBLE) AS "__fl_n_seen_at"
+    END AS "__fl_n_delay"
   FROM "legs"
   WHERE
     "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP)
@@ -96,23 +87,42 @@ SELECT
     "__fl_n_delay" > CAST(60.0 AS DOUBLE)
   ) THEN 1 END),
   APPROX_QUANTILE("__fl_n_delay", [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
-  MAP_VALUES(HISTOGRAM("__fl_n_delay", [CAST(-1.5 AS DOUBLE), CAST(0.0 AS DOUBLE)])),
-  COUNT("seats"),
-  APPROX_COUNT_DISTINCT("seats"),
-  MIN("__fl_n_seats"),
-  MAX("__fl_n_seats"),
-  SUM((
-    "__fl_n_seats" - CAST(0.0 AS DOUBLE)
-  )),
-  SUM(
-    (
-      "__fl_n_seats" - CAST(0.0 AS DOUBLE)
-    ) * (
-      "__fl_n_seats" - CAST(0.0 AS DOUBLE)
-    )
-  ),
-  APPROX_QUANTILE("__fl_n_seats", [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
-  MAP_VALUES(HISTOGRAM("__fl_n_seats", [CAST(1.0 AS DOUBLE)])),
+  MAP_VALUES(HISTOGRAM("__fl_n_delay", [CAST(-1.5 AS DOUBLE), CAST(0.0 AS DOUBLE)]))
+FROM (
+  SELECT
+    CASE
+      WHEN (
+        "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP)
+        AND "landed_at" AT TIME ZONE 'UTC' < CAST('2024-01-02 00:00:00.000000' AS TIMESTAMP)
+      )
+      THEN 0
+      WHEN (
+        "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-02 00:00:00.000000' AS TIMESTAMP)
+        AND "landed_at" AT TIME ZONE 'UTC' < CAST('2024-01-03 00:00:00.000000' AS TIMESTAMP)
+      )
+      THEN 1
+    END AS "__fl_slot",
+    "delay",
+    CASE
+      WHEN ABS(CAST("delay" AS DOUBLE)) <= CAST(1e+150 AS DOUBLE)
+      THEN CAST("delay" AS DOUBLE)
+    END AS "__fl_n_delay"
+  FROM "legs"
+  WHERE
+    "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP)
+    AND "landed_at" AT TIME ZONE 'UTC' < CAST('2024-01-03 00:00:00.000000' AS TIMESTAMP)
+    AND HASH("tailnum", "landed_at") % 4 = 0
+) AS "__fl_rows"
+WHERE
+  "__fl_slot" IS NOT NULL
+GROUP BY
+  "__fl_slot"
+ORDER BY
+  "__fl_slot";
+
+SELECT
+  "__fl_slot",
+  COUNT(*),
   COUNT("late"),
   APPROX_COUNT_DISTINCT("late"),
   MIN("__fl_n_late"),
@@ -140,8 +150,6 @@ SELECT
       "__fl_n_path" - CAST(0.0 AS DOUBLE)
     )
   ),
-  APPROX_QUANTILE("__fl_n_path", [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
-  MAP_VALUES(HISTOGRAM("__fl_n_path", [CAST(3.0 AS DOUBLE)])),
   COUNT("seen_at"),
   APPROX_COUNT_DISTINCT("seen_at"),
   MIN("__fl_n_seen_at"),
@@ -156,7 +164,6 @@ SELECT
       "__fl_n_seen_at" - CAST(0.0 AS DOUBLE)
     )
   ),
-  APPROX_QUANTILE("__fl_n_seen_at", [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
   COUNT("carrier"),
   APPROX_COUNT_DISTINCT("carrier")
 FROM (
@@ -173,17 +180,10 @@ FROM (
       )
       THEN 1
     END AS "__fl_slot",
-    "delay",
-    "seats",
     "late",
     "path",
     "seen_at",
     "carrier",
-    CASE
-      WHEN ABS(CAST("delay" AS DOUBLE)) <= CAST(1e+150 AS DOUBLE)
-      THEN CAST("delay" AS DOUBLE)
-    END AS "__fl_n_delay",
-    CAST("seats" AS DOUBLE) AS "__fl_n_seats",
     CAST(CASE WHEN "late" THEN 1 WHEN NOT "late" THEN 0 END AS DOUBLE) AS "__fl_n_late",
     CAST(ARRAY_LENGTH("path") AS DOUBLE) AS "__fl_n_path",
     CAST(EPOCH_US("seen_at") AS DOUBLE) / CAST(1000000.0 AS DOUBLE) AS "__fl_n_seen_at"

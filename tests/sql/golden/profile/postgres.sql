@@ -32,13 +32,7 @@ SELECT
   "__fl_slot",
   COUNT(*),
   PERCENTILE_DISC(ARRAY[0.0, 0.25, 0.5, 0.75, 1.0]) WITHIN GROUP (ORDER BY
-    "__fl_n_delay"),
-  PERCENTILE_DISC(ARRAY[0.0, 0.25, 0.5, 0.75, 1.0]) WITHIN GROUP (ORDER BY
-    "__fl_n_seats"),
-  PERCENTILE_DISC(ARRAY[0.0, 0.25, 0.5, 0.75, 1.0]) WITHIN GROUP (ORDER BY
-    "__fl_n_path"),
-  PERCENTILE_DISC(ARRAY[0.0, 0.25, 0.5, 0.75, 1.0]) WITHIN GROUP (ORDER BY
-    "__fl_n_seen_at")
+    "__fl_n_delay")
 FROM (
   SELECT
     CASE
@@ -54,16 +48,10 @@ FROM (
       THEN 1
     END AS "__fl_slot",
     "delay",
-    "seats",
-    "path",
-    "seen_at",
     CASE
       WHEN ABS(CAST("delay" AS DOUBLE PRECISION)) <= CAST(1e+150 AS DOUBLE PRECISION)
       THEN CAST("delay" AS DOUBLE PRECISION)
-    END AS "__fl_n_delay",
-    CAST("seats" AS DOUBLE PRECISION) AS "__fl_n_seats",
-    CAST(CARDINALITY("path") AS DOUBLE PRECISION) AS "__fl_n_path",
-    CAST(CAST(EXTRACT(EPOCH FROM "seen_at") * 1000000 AS BIGINT) AS DOUBLE PRECISION) / CAST(1000000.0 AS DOUBLE PRECISION) AS "__fl_n_seen_at"
+    END AS "__fl_n_delay"
   FROM "legs"
   WHERE
     "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP)
@@ -111,27 +99,42 @@ SELECT
       END
     ),
     COUNT(CASE WHEN "__fl_n_delay" > CAST(0.0 AS DOUBLE PRECISION) THEN 1 END)
-  ],
-  COUNT("seats"),
-  COUNT(DISTINCT "seats"),
-  MIN("__fl_n_seats"),
-  MAX("__fl_n_seats"),
-  SUM((
-    "__fl_n_seats" - CAST(0.0 AS DOUBLE PRECISION)
-  )),
-  SUM(
-    (
-      "__fl_n_seats" - CAST(0.0 AS DOUBLE PRECISION)
-    ) * (
-      "__fl_n_seats" - CAST(0.0 AS DOUBLE PRECISION)
-    )
-  ),
-  PERCENTILE_DISC(ARRAY[0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY
-    "__fl_n_seats"),
-  ARRAY[
-    COUNT(CASE WHEN "__fl_n_seats" <= CAST(1.0 AS DOUBLE PRECISION) THEN 1 END),
-    COUNT(CASE WHEN "__fl_n_seats" > CAST(1.0 AS DOUBLE PRECISION) THEN 1 END)
-  ],
+  ]
+FROM (
+  SELECT
+    CASE
+      WHEN (
+        "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP)
+        AND "landed_at" AT TIME ZONE 'UTC' < CAST('2024-01-02 00:00:00.000000' AS TIMESTAMP)
+      )
+      THEN 0
+      WHEN (
+        "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-02 00:00:00.000000' AS TIMESTAMP)
+        AND "landed_at" AT TIME ZONE 'UTC' < CAST('2024-01-03 00:00:00.000000' AS TIMESTAMP)
+      )
+      THEN 1
+    END AS "__fl_slot",
+    "delay",
+    CASE
+      WHEN ABS(CAST("delay" AS DOUBLE PRECISION)) <= CAST(1e+150 AS DOUBLE PRECISION)
+      THEN CAST("delay" AS DOUBLE PRECISION)
+    END AS "__fl_n_delay"
+  FROM "legs"
+  WHERE
+    "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP)
+    AND "landed_at" AT TIME ZONE 'UTC' < CAST('2024-01-03 00:00:00.000000' AS TIMESTAMP)
+    AND HASHTEXTEXTENDED(CAST(ROW("tailnum", "landed_at") AS TEXT), 0) % 4 = 0
+) AS "__fl_rows"
+WHERE
+  "__fl_slot" IS NOT NULL
+GROUP BY
+  "__fl_slot"
+ORDER BY
+  "__fl_slot";
+
+SELECT
+  "__fl_slot",
+  COUNT(*),
   COUNT("late"),
   COUNT(DISTINCT "late"),
   MIN("__fl_n_late"),
@@ -159,12 +162,6 @@ SELECT
       "__fl_n_path" - CAST(0.0 AS DOUBLE PRECISION)
     )
   ),
-  PERCENTILE_DISC(ARRAY[0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY
-    "__fl_n_path"),
-  ARRAY[
-    COUNT(CASE WHEN "__fl_n_path" <= CAST(3.0 AS DOUBLE PRECISION) THEN 1 END),
-    COUNT(CASE WHEN "__fl_n_path" > CAST(3.0 AS DOUBLE PRECISION) THEN 1 END)
-  ],
   COUNT("seen_at"),
   COUNT(DISTINCT "seen_at"),
   MIN("__fl_n_seen_at"),
@@ -179,8 +176,6 @@ SELECT
       "__fl_n_seen_at" - CAST(0.0 AS DOUBLE PRECISION)
     )
   ),
-  PERCENTILE_DISC(ARRAY[0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY
-    "__fl_n_seen_at"),
   COUNT("carrier"),
   COUNT(DISTINCT "carrier")
 FROM (
@@ -197,17 +192,10 @@ FROM (
       )
       THEN 1
     END AS "__fl_slot",
-    "delay",
-    "seats",
     "late",
     "path",
     "seen_at",
     "carrier",
-    CASE
-      WHEN ABS(CAST("delay" AS DOUBLE PRECISION)) <= CAST(1e+150 AS DOUBLE PRECISION)
-      THEN CAST("delay" AS DOUBLE PRECISION)
-    END AS "__fl_n_delay",
-    CAST("seats" AS DOUBLE PRECISION) AS "__fl_n_seats",
     CAST(CASE WHEN "late" THEN 1 WHEN NOT "late" THEN 0 END AS DOUBLE PRECISION) AS "__fl_n_late",
     CAST(CARDINALITY("path") AS DOUBLE PRECISION) AS "__fl_n_path",
     CAST(CAST(EXTRACT(EPOCH FROM "seen_at") * 1000000 AS BIGINT) AS DOUBLE PRECISION) / CAST(1000000.0 AS DOUBLE PRECISION) AS "__fl_n_seen_at"

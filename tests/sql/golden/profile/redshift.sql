@@ -42,42 +42,6 @@ SELECT
       "__fl_n_delay"),
     PERCENTILE_CONT(1.0) WITHIN GROUP (ORDER BY
       "__fl_n_delay")
-  ),
-  ARRAY(
-    PERCENTILE_CONT(0.0) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(1.0) WITHIN GROUP (ORDER BY
-      "__fl_n_seats")
-  ),
-  ARRAY(
-    PERCENTILE_CONT(0.0) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(1.0) WITHIN GROUP (ORDER BY
-      "__fl_n_path")
-  ),
-  ARRAY(
-    PERCENTILE_CONT(0.0) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(1.0) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at")
   )
 FROM (
   SELECT
@@ -94,16 +58,10 @@ FROM (
       THEN 1
     END AS "__fl_slot",
     "delay",
-    "seats",
-    "path",
-    "seen_at",
     CASE
       WHEN ABS(CAST("delay" AS DOUBLE PRECISION)) <= CAST(1e+150 AS DOUBLE PRECISION)
       THEN CAST("delay" AS DOUBLE PRECISION)
-    END AS "__fl_n_delay",
-    CAST("seats" AS DOUBLE PRECISION) AS "__fl_n_seats",
-    CAST(ARRAY_LENGTH("path", 1) AS DOUBLE PRECISION) AS "__fl_n_path",
-    CAST(DATEDIFF(MICROSECOND, CAST('1970-01-01 00:00:00.000000' AS TIMESTAMP), "seen_at") AS DOUBLE PRECISION) / CAST(1000000.0 AS DOUBLE PRECISION) AS "__fl_n_seen_at"
+    END AS "__fl_n_delay"
   FROM "legs"
   WHERE
     "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP)
@@ -169,45 +127,42 @@ SELECT
       END
     ),
     COUNT(CASE WHEN "__fl_n_delay" > CAST(0.0 AS DOUBLE PRECISION) THEN 1 END)
-  ),
-  COUNT("seats"),
-  APPROXIMATE COUNT(DISTINCT "seats"),
-  MIN("__fl_n_seats"),
-  MAX("__fl_n_seats"),
-  SUM((
-    "__fl_n_seats" - CAST(0.0 AS DOUBLE PRECISION)
-  )),
-  SUM(
-    (
-      "__fl_n_seats" - CAST(0.0 AS DOUBLE PRECISION)
-    ) * (
-      "__fl_n_seats" - CAST(0.0 AS DOUBLE PRECISION)
-    )
-  ),
-  ARRAY(
-    PERCENTILE_CONT(0.01) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.05) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.1) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY
-      "__fl_n_seats"),
-    PERCENTILE_CONT(0.99) WITHIN GROUP (ORDER BY
-      "__fl_n_seats")
-  ),
-  ARRAY(
-    COUNT(CASE WHEN "__fl_n_seats" <= CAST(1.0 AS DOUBLE PRECISION) THEN 1 END),
-    COUNT(CASE WHEN "__fl_n_seats" > CAST(1.0 AS DOUBLE PRECISION) THEN 1 END)
-  ),
+  )
+FROM (
+  SELECT
+    CASE
+      WHEN (
+        "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP)
+        AND "landed_at" AT TIME ZONE 'UTC' < CAST('2024-01-02 00:00:00.000000' AS TIMESTAMP)
+      )
+      THEN 0
+      WHEN (
+        "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-02 00:00:00.000000' AS TIMESTAMP)
+        AND "landed_at" AT TIME ZONE 'UTC' < CAST('2024-01-03 00:00:00.000000' AS TIMESTAMP)
+      )
+      THEN 1
+    END AS "__fl_slot",
+    "delay",
+    CASE
+      WHEN ABS(CAST("delay" AS DOUBLE PRECISION)) <= CAST(1e+150 AS DOUBLE PRECISION)
+      THEN CAST("delay" AS DOUBLE PRECISION)
+    END AS "__fl_n_delay"
+  FROM "legs"
+  WHERE
+    "landed_at" AT TIME ZONE 'UTC' >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP)
+    AND "landed_at" AT TIME ZONE 'UTC' < CAST('2024-01-03 00:00:00.000000' AS TIMESTAMP)
+    AND RANDOM() < CAST(0.25 AS DOUBLE PRECISION)
+) AS "__fl_rows"
+WHERE
+  "__fl_slot" IS NOT NULL
+GROUP BY
+  "__fl_slot"
+ORDER BY
+  "__fl_slot";
+
+SELECT
+  "__fl_slot",
+  COUNT(*),
   COUNT("late"),
   APPROXIMATE COUNT(DISTINCT "late"),
   MIN("__fl_n_late"),
@@ -235,30 +190,6 @@ SELECT
       "__fl_n_path" - CAST(0.0 AS DOUBLE PRECISION)
     )
   ),
-  ARRAY(
-    PERCENTILE_CONT(0.01) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.05) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.1) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY
-      "__fl_n_path"),
-    PERCENTILE_CONT(0.99) WITHIN GROUP (ORDER BY
-      "__fl_n_path")
-  ),
-  ARRAY(
-    COUNT(CASE WHEN "__fl_n_path" <= CAST(3.0 AS DOUBLE PRECISION) THEN 1 END),
-    COUNT(CASE WHEN "__fl_n_path" > CAST(3.0 AS DOUBLE PRECISION) THEN 1 END)
-  ),
   COUNT("seen_at"),
   APPROXIMATE COUNT(DISTINCT "seen_at"),
   MIN("__fl_n_seen_at"),
@@ -272,26 +203,6 @@ SELECT
     ) * (
       "__fl_n_seen_at" - CAST(0.0 AS DOUBLE PRECISION)
     )
-  ),
-  ARRAY(
-    PERCENTILE_CONT(0.01) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.05) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.1) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at"),
-    PERCENTILE_CONT(0.99) WITHIN GROUP (ORDER BY
-      "__fl_n_seen_at")
   ),
   COUNT("carrier"),
   APPROXIMATE COUNT(DISTINCT "carrier")
@@ -309,17 +220,10 @@ FROM (
       )
       THEN 1
     END AS "__fl_slot",
-    "delay",
-    "seats",
     "late",
     "path",
     "seen_at",
     "carrier",
-    CASE
-      WHEN ABS(CAST("delay" AS DOUBLE PRECISION)) <= CAST(1e+150 AS DOUBLE PRECISION)
-      THEN CAST("delay" AS DOUBLE PRECISION)
-    END AS "__fl_n_delay",
-    CAST("seats" AS DOUBLE PRECISION) AS "__fl_n_seats",
     CAST(CASE WHEN "late" THEN 1 WHEN NOT "late" THEN 0 END AS DOUBLE PRECISION) AS "__fl_n_late",
     CAST(ARRAY_LENGTH("path", 1) AS DOUBLE PRECISION) AS "__fl_n_path",
     CAST(DATEDIFF(MICROSECOND, CAST('1970-01-01 00:00:00.000000' AS TIMESTAMP), "seen_at") AS DOUBLE PRECISION) / CAST(1000000.0 AS DOUBLE PRECISION) AS "__fl_n_seen_at"

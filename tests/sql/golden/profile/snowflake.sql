@@ -37,27 +37,6 @@ SELECT
     APPROX_PERCENTILE("__fl_n_delay", 0.5),
     APPROX_PERCENTILE("__fl_n_delay", 0.75),
     APPROX_PERCENTILE("__fl_n_delay", 1.0)
-  ],
-  [
-    APPROX_PERCENTILE("__fl_n_seats", 0.0),
-    APPROX_PERCENTILE("__fl_n_seats", 0.25),
-    APPROX_PERCENTILE("__fl_n_seats", 0.5),
-    APPROX_PERCENTILE("__fl_n_seats", 0.75),
-    APPROX_PERCENTILE("__fl_n_seats", 1.0)
-  ],
-  [
-    APPROX_PERCENTILE("__fl_n_path", 0.0),
-    APPROX_PERCENTILE("__fl_n_path", 0.25),
-    APPROX_PERCENTILE("__fl_n_path", 0.5),
-    APPROX_PERCENTILE("__fl_n_path", 0.75),
-    APPROX_PERCENTILE("__fl_n_path", 1.0)
-  ],
-  [
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.0),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.25),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.5),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.75),
-    APPROX_PERCENTILE("__fl_n_seen_at", 1.0)
   ]
 FROM (
   SELECT
@@ -74,16 +53,10 @@ FROM (
       THEN 1
     END AS "__fl_slot",
     "delay",
-    "seats",
-    "path",
-    "seen_at",
     CASE
       WHEN ABS(CAST("delay" AS DOUBLE)) <= CAST(1e+150 AS DOUBLE)
       THEN CAST("delay" AS DOUBLE)
-    END AS "__fl_n_delay",
-    CAST("seats" AS DOUBLE) AS "__fl_n_seats",
-    CAST(ARRAY_SIZE("path") AS DOUBLE) AS "__fl_n_path",
-    CAST(DATE_PART(EPOCH_MICROSECOND, "seen_at") AS DOUBLE) / CAST(1000000.0 AS DOUBLE) AS "__fl_n_seen_at"
+    END AS "__fl_n_delay"
   FROM "legs"
   WHERE
     CAST(CONVERT_TIMEZONE('UTC', "landed_at") AS TIMESTAMP_NTZ(6)) >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP_NTZ(6))
@@ -139,36 +112,42 @@ SELECT
       END
     ),
     COUNT(CASE WHEN "__fl_n_delay" > CAST(0.0 AS DOUBLE) THEN 1 END)
-  ],
-  COUNT("seats"),
-  APPROX_COUNT_DISTINCT("seats"),
-  MIN("__fl_n_seats"),
-  MAX("__fl_n_seats"),
-  SUM((
-    "__fl_n_seats" - CAST(0.0 AS DOUBLE)
-  )),
-  SUM(
-    (
-      "__fl_n_seats" - CAST(0.0 AS DOUBLE)
-    ) * (
-      "__fl_n_seats" - CAST(0.0 AS DOUBLE)
-    )
-  ),
-  [
-    APPROX_PERCENTILE("__fl_n_seats", 0.01),
-    APPROX_PERCENTILE("__fl_n_seats", 0.05),
-    APPROX_PERCENTILE("__fl_n_seats", 0.1),
-    APPROX_PERCENTILE("__fl_n_seats", 0.25),
-    APPROX_PERCENTILE("__fl_n_seats", 0.5),
-    APPROX_PERCENTILE("__fl_n_seats", 0.75),
-    APPROX_PERCENTILE("__fl_n_seats", 0.9),
-    APPROX_PERCENTILE("__fl_n_seats", 0.95),
-    APPROX_PERCENTILE("__fl_n_seats", 0.99)
-  ],
-  [
-    COUNT(CASE WHEN "__fl_n_seats" <= CAST(1.0 AS DOUBLE) THEN 1 END),
-    COUNT(CASE WHEN "__fl_n_seats" > CAST(1.0 AS DOUBLE) THEN 1 END)
-  ],
+  ]
+FROM (
+  SELECT
+    CASE
+      WHEN (
+        CAST(CONVERT_TIMEZONE('UTC', "landed_at") AS TIMESTAMP_NTZ(6)) >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP_NTZ(6))
+        AND CAST(CONVERT_TIMEZONE('UTC', "landed_at") AS TIMESTAMP_NTZ(6)) < CAST('2024-01-02 00:00:00.000000' AS TIMESTAMP_NTZ(6))
+      )
+      THEN 0
+      WHEN (
+        CAST(CONVERT_TIMEZONE('UTC', "landed_at") AS TIMESTAMP_NTZ(6)) >= CAST('2024-01-02 00:00:00.000000' AS TIMESTAMP_NTZ(6))
+        AND CAST(CONVERT_TIMEZONE('UTC', "landed_at") AS TIMESTAMP_NTZ(6)) < CAST('2024-01-03 00:00:00.000000' AS TIMESTAMP_NTZ(6))
+      )
+      THEN 1
+    END AS "__fl_slot",
+    "delay",
+    CASE
+      WHEN ABS(CAST("delay" AS DOUBLE)) <= CAST(1e+150 AS DOUBLE)
+      THEN CAST("delay" AS DOUBLE)
+    END AS "__fl_n_delay"
+  FROM "legs"
+  WHERE
+    CAST(CONVERT_TIMEZONE('UTC', "landed_at") AS TIMESTAMP_NTZ(6)) >= CAST('2024-01-01 00:00:00.000000' AS TIMESTAMP_NTZ(6))
+    AND CAST(CONVERT_TIMEZONE('UTC', "landed_at") AS TIMESTAMP_NTZ(6)) < CAST('2024-01-03 00:00:00.000000' AS TIMESTAMP_NTZ(6))
+    AND RANDOM() < CAST(0.25 AS DOUBLE)
+) AS "__fl_rows"
+WHERE
+  "__fl_slot" IS NOT NULL
+GROUP BY
+  "__fl_slot"
+ORDER BY
+  "__fl_slot";
+
+SELECT
+  "__fl_slot",
+  COUNT(*),
   COUNT("late"),
   APPROX_COUNT_DISTINCT("late"),
   MIN("__fl_n_late"),
@@ -196,21 +175,6 @@ SELECT
       "__fl_n_path" - CAST(0.0 AS DOUBLE)
     )
   ),
-  [
-    APPROX_PERCENTILE("__fl_n_path", 0.01),
-    APPROX_PERCENTILE("__fl_n_path", 0.05),
-    APPROX_PERCENTILE("__fl_n_path", 0.1),
-    APPROX_PERCENTILE("__fl_n_path", 0.25),
-    APPROX_PERCENTILE("__fl_n_path", 0.5),
-    APPROX_PERCENTILE("__fl_n_path", 0.75),
-    APPROX_PERCENTILE("__fl_n_path", 0.9),
-    APPROX_PERCENTILE("__fl_n_path", 0.95),
-    APPROX_PERCENTILE("__fl_n_path", 0.99)
-  ],
-  [
-    COUNT(CASE WHEN "__fl_n_path" <= CAST(3.0 AS DOUBLE) THEN 1 END),
-    COUNT(CASE WHEN "__fl_n_path" > CAST(3.0 AS DOUBLE) THEN 1 END)
-  ],
   COUNT("seen_at"),
   APPROX_COUNT_DISTINCT("seen_at"),
   MIN("__fl_n_seen_at"),
@@ -225,17 +189,6 @@ SELECT
       "__fl_n_seen_at" - CAST(0.0 AS DOUBLE)
     )
   ),
-  [
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.01),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.05),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.1),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.25),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.5),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.75),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.9),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.95),
-    APPROX_PERCENTILE("__fl_n_seen_at", 0.99)
-  ],
   COUNT("carrier"),
   APPROX_COUNT_DISTINCT("carrier")
 FROM (
@@ -252,17 +205,10 @@ FROM (
       )
       THEN 1
     END AS "__fl_slot",
-    "delay",
-    "seats",
     "late",
     "path",
     "seen_at",
     "carrier",
-    CASE
-      WHEN ABS(CAST("delay" AS DOUBLE)) <= CAST(1e+150 AS DOUBLE)
-      THEN CAST("delay" AS DOUBLE)
-    END AS "__fl_n_delay",
-    CAST("seats" AS DOUBLE) AS "__fl_n_seats",
     CAST(CASE WHEN "late" THEN 1 WHEN NOT "late" THEN 0 END AS DOUBLE) AS "__fl_n_late",
     CAST(ARRAY_SIZE("path") AS DOUBLE) AS "__fl_n_path",
     CAST(DATE_PART(EPOCH_MICROSECOND, "seen_at") AS DOUBLE) / CAST(1000000.0 AS DOUBLE) AS "__fl_n_seen_at"

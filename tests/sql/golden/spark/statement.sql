@@ -13,165 +13,72 @@ WITH `__fl_labels` AS (
     `hour`,
     `predicted_at`
   FROM `memory`.`main`.`labels`
-), `origin_now__rows` AS (
-  /* origin_now: the newest row at or before each label, ties by known_at, then the content (rules 1 and 3);
+), `hourly__rows` AS (
+  /* hourly: the newest row before each label, ties by the content (rules 1 and 3);
 __fl_rank 2 has expired by the label's time (rule 2). */
   SELECT
     `f`.`__fl_id`,
-    CASE WHEN `f`.`__fl_event` >= `f`.`__fl_time` - INTERVAL '3' HOUR THEN 1 ELSE 2 END AS `__fl_rank`,
+    1 AS `__fl_rank`,
     `f`.`__fl_time`,
     `f`.`__fl_event`,
-    `f`.`wind`
+    `f`.`n`
   FROM (
     SELECT
       `m`.`__fl_id`,
       `m`.`__fl_time`,
       `m`.`__fl_row`.`__fl_event` AS `__fl_event`,
-      `m`.`__fl_row`.`wind` AS `wind`
+      `m`.`__fl_row`.`n` AS `n`
     FROM (
       SELECT
         `__fl_id`,
         `__fl_time`,
         MAX(`__fl_row`) OVER (
-          PARTITION BY `__fl_k0`
+          PARTITION BY `__fl_k0`, `__fl_k1`
           ORDER BY `__fl_at`, `__fl_id` NULLS FIRST
           ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         ) AS `__fl_row`
       FROM (
         SELECT
           `f`.`airport` AS `__fl_k0`,
-          CASE
-            WHEN `f`.`known_at` > TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ))
-            THEN `f`.`known_at`
-            ELSE TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ))
-          END AS `__fl_at`,
+          `f`.`hour` AS `__fl_k1`,
+          CAST(`f`.`day` AS TIMESTAMP_NTZ) + INTERVAL '1' DAY AS `__fl_at`,
           CAST(NULL AS BIGINT) AS `__fl_id`,
           CAST(NULL AS TIMESTAMP_NTZ) AS `__fl_time`,
-          NAMED_STRUCT(
-            '__fl_event',
-            TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)),
-            'known_at',
-            `f`.`known_at`,
-            'wind',
-            `f`.`wind`,
-            '__fl_t1_1',
-            CASE WHEN `f`.`wind` = 0 THEN CAST(`f`.`wind` AS STRING) END
-          ) AS `__fl_row`
-        FROM `memory`.`main`.`weather` AS `f`
+          NAMED_STRUCT('__fl_event', CAST(`f`.`day` AS TIMESTAMP_NTZ), 'n', `f`.`n`) AS `__fl_row`
+        FROM `memory`.`main`.`hourly` AS `f`
         LEFT SEMI JOIN (
           SELECT DISTINCT
-            `l`.`origin` AS `__fl_k0`
+            `l`.`origin` AS `__fl_k0`,
+            `l`.`hour` AS `__fl_k1`
           FROM `__fl_labels` AS `l`
           WHERE
-            `l`.`__fl_time` IS NOT NULL AND `l`.`origin` IS NOT NULL
+            `l`.`__fl_time` IS NOT NULL
+            AND `l`.`origin` IS NOT NULL
+            AND `l`.`hour` IS NOT NULL
         ) AS `k`
-          ON `k`.`__fl_k0` = `f`.`airport`
+          ON `k`.`__fl_k0` = `f`.`airport` AND `k`.`__fl_k1` = `f`.`hour`
         WHERE
           `f`.`airport` IS NOT NULL
-          AND `f`.`at` IS NOT NULL
-          AND `f`.`known_at` IS NOT NULL
-          AND `f`.`at` <= (
+          AND `f`.`hour` IS NOT NULL
+          AND `f`.`day` IS NOT NULL
+          AND `f`.`day` <= (
             SELECT
-              CAST(MAX(`__fl_time`) + INTERVAL '1' DAY AS TIMESTAMP)
-            FROM `__fl_labels`
-          )
-          AND `f`.`at` >= (
-            SELECT
-              CAST(MIN(`__fl_time`) - INTERVAL '3' HOUR - INTERVAL '1' DAY AS TIMESTAMP)
+              CAST(MAX(`__fl_time`) + INTERVAL '1' DAY AS DATE)
             FROM `__fl_labels`
           )
         UNION ALL
         SELECT
           `l`.`origin` AS `__fl_k0`,
+          `l`.`hour` AS `__fl_k1`,
           `l`.`__fl_time` AS `__fl_at`,
           `l`.`__fl_id`,
           `l`.`__fl_time`,
           NULL AS `__fl_row`
         FROM `__fl_labels` AS `l`
         WHERE
-          `l`.`__fl_time` IS NOT NULL AND `l`.`origin` IS NOT NULL
-      ) AS `t`
-    ) AS `m`
-    WHERE
-      `m`.`__fl_id` IS NOT NULL AND `m`.`__fl_row` IS NOT NULL
-  ) AS `f`
-), `dest_now__rows` AS (
-  /* dest_now: the newest row at or before each label, ties by known_at, then the content (rules 1 and 3);
-__fl_rank 2 has expired by the label's time (rule 2). */
-  SELECT
-    `f`.`__fl_id`,
-    CASE WHEN `f`.`__fl_event` >= `f`.`__fl_time` - INTERVAL '3' HOUR THEN 1 ELSE 2 END AS `__fl_rank`,
-    `f`.`__fl_time`,
-    `f`.`__fl_event`,
-    `f`.`wind`
-  FROM (
-    SELECT
-      `m`.`__fl_id`,
-      `m`.`__fl_time`,
-      `m`.`__fl_row`.`__fl_event` AS `__fl_event`,
-      `m`.`__fl_row`.`wind` AS `wind`
-    FROM (
-      SELECT
-        `__fl_id`,
-        `__fl_time`,
-        MAX(`__fl_row`) OVER (
-          PARTITION BY `__fl_k0`
-          ORDER BY `__fl_at`, `__fl_id` NULLS FIRST
-          ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-        ) AS `__fl_row`
-      FROM (
-        SELECT
-          `f`.`airport` AS `__fl_k0`,
-          CASE
-            WHEN `f`.`known_at` > TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ))
-            THEN `f`.`known_at`
-            ELSE TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ))
-          END AS `__fl_at`,
-          CAST(NULL AS BIGINT) AS `__fl_id`,
-          CAST(NULL AS TIMESTAMP_NTZ) AS `__fl_time`,
-          NAMED_STRUCT(
-            '__fl_event',
-            TIMESTAMPADD(MICROSECOND, UNIX_MICROS(`f`.`at`), CAST('1970-01-01 00:00:00' AS TIMESTAMP_NTZ)),
-            'known_at',
-            `f`.`known_at`,
-            'wind',
-            `f`.`wind`,
-            '__fl_t1_1',
-            CASE WHEN `f`.`wind` = 0 THEN CAST(`f`.`wind` AS STRING) END
-          ) AS `__fl_row`
-        FROM `memory`.`main`.`weather` AS `f`
-        LEFT SEMI JOIN (
-          SELECT DISTINCT
-            `l`.`dest` AS `__fl_k0`
-          FROM `__fl_labels` AS `l`
-          WHERE
-            `l`.`__fl_time` IS NOT NULL AND `l`.`dest` IS NOT NULL
-        ) AS `k`
-          ON `k`.`__fl_k0` = `f`.`airport`
-        WHERE
-          `f`.`airport` IS NOT NULL
-          AND `f`.`at` IS NOT NULL
-          AND `f`.`known_at` IS NOT NULL
-          AND `f`.`at` <= (
-            SELECT
-              CAST(MAX(`__fl_time`) + INTERVAL '1' DAY AS TIMESTAMP)
-            FROM `__fl_labels`
-          )
-          AND `f`.`at` >= (
-            SELECT
-              CAST(MIN(`__fl_time`) - INTERVAL '3' HOUR - INTERVAL '1' DAY AS TIMESTAMP)
-            FROM `__fl_labels`
-          )
-        UNION ALL
-        SELECT
-          `l`.`dest` AS `__fl_k0`,
-          `l`.`__fl_time` AS `__fl_at`,
-          `l`.`__fl_id`,
-          `l`.`__fl_time`,
-          NULL AS `__fl_row`
-        FROM `__fl_labels` AS `l`
-        WHERE
-          `l`.`__fl_time` IS NOT NULL AND `l`.`dest` IS NOT NULL
+          `l`.`__fl_time` IS NOT NULL
+          AND `l`.`origin` IS NOT NULL
+          AND `l`.`hour` IS NOT NULL
       ) AS `t`
     ) AS `m`
     WHERE
@@ -184,10 +91,7 @@ SELECT
   `__fl_labels`.`dest`,
   `__fl_labels`.`hour`,
   `__fl_labels`.`predicted_at`,
-  `origin_now`.`wind` AS `origin_now__wind`,
-  `dest_now`.`wind` AS `dest_now__wind`
+  `hourly`.`n` AS `hourly__n`
 FROM `__fl_labels`
-LEFT JOIN `origin_now__rows` AS `origin_now`
-  ON `origin_now`.`__fl_id` = `__fl_labels`.`__fl_id` AND `origin_now`.`__fl_rank` = 1
-LEFT JOIN `dest_now__rows` AS `dest_now`
-  ON `dest_now`.`__fl_id` = `__fl_labels`.`__fl_id` AND `dest_now`.`__fl_rank` = 1
+LEFT JOIN `hourly__rows` AS `hourly`
+  ON `hourly`.`__fl_id` = `__fl_labels`.`__fl_id` AND `hourly`.`__fl_rank` = 1

@@ -14,44 +14,45 @@ WITH "__fl_labels" AS (
     "hour",
     "predicted_at"
   FROM "memory"."main"."labels"
-), "origin_now__timeline" AS (
+), "hourly__timeline" AS (
   SELECT
     "f"."airport" AS "__fl_k0",
-    CASE
-      WHEN "f"."known_at" > CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
-      THEN "f"."known_at"
-      ELSE CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
-    END AS "__fl_at",
-    CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6)) AS "__fl_event",
+    "f"."hour" AS "__fl_k1",
+    CAST("f"."day" AS TIMESTAMP(6)) + INTERVAL '1' DAY AS "__fl_at",
+    CAST("f"."day" AS TIMESTAMP(6)) AS "__fl_event",
     0 AS "__fl_is_label",
     CAST(NULL AS BIGINT) AS "__fl_id"
-  FROM "memory"."main"."weather" AS "f"
+  FROM "memory"."main"."hourly" AS "f"
   WHERE
     "f"."airport" IS NOT NULL
-    AND "f"."at" IS NOT NULL
-    AND "f"."known_at" IS NOT NULL
+    AND "f"."hour" IS NOT NULL
+    AND "f"."day" IS NOT NULL
     AND EXISTS(
       SELECT
         1
       FROM "__fl_labels" AS "l"
       WHERE
-        "l"."origin" = "f"."airport"
+        "l"."origin" = "f"."airport" AND "l"."hour" = "f"."hour"
     )
   UNION ALL
   SELECT
     "l"."origin" AS "__fl_k0",
+    "l"."hour" AS "__fl_k1",
     "l"."__fl_time" AS "__fl_at",
     CAST(NULL AS TIMESTAMP(6)) AS "__fl_event",
     1 AS "__fl_is_label",
     "l"."__fl_id"
   FROM "__fl_labels" AS "l"
   WHERE
-    "l"."__fl_time" IS NOT NULL AND "l"."origin" IS NOT NULL
-), "origin_now__match" AS (
+    "l"."__fl_time" IS NOT NULL
+    AND "l"."origin" IS NOT NULL
+    AND "l"."hour" IS NOT NULL
+), "hourly__match" AS (
   SELECT
     "m"."__fl_id",
     "m"."__fl_at",
     "m"."__fl_k0",
+    "m"."__fl_k1",
     "m"."__fl_event"
   FROM (
     SELECT
@@ -59,48 +60,38 @@ WITH "__fl_labels" AS (
       "__fl_at",
       "__fl_is_label",
       "__fl_k0",
+      "__fl_k1",
       MAX("__fl_event") OVER (
-        PARTITION BY "__fl_k0"
+        PARTITION BY "__fl_k0", "__fl_k1"
         ORDER BY "__fl_at", "__fl_is_label"
         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
       ) AS "__fl_event"
-    FROM "origin_now__timeline"
+    FROM "hourly__timeline"
   ) AS "m"
   WHERE
     "m"."__fl_is_label" = 1 AND "m"."__fl_event" IS NOT NULL
-), "origin_now__found" AS (
+), "hourly__found" AS (
   SELECT
     "m"."__fl_id",
     "m"."__fl_at" AS "__fl_time",
     "m"."__fl_event",
-    ROW_NUMBER() OVER (
-      PARTITION BY "m"."__fl_id"
-      ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS VARCHAR) DESC NULLS LAST
-    ) AS "__fl_place",
-    DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC NULLS LAST) AS "__fl_level",
-    DENSE_RANK() OVER (
-      PARTITION BY "m"."__fl_id"
-      ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS VARCHAR) DESC NULLS LAST
-    ) AS "__fl_content",
-    "f"."wind"
-  FROM "origin_now__match" AS "m"
-  INNER JOIN "memory"."main"."weather" AS "f"
+    ROW_NUMBER() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_place",
+    1 AS "__fl_level",
+    DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."n" DESC NULLS LAST) AS "__fl_content",
+    "f"."n"
+  FROM "hourly__match" AS "m"
+  INNER JOIN "memory"."main"."hourly" AS "f"
     ON "m"."__fl_k0" = "f"."airport"
-    AND CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6)) = "m"."__fl_event"
-    AND CASE
-      WHEN "f"."known_at" > CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
-      THEN "f"."known_at"
-      ELSE CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
-    END <= "m"."__fl_at"
-    AND "f"."known_at" IS NOT NULL
-), "origin_now__rows" AS (
+    AND "m"."__fl_k1" = "f"."hour"
+    AND CAST("f"."day" AS TIMESTAMP(6)) = "m"."__fl_event"
+), "hourly__rows" AS (
   SELECT
     "r"."__fl_id",
-    CASE WHEN "r"."__fl_event" >= "r"."__fl_time" - INTERVAL '3' HOUR THEN 1 ELSE 2 END AS "__fl_rank",
+    1 AS "__fl_rank",
     "r"."__fl_time",
     "r"."__fl_event",
     "r"."__fl_tied",
-    "r"."wind"
+    "r"."n"
   FROM (
     SELECT
       "r"."__fl_id",
@@ -108,107 +99,8 @@ WITH "__fl_labels" AS (
       "r"."__fl_event",
       "r"."__fl_place",
       MAX(CASE WHEN "r"."__fl_level" = 1 AND "r"."__fl_content" > 1 THEN 1 ELSE 0 END) OVER (PARTITION BY "r"."__fl_id") AS "__fl_tied",
-      "r"."wind"
-    FROM "origin_now__found" AS "r"
-  ) AS "r"
-  WHERE
-    "r"."__fl_place" = 1
-), "dest_now__timeline" AS (
-  SELECT
-    "f"."airport" AS "__fl_k0",
-    CASE
-      WHEN "f"."known_at" > CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
-      THEN "f"."known_at"
-      ELSE CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
-    END AS "__fl_at",
-    CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6)) AS "__fl_event",
-    0 AS "__fl_is_label",
-    CAST(NULL AS BIGINT) AS "__fl_id"
-  FROM "memory"."main"."weather" AS "f"
-  WHERE
-    "f"."airport" IS NOT NULL
-    AND "f"."at" IS NOT NULL
-    AND "f"."known_at" IS NOT NULL
-    AND EXISTS(
-      SELECT
-        1
-      FROM "__fl_labels" AS "l"
-      WHERE
-        "l"."dest" = "f"."airport"
-    )
-  UNION ALL
-  SELECT
-    "l"."dest" AS "__fl_k0",
-    "l"."__fl_time" AS "__fl_at",
-    CAST(NULL AS TIMESTAMP(6)) AS "__fl_event",
-    1 AS "__fl_is_label",
-    "l"."__fl_id"
-  FROM "__fl_labels" AS "l"
-  WHERE
-    "l"."__fl_time" IS NOT NULL AND "l"."dest" IS NOT NULL
-), "dest_now__match" AS (
-  SELECT
-    "m"."__fl_id",
-    "m"."__fl_at",
-    "m"."__fl_k0",
-    "m"."__fl_event"
-  FROM (
-    SELECT
-      "__fl_id",
-      "__fl_at",
-      "__fl_is_label",
-      "__fl_k0",
-      MAX("__fl_event") OVER (
-        PARTITION BY "__fl_k0"
-        ORDER BY "__fl_at", "__fl_is_label"
-        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-      ) AS "__fl_event"
-    FROM "dest_now__timeline"
-  ) AS "m"
-  WHERE
-    "m"."__fl_is_label" = 1 AND "m"."__fl_event" IS NOT NULL
-), "dest_now__found" AS (
-  SELECT
-    "m"."__fl_id",
-    "m"."__fl_at" AS "__fl_time",
-    "m"."__fl_event",
-    ROW_NUMBER() OVER (
-      PARTITION BY "m"."__fl_id"
-      ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS VARCHAR) DESC NULLS LAST
-    ) AS "__fl_place",
-    DENSE_RANK() OVER (PARTITION BY "m"."__fl_id" ORDER BY "f"."known_at" DESC NULLS LAST) AS "__fl_level",
-    DENSE_RANK() OVER (
-      PARTITION BY "m"."__fl_id"
-      ORDER BY "f"."known_at" DESC NULLS LAST, "f"."wind" DESC NULLS LAST, CAST("f"."wind" AS VARCHAR) DESC NULLS LAST
-    ) AS "__fl_content",
-    "f"."wind"
-  FROM "dest_now__match" AS "m"
-  INNER JOIN "memory"."main"."weather" AS "f"
-    ON "m"."__fl_k0" = "f"."airport"
-    AND CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6)) = "m"."__fl_event"
-    AND CASE
-      WHEN "f"."known_at" > CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
-      THEN "f"."known_at"
-      ELSE CAST(AT_TIMEZONE("f"."at", 'UTC') AS TIMESTAMP(6))
-    END <= "m"."__fl_at"
-    AND "f"."known_at" IS NOT NULL
-), "dest_now__rows" AS (
-  SELECT
-    "r"."__fl_id",
-    CASE WHEN "r"."__fl_event" >= "r"."__fl_time" - INTERVAL '3' HOUR THEN 1 ELSE 2 END AS "__fl_rank",
-    "r"."__fl_time",
-    "r"."__fl_event",
-    "r"."__fl_tied",
-    "r"."wind"
-  FROM (
-    SELECT
-      "r"."__fl_id",
-      "r"."__fl_time",
-      "r"."__fl_event",
-      "r"."__fl_place",
-      MAX(CASE WHEN "r"."__fl_level" = 1 AND "r"."__fl_content" > 1 THEN 1 ELSE 0 END) OVER (PARTITION BY "r"."__fl_id") AS "__fl_tied",
-      "r"."wind"
-    FROM "dest_now__found" AS "r"
+      "r"."n"
+    FROM "hourly__found" AS "r"
   ) AS "r"
   WHERE
     "r"."__fl_place" = 1
@@ -219,10 +111,7 @@ SELECT
   "__fl_labels"."dest",
   "__fl_labels"."hour",
   "__fl_labels"."predicted_at",
-  "origin_now"."wind" AS "origin_now__wind",
-  "dest_now"."wind" AS "dest_now__wind"
+  "hourly"."n" AS "hourly__n"
 FROM "__fl_labels"
-LEFT JOIN "origin_now__rows" AS "origin_now"
-  ON "origin_now"."__fl_id" = "__fl_labels"."__fl_id" AND "origin_now"."__fl_rank" = 1
-LEFT JOIN "dest_now__rows" AS "dest_now"
-  ON "dest_now"."__fl_id" = "__fl_labels"."__fl_id" AND "dest_now"."__fl_rank" = 1
+LEFT JOIN "hourly__rows" AS "hourly"
+  ON "hourly"."__fl_id" = "__fl_labels"."__fl_id" AND "hourly"."__fl_rank" = 1

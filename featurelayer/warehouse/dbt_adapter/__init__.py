@@ -1,0 +1,1 @@
+"""Warehouses that are reached through dbt's own adapter: its connection and its cursor."""

@@ -1,0 +1,40 @@
+"""One file or folder per engine, named as dbt names its adapter; found by name, here and by entry point.
+
+A module of an engine has one of these:
+
+- `connect(connection, *, root, writable, wait)`, which returns a `Warehouse`: a driver of its own. It may have
+  `keep_running(connection, root)`, a context in which the engine goes on running between connections.
+- `ADAPTER`, an `AdapterFacts`: the engine is reached through dbt's adapter.
+
+Names that start with `_` and whatever else lies in the package `warehouse` are no engines.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from importlib.metadata import entry_points
+from types import ModuleType
+
+_GROUP = "featurelayer.warehouses"
+
+
+def available() -> tuple[str, ...]:
+    """Return the adapter types of all engines, ours and those that other packages bring."""
+    return tuple(sorted(_own_engines() | {point.name for point in entry_points(group=_GROUP)}))
+
+
+@functools.cache
+def load_engine(kind: str) -> ModuleType | None:
+    """Return the module of an adapter type; None where nothing is known of it."""
+    # Entry points are looked for last: to ask what is installed takes longer than to connect.
+    if kind in _own_engines():
+        return importlib.import_module(f"{__name__}.{kind}")
+    plugin = next(iter(entry_points(group=_GROUP, name=kind)), None) if kind else None
+    found: ModuleType | None = plugin.load() if plugin is not None else None
+    return found
+
+
+def _own_engines() -> set[str]:
+    return {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}

@@ -1,0 +1,41 @@
+"""Trino, through dbt's adapter.
+
+Not run by us: written after its documentation, and `explain` tried on answers in the form that this shows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from featurelayer.warehouse.base import Estimate, Scan, total_bytes
+from featurelayer.warehouse.dbt_adapter.facts import AdapterFacts, Rows
+
+
+def explain(rows: Rows, query: str) -> Estimate:
+    """Return what Trino would read, as far as its connector has statistics (trino.io/docs/current/sql/explain.html)."""
+    ((said,),) = rows(f"EXPLAIN (TYPE IO, FORMAT JSON) {query}")
+    found = [_scan(table) for table in json.loads(said).get("inputTableColumnInfos", ())]
+    how = "EXPLAIN (TYPE IO); rows and bytes after the filters that the connector takes, where it has statistics"
+    return Estimate(scans=tuple(found), bytes=total_bytes(found), how=how)
+
+
+def _scan(said: Mapping[str, Any]) -> Scan:
+    table, estimate = said["table"], said.get("estimate") or {}
+    schema = table["schemaTable"]
+    return Scan(
+        relation=".".join((table["catalog"], schema["schema"], schema["table"])),
+        kept=_whole(estimate.get("outputRowCount")),
+        bytes=_whole(estimate.get("outputSizeInBytes")),
+    )
+
+
+def _whole(said: Any) -> int | None:
+    """Return a number of a statistic, which is NaN where there is none."""
+    number = math.nan if said is None else float(said)
+    return int(number) if math.isfinite(number) else None
+
+
+ADAPTER = AdapterFacts(explain=explain)
