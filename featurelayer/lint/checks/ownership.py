@@ -22,7 +22,7 @@ _FILLERS = frozenset(
     "FL401",
     Severity.WARNING,
     "A view, a service or an entity has no owner",
-    why="When its values are wrong, it is unclear whom to tell and who may change it.",
+    why="When its values are wrong, it is unclear who should know and who may change it.",
     fix="Put the model into a dbt group with an owner (`config.group`); set `owner` for an entity in featurelayer.yml.",
 )
 def owner(project: LintProject) -> Iterator[Finding]:
@@ -77,7 +77,7 @@ def feature_description(project: LintProject) -> Iterator[Finding]:
     "FL404",
     Severity.WARNING,
     "A description only repeats the name",
-    why="It looks documented but adds nothing to the name.",
+    why="It seems documented but adds nothing to the name.",
     fix="Describe what the name can't: of which rows, in which unit, what NULL means.",
 )
 def description_repeats_name(project: LintProject) -> Iterator[Finding]:

@@ -162,7 +162,7 @@ def _watermarks(sql: str) -> set[str]:
     "FL218",
     Severity.ERROR,
     "A feature is computed from a label",
-    why="The label is what the model predicts: a feature that contains it makes the model look perfect until it goes "
+    why="The label is what the model predicts: a feature that contains it makes the model seem perfect until it goes "
     "live.",
     fix="Compute the feature from the events, not from the labels. If a labels model has columns that are not labels, "
     "tag those that are: `tags: [label]` on the column.",

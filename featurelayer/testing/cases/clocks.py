@@ -187,7 +187,7 @@ def dates() -> list[Case]:
         ),
         one_view(
             "DATE event with available_at",
-            "available_at says it too, whatever its type.",
+            "available_at declares it too, whatever its type.",
             rows=[{"e": day, "a": (midnight + 30 * HOUR).replace(tzinfo=UTC), "x": 1}],
             columns={"e": "date", "a": "timestamptz", **TYPED},
             labels=labels_at(

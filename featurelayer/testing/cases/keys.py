@@ -47,7 +47,7 @@ def keys() -> list[Case]:
         ),
         one_view(
             "NULL label time",
-            "A label that does not say when it is gets nothing and is kept.",
+            "A label without a time gets nothing and is kept.",
             rows=[{"e": NOON, "x": 1}],
             labels=[None, NOON],
             expected=[None, 1],
@@ -62,7 +62,7 @@ def keys() -> list[Case]:
         ),
         one_view(
             "composite keys that collide when glued",
-            "('a', 'bc') is not ('ab', 'c'): every part is compared by itself.",
+            "('a', 'bc') is not ('ab', 'c'): every part is compared separately.",
             rows=[{"k": "a", "n": "bc", "e": NOON, "x": 1}, {"k": "ab", "n": "c", "e": NOON, "x": 2}],
             keys=text_parts,
             columns=simple,
@@ -117,7 +117,7 @@ def keys() -> list[Case]:
         ),
         one_view(
             "keys beyond the width of the view's",
-            "A wider label key that the view's type can't hold matches nothing; it is no error.",
+            "A wider label key that the view's type can't hold matches nothing; it is not an error.",
             rows=[{"k": 7, "e": NOON, "x": 1}, {"k": -1, "e": NOON, "x": 2}],
             keys={"k": "int16"},
             columns=simple,
@@ -320,7 +320,7 @@ def spines() -> list[Case]:
         ),
         one_view(
             "empty labels and empty view",
-            "No labels against no rows is no rows, and no error.",
+            "No labels and no rows give no rows, and no error.",
             rows=[],
             labels=[],
             expected=[],

@@ -109,7 +109,7 @@ def feature_names() -> list[Case]:
     return [
         features(
             "features ending like pandas' merge",
-            "_x, _y and :1 are what joins append to twins.",
+            "_x, _y and :1 are what joins append to equal names.",
             "a_x",
             "a_y",
             "a",

@@ -63,7 +63,7 @@ def labels() -> list[Case]:
         ),
         refuse(
             "float label key",
-            "What pandas makes of integers with a gap is no key.",
+            "The floats that pandas makes of integers with a gap are not keys.",
             pa.table({"k": [7.0, None], "t": [NOON, NOON]}),
             "label column 'k' is float64, the key k is int64",
             "astype('Int64')",
@@ -72,7 +72,7 @@ def labels() -> list[Case]:
         ),
         refuse(
             "labels without a key and a time",
-            "All that is missing is said at once.",
+            "All that is missing is reported at once.",
             pa.table({"kk": ["a"], "when": [NOON]}),
             "2 problems",
             "the labels have no column 'k'",
@@ -121,7 +121,7 @@ def views() -> list[Case]:
     return [
         refuse(
             "DATE event without delay",
-            "What is stamped with a day is usually known when the day is over; it must be said.",
+            "A row stamped with a day is usually known when the day is over, which must be declared.",
             [{"e": date(2024, 3, 9), "x": 1}],
             "v: the event time 'e' is a DATE and neither delay nor available_at is said",
             "delay: 1 day",
@@ -154,7 +154,7 @@ def views() -> list[Case]:
         ),
         refuse(
             "relation without event time, available time and tie-breaker",
-            "All that is missing is said at once.",
+            "All that is missing is reported at once.",
             pa.table({"k": ["a"], "x": [1], "c": [NOON], "until": [NOON]}),
             "v: event time 'e' is not a column of",
             "v: available_at 'a' is not a column of",
@@ -193,7 +193,7 @@ def views() -> list[Case]:
         ),
         one_view(
             "as_served for a view that is never exported",
-            "A view that is not online was never served to anybody.",
+            "A view that is not online was never served.",
             rows=ROWS,
             labels=PLAIN,
             mode="as_served",

@@ -43,7 +43,7 @@ def cases() -> list[Case]:
         kept("decimals", "All digits are kept.", "decimal(38,10)", [big, -big, Decimal("0.0000000001"), None]),
         kept(
             "floats",
-            "The smallest and the largest are kept, and 0.1 is no rounder.",
+            "The smallest and the largest are kept, and 0.1 is not rounded.",
             "float64",
             [0.1, 5e-324, 1.7976931348623157e308, -1.5, 2.0**53 + 2, None],
         ),

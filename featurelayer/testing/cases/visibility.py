@@ -52,14 +52,14 @@ def bounds() -> list[Case]:
         ),
         one_view(
             "NULL event time",
-            "A row that does not say when it happened is never seen.",
+            "A row without an event time is never seen.",
             rows=[{"e": None, "x": 9}, *rows],
             labels=[NOON - HOUR, NOON],
             expected=[None, 1],
         ),
         one_view(
             "only future rows",
-            "A view that has nothing yet gives nothing; a nearest-neighbour join would look ahead.",
+            "A view that has nothing yet gives nothing; a nearest-neighbour join would take a future row.",
             rows=[{"e": NOON + HOUR, "x": 1}],
             labels=[NOON],
             expected=[None],
@@ -224,7 +224,7 @@ def knowledge() -> list[Case]:
         ),
         one_view(
             "available_at before delay",
-            "If both are declared, available_at says when a row was known.",
+            "If both are declared, available_at decides when a row was known.",
             rows=[{"e": NOON, "a": NOON + 2 * HOUR, "x": 1}],
             labels=[NOON + HOUR, NOON + 2 * HOUR],
             expected=[None, 1],

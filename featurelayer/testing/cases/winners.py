@@ -38,7 +38,7 @@ def ties() -> list[Case]:
         ),
         one_view(
             "NULL created time",
-            "NULL is lowest: a row that does not say when it was created loses, whatever an engine's NULL order.",
+            "NULL is lowest: a row without a created time loses, whatever an engine's NULL order.",
             rows=[{"e": NOON, "x": 99}, {"e": NOON, "c": NOON - HOUR, "x": 1}],
             labels=[NOON],
             expected=[1],
@@ -62,7 +62,7 @@ def ties() -> list[Case]:
         ),
         one_view(
             "created after the label",
-            "The created time is no cut-off; only available_at is.",
+            "The created time is not a cut-off; only available_at is.",
             rows=[{"e": NOON, "c": NOON, "x": 1}, {"e": NOON, "c": NOON + 9 * HOUR, "x": 2}],
             labels=[NOON],
             expected=[2],
