@@ -41,10 +41,10 @@ def create(context: Context, template: str | None) -> None:
     if template is not None:
         write_document(_render_template(layer, template))
         return
-    done = layer.create_store(notify=context.console.note)
+    done = layer.online.create(notify=context.console.note)
     for difference in done.differs:
         context.console.warn(f"{difference}; change it where the store is managed")
-    echo(f"{'created' if done.created else 'already there'}: {redact_url(layer.store_url)}")
+    echo(f"{'created' if done.created else 'already there'}: {redact_url(layer.online.url)}")
 
 
 @command.command()
@@ -182,7 +182,7 @@ def forget(context: Context, keys: tuple[str, ...], view: str | None, lock_timeo
 def _render_template(layer: FeatureLayer, kind: str) -> str:
     from featurelayer.online.stores.dynamodb.templates import cloudformation, terraform
 
-    tables, settings = layer.store_tables, layer.table_settings
+    tables, settings = layer.online.table_names, layer.online.table_settings
     if kind == "terraform":
         return terraform(tables, settings)
     import yaml

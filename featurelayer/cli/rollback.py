@@ -44,7 +44,7 @@ def command(context: Context, view: str, run: str | None, plan: bool, lock_timeo
         _print_exports(layer.kept_exports(view), output_format)
         return
     if plan:
-        planned = layer.plan_rollback(view, run)
+        planned = layer.online.plan_rollback(view, run)
         if output_format == "json":
             write_json(complete_fixes(planned.to_dict(), context.console.given))
         else:

@@ -1,13 +1,11 @@
 """Use case: labels in, the same labels with point-in-time correct features out."""
 
-from featurelayer.training.build import (
-    ResolvedRequest,
-    build_training_set,
-    plan_request,
-)
+from featurelayer.training.build import build_training_set
 from featurelayer.training.files import default_lock_path
 from featurelayer.training.report import FeatureReport, Report, ViewReport
-from featurelayer.training.result import Provenance, TrainingSet
+from featurelayer.training.request import TrainingSetRequest
+from featurelayer.training.resolved_request import Provenance, ResolvedRequest, plan_request
+from featurelayer.training.result import TrainingSet
 
 __all__ = [
     "FeatureReport",
@@ -15,6 +13,7 @@ __all__ = [
     "Report",
     "ResolvedRequest",
     "TrainingSet",
+    "TrainingSetRequest",
     "ViewReport",
     "build_training_set",
     "default_lock_path",

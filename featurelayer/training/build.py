@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
 
-from featurelayer._version import __version__
 from featurelayer.callbacks import Progress
 from featurelayer.errors import PlanError
-from featurelayer.model import FeatureService, FeatureView
 from featurelayer.sql.compiler import compile_plan, compile_preamble
-from featurelayer.sql.plan import Ledger, Mode, Plan, Preamble
-from featurelayer.sql.planner import plan_training_set
+from featurelayer.sql.plan import Mode, Plan, Preamble
 from featurelayer.training.definition import define_build, validate_same_definition
-from featurelayer.training.lock import BuildRecord, Lock, LockedRequest, take_record
+from featurelayer.training.lock import BuildRecord, take_record
 from featurelayer.training.memory import working_memory
 from featurelayer.training.modes import compare_modes
-from featurelayer.training.original_labels import OriginalLabels
 from featurelayer.training.report import (
     ALMOST_NOTHING,
     Report,
@@ -30,73 +26,13 @@ from featurelayer.training.report import (
     feature_reports,
     validate_matched,
 )
-from featurelayer.training.result import Provenance, TrainingSet
-from featurelayer.warehouse.base import Source, SupportsCacheLimit, Warehouse
-from featurelayer.warehouse.execute import describe_views, run_checks, run_step
+from featurelayer.training.resolved_request import ResolvedRequest, plan_request
+from featurelayer.training.result import TrainingSet
+from featurelayer.warehouse.base import SupportsCacheLimit, Warehouse
+from featurelayer.warehouse.execute import run_checks, run_step
 
 # From this share of rows on that stay anyway, cutting a view to the labels' keys costs more than it saves.
 _NOT_WORTH_NARROWING = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedRequest:
-    """What is to be joined to what.
-
-    `views` are those that the service joins, by id; `label_timestamp` and `keys` (label column by request key) say
-    where the labels' columns are named otherwise than in the service; `labels_name` is what the lock calls the labels.
-    `ledger` is where exports are recorded, if any were; `compare_modes` asks how far the modes lie apart. `asked` is
-    the request as the lock says it. `extends` is the lock of the set that the rows are meant for, if one is. `given`
-    are the labels in the types in which they came, unless the warehouse has them. In every view at least the share
-    `min_matched` of the labels has to find a row.
-    """
-
-    service: FeatureService
-    views: Mapping[str, FeatureView]
-    labels: Source
-    labels_name: str
-    provenance: Provenance
-    label_timestamp: str | None = None
-    keys: Mapping[str, str] = field(default_factory=dict)
-    mode: Mode = Mode.KNOWN_AT
-    ledger: Ledger | None = None
-    compare_modes: bool = False
-    asked: LockedRequest = field(default_factory=LockedRequest)
-    extends: Lock | None = None
-    given: OriginalLabels | None = None
-    min_matched: float | None = None
-
-
-def plan_request(warehouse: Warehouse, request: ResolvedRequest) -> Plan:
-    """Return the plan of a request, checked against what the warehouse really has.
-
-    Raises:
-        LabelError: the labels can't be used.
-        PlanError: the views can't be joined as annotated.
-    """
-    labels = request.labels
-    return plan_training_set(
-        request.service,
-        request.views,
-        describe_views(warehouse, request.views.values()),
-        source=labels.sql,
-        label_columns=labels.columns,
-        parsed=labels.parsed,
-        ordered=labels.ordered,
-        order=labels.order,
-        label_timestamp=request.label_timestamp,
-        keys=request.keys,
-        mode=request.mode,
-        ledger=request.ledger,
-        provenance="\n".join(_provenance_lines(request)),
-    )
-
-
-def _provenance_lines(request: ResolvedRequest) -> Iterator[str]:
-    """Yield what the head of the script says beside its title."""
-    yield f"featurelayer {__version__}, manifest {request.provenance.manifest_sha256[:12]}"
-    if request.labels.frame:
-        name = request.labels.sql
-        yield f"{name} stands for the labels, which this session alone has: elsewhere, load them by that name."
 
 
 def build_training_set(

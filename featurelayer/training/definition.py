@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -13,9 +13,7 @@ from featurelayer.errors import LockError, Problem
 from featurelayer.sql.plan import Plan
 from featurelayer.training.lock import Lock, LockedJoin, LockedView, label_types, lock_definition, lock_joins
 from featurelayer.training.mismatch_reasons import definition_changes
-
-if TYPE_CHECKING:
-    from featurelayer.training.build import ResolvedRequest
+from featurelayer.training.resolved_request import ResolvedRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

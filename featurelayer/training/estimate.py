@@ -9,7 +9,7 @@ from typing import Any
 from featurelayer.errors import UnsupportedByDialect
 from featurelayer.sql.compiler import compile_statement
 from featurelayer.sql.plan import Plan
-from featurelayer.training.build import ResolvedRequest, plan_request
+from featurelayer.training.resolved_request import ResolvedRequest, plan_request
 from featurelayer.warehouse.base import Estimate, SupportsEstimate, Warehouse
 
 

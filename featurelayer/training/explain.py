@@ -14,7 +14,7 @@ from featurelayer.errors import LabelError, Problem
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.explain import FACTS, JoinQueries, count_labels, explain_join
 from featurelayer.sql.plan import AsofJoin, Labels, Plan
-from featurelayer.training.build import ResolvedRequest, plan_request
+from featurelayer.training.resolved_request import ResolvedRequest, plan_request
 from featurelayer.warehouse.base import Warehouse
 from featurelayer.warehouse.execute import run_checks, run_step
 

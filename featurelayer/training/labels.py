@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featurelayer.errors import LabelError, Problem
-from featurelayer.training.original_labels import OriginalLabels, is_pandas
+from featurelayer.dbt.artifacts import read_referable
+from featurelayer.errors import LabelError, Problem, WarehouseError, did_you_mean
+from featurelayer.model import DType
+from featurelayer.training.csv_labels import read_csv_labels
+from featurelayer.training.original_labels import OriginalLabels, is_pandas, widen_float16
+from featurelayer.warehouse.base import Source, Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,6 +119,41 @@ def find_locked_labels(lock: Lock, project: Path) -> Path | str:
     return found
 
 
-def labels_name(labels: Path | pa.Table) -> str:
-    """Return what a lock calls labels that are not in the warehouse."""
-    return labels.name if isinstance(labels, Path) else "a frame in memory"
+def attach_labels(
+    warehouse: Warehouse,
+    labels: Path | str | pa.Table,
+    *,
+    target_path: Path,
+    keys: Mapping[str, DType],
+    time: str | None,
+    csv_types: bool,
+) -> tuple[Source, str]:
+    """Return labels as rows of the warehouse's SQL, and their name in the lock.
+
+    `keys` are the types of the key columns by name and `time` is the column with the time: a CSV has no types.
+    """
+    if isinstance(labels, str):
+        return _find_relation(warehouse, labels, target_path)
+    if isinstance(labels, Path) and labels.suffix.lower() == ".csv":
+        rows = read_csv_labels(labels, keys=keys, time=time, csv_types=csv_types)
+        return warehouse.attach(rows), labels.name
+    if isinstance(labels, Path):
+        return warehouse.attach(labels), labels.name
+    return warehouse.attach(widen_float16(labels)), "a frame in memory"
+
+
+def _find_relation(warehouse: Warehouse, name: str, target_path: Path) -> tuple[Source, str]:
+    """Return labels that are in the warehouse: a dbt model by name, else a relation as SQL writes it."""
+    models = read_referable(target_path)
+    relation = models[name].relation_name if name in models else None
+    try:
+        columns = warehouse.describe(relation or name)
+    except WarehouseError as error:
+        if relation:
+            what, fix = f"the labels' model '{name}' is not built in the warehouse", f"run `dbt build -s {name}`"
+        else:
+            what = f"there are no labels '{name}': no file, no dbt model and no relation of that name"
+            what += did_you_mean(name, models)
+            fix = "pass a path that ends in .parquet or .csv, a model or a relation"
+        raise LabelError([Problem(what=what, fix=fix)]) from error
+    return Source(sql=warehouse.quote(relation or name), columns=columns), relation or name

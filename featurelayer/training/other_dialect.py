@@ -10,7 +10,7 @@ from sqlglot import exp
 from featurelayer.sql.ast import parse_from_item
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.plan import AsofJoin, Labels, Plan
-from featurelayer.training.build import ResolvedRequest, plan_request
+from featurelayer.training.resolved_request import ResolvedRequest, plan_request
 from featurelayer.warehouse.base import Source, Warehouse
 
 _LABELS = "labels"

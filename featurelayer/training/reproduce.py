@@ -10,19 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from featurelayer.callbacks import Progress
 from featurelayer.errors import LabelError, PlanError, Problem
+from featurelayer.model import DType, FeatureService
 from featurelayer.registry import Registry
 from featurelayer.sql.compiler import compile_preamble
 from featurelayer.sql.plan import Mode
 from featurelayer.sql.table_stats import late_rows
-from featurelayer.training.build import ResolvedRequest, build_training_set, plan_request
+from featurelayer.training.build import build_training_set
 from featurelayer.training.differences import ChangedJoin, ColumnTally, OldOutput, count_differences, find_old_output
+from featurelayer.training.labels import attach_labels, find_locked_labels, keep_original_labels, normalize_labels
 from featurelayer.training.lock import Lock, LockedJoin, read_lock
+from featurelayer.training.lock_parts import merge_reproductions, split_labels, split_lock
 from featurelayer.training.mismatch_reasons import (
     Cause,
     ColumnDifference,
@@ -39,12 +43,80 @@ from featurelayer.training.reproducibility import (
     find_request_changes,
     make_request,
 )
+from featurelayer.training.resolved_request import (
+    FindLedger,
+    ResolvedRequest,
+    parse_mode,
+    plan_request,
+    read_provenance,
+)
 from featurelayer.training.result import TrainingSet
 from featurelayer.warehouse.base import Warehouse
 from featurelayer.warehouse.execute import run_checks
+from featurelayer.workspace import Workspace
 
 
 def reproduce(
+    workspace: Workspace,
+    find_ledger: FindLedger,
+    lock: str | Path | Mapping[str, Any],
+    labels: Any = None,
+    *,
+    progress: Progress | None = None,
+) -> Reproduction:
+    """Rebuild a training set from its lock and report any difference.
+
+    Raises:
+        LockError: it is not a lock, was edited, or is of another version.
+        LabelError: the labels do not exist any more, or are not those of the lock.
+        WarehouseError: the engine failed.
+    """
+    locked = read_lock(lock)
+    parts = split_lock(locked)
+    given = (
+        [normalize_labels(find_locked_labels(part, workspace.project.root)) for part in parts]
+        if labels is None
+        else split_labels(locked, normalize_labels(labels))
+    )
+    found = []
+    for part, rows in zip(parts, given, strict=True):
+        with workspace.open_warehouse() as warehouse:
+            base = _resolve_locked(workspace, find_ledger, warehouse, part, rows)
+            found.append(_reproduce_part(warehouse, part, workspace.registry, base, progress=progress))
+    return merge_reproductions(locked, parts, found)
+
+
+def _resolve_locked(
+    workspace: Workspace, find_ledger: FindLedger, warehouse: Warehouse, lock: Lock, labels: Path | str | pa.Table
+) -> ResolvedRequest:
+    """Return the request of a lock with its labels, but without service and views."""
+    asked, registry = lock.request, workspace.registry
+    nothing = FeatureService(name="", views=(), request_keys=())
+    views = {name: registry.views[name] for name in lock.views if name in registry.views}
+    source, name = attach_labels(
+        warehouse,
+        labels,
+        target_path=workspace.project.target_path,
+        keys={asked.keys.get(key, key): DType.parse(dtype) for key, dtype in lock.service.request_keys.items()},
+        time=lock.labels.timestamp,
+        csv_types=asked.csv_types,
+    )
+    mode = parse_mode(asked.mode)
+    return ResolvedRequest(
+        service=nothing,
+        views={},
+        labels=source,
+        labels_name=name,
+        given=keep_original_labels(labels, labels),
+        provenance=read_provenance(workspace.project, registry, nothing, views),
+        label_timestamp=lock.labels.timestamp,
+        keys=asked.keys,
+        mode=mode,
+        ledger=find_ledger(warehouse) if mode is Mode.AS_SERVED else None,
+    )
+
+
+def _reproduce_part(
     warehouse: Warehouse, lock: Lock, registry: Registry, base: ResolvedRequest, *, progress: Progress | None = None
 ) -> Reproduction:
     """Make a training set again and compare it with its lock.

@@ -14,9 +14,9 @@ from featurelayer.errors import (
 from featurelayer.model import Column, DType, Feature, FeatureService, FeatureView, Key, ServiceView
 from featurelayer.registry import Registry
 from featurelayer.sql.planner import match_column
-from featurelayer.training.build import ResolvedRequest
 from featurelayer.training.lock import Lock, LockedJoin
 from featurelayer.training.mismatch_reasons import Cause, Reason
+from featurelayer.training.resolved_request import ResolvedRequest
 from featurelayer.warehouse.base import Warehouse
 
 

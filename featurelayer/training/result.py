@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +39,7 @@ from featurelayer.training.files import (
 from featurelayer.training.lock import FORMAT, BuildRecord, Lock, LockedOutput, seal
 from featurelayer.training.original_labels import OriginalLabels, to_exact_pandas
 from featurelayer.training.report import Report
+from featurelayer.training.resolved_request import Provenance
 from featurelayer.warehouse.base import Warehouse
 from featurelayer.warehouse.digest import TableDigest, file_checksums
 
@@ -47,21 +47,6 @@ if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow as pa
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
-    """Where the definitions came from, for the lock.
-
-    `sql_checksums` are dbt's, of each view's file and of all that it is built from, by unique id.
-    """
-
-    project: str
-    manifest_sha256: str
-    dbt_version: str
-    dbt_invocation_id: str
-    service_fingerprint: str
-    sql_checksums: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class TrainingSet:

@@ -94,13 +94,13 @@ def items(found: FeatureLayer) -> list[tuple[Any, ...]]:
 
 
 def sql(found: FeatureLayer, *statements: str) -> None:
-    with closing(found._connect(writable=True)) as warehouse:
+    with found.open_warehouse(writable=True) as warehouse:
         for statement in statements:
             warehouse.execute(statement)
 
 
 def rows(found: FeatureLayer, query: str) -> list[tuple[Any, ...]]:
-    with closing(found._connect()) as warehouse:
+    with found.open_warehouse() as warehouse:
         return warehouse.rows(query)
 
 
@@ -116,13 +116,13 @@ def counts(found: FeatureLayer, **options: Any) -> tuple[int, int, int]:
 def test_an_export_is_that_of_the_driver(shop: Shop, kind: str) -> None:
     found = shop()
     legs = place(kind, "legs")
-    with closing(found._connect()) as warehouse:
+    with found.open_warehouse() as warehouse:
         assert type(warehouse) is AdapterWarehouse
     plan = found.plan_export(as_of=NOON)
     assert (plan.views[0].new, plan.views[0].rows) == (3, 3)
     assert counts(found, as_of=NOON) == (3, 0, 0)
     assert counts(found, as_of=NOON) == (0, 3, 0)
-    with FeatureClient.connect(found.store_url) as client:
+    with FeatureClient.connect(found.online.url) as client:
         assert client.lookup("late", {"tailnum": "N2"})["legs__arr_delay"] == -3.5
     sql(found, *(change.format(legs=legs) for change in CHANGES))
     assert counts(found, as_of=NOON + HOUR) == (1, 1, 1)
@@ -130,7 +130,7 @@ def test_an_export_is_that_of_the_driver(shop: Shop, kind: str) -> None:
     first = found.kept_exports("legs")[-1].run
     rolled = found.rollback("legs", first)
     assert rolled.views[0].written == 2
-    with FeatureClient.connect(found.store_url) as client:
+    with FeatureClient.connect(found.online.url) as client:
         assert client.lookup("late", {"tailnum": "N2"})["legs__arr_delay"] == -3.5
     after = items(found)
     native = shop("native", native=True)
@@ -156,8 +156,8 @@ def test_as_served_drain_and_forget(shop: Shop, kind: str) -> None:
     assert rows(found, f"SELECT count(*) FROM {streamed}") == [(0,)]
     at = datetime.now(UTC) + timedelta(days=1)
     labels = pa.table({"tailnum": ["N1"], "at": [at], "y": [1]})
-    tables = found._export_tables
-    found._export_tables = lambda store_name=None: tables(store_name or repr(store))  # type: ignore[method-assign]
+    tables = found.online.export_tables
+    found.online.export_tables = lambda store_name=None: tables(store_name or repr(store))  # type: ignore[method-assign]
     with found.build_training_set("late", labels, mode="as_served") as built:
         assert built.to_arrow()["legs__arr_delay"].to_pylist() == [None]
 
@@ -194,14 +194,14 @@ def test_another_writer_is_waited_for_and_then_named(shop: Shop, kind: str) -> N
         pytest.skip("its file has one writer")
     found, store = shop(), MemoryStore()
     refused = pytest.raises(WarehouseError, match="another export, drain or the like is writing to schema adapted")
-    with closing(found._connect(writable=True)) as warehouse, warehouse.transaction(), refused:
+    with found.open_warehouse(writable=True) as warehouse, warehouse.transaction(), refused:
         found.export(store=store, as_of=NOON, lock_timeout=timedelta(seconds=1))
     done: list[tuple[int, int, int]] = []
 
     def late() -> None:
         done.append(counts(found, store=store, as_of=NOON, lock_timeout=timedelta(seconds=20)))
 
-    with closing(found._connect(writable=True)) as warehouse:
+    with found.open_warehouse(writable=True) as warehouse:
         with warehouse.transaction():
             waiting = threading.Thread(target=late)
             waiting.start()
@@ -221,7 +221,7 @@ def test_a_lock_that_was_lost_ends_the_export(shop: Shop, kind: str) -> None:
         f"AND relation = '\"adapted\".{LOCK}'::regclass"
     )
     refused = pytest.raises(WarehouseError, match="has taken away the lock")
-    with closing(found._connect(writable=True)) as warehouse, refused, warehouse.transaction():
+    with found.open_warehouse(writable=True) as warehouse, refused, warehouse.transaction():
         warehouse.execute('INSERT INTO "adapted".kept VALUES (1)')
         sql(found, end)
     left = 1 if kind == "statements" else 0

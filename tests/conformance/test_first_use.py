@@ -207,7 +207,7 @@ def test_a_layers_registry_is_read_once(tmp_path: Path) -> None:
     for _ in range(3):
         told: list[str] = []
         fresh = FeatureLayer(tmp_path, profiles_dir=tmp_path, warn=told.append)
-        found = together(8, lambda _, fresh=fresh: (fresh.registry, fresh.store_url, fresh.project.connection))
+        found = together(8, lambda _, fresh=fresh: (fresh.registry, fresh.online.url, fresh.project.connection))
         assert len({id(registry) for registry, _, _ in found}) == 1
         assert len({url for _, url, _ in found}) == 1
         assert len(told) == len(set(told))

@@ -82,8 +82,8 @@ def test_each_role_is_allowed_what_it_does_and_nothing_else(project, proxy, is_l
     # On moto what is inserted elsewhere is put, and the only UPDATE is the question for PartiQL.
     absent = set() if is_local else {"PartiQLInsert"}
     at = datetime(2024, 1, 1, 13, tzinfo=UTC)
-    project.create_store()
-    project.create_store()
+    project.online.create()
+    project.online.create()
     operator, exporter = needed(proxy), set()
     for views, full in ((["legs"], False), ([], False), ([], True)):
         project.export(views, as_of=at, full=full)
@@ -94,7 +94,7 @@ def test_each_role_is_allowed_what_it_does_and_nothing_else(project, proxy, is_l
     assert operator == allowed("Operator") - ({"UpdateContinuousBackups"} if is_local else set())
 
     for transport in ("", "&transport=lean"):
-        with FeatureClient.connect(project.store_url + transport) as client:
+        with FeatureClient.connect(project.online.url + transport) as client:
             assert client.services() == ["late"]
             client.lookup("late", {"tailnum": "N1"}, now=at)
             client.lookup_many("late", [{"tailnum": f"N{number}"} for number in range(60)], consistent=True)
@@ -115,7 +115,7 @@ def test_each_role_is_allowed_what_it_does_and_nothing_else(project, proxy, is_l
 
 def test_whoever_verifies_and_monitors_reads_and_nothing_else(project, proxy):
     at = datetime(2024, 1, 1, 13, tzinfo=UTC)
-    project.create_store()
+    project.online.create()
     project.export(as_of=at)
     needed(proxy)
     assert project.verify(sample=10).ok

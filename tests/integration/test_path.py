@@ -161,7 +161,7 @@ def test_the_commands_on_dynamodb(
         layer = FeatureLayer(demo_project, profiles_dir=demo_project)
         with pytest.raises(StoreNotFound, match="features-dev"):
             layer.export(["airport_weather"], as_of=MOMENTS[2])
-        store = open_store(layer.store_url)
+        store = open_store(layer.online.url)
         store.create()
         store.close()
         views = ["airport_weather", "carrier_punctuality_7d"]

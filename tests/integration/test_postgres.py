@@ -8,7 +8,6 @@ import random
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ def test_a_training_set_is_that_of_duckdb(layers: dict[str, FeatureLayer], tmp_p
     for engine, layer in layers.items():
         labels = tmp_path / "labels.parquet"
         if engine == "duckdb":
-            with closing(layer._connect()) as warehouse:
+            with layer.open_warehouse() as warehouse:
                 pq.write_table(warehouse.arrow("SELECT * FROM late_arrival_labels").read_all(), labels)
         with layer.build_training_set("late_arrival", labels) as built:
             built.to_parquet(tmp_path / f"{engine}.parquet")
@@ -130,16 +129,16 @@ def test_its_dbt_model_holds_the_same_rows(layers: dict[str, FeatureLayer], post
 def test_what_is_exported_is_looked_up_as_from_duckdb(layers: dict[str, FeatureLayer]) -> None:
     answers: dict[str, list[dict[str, Any]]] = {}
     for engine, layer in layers.items():
-        layer.create_store()
+        layer.online.create()
         first = layer.export()
         assert sum(view.written for view in first.views) > 300
         again = layer.export()
         assert sum(view.written for view in again.views) == 0
-        with closing(layers["duckdb"]._connect()) as warehouse:
+        with layers["duckdb"].open_warehouse() as warehouse:
             keys = warehouse.arrow(
                 "SELECT DISTINCT tailnum, carrier, origin, hour FROM late_arrival_labels ORDER BY ALL LIMIT 200"
             ).read_all()
-        client = FeatureClient.connect(layer.store_url)
+        client = FeatureClient.connect(layer.online.url)
         answers[engine] = [vector.to_dict() for vector in client.lookup_many("late_arrival", keys.to_pylist())]
     for one, other in zip(answers["postgres"], answers["duckdb"], strict=True):
         assert one.keys() == other.keys()

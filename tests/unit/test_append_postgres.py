@@ -43,7 +43,7 @@ def shop(postgres_server: postgres.Server, tmp_path: Path) -> FeatureLayer:
 
 
 def rows(shop: FeatureLayer, sql: str) -> list[tuple[Any, ...]]:
-    with closing(shop._connect()) as warehouse:
+    with shop.open_warehouse() as warehouse:
         return warehouse.rows(sql)
 
 

@@ -81,7 +81,7 @@ def test_a_table_is_made_with_the_settings_of_the_file(project, moto_endpoint, c
     said = capsys.readouterr()
     assert said.out == f"created: dynamodb://{settings['table']}\n"
     assert "switching point-in-time recovery on" in said.err
-    assert "team" not in found.store_url
+    assert "team" not in found.online.url
     assert run(found, "status", "--format", "json") == 0
     store = json.loads(capsys.readouterr().out)["store"]
     assert store["tags"] == {"created-by": "featurelayer", "team": "growth"}
@@ -105,7 +105,7 @@ def test_a_template_is_printed_and_nothing_is_made(project, kind, capsys):
 
 def test_a_file_has_no_template_and_wrong_settings_are_all_said(project, capsys):
     assert run(project(type="sqlite", path="online.db"), "create", "--template", "terraform") == 1
-    assert "is no DynamoDB table, but sqlite" in capsys.readouterr().err
+    assert "is of type sqlite, not dynamodb" in capsys.readouterr().err
     wrong = project(**dynamodb("http://127.0.0.1:9", tags={"aws:x": "1"}, deletion_protection="maybe"))
     for arguments in (["create"], ["create", "--template", "terraform"]):
         assert run(wrong, *arguments) == 1
@@ -146,7 +146,7 @@ def test_an_export_makes_the_file_and_leaves_one_of_somebody_else(project):
     assert (found.project.root / "online.db").is_file()
     other = project(type="sqlite", path="featurelayer.yml")
     before = (found.project.root / "featurelayer.yml").read_bytes()
-    for use in (other.export, other.create_store, other.store_status):
+    for use in (other.export, other.online.create, other.store_status):
         with pytest.raises(StoreNotFound, match="not a featurelayer store"):
             use()
     assert (found.project.root / "featurelayer.yml").read_bytes() == before
@@ -200,14 +200,14 @@ def test_a_setting_that_the_store_does_not_have_is_refused(project):
     with pytest.raises(
         ConfigError, match=r"(?s)'deletion_protecton' \(did you mean 'deletion_protection'\?\).*also tags"
     ):
-        project(**dynamodb("http://127.0.0.1:9", deletion_protecton="no")).create_store()
+        project(**dynamodb("http://127.0.0.1:9", deletion_protecton="no")).online.create()
     with pytest.raises(ConfigError, match="unknown option 'tags'"):
-        project(type="sqlite", path="a.db", tags={"team": "growth"}).create_store()
+        project(type="sqlite", path="a.db", tags={"team": "growth"}).online.create()
 
 
 def test_an_address_that_is_none_is_refused_before_any_call(project):
     with pytest.raises(ConfigError, match="no name of a DynamoDB table"):
-        project(type="dynamodb", table="a b", region="eu-west-1").create_store()
+        project(type="dynamodb", table="a b", region="eu-west-1").online.create()
 
 
 # --- one file --------------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_an_export_leaves_one_file_with_the_permissions_of_the_settings(project)
         folder = found.project.root / f"store-{expected:o}"
         assert [(path.name, path.stat().st_mode & 0o777) for path in folder.iterdir()] == [("online.db", expected)]
     with pytest.raises(ConfigError, match="`mode` is '1200'"):
-        project(type="sqlite", path="a.db", mode=640).create_store()
+        project(type="sqlite", path="a.db", mode=640).online.create()
 
 
 def test_an_export_says_what_a_reader_keeps_out_of_the_file(project, tmp_path, capsys):
@@ -256,7 +256,7 @@ def test_a_backup_is_a_store(project, tmp_path, capsys):
 def test_only_a_file_is_copied(project, capsys):
     found = project(**dynamodb("http://127.0.0.1:9"))
     assert run(found, "backup", "ship.db") == 1
-    assert "is no file, but dynamodb" in capsys.readouterr().err
+    assert "is of type dynamodb, not a file" in capsys.readouterr().err
 
 
 # --- patience --------------------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def test_only_a_file_is_copied(project, capsys):
 def test_a_command_waits_longer_than_a_service_would(project, moto_endpoint, capsys):
     with FaultProxy(moto_endpoint) as proxy:
         found = project(**dynamodb(proxy.url, timeout=0.3))
-        found.create_store()
+        found.online.create()
         found.export(as_of=datetime(2024, 1, 1, 13, tzinfo=UTC))
         here = ["--project-dir", str(found.project.root), "--profiles-dir", str(found.project.root)]
         proxy.always(Wait(0.7))

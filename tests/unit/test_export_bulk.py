@@ -113,9 +113,9 @@ def row_by_row(project: FeatureLayer) -> str:
     document["online_store"]["dev"] = document["online_store"].pop("rows")
     path.write_text(yaml.safe_dump(document))
     other = FeatureLayer(project.project.root, profiles_dir=project.project.root)
-    other.create_store()
+    other.online.create()
     other.export(as_of=AT)
-    return other.store_url
+    return other.online.url
 
 
 def test_what_is_imported_is_what_an_export_writes(project, s3, bucket, proxy):
@@ -133,7 +133,7 @@ def test_what_is_imported_is_what_an_export_writes(project, s3, bucket, proxy):
         "InputFormat": "DYNAMODB_JSON",
         "InputCompressionType": "GZIP",
         "TableCreationParameters": {
-            "TableName": project.store_url.split("//")[1].split("?")[0],
+            "TableName": project.online.url.split("//")[1].split("?")[0],
             "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
             "AttributeDefinitions": [
                 {"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"},
@@ -148,7 +148,7 @@ def test_what_is_imported_is_what_an_export_writes(project, s3, bucket, proxy):
     assert facts["ttl"] == {"status": "ENABLED", "attribute": "ttl"}
     assert facts["tags"] == {"created-by": "featurelayer", "team": "growth"}
     assert (facts["point_in_time_recovery"], facts["deletion_protection"]) == ("ENABLED", True)
-    served = rows_of(project.store_url)
+    served = rows_of(project.online.url)
     assert [feature[2] for row in served for feature in row[:1]] == ["null", "present", "present", "missing"]
 
     again = project.export(as_of=AT)
@@ -160,13 +160,13 @@ def test_what_is_imported_is_what_an_export_writes(project, s3, bucket, proxy):
 def test_the_files_put_item_by_item_serve_the_same(project, s3, bucket, moto_endpoint):
     """The files hold what they should, whatever an import does with them."""
     project.export(as_of=AT, bulk=True)
-    reference = rows_of(project.store_url)
+    reference = rows_of(project.online.url)
     items = [decode_item(line) for line in lines(s3, bucket)]
     assert len({item.key for item in items}) == len(items)
     with closing(DynamoDBStore(f"put-{uuid.uuid4().hex}", region="eu-west-1", endpoint_url=moto_endpoint)) as put:
         put.create()
         put.write(items)
-        with closing(DynamoDBStore(project.store_url.split("//")[1].split("?")[0], region="eu-west-1",
+        with closing(DynamoDBStore(project.online.url.split("//")[1].split("?")[0], region="eu-west-1",
                                    endpoint_url=moto_endpoint, timeout=20)) as there:  # fmt: skip
             keys = [item.key for item in items]
             assert put.read(keys) == there.read(keys) == {item.key: item for item in items}
@@ -203,7 +203,7 @@ def test_only_a_table_that_does_not_exist_is_imported_and_as_a_whole(project, pr
         project.export(["legs"], bulk=True)
     with pytest.raises(PlanError, match=r"would cost about .* allowed"):
         project.export(as_of=AT, bulk=True, max_cost=0.0)
-    project.create_store()
+    project.online.create()
     with pytest.raises(PlanError, match="exists already") as caught:
         project.export(as_of=AT, bulk=True)
     assert caught.value.problems[0].fix == "export without --bulk"
@@ -253,7 +253,7 @@ def test_a_plan_has_both_prices_and_says_when_an_import_is_cheaper(project, caps
     assert "row by row about 0.0000 USD\nby import about 0.0000 USD for 0.0 MB of files (prices of us-east-1" in out
     assert {call.operation for call in proxy.calls}.isdisjoint({"ImportTable", "CreateTable", "PutItem"})
     assert objects(s3, bucket) == []
-    project.create_store()
+    project.online.create()
     assert main(command(project, "--plan")) == 0
     assert "--bulk, into a table that does not exist yet, would cost about 0.0000 USD" in capsys.readouterr().out
     project.export(as_of=AT)
@@ -285,7 +285,7 @@ def test_after_a_run_that_died_an_ordinary_export_finishes_the_work(project, pro
     proxy.script(operation=operation)
     assert operation == "ImportTable" or ended.wait(30)
     # Tags are what the operator's role brings; an import that was cut off before them left a table that is nobody's.
-    name = project.store_url.split("//")[1].split("?")[0]
+    name = project.online.url.split("//")[1].split("?")[0]
     with closing(boto3.client("dynamodb", endpoint_url=proxy.url, region_name="eu-west-1")) as client:
         pages = client.get_paginator("list_tables").paginate()  # a hundred at a time, and the server is shared
         tables = [table for page in pages for table in page["TableNames"]]
@@ -293,10 +293,10 @@ def test_after_a_run_that_died_an_ordinary_export_finishes_the_work(project, pro
             arn = client.describe_table(TableName=name)["Table"]["TableArn"]
             client.tag_resource(ResourceArn=arn, Tags=[{"Key": "created-by", "Value": "featurelayer"}])
     assert (name in tables) == (operation != "ImportTable")
-    project.create_store()
+    project.online.create()
     report = project.export(as_of=AT)
     assert [view.resumed for view in report.views] == resumed
-    assert rows_of(project.store_url) == rows_of(row_by_row(project))
+    assert rows_of(project.online.url) == rows_of(row_by_row(project))
 
 
 def test_a_load_that_a_newer_export_overtook_commits_nothing():

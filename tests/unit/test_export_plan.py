@@ -163,7 +163,7 @@ def table(moto_endpoint, tmp_path, monkeypatch) -> FeatureLayer:
     )
     found = project(tmp_path, f"online_store: {{dev: {store}}}\nentities: {{plane: {{keys: {{tailnum: varchar}}}}}}\n"
                     "prices: {million_write_units: 1000000}\n")  # fmt: skip
-    found.create_store()
+    found.online.create()
     return found
 
 

@@ -106,9 +106,9 @@ def exported(root: Path, delay: str | None = None) -> tuple[FeatureLayer, Memory
 
 
 def lateness_of(found: FeatureLayer, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, **how: float) -> Lateness:
-    tables = found._export_tables(repr(store))
+    tables = found.online.export_tables(repr(store))
     with monkeypatch.context() as patch:
-        patch.setattr(found, "_export_tables", lambda: tables)
+        patch.setattr(found.online, "export_tables", lambda: tables)
         return found.lateness("legs", **how)
 
 

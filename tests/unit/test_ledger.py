@@ -135,7 +135,7 @@ def test_the_next_exporter_says_that_the_one_before_has_died(tmp_path: Path, cap
     child.wait()
     until = int(time.time() * 1_000_000) + 20_000_000
     dead = Lease(run="dead" * 8, until=until, told=until, host=platform.node(), process=child.pid)
-    with closing(open_store(found.store_url)) as store:
+    with closing(open_store(found.online.url)) as store:
         store.write([dead.item("legs@0")])
     assert main(["export", "--project-dir", str(tmp_path), "--profiles-dir", str(tmp_path)]) == 0
     captured = capsys.readouterr()

@@ -106,7 +106,7 @@ def test_list_and_lint_look_at_the_store_of_every_target(
     assert what in found.message
     layer = FeatureLayer(tmp_path, profiles_dir=tmp_path, target="prod")
     with pytest.raises(ConfigError) as caught:
-        _ = layer.store_url
+        _ = layer.online.url
     assert what.partition(" (")[0] in str(caught.value)
 
 

@@ -93,7 +93,7 @@ def test_the_columns_are_those_of_the_values() -> None:
 def test_a_layer_reads_its_own_schema(tmp_path: Path) -> None:
     layer = warehouses.layer(tmp_path)
     assert (layer.profiles(), layer.monitor_results("legs")) == ((), ())
-    with closing(layer._connect(writable=True)) as warehouse:
+    with layer.open_warehouse(writable=True) as warehouse:
         history = History(warehouse, HistoryTables.from_schema("main"))
         history.create()
         history.add([PROFILE], [RESULT])

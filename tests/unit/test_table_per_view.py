@@ -66,7 +66,7 @@ def proxy(one_proxy: FaultProxy) -> Iterator[FaultProxy]:
 def served(one_proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> FeatureLayer:
     """An exported project, for tests that only read; each view has a table of its own."""
     found = make(tmp_path_factory.mktemp("served"), one_proxy.url, f"served-{uuid.uuid4().hex[:12]}-{{view}}")
-    found.create_store()
+    found.online.create()
     found.export(as_of=AT)
     return found
 
@@ -93,7 +93,7 @@ def project(tmp_path: Path, proxy: FaultProxy, name: str) -> Project:
 @pytest.fixture
 def exported(project: Project, proxy: FaultProxy) -> FeatureLayer:
     found = project()
-    found.create_store()
+    found.online.create()
     found.export(as_of=AT)
     proxy.calls.clear()
     return found
@@ -167,7 +167,7 @@ def test_each_view_has_its_own_values_and_records_and_the_rest_is_with_the_servi
 def test_a_lookup_of_all_views_is_one_call_whatever_is_due(served, proxy, transport):
     """A hundred items of both tables, and with them the service's pointer, of the third."""
     keys = [{"tailnum": f"N{number}"} for number in range(1, 51)]
-    url = f"{served.store_url}&transport={transport}"
+    url = f"{served.online.url}&transport={transport}"
     with FeatureClient.connect(url) as client, FeatureClient.connect(url, refresh=timedelta(0)) as eager:
         for each in (client, eager):
             each.lookup_many("late", keys[:2], now=AT)
@@ -191,7 +191,7 @@ def test_a_lookup_of_all_views_is_one_call_whatever_is_due(served, proxy, transp
 
 def test_a_lookup_for_asyncio_is_one_call_too(served, proxy):
     async def look_up() -> Any:
-        async with AsyncFeatureClient.connect(served.store_url) as client:
+        async with AsyncFeatureClient.connect(served.online.url) as client:
             await client.lookup("late", {"tailnum": "N2"}, now=AT)
             proxy.calls.clear()
             return await client.lookup("late", {"tailnum": "N2"}, now=AT)
@@ -238,7 +238,7 @@ def test_a_table_that_is_lost_is_named_to_readers_and_written_again_by_an_export
         status = exported.store_status()
         assert (status.missing, status.problems) == ((f"{name}-more",), ())
         assert [(view.view, view.freshness) for view in status.views] == [("legs", "none"), ("more", "not exported")]
-        assert exported.create_store().created is True
+        assert exported.online.create().created is True
         again = exported.export(as_of=AT)
         assert [(view.view, view.written) for view in again.views] == [("legs", 0), ("more", 3)]
         vector = client.lookup("late", {"tailnum": "N2"}, now=AT, consistent=True)
@@ -350,7 +350,7 @@ def test_a_table_of_somebody_else_is_refused_before_any_is_made(project, proxy, 
                 AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
             )  # fmt: skip
         proxy.calls.clear()
-        for use in (found.create_store, found.export):
+        for use in (found.online.create, found.export):
             with pytest.raises(StoreNotFound) as caught:
                 use()
             assert f"the table '{name}-legs' is not a featurelayer store: its key is id" in str(caught.value)
@@ -386,12 +386,12 @@ def test_a_resource_keeps_its_name_whatever_other_views_there_are():
 
 def test_after_a_change_from_one_table_to_many_everything_is_written_again(project, tmp_path, proxy, name):
     one = make(tmp_path, proxy.url, name)
-    one.create_store()
+    one.online.create()
     assert [view.written for view in one.export(as_of=AT).views] == [3, 3]
     many = project()
     with pytest.raises(StoreNotFound, match="there are no tables"):
         many.export(as_of=AT)
-    many.create_store()
+    many.online.create()
     assert [view.written for view in many.export(as_of=AT).views] == [3, 3]
     with one.client() as old, many.client() as new:
         rows = [{"tailnum": "N1"}, {"tailnum": "N2"}]

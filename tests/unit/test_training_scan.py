@@ -87,11 +87,8 @@ class Silent:
 
 
 def test_an_engine_that_can_not_tell_says_so(found: FeatureLayer) -> None:
-    warehouse = found._connect()
-    request = found._request(
-        warehouse, "late", LABELS, (), label_timestamp=None, keys=None, mode="known_at", csv_types=False
-    )
-    assert isinstance(warehouse, SupportsEstimate)
-    plan = plan_build(Silent(warehouse), request)
-    warehouse.close()
+    with found.open_warehouse() as warehouse:
+        request = found.training.request("late", LABELS).resolve(warehouse)
+        assert isinstance(warehouse, SupportsEstimate)
+        plan = plan_build(Silent(warehouse), request)
     assert (plan.relations, plan.bytes, plan.how) == ((), None, "duckdb can't be asked")

@@ -500,7 +500,7 @@ def test_the_command_says_what_differs_and_exits_with_1(run, found):
 def test_a_view_that_was_never_exported_fails(tmp_path, capsys):
     layer = project(tmp_path)
     store = layer.project.root / ".featurelayer" / "online.db"
-    layer.create_store()
+    layer.online.create()
     assert store.exists()
     code = main(["verify", "--project-dir", str(tmp_path), "--profiles-dir", str(tmp_path)])
     out, err = capsys.readouterr()
@@ -516,6 +516,6 @@ def test_a_store_that_is_not_there_is_a_failure(tmp_path, capsys):
 
 
 def test_lookups_go_on_as_before(found):
-    with FeatureClient.connect(found.store_url) as client:
+    with FeatureClient.connect(found.online.url) as client:
         assert client.lookup("late", {"tailnum": "N1"}).to_dict() == {"legs__arr_delay": 7.3, "legs__seats": 20}
     assert found.verify(seed=1).views[0].as_of - NOON == timedelta(0)
