@@ -1,4 +1,4 @@
-"""Durations as people write them (`7 days`, `90 minutes`) and as `timedelta`."""
+"""Parses and formats durations (`7 days`, `90 minutes`)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ONE_MICROSECOND = timedelta(microseconds=1)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the duration that `text` says: one or more `<whole number> <unit>`, as in `1 day 12 hours`.
+    """Parse a duration: one or more `<whole number> <unit>`, as in `1 day 12 hours`.
 
     Units are microsecond to week, singular, plural or short (`7d`). Months and years have no fixed
-    length and are refused.
+    length and are rejected.
 
     Raises:
-        ValueError: the text is no duration; the message says what is accepted.
+        ValueError: the text is not a duration; the message shows what is accepted.
     """
     total, position = 0, 0
     while position < len(text):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def entity(value: Entity, registry: Registry) -> dict[str, Any]:
-    """Return what an entity is and which views describe it."""
+    """Describe an entity and list its views."""
     return {
         "entity": value.name,
         "description": value.description,
@@ -28,7 +28,7 @@ def entity(value: Entity, registry: Registry) -> dict[str, Any]:
 
 
 def view(value: FeatureView, registry: Registry, site: Site | None = None) -> dict[str, Any]:
-    """Return what a view is, where its rows are, and who uses it; with `site` also what it is built from."""
+    """Describe a view, its relation and the services that use it; with `site` also what it is built from."""
     freshness = value.freshness
     return {
         "view": value.id,
@@ -84,7 +84,7 @@ def _versions(value: FeatureView, registry: Registry) -> dict[str, Any]:
 
 
 def feature(of: FeatureView, value: Feature, registry: Registry, site: Site | None = None) -> dict[str, Any]:
-    """Return what a feature is, its view's times, and who uses it; with `site` also where it comes from."""
+    """Describe a feature and the services that use it; with `site` also its origins."""
     return {
         **_feature(value),
         "feature": f"{of.id}.{value.name}",
@@ -105,7 +105,7 @@ def feature(of: FeatureView, value: Feature, registry: Registry, site: Site | No
 
 
 def owner(value: OwnedObjects) -> dict[str, Any]:
-    """Return what somebody answers for."""
+    """Describe an owner: addresses, and what they own."""
     return {
         "owner": value.name,
         "addresses": list(value.emails),
@@ -116,7 +116,7 @@ def owner(value: OwnedObjects) -> dict[str, Any]:
 
 
 def service(value: FeatureService) -> dict[str, Any]:
-    """Return what a service asks for and what it gives."""
+    """Describe a service: its request keys and its columns."""
     return {
         "service": value.name,
         "description": value.description,
@@ -167,7 +167,7 @@ def _column(of: FeatureView, value: Feature, site: Site) -> dict[str, Any]:
 
 
 def _drop_empty(facts: dict[str, Any]) -> dict[str, Any]:
-    """What dbt's files know beyond the annotations; `list`, which does not look there, has none of it."""
+    """Drop empty facts; `list` has none of those that come from dbt's files."""
     return {key: value for key, value in facts.items() if value}
 
 

@@ -28,23 +28,23 @@ def command(context: Context, model: str | None, git: str | None) -> None:
     """Set up an existing dbt project for featurelayer.
 
     Adds the dbt package to packages.yml, writes featurelayer.yml, and prints the YAML to add to the chosen model. It
-    never overwrites a file: what is there already stays, and it is said what to add by hand.
+    never overwrites a file; it prints what to add by hand.
     """
     from featurelayer._version import __version__
     from featurelayer.dbt import suggest
 
-    project, say = context.project, context.console.note
+    project, note = context.project, context.console.note
     suggestion = suggest.suggest_view(project, model, _output_columns) if model else None
     target = _target(context)
     if git:
-        say(suggest.add_package(project.root, suggest.git_package(git, __version__)))
+        note(suggest.add_package(project.root, suggest.git_package(git, __version__)))
     else:
         if not suggest.has_package(project.root):
-            say(_copy_package(project.root))
-        say(suggest.add_package(project.root, suggest.local_package()))
-    say(suggest.write_config(project.root, target, suggestion))
+            note(_copy_package(project.root))
+        note(suggest.add_package(project.root, suggest.local_package()))
+    note(suggest.write_config(project.root, target, suggestion))
     if suggestion is None:
-        say("Next: `featurelayer init --model NAME` prints the YAML that makes a dbt model a feature view.")
+        note("Next: `featurelayer init --model NAME` prints the YAML that makes a dbt model a feature view.")
         return
     _explain(suggestion, context)
     write_document(suggestion.yaml)
@@ -81,7 +81,7 @@ def _copy_package(root: Path) -> str:
 
 
 def _target(context: Context) -> str:
-    """Return the target's name, or dbt's usual one where no profiles.yml says it."""
+    """Return the target's name, or dbt's default if there is no profiles.yml."""
     from featurelayer.errors import ConfigError
 
     try:

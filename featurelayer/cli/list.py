@@ -17,7 +17,7 @@ from featurelayer.cli.options import Context, project_options, warn_of_missing_c
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="How the list looks.",
+    help="Output format.",
 )
 @project_options
 def command(context: Context, kind: str, output_format: str) -> None:

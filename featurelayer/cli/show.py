@@ -1,4 +1,4 @@
-"""Show one view, feature, entity, service or owner with all that is known of it."""
+"""Describe one view, feature, entity, service or owner."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EMPTY: tuple[Any, ...] = (None, "", [], {})
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="How the description looks.",
+    help="Output format.",
 )
 @click.option("--lateness", is_flag=True, help="How late the rows of a view arrive, and the delay that covers them.")
 @click.option(
@@ -46,7 +46,7 @@ def command(
 ) -> None:
     """Show one view, feature (view.feature), entity, service or owner.
 
-    Where one name means two things, say which: view:plane, entity:plane. With --lateness the warehouse is read.
+    If a name has two meanings, add the kind: view:plane, entity:plane. --lateness reads the warehouse.
     """
     from featurelayer.cli import output
 
@@ -114,7 +114,7 @@ def _find(context: Context, kind: str, name: str) -> dict[str, Any] | None:
 
 
 def _site(context: Context, view: FeatureView) -> Site | None:
-    """What dbt's files say beyond the annotations, if they can be followed."""
+    """Return the lineage, tests and docs in dbt's files, if they can be read."""
     from featurelayer.catalog.run import collect_view
     from featurelayer.catalog.site import Site
     from featurelayer.errors import FeatureLayerError
@@ -138,9 +138,9 @@ def _list_names(context: Context) -> list[str]:
 
 def _lines(described: dict[str, Any], indent: str = "") -> Iterator[str]:
     """Yield `key: value` lines; what is empty is left out."""
-    said = {key: value for key, value in described.items() if value not in _EMPTY}
-    width = max((len(key) for key, value in said.items() if not _is_nested(value)), default=0)
-    for key, value in said.items():
+    shown = {key: value for key, value in described.items() if value not in _EMPTY}
+    width = max((len(key) for key, value in shown.items() if not _is_nested(value)), default=0)
+    for key, value in shown.items():
         if _is_nested(value):
             yield f"{indent}{key}:"
             for item in value if isinstance(value, list) else [value]:

@@ -10,7 +10,7 @@ __all__ = ["Project", "load_project", "load_registry"]
 
 
 def load_registry(project: Project, *, warn: Notify | None = None) -> Registry:
-    """Return the registry that the project's manifest describes; `warn` is told of what is doubtful but usable.
+    """Return the registry that the project's manifest describes; `warn` is called with what is doubtful but usable.
 
     Raises:
         ArtifactError: no manifest, or one that can't be used.

@@ -38,7 +38,7 @@ _PATHS = {
 
 
 class DependsOn(msgspec.Struct):
-    """What a node reads."""
+    """The nodes that a node reads."""
 
     nodes: list[str] = []
 
@@ -82,7 +82,7 @@ class Node(msgspec.Struct, kw_only=True):
 
 
 class _Config(msgspec.Struct):
-    """What of a node's config has to be of one kind, as dbt writes it."""
+    """The keys of a node's config whose type is checked."""
 
     meta: dict[str, Any] | None = None
     contract: dict[str, Any] | None = None
@@ -128,7 +128,7 @@ class _Metadata(msgspec.Struct):
 
 
 class RawManifest(msgspec.Struct):
-    """A manifest of which nothing but the outermost is decoded yet."""
+    """A manifest of which only the top level is decoded."""
 
     metadata: _Metadata
     nodes: dict[str, msgspec.Raw] = {}
@@ -170,7 +170,7 @@ class _CatalogNode(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What featurelayer needs of a manifest. `unique_ids` and `disabled` name everything, annotated or not."""
+    """The parts of a manifest that are needed. `unique_ids` and `disabled` name everything, annotated or not."""
 
     path: Path
     sha256: str
@@ -430,7 +430,7 @@ def _validate_version(metadata: _Metadata, path: Path) -> int:
     found = re.search(r"/manifest/v(\d+)(?:\.json)?$", metadata.dbt_schema_version)
     if found is None:
         raise ManifestUnreadable(
-            "manifest.json does not say its schema version",
+            "manifest.json has no schema version",
             where=f"{path} -> metadata.dbt_schema_version",
             fix="Run `dbt parse` to write it again.",
         )

@@ -1,4 +1,4 @@
-"""What the columns of a model most likely are: key, event time, identifiers that are no features.
+"""Guesses the role of each column of a model: key, event time, feature or other identifier.
 
 Guesses from names, types and tests, for `featurelayer init` to propose. A guess that could do harm is a doubt, which is
 printed; the worst would be a time that goes unseen, for then past labels would get present values.
@@ -48,7 +48,7 @@ _NAME = re.compile(
     r"name|(.+_)?(first|last|middle|full|given|family|maiden|user|customer|client|person|contact|patient|employee|member|"
     r"display|nick|holder|recipient|sender|owner)_?name"
 )
-# An email's domain, an address's country and a count of phones identify nobody.
+# An email's domain, an address's country and a count of phones do not identify a person.
 _COARSE = frozenset(
     {
         "count", "n", "num", "is", "has", "domain", "verified", "opt", "type", "country", "city", "state",
@@ -60,7 +60,7 @@ _FRACTIONS = (Kind.FLOAT, Kind.DECIMAL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """What each column is for. `left_out` are columns that are no features, each with the reason."""
+    """The roles of the columns. `left_out` are columns that are not features, each with the reason."""
 
     keys: tuple[str, ...]
     entity: str

@@ -1,4 +1,4 @@
-"""The contract of the annotations, the one place that says which keys exist and what they may hold.
+"""The contract of the annotations: the only definition of their keys and values.
 
 These classes describe what people write under `config.meta.featurelayer` and in featurelayer.yml. They give the
 places of mistakes and the JSON Schema; the loader turns them into the domain at once.
@@ -114,14 +114,14 @@ class PeriodBlock(Block):
 
 
 class FreshnessBlock(Block):
-    """How old the newest row may be: dbt's source freshness."""
+    """The allowed age of the newest row: dbt's source freshness."""
 
     warn_after: PeriodBlock | None = Field(default=None, description="Older than this is worth a warning.")
     error_after: PeriodBlock | None = Field(default=None, description="Older than this is stale.")
 
 
 class RemovalGuardBlock(Block):
-    """When an export stops because it would remove too much from the online store."""
+    """The limit above which an export refuses to remove keys from the online store."""
 
     share: float = Field(
         default=RemovalGuard().share, ge=0, le=1, description="The share of a view's keys, 0 to 1, that may be removed."
@@ -250,7 +250,7 @@ class ServiceBlock(Block):
 
 
 class OwnerBlock(Block):
-    """Who answers for an entity."""
+    """The owner of an entity."""
 
     name: str = ""
     email: str = ""
@@ -265,7 +265,7 @@ class EntityBlock(Block):
 
 
 class PricesBlock(Block):
-    """What DynamoDB costs in this project's region, and how fast it takes writes, for the estimates of a plan."""
+    """DynamoDB prices and write throughput of this project's region, for the estimates of a plan."""
 
     million_write_units: float | None = Field(default=None, ge=0, description="US dollars per million write units.")
     import_gigabyte: float | None = Field(
@@ -348,7 +348,7 @@ def correct_keys(contract: type[Block], block: Any) -> Any:
 
 
 def format_location(file: str, resource: str, path: str) -> str:
-    """Return where something is said: `file -> resource -> yaml.path`."""
+    """Format a place in the YAML: `file -> resource -> yaml.path`."""
     return " -> ".join(part for part in (file, resource, path) if part)
 
 

@@ -1,4 +1,4 @@
-"""A declared default as an exact value of its feature's type: YAML knows fewer types than a warehouse."""
+"""Converts declared defaults to exact values of their feature's type: YAML has fewer types than a warehouse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dbt documents beside its models: blocks of text (`{% docs %}`), and what became of its data tests."""
+"""Documentation in dbt's artifacts: docs blocks (`{% docs %}`) and the outcomes of data tests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class DocBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestOutcome:
-    """A data test of a model and what became of it when it last ran: dbt's word for it, "" if it has not run."""
+    """A data test of a model and its last status in dbt's words, "" if it has not run."""
 
     __test__ = False  # pytest takes what is called Test for a test
 

@@ -1,4 +1,4 @@
-"""What a warehouse's type text means as a `DType`: `DECIMAL(18,4)`, `FLOAT[3]`, `STRUCT<a INT64>`, by adapter.
+"""Parses a warehouse's type text to a `DType`, by adapter: `DECIMAL(18,4)`, `FLOAT[3]`, `STRUCT<a INT64>`.
 
 Scalars are read from a table; sqlglot is asked (and imported) only for nested types and unusual spellings.
 """

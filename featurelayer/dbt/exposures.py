@@ -1,4 +1,4 @@
-"""Exposures of `type: ml` as feature services."""
+"""Reads exposures of `type: ml` as feature services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from featurelayer.registry import ALL, ServiceEntry, assemble_joins, find_view, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceReader:
-    """Reads one exposure against the views of the project. Whatever is wrong goes to `problems`.
+    """Reads one exposure against the views of the project. Adds what is wrong to `problems`.
 
     `broken` are the views that have problems of their own, so that none is reported twice.
     """
@@ -70,11 +70,11 @@ class ServiceReader:
         if "featurelayer" not in meta:
             if "featurelayer" in (exposure.meta or {}):
                 fix = f"Move it to {AT}: dbt 2 drops `meta` outside of `config`."
-                self._add_problem("the annotation stands in `meta`, where it is not read", "meta", fix, "FL101")
+                self._add_problem("the annotation is in `meta`, where it is not read", "meta", fix, "FL101")
             return None
         if exposure.type != "ml":
             what = f"an exposure of type '{exposure.type}' can't be a feature service"
-            self._add_problem(what, "type", "Say `type: ml`, or remove the featurelayer block.", "FL109")
+            self._add_problem(what, "type", "Set `type: ml`, or remove the featurelayer block.", "FL109")
             return None
         return validate_block(
             ServiceBlock,
@@ -100,7 +100,7 @@ class ServiceReader:
             yield entry
 
     def _is_usable(self, entry: ServiceEntry) -> bool:
-        """Say why a view can't be used where that is more than a wrong name."""
+        """Whether an entry's view can be used; adds the problem if it is more than a wrong name."""
         if find_view(self.views, entry.view) is not None:
             return True
         if entry.view in self.broken:

@@ -1,4 +1,4 @@
-"""All that a manifest holds beyond the annotations, each part decoded when it is first asked for.
+"""The nodes, sources and tests of a manifest, each decoded on first use.
 
 A large project has thousands of models and ten thousands of tests, and most questions are about a few of them.
 """
@@ -149,7 +149,7 @@ class DataTest:
 
 
 class Inventory:
-    """What `read_raw` has read, part by part; `problems` are the parts that can't be decoded."""
+    """The parts of a manifest that `read_raw` has read; `problems` are those that can't be decoded."""
 
     def __init__(self, raw: RawManifest, path: Path) -> None:
         self._raw, self._path = raw, path
@@ -168,7 +168,7 @@ class Inventory:
         return self._raw.metadata.invocation_id or ""
 
     @property
-    def generated(self) -> datetime | None:
+    def manifest_time(self) -> datetime | None:
         """When the manifest was written, None if it does not say."""
         return read_timestamp(self._raw.metadata.generated_at)
 

@@ -1,4 +1,4 @@
-"""What is known of the dbt run that wrote manifest.json: the target, profile and vars that it was given."""
+"""The dbt run that wrote manifest.json: its target, profile and vars, as far as they are recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which columns of a view hold which keys of its entities."""
+"""Assigns the columns of a view to the keys of its entities."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NodeReader(Protocol):
 def read_join_keys(reader: NodeReader, block: ViewBlock) -> tuple[JoinKey, ...]:
     """Return the view's join keys in the order of its entities and their keys; what is wrong goes to the reader.
 
-    A column says `join_key: plane`, or `join_key: airport_hour.hour` where an entity has several keys; dbt's own
+    A column declares `join_key: plane`, or `join_key: airport_hour.hour` where an entity has several keys; dbt's own
     `entity: {name: plane}` means the same.
     """
     entities = list(_entities(reader, block))
@@ -56,7 +56,7 @@ def _entities(reader: NodeReader, block: ViewBlock) -> Iterator[Entity]:
     if not block.entity:
         said = sorted({str(column.block.join_key) for column in reader.columns.values() if column.block.join_key})
         fix = f"Add `entity: {said[0].partition('.')[0]}`." if said else "Name the entity that the rows describe."
-        reader.add_problem("it does not say its entity", path, fix, "FL102")
+        reader.add_problem("it has no `entity`", path, fix, "FL102")
     if len(set(block.entity or ())) < len(block.entity or ()):
         reader.add_problem("it names an entity twice", path, "Name each entity once.", "FL102")
     for name in dict.fromkeys(block.entity or ()):
@@ -70,7 +70,7 @@ def _entities(reader: NodeReader, block: ViewBlock) -> Iterator[Entity]:
 
 
 def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tuple[str, str] | None:
-    """Return (entity, key) that the column says it holds."""
+    """Return the (entity, key) that a column declares."""
     ours, native = column.block.join_key, _native_entity(column.native.entity)
     path = f"columns[{column.name}].{AT}.join_key"
     if ours and native and native not in (ours, ours.partition(".")[0]):
@@ -97,7 +97,7 @@ def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tu
     if not key:
         key = known[0] if len(known) == 1 else _same_name(column.name, known)
         if not key:
-            what = f"column '{column.name}' does not say which key of '{name}' it holds"
+            what = f"column '{column.name}' does not declare which key of '{name}' it holds"
             fix = f"Write `join_key: {name}.{known[0]}` (its keys: {', '.join(known)})."
             reader.add_problem(what, path, fix, "FL103")
             return None

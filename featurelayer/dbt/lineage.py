@@ -1,7 +1,4 @@
-"""The column lineage of a dbt project: its models as dbt compiled them, analysed, and kept in dbt's target folder.
-
-And what follows from it at once: the declared columns that a model does not produce.
-"""
+"""Column lineage of a project's compiled models, cached in dbt's target folder, and columns that no model produces."""
 
 from __future__ import annotations
 
@@ -178,7 +175,7 @@ def _not_null(inventory: Inventory, node: Node) -> tuple[str, ...]:
 
 def _run(inventory: Inventory) -> CompileRun | None:
     """The time from the start of the dbt run that compiled the SQL to the writing of the manifest."""
-    start, end = inventory.run_started, inventory.generated
+    start, end = inventory.run_started, inventory.manifest_time
     if start is None or end is None:
         return None
     second = timedelta(seconds=1)

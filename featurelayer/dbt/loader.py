@@ -1,4 +1,4 @@
-"""A manifest and featurelayer.yml to a registry, or every problem of the project in one error."""
+"""Loads a registry from a manifest and featurelayer.yml, or raises every problem of the project at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from featurelayer.registry import Registry, view_names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotations:
-    """All that the annotations of a project say: what holds, what is wrong, and the views that something is wrong with.
+    """The annotations of a project: the registry, all problems, and the views that have some.
 
     `doubtful` are views as far as they could be understood; none of them is in the registry.
     """
@@ -43,7 +43,7 @@ def registry_from(manifest: Manifest, project: Project) -> Registry:
 
 
 def read_annotations(manifest: Manifest, project: Project) -> Annotations:
-    """Return what the annotations say, with all that is wrong with them; nothing is raised for it."""
+    """Read the annotations and collect their problems without raising."""
     problems: list[Problem] = []
     entities = _entities(project, manifest.adapter, problems)
     usable = {name: entity for name, entity in entities.items() if entity is not None}
@@ -121,7 +121,7 @@ def _views(
             adapter=manifest.adapter,
             entities=entities,
             catalog=catalog.get(node.unique_id, {}),
-            owner=owners.of,
+            owner=owners.owner_of,
             problems=problems,
         )
         view = reader.read()
@@ -197,7 +197,7 @@ class _GroupOwners:
     def __init__(self, manifest: Manifest) -> None:
         self._owners = {(group.package_name, group.name): parse_owner(group.owner) for group in manifest.groups}
 
-    def of(self, node: Node) -> Owner:
-        """Return who owns the node: the owner of its group, or nobody."""
+    def owner_of(self, node: Node) -> Owner:
+        """Return the owner of the node's group, or an empty owner."""
         name = node.config.get("group") or node.group
         return self._owners.get((node.package_name, str(name)), Owner()) if name else Owner()

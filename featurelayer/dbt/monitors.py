@@ -1,4 +1,4 @@
-"""The contract of `monitors`: what may be said of them for the project, a view or a feature."""
+"""The contract of `monitors` for the project, a view and a feature."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIMIT_SCHEMA: dict[str, Any] = {
 
 
 class LimitBlock(Block):
-    """From where on a monitor warns, and from where on it fails."""
+    """The limits from which a monitor warns and fails."""
 
     warn: float | None = Field(default=None, ge=0, description="Beyond this is worth a warning.")
     error: float | None = Field(default=None, ge=0, description="Beyond this is a failure.")
@@ -74,7 +74,7 @@ Moment = Annotated[
 
 
 class BaselineBlock(Block):
-    """What the current period is compared with: periods before it, a fixed time, or a training set."""
+    """The baseline of a comparison: previous periods, a fixed time range, or a training set."""
 
     previous: int | None = Field(default=None, gt=0, le=100, description="How many periods before it, taken together.")
     same: Literal["none", "hour", "weekday", "hour_of_week"] | None = Field(
@@ -126,7 +126,7 @@ class FeatureMonitorsBlock(Block):
 
 
 class MonitorsBlock(FeatureMonitorsBlock):
-    """Monitors of a view, and of its features unless they say otherwise."""
+    """Monitors of a view, and of its features unless they override it."""
 
     period: Literal["hour", "day", "week", "month"] | None = Field(
         default=None, description="The time that one profile covers; the newest complete one is judged."
@@ -154,7 +154,7 @@ class MonitorsBlock(FeatureMonitorsBlock):
 
 
 class AlertsBlock(Block):
-    """Who is told when a monitor warns or fails."""
+    """The recipients of alerts when a monitor warns or fails."""
 
     webhook: str | None = Field(default=None, pattern=r"^https?://", description="The address that is sent JSON.")
     command: list[str] | None = Field(default=None, min_length=1, description="A program that gets the JSON on stdin.")
@@ -163,6 +163,6 @@ class AlertsBlock(Block):
 
 
 class ProjectMonitorsBlock(MonitorsBlock):
-    """Monitors of all views unless they say otherwise, and alerts."""
+    """Monitors of all views unless they override it, and alerts."""
 
     alerts: AlertsBlock | None = Field(default=None, description="Who is told.")

@@ -1,4 +1,4 @@
-"""A dbt project on disk: dbt_project.yml, the target of profiles.yml, and featurelayer.yml beside them.
+"""A dbt project on disk: dbt_project.yml, the target of profiles.yml, and featurelayer.yml.
 
 Nothing but the project's name is needed to read the annotations, so profiles.yml is opened only when the
 connection is asked for, and the online store's settings are rendered only when the store is.
@@ -27,7 +27,7 @@ DEFAULT_STORE: Mapping[str, Any] = MappingProxyType({"type": "sqlite", "path": "
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """Where a dbt project is and how it reaches its warehouse.
+    """A dbt project: its folder, its target and its connection.
 
     `target_path` is where dbt writes its artifacts. `target` and `connection` read profiles.yml when they
     are first used, and raise ConfigError if that can't be done. `own_profile` is the profile of dbt_project.yml.
@@ -115,7 +115,7 @@ class Project:
 
     @cached_property
     def config(self) -> ProjectConfig:
-        """What featurelayer.yml says; empty if there is none."""
+        """The content of featurelayer.yml; empty if there is none."""
         path = self.root / CONFIG_FILE
         document = read_yaml(path) if path.is_file() else None
         return ProjectConfig(project=self, path=path if path.is_file() else None, document=document or {})
@@ -169,7 +169,7 @@ class ProjectConfig:
 
     @cached_property
     def prices(self) -> Mapping[str, Any]:
-        """What DynamoDB costs the project, rendered; the contract checks it."""
+        """The project's DynamoDB prices, rendered; the contract checks them."""
         where = str(self.path or self.project.root / CONFIG_FILE)
         rendered = self._renderer().render(self.document.get("prices") or {}, where=where, path="prices")
         if not isinstance(rendered, dict):
@@ -179,22 +179,22 @@ class ProjectConfig:
     @cached_property
     def monitors(self) -> Mapping[str, Any]:
         """What the monitors of all views are, rendered, but for `alerts`; the contract checks it."""
-        said = self.document.get("monitors") or {}
+        monitors = self.document.get("monitors") or {}
         where = str(self.path or self.project.root / CONFIG_FILE)
-        if not isinstance(said, dict):
+        if not isinstance(monitors, dict):
             raise _wrong("`monitors` is not a mapping", where, "Write monitors: {null_rate: {warn: 0.2}}.")
         # An alert's address is a secret, which only those who send one have.
         rendered = self._renderer().render(
-            {key: value for key, value in said.items() if key != "alerts"}, where=where, path="monitors"
+            {key: value for key, value in monitors.items() if key != "alerts"}, where=where, path="monitors"
         )
         return dict(rendered)
 
     @cached_property
     def alerts(self) -> Mapping[str, Any]:
-        """Who is told when a monitor fails, rendered; the contract checks it."""
-        said = (self.document.get("monitors") or {}).get("alerts") or {}
+        """The recipients of alerts, rendered; the contract checks them."""
+        alerts = (self.document.get("monitors") or {}).get("alerts") or {}
         where = str(self.path or self.project.root / CONFIG_FILE)
-        rendered = self._renderer().render(said, where=where, path="monitors.alerts")
+        rendered = self._renderer().render(alerts, where=where, path="monitors.alerts")
         if not isinstance(rendered, dict):
             raise _wrong("`alerts` is not a mapping", where, "Write alerts: {webhook: https://...}.")
         return Sealed(rendered, name="alerts")

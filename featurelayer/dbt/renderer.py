@@ -1,4 +1,4 @@
-"""Jinja in profiles.yml, dbt_project.yml and featurelayer.yml, rendered as dbt renders configuration."""
+"""Renders Jinja in profiles.yml, dbt_project.yml and featurelayer.yml as dbt renders configuration."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Bool(_Typed):
 
 
 class _Undefined(jinja2.StrictUndefined):
-    """A name or key that is not there; its message has the words of whoever wrote the template, none of Python's."""
+    """An undefined name or key; its message uses the words of the template instead of Python's."""
 
     def __init__(self, hint: Any = None, obj: Any = jinja2.utils.missing, name: Any = None, exc: Any = Missing) -> None:
         super().__init__(hint, obj, name, exc)

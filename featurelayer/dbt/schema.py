@@ -1,4 +1,4 @@
-"""The JSON Schema of the annotations, for editors; `python -m featurelayer.dbt.schema` writes meta.schema.json anew."""
+"""The JSON Schema of the annotations, for editors; `python -m featurelayer.dbt.schema` rewrites meta.schema.json."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def read_schema() -> str:
     return FILE.read_text(encoding="utf-8")
 
 
-def generated() -> str:
+def build_schema() -> str:
     """Return the schema's text as the contract has it now."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
@@ -35,19 +35,19 @@ def json_schema() -> dict[str, Any]:
         properties = {"featurelayer": block}
         return {"type": "object", "properties": {"meta": {"type": "object", "properties": properties}}}
 
-    def listed(config: str, **more: Any) -> dict[str, Any]:
+    def list_schema(config: str, **more: Any) -> dict[str, Any]:
         return {"type": "array", "items": {"type": "object", "properties": {"config": meta(config), **more}}}
 
-    relation = listed("ViewBlock", columns=listed("ColumnBlock"))
+    relation = list_schema("ViewBlock", columns=list_schema("ColumnBlock"))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "featurelayer annotations in dbt properties files",
         "description": "For use beside dbt's own schema: constrains only what is under config.meta.featurelayer.",
         "type": "object",
-        "properties": {"models": relation, "snapshots": relation, "exposures": listed("ServiceBlock")},
+        "properties": {"models": relation, "snapshots": relation, "exposures": list_schema("ServiceBlock")},
         "$defs": dict(sorted(definitions.items())),
     }
 
 
 if __name__ == "__main__":
-    FILE.write_text(generated(), encoding="utf-8")
+    FILE.write_text(build_schema(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The dbt sources that a model is built from and that say how fresh they must be."""
+"""The upstream dbt sources of a model that have freshness limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PERIODS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreshSource:
-    """A source with limits; `loaded_at` is SQL for when a row was loaded, empty where the source does not say it."""
+    """A source with limits; `loaded_at` is SQL for when a row was loaded, empty if the source has none."""
 
     name: str
     relation: str

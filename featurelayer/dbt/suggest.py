@@ -1,4 +1,4 @@
-"""What `featurelayer init` writes and proposes: the package entry, featurelayer.yml, and the YAML of a first view.
+"""Suggestions of `featurelayer init`: the package entry, featurelayer.yml, and the YAML of a first view.
 
 Guesses come from names and types and are marked as such; nothing that exists is ever overwritten.
 """
@@ -28,7 +28,7 @@ _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """The YAML to add to a model, the entity it needs, where the YAML goes, and what to look at twice."""
+    """The YAML to add to a model, the entity it needs, where the YAML goes, and doubts to review."""
 
     model: str
     place: str

@@ -1,4 +1,4 @@
-"""Which target of profiles.yml manifest.json was built for, and whether that is the target in use.
+"""Validates that manifest.json was built for the target in use.
 
 A manifest names the relations of one target. Used for another, it would bring dev's rows into prod's store. Two things
 tell the targets apart:
@@ -55,7 +55,10 @@ class _Node(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _BuiltModel:
-    """Where a model is: `suffix` is its custom schema, None for a place of its own; `is_free` if macros are its own."""
+    """The schema of a built model.
+
+    `suffix` is its custom schema, None if it has another schema; `is_free` if its package overrides dbt's macros.
+    """
 
     place: TargetSchema
     suffix: str | None
@@ -79,7 +82,7 @@ class _BuiltModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Verdict:
-    """What the places of the models say of the target in use; `fits` is None if they say nothing.
+    """Whether the models' schemas fit the target in use; `fits` is None if they don't tell.
 
     If it does not fit, `place` is where a model is, `targets` are those of the profile that fit, and it `is_certain` if
     dbt's own macros made the place.

@@ -1,4 +1,4 @@
-"""Where dbt builds for a target of profiles.yml, as far as its output tells: a schema and a database."""
+"""The schema and database that dbt builds in for a target, as far as profiles.yml tells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One annotated dbt model or snapshot as a feature view, or all that is wrong with it."""
+"""Reads one annotated dbt model or snapshot as a feature view, and collects its problems."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TIMED = ("available_at", "delay", "created_timestamp", "ttl", "valid_to")
 
 @dataclass(slots=True, kw_only=True)
 class ViewReader:
-    """Reads one node. Whatever is wrong goes to `problems`.
+    """Reads one node and adds what is wrong to `problems`.
 
     `read` then returns None, and `doubtful` is the view as far as it could be understood.
     """
@@ -96,7 +96,7 @@ class ViewReader:
         same = [column for spelled, column in self.columns.items() if spelled.casefold() == name.casefold()]
         return same[0] if len(same) == 1 else None
 
-    # What the node says about itself
+    # The block
 
     def _block(self) -> ViewBlock | None:
         meta = self.node.config.get("meta") or {}
@@ -125,8 +125,8 @@ class ViewReader:
         if self._check(ViewBlock, shared, f"config.meta.{DEFAULTS}") is None or checked is None:
             return None
         own, shared = correct_keys(ViewBlock, own), correct_keys(ViewBlock, shared)
-        said = {key for key, value in own.items() if value is not False}
-        excluded = {key for group in _ALTERNATIVES if group & said for key in group}
+        declared = {key for key, value in own.items() if value is not False}
+        excluded = {key for group in _ALTERNATIVES if group & declared for key in group}
         return ViewBlock.model_validate({key: value for key, value in shared.items() if key not in excluded} | own)
 
     def _check_spelling(self, meta: Mapping[str, Any]) -> None:
@@ -145,7 +145,7 @@ class ViewReader:
 
     def _add_misplaced(self, path: str, right: str) -> None:
         fix = f"Move it to {right}: dbt 2 drops `meta` outside of `config` (`dbt-autofix deprecations` moves it)."
-        self.add_problem(f"the annotation stands in `{path}`, where it is not read", path, fix, "FL101")
+        self.add_problem(f"the annotation is in `{path}`, where it is not read", path, fix, "FL101")
 
     def _check_relation(self) -> None:
         if self.node.config.get("materialized") == "ephemeral":
@@ -201,7 +201,7 @@ class ViewReader:
         return times
 
     def _add_implicit(self, name: str | None) -> None:
-        """Declare a column that every snapshot has, whether or not its YAML says so."""
+        """Declare a column that every snapshot has, even if its YAML does not."""
         if name and self.column(name) is None:
             text = self.catalog.get(name.casefold())
             dtype = dtype_of(text, self.adapter) if text else DType(kind=Kind.TIMESTAMP)
@@ -222,11 +222,11 @@ class ViewReader:
             self.add_problem(what, path, "Name a timestamp or date column, or cast it in the model.", "FL202")
         return column.name
 
-    def _check_event_time(self, block: ViewBlock, event_time: str | None, said: bool) -> None:
+    def _check_event_time(self, block: ViewBlock, event_time: str | None, has_own: bool) -> None:
         if event_time is None:
-            if not said:
-                fix = "Name the column that says when a row became true, or say `static: true` if rows have no time."
-                # What dbt does not know of a model's config it keeps, and says nothing.
+            if not has_own:
+                fix = "Name the column with the time of a row's event, or set `static: true` if rows have no time."
+                # dbt keeps unknown keys of a model's config without a warning.
                 near = closest("event_time", [key for key in self.node.config if key not in ("meta", "event_time")])
                 if near:
                     what = f"it has no event time, and unknown key 'config.{near}' (did you mean 'event_time'?)"
@@ -238,7 +238,7 @@ class ViewReader:
         dated = column is not None and column.dtype is not None and column.dtype.kind is Kind.DATE
         if dated and block.delay is None and block.available_at is None:
             fix = (
-                "What is stamped with a day is usually known only when the day is over: say `delay: 1 day`, "
+                "A daily value is usually known only when the day is over: set `delay: 1 day`, "
                 "`delay: 0 days` or `available_at`."
             )
             self.add_problem(f"its event time '{event_time}' is a date without `delay`", f"{AT}.delay", fix, "FL202")
@@ -252,7 +252,7 @@ class ViewReader:
         for name in _TIMED:
             if getattr(block, name) is not None:
                 fix = f"Remove `{name}`, or `static` if rows have a time."
-                self.add_problem(f"it is static and says `{name}`", f"{AT}.{name}", fix, "FL205")
+                self.add_problem(f"it is static and has `{name}`", f"{AT}.{name}", fix, "FL205")
 
     def _check_snapshot(self) -> None:
         if self.node.resource_type != "snapshot":
@@ -263,7 +263,7 @@ class ViewReader:
             self.add_problem(what, "config.dbt_valid_to_current", fix, "FL206")
         if self.node.config.get("hard_deletes") == "new_record":
             fix = "Use `hard_deletes: invalidate`, or select from the snapshot in a model without the deletion rows."
-            what = "`hard_deletes: new_record` adds rows that say a deleted entity's last values again"
+            what = "`hard_deletes: new_record` adds rows that repeat a deleted entity's last values"
             self.add_problem(what, "config.hard_deletes", fix, "FL206")
 
     # Features
@@ -285,8 +285,8 @@ class ViewReader:
 
     @staticmethod
     def _asks_to_be_feature(column: DeclaredColumn) -> bool:
-        said = column.block.model_fields_set
-        return "default" in said or "range" in said or ("feature" in said and column.block.feature)
+        declared = column.block.model_fields_set
+        return "default" in declared or "range" in declared or ("feature" in declared and column.block.feature)
 
     def _feature(self, column: DeclaredColumn, *, online: bool) -> Feature:
         block, path = column.block, f"columns[{column.name}]"
@@ -294,7 +294,7 @@ class ViewReader:
         if column.dtype is None:
             self._add_untyped(column)
         elif online and not dtype.is_storable:
-            fix = "Cast it in the model (a decimal needs a precision), or say `feature: false` or `online: false`."
+            fix = "Cast it in the model (a decimal needs a precision), or set `feature: false` or `online: false`."
             what = f"feature '{column.name}' is {column.native.data_type or dtype}, which the online store can't hold"
             self.add_problem(what, f"{path}.data_type", fix, "FL501")
         elif block.range is not None and not dtype.is_numeric:
@@ -338,7 +338,7 @@ class ViewReader:
     def _check_settings(self, block: ViewBlock) -> None:
         if block.delay is not None and block.available_at is not None:
             fix = "Keep available_at if the warehouse has that column, else delay."
-            self.add_problem("it says both `delay` and `available_at`", f"{AT}.delay", fix, "FL205")
+            self.add_problem("it has both `delay` and `available_at`", f"{AT}.delay", fix, "FL205")
         fresh = block.freshness
         if fresh and fresh.warn_after and fresh.error_after and fresh.warn_after.duration > fresh.error_after.duration:
             fix = "Make warn_after the shorter of the two."

@@ -18,7 +18,7 @@
     lineage.graph("model.shop.orders_30d", "amount")          # Graph(nodes, edges), to draw
     lineage.problems                                          # unique id -> why its SQL can't be followed
 
-`featurelayer.dbt.lineage.trace` makes the `Model`s of a dbt project and finds the cache a place.
+`featurelayer.dbt.lineage.trace` makes the `SqlModel`s of a dbt project and chooses the cache file.
 
 A fingerprint follows the computation through CTEs, subqueries and models down to the sources. Aliases, formatting,
 comments, the order of columns and of operands that commute, brackets and casts to the type a value has already make no

@@ -1,4 +1,4 @@
-"""What was found of each model, on disk: valid for exactly the SQL and the inputs that it was found for.
+"""A file cache of lineage per model, valid only for the same SQL and the same inputs.
 
 The file starts with a digest of the rest, so that a half-written or damaged one counts as none. It is replaced as a
 whole; of two processes that write at once, the later one's stays.
@@ -38,7 +38,7 @@ class StoredColumn(msgspec.Struct):
 
 
 class Stored(msgspec.Struct):
-    """What is known of one model; `mark` names all of it that matters to those that read the model."""
+    """The lineage of one model; `mark` is a digest of the part that downstream models depend on."""
 
     base: str = ""
     where: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class _File(msgspec.Struct):
 
 
 class Cache:
-    """Entries by unique id; those of models that are gone are dropped when it is written."""
+    """Entries by unique id; writing drops those of removed models."""
 
     def __init__(self, entries: dict[str, _Entry] | None = None) -> None:
         self._entries = entries or {}

@@ -1,4 +1,4 @@
-"""Expressions as texts, equal where they mean the same: columns by what they amount to, the rest in one form."""
+"""Canonical keys of expressions: equal keys mean the same computation."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ class Writer:
         if node is self.over:  # a window's function leaves the rows as they are
             return
         parts.aggregated = True
-        parts.at_least(ColumnKind.AGGREGATE)
+        parts.raise_kind(ColumnKind.AGGREGATE)
         parts.facts.add(
             self.fact(
                 FactKind.AGGREGATE,

@@ -1,4 +1,4 @@
-"""The relations of a FROM, each with a place of its own: what they have in common, and how their rows are bound.
+"""The relations of a FROM: their places, the keys that join them, and the time bounds of their rows.
 
 The facts of a relation's columns have its place, so that a check can tell the relation that a view's event time comes
 from, and whether another one is bound by it.

@@ -1,4 +1,4 @@
-"""Models in the order in which they read each other, each evaluated once, and what was found of them."""
+"""Column lineage of all models, each evaluated once, upstream models first."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def analyse(
 
 
 class Lineage:
-    """What `analyse` found; see the package's docstring for its surface."""
+    """The result of `analyse`; the package's docstring shows its methods."""
 
     def __init__(self, stored: Mapping[str, Stored], problems: Mapping[str, str], relations: Mapping[str, str]) -> None:
         self._stored, self.problems, self._relations = stored, problems, relations

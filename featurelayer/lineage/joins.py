@@ -1,4 +1,4 @@
-"""The rows of a FROM: which relations, how they are joined, and on what."""
+"""Joins: the rows that the relations of a FROM give together."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _conditions(queries: QueryReader, join: exp.Join, item: FromItem, scope: Sel
         sides = sorted(value.key if value else name for value in (left, right))
         texts.append(digest(f"EQ({','.join(sides)})"))
         if left is not None and right is not None:
-            scope.joined[name] = _shared_column(str(join.args.get("side") or "").upper(), left, right)
+            scope.joined[name] = _common_column(str(join.args.get("side") or "").upper(), left, right)
     match = join.args.get("match_condition")
     if match is not None:
         texts.append(queries.writer.key(match, scope, parts))
@@ -180,7 +180,7 @@ def _common(join: exp.Join, item: FromItem, scope: SelectScope) -> list[str]:
     return [name for name in item.relation.columns if name in known]
 
 
-def _shared_column(side: str, left: Value, right: Value) -> Value:
+def _common_column(side: str, left: Value, right: Value) -> Value:
     """Return the column that two tables have in common: of an outer join, that of the side that has all rows."""
     if side == "FULL":
         return merge_values([left, right], digest("coalesce", *sorted((left.key, right.key))))

@@ -1,4 +1,4 @@
-"""Small questions about the nodes of an expression, and the tables behind the one form that each is given."""
+"""Predicates on the nodes of an expression, and the tables that map equivalent nodes to one form."""
 
 from __future__ import annotations
 

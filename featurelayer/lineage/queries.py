@@ -1,4 +1,4 @@
-"""A query as a relation: which rows it has, told apart by a digest, and what each of its columns amounts to."""
+"""Evaluates queries to relations: a digest of the rows, and the value of each column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One spelling for the relations of a project, as dbt writes them and as SQL reads them."""
+"""Canonical names of relations, as dbt writes them and as SQL reads them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def normalize_table_name(table: exp.Table, dialect: str) -> str:
 
 
 def to_readable(node: exp.Expression, resolve: Callable[[exp.Column], Value | None]) -> exp.Expression:
-    """Return an expression in which names of our macros, which nobody has written, are what they stand for."""
+    """Replace the names that our macros generate by what they stand for."""
     return node.copy().transform(lambda each: _to_readable(each, resolve), copy=False)
 
 

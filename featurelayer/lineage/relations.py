@@ -1,4 +1,4 @@
-"""Relations made of relations: renamed, merged, read by name."""
+"""Relations derived from relations: with other column names, merged, or looked up by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What our macro `rolling_features` writes for all windows at once, taken out of the SQL before it is read.
+"""Reduces the SQL of our macro `rolling_features`, which computes all windows at once, to what each value depends on.
 
 The macro has a row wherever any window changes, so that the newest row holds every window. No window's value depends on
 the points of another one, on how wide the widest is, on how many steps a grid has had by now, or on the batch that is

@@ -1,4 +1,4 @@
-"""Compiled SQL without what is of the run that compiled it: its time, its id, its target, its environment.
+"""Removes the values of one dbt run from compiled SQL: its time, id, target and environment.
 
 The same project compiled twice has other texts where Jinja wrote `run_started_at`, `invocation_id`, `target.name` or
 an environment variable. Each such value is replaced by the Jinja that wrote it, so that the texts are equal, and a

@@ -1,4 +1,4 @@
-"""Values and relations while SQL is read: what a name means, and what it amounts to."""
+"""Values, relations and scopes: the meaning of names while SQL is evaluated."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def digest(*parts: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a column is. Equal `key`s in equal rows are the same computation.
+    """The value of a column. Equal `key`s in equal rows are the same computation.
 
     `type` is known of few. `sure` says that it is never NULL. `form` is the operation that made it and the keys
     that went in, for the few operations of which that may matter.
@@ -121,7 +121,7 @@ def _either(found: list[Value]) -> Value:
 
 
 class TimeFrame(NamedTuple):
-    """How rows are bound, by which columns, and how far these are moved."""
+    """The time bound of rows, the columns that it is by, and the shift of these."""
 
     bound: Bound
     by: tuple[SourceColumn, ...] = ()
@@ -198,7 +198,7 @@ class FromItem:
 
 @dataclass(slots=True, eq=False)
 class SelectScope:
-    """What names mean inside one SELECT.
+    """The names in scope inside one SELECT.
 
     `aliases` are the expressions that it gives a name, `joined` the columns that two tables have in common by USING.
     """
@@ -264,7 +264,7 @@ class SelectScope:
 
 @dataclass(slots=True, eq=False)
 class Parts:
-    """What an expression was found to be made of, collected while its key is written."""
+    """The sources, steps and facts of an expression, collected while its key is computed."""
 
     sources: set[SourceColumn] = field(default_factory=set)
     steps: dict[ValueStep, None] = field(default_factory=dict)
@@ -280,10 +280,10 @@ class Parts:
         if value.steps and len(self.steps) < MAX_STEPS:
             self.steps.update(dict.fromkeys(value.steps))
         if value.sources:
-            self.at_least(ColumnKind.EXPRESSION)
+            self.raise_kind(ColumnKind.EXPRESSION)
 
-    def at_least(self, kind: ColumnKind) -> None:
-        """Note that the value is at least of that kind."""
+    def raise_kind(self, kind: ColumnKind) -> None:
+        """Raise the kind of the value to at least this one."""
         if strength(kind) > strength(self.kind):
             self.kind = kind
 

@@ -1,4 +1,4 @@
-"""What a condition says of times: which of two is the earlier one, and by how much.
+"""Time bounds from conditions: which of two times is earlier, and by how much.
 
 A value knows the future if it comes of a row that may be later than the event of the row that it is put into. A
 condition rules that out if it compares the two times: in ON, USING, WHERE, a later WHERE, a CASE or a FILTER around it.

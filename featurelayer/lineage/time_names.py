@@ -1,4 +1,4 @@
-"""What is a time, as far as a look at its type and its name can tell."""
+"""Guesses from types and names whether a column is a time, and which kind of time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lineage takes and gives: models with their SQL in; columns, steps, facts and fingerprints out."""
+"""Input and output of lineage: models with their SQL; columns, steps, facts and fingerprints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class ColumnKind(StrEnum):
-    """What makes a column of its sources, the strongest of its steps."""
+    """The way a column is made of its sources: the strongest of its steps."""
 
     CONSTANT = "constant"
     PASSTHROUGH = "passthrough"
@@ -18,7 +18,7 @@ class ColumnKind(StrEnum):
 
 
 class RowStepKind(StrEnum):
-    """What decides which rows a query has."""
+    """A kind of step that decides which rows a query has."""
 
     FILTER = "filter"
     JOIN = "join"
@@ -67,7 +67,7 @@ class SourceColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueStep:
-    """One thing that a model's SQL does to a value, which it then calls `name`.
+    """A step from the sources to a value, which the SQL then calls `name`.
 
     `within` is the CTE or subquery it stands in, "" for the outermost SELECT. `windows` are the parts of the named
     windows that it runs over: partition, order and frame.
@@ -87,7 +87,7 @@ class ValueStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowStep:
-    """One thing that a model's SQL does to the rows; `within` as of a `Step`."""
+    """A step that decides the rows; `within` as in `ValueStep`."""
 
     kind: RowStepKind
     sql: str
@@ -99,7 +99,7 @@ class RowStep:
 
 
 class FactKind(StrEnum):
-    """What a fact says of a value or of rows; what it means for a feature is for others to judge."""
+    """A kind of fact about a value or rows; the checks judge what it means for a feature."""
 
     WINDOW = "window"
     """A window function that looks ahead: `function`, `frame`, and what its rows are ordered and divided by."""
@@ -118,7 +118,7 @@ class FactKind(StrEnum):
 
 
 class Bound(StrEnum):
-    """When rows that are put together with others may be from, as far as conditions say; the surest comes last."""
+    """The time range of joined rows that the conditions allow; the strictest comes last."""
 
     NONE = ""
     """Any time."""
@@ -134,7 +134,7 @@ class Bound(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """Something about how a value was made, anywhere below it, that a check may want to know.
+    """A property of how a value was made, anywhere upstream, that checks use.
 
     `model` is where it was seen, `sql` what was seen. `frame` tells which rows a window function looks at, in time if
     its order is time: `future` or `all`. `partition` are the columns that divide the rows, `order` those of the
@@ -175,7 +175,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnLineage:
-    """Where one output column of one model comes from, by this model's SQL.
+    """The origin of one output column of a model, by this model's SQL.
 
     `sources` are the columns of the relations that the SQL reads; `Lineage.ancestors` goes on from there. `sql` is the
     expression that makes it. `steps` lead to its value, inner ones first; `row_steps` and `row_sources` are what
@@ -209,7 +209,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileRun:
-    """When the SQL was compiled: a literal of that span is the run's own time and has no meaning of its own.
+    """The time span of the dbt run that compiled the SQL: a literal in it is the run's own time, not a constant.
 
     `invocation` is dbt's id of the run.
     """
@@ -231,7 +231,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnGraph:
-    """What to draw: columns, the lowest first, and the edges between them."""
+    """A graph to draw: columns, the most downstream first, and the edges between them."""
 
     nodes: tuple[SourceColumn, ...]
     edges: tuple[Edge, ...]

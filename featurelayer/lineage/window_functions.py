@@ -1,4 +1,4 @@
-"""Window functions: one text for what is the same, and which rows they look at."""
+"""Window functions: canonical keys, and the rows that they read."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _SMALL = ("of", "the", "in", "over")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureName:
-    """A feature and its name in parts."""
+    """A feature and its parsed name."""
 
     view: FeatureView
     feature: Feature
@@ -30,7 +30,7 @@ class FeatureName:
         return f"{self.view.id}.{self.feature.name}"
 
     def finding(self, message: str, fix: str, *, key: str = "", others: Sequence[str] = ()) -> Finding:
-        """Return a hit about the feature."""
+        """Return a finding about the feature."""
         return feature_finding(self.view, self.feature, message, key=key, fix=fix, others=tuple(others))
 
 

@@ -1,4 +1,4 @@
-"""Whether the rows that make a feature may be later than its event: the one rule behind the checks of joins.
+"""The rule behind the checks of joins: may the rows that make a feature be later than its event?
 
 A feature is stamped with its view's event time. Rows of the relation that the event time comes from are the event.
 Those of any other relation are no later if

@@ -53,7 +53,7 @@ Level = Annotated[Severity, BeforeValidator(lambda value: Severity(value) if isi
 
 
 class NamingBlock(Block):
-    """How features are named."""
+    """The naming rules of features."""
 
     grammar: Annotated[str, AfterValidator(_grammar)] = Field(
         default="<what>_<aggregate>_<window>",
@@ -79,7 +79,7 @@ class NamingBlock(Block):
 
 
 class LintBlock(Block):
-    """The `lint:` of featurelayer.yml."""
+    """The `lint:` block of featurelayer.yml."""
 
     disabled: list[Code] = Field(default_factory=list, description="Checks, or families of checks, that do not run.")
     severity: dict[Code, Level | Literal["error", "warning", "note"]] = Field(

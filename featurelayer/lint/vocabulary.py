@@ -1,4 +1,4 @@
-"""The words that features' names are made of: aggregates, windows, units and abbreviations, ours and the project's."""
+"""The vocabulary of feature names: aggregates, windows, units and abbreviations, built in and the project's own."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ _LENGTH = re.compile(rf"({_NUMBER})([a-z]{{1,8}})$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A window in a name: the words as they stand, its length in seconds if they say it, and whether it is doubtful.
+    """A window in a name: its text, and its length in seconds if the text has a unit.
 
     `avg_val_30` does not say of what there are thirty, `_3m` may be minutes or months: `seconds` is None.
     """
@@ -128,7 +128,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Name:
-    """A name in its parts: `what` has the other words, `order` says which parts stand where."""
+    """A parsed name: `what` has the words that are no other part, `order` the parts in their order."""
 
     what: tuple[str, ...]
     aggregate: str = ""
@@ -139,7 +139,7 @@ class Name:
 
 
 class Vocabulary:
-    """Reads names with the project's words and the usual ones."""
+    """Parses names with the project's words and the built-in ones."""
 
     def __init__(self, naming: NamingBlock) -> None:
         self.own_aggregates = frozenset(naming.aggregates)

@@ -38,7 +38,7 @@ def test_no_manifest_says_to_run_dbt_parse(tmp_path):
         ("[]", "has an unexpected shape"),
         ("{}", "has an unexpected shape"),
         ('{"metadata": {}, "nodes": 3}', "has an unexpected shape"),
-        ('{"metadata": {}}', "does not say its schema version"),
+        ('{"metadata": {}}', "has no schema version"),
     ],
 )
 def test_a_manifest_that_can_not_be_read_says_why(tmp_path, text, what):

@@ -279,7 +279,7 @@ def test_a_default_that_does_not_fit_is_an_error(tmp_path, dtype, default, said)
     ("said", "what", "where", "code"),
     [
         ({"entity": "plan"}, "legs: entity 'plan' is not declared (did you mean 'plane'?)", f"{AT}.entity", "FL102"),
-        ({"entity": None}, "legs: it does not say its entity", f"{AT}.entity", "FL102"),
+        ({"entity": None}, "legs: it has no `entity`", f"{AT}.entity", "FL102"),
         ({"entity": ["plane", "plane"]}, "legs: it names an entity twice", f"{AT}.entity", "FL102"),
         ({"ttll": "1 day"}, "legs: unknown key 'ttll' (did you mean 'ttl'?)", f"{AT}.ttll", "FL102"),
         ({"ttl": "soon"}, "legs: 'ttl': 'soon' is not a duration", f"{AT}.ttl", "FL105"),
@@ -376,7 +376,7 @@ def test_a_static_view_has_no_times(tmp_path, said):
     node = model(static=True, **said)
     node["config"]["event_time"] = None
     found = problem(tmp_path, node)
-    assert found.what == f"legs: it is static and says `{next(iter(said))}`"
+    assert found.what == f"legs: it is static and has `{next(iter(said))}`"
     assert found.code == "FL205"
 
 
@@ -461,7 +461,7 @@ def test_a_mistake_in_the_join_keys_is_fl103(tmp_path, columns, what, where):
 def test_a_column_of_an_entity_with_several_keys_says_which(tmp_path):
     columns = {"a": column("varchar", join_key="airport_hour"), "hour": column("integer", join_key="airport_hour")}
     found = problems(tmp_path, model(entity="airport_hour", columns=columns, drop=("tailnum",)))
-    assert found[0].what == "legs: column 'a' does not say which key of 'airport_hour' it holds"
+    assert found[0].what == "legs: column 'a' does not declare which key of 'airport_hour' it holds"
     assert "join_key: airport_hour.airport" in found[0].fix
 
 

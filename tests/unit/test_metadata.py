@@ -13,7 +13,7 @@ SCHEMA = schema.json_schema()
 
 
 def test_the_committed_schema_is_what_the_code_generates():
-    assert schema.read_schema() == schema.generated(), "run `python -m featurelayer.dbt.schema`"
+    assert schema.read_schema() == schema.build_schema(), "run `python -m featurelayer.dbt.schema`"
 
 
 def test_it_is_a_schema():
