@@ -17,10 +17,10 @@ _DIFF_LINES = 30
 
 @click.command()
 @click.argument("action", type=click.Choice(["write", "check"]))
-@click.option("--service", help="The feature service [default: all that name their `labels`, and all written before].")
-@click.option("--labels", metavar="MODEL", help="The dbt model of the labels [default: the service's `labels`].")
-@click.option("--label-timestamp", metavar="COLUMN", help="The label column with the time [default: the service's].")
-@click.option("--key", "keys", multiple=True, metavar="KEY=COLUMN", help="The label column of a request key.")
+@click.option("--service", help="Feature service [default: all that name their `labels`, and all written before].")
+@click.option("--labels", metavar="MODEL", help="dbt model of the labels [default: the service's `labels`].")
+@click.option("--label-timestamp", metavar="COLUMN", help="Label column with the time [default: the service's].")
+@click.option("--key", "keys", multiple=True, metavar="KEY=COLUMN", help="Label column of a request key.")
 @click.option(
     "--mode",
     type=click.Choice(["known_at", "event_time"]),
@@ -32,7 +32,7 @@ _DIFF_LINES = 30
     "--path",
     "folder",
     metavar="FOLDER",
-    help="Where the file goes [default: featurelayer/ in the first of model-paths].",
+    help="Folder of the file [default: featurelayer/ in the first of model-paths].",
 )
 @project_options
 def command(
@@ -47,12 +47,12 @@ def command(
 ) -> None:
     """Write a training set as a dbt model, or check that the one in the project is current.
 
-    `dbt build` then builds it after its labels and views, with the rows of build-training-set. `check` ends with 1 and
-    prints the difference if a file is stale, missing or left over. Neither needs a warehouse where the labels' model
+    `dbt build` then builds it after its labels and views, with the same rows as build-training-set. `check` prints the
+    difference and ends with 1 if a file is stale, missing or left over. Neither needs a warehouse if the labels' model
     declares its columns.
     """
     if service is None and (labels or label_timestamp or keys or folder or mode != "known_at"):
-        raise click.UsageError("Say which service with --service.")
+        raise click.UsageError("Pass the service with --service.")
     from featurelayer.layer import FeatureLayer
 
     layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
@@ -93,7 +93,7 @@ def _check(models: tuple[DbtModel, ...]) -> None:
         for line in lines[:_DIFF_LINES]:
             echo(line)
         if more > 0:
-            echo(f"... {more} lines more")
+            echo(f"... {more} more lines")
     problems = [problem for model in models if (problem := model.problem())]
     if problems:
         raise OutdatedModel(problems)

@@ -1,4 +1,4 @@
-"""How an explanation of one label looks to a person: per view the candidates, which won, and why the others did not."""
+"""Print the explanation of one label: per view the candidates, the winner, and why the others lost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _heading(view: ViewExplanation) -> Iterator[str]:
 
 
 def _print_candidates(view: ViewExplanation) -> None:
-    """One line per candidate; what every one of them lacks has no column."""
+    """Print one line per candidate; a column that no candidate has is left out."""
     first = view.candidates[0]
     timed = any(candidate.event_time is not None for candidate in view.candidates)
     named = list(dict.fromkeys((*first.order, *first.values)))

@@ -1,4 +1,4 @@
-"""Make a training set again from its lock and say whether it is identical, or what differs and why."""
+"""Rebuild a training set from its lock file and report any difference."""
 
 from __future__ import annotations
 
@@ -16,12 +16,8 @@ if TYPE_CHECKING:
 
 @click.command(help=__doc__)
 @click.argument("lock", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH.lock.json")
-@click.option(
-    "--labels", metavar="PATH|RELATION", help="The labels of that build [default: where the lock says they were]."
-)
-@click.option(
-    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the findings look."
-)
+@click.option("--labels", metavar="PATH|RELATION", help="Labels of that build [default: those that the lock names].")
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def command(context: Context, lock: Path, labels: str | None, output_format: str) -> int:
     """Reproduce a training set; 1 if it is not identical."""
@@ -67,5 +63,5 @@ def _verdict(found: Reproduction) -> str:
     if found.identical:
         return f"identical to {found.lock}: {size}"
     if not found.differences:
-        return f"the columns of {found.lock} are identical ({size}), but the request gives others now"
+        return f"the columns of {found.lock} are identical ({size}), but the request gives other columns now"
     return f"{len(found.differences)} of {found.columns} columns differ from {found.lock}"

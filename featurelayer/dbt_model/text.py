@@ -153,7 +153,7 @@ def _find_labels(request: ModelRequest, service: FeatureService, nodes: Mapping[
     name = request.labels or service.labels
     if name is None:
         fix = "name their dbt model with --labels, or as `labels` in the exposure's featurelayer block"
-        what = f"it is not said where the labels of {service.name} are"
+        what = f"no labels given for {service.name}"
         raise LabelError([Problem(what=what, where=service.yaml_path, fix=fix)])
     if name not in nodes:
         what = f"there is no dbt model '{name}' for the labels of {service.name}{did_you_mean(name, nodes)}"

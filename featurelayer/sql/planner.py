@@ -286,7 +286,7 @@ def _label_time(
         if timed:
             problems.append(
                 Problem(
-                    what="it is not said which label column holds the time",
+                    what="the label timestamp column is unknown",
                     where=f"columns: {', '.join(names) or 'none'}",
                     fix="pass --label-timestamp COLUMN, or set label_timestamp on the exposure",
                 )

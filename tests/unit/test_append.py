@@ -354,7 +354,7 @@ def test_the_command(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*new, "--output", str(shop.output)) == 1
     assert "the same 2 labels are in the set already" in capsys.readouterr().err
     assert run(*new) == 2
-    assert "Say what to append to" in capsys.readouterr().err
+    assert "Pass the set to append to" in capsys.readouterr().err
     for labels in ("old", "new"):
         assert run("--labels", str(shop.root / f"{labels}.parquet"), "--append", "--as-table", "train") == 0
     assert len(table(shop)) == 4

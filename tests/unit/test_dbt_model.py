@@ -228,7 +228,7 @@ def test_an_edited_file_is_stale_and_its_difference_is_short(
     file.write_text("".join(f"{line} \n" for line in file.read_text().splitlines()))
     capsys.readouterr()
     assert run(tmp_path, "check") == 1
-    assert "lines more\n" in capsys.readouterr().out
+    assert "more lines\n" in capsys.readouterr().out
     file.write_bytes((tmp_path / FILE).read_bytes())
     assert run(tmp_path, "write") == 0
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))  # as git may check it out
@@ -314,7 +314,7 @@ def test_model_paths_of_the_project_are_heeded(tmp_path: Path) -> None:
 
 def test_options_without_a_service_are_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "write", "--labels", "cases") == 2
-    assert "Say which service" in capsys.readouterr().err
+    assert "Pass the service" in capsys.readouterr().err
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
@@ -357,7 +357,7 @@ def test_without_a_contract_it_is_said_that_columns_may_be_missing(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(None, "it is not said where the labels of late are"), ("casse", r"no dbt model 'casse'.*did you mean 'cases'")],
+    [(None, "no labels given for late"), ("casse", r"no dbt model 'casse'.*did you mean 'cases'")],
 )
 def test_labels_that_are_not_there(tmp_path: Path, labels: str | None, message: str) -> None:
     with pytest.raises(PlanError, match=message):
@@ -412,5 +412,5 @@ def test_a_build_takes_the_services_labels(tmp_path: Path, capsys: pytest.Captur
     assert main(["build-training-set", "--service", "late", *output]) == 0
     assert main(["build-training-set", "--features", "legs.*", *output]) == 2
     assert "--labels" in capsys.readouterr().err
-    with pytest.raises(LabelError, match="not said where the labels are"):
+    with pytest.raises(LabelError, match="no labels given"):
         again(tmp_path, made.model(), cases(), exposures=(late(labels=None),)).build_training_set("late")

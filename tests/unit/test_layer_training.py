@@ -612,7 +612,7 @@ def test_features_may_be_named_in_several_options(tmp_path: Path, capsys: pytest
     ("arguments", "code", "message"),
     [
         (["--service", "late", "--labels", "x.parquet", "--output", "o.parquet"], 1, "there is no file x.parquet"),
-        (["--service", "late", "--labels", "x.parquet"], 2, "Say where it goes"),
+        (["--service", "late", "--labels", "x.parquet"], 2, "Pass an output"),
         (["--labels", "x.parquet", "--output", "o.parquet"], 2, "either --service or --features"),
         (["--service", "late", "--labels", "x", "--output", "o.json"], 2, "must end in .parquet or .csv"),
         (["--service", "late", "--labels", "x", "--output", "o.csv", "--key", "a"], 2, "REQUEST_KEY=LABEL_COLUMN"),
@@ -621,7 +621,7 @@ def test_features_may_be_named_in_several_options(tmp_path: Path, capsys: pytest
             2,
             "either --output or --as-table",
         ),
-        (["--service", "late", "--labels", "x", "--dialect", "spark"], 2, "Say where it goes"),
+        (["--service", "late", "--labels", "x", "--dialect", "spark"], 2, "Pass an output"),
         (
             ["--service", "late", "--labels", "x", "--dialect", "spark", "--show-sql", "--output", "o.csv"],
             2,
