@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from featurelayer.errors import ConfigError, Problem
+from featurelayer.tempdirs import TempDir
 
 _MARK = ".featurelayer-catalog"
 _NOTE = "This folder is written by `featurelayer catalog build`, which replaces all of it.\n"
@@ -45,11 +45,11 @@ def write_site(folder: Path, files: Iterable[tuple[str, bytes]]) -> BuiltSite:
     check_folder(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-            new = Path(beside, "new")
+        with TempDir(beside=folder) as beside:
+            new = beside / "new"
             count, size = _write_files(new, files)
             if folder.exists():
-                folder.rename(Path(beside, "old"))
+                folder.rename(beside / "old")
             new.rename(folder)
     except OSError as error:
         problem = Problem(what=f"the catalog can't be written: {error}", where=str(folder), fix="check the folder")

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.durations import microseconds
@@ -25,6 +24,7 @@ from featurelayer.online.codec import from_microseconds, to_microseconds
 from featurelayer.online.definitions import ViewCommit, ViewRunStart, commit_key, run_start_key, view_schema, view_sk
 from featurelayer.sql.delta import DIFFERENT, IN_DOUBT, NEW, REMOVED, Delta
 from featurelayer.sql.dialects import dialect
+from featurelayer.tempdirs import TempDir
 from featurelayer.warehouse.base import Warehouse, from_item
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def find_changes(
     view = snapshot.view
     delta = Delta(dialect(warehouse.dialect), tables.log(view.id))
     known = read_baseline(store, ledger, view)
-    with TemporaryDirectory(prefix="featurelayer-") as folder:
-        rows, keyless = snapshot.rows(warehouse, Path(folder))
+    with TempDir() as folder:
+        rows, keyless = snapshot.rows(warehouse, folder)
         null_keys, null_times = warehouse.rows(snapshot.skipped)[0] if snapshot.skipped else (0, 0)
         warehouse.execute(delta.now(rows, _item_layout(view)))
         _validate_unique_keys(warehouse.rows(delta.twins()), view)
@@ -137,7 +137,7 @@ def find_changes(
         if trusted:
             warehouse.execute(delta.state())
         else:
-            _list_store_keys(warehouse, store, delta, view_sk(view), Path(folder))
+            _list_store_keys(warehouse, store, delta, view_sk(view), folder)
         warehouse.execute(delta.doubt())
         # The warehouse will not remember what it has been told of now, so that goes as well which has merely expired.
         since = expiry_cutoff(view, snapshot.as_of) if trusted else None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -28,6 +27,7 @@ from featurelayer.online.streaming import LogEntry, key_values, read_log_entries
 from featurelayer.sql.ast import col, with_alias
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect
+from featurelayer.tempdirs import TempDir
 from featurelayer.warehouse.base import OpenWarehouse, Warehouse, from_item
 
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ def append(warehouse: Warehouse, log: StreamedLog) -> DrainReport:
     _create_table(warehouse, writer, target, log, columns)
     appended = 0
     if log.rows:
-        with TemporaryDirectory(prefix="featurelayer-") as folder:
-            path = Path(folder) / "log.parquet"
+        with TempDir() as folder:
+            path = folder / "log.parquet"
             _write_parquet(path, log.rows, columns)
             source = exp.maybe_parse(from_item(warehouse, path), into=exp.Table, dialect=writer.name)
             [(before,)] = warehouse.rows(writer.sql(_count_query(target)))

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 
 from featurelayer.callbacks import Progress, ignore_progress
 from featurelayer.durations import microseconds
@@ -24,6 +22,7 @@ from featurelayer.online.definitions import SCHEMAS, Schema, ViewCommit, commit_
 from featurelayer.online.key_sample import sample_keys
 from featurelayer.sql.lateness import clock_lateness, export_lateness
 from featurelayer.sql.planner import match_column
+from featurelayer.tempdirs import TempDir
 from featurelayer.verify import (
     CommittedExport,
     ExportedRow,
@@ -185,8 +184,8 @@ def _read_expected(
     warehouse: Warehouse, request: VerifyRequest, view: FeatureView, commit: ViewCommit, online: Sequence[str]
 ) -> tuple[dict[str, Row], list[str]]:
     (snapshot,) = take_snapshots(warehouse, [view], from_microseconds(commit.as_of))
-    with TemporaryDirectory(prefix="featurelayer-") as folder:
-        source, _ = snapshot.rows(warehouse, Path(folder))
+    with TempDir() as folder:
+        source, _ = snapshot.rows(warehouse, folder)
         found = read_expected_rows(warehouse, source, online, sample=request.sample, seed=request.seed)
     warehouse.drop(list(snapshot.temporary))
     return found

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -23,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from featurelayer.callbacks import Progress
 from featurelayer.errors import ConfigError, OnlineStoreError, Problem, closest, did_you_mean
 from featurelayer.online.stores.dynamodb.tables import BULK, TableSettings, table_request, validate_endpoint
+from featurelayer.tempdirs import TempDir
 
 PART_BYTES = 64 * 1024 * 1024
 _POLL_SECONDS = 5.0
@@ -98,8 +98,8 @@ def upload_items(
     """
     prefix, total = f"{place.prefix}/{folder}/", [0, 0]
     parts = 0
-    with TemporaryDirectory(prefix="featurelayer-") as here:
-        for part in _write_parts(items, Path(here), part_bytes, total):
+    with TempDir() as scratch:
+        for part in _write_parts(items, scratch, part_bytes, total):
             key = f"{prefix}{parts:06}.json.gz"
             with _s3_errors(place.bucket, key):
                 client.upload_file(str(part), place.bucket, key)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurelayer.errors import ConfigError, Problem, WarehouseError
+from featurelayer.tempdirs import TempDir
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -59,8 +59,8 @@ def start(connection: Mapping[str, Any], root: Path) -> tuple[SparkSession, bool
                 ]
             ) from error
         running = SparkContext._active_spark_context is not None
-        with tempfile.TemporaryDirectory(prefix="featurelayer-") as folder:
-            settings = {} if running else {**_defaults(root, Path(folder)), **_parameters(connection)}
+        with TempDir() as folder:
+            settings = {} if running else {**_defaults(root, folder), **_parameters(connection)}
             session = _start_session(settings)
             if not running:
                 session.sparkContext.setLogLevel("OFF")  # what fails is said by our own errors

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from sqlglot import exp
 
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column
+from featurelayer.tempdirs import TempDir
 from featurelayer.warehouse.base import CsvRows, Estimate, Source
 from featurelayer.warehouse.engines.spark.exports import MADE, ExportTables
 from featurelayer.warehouse.engines.spark.scans import scans_of
@@ -114,7 +114,8 @@ class SparkWarehouse:
         self._missing = schema if schema and not self._session.catalog.databaseExists(_name(schema)) else ""
         if schema and not self._missing:
             self._session.catalog.setCurrentDatabase(_name(schema))
-        self._folder = Path(tempfile.mkdtemp(prefix="featurelayer-spark-"))
+        self._scratch = TempDir()
+        self._folder = self._scratch.path
         jvm: Any = session.sparkContext._jvm
         jvm.org.apache.spark.util.ShutdownHookManager.registerShutdownDeleteDir(jvm.java.io.File(str(self._folder)))
         self._local = session.sparkContext.master.startswith("local")
@@ -365,7 +366,7 @@ class SparkWarehouse:
             self._session.stop()
         else:
             self.drop(tuple(self._made))
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.remove()
 
 
 def _read_back(folder: Path, names: Sequence[str], batch_rows: int) -> pa.RecordBatchReader:
