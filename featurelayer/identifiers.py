@@ -1,4 +1,4 @@
-"""Names as an engine holds them that keeps no more than so many bytes of each."""
+"""Names within the length that an engine allows."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Backoff:
 
 
 def is_retryable(error: Exception) -> bool:
-    """Return whether a store says of an error that another attempt can help."""
+    """Return whether a store's error is one that another attempt can cure."""
     return isinstance(error, OnlineStoreError) and error.retryable
 
 

@@ -1,7 +1,7 @@
-"""What is temporary is gone afterwards, also after a process that was killed: the next one takes it away.
+"""Temporary folders that outlive no crash: the next process removes what a killed one left.
 
-Whoever uses a folder holds a lock on a file in it. The system lets go of the lock when the process ends, however it
-ends; so a folder whose lock is free is nobody's.
+The process that uses a folder holds a lock on a file in it. The system releases the lock when the process ends, however
+it ends; so a folder whose lock is free is an orphan.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _OLD_SECONDS = 86_400
 
 
 class TempDir:
-    """A folder of this process, in the system's place for them, or hidden beside the file that is made in it.
+    """A temporary folder of this process: in the system's folder for them, or hidden next to `target`.
 
-    Use it as a context manager, which gives its path, or call `remove()`.
+    A context manager that yields the path; or call `remove()`.
     """
 
-    def __init__(self, *, beside: Path | None = None) -> None:
+    def __init__(self, *, target: Path | None = None) -> None:
         place, prefix, suffix = (
             (Path(tempfile.gettempdir()), "featurelayer-", "")
-            if beside is None
-            else (beside.parent, f".{beside.name}.", ".partial")
+            if target is None
+            else (target.parent, f".{target.name}.", ".partial")
         )
         _sweep_orphans(place, prefix, suffix)
         while True:
@@ -46,7 +46,7 @@ class TempDir:
             _lock_file(held[0])
             if os.fstat(held[0]).st_nlink or os.name != "posix":
                 break
-            self.remove()  # somebody took it for left over before it was locked
+            self.remove()  # another process took it for an orphan before it was locked
 
     def __enter__(self) -> Path:
         return self.path
@@ -55,7 +55,7 @@ class TempDir:
         self.remove()
 
     def remove(self) -> None:
-        """Take the folder away with all that is in it."""
+        """Delete the folder and its content."""
         self._remove()
 
 
@@ -68,7 +68,7 @@ def _remove_folder(folder: Path, held: Sequence[int]) -> None:
 
 
 def _sweep_orphans(place: Path, prefix: str, suffix: str) -> None:
-    """Take away what processes left that are no more."""
+    """Delete the folders of processes that have ended."""
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
             if entry.name.startswith(prefix) and entry.name.endswith(suffix) and entry.is_dir(follow_symlinks=False):
@@ -91,7 +91,7 @@ def _remove_orphan(folder: Path) -> None:
 
 
 def _lock_file(held: int, *, wait: bool = True) -> bool:
-    """Lock an open file and say whether that is done; there may be no locks here."""
+    """Lock an open file; return whether that worked, since a file system may lack locks."""
     try:
         import fcntl
 
@@ -102,7 +102,7 @@ def _lock_file(held: int, *, wait: bool = True) -> bool:
 
 
 def is_process_alive(process: int) -> bool:
-    """Whether a process of this host is still there; unknown counts as there."""
+    """Return whether a process of this host is alive; unknown counts as alive."""
     if os.name != "posix":
         return True  # there, signal 0 would not ask but kill
     try:

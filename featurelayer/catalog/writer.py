@@ -45,11 +45,11 @@ def write_site(folder: Path, files: Iterable[tuple[str, bytes]]) -> BuiltSite:
     check_folder(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with TempDir(beside=folder) as beside:
-            new = beside / "new"
+        with TempDir(target=folder) as scratch:
+            new = scratch / "new"
             count, size = _write_files(new, files)
             if folder.exists():
-                folder.rename(beside / "old")
+                folder.rename(scratch / "old")
             new.rename(folder)
     except OSError as error:
         problem = Problem(what=f"the catalog can't be written: {error}", where=str(folder), fix="check the folder")

@@ -1,4 +1,4 @@
-"""What callers pass as rows and keys, in the forms that data comes in: mappings, data frames, Arrow tables, numpy.
+"""Read the rows and keys that callers pass: mappings, data frames, Arrow tables, numpy values.
 
 No data frame library is imported: what has a method of theirs is one of theirs.
 """
@@ -57,7 +57,7 @@ def validate_names(names: object, noun: str) -> Iterable[str]:
     """Return names, each of which `check_name` has still to look at.
 
     Raises:
-        PlanError: they are one text, or nothing that can be gone through.
+        PlanError: they are one text, or not iterable.
     """
     if isinstance(names, Iterable) and not isinstance(names, (str, bytes)):
         return names

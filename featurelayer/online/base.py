@@ -1,8 +1,8 @@
-"""What a store holds, the one rule by which it changes, and what a store can do.
+"""The items of an online store, the one rule by which they change, and the protocol of a store.
 
 An item is one JSON text under two names: `pk`, the entity and its key, and `sk`, the view and its version.
-Definitions travel in the same store under names that start with `#`, which no entity has, so that whoever knows the
-address of a store can serve from it:
+Definitions are in the same store under names that start with `#`, which no entity has, so a client needs only the
+address of a store to serve from it:
 
     pk                    sk                              f
     plane["N14228"]       plane_legs@0                    the features' values, a JSON array in schema order
@@ -50,7 +50,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False)
     """One entry of a store. Times are microseconds since 1970 in UTC, except `ttl`: whole seconds.
 
     `version` (`_v`) belongs to the export that wrote it, `as_of` (`_t`) is that export's snapshot time, `event_time`
-    (`_e`) says when the values became true; static views and definitions have none, and an export's tombstone has that
+    (`_e`) is when the values became true; static views and definitions have none, and an export's tombstone has that
     of the row it removes. `valid_to` (`_u`) is when they stopped being true, `schema` (`_s`) names the schema of `f`,
     and `ttl` only collects garbage. `streamed` (`_w`) marks what `FeatureClient.write` wrote, at the time `version`,
     between exports.
@@ -74,7 +74,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False)
         return self.pk, self.sk
 
     def same_content(self, other: Item) -> bool:
-        """Whether a reader would see no difference."""
+        """Return whether a reader would see no difference."""
         return (
             self.f == other.f
             and self.event_time == other.event_time
@@ -84,7 +84,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False)
         )
 
     def replaces(self, other: Item, *, rewind: bool = False) -> bool:
-        """Whether this item may take the place of `other`: the newer-wins rule.
+        """Return whether this item may take the place of `other`: the newer-wins rule.
 
         Between two exports the greater version wins: the newest run is the truth, also where the newest row was deleted
         upstream and an older event is the newest again. As soon as one of the two was streamed, the greater
@@ -114,7 +114,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False)
 
 
 def corrupt_item(key: ItemKey, damage: str) -> Item:
-    """Return what a store gives for an item whose attributes are not of their types; `damage` says what is wrong."""
+    """Return the stand-in for an item whose attributes are not of their types; `damage` describes what is wrong."""
     pk, sk = key
     return Item(pk=pk, sk=sk, version=-(2**63), damage=damage)
 
@@ -127,7 +127,7 @@ def live_key(pk: str, version: object, event_time: object) -> LiveKey:
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the items of one `write`. `lost` were refused: somebody newer won, which is no failure."""
+    """The outcome of one `write`. The `lost` items were refused, because newer ones are stored: not a failure."""
 
     written: int = 0
     unchanged: int = 0
@@ -136,7 +136,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refused(self) -> int:
-        """How many lost."""
+        """The number of items that lost."""
         return len(self.lost)
 
 
@@ -189,7 +189,7 @@ class OnlineStore(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the store declares about itself; a plain class attribute will do."""
+        """Facts that the store declares about itself; a plain class attribute will do."""
 
     def read(
         self,
@@ -219,8 +219,8 @@ class OnlineStore(Protocol):
     ) -> Written:
         """Put every item that `Item.replaces` what is there and differs from it; each key at most once per call.
 
-        `rewind` lets a newer version bring back older events, `rewrite` puts what has not changed, too. `new` says that
-        most likely none of the keys is there: what a store makes of that is speed.
+        `rewind` lets a newer version bring back older events, `rewrite` puts unchanged items, too. `new` is a hint
+        that probably none of the keys is stored yet, which only affects speed.
 
         Raises:
             DeadlineExceeded: not every item is known to be written; writing the same items again finishes it.
@@ -233,7 +233,7 @@ class OnlineStore(Protocol):
         """Return every `sk` under one `pk`, sorted."""
 
     def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
-        """Delete items without a trace. Only for what no export writes: a value that is gone needs a tombstone."""
+        """Delete items without a tombstone. Never for the values of views: a removed value needs one."""
 
     def warm_up(self, *, deadline: float | None = None) -> None:
         """Open what the first read would otherwise open inside its own deadline: files, sockets, credentials.
@@ -264,14 +264,14 @@ class StoreProvisioner(Protocol):
         `settings` are the `TableSettings` of DynamoDB; other stores ignore them.
 
         Raises:
-            StoreNotFound: something else is at its address; says what differs.
+            StoreNotFound: something else is at its address; the message lists what differs.
         """
 
     def check(self) -> None:
         """Raise StoreNotFound unless an export may write to it."""
 
     def describe(self) -> dict[str, Any]:
-        """Return the store's own facts as JSON values; `problems` says why it is not a featurelayer store.
+        """Return the store's own facts as JSON values; `problems` lists why it is not a featurelayer store.
 
         Raises:
             StoreNotFound: there is no such store.
@@ -319,7 +319,7 @@ class BulkLoadStore(Protocol):
 
     @property
     def has_table_per_view(self) -> bool:
-        """Whether each view has a table of its own, and so an import of its own."""
+        """True if each view has a table, and so an import, of its own."""
 
     def validate_import(self, views: Collection[str], new: Collection[str]) -> None:
         """Raise PlanError unless the views `new` can be imported into a store of `views`; both are their `sk`."""
@@ -335,7 +335,7 @@ class BulkLoadStore(Protocol):
     ) -> Any:
         """Create the place of a view from items, each of another key, and return what was sent.
 
-        `place` and `settings` are what the store's entry in featurelayer.yml says; `run` names the export.
+        `place` and `settings` come from the store's entry in featurelayer.yml; `run` names the export.
         """
 
 
@@ -417,7 +417,7 @@ def plan_write(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind:
     """Return what a `write` is to put, given what is stored: the same in every store.
 
     An unchanged value of a newer run is to be renewed where that costs little: its version then holds against a run
-    between the two that wakes up late. `rewrite` puts every older version anew.
+    between the two that wakes up late. `rewrite` replaces every older version.
     """
     put: list[Item] = []
     renew: list[Item] = []

@@ -126,7 +126,7 @@ class FeatureClient:
         if pin is not None:
             client._pins[pin.service] = pin
             try:
-                client._plan(client._stored_name(pin.service), _ReadContext(client.store, False, until, None))
+                client._plan(client._service_name(pin.service), _ReadContext(client.store, False, until, None))
             except BaseException:
                 client.close()
                 raise
@@ -153,7 +153,7 @@ class FeatureClient:
             UnknownNameError: there is no such service in the store.
             PlanError: request keys are missing or unknown; all of them are listed.
             CodecError: a key's value is not of the key's type.
-            StaleFeature: a view is stale and says `on_stale: raise`.
+            StaleFeature: a view with `on_stale: raise` is stale.
             StoredSchemaMismatch: a pinned service is not, or no longer, what the store can serve.
             CorruptItem: a stored item can't be read; with `on_corrupt="null"` only a definition.
             DeadlineExceeded: not everything was read within `deadline`; nothing is silently left out.
@@ -191,7 +191,7 @@ class FeatureClient:
         self, service: str, requests: Sequence[Mapping[str, Any]], now: datetime | None, reading: _ReadContext
     ) -> list[FeatureVector]:
         moment = to_microseconds(datetime.now(UTC) if now is None else validate_moment(now))
-        name = self._stored_name(service)
+        name = self._service_name(service)
         plan = self._plan(name, reading).value
         while True:
             keys = plan.item_keys(requests)
@@ -208,7 +208,9 @@ class FeatureClient:
         # At a time that was asked for, later events have not happened. By its own clock a reader may be a little behind
         # the warehouse, and a value that is there has happened.
         horizon = moment if now is not None else None
-        return plan.vectors(keys, items, self._codecs, stale, moment, horizon, reading.told(self._handle_corrupt))
+        return plan.vectors(
+            keys, items, self._codecs, stale, moment, horizon, reading.count_corrupt(self._handle_corrupt)
+        )
 
     def _handle_corrupt(self, error: CorruptItem) -> None:
         """Raise the error, or log the first one of a view."""
@@ -264,7 +266,7 @@ class FeatureClient:
         for service in (
             (self._pins or self._services(reading)) if services is None else validate_names(services, "service")
         ):
-            name = self._stored_name(service)
+            name = self._service_name(service)
             plan = self._plan(name, reading).value
             commits = {commit_key(view.sk): view.sk for view in plan.views}
             found = reading.now(commits)
@@ -281,7 +283,7 @@ class FeatureClient:
             StoredSchemaMismatch: the store lacks the pinned fingerprint, or its values no longer fit it.
         """
         reading = _ReadContext(self.store, False, parse_deadline(deadline), None)
-        return self._plan(self._stored_name(name), reading).value.definition
+        return self._plan(self._service_name(name), reading).value.definition
 
     def services(self, *, deadline: float | timedelta | None = DEADLINE) -> list[str]:
         """Return the names of the services that the store can serve, sorted."""
@@ -302,7 +304,7 @@ class FeatureClient:
     ) -> None:
         self.close()
 
-    def _stored_name(self, service: str) -> str:
+    def _service_name(self, service: str) -> str:
         """Return the name under which the store has the service, with the fingerprint if it is pinned."""
         if type(service) is not str:
             service = validate_name(service, "service")
@@ -446,7 +448,7 @@ class _ReadContext:
         """Return the names that the store has under one `pk`."""
         return self._store.names(pk, deadline=self.until)
 
-    def told(self, corrupt: Callable[[CorruptItem], None]) -> Callable[[CorruptItem], None]:
+    def count_corrupt(self, corrupt: Callable[[CorruptItem], None]) -> Callable[[CorruptItem], None]:
         """Return what is called for each corrupt item: it counts, then calls `corrupt`."""
         trace = self._trace
         if trace is None:
@@ -479,7 +481,7 @@ def parse_deadline(deadline: float | timedelta | None) -> float | None:
     """Return the reading of `time.monotonic()` at which a deadline (seconds from now) is over.
 
     Raises:
-        PlanError: it is no length of time.
+        PlanError: it is not a length of time.
     """
     if deadline is None:
         return None

@@ -15,7 +15,7 @@ The JSON of a value, by type:
 
 NULL is null everywhere. A row is an array in schema order.
 
-Kinds are compared as text (`model.Kind` is a StrEnum) and `model` is imported by whoever first needs a type: it is half
+Kinds are compared as text (`model.Kind` is a StrEnum) and `model` is imported where a type is first needed: it is half
 of what importing this package would cost.
 """
 
@@ -56,7 +56,7 @@ Column = list[Any]
 
 @functools.cache
 def parse_dtype(text: str) -> DType:
-    """Return the type that its canonical text says."""
+    """Parse the canonical text of a type."""
     from featurelayer.model import DType
 
     return DType.parse(text)
@@ -135,7 +135,7 @@ def _encode_int(dtype: DType, values: Column, where: str) -> Column:
     bits = dtype.bits or 64
     low, high = (0, 2**bits - 1) if dtype.kind == "uint" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
-    def ranged(value: Any) -> int:
+    def validate_bounds(value: Any) -> int:
         number = whole_number(value)
         if not low <= number <= high:
             raise OverflowError
@@ -145,7 +145,7 @@ def _encode_int(dtype: DType, values: Column, where: str) -> Column:
         numbers = [value for value in values if value is not None]
         if not numbers or (low <= min(numbers) and max(numbers) <= high):
             return values
-    return convert_each(values, ranged, dtype, where)
+    return convert_each(values, validate_bounds, dtype, where)
 
 
 def _float(value: Any) -> float:
@@ -235,7 +235,7 @@ def _encode_bytes(dtype: DType, values: Column, where: str) -> Column:
 
 
 def iso_date(value: Any) -> str:
-    """Return a date as ISO text; a datetime is no date."""
+    """Return a date as ISO text; a datetime is refused."""
     if not isinstance(value, date) or isinstance(value, datetime):
         raise TypeError
     return value.isoformat()
@@ -283,12 +283,12 @@ def _encode_array(dtype: DType, values: Column, where: str) -> Column:
     element = dtype.element
     assert element is not None, "an array has an element"
 
-    def nested(value: Any) -> Column:
+    def encode_elements(value: Any) -> Column:
         if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__"):
             raise TypeError
         return encode_column(element, list(value), where=f"{where}[]")
 
-    return convert_each(values, nested, dtype, where)
+    return convert_each(values, encode_elements, dtype, where)
 
 
 def _encode_unstorable(dtype: DType, _values: Column, where: str) -> Column:

@@ -1,8 +1,8 @@
-"""What is written beside the values: schemas, services and the newest export of a view.
+"""Definitions in the store: schemas, services, and the newest export of a view.
 
-A schema says which names and types an item's array follows and never changes: its fingerprint is its content. A service
-is immutable in what decides the features, their order, types and values; its fingerprint covers that and leaves out
-`error_after`, `on_stale` and the aliases of request keys, which may be changed without training again.
+A schema lists the names and types that an item's array follows. It never changes: its fingerprint is its content. A
+service is immutable in what decides the features, their order, types and values; its fingerprint covers that and leaves
+out `error_after`, `on_stale` and the aliases of request keys, which may change without training again.
 """
 
 from __future__ import annotations
@@ -128,12 +128,12 @@ class ServiceDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The feature columns, in training order."""
+        """Feature columns in training order."""
         return tuple(view.column(feature.name) for view in self.views for feature in view.features)
 
     @property
     def types(self) -> dict[str, str]:
-        """The type of each feature column."""
+        """Type by feature column."""
         return {view.column(feature.name): feature.dtype for view in self.views for feature in view.features}
 
     def read_json(self, text: str | bytes) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class ServiceDefinition(msgspec.Struct, frozen=True, kw_only=True):
         """Return the definition under its fingerprint, and the pointer that an unpinned lookup follows."""
         text = _encode(self).decode()
         pinned = Item(pk=SERVICES, sk=f"{self.name}@{self.fingerprint}", version=version, f=text)
-        # The version is part of the pointer's content: one that says the same again must still win over older runs.
+        # The version is part of the pointer's content: one with the same content must still win over older runs.
         current = _encode({"definition": self, "published": version}).decode()
         return pinned, Item(pk=SERVICES, sk=self.name, version=version, f=current)
 
@@ -231,7 +231,7 @@ class ViewDefinition(msgspec.Struct, frozen=True, kw_only=True):
     published: int = 0
 
     def item(self, version: int) -> Item:
-        # The version is part of the content: a definition that says the same again must still win over older runs.
+        # The version is part of the content: a definition with the same content must still win over older runs.
         text = _encode(msgspec.structs.replace(self, published=version)).decode()
         pk, sk = definition_key(self.view)
         return Item(pk=pk, sk=sk, version=version, f=text)
@@ -255,7 +255,7 @@ class ViewDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is exporting a view, and until when he need not be asked; he said so at `told`. Times are microseconds."""
+    """The run that is exporting a view, when its lease ends, and when it wrote that (`told`), in microseconds."""
 
     run: str
     until: Int64
@@ -369,7 +369,7 @@ def view_schema(view: FeatureView) -> Schema:
     refused = [
         Problem(what=f"feature '{feature.name}' is {feature.dtype}, which the online store can't hold",
                 where=f"{view.path or view.name} -> {view.id} -> {feature.name}",
-                fix="cast it in the model, or say `feature: false`")
+                fix="cast it in the model, or set `feature: false`")
         for feature in view.features if not feature.dtype.is_storable
     ]  # fmt: skip
     if refused:

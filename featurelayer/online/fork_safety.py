@@ -1,4 +1,4 @@
-"""What must not be shared between a process and its forks: sockets, threads, and locks that a thread may hold."""
+"""Renew what a process must not share with its forks: sockets, threads, and locks that a thread may hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Forkable(Protocol):
     """Something that holds what a child process can't use."""
 
     def reset_after_fork(self) -> None:
-        """Start anew, in the child: forget connections and threads without closing them, and take new locks."""
+        """Start again in the child: forget connections and threads without closing them, and take new locks."""
 
 
 _known: WeakSet[Forkable] = WeakSet()

@@ -104,7 +104,7 @@ def parse_key(dtype: DType, text: str, *, where: str) -> Any:
     """Return the key value that a person typed, in the key's type: `7` is 7 where the key is an integer.
 
     Raises:
-        CodecError: the text is no value of that type.
+        CodecError: the text is not a value of that type.
     """
     parse = _FROM_TEXT.get(dtype.kind, str)
     try:

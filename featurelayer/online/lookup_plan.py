@@ -73,7 +73,7 @@ class LookupPlan:
         """Return the `sk` of the views whose newest committed source time is older than their freshness allows.
 
         Raises:
-            StaleFeature: such a view says `on_stale: raise`; names all of them.
+            StaleFeature: such a view has `on_stale: raise`; names all of them.
         """
         stale = [view for view in self.definition.views if _is_stale(view, source_times.get(view.sk), now)]
         refused = [view for view in stale if view.on_stale == "raise"]
@@ -141,7 +141,7 @@ class LookupPlan:
             for name in request if name not in names
         ]  # fmt: skip
         missing = [
-            Problem(what=f"request key '{name}' is missing", where=where, fix=f"{needs}; say None if it is unknown")
+            Problem(what=f"request key '{name}' is missing", where=where, fix=f"{needs}; None if it is unknown")
             for name in names if name not in request
         ]  # fmt: skip
         return unknown + missing

@@ -1,4 +1,4 @@
-"""What a lookup took, for whoever counts: handed to the client's `on_lookup`."""
+"""Measure lookups: the counts and times that the client passes to `on_lookup`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Once(Generic[T]):
     """The value of `build`: the first caller builds it, the others wait for it, and all get the same object.
 
     A build that fails leaves nothing, so that the next call builds again. After a fork the child keeps a value that
-    was there; whoever owns one that can't be shared between processes calls `clear` then.
+    was there; the owner of one that can't be shared between processes calls `clear` then.
     """
 
     __slots__ = ("__weakref__", "_build", "_built", "_lock")

@@ -50,7 +50,7 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
             raise StoredSchemaMismatch(
                 f"the lock file's features of {self.service}@{self.fingerprint} are not those of the online store",
                 where=f"lock   {', '.join(self.features)}\n       store  {', '.join(definition.columns)}",
-                fix="use the lock file as it was written beside the training set",
+                fix="use the lock file as it was written with the training set",
             )
         other = [
             f"{column}: trained on {self.types[column]}, served as {served}"
@@ -74,7 +74,7 @@ def read_lock(path: str | Path) -> Pin:
     """Return what a training set's lock file pins.
 
     Raises:
-        ConfigError: it is no lock file of a service.
+        ConfigError: it is not the lock file of a service.
     """
     if not isinstance(path, (str, PathLike)):
         raise ConfigError([f"`lock` is {path!r}, not the path of a lock file"])
@@ -82,7 +82,7 @@ def read_lock(path: str | Path) -> Pin:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise _lock_error(path, "there is no such lock file") from None
+        raise _lock_error(path, "the lock file does not exist") from None
     except (ValueError, OSError) as error:
         raise _lock_error(path, f"the lock file can't be read: {error}") from error
     except RecursionError as error:
@@ -100,7 +100,7 @@ def read_lock(path: str | Path) -> Pin:
 
 
 def _has_same_values(trained: str, served: str) -> bool:
-    """Whether values of the one type were the same values, of the same Python type, in the other.
+    """Return whether values of the one type are the same values, of the same Python type, in the other.
 
     Sets that were built before types were compared have the warehouse's: a double that is served as a float has not
     all its digits, and a HUGEINT was a decimal.
@@ -121,7 +121,7 @@ def _family(dtype: DType) -> str:
 
 
 def _column_types(content: Mapping[str, Any]) -> dict[str, str]:
-    """The types of a lock's columns; none of one whose shape is another."""
+    """Return the types of a lock's columns; none if the lock has another shape."""
     try:
         found = {name: column["type"] for join in content["joins"] for name, column in join["columns"].items()}
         for text in found.values():
@@ -132,5 +132,5 @@ def _column_types(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _lock_error(path: Path, what: str) -> ConfigError:
-    fix = "give the .lock.json that `featurelayer build-training-set --service ...` wrote beside the training set"
+    fix = "pass the .lock.json that `featurelayer build-training-set --service ...` wrote"
     return ConfigError([Problem(what=what, where=str(path), fix=fix)])

@@ -1,4 +1,4 @@
-"""What a store's entry in featurelayer.yml means: its address, the name by which exports know it, what is kept."""
+"""Read a store's entry in featurelayer.yml: its address, its name in the export ledger, how many exports are kept."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def store_url(settings: Mapping[str, Any], root: Path) -> str:
     """Return the address that an entry means; a file's path starts from the project.
 
     Raises:
-        ConfigError: the entry does not say where the store is, or its type is unknown.
+        ConfigError: the entry does not name the place of the store, or its type is unknown.
     """
     if problems := validate_entry(settings, "featurelayer.yml -> online_store"):
         raise ConfigError(problems)
@@ -96,17 +96,17 @@ def read_keep(settings: Mapping[str, Any], where: str) -> int:
     """Return how many exports of a view can be rolled back to.
 
     Raises:
-        ConfigError: `keep` is no such number.
+        ConfigError: `keep` is not a whole number in range.
     """
-    said = settings.get("keep", KEEP)
+    value = settings.get("keep", KEEP)
     try:
-        kept = int(str(said))
+        count = int(str(value))
     except ValueError:
-        kept = 0
-    if not 1 <= kept <= _MOST_KEPT:
-        fix = f"write a whole number from 1 to {_MOST_KEPT}: so many exports of a view can be rolled back to"
-        raise ConfigError([Problem(what=f"`keep` is {said!r}", where=where, fix=fix)])
-    return kept
+        count = 0
+    if not 1 <= count <= _MOST_KEPT:
+        fix = f"write a whole number from 1 to {_MOST_KEPT}: the number of exports of a view that can be rolled back to"
+        raise ConfigError([Problem(what=f"`keep` is {value!r}", where=where, fix=fix)])
+    return count
 
 
 @contextmanager

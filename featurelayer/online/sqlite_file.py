@@ -1,6 +1,8 @@
-"""One SQLite file on disk: how it is created, opened and waited for, what lies beside it, and copying it whole.
+"""One SQLite file on disk: create it, open it, wait for its locks, and copy it whole.
 
-SQLite writes to `-wal` first, a file beside the store's own. A copy of the store without it would be old, or empty. So
+The trap is `-wal`.
+
+SQLite writes to this second file first. A copy of the store without it would be old, or empty. So
 as long as `-wal` may hold something, the file itself is marked: its `user_version` has `_MARK` added. The mark is
 written and checkpointed into the file before the first transaction after a checkpoint. That transaction removes the
 mark, in `-wal`. A reader of both files sees no mark, a reader of a copy of the file alone does. Any checkpoint leaves
@@ -68,7 +70,7 @@ class SqliteFile:
         self._resolve()
 
     def _resolve(self) -> None:
-        """Follow symbolic links, as SQLite does: `-wal` is beside what they lead to."""
+        """Follow symbolic links, as SQLite does: `-wal` lies next to the file that they lead to."""
         self._target = str(Path(self._place).resolve())
 
     def wal_bytes(self) -> int:
@@ -83,7 +85,7 @@ class SqliteFile:
         return self.signature()[:2]
 
     def signature(self) -> tuple[int, ...]:
-        """Return what changes when somebody writes to the file, or puts another in its place."""
+        """Return what changes when the file is written to or replaced."""
         try:
             facts = os.stat(self._place)  # noqa: PTH116
         except FileNotFoundError:
@@ -99,7 +101,7 @@ class SqliteFile:
         self._resolve()
         if not Path(self._target).is_file():
             fix = "run `featurelayer export`, or `featurelayer online create` for an empty one"
-            raise StoreNotFound(f"there is no online store at {self.path}", fix=fix)
+            raise StoreNotFound(f"no online store exists at {self.path}", fix=fix)
         if not os.access(self._target, os.R_OK):
             fix = "let this user read it, for example by `mode=0640` in the address of the process that creates it"
             raise StoreNotFound(f"{self.path} may not be read by this user", fix=fix)
@@ -189,7 +191,7 @@ fix=fix) from error  # fmt: skip
         if target.exists() and target.samefile(self._target):
             problem = Problem(what=f"{target} is the online store itself", fix="pass another path")
         elif not target.parent.is_dir():
-            problem = Problem(what=f"there is no folder {target.parent}", fix="create it, or pass another path")
+            problem = Problem(what=f"the folder {target.parent} does not exist", fix="create it, or pass another path")
         elif target.is_dir():
             problem = Problem(
                 what=f"{target} is a folder", fix=f"pass the path of a file, such as {target / 'online.db'}"
@@ -197,7 +199,7 @@ fix=fix) from error  # fmt: skip
         elif target.exists() and not overwrite:
             problem = _target_exists(target)
         elif target.with_name(f"{target.name}-wal").exists():
-            what = f"{target} is in use: there is {target.name}-wal beside it"
+            what = f"{target} is in use: {target.name}-wal exists"
             problem = Problem(what=what, fix="pass another path, and move the file when nothing uses the old one")
         if problem is not None:
             raise PlanError([problem])
@@ -287,13 +289,13 @@ fix=fix) from error  # fmt: skip
                 connection.execute("ALTER TABLE items ADD COLUMN w INTEGER NOT NULL DEFAULT 0")
 
     def _is_marked(self) -> bool:
-        """Return whether the file by itself, without its `-wal`, is marked."""
+        """Return whether the file alone, without its `-wal`, is marked."""
         # By SQLite and not by open(): closing any other handle would drop this process's locks on the file.
         with closing(self._connect("immutable=1")) as alone:
             return bool(_user_version(alone) & _MARK)
 
     def _mark(self, connection: sqlite3.Connection, budget: ReadBudget) -> None:
-        """Mark the file. Where a long read keeps a checkpoint away the file stays unmarked, and nobody waits for it."""
+        """Mark the file. If a long read prevents the checkpoint, the file stays unmarked; no writer waits."""
 
         def mark() -> None:
             with _Transaction(connection):
@@ -306,8 +308,8 @@ fix=fix) from error  # fmt: skip
 class Reader:
     """A connection that never writes, and what was at the path when it was opened.
 
-    An `immutable` one takes no locks and sees no `-wal`. It is right for as long as nobody writes: what it has read
-    counts if the file's signature was the same before and after.
+    An `immutable` one takes no locks and sees no `-wal`. It is right while no process writes: what it has read counts if
+    the file's signature was the same before and after.
     """
 
     __slots__ = ("_file", "_seen", "connection", "immutable")
@@ -380,7 +382,7 @@ def is_locked(error: Exception) -> bool:
 
 def _checkpoint_within(connection: sqlite3.Connection, kind: str, seconds: float) -> None:
     """Checkpoint with writers shut out, waiting for them and for readers."""
-    # Without a timeout of its own SQLite would not wait for a writer but checkpoint beside it.
+    # Without a timeout of its own SQLite would not wait for a writer but checkpoint in parallel.
     connection.execute(f"PRAGMA busy_timeout = {max(1, int(seconds * 1000))}")
     try:
         connection.execute(f"PRAGMA wal_checkpoint({kind})").fetchone()
@@ -397,7 +399,7 @@ def _target_exists(target: Path) -> Problem:
 
 
 def _move_new(unfinished: Path, target: Path) -> None:
-    """Give a file its name, unless somebody has taken that meanwhile."""
+    """Rename a new file to its target, unless a file with that name has appeared meanwhile."""
     try:
         os.link(unfinished, target)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""What a store holds, view by view: the newest committed export of each, and whether that is fresh enough."""
+"""Report a store's content by view: the newest committed export of each, and whether it is fresh enough."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The tables of views that are not there, where each has its own."""
+        """Missing tables of views, where each view has its own."""
         return tuple(self.store.get("missing", ()))
 
     def to_dict(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ _parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 class WriteResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the rows of a `FeatureClient.write`.
 
-    `refused` are the positions of rows that lost against a newer value, which is no failure; `unchanged` is how many
+    `refused` are the positions of rows that lost against a newer value, which is not a failure; `unchanged` is how many
     were there already.
     """
 
@@ -174,7 +174,7 @@ def _column_problems(view: ViewDefinition, row: Mapping[str, Any], where: str) -
     for name in row:
         if name not in known:
             fix = f"the view has {', '.join(known)}"
-            yield Problem(what=f"there is no column '{name}'{did_you_mean(str(name), known)}", where=where, fix=fix)
+            yield Problem(what=f"unknown column '{name}'{did_you_mean(str(name), known)}", where=where, fix=fix)
 
 
 def _build_entry(
@@ -199,7 +199,7 @@ def _build_entry(
         try:
             event_time = at if given is None else timestamp_value(given)
         except TypeError:
-            wrong.append(f"{where}.{view.event_time}: {given!r} ({type(given).__name__}) is no time")
+            wrong.append(f"{where}.{view.event_time}: {given!r} ({type(given).__name__}) is not a time")
     if wrong:
         return None, wrong
     try:

@@ -1,4 +1,4 @@
-"""What a lookup returns: values in training order, each with its status, event time and age."""
+"""The result of a lookup: values in training order, each with its status, event time and age."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ViewPart(msgspec.Struct, frozen=True, gc=False):
     """How the features of one view, `size` of them in a row, came to their values.
 
     `statuses` is one for all, or one per feature. PRESENT for all means NULL for those that are None: it is told apart
-    only when somebody asks.
+    only when it is asked for.
     """
 
     size: int

@@ -73,7 +73,7 @@ def write_atomically(path: Path, *, kept: bool = True) -> Iterator[Path]:
     """Yield a temporary path on the same disk; it takes the real name only if nothing failed, if it is to be kept."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with TempDir(beside=path) as folder:
+        with TempDir(target=path) as folder:
             temporary = folder / "rows"
             yield temporary
             if kept:

@@ -239,7 +239,7 @@ def test_a_backup_is_a_store(project, tmp_path, capsys):
     found = project(type="sqlite", path="online.db")
     target = tmp_path / "ship.db"
     assert run(found, "backup", str(target)) == 1
-    assert "there is no online store" in capsys.readouterr().err
+    assert "no online store exists" in capsys.readouterr().err
     found.export(as_of=datetime(2024, 1, 1, 13, tzinfo=UTC))
     assert run(found, "backup", str(target)) == 0
     items = found.store_status().store["items"]

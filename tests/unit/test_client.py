@@ -275,7 +275,7 @@ def test_a_lock_that_the_store_does_not_match_fails_at_start(tmp_path):
 def test_a_lock_file_that_cannot_be_used(tmp_path, content, message):
     with pytest.raises(ConfigError, match=message):
         FeatureClient.connect("memory://x", lock=lock_file(tmp_path, content))
-    with pytest.raises(ConfigError, match="there is no such lock file"):
+    with pytest.raises(ConfigError, match="the lock file does not exist"):
         FeatureClient.connect("memory://x", lock=tmp_path / "none.json")
 
 
@@ -511,7 +511,7 @@ def test_sqlite_addresses_are_relative_or_absolute(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("url", "message"), [
-    ("features.db", "not the address of an online store"), ("redis://x", "there is no online store 'redis'"),
+    ("features.db", "not the address of an online store"), ("redis://x", "there is no online store of type 'redis'"),
     ("sqllite:///x", "did you mean 'sqlite'"), ("sqlite://x.db", "names no file"), ("sqlite:///", "names no file"),
     ("sqlite:///x.db?timeout=1&cache=1", "2 problems"), ("sqlite:///x.db?mode=ro", "`mode` is 'ro'"),
     ("sqlite:///x.db?mode=0440", "owner read and write"), ("sqlite:///x.db?mode=7777", "octal digits"),

@@ -165,7 +165,7 @@ def test_a_now_that_is_no_time(store, now):
 def test_a_request_key_that_is_not_text(store, name):
     with pytest.raises(PlanError, match="unknown request key"):
         FeatureClient(store).lookup(SERVICE.name, {name: "N1"})
-    with pytest.raises(PlanError, match="there is no column"):
+    with pytest.raises(PlanError, match="unknown column"):
         FeatureClient(store).write("flights", [{"number": 1, "legs": 2, name: 3}])
 
 

@@ -506,7 +506,7 @@ def test_a_backup_overwrites_only_if_asked(place):
 
 
 @pytest.mark.parametrize(("target", "message"), [
-    ("online.db", "is the online store itself"), ("nowhere/backup.db", "there is no folder"), (".", "is a folder"),
+    ("online.db", "is the online store itself"), ("nowhere/backup.db", "does not exist"), (".", "is a folder"),
 ])  # fmt: skip
 def test_a_backup_that_cannot_be(place, target, message):
     with closing(SqliteStore(place)) as store:
@@ -526,7 +526,7 @@ def test_a_backup_that_fails_leaves_nothing(place, monkeypatch):
 
 
 def test_a_backup_of_nothing_says_so(place):
-    with closing(SqliteStore(place)) as store, pytest.raises(StoreNotFound, match="there is no online store"):
+    with closing(SqliteStore(place)) as store, pytest.raises(StoreNotFound, match="no online store exists"):
         store.backup(place.with_name("backup.db"))
 
 

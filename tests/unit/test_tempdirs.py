@@ -23,7 +23,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from featurelayer.tempdirs import TempDir
-folder = TempDir(beside=Path(sys.argv[1]) if sys.argv[1:] else None)
+folder = TempDir(target=Path(sys.argv[1]) if sys.argv[1:] else None)
 (folder.path / "rows").write_text("half")
 print(folder.path, flush=True)
 sys.stdin.read()
@@ -106,9 +106,9 @@ def test_what_a_killed_process_left_goes_with_the_next_folder(tmp_path: Path, pl
     process.kill()
     end(process)
     assert (left / "rows").read_text() == "half"
-    with TempDir(beside=output.with_name("other.parquet")):
+    with TempDir(target=output.with_name("other.parquet")):
         assert left.exists(), "another file's"
-    with TempDir(beside=output if beside else None):
+    with TempDir(target=output if beside else None):
         assert not left.exists()
 
 

@@ -1,7 +1,7 @@
 """The online stores: one module or package each, found by name, or by an entry point of another distribution.
 
-A module has `connect(url)`, which returns an `OnlineStore`, and may have `entry`, a `StoreEntry` that says how an entry
-of featurelayer.yml becomes an address. It is imported when an address or an entry names it.
+A module has `connect(url)`, which returns an `OnlineStore`, and may have `entry`, a `StoreEntry` for the keys of
+featurelayer.yml that make its address. It is imported when an address or an entry names it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def load_store(kind: str, *, where: str = "") -> StoreModule:
     """Return the module of a type of store: featurelayer's own, else that of an entry point.
 
     Raises:
-        ConfigError: there is no such type, or its package can't be imported.
+        ConfigError: the type is unknown, or its package can't be imported.
     """
     from importlib import import_module
     from importlib.metadata import entry_points
@@ -85,7 +85,7 @@ def load_store(kind: str, *, where: str = "") -> StoreModule:
     plugin = next(iter(entry_points(group=_ENTRY_POINTS, name=kind)), None)
     if plugin is None:
         known = store_types()
-        what = f"there is no online store '{kind}'{did_you_mean(kind, known)}"
+        what = f"there is no online store of type '{kind}'{did_you_mean(kind, known)}"
         raise ConfigError([Problem(what=what, where=where, fix=f"the types are {', '.join(known)}")])
     try:
         return cast("StoreModule", plugin.load())
@@ -98,7 +98,7 @@ def store_entry(kind: str, *, where: str = "") -> StoreEntry:
     """Return how an entry of featurelayer.yml for this type of store is read.
 
     Raises:
-        ConfigError: there is no such type; `where` says what named it.
+        ConfigError: the type is unknown; `where` is what named it.
     """
     found: Any = getattr(load_store(kind, where=where), "entry", None)
     return found if isinstance(found, StoreEntry) else StoreEntry()

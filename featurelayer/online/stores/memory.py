@@ -105,7 +105,7 @@ class MemoryStore:
         return CreateResult(created=False)
 
     def check(self) -> None:
-        """Do nothing: whoever has the store may write."""
+        """Do nothing: every holder of the store may write to it."""
 
     def describe(self) -> dict[str, Any]:
         """Return the store's facts."""

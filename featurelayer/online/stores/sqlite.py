@@ -140,13 +140,13 @@ class SqliteStore:
     ) -> Written:
         """Put what replaces what is there and differs from it, in one transaction. Creates the file if need be."""
 
-        def put(connection: sqlite3.Connection) -> WritePlan:
+        def write_items(connection: sqlite3.Connection) -> WritePlan:
             stored = _read(connection, [item.key for item in items])
             work = plan_write(items, stored, rewind=rewind, rewrite=rewrite)
             connection.executemany(_PUT, [(*_row(item), rewind) for item in work.put + work.renew])
             return work
 
-        work = self._change(put, ReadBudget(deadline, "written"))
+        work = self._change(write_items, ReadBudget(deadline, "written"))
         size = sum(item.size for item in work.put)
         return Written(written=len(work.put), unchanged=work.unchanged, lost=tuple(work.lost), bytes=size)
 
@@ -186,19 +186,19 @@ class SqliteStore:
         return CreateResult(created=created)
 
     def check(self) -> None:
-        """Raise StoreNotFound if the file is somebody else's; one that is missing is made by the first write."""
+        """Raise StoreNotFound if the file is not a featurelayer store; the first write creates a missing one."""
         if self.path.is_file() and self.path.stat().st_size:
             with self._errors(), self._lock_connections() as mine:
                 self._reader(mine, ReadBudget(None))
 
     def describe(self) -> dict[str, Any]:
-        """Return the file's facts; `wal_bytes` of `bytes` are not in the file itself but beside it."""
+        """Return the file's facts; `wal_bytes` of `bytes` are still in `-wal`."""
         items = self._query(lambda connection: connection.execute("SELECT count(*) FROM items").fetchone()[0],
                           ReadBudget(None))  # fmt: skip
-        beside = self._file.wal_bytes()
-        size = self.path.stat().st_size + beside
+        wal = self._file.wal_bytes()
+        size = self.path.stat().st_size + wal
         return {"type": "sqlite", "path": str(self.path), "layout": LAYOUT, "items": items, "bytes": size,
-                "wal_bytes": beside}  # fmt: skip
+                "wal_bytes": wal}  # fmt: skip
 
     def checkpoint(self) -> str:
         """Bring what was written here into the one file, for copying; return what is in the way, if anything."""
@@ -230,7 +230,7 @@ class SqliteStore:
     def close(self) -> None:
         """Close the connections of all threads, and leave one file if no other process has it open.
 
-        A call that is under way ends first; its thread opens the file anew when it is used again.
+        A call that is under way ends first; its thread opens the file again with its next call.
         """
         with suppress(OnlineStoreError):
             self.checkpoint()

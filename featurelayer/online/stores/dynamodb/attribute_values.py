@@ -95,7 +95,7 @@ def decode_item(raw: Mapping[str, Any]) -> Item:
     """Return the item that DynamoDB has; a damaged one if attributes are not of their types.
 
     Raises:
-        StoreNotFound: it is an item of somebody else's table.
+        StoreNotFound: the item is of a table that featurelayer did not create.
     """
     try:
         return msgspec.convert(raw, ItemAttributes, strict=False).item()

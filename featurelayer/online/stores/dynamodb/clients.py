@@ -1,6 +1,6 @@
 """boto3 at arm's length: what it knows of this machine's AWS settings, turned into transports with explicit settings.
 
-Imported only by the DynamoDB store, so that nobody else pays for boto3.
+Imported only by the DynamoDB store, so that no other store pays for boto3.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Clients:
         return self._transports[exporting]()
 
     def s3(self, endpoint_url: str | None) -> Any:
-        """Return a client of S3 for the files of an import. Its endpoint is said for itself, as DynamoDB's is."""
+        """Return a client of S3 for the files of an import. Its endpoint is configured separately from DynamoDB's."""
         config = Config(
             retries={"mode": "standard", "total_max_attempts": _EXPORT_ATTEMPTS},
             connect_timeout=10.0,

@@ -37,7 +37,7 @@ _IDLE_SECONDS = 50.0
 
 
 class HttpError(Exception):
-    """The peer sent something that is no answer, or closed the connection."""
+    """The peer sent something other than an answer, or closed the connection."""
 
 
 class ProxyRefused(Exception):
@@ -49,7 +49,7 @@ class ProxyRefused(Exception):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """An answer. `resent` says that the request may have arrived twice."""
+    """An answer. `resent`: the request may have arrived twice."""
 
     status: int
     headers: Mapping[str, str]
@@ -212,11 +212,11 @@ class _Connection:
 
     @property
     def answering(self) -> bool:
-        """Whether a byte of the answer has come."""
+        """True once a byte of the answer has arrived."""
         return self._piecewise.size > 0
 
     def is_usable(self) -> bool:
-        """Whether it may be used again. Something to read before anything was asked is the peer's goodbye."""
+        """Return whether it may be used again. Data before a request was sent means that the peer is closing it."""
         return monotonic() - self._used_at < _IDLE_SECONDS and not _is_readable(self.sock)
 
     def exchange(self, request: bytes, until: float) -> Response:
@@ -245,7 +245,7 @@ class _Connection:
             while line := self._line():
                 name, colon, value = line.partition(":")
                 if not colon:
-                    raise HttpError("the answer has a line that is no header")
+                    raise HttpError("the answer has a line that is not a header")
                 headers[name.lower()] = value.strip()
         return status, headers, version == "HTTP/1.1"
 
@@ -262,7 +262,7 @@ class _Connection:
             return self._chunks()
         length = headers.get("content-length", "")
         if not (length.isascii() and length.isdigit()):
-            raise HttpError("the answer does not say how long it is")
+            raise HttpError("the answer has no length")
         return self._exactly(int(length))
 
     def _exactly(self, length: int) -> bytes:
@@ -288,7 +288,7 @@ class _Connection:
                 return bytes(body)
             body += self._exactly(length)
             if self._line():
-                raise HttpError("a chunk does not end where it says")
+                raise HttpError("a chunk is longer than its size")
 
     def close(self) -> None:
         self.sock.close()

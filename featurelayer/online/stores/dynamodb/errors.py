@@ -39,7 +39,7 @@ _BY_KEY = frozenset({"BatchGetItem", "Query", "BatchExecuteStatement", "PutItem"
 
 
 class ConditionRefused(OnlineStoreError):
-    """A conditional write was refused by `item`, where DynamoDB says which; `retried` if it may have been written."""
+    """A conditional write was refused by `item`, where DynamoDB names it; `retried` if it may have been written."""
 
     def __init__(self, message: str, *, item: Mapping[str, Any] | None, retried: bool) -> None:
         self.item, self.retried = item, retried
@@ -52,13 +52,13 @@ def map_aws_errors(table: str, operation: str = "") -> Iterator[None]:
     try:
         yield
     except boto.ClientError as error:
-        said, facts = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-        code, status = str(said.get("Code", "")), facts.get("HTTPStatusCode", 0)
+        detail, facts = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+        code, status = str(detail.get("Code", "")), facts.get("HTTPStatusCode", 0)
         if code.isdigit() and is_from_dynamodb(facts.get("HTTPHeaders", {})):
             raise unreadable_error(table) from error
         # AWS repeats the signed request, its session token included, when a signature is wrong.
         cause = None if "Signature" in code else error
-        raise store_error(code, str(said.get("Message", "")), status, table, operation) from cause
+        raise store_error(code, str(detail.get("Message", "")), status, table, operation) from cause
     except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
         raise credentials_error(table) from error
     except boto.NoRegionError as error:
@@ -116,7 +116,7 @@ def status_error(table: str, status: int, sent: int | None = None) -> OnlineStor
 
 
 def is_from_dynamodb(headers: Mapping[str, str]) -> bool:
-    """Whether an answer is DynamoDB's own: one that can't be read was damaged on the way."""
+    """Return whether an answer is DynamoDB's own: one that can't be read was damaged on the way."""
     return headers.get("x-amzn-requestid") is not None or headers.get("x-amz-crc32") is not None
 
 

@@ -2,7 +2,7 @@
 
 Credentials, region, endpoint, authorities and proxies are those that botocore finds. What boto3 would do is done as
 well: two attempts for a lookup and eight for an export, with jitter; throttles and server errors retried; timeouts; a
-clock that is wrong corrected by the server's; and whoever answers in place of AWS is asked first, as moto's mocks do.
+clock that is wrong corrected by the server's; and a mock that answers in place of AWS, as moto's do, is asked first.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class HttpTransport:
                 except (OSError, HttpError, ProxyRefused) as failure:
                     _validate_deadline(budget, error)
                     if isinstance(failure, TimeoutError) and error is not None and time.monotonic() >= patient_until:
-                        raise error from None  # patience has cut this attempt short: what failed before it says why
+                        raise error from None  # patience has cut this attempt short: what failed before is the reason
                     error = self._failure(failure)
                     error.__cause__ = failure
                 finally:

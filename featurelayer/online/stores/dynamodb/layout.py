@@ -1,11 +1,11 @@
-"""Which DynamoDB table an item lies in: one for all, or one per view beside one for what is of no view.
+"""Find the DynamoDB table of an item: one for all, or one per view and one for what belongs to no view.
 
 The text that an address has for a table decides: `features-prod` is one table, `features-prod-{view}` is a table for
 each view, `features-prod-plane_legs`, and `features-prod-services` for the rest. A reader works out each name from the
 key that it asks for, so the address is all it needs to know here, too.
 
-A view's table has its values, what its exports say of themselves, and its log: whoever loses the table loses the
-record of what it held with it, and the next export writes everything again. Services, schemas, which two views may
+A view's table has its values, the records of its exports, and its log: a lost table takes the record of what it held
+with it, so the next export writes everything again. Services, schemas, which two views may
 share, and how clients write to views are of no view.
 """
 
@@ -29,7 +29,7 @@ _DEFINITION, _LOG = definition_key("")[1], f"{LOG}#"
 class Layout(Protocol):
     """Which table has what. `text` is the address's own, for messages; `home` has what is of no view.
 
-    `has_table_per_view` says whether that is all that `home` has.
+    `has_table_per_view` is whether that is all that `home` has.
     """
 
     text: str
@@ -134,6 +134,6 @@ def parse_layout(text: str) -> Layout:
     """Return what the table of an address, or of a store's entry in featurelayer.yml, means.
 
     Raises:
-        ConfigError: it is no name of a table.
+        ConfigError: it is not a valid table name.
     """
     return TablePerView(text) if _VIEW in text else OneTable(text)

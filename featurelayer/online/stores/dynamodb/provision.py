@@ -1,6 +1,6 @@
-"""Making, checking and describing a store: what `featurelayer online` and the start of an export need.
+"""Create, check and describe a table.
 
-Here are the calls to DynamoDB; what the table has to be like is in `featurelayer.online.stores.dynamodb.tables`.
+These are the calls to DynamoDB; the table's shape is in `featurelayer.online.stores.dynamodb.tables`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class TableProvisioner:
             self._ask("UpdateTable", TableName=self._table, DeletionProtectionEnabled=True)
 
     def exists(self) -> bool:
-        """Return whether there is a table of that name, whoever's it is."""
+        """Return whether a table of that name exists, featurelayer's or not."""
         return self._describe_table() is not None
 
     def check(self) -> None:
@@ -101,7 +101,7 @@ class TableProvisioner:
         try:
             self._ask("CreateTable", **table_request(self._table, settings))
         except OnlineStoreError as error:
-            if error.code != "ResourceInUseException":  # somebody was faster
+            if error.code != "ResourceInUseException":  # another process was faster
                 raise
             return False
         return True

@@ -1,4 +1,4 @@
-"""Reading DynamoDB tables: which call, in which parts, and again until everything is read or the time is up.
+"""Read DynamoDB tables: choose the call, split it, and repeat it until everything is read or the time is up.
 
 A hundred keys, of whichever tables, are one BatchGetItem, which costs half a read unit per item of up to 4 KB, found or
 not. In one table the views of one entity lie side by side under its partition key, so one Query reads them for half a
@@ -40,7 +40,7 @@ T = TypeVar("T")
 _json = msgspec.json.Encoder().encode
 
 
-# An answer without its list is no answer, and must not read as "nothing is there"; hence None.
+# An answer without its list must not read as "nothing is stored"; hence None.
 class _Batch(msgspec.Struct):
     responses: dict[str, list[ItemAttributes]] | None = msgspec.field(name="Responses", default=None)
     unprocessed: dict[str, dict[str, Any]] = msgspec.field(name="UnprocessedKeys", default_factory=dict)
@@ -223,7 +223,7 @@ class TableReader:
         except StoreNotFound as error:
             if error.code != "ResourceNotFoundException" or pending.keys() == {self._layout.text}:
                 raise
-            raise missing_tables(pending, error.code) from error  # DynamoDB does not say which
+            raise missing_tables(pending, error.code) from error  # DynamoDB does not name it
         with _map_decode_errors(self._layout.text):
             return _read_batch(answer)
 
@@ -242,7 +242,7 @@ def run_parallel(pool: ThreadPoolExecutor, calls: Sequence[tuple[Any, ...]], bud
     try:
         return [future.result(timeout=budget.remaining()) for future in futures]
     except FutureTimeout:
-        budget.remaining()  # what a call itself says of time is its own error
+        budget.remaining()  # a timeout inside a call is the call's own error
         raise
     finally:
         for future in futures:

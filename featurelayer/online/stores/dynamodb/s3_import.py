@@ -55,32 +55,34 @@ def read_import_location(entry: Mapping[str, Any], where: str) -> ImportLocation
     """Return where a store's entry in featurelayer.yml has the files of an import go.
 
     Raises:
-        ConfigError: names everything that is wrong with it, or that it says nothing.
+        ConfigError: names everything that is wrong with it, or that it is missing.
     """
-    said, fix = entry.get(BULK), "add bulk: {bucket: NAME, prefix: featurelayer}"
+    bulk, fix = entry.get(BULK), "add bulk: {bucket: NAME, prefix: featurelayer}"
     if entry.get("type") != "dynamodb":
         what = "only a store of type dynamodb can be loaded by an import"
         raise ConfigError([Problem(what=what, where=where, fix="export without --bulk")])
-    if not isinstance(said, Mapping):
+    if not isinstance(bulk, Mapping):
         near = closest(BULK, entry)
-        missing = "the entry does not say where the files of an import go" + (f"; is '{near}' meant?" if near else "")
-        what = missing if said is None else "`bulk` is not a mapping"
+        missing = "the entry has no `bulk`, the place for the files of an import" + (
+            f"; is '{near}' meant?" if near else ""
+        )
+        what = missing if bulk is None else "`bulk` is not a mapping"
         raise ConfigError([Problem(what=what, where=where, fix=fix)])
     where, known = f"{where}.{BULK}", ImportLocation.__struct_fields__
     problems = [
-        Problem(what=f"there is no key '{name}'{did_you_mean(str(name), known)}", where=where,
+        Problem(what=f"unknown key '{name}'{did_you_mean(str(name), known)}", where=where,
                 fix=f"keys are {', '.join(known)}")
-        for name in said if name not in known
+        for name in bulk if name not in known
     ]  # fmt: skip
-    values = {name: str(said[name]) for name in known if said.get(name)}
+    values = {name: str(bulk[name]) for name in known if bulk.get(name)}
     bucket, prefix = values.get("bucket", ""), values.get("prefix", "featurelayer").strip("/")
     if not bucket:
         problems.append(Problem(what="`bucket` is missing", where=where, fix=fix))
     elif not _BUCKET.fullmatch(bucket):
-        problems.append(Problem(what="`bucket` is no name of a bucket", where=where,
+        problems.append(Problem(what="`bucket` is not a valid bucket name", where=where,
                                 fix="use 3 to 63 small letters, digits, '-' and '.'; no s3://"))  # fmt: skip
     if not _PREFIX.fullmatch(prefix):
-        problems.append(Problem(what="`prefix` is no beginning of S3 keys", where=where,
+        problems.append(Problem(what="`prefix` is not a valid S3 key prefix", where=where,
                                 fix="use letters, digits, '_', '-', '.' and '/'"))  # fmt: skip
     if problems:
         raise ConfigError(problems)
@@ -154,7 +156,7 @@ def import_files(
     """Have AWS import the files into a new table, wait for the end, and return how it ended.
 
     Raises:
-        OnlineStoreError: it failed or was cancelled; says what AWS says.
+        OnlineStoreError: it failed or was cancelled; with AWS's own reason.
     """
     found: dict[str, Any] = call("ImportTable", import_request(table, files, token))["ImportTableDescription"]
     arn, done = found["ImportArn"], 0
@@ -184,7 +186,7 @@ def _import_failure(table: str, files: ImportFiles, found: Mapping[str, Any]) ->
     done, bad = found.get("ImportedItemCount") or 0, found.get("ErrorCount") or 0
     state = str(found["ImportStatus"])
     return OnlineStoreError(
-        f"DynamoDB, table '{table}': the import is {state}: {why or 'AWS does not say why'}; {done:,} "
+        f"DynamoDB, table '{table}': the import is {state}: {why or 'AWS gives no reason'}; {done:,} "
         f"of {files.items:,} items were imported, {bad:,} had errors ({found.get('ImportArn')})",
         fix="AWS writes each error to the CloudWatch log group /aws-dynamodb/imports; delete the table "
         "if it is there, and export again, with or without --bulk",

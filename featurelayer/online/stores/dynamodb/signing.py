@@ -48,7 +48,7 @@ def sign_headers(
 
 
 def can_sign(endpoint_url: str) -> bool:
-    """Whether requests to an endpoint are of the kind that is signed here: to the root of a host, without a query."""
+    """Return whether this module can sign requests to an endpoint: to the root of a host, without a query."""
     url = urlsplit(endpoint_url)
     return url.scheme in ("http", "https") and bool(url.hostname) and url.path in ("", "/") and not url.query
 

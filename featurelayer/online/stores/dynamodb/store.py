@@ -95,11 +95,11 @@ def connect(url: StoreUrl) -> DynamoDBStore:
             if not 0 < numbers[name] < 10_000:
                 raise ValueError
         except ValueError:
-            problems.append(Problem(what=f"{name}={options[name]} is no number of {noun}", where=url.display))
+            problems.append(Problem(what=f"{name}={options[name]} is not a number of {noun}", where=url.display))
     transport = options.get("transport") or TRANSPORTS[0]
     if transport not in (*TRANSPORTS, *ALIASES):
         fix = f"transports are {' and '.join(TRANSPORTS)}"
-        problems.append(Problem(what=f"there is no transport '{transport}'", where=url.display, fix=fix))
+        problems.append(Problem(what=f"unknown transport '{transport}'", where=url.display, fix=fix))
     if problems:
         raise ConfigError(problems)
     store = DynamoDBStore(
@@ -122,8 +122,8 @@ class DynamoDBStore:
 
     `timeout` is how long, in seconds, one of the two attempts of a serving call may take to connect and to answer;
     `threads` bounds the calls that one read has under way at once, and the connections that are kept. `patience` is how
-    many seconds an export, or any other call without a deadline, goes on trying where it is throttled or finds nobody
-    there. `transport` is `http`, or `boto3` for mocks and unusual setups. Credentials are boto3's own.
+    many seconds an export, or any other call without a deadline, goes on trying while it is throttled or can't
+    connect. `transport` is `http`, or `boto3` for mocks and unusual setups. Credentials are boto3's own.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class DynamoDBStore:
 
     @property
     def write_path(self) -> str:
-        """How this store has written what `rewrite` asks for; empty if it has not."""
+        """Name of the call that `rewrite` used; empty before the first."""
         if self._no_partiql is None:
             return ""
         return f"conditional PutItem (no PartiQL: {self._no_partiql})" if self._no_partiql else "PartiQL"
@@ -302,7 +302,7 @@ class DynamoDBStore:
         except StoreNotFound as error:
             if error.code != "ResourceNotFoundException":
                 raise
-            return []  # of a view that has gone, and whose definition is still there
+            return []  # of a removed view whose definition is still stored
 
     def remove(self, keys: Collection[ItemKey], *, deadline: float | None = None) -> None:
         """Delete items, one call each, in parallel."""
@@ -336,7 +336,7 @@ class DynamoDBStore:
         With a table for each view this is about the one of the services, as are `check` and `describe`; see `of_views`.
 
         Raises:
-            StoreNotFound: a table of that name exists and is not a featurelayer store; says what differs.
+            StoreNotFound: a table of that name exists and is not a featurelayer store; the message lists what differs.
         """
         return self._calls(self._layout.home).create(settings or TableSettings(), notify or (lambda _text: None))
 
@@ -355,7 +355,7 @@ class DynamoDBStore:
         each view, items of no view are written to theirs, which is made if need be.
 
         Raises:
-            CodecError: an item is larger than DynamoDB allows; there is no table then.
+            CodecError: an item is larger than DynamoDB allows; no table is created then.
             OnlineStoreError: S3 or the import failed.
         """
         from featurelayer.online.stores.dynamodb.s3_import import (
@@ -369,7 +369,7 @@ class DynamoDBStore:
         if self._layout.has_table_per_view:
             self.create(settings)
 
-        def wired() -> Iterator[dict[str, Any]]:
+        def encode_items() -> Iterator[dict[str, Any]]:
             for items in batches:
                 validate_sizes(items)
                 mine = [self._layout.table(*item.key) == table for item in items]
@@ -378,12 +378,12 @@ class DynamoDBStore:
 
         s3 = self._clients.s3(place.endpoint_url)
         try:
-            files = upload_items(s3, place, f"{table}/{run}", wired())
+            files = upload_items(s3, place, f"{table}/{run}", encode_items())
         finally:
             s3.close()
         token = import_token(run, table) if self._layout.has_table_per_view else run
         found = import_files(self._call, table, files, token, progress)
-        # Ours first, so that what is amiss can be mended by an export.
+        # Tagged first, so that an export can complete an import that lacks items.
         self._calls(table).adopt(settings, lambda _text: None)
         validate_complete(table, files, found)
         return files
@@ -447,14 +447,14 @@ class DynamoDBStore:
     def _write_each(self, items: Sequence[Item], rewind: bool, budget: ReadBudget, *, looked: bool) -> list[Item]:
         """Put items one by one, in parallel, and return those that were refused.
 
-        `looked` says that none of them was there a moment ago.
+        `looked`: none of them was stored a moment ago.
         """
         calls = [(self._write_item, item, rewind, looked, budget) for item in items]
         outcomes = run_parallel(self._clients.pool, calls, budget)
         return [item for item, won in zip(items, outcomes, strict=True) if not won]
 
     def _write_item(self, item: Item, rewind: bool, looked: bool, budget: ReadBudget) -> bool:
-        """Put one item under its condition; False if somebody newer won."""
+        """Put one item under its condition; False if a newer one is stored."""
         by_event_time = item.event_time is not None and not rewind
         names, values = {"#v": "_v"}, {":v": {"N": str(item.version)}}
         if by_event_time:

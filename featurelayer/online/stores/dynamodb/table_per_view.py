@@ -69,7 +69,7 @@ class TableSet:
         }
 
     def _problems(self) -> tuple[list[str], list[Problem]]:
-        """Return the tables that are not there, and what is said of those that are not ours."""
+        """Return the missing tables, and the problems of those that featurelayer did not create."""
         missing, foreign = list[str](), list[Problem]()
         for table, calls in self._calls.items():
             if not calls.exists():

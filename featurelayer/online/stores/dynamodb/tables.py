@@ -1,8 +1,8 @@
 """The DynamoDB table that features live in: its shape and its settings. No AWS call is made.
 
-One definition, `table_request`, is what `create_table` sends and what templates say, so they can't differ. A table
+One definition, `table_request`, is what `create_table` sends and templates contain, so they can't differ. A table
 is ours if its key is `pk` and `sk`, both text, and it carries the tag `created-by = featurelayer`. Many tables of other
-programs have that very key, so the key alone says nothing.
+programs have that very key, so the key alone proves nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class TableSettings(msgspec.Struct, frozen=True, kw_only=True):
 SETTINGS = TableSettings.__struct_fields__
 """The keys of a store's entry in featurelayer.yml that are the table's, not its address."""
 BULK = "bulk"
-"""The key of an entry under which it says where the files of an import go."""
+"""The key of an entry that holds the place for the files of an import."""
 CONFIGURED = (*SETTINGS, BULK)
 """All keys of an entry that are not the address's."""
 
@@ -91,7 +91,7 @@ def validate_table_name(table: str) -> None:
         # The text may be anything, a secret in the wrong place too, so only its readable part is repeated.
         shown = re.sub(r"[^A-Za-z0-9_.-].*", "...", table)[:80]
         fix = "use 3 to 255 letters, digits, '_', '-' and '.', and {view} for a table per view"
-        raise ConfigError([Problem(what=f"'{shown}' is no name of a DynamoDB table", fix=fix)])
+        raise ConfigError([Problem(what=f"'{shown}' is not a valid DynamoDB table name", fix=fix)])
 
 
 def validate_endpoint(endpoint_url: str | None) -> None:
@@ -104,7 +104,7 @@ def validate_endpoint(endpoint_url: str | None) -> None:
         raise ConfigError([Problem(what="the endpoint_url holds a user or password", fix=fix)])
     if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
         shown = f"{url.scheme}://{url.netloc}{url.path}"
-        raise ConfigError([Problem(what=f"the endpoint_url {shown} is no address of a server", fix=fix)])
+        raise ConfigError([Problem(what=f"the endpoint_url {shown} is not the address of a server", fix=fix)])
 
 
 def is_key_too_long(key: ItemKey) -> bool:
@@ -160,7 +160,7 @@ def find_differences(
 
 
 def is_ttl_enabled(ttl: Mapping[str, Any] | None) -> bool:
-    """Return whether a `TimeToLiveDescription` says that garbage is, or will be, collected."""
+    """Return whether expired items are, or will be, deleted according to a `TimeToLiveDescription`."""
     return (ttl or {}).get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
 
 
@@ -169,7 +169,7 @@ def _tag_problems(tags: Mapping[Any, Any]) -> Iterator[str]:
         yield f"there are {len(tags)} tags; DynamoDB allows {_MOST_TAGS}, one of them ours"
     for name, text in tags.items():
         if not isinstance(name, str) or not name or len(name) > _LONGEST_TAG or not _TAG.fullmatch(name):
-            yield f"{name!r} is no tag: up to {_LONGEST_TAG} letters, digits, spaces and + - = . _ : / @, not aws:..."
+            yield f"{name!r} is not a tag: up to {_LONGEST_TAG} letters, digits, spaces and + - = . _ : / @, not aws:..."
         elif name == OUR_TAG[0] and text != OUR_TAG[1]:
             yield f"the tag {name} marks the table as ours; use another name"
         elif isinstance(text, (Mapping, list)) or text is None:

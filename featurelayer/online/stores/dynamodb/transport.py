@@ -1,4 +1,4 @@
-"""What carries a call to DynamoDB and its answer back: sockets of our own, or plain boto3 for unusual setups."""
+"""The protocol that carries a call to DynamoDB and its answer back, and the log of attempts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def request_table(request: Mapping[str, Any], table: str) -> str:
 
 
 def is_logging() -> bool:
-    """Whether anybody wants to read of attempts."""
+    """Return whether the log of attempts is on."""
     return _log.isEnabledFor(logging.DEBUG)
 
 

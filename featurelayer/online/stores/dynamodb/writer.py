@@ -1,11 +1,11 @@
-"""Writing DynamoDB tables by PartiQL: twenty-five statements a call, each under its own condition, nothing read first.
+"""Write DynamoDB tables by PartiQL: twenty-five statements a call, each under its own condition, nothing read first.
 
 PartiQL has no upsert. A key that is probably there gets an UPDATE under the newer-wins rule of `Item.replaces`; where
-that is refused, the key may be missing or the item newer, so an INSERT tells; where that finds a duplicate, somebody
-was faster, or the item is newer after all, which a last UPDATE tells. A key that is probably new begins with the
+that is refused, the key may be missing or the item newer, so an INSERT tells; where that finds a duplicate, another
+writer was faster, or the item is newer after all, which a last UPDATE tells. A key that is probably new begins with the
 INSERT. Whatever is still refused has lost.
 
-An answer that says 200 says nothing of its statements, so each one's own result is read. What is throttled or fails for
+Status 200 covers none of the statements, so each one's own result is read. What is throttled or fails for
 a moment is sent again, with growing pauses, for as long as patience lasts since the batch last made progress.
 """
 
@@ -94,7 +94,7 @@ class TableWriter:
     def probe_partiql(self, transport: Transport, budget: ReadBudget) -> str:
         """Return why the server can't be written to by PartiQL, or nothing.
 
-        The question is an UPDATE of an item that nobody has, which a server that understands it refuses.
+        The probe is an UPDATE of an item that does not exist, which a server with PartiQL refuses.
         """
         # One SET: two are the stack of an error for moto, which lacks most of PartiQL.
         where = 'SET "f"=? WHERE "pk"=? AND "sk"=? AND "_v" < ?'
@@ -272,9 +272,9 @@ def _insert(table: str, mask: tuple[bool, ...]) -> msgspec.Raw:
 
 @lru_cache(maxsize=2048)
 def _update(table: str, mask: tuple[bool, ...], rule: int) -> msgspec.Raw:
-    """The UPDATE under one of the conditions that leaves nothing of what was there."""
+    """Return the UPDATE under one of the conditions; it removes every attribute that it does not set."""
     sets = " ".join(f'SET "{name}"=?' for name in _attribute_names(mask))
-    gone = "".join(f' REMOVE "{name}"' for name, present in zip(_OPTIONAL, mask, strict=True) if not present)
+    removes = "".join(f' REMOVE "{name}"' for name, present in zip(_OPTIONAL, mask, strict=True) if not present)
     condition = _CONDITIONS[rule][0]
-    text = f'UPDATE "{table}" {sets}{gone} WHERE "pk"=? AND "sk"=? AND {condition}'
+    text = f'UPDATE "{table}" {sets}{removes} WHERE "pk"=? AND "sk"=? AND {condition}'
     return msgspec.Raw(_json(text))
