@@ -1,9 +1,6 @@
 """One SQLite file on disk: create it, open it, wait for its locks, and copy it whole.
 
-The trap is `-wal`.
-
-SQLite writes to this second file first. A copy of the store without it would be old, or empty. So
-as long as `-wal` may hold something, the file itself is marked: its `user_version` has `_MARK` added. The mark is
+SQLite writes to a second file first, `-wal`. A copy of the store without it would be old, or empty. So as long as `-wal` may hold something, the file itself is marked: its `user_version` has `_MARK` added. The mark is
 written and checkpointed into the file before the first transaction after a checkpoint. That transaction removes the
 mark, in `-wal`. A reader of both files sees no mark, a reader of a copy of the file alone does. Any checkpoint leaves
 the file whole and unmarked, also one by another program. The checkpoints made here wait for writers: otherwise one
@@ -308,8 +305,8 @@ fix=fix) from error  # fmt: skip
 class Reader:
     """A connection that never writes, and what was at the path when it was opened.
 
-    An `immutable` one takes no locks and sees no `-wal`. It is right while no process writes: what it has read counts if
-    the file's signature was the same before and after.
+    An `immutable` one takes no locks and sees no `-wal`. It is right while no process writes: what it has read counts
+    if the file's signature was the same before and after.
     """
 
     __slots__ = ("_file", "_seen", "connection", "immutable")

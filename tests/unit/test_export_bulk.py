@@ -382,7 +382,7 @@ def test_a_part_is_gone_from_this_disk_when_the_next_is_written(tmp_path, monkey
 
     class Taker:
         def upload_file(self, path: str, bucket: str, key: str) -> None:
-            seen.append(len([each for each in tmp_path.rglob("*.gz")]))
+            seen.append(len(list(tmp_path.rglob("*.gz"))))
 
     rows = ({"pk": {"S": str(number)}} for number in range(100))
     files = upload_items(Taker(), imports.ImportLocation(bucket="abc"), "run", rows, part_bytes=500)

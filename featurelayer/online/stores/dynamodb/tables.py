@@ -169,7 +169,7 @@ def _tag_problems(tags: Mapping[Any, Any]) -> Iterator[str]:
         yield f"there are {len(tags)} tags; DynamoDB allows {_MOST_TAGS}, one of them ours"
     for name, text in tags.items():
         if not isinstance(name, str) or not name or len(name) > _LONGEST_TAG or not _TAG.fullmatch(name):
-            yield f"{name!r} is not a tag: up to {_LONGEST_TAG} letters, digits, spaces and + - = . _ : / @, not aws:..."
+            yield f"{name!r} is not a tag: up to {_LONGEST_TAG} letters, digits, spaces, + - = . _ : / @, not aws:..."
         elif name == OUR_TAG[0] and text != OUR_TAG[1]:
             yield f"the tag {name} marks the table as ours; use another name"
         elif isinstance(text, (Mapping, list)) or text is None:
