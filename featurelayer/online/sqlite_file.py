@@ -1,11 +1,12 @@
 """One SQLite file on disk: create it, open it, wait for its locks, and copy it whole.
 
-SQLite writes to a second file first, `-wal`. A copy of the store without it would be old, or empty. So as long as `-wal` may hold something, the file itself is marked: its `user_version` has `_MARK` added. The mark is
-written and checkpointed into the file before the first transaction after a checkpoint. That transaction removes the
-mark, in `-wal`. A reader of both files sees no mark, a reader of a copy of the file alone does. Any checkpoint leaves
-the file whole and unmarked, also one by another program. The checkpoints made here wait for writers: otherwise one
-could run between looking at the mark and writing. They do not wait for ever, so a writer that takes long can leave the
-file unmarked.
+SQLite writes to a second file first, `-wal`. A copy of the store without it would be old, or empty. So as long as
+`-wal` may hold something, the file itself is marked: its `user_version` has `_MARK` added. The mark is written and
+checkpointed into the file before the first transaction after a checkpoint. That transaction removes the mark, in
+`-wal`. A reader of both files sees no mark, a reader of a copy of the file alone does. Any checkpoint leaves the file
+whole and unmarked, also one by another program. The checkpoints made here wait for writers: otherwise one could run
+between looking at the mark and writing. They do not wait for ever, so a writer that takes long can leave the file
+unmarked.
 
 SQLite's own busy timeout is off: waiting for a lock ends with the caller's deadline, in any statement.
 """

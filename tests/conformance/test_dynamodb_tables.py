@@ -269,7 +269,7 @@ def test_a_name_that_no_table_has_is_refused_without_being_repeated(name):
         lambda: cloudformation({"": name}, PLAIN),
         lambda: terraform({"": name}, PLAIN),
     ):
-        with pytest.raises(ConfigError, match="no name of a DynamoDB table") as caught:
+        with pytest.raises(ConfigError, match="not a valid DynamoDB table name") as caught:
             use()
         assert "wJalr" not in str(caught.value)
 

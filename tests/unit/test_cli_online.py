@@ -206,7 +206,7 @@ def test_a_setting_that_the_store_does_not_have_is_refused(project):
 
 
 def test_an_address_that_is_none_is_refused_before_any_call(project):
-    with pytest.raises(ConfigError, match="no name of a DynamoDB table"):
+    with pytest.raises(ConfigError, match="not a valid DynamoDB table name"):
         project(type="dynamodb", table="a b", region="eu-west-1").online.create()
 
 

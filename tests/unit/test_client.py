@@ -516,8 +516,8 @@ def test_sqlite_addresses_are_relative_or_absolute(tmp_path, monkeypatch):
     ("sqlite:///x.db?timeout=1&cache=1", "2 problems"), ("sqlite:///x.db?mode=ro", "`mode` is 'ro'"),
     ("sqlite:///x.db?mode=0440", "owner read and write"), ("sqlite:///x.db?mode=7777", "octal digits"),
     ("memory://x?y=1", "unknown option 'y'"),
-    ("dynamodb://table?regoin=eu-west-1", "did you mean 'region'"), ("dynamodb://a", "no name of a DynamoDB table"),
-    ("dynamodb://a/b", "no name of a DynamoDB table"), ("dynamodb://table?timeout=soon", "no number of seconds"),
+    ("dynamodb://table?regoin=eu-west-1", "did you mean 'region'"), ("dynamodb://a", "not a valid DynamoDB table name"),
+    ("dynamodb://a/b", "not a valid DynamoDB table name"), ("dynamodb://table?timeout=soon", "not a number of seconds"),
 ])  # fmt: skip
 def test_an_address_that_is_not_understood_says_what_is(url, message):
     with pytest.raises(ConfigError, match=message):

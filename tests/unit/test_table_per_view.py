@@ -143,7 +143,7 @@ def test_names_that_make_no_tables_are_all_said():
         f"view {long} can't have a DynamoDB table named 'shop_{long}'",
     ]
     for wrong in ("shop {view}", "shop_{{view}}", "{view}/x", "shop_{views}"):
-        with pytest.raises(ConfigError, match="no name of a DynamoDB table"):
+        with pytest.raises(ConfigError, match="not a valid DynamoDB table name"):
             DynamoDBStore(wrong)
 
 
