@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # botocore parses 2 MB of JSON for each session's first client, two thirds of what a test on moto takes: the sessions of
 # a process share what they have read.
 botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
+
+# A shell that starts pytest in the background has it ignore Ctrl-C, and so would the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # By default a lookup has a second, which is enough for a serving process but not among other tests on a busy machine.
 for client in (FeatureClient, AsyncFeatureClient):
