@@ -17,20 +17,28 @@ def examples(count: int) -> int:
 
 
 def trials(count: int, *, base: int | None = None) -> range:
-    """Return the numbers of the trials of exports that go wrong: `count` times their factor.
+    """Return the numbers of the trials of exports that go wrong: the first `base`, or the rest of `count`.
 
-    The rest begins after `base`, what `make test` runs: by default `count`.
+    By default all are the base. Both are multiplied by the trials' factor.
     """
     factor = _factor("FEATURELAYER_TRIALS", _factor("FEATURELAYER_EXAMPLES", 1))
-    return range((count if base is None else base) if is_rest() else 0, max(1, int(count * factor)))
+    first = count if base is None else base
+    return range(first, int(count * factor)) if is_rest() else range(max(1, int(first * factor)))
 
 
-def worlds(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a property of random worlds: `count` times their factor, or the rest from another seed."""
-    total = count * _factor("FEATURELAYER_WORLDS", _factor("FEATURELAYER_EXAMPLES", 1))
+def turns(count: int, *, base: int) -> range:
+    """Return which of `count` ways of running a case are to be tried: the first `base`, or the rest."""
+    factor = _factor("FEATURELAYER_EXAMPLES", 1)
+    first = max(1, int(base * factor))
+    return range(first, max(first, int(count * factor))) if is_rest() else range(first)
+
+
+def worlds(count: int, *, base: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a property of random worlds: `base` times their factor, or the rest of `count` from another seed."""
+    factor = _factor("FEATURELAYER_WORLDS", _factor("FEATURELAYER_EXAMPLES", 1))
     if not is_rest():
-        return settings(max_examples=max(1, int(total)))
-    return lambda test: seed(1)(settings(max_examples=max(1, int(total) - count))(test))
+        return settings(max_examples=max(1, int(base * factor)))
+    return lambda test: seed(1)(settings(max_examples=max(1, int(count * factor) - base))(test))
 
 
 def is_rest() -> bool:

@@ -39,7 +39,7 @@ def engines() -> Iterator[Engines]:
 
 @pytest.mark.parametrize("mode", MODES)
 @given(data=st.data())
-@profiles.worlds(40)
+@profiles.worlds(40, base=15)
 def test_training_set_equals_the_oracle(engines: Engines, mode: str, data: st.DataObject) -> None:
     """In every form; and so it depends on neither the number of threads nor the order of rows."""
     case = data.draw(worlds(mode=mode))
@@ -52,7 +52,7 @@ def test_training_set_equals_the_oracle(engines: Engines, mode: str, data: st.Da
 
 @pytest.mark.parametrize("mode", MODES)
 @given(data=st.data())
-@profiles.worlds(30)
+@profiles.worlds(30, base=12)
 def test_rows_that_a_label_may_not_see_never_change_it(engines: Engines, mode: str, data: st.DataObject) -> None:
     before = data.draw(worlds(mode=mode, least=1))
     after = data.draw(altered(before))
@@ -61,7 +61,7 @@ def test_rows_that_a_label_may_not_see_never_change_it(engines: Engines, mode: s
 
 
 @given(data=st.data())
-@profiles.worlds(40)
+@profiles.worlds(40, base=15)
 def test_snapshot_is_the_newest_visible_row_of_every_entity(engines: Engines, data: st.DataObject) -> None:
     view = data.draw(views())
     drawn = data.draw(st.lists(rows(view), max_size=14))
@@ -81,7 +81,7 @@ def test_snapshot_is_the_newest_visible_row_of_every_entity(engines: Engines, da
 
 
 @given(data=st.data())
-@profiles.worlds(40)
+@profiles.worlds(40, base=15)
 def test_rows_that_a_snapshot_may_not_see_never_change_it(engines: Engines, data: st.DataObject) -> None:
     view = data.draw(views())
     case = Case(

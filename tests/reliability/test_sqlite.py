@@ -13,5 +13,7 @@ CHUNKS = 10
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_nothing_is_lost_whatever_happens(chunk, tmp_path):
     stage = sqlite_stage(tmp_path)
-    hold(stage, [1_000_000 + number for number in trials(CHUNKS * 50)[chunk::CHUNKS]], "--store sqlite")
+    hold(
+        stage, [1_000_000 + number for number in trials(CHUNKS * 50, base=CHUNKS * 20)[chunk::CHUNKS]], "--store sqlite"
+    )
     stage.store.close()

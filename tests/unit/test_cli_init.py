@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from featurelayer.cli import main
 from featurelayer.dbt import load_project, load_registry
 from featurelayer.dbt.suggest import add_package, local_package
 from tests.profiles import examples
+from tests.servers import commands
 from tests.unit.dbt_projects import manifest
 
 ORDERS = {
@@ -350,14 +350,14 @@ def test_with_dbt_itself_the_proposal_becomes_a_view(tmp_path):
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
-    dbt = str(Path(sys.executable).with_name("dbt"))
+    dbt, featurelayer = (str(commands.folder() / name) for name in ("dbt", "featurelayer"))
     step(dbt, "build")
     step(dbt, "docs", "generate")
-    proposed = step(sys.executable, "-m", "featurelayer", "init", "--model", "orders")
+    proposed = step(featurelayer, "init", "--model", "orders")
     (tmp_path / "models" / "orders.yml").write_text(proposed)
     step(dbt, "deps")
     step(dbt, "parse")
-    assert "orders.amount  float64  customer" in step(sys.executable, "-m", "featurelayer", "list")
+    assert "orders.amount  float64  customer" in step(featurelayer, "list")
 
 
 # What most YAML does not say
