@@ -99,7 +99,7 @@ def main(args: Sequence[str] | None = None) -> int:
         console.error(error.format_message())
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        console.error("stopped by the keyboard")
+        console.error("interrupted")
         return 1
     except BrokenPipeError:
         # The reader has gone; without this Python would complain once more while it closes stdout.

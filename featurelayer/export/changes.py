@@ -130,18 +130,20 @@ def find_changes(
     with TempDir() as folder:
         rows, keyless = snapshot.rows(warehouse, folder)
         null_keys, null_times = warehouse.rows(snapshot.skipped)[0] if snapshot.skipped else (0, 0)
-        warehouse.execute(delta.now(rows, _item_layout(view)))
-        _validate_unique_keys(warehouse.rows(delta.twins()), view)
-        entities, source_time = warehouse.rows(delta.extent())[0]
+        warehouse.execute(delta.create_now(rows, _item_layout(view)))
+        _validate_unique_keys(warehouse.rows(delta.duplicate_keys()), view)
+        entities, source_time = warehouse.rows(delta.snapshot_stats())[0]
         trusted = known.trusted and not full  # a full export takes nobody's word for what is there
         if trusted:
-            warehouse.execute(delta.state())
+            warehouse.execute(delta.create_state())
         else:
             _list_store_keys(warehouse, store, delta, view_sk(view), folder)
-        warehouse.execute(delta.doubt())
+        warehouse.execute(delta.create_doubt())
         # The warehouse will not remember what it has been told of now, so that goes as well which has merely expired.
         since = expiry_cutoff(view, snapshot.as_of) if trusted else None
-        warehouse.execute(delta.changed(full=full, alive_since=since, moved=_has_new_keys(known, view, int(entities))))
+        warehouse.execute(
+            delta.create_changes(full=full, alive_since=since, moved=_has_new_keys(known, view, int(entities)))
+        )
         yield Changes(
             view=view, delta=delta, source=rows, known=known, as_of=snapshot.as_of, entities=int(entities),
             null_keys=int(null_keys) + keyless, null_times=int(null_times), counts=_read_counts(warehouse, delta),
@@ -156,13 +158,13 @@ def find_rollback_changes(
 ) -> Iterator[Changes]:
     """Compare what the store held when the run `then` had committed with what it holds."""
     delta = Delta(dialect(warehouse.dialect), tables.log(view.id))
-    for statement in (delta.state(), delta.doubt(), delta.create_rollback_changes(until=then.version)):
+    for statement in (delta.create_state(), delta.create_doubt(), delta.create_rollback_changes(until=then.version)):
         warehouse.execute(statement)
     entities, source_time = warehouse.rows(delta.stats_at(then.version))[0]
     yield Changes(
         view=view,
         delta=delta,
-        source=delta.held(then.version),
+        source=delta.rows_in_store(then.version),
         known=known,
         as_of=then.as_of,
         entities=int(entities),
@@ -243,7 +245,7 @@ def _has_new_keys(known: Baseline, view: FeatureView, entities: int) -> bool:
 
 
 def _read_counts(warehouse: Warehouse, delta: Delta) -> dict[str, int]:
-    return {kind: int(count) for kind, count in warehouse.rows(delta.counts())}
+    return {kind: int(count) for kind, count in warehouse.rows(delta.count_changes())}
 
 
 def _list_store_keys(warehouse: Warehouse, store: OnlineStore, delta: Delta, sk: str, folder: Path) -> None:

@@ -204,7 +204,7 @@ class Exporter:
         with find_changes(warehouse, self._store, ledger, self._tables, snapshot, full=full) as found:
             row = self._new_ledger_row(warehouse, found, version)
             ledger.start([row])
-            for statement in found.delta.intend(
+            for statement in found.delta.log_changes(
                 found.source, run=self._run, version=row.version, schema=row.definition
             ):
                 warehouse.execute(statement)
@@ -234,7 +234,7 @@ class Exporter:
         with find_rollback_changes(warehouse, known, self._tables, view, then) as found:
             row = replace(self._new_ledger_row(warehouse, found, None), definition=then.definition, keys=then.keys)
             ledger.start([row])
-            for statement in found.delta.intend_restored(until=then.version, run=self._run, version=row.version):
+            for statement in found.delta.log_rollback(until=then.version, run=self._run, version=row.version):
                 warehouse.execute(statement)
             refused = find_refusal(
                 warehouse,
@@ -396,7 +396,7 @@ class Exporter:
         newest = replace(intent, row=replace(intent.row, version=commit.version, as_of=as_of))
         with self._open_warehouse(writable=False) as warehouse:
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
-            rows = warehouse.rows(delta.newest(from_item(warehouse, path), commit.version))
+            rows = warehouse.rows(delta.newest_items(from_item(warehouse, path), commit.version))
         return {pk: _build_item(newest, pk, *values) for pk, *values in rows}
 
     def _remember(self, intent: Intent, sent: SendResult) -> None:
@@ -417,7 +417,7 @@ class Exporter:
             ledger = Ledger(warehouse, self._tables)
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
             if sent.refused:
-                warehouse.execute(delta.refuse(row.run, from_item(warehouse, sent.refused_keys)))
+                warehouse.execute(delta.mark_refused(row.run, from_item(warehouse, sent.refused_keys)))
             ledger.finish(row)
             done = [each.version for each in ledger.rows(intent.view.id) if each.finished_at is not None]
             if row.version not in done:

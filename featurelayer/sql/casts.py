@@ -202,7 +202,7 @@ def check_types(writer: SqlBuilder, join: AsofJoin) -> TypeCheck | None:
             f"{join.view}: feature '{stored.name}' is {_type_name(stored)} in {join.relation}, declared {feature.dtype}"
         )
         if not can_cast(writer, stored.dtype, declared) and not (stored.nanoseconds and stored.dtype == declared):
-            fix = f"cast it in the model, or declare what it is: {_fitting_type(writer, stored)}"
+            fix = f"cast it in the model, or declare its own type: {_fitting_type(writer, stored)}"
             refused.append(Misfit(message=what, where=where, fix=fix))
             continue
         condition = is_lossy(writer, col(stored.name, "f"), stored, declared)
@@ -211,7 +211,7 @@ def check_types(writer: SqlBuilder, join: AsofJoin) -> TypeCheck | None:
                 Misfit(
                     message=what,
                     where=where,
-                    fix=f"round or cast it in the model, or declare what it is: {_fitting_type(writer, stored)}",
+                    fix=f"round or cast it in the model, or declare its own type: {_fitting_type(writer, stored)}",
                     keys=tuple(key.name for key, _ in join.keys),
                     examples=_example_query(writer, join, stored, relation, condition),
                 ),

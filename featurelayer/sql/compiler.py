@@ -1,4 +1,4 @@
-"""From a plan to a script in one engine's SQL."""
+"""Compile a plan to a script in one engine's SQL."""
 
 from __future__ import annotations
 

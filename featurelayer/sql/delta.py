@@ -1,4 +1,4 @@
-"""What an export has to write: a snapshot against what the store is known to hold, in the warehouse's SQL.
+"""SQL of an export's changes: a snapshot against what the store is known to hold.
 
 Two tables of the warehouse remember. The *ledger* has a row per run and view; a run that has committed has a
 `finished_at`. The *items* are what each run meant to write, put there before its first write: key, encoded values, a
@@ -51,10 +51,10 @@ class Delta:
 
     # --- what is known -------------------------------------------------------------------------------------------
 
-    def state(self, *, until: int | None = None) -> str:
+    def create_state(self, *, until: int | None = None) -> str:
         """Make a table of what the store holds, or held when the run of version `until` had committed."""
         thin = exp.select(*(col(name) for name in ("pk", "kind", "hash", "event_time", "version")))
-        return self._create(STATE, thin.from_(self.held(until).subquery("s")))
+        return self._create(STATE, thin.from_(self.rows_in_store(until).subquery("s")))
 
     def create_state_from_listing(self, source: str) -> str:
         """Make the table of what the store holds from the keys that it lists, whose content is not known."""
@@ -62,7 +62,7 @@ class Delta:
         keys = exp.select(col("pk"), with_alias(_text(DIFFERENT), "kind"), null, col("event_time"), col("version"))
         return self._create(STATE, keys.from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name)))
 
-    def held(self, until: int | None) -> exp.Select:
+    def rows_in_store(self, until: int | None) -> exp.Select:
         """The rows of what the store holds, or held when the run of version `until` had committed."""
         return self._latest(self._store_items(until))
 
@@ -79,7 +79,7 @@ class Delta:
         first = exp.EQ(this=col(f"{RESERVED}rank"), expression=exp.Literal.number(1))
         return exp.select(*(col(name) for name in names)).from_(ranked.subquery("r")).where(first)
 
-    def doubt(self) -> str:
+    def create_doubt(self) -> str:
         """Make a table of the keys that runs meant to write which never committed.
 
         `event_time` is the newest event that such a run has seen, `valued` is 1 if one meant to write values.
@@ -90,7 +90,7 @@ class Delta:
         keys = keys.from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
         return self._create(DOUBT, keys.where(all_of(*self._mine("i"), self._is_unfinished())).group_by(col("pk", "i")))
 
-    def now(self, source: exp.Expression, common: str) -> str:
+    def create_now(self, source: exp.Expression, common: str) -> str:
         """Make a table of the snapshot's keys, each with a hash of its values and of what all items have in common."""
         body: list[exp.Expression] = [exp.Literal.string(f"{common}|"), col("f", "e")]
         for name in ("event_time", "valid_to"):
@@ -100,13 +100,13 @@ class Delta:
         rows = exp.select(col("pk", "e"), col("event_time", "e"), with_alias(hashed, "hash")).from_(_alias(source, "e"))
         return self._create(NOW, rows)
 
-    def twins(self) -> str:
+    def duplicate_keys(self) -> str:
         """Return some keys that the snapshot has more than once."""
         several = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1))
         keys = exp.select(col("pk")).from_(table(NOW)).group_by(col("pk")).having(several)
         return self._writer.sql(keys.order_by(col("pk")).limit(3))
 
-    def extent(self) -> str:
+    def snapshot_stats(self) -> str:
         """Return the number of entities of the snapshot and its newest event time."""
         return self._writer.sql(
             exp.select(exp.Count(this=exp.Star()), exp.Max(this=col("event_time"))).from_(table(NOW))
@@ -114,7 +114,7 @@ class Delta:
 
     # --- what is to be written -----------------------------------------------------------------------------------
 
-    def changed(self, *, full: bool, alive_since: int | None, moved: bool = False) -> str:
+    def create_changes(self, *, full: bool, alive_since: int | None, moved: bool = False) -> str:
         """Make a table of the keys to be written and why.
 
         `full` writes all. A key that is gone is removed; not if its values are older than `alive_since`, for they
@@ -187,7 +187,7 @@ class Delta:
 
     def create_rollback_changes(self, *, until: int) -> str:
         """Make a table of the keys in which what the store holds differs from what it held at `until`."""
-        then = self.held(until)
+        then = self.rows_in_store(until)
         gone = _absent("t")
         kind = exp.Case().when(gone, _text(REMOVED)).else_(_text(DIFFERENT))
         keys = exp.union(
@@ -208,7 +208,7 @@ class Delta:
             .where(differs),
         )
 
-    def counts(self) -> str:
+    def count_changes(self) -> str:
         """Return how many keys are to be written, by reason."""
         return self._writer.sql(
             exp.select(col("kind"), exp.Count(this=exp.Star())).from_(table(CHANGED)).group_by(col("kind"))
@@ -278,11 +278,11 @@ class Delta:
         """Return how many entities the store held at `until`, and their newest event time."""
         there = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
         counts = exp.select(exp.Count(this=exp.Star()), exp.Max(this=col("event_time")))
-        return self._writer.sql(counts.from_(self.held(until).subquery("s")).where(there))
+        return self._writer.sql(counts.from_(self.rows_in_store(until).subquery("s")).where(there))
 
     # --- the log -------------------------------------------------------------------------------------------------
 
-    def intend(self, source: exp.Expression, *, run: str, version: int, schema: str) -> tuple[str, str]:
+    def log_changes(self, source: exp.Expression, *, run: str, version: int, schema: str) -> tuple[str, str]:
         """Return the statements that put what is to be written into the log."""
         constant = {"store": self._log.store, "view": self._log.view, "run": run, "version": version, "schema": schema}
         written = exp.select(*self._columns(constant, body="e"))
@@ -294,11 +294,11 @@ class Delta:
         removed = removed.where(exp.EQ(this=col("kind", "c"), expression=_text(REMOVED)))
         return self._insert(written), self._insert(removed)
 
-    def intend_restored(self, *, until: int, run: str, version: int) -> tuple[str, str]:
+    def log_rollback(self, *, until: int, run: str, version: int) -> tuple[str, str]:
         """Return the statements that put what a rollback is to write into the log, each item with its own schema."""
         constant = {"store": self._log.store, "view": self._log.view, "run": run, "version": version}
         written = exp.select(*self._columns(constant, body="t")).from_(table(CHANGED, "c"))
-        written = written.join(self.held(until).subquery("t"), on=_same("pk", "t", "c"), join_type="inner")
+        written = written.join(self.rows_in_store(until).subquery("t"), on=_same("pk", "t", "c"), join_type="inner")
         written = written.where(exp.NEQ(this=col("kind", "c"), expression=_text(REMOVED)))
         removed = exp.select(*self._columns({**constant, "schema": ""}, body=None)).from_(table(CHANGED, "c"))
         removed = removed.where(exp.EQ(this=col("kind", "c"), expression=_text(REMOVED)))
@@ -317,7 +317,7 @@ class Delta:
         query = exp.select(*(col(name, "i") for name in names)).from_(self._items("i")).where(mine)
         return self._writer.sql(query.order_by(call("MD5", col("pk", "i"))) if shuffled else query)
 
-    def newest(self, source: str, version: int) -> str:
+    def newest_items(self, source: str, version: int) -> str:
         """Return what the run of a version has for the keys of `source`, taken by the store or not.
 
         That run may not have been told of in the ledger yet; what it did not change is as an earlier run wrote it.
@@ -332,8 +332,8 @@ class Delta:
         there = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
         return self._writer.sql(exp.select(*(col(name) for name in names)).from_(latest.subquery("n")).where(there))
 
-    def refuse(self, run: str, source: str) -> str:
-        """Mark what the store refused, because somebody newer was there: it does not hold the keys of `source`."""
+    def mark_refused(self, run: str, source: str) -> str:
+        """Mark what the store refused because it held a newer item: it does not hold the keys of `source`."""
         given = exp.select(col("pk")).from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name))
         keys = exp.In(this=col("pk"), query=given.subquery())
         mine = all_of(*self._mine(), exp.EQ(this=col("run"), expression=_text(run)), keys)
@@ -341,10 +341,10 @@ class Delta:
         return self._writer.sql(exp.Update(this=self._items(), expressions=[refused], where=exp.Where(this=mine)))
 
     def prune(self, *, keep_since: int, committed: int, garbage: int) -> tuple[str, ...]:
-        """Return the statements that forget what nobody needs any more.
+        """Return the statements that delete what is no longer needed.
 
         That is what the runs from version `keep_since` on need not restore; what runs before the one of version
-        `committed` meant to write and never finished, for it has written those keys anew; and tombstones of before
+        `committed` meant to write and never finished, for it has written those keys again; and tombstones of before
         version `garbage`, which the store has forgotten, too.
         """
         following = exp.Window(

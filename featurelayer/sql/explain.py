@@ -91,7 +91,7 @@ class _Queries:
         assert isinstance(spine, Labels)
         times: tuple[exp.Expression, ...] = (exp.Null(), exp.Null())
         if spine.time is not None:
-            times = (col(TIME, "l"), self._seen_until())
+            times = (col(TIME, "l"), self._visible_until())
         keys = (with_alias(col(alias, "l"), key_alias(place)) for place, (_, alias) in enumerate(self.join.keys))
         select = exp.select(with_alias(times[0], TIME), with_alias(times[1], SEEN), *keys).from_(
             table(LABELS, "l"), copy=False
@@ -226,8 +226,8 @@ class _Queries:
     def _is_visible(self) -> exp.Expression:
         """Rule 1; a static view is seen as soon as it is served."""
         if self.join.event is None:
-            return exp.true() if self.join.ledger is None else not_null(self._seen_until())
-        seen = exp.LTE(this=self.dialect.rules.effective_time(self.join, "f"), expression=self._seen_until())
+            return exp.true() if self.join.ledger is None else not_null(self._visible_until())
+        seen = exp.LTE(this=self.dialect.rules.effective_time(self.join, "f"), expression=self._visible_until())
         return all_of(self.dialect.rules.is_usable(self.join, "f"), seen)
 
     def _is_tied(self) -> exp.Expression:
@@ -254,8 +254,8 @@ class _Queries:
     def _event(self, alias: str) -> exp.Expression:
         return self.dialect.rules.event_time(self.join, alias)
 
-    def _seen_until(self) -> exp.Expression:
-        return self.dialect.rules.seen_until(self.join, "l" if self.join.ledger is None else "s")
+    def _visible_until(self) -> exp.Expression:
+        return self.dialect.rules.visible_until(self.join, "l" if self.join.ledger is None else "s")
 
 
 def _flag(condition: exp.Expression) -> exp.Case:

@@ -56,12 +56,12 @@ def _texts(writer: Dialect, columns: Iterable[tuple[str, DType]], *, key: bool) 
 def _name_refusals(text: exp.Expression, view: FeatureView, column: str, pk: exp.Expression) -> exp.Expression:
     """Return a value's JSON text whose refusals name view, column and key."""
 
-    def named_refusal(node: exp.Expression) -> exp.Expression:
+    def name_refusal(node: exp.Expression) -> exp.Expression:
         if isinstance(node, exp.Literal) and node.is_string and node.this.endswith(UNSTORABLE):
             return exp.paren(exp.DPipe(this=_place(view, column, pk), expression=node.copy()), copy=False)
         return node
 
-    return text.transform(named_refusal)
+    return text.transform(name_refusal)
 
 
 def _event_time(writer: Dialect, view: FeatureView, pk: exp.Expression) -> exp.Expression:

@@ -131,7 +131,7 @@ class JoinRules:
         """Return whether a label has a time and all keys."""
         return all_of(not_null(col(TIME, alias)), *(not_null(col(label, alias)) for _, label in join.keys))
 
-    def seen_until(self, join: AsofJoin, alias: str) -> exp.Column:
+    def visible_until(self, join: AsofJoin, alias: str) -> exp.Column:
         """Return the time up to which a label sees the view: its own, or that of the export then served."""
         return col(TIME if join.ledger is None else SEEN, alias)
 

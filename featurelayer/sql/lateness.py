@@ -1,4 +1,4 @@
-"""How late rows are: a query over a view's own clocks, and one over what exports saw when."""
+"""Queries of how late rows are, by a view's own clocks and by what exports saw when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a point-in-time join is to do, engine by engine the same: frozen values between planner and compiler."""
+"""Plans and scripts of point-in-time joins: frozen values between planner, compiler and warehouse."""
 
 from __future__ import annotations
 

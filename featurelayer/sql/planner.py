@@ -1,4 +1,4 @@
-"""From a service and its labels to a plan: every rule of point-in-time correctness is decided here.
+"""Plan a training set or a snapshot: every rule of point-in-time correctness is decided here.
 
 What a point-in-time join promises
 ----------------------------------
@@ -191,13 +191,13 @@ def _validate_exports(views: Sequence[FeatureView], ledger: Ledger | None) -> It
     """Say what mode `as_served` can't know."""
     if ledger is None:
         yield Problem(
-            what="no export has been recorded in this warehouse, so it can't be told what was being served",
+            what="no export has been recorded in this warehouse, so what was being served is unknown",
             fix="run `featurelayer export`, or use the mode known_at",
         )
     for view in dict.fromkeys(views):
         if not view.online:
             yield Problem(
-                what=f"{view.id} is never exported, so it can't be told what was being served",
+                what=f"{view.id} is never exported, so what was being served is unknown",
                 where=view.yaml_path,
                 fix="add online: true to its featurelayer block, or use the mode known_at",
             )
@@ -255,7 +255,7 @@ def _label_keys(
                     what=f"the labels have no column '{wanted}'{did_you_mean(wanted, names)}, "
                     f"which {service.name} joins on",
                     where=f"columns: {', '.join(names) or 'none'}",
-                    fix=f"rename a column, or say which one it is with --key {key.name}=COLUMN",
+                    fix=f"rename a column, or name it with --key {key.name}=COLUMN",
                 )
             )
             continue
@@ -328,7 +328,7 @@ def _validate_label_names(service: FeatureService, columns: Sequence[LabelColumn
         if feature.casefold() in labels
     )
     problems.extend(
-        Problem(what=f"label column {position} has no name", fix="name it, or leave it out")
+        Problem(what=f"label column {position} has no name", fix="give the column a name, or drop it")
         for position, column in enumerate(columns, start=1)
         if column.name == ""
     )
@@ -428,9 +428,9 @@ def _asof_join(
     if event is not None and event.dtype.kind is Kind.DATE and view.delay is None and view.available_at is None:
         problems.append(
             Problem(
-                what=f"{view.id}: the event time '{event.name}' is a DATE and neither delay nor available_at is said",
+                what=f"{view.id}: the event time '{event.name}' is a DATE and neither delay nor available_at is set",
                 where=view.yaml_path,
-                fix="say when a day's row is known, for example delay: 1 day (or delay: 0 days if at its midnight)",
+                fix="set when a day's row is known, for example delay: 1 day (or delay: 0 days if at its midnight)",
             )
         )
     available = time_column(view.available_at, "available_at") if view.available_at and event else None

@@ -1,4 +1,4 @@
-"""What a label would have been served: the time up to which the newest export before it had seen the warehouse.
+"""Labels as served: each with the time up to which the newest export before it had seen the warehouse.
 
 The export ledger has a row per run and view. A run counts from the moment it finished, unless one that started later
 had finished before; it is served until the next one that counts finishes.

@@ -1,4 +1,4 @@
-"""How much of a relation there is and how new it is: what a lock keeps, so that it can be told later what changed."""
+"""Row counts and newest times of relations: a lock keeps them, so that later changes can be explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many keys of a view had other values in an export than in the one before, from what exports remember."""
+"""Count the keys of a view whose values changed from one export to the next, from the log of exports."""
 
 from __future__ import annotations
 

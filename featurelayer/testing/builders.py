@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from featurelayer.model import DType, Feature, FeatureService, FeatureView, JoinKey, Key, Kind, ServiceView
-from featurelayer.testing.oracle import known
+from featurelayer.testing.oracle import naive_utc
 
 Join = tuple[FeatureView, str | None, Mapping[str, str] | None]
 """A view, the role it is joined in, and the label column by key column where they differ."""
@@ -117,7 +117,7 @@ def _word(value: Any) -> str:
     from decimal import Decimal
 
     if isinstance(value, datetime):
-        return known(value).isoformat(" ")
+        return naive_utc(value).isoformat(" ")
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_word, value))}]"
     if isinstance(value, Mapping):

@@ -52,7 +52,7 @@ class Case:
     messages: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
 
-    def expected(self) -> list[dict[str, Any]]:
+    def correct_rows(self) -> list[dict[str, Any]]:
         """Return the rows that must come out: the labels with `features`, or what the oracle says."""
         if self.features is None:
             return self.from_oracle()
@@ -166,7 +166,7 @@ def check(engine: Engine, case: Case) -> list[str]:
     if case.error is not None:
         return [f"{case.name}: expected {case.error.__name__}, but rows came out"]
     rows = rows_of(found) if isinstance(found, pa.Table) else found
-    return differences(rows, case.expected(), where=case.name)
+    return differences(rows, case.correct_rows(), where=case.name)
 
 
 def _check_refusal(case: Case, error: FeatureLayerError) -> list[str]:

@@ -94,7 +94,7 @@ class WarehouseEngine:
         return f"{self._schema}.{table}" if self._schema else table
 
     def load(self, view: FeatureView, rows: pa.Table) -> None:
-        """Create a view's table anew."""
+        """Create a view's table, in place of what was there."""
         self.create(self.relocate(view).relation_name, rows)
 
     def create(self, relation: str, rows: pa.Table) -> None:
@@ -113,7 +113,7 @@ class WarehouseEngine:
         return replace(view, relation_name=self.relation(exp.to_table(view.relation_name).name))
 
     def ledger(self, exports: Exports) -> Ledger:
-        """Create the export ledger anew with these runs."""
+        """Create the export ledger with these runs, in place of what was there."""
         rows = [
             {
                 "store": _STORE,
@@ -171,7 +171,7 @@ class WarehouseEngine:
         """Return the plan of a view's snapshot at a time (naive is UTC)."""
         here = self.relocate(view)
         columns = self.warehouse.describe(here.relation_name)
-        return plan_snapshot(here, columns, as_of=oracle.known(as_of).replace(tzinfo=UTC))
+        return plan_snapshot(here, columns, as_of=oracle.naive_utc(as_of).replace(tzinfo=UTC))
 
     def run(self, plan: Plan) -> list[dict[str, Any]]:
         """Return the rows of a plan; the same plan is not compiled twice in a row, which is most of a small run."""

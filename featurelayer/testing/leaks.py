@@ -29,7 +29,7 @@ def evidence(case: Case) -> list[Evidence]:
         seen = []
         for join in case.service.views:
             view, key = views[join.view], {column: label[request] for column, request in join.keys}
-            until = oracle.seen_at(at, case.mode, case.exports.get(view.id, ()))
+            until = oracle.knowledge_time(at, case.mode, case.exports.get(view.id, ()))
             mine = [row for row in rows[view.id] if oracle.may_see(view, row, key, until, case.mode)]
             seen.append(tuple(sorted(str(plain(row)) for row in mine)))
         found.append(tuple(seen))

@@ -39,8 +39,8 @@ def training_set(
         for join in service.views:
             view = views[join.view]
             key = {column: label[request] for column, request in join.keys}
-            seen = seen_at(at, mode, (exports or {}).get(view.id, ()))
-            winner = unexpired(view, newest(view, rows[view.id], key, seen, mode=mode), at)
+            seen = knowledge_time(at, mode, (exports or {}).get(view.id, ()))
+            winner = drop_expired(view, newest(view, rows[view.id], key, seen, mode=mode), at)
             for name in join.features:
                 out[join.column(name)] = value_of(view, name, winner, at)
         result.append(out)
@@ -57,11 +57,11 @@ def snapshot(
     return {key: winner for key, winner in winners.items() if winner is not None}
 
 
-def seen_at(at: datetime | None, mode: str, runs: Sequence[Run]) -> datetime | None:
+def knowledge_time(at: datetime | None, mode: str, runs: Sequence[Run]) -> datetime | None:
     """The time whose knowledge a label gets: its own; as served, the T of the newest run that had finished by then."""
     if mode != "as_served" or at is None:
         return at
-    finished = [as_of for done, as_of in runs if done is not None and known(done) <= at]
+    finished = [as_of for done, as_of in runs if done is not None and naive_utc(done) <= at]
     return utc(finished[-1]) if finished else None
 
 
@@ -96,11 +96,11 @@ def is_visible(view: FeatureView, row: Row, at: datetime, mode: str) -> bool:
     return event + (view.delay or timedelta(0)) <= at
 
 
-def unexpired(view: FeatureView, winner: Row | None, at: datetime | None) -> Row | None:
+def drop_expired(view: FeatureView, winner: Row | None, at: datetime | None) -> Row | None:
     """Rule 2: a winner that is too old at the label's time is as good as none; nothing takes its place."""
     if winner is None or view.ttl is None or at is None:
         return winner
-    return None if known(winner[view.event_time or ""]) < at - view.ttl else winner
+    return None if naive_utc(winner[view.event_time or ""]) < at - view.ttl else winner
 
 
 def value_of(view: FeatureView, name: str, winner: Row | None, at: datetime | None) -> Any:
@@ -137,10 +137,10 @@ def comparable(value: Any) -> tuple[Any, ...]:
 
 def utc(moment: Any) -> datetime | None:
     """Rule 8: naive means UTC, aware is converted, a date is its midnight."""
-    return None if moment is None else known(moment)
+    return None if moment is None else naive_utc(moment)
 
 
-def known(moment: date) -> datetime:
+def naive_utc(moment: date) -> datetime:
     """Rule 8, for a moment that is not NULL."""
     if not isinstance(moment, datetime):
         return datetime(moment.year, moment.month, moment.day)

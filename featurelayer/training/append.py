@@ -76,14 +76,14 @@ def find_existing_table(
         if note != definition.checksum:
             what = f"the definitions, the columns or the service are not those that {name} was built with"
             raise _append_error(
-                what, "build it anew, without --append; with a --lock it could be told what has changed"
+                what, "build the table again without --append; with a --lock it could be told what has changed"
             )
         return ExistingTable(lock=None)
     lock = read_lock(lock_path)
     validate_same_definition(lock, definition)
     if rows != lock.labels.rows:
         what = f"{name} has {rows:,} rows, and {lock.name} describes {lock.labels.rows:,}"
-        raise _append_error(what, "give the lock of that table, or build it anew, without --append")
+        raise _append_error(what, "give the lock of that table, or build the table again without --append")
     return ExistingTable(lock=lock)
 
 

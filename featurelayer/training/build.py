@@ -155,7 +155,7 @@ def _limit_memory(
     known = [1.0 if share is None else share for share in shares]
     working = working_memory(plan, labels, rows, known) if isinstance(warehouse, SupportsCacheLimit) else None
     return (
-        warehouse.within(working)
+        warehouse.limit_cache(working)
         if isinstance(warehouse, SupportsCacheLimit) and working is not None
         else nullcontext()
     )

@@ -1,4 +1,4 @@
-"""What a use case needs of an engine."""
+"""The protocol of a warehouse, and the values that it takes and gives."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class SupportsLoad(Protocol):
 class SupportsCacheLimit(Protocol):
     """A warehouse that works in this process and keeps what it has read until memory is full."""
 
-    def within(self, working: int) -> AbstractContextManager[None]:
+    def limit_cache(self, working: int) -> AbstractContextManager[None]:
         """Inside, keep of what is read only what fits beside `working` bytes, which the statements themselves need.
 
         How much they may use is not cut: they run again with all memory if the estimate was too small.

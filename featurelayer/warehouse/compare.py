@@ -1,4 +1,4 @@
-"""Which rows of two columns differ, bit for bit: two columns have the same checksum exactly if no row does.
+"""Compare two columns row by row, bit for bit: they have the same checksum exactly if no row differs.
 
 NaN equals NaN, 0.0 is not -0.0, NULL equals only NULL, and what lies under a NULL does not count.
 """

@@ -67,7 +67,7 @@ class ColumnDigest:
         elif pa.types.is_null(kind):
             return
         else:
-            self._write(path, _fixed_width_values(array))
+            self._write(path, _values_of_fixed_width(array))
 
 
 class TableDigest:
@@ -151,7 +151,7 @@ def plain(array: pa.Array) -> pa.Array:
     return array
 
 
-def _fixed_width_values(array: pa.Array) -> Any:
+def _values_of_fixed_width(array: pa.Array) -> Any:
     """The values of a fixed-width array, zero where they are NULL."""
     kind = array.type
     return _values(_fill_nulls(pc.cast(array, pa.uint8()) if pa.types.is_boolean(kind) else array))

@@ -1,4 +1,4 @@
-"""What the drivers have in common about tables: how dbt's names are read, and what is refused when one is written."""
+"""Shared by the drivers: read dbt's names of relations, and check a table that is written."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def check_columns(name: str, there: list[tuple[str, str]], new: list[tuple[str, 
         are, were = (", ".join(f"{column} {kind}" for column, kind in columns) for columns in (new, there))
         raise WarehouseError(
             f"{name} has other columns than the new rows: {were}; they have {are}",
-            fix="build it anew, without --append",
+            fix="build the table again without --append",
         )

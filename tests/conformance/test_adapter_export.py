@@ -193,7 +193,7 @@ def test_another_writer_is_waited_for_and_then_named(shop: Shop, kind: str) -> N
     if kind == "duckdb":
         pytest.skip("its file has one writer")
     found, store = shop(), MemoryStore()
-    refused = pytest.raises(WarehouseError, match="another export, drain or the like is writing to schema adapted")
+    refused = pytest.raises(WarehouseError, match="another command is writing exports to schema adapted")
     with found.open_warehouse(writable=True) as warehouse, warehouse.transaction(), refused:
         found.export(store=store, as_of=NOON, lock_timeout=timedelta(seconds=1))
     done: list[tuple[int, int, int]] = []

@@ -109,7 +109,7 @@ class Shop:
             os.killpg(process.pid, how) if how is signal.SIGINT else process.send_signal(how)
             _, said = process.communicate(timeout=PATIENCE)
         if how is signal.SIGINT:
-            assert (process.returncode, said.splitlines()[-1:]) == (1, ["Error: stopped by the keyboard"])
+            assert (process.returncode, said.splitlines()[-1:]) == (1, ["Error: interrupted"])
             assert self.partial() == []
             assert list(self.temporary.iterdir()) == []
         else:

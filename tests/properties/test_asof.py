@@ -121,4 +121,4 @@ def snapshot(engine: DuckDBEngine, view: Any, drawn: list[dict[str, Any]], at: d
 
 
 def _micros(moment: Any) -> int | None:
-    return None if moment is None else (oracle.known(moment) - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+    return None if moment is None else (oracle.naive_utc(moment) - datetime(1970, 1, 1)) // timedelta(microseconds=1)

@@ -97,7 +97,7 @@ def test_an_explanation_says_what_the_oracle_says(engine: DuckDBEngine, mode: Mo
 
     found = explain_plan(engine.warehouse, plan, place, engine.dialect, most=most)
 
-    built, expected = engine.run(plan)[place], case.expected()[place]
+    built, expected = engine.run(plan)[place], case.correct_rows()[place]
     at = oracle.utc(expected["t"])
     views = {view.id: view for view in case.views}
     assert (found.row, found.labels, found.mode) == (place, case.labels.num_rows, mode)
@@ -118,7 +118,7 @@ class Judge:
     def __init__(self, case: Case, view: FeatureView, join: ServiceView, label: Row) -> None:
         self.view, self.mode = view, case.mode
         self.at = oracle.utc(label["t"])
-        self.seen = oracle.seen_at(self.at, case.mode, case.exports.get(view.id, ()))
+        self.seen = oracle.knowledge_time(self.at, case.mode, case.exports.get(view.id, ()))
         self.key = {column: label[request] for column, request in join.keys}
         rows = rows_of(case.rows[view.id])
         self.mine = [row for row in rows if all(part is not None and row[k] == part for k, part in self.key.items())]
@@ -133,7 +133,7 @@ class Judge:
         assert explained.winner is not None
         assert explained.winner.values["id"] == self.winner["id"]
         assert oracle.utc(explained.winner.event_time) == self.event(self.winner)
-        expired = oracle.unexpired(self.view, self.winner, self.at) is None
+        expired = oracle.drop_expired(self.view, self.winner, self.at) is None
         until = oracle.utc(self.winner["until"]) if self.view.valid_to else None
         ended = until is not None and self.at is not None and until <= self.at
         wanted = Outcome.EXPIRED if expired else Outcome.ENDED if ended else Outcome.WON

@@ -35,7 +35,7 @@ class World:
         self.lost: list[int] = []
 
     def entries(self, generation: Generation) -> list[tuple[int, tuple[int, ...]]]:
-        return [entry for part in generation.of("t") for entry in self.parts[part.name]]
+        return [entry for part in generation.parts_of("t") for entry in self.parts[part.name]]
 
     def transact(self) -> None:
         """Begin, look, add an entry, and commit; now and then as one part in place of all."""
@@ -44,9 +44,9 @@ class World:
         try:
             transaction = Transaction(session, "here")
             try:
-                seen = tuple(each for part in transaction.of("t") for each, _ in session.read_part(part.name))
+                seen = tuple(each for part in transaction.parts_of("t") for each, _ in session.read_part(part.name))
                 fold = self.data.draw(st.booleans(), label="fold")
-                old = transaction.of("t") if fold else ()
+                old = transaction.parts_of("t") if fold else ()
                 rows = (*(entry for part in old for entry in session.read_part(part.name)), (number, seen))
                 name = transaction.new_part()
                 session.write_part(name, rows)
@@ -150,7 +150,7 @@ def test_what_nobody_names_any_more_goes_and_the_newest_stays() -> None:
         transaction = Transaction(session, "here")
         name = transaction.new_part()
         session.write_part(name, ((number, ()),))
-        transaction.replace(transaction.of("t"), [LogPart(table="t", name=name, rows=1)])
+        transaction.replace(transaction.parts_of("t"), [LogPart(table="t", name=name, rows=1)])
         transaction.commit(world.now)
         sweep(session, world.now)
         world.now += timedelta(hours=2)

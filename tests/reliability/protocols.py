@@ -67,7 +67,7 @@ class WithoutConditionalCommit(CarelessStore):
 class WithoutIntents(RememberedDelta):
     """What runs meant to write and never finished is forgotten."""
 
-    def doubt(self) -> str:
+    def create_doubt(self) -> str:
         return 'CREATE TEMPORARY TABLE "__fl_doubt" AS SELECT \'\' AS "pk" WHERE 1 = 0'
 
 

@@ -434,7 +434,7 @@ class Trial:
             finished = {row.version: row for row in rows if row.finished_at is not None}
             self._served(warehouse, list(finished.values()))
             delta = self.stage.delta(dialect(warehouse.dialect), TABLES.log(self.view().id))
-            warehouse.execute(delta.state())
+            warehouse.execute(delta.create_state())
             known = warehouse.rows("SELECT pk, event_time FROM \"__fl_state\" WHERE kind <> 'removed'")
             warehouse.drop(delta.temporary)
         if max(finished, default=None) != self.committed:

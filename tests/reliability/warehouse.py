@@ -192,7 +192,7 @@ class RememberedDelta:
 
 
 def _several(name: str) -> bool:
-    return name in ("intend", "intend_restored", "prune")
+    return name in ("log_changes", "log_rollback", "prune")
 
 
 @cache

@@ -57,29 +57,29 @@ def statements(kind: str) -> list[str]:
     ledger.rows("plane_legs")
     ledger.start([ROW])
     told.said += [
-        delta.now(source, "d|86400000000"),
-        delta.twins(),
-        delta.extent(),
-        delta.state(),
+        delta.create_now(source, "d|86400000000"),
+        delta.duplicate_keys(),
+        delta.snapshot_stats(),
+        delta.create_state(),
         delta.create_state_from_listing(frame),
-        delta.doubt(),
-        delta.changed(full=False, alive_since=1704024000000000),
-        delta.counts(),
+        delta.create_doubt(),
+        delta.create_changes(full=False, alive_since=1704024000000000),
+        delta.count_changes(),
         delta.sizes(source, 60),
-        *delta.intend(source, run="r2", version=ROW.version, schema="d"),
+        *delta.log_changes(source, run="r2", version=ROW.version, schema="d"),
         delta.sizes_in_log("r2", 60),
         delta.too_large_in_log("r2", 60, item=409_600, key=2_048),
         delta.too_large(source, 60, item=409_600, key=2_048),
         delta.count_removals(alive_since=1704024000000000, keys=ROW.keys),
         delta.items_to_write("r2", "changed"),
-        delta.newest(frame, ROW.version),
-        delta.refuse("r2", frame),
+        delta.newest_items(frame, ROW.version),
+        delta.mark_refused("r2", frame),
     ]
     ledger.finish(ROW)
     told.said += [
         *delta.prune(keep_since=1704024000000000, committed=ROW.version, garbage=1702900800000000),
         delta.create_rollback_changes(until=1704024000000000), delta.stats_at(1704024000000000),
-        *delta.intend_restored(until=1704024000000000, run="r3", version=ROW.version + 1),
+        *delta.log_rollback(until=1704024000000000, run="r3", version=ROW.version + 1),
     ]  # fmt: skip
     return told.said
 

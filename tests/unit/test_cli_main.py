@@ -126,7 +126,7 @@ def test_the_log_of_a_bug_names_no_value_of_an_option(broken, capsys):
 def test_ctrl_c_is_1_without_a_traceback(broken, capsys, error):
     broken(error)
     assert main(["schema"]) == 1
-    assert capsys.readouterr().err.strip() == "Error: stopped by the keyboard"
+    assert capsys.readouterr().err.strip() == "Error: interrupted"
 
 
 def test_json_gives_one_object_per_problem(tmp_path, capsys):

@@ -331,7 +331,7 @@ def test_a_relation_that_is_not_what_the_annotations_say(tmp_path: Path) -> None
     message = failure(found, LABELS)
     assert "join key 'tailnum' is int32" in message
     assert "feature 'arr_delay' is not a column" in message
-    assert "'landed_at' is a DATE and neither delay nor available_at is said" in message
+    assert "'landed_at' is a DATE and neither delay nor available_at is set" in message
 
 
 def test_a_view_over_a_file_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,8 +193,8 @@ def test_as_served_needs_an_export_and_views_that_are_exported(tmp_path: Path) -
     with pytest.raises(PlanError) as caught:
         online(tmp_path, online=False).build_training_set("late", labels(datetime.now(UTC)), mode="as_served")
     assert [problem.what for problem in caught.value.problems] == [
-        "no export has been recorded in this warehouse, so it can't be told what was being served",
-        "legs is never exported, so it can't be told what was being served",
+        "no export has been recorded in this warehouse, so what was being served is unknown",
+        "legs is never exported, so what was being served is unknown",
     ]
 
 

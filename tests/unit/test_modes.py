@@ -81,7 +81,7 @@ def test_a_mode_that_cannot_be_built_is_left_out_with_its_reason(tmp_path: Path)
     with found.build_training_set("late", LABELS, compare_modes=True) as training_set:
         assert training_set.report.warnings == (
             "mode as_served is not compared: no export has been recorded in this warehouse, "
-            "so it can't be told what was being served",
+            "so what was being served is unknown",
         )
     later = project(tmp_path / "later", SQL + ";" + LEDGER.replace("2024", "2030"))
     with later.build_training_set("late", LABELS, compare_modes=True) as training_set:

@@ -43,10 +43,10 @@ def limit(warehouse: DuckDBWarehouse) -> str:
 
 def test_the_limit_is_lowered_for_a_while(warehouse: DuckDBWarehouse) -> None:
     before = limit(warehouse)
-    with warehouse.within(72_000_000):
+    with warehouse.limit_cache(72_000_000):
         assert limit(warehouse) == "190.7 MiB"  # 72 MB and 128 MB for the thread
     assert limit(warehouse) == before == "953.6 MiB"
-    with pytest.raises(WarehouseError, match="nothing"), warehouse.within(0):
+    with pytest.raises(WarehouseError, match="nothing"), warehouse.limit_cache(0):
         warehouse.execute("SELECT * FROM nothing")
     assert limit(warehouse) == before
 
@@ -54,26 +54,26 @@ def test_the_limit_is_lowered_for_a_while(warehouse: DuckDBWarehouse) -> None:
 def test_without_a_limit_in_the_profile_it_is_duckdbs_own(path: Path) -> None:
     with closing(connect({"type": "duckdb", "path": "db.duckdb"}, root=path)) as warehouse:
         before = limit(warehouse)
-        with warehouse.within(0):
+        with warehouse.limit_cache(0):
             assert limit(warehouse) != before
         assert limit(warehouse) == before
 
 
 def test_the_limit_is_never_raised(warehouse: DuckDBWarehouse) -> None:
-    with warehouse.within(10_000_000_000):
+    with warehouse.limit_cache(10_000_000_000):
         assert limit(warehouse) == "953.6 MiB"
 
 
 def test_a_database_that_is_shared_is_left_alone(warehouse: DuckDBWarehouse, path: Path) -> None:
-    with duckdb.connect(str(path / "db.duckdb"), read_only=True), warehouse.within(0):
+    with duckdb.connect(str(path / "db.duckdb"), read_only=True), warehouse.limit_cache(0):
         assert limit(warehouse) == "953.6 MiB"
 
 
 def test_what_needs_more_than_was_thought_gets_all(warehouse: DuckDBWarehouse) -> None:
-    with warehouse.within(0):
+    with warehouse.limit_cache(0):
         assert warehouse.rows(GREEDY) == [(30_000_000,)]
         assert limit(warehouse) == "953.6 MiB"
-    with warehouse.within(0):
+    with warehouse.limit_cache(0):
         warehouse.execute(f"CREATE TEMP TABLE found AS {GREEDY}")
     assert warehouse.rows("FROM found") == [(30_000_000,)]
 
@@ -81,14 +81,14 @@ def test_what_needs_more_than_was_thought_gets_all(warehouse: DuckDBWarehouse) -
 def test_what_needs_more_than_there_is_says_so(path: Path) -> None:
     settings = {"memory_limit": "200MB", "threads": 1}
     with closing(connect({"type": "duckdb", "path": "db.duckdb", "settings": settings}, root=path)) as warehouse:
-        with warehouse.within(0), pytest.raises(WarehouseError, match="raise memory_limit"):
+        with warehouse.limit_cache(0), pytest.raises(WarehouseError, match="raise memory_limit"):
             warehouse.rows(GREEDY)
         assert limit(warehouse) == "190.7 MiB"
 
 
 def test_a_build_lowers_it_and_gives_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    lower = DuckDBWarehouse.within
+    lower = DuckDBWarehouse.limit_cache
 
     def within(warehouse: DuckDBWarehouse, working: int) -> object:
         seen.append(limit(warehouse))
@@ -97,7 +97,7 @@ def test_a_build_lowers_it_and_gives_it_back(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr(warehouse, "execute", lambda sql: (seen.append(limit(warehouse)), run(sql)))
         return found
 
-    monkeypatch.setattr(DuckDBWarehouse, "within", within)
+    monkeypatch.setattr(DuckDBWarehouse, "limit_cache", within)
     labels = pa.table({"tailnum": ["N1"], "at": pa.array([0], pa.timestamp("us"))})
     with layer(tmp_path / "shop").build_training_set("late", labels) as found:
         monkeypatch.undo()

@@ -188,7 +188,7 @@ def test_a_value_that_the_declared_type_can_not_hold_is_told(tmp_path: Path, nam
         assert f": 1 value does not fit, such as {value}" in problem.what
         assert problem.what.endswith(" for tailnum = N1")
         assert problem.where == "models/features.yml -> legs -> columns[x].data_type"
-        assert problem.fix.startswith("round or cast it in the model, or declare what it is: ")
+        assert problem.fix.startswith("round or cast it in the model, or declare its own type: ")
 
 
 @pytest.mark.parametrize("name", NEVER)

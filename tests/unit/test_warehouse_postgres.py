@@ -322,7 +322,7 @@ def test_whoever_waits_too_long_is_told_for_whom(postgres_server: Server, wareho
     impatient = session(postgres_server, "public")
     impatient._wait *= 0
     with warehouse.transaction():
-        with pytest.raises(WarehouseError, match="another export, drain or the like is writing to schema public"):
+        with pytest.raises(WarehouseError, match="another command is writing exports to schema public"):
             impatient.transaction().__enter__()
         elsewhere = session(postgres_server, "another schema")
         with elsewhere.transaction():

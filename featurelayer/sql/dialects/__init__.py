@@ -36,7 +36,7 @@ def dialect(name: str) -> Dialect:
         raise UnsupportedByDialect(
             [
                 Problem(
-                    what=f"there is no SQL dialect for the dbt adapter '{name}'{did_you_mean(name, names)}",
+                    what=f"no SQL dialect for the dbt adapter '{name}'{did_you_mean(name, names)}",
                     fix=f"there are {', '.join(names)}; another one is one file in featurelayer/sql/dialects",
                 )
             ]

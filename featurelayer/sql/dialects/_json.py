@@ -1,4 +1,4 @@
-"""What the engines' JSON of feature values has in common."""
+"""The range of times that JSON of feature values can hold, for all engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether PostgreSQL had better look a view's rows up label by label: is there an index, and are the labels few?"""
+"""The query that decides whether PostgreSQL looks a view's rows up label by label: by an index, for few labels."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class BigQuery(Dialect):
                 small = scale <= _FRACTION and precision - scale <= _WHOLE
                 return f"{'NUMERIC' if small else 'BIGNUMERIC'}({precision}, {scale})"
         if dtype.kind not in _PLAIN:
-            raise self.capability_error(f"columns of {dtype} that can be cast to", "take it apart into columns")
+            raise self.capability_error(f"columns of {dtype} that can be cast to", "split it into columns")
         return _PLAIN[dtype.kind]
 
     def utc(self, expression: exp.Expression, dtype: DType, *, nanoseconds: bool = False) -> exp.Expression:

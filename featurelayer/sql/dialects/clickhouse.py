@@ -79,7 +79,7 @@ class ClickHouse(Dialect):
                 assert dtype.element is not None
                 return f"Array({self.type_text(dtype.element)})"
         if dtype.kind not in _PLAIN:
-            raise self.capability_error(f"columns of {dtype}", "take it apart into columns, or make it JSON text")
+            raise self.capability_error(f"columns of {dtype}", "split it into columns, or cast it to JSON text")
         return _PLAIN[dtype.kind]
 
     def native(self, dtype: DType) -> DType:

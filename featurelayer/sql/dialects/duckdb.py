@@ -66,7 +66,7 @@ class DuckDBScript(MatchFetchScript):
     def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:  # noqa: ARG002 (one form for all plans)
         """Label id, time, keys and the winner's event time, by a thin ASOF join."""
         assert join.event is not None
-        times = dict.fromkeys((TIME, self.rules.seen_until(join, "l").name))
+        times = dict.fromkeys((TIME, self.rules.visible_until(join, "l").name))
         labels = (
             exp.select(col(ID, "l"), *(col(time, "l") for time in times), *self.rules.label_keys(join, "l"))
             .from_(self.rules.labels_of(join, "l"))
@@ -76,9 +76,9 @@ class DuckDBScript(MatchFetchScript):
         on: list[exp.Expression] = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
         if join.available is None:
             # Both clocks in step: shift the label instead of ten million rows.
-            moment, at = self.utc_event("f", join), self.dialect.shift(self.rules.seen_until(join, "l"), -join.wait)
+            moment, at = self.utc_event("f", join), self.dialect.shift(self.rules.visible_until(join, "l"), -join.wait)
         else:
-            moment, at = col(f"{RESERVED}at", "f"), self.rules.seen_until(join, "l")
+            moment, at = col(f"{RESERVED}at", "f"), self.rules.visible_until(join, "l")
         on.append(exp.GTE(this=at, expression=moment))
         asof = exp.Join(this=self._moments_in_reach(join, cut=cut).subquery("f"), method="ASOF", on=all_of(*on))
         select = exp.select(

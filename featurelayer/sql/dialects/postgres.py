@@ -120,7 +120,7 @@ class PostgresScript(MatchFetchScript):
 
     def _times(self, join: AsofJoin) -> list[str]:
         """The label times that a match keeps."""
-        return list(dict.fromkeys((TIME, self.rules.seen_until(join, "l").name)))
+        return list(dict.fromkeys((TIME, self.rules.visible_until(join, "l").name)))
 
     def _lateral(self, join: AsofJoin) -> exp.Select:
         """For each label the newest event that it may see, by an index on the keys and the event time."""
@@ -129,12 +129,12 @@ class PostgresScript(MatchFetchScript):
         conditions: list[exp.Expression] = [
             exp.EQ(this=col(key.name, "f"), expression=col(label, "l")) for key, label in join.keys
         ]
-        latest = self._raw_time(self.dialect.shift(self.rules.seen_until(join, "l"), -join.wait), join.event)
+        latest = self._raw_time(self.dialect.shift(self.rules.visible_until(join, "l"), -join.wait), join.event)
         conditions.append(exp.LTE(this=raw, expression=latest))
         if join.available is not None:
             conditions.append(not_null(col(join.available.name, "f")))
             conditions.append(
-                exp.LTE(this=self.rules.effective_time(join, "f"), expression=self.rules.seen_until(join, "l"))
+                exp.LTE(this=self.rules.effective_time(join, "f"), expression=self.rules.visible_until(join, "l"))
             )
         newest = (
             exp.select(with_alias(raw.copy(), EVENT)).from_(self.rules.relation(join, "f")).where(all_of(*conditions))
@@ -201,9 +201,9 @@ class PostgresScript(MatchFetchScript):
         assert join.event is not None
         # Both clocks in step: the labels are shifted, which are fewer.
         at = (
-            self.rules.seen_until(join, "l")
+            self.rules.visible_until(join, "l")
             if join.available is not None
-            else self.dialect.shift(self.rules.seen_until(join, "l"), -join.wait)
+            else self.dialect.shift(self.rules.visible_until(join, "l"), -join.wait)
         )
         return (
             exp.select(
@@ -260,7 +260,7 @@ class Postgres(Dialect):
                 return f"{self.type_text(dtype.element)}[]"
         if dtype.kind not in _PLAIN:
             what = f"PostgreSQL has no columns of {dtype}"
-            raise UnsupportedByDialect([Problem(what=what, fix="take it apart into columns, or make it JSON text")])
+            raise UnsupportedByDialect([Problem(what=what, fix="split it into columns, or cast it to JSON text")])
         return _PLAIN[dtype.kind]
 
     def native(self, dtype: DType) -> DType:

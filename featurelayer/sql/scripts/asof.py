@@ -22,7 +22,7 @@ class AsofScript(MaterializedScript):
         rules = self.rules
         keys = [key_alias(position) for position in range(len(join.keys))]
         labels = (
-            exp.select(col(ID, "l"), with_alias(rules.seen_until(join, "l"), AT), *rules.label_keys(join, "l"))
+            exp.select(col(ID, "l"), with_alias(rules.visible_until(join, "l"), AT), *rules.label_keys(join, "l"))
             .from_(rules.labels_of(join, "l"))
             .where(rules.is_label_known(join, "l"))
         )

@@ -110,7 +110,7 @@ class ScriptBuilder(ABC):
             Problem(
                 what=f"{join.view}: the feature '{feature.source}' is {feature.dtype}, "
                 f"and {self.dialect.name} has no NULL of it: a label that finds no row would get an empty one",
-                fix="make it JSON text in the model",
+                fix="cast it to JSON text in the model",
             )
             for join in plan.joins
             for feature in join.features
@@ -196,7 +196,7 @@ class ScriptBuilder(ABC):
         A table has no order, so its rows are put into the labels' order only if `ordered`.
         """
         self.validate(plan)
-        query = self._joined_rows(plan, has_ranks=True)
+        query = self._select_rows(plan, has_ranks=True)
         if not ordered:
             query.set("order", None)
         # Every view reads the spine, and the numbers of its rows must be the same each time.
@@ -225,7 +225,7 @@ class ScriptBuilder(ABC):
         rows = self.static_rows(plan, join, has_ranks=False).select(with_alias(rank, RANK))
         return Cte(self.rules.rows_name(join), rows, comment=f"{join.name}: static, joined on its keys alone (rule 9).")
 
-    def served_ctes(self, join: AsofJoin, *, reused: bool = False) -> list[Cte]:
+    def label_ctes(self, join: AsofJoin, *, reused: bool = False) -> list[Cte]:
         """Return the labels that an export had reached, where the join asks for them."""
         if join.ledger is None:
             return []
@@ -245,9 +245,9 @@ class ScriptBuilder(ABC):
 
     def query(self, plan: Plan) -> exp.Select:
         """Return the query of the rows, after the steps of the script: as many rows as the spine has, in order."""
-        return self._joined_rows(plan, has_ranks=self.has_ranks)
+        return self._select_rows(plan, has_ranks=self.has_ranks)
 
-    def _joined_rows(self, plan: Plan, *, has_ranks: bool) -> exp.Select:
+    def _select_rows(self, plan: Plan, *, has_ranks: bool) -> exp.Select:
         select = exp.select().from_(table(LABELS))
         if isinstance(plan.spine, Entities):
             select = self._select_snapshot(plan, plan.spine, select)

@@ -123,7 +123,7 @@ class MatchFetchScript(ScriptBuilder):
             # Restatements of one event: those that came later than the label are not there yet.
             where += [
                 not_null(col(join.available.name, "f")),
-                exp.LTE(this=self.rules.effective_time(join, "f"), expression=self.rules.seen_until(join, "m")),
+                exp.LTE(this=self.rules.effective_time(join, "f"), expression=self.rules.visible_until(join, "m")),
             ]
         return all_of(*on), where
 
@@ -218,7 +218,7 @@ class MatchFetchScript(ScriptBuilder):
 
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
         """Match, fetch and resolve as in the script, but for the cut to the labels' times, which needs variables."""
-        served = self.served_ctes(join, reused=True)
+        served = self.label_ctes(join, reused=True)
         if join.event is None:
             return [*served, self.static_cte(plan, join)]
         first = self._match_source(plan, join)
@@ -305,7 +305,7 @@ class MatchFetchScript(ScriptBuilder):
             exp.EQ(this=col(alias, "l"), expression=col(key_alias(position), "f"))
             for position, (_, alias) in enumerate(join.keys)
         ]
-        on.append(exp.GTE(this=self.rules.seen_until(join, "l"), expression=col(f"{RESERVED}at", "f")))
+        on.append(exp.GTE(this=self.rules.visible_until(join, "l"), expression=col(f"{RESERVED}at", "f")))
         # Not NOT IN, for which PostgreSQL goes through the whole list per label once the list outgrows work_mem.
         same = exp.EQ(this=col(ID, "m"), expression=col(ID, "l"))
         unmatched = exp.Not(

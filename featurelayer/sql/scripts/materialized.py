@@ -52,7 +52,7 @@ class MaterializedScript(ScriptBuilder):
         return Step(name=join.name, statements=(*self.create_served_labels(join), *made), report=report)
 
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
-        served = self.served_ctes(join)
+        served = self.label_ctes(join)
         if join.event is None:
             return [*served, self.static_cte(plan, join)]
         return [*served, *(Cte(name, query) for name, query in self._row_ctes(plan, join))]
@@ -102,7 +102,7 @@ class MaterializedScript(ScriptBuilder):
         return (
             exp.select(
                 *self.rules.label_keys(join, "l"),
-                with_alias(self.rules.seen_until(join, "l"), AT),
+                with_alias(self.rules.visible_until(join, "l"), AT),
                 with_alias(exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP")), EVENT),
                 with_alias(exp.Literal.number(1), IS_LABEL),
                 col(ID, "l"),

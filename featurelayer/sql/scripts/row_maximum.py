@@ -107,7 +107,7 @@ class RowMaximumScript(ScriptBuilder):
         return Step(name=join.name, statements=(*self.create_served_labels(join), *rows), report=report)
 
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
-        served = self.served_ctes(join)
+        served = self.label_ctes(join)
         if join.event is None:
             return [*served, self.static_cte(plan, join)]
         rows = self._winners(plan, join, ties=False)
@@ -170,7 +170,7 @@ class RowMaximumScript(ScriptBuilder):
         nothing = [ROW, HIGH, LOW] if ties else [ROW]
         select = exp.select(
             *self.rules.label_keys(join, "l"),
-            with_alias(self.rules.seen_until(join, "l"), AT),
+            with_alias(self.rules.visible_until(join, "l"), AT),
             col(ID, "l"),
             col(TIME, "l"),
             *(with_alias(exp.Null(), name) for name in nothing),
@@ -211,7 +211,7 @@ class RowMaximumScript(ScriptBuilder):
             for number, value in enumerate(self.dialect.comparable(column, "f")):
                 plain = isinstance(value, exp.Column)
                 fields[column.name if plain else f"{RESERVED}t{place}_{number}"] = value
-        for column in self._needed_columns(join):
+        for column in self._columns_to_carry(join):
             value = col(column.name, "f")
             fields.setdefault(
                 column.name,
@@ -219,7 +219,7 @@ class RowMaximumScript(ScriptBuilder):
             )
         return _struct(fields)
 
-    def _needed_columns(self, join: AsofJoin) -> list[Column]:
+    def _columns_to_carry(self, join: AsofJoin) -> list[Column]:
         """The columns that leave the view: features, and when the row ends."""
         found = [feature.stored for feature in join.features]
         unordered = [column.name for column in found if column.dtype.kind in (Kind.JSON, Kind.UNKNOWN)]
@@ -260,7 +260,7 @@ class RowMaximumScript(ScriptBuilder):
     def _fields(self, join: AsofJoin, alias: str) -> list[exp.Expression]:
         """The event time and the columns of a winning row, out of its value."""
         found = [with_alias(_field(col(ROW, alias), EVENT), EVENT)]
-        for column in {column.name: column for column in self._needed_columns(join)}.values():
+        for column in {column.name: column for column in self._columns_to_carry(join)}.values():
             value: exp.Expression = _field(col(ROW, alias), column.name)
             if column.dtype.kind in _NOT_ORDERED:
                 value = exp.Anonymous(this="MAP_FROM_ENTRIES", expressions=[value])
@@ -342,7 +342,7 @@ class RowMaximumScript(ScriptBuilder):
             exp.EQ(this=col(alias, "l"), expression=col(key_alias(position), "f"))
             for position, (_, alias) in enumerate(join.keys)
         ]
-        on.append(exp.GTE(this=self.rules.seen_until(join, "l"), expression=col(at, "f")))
+        on.append(exp.GTE(this=self.rules.visible_until(join, "l"), expression=col(at, "f")))
         beyond = exp.select(exp.Count(this=exp.Star())).from_(self.rules.labels_of(join, "l"))
         beyond = beyond.join(older.subquery("f"), on=all_of(*on), join_type="inner")
         same = exp.EQ(this=col(ID, "r"), expression=col(ID, "l"))

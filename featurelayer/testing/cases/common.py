@@ -1,4 +1,4 @@
-"""How cases are written down: one view `v` keyed by `k`, a handful of times around noon, labels with a time `t`."""
+"""Builders of cases: one view `v` keyed by `k`, a handful of times around noon, labels with a time `t`."""
 
 from __future__ import annotations
 

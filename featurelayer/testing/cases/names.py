@@ -1,4 +1,4 @@
-"""Names that are somebody else's too: ours, SQL's, pandas', the view's, and names that need quotes."""
+"""Names that are taken elsewhere: by us, SQL, pandas or the view; and names that need quotes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def with_columns(names: Sequence[str]) -> pa.Table:
 def label_names() -> list[Case]:
     """Columns of the labels that are not ours to touch."""
 
-    def beside(name: str, why: str, *names: str, needs: Sequence[str] = ()) -> Case:
+    def with_labels(name: str, why: str, *names: str, needs: Sequence[str] = ()) -> Case:
         return one_view(
             name,
             why,
@@ -42,12 +42,12 @@ def label_names() -> list[Case]:
         )
 
     return [
-        beside(
+        with_labels(
             "label columns named like our internals",
             "A script's own columns must not meet the user's.",
             *("__fl_id", "__fl_time", "__fl_event", "__fl_at", "__fl_k0", "__fl_rank", "__fl_labels", "__fl_is_label"),
         ),
-        beside(
+        with_labels(
             "label columns named like table aliases",
             "l, f and m are short and likely.",
             "l",
@@ -57,12 +57,12 @@ def label_names() -> list[Case]:
             "labels",
             "v",
         ),
-        beside(
+        with_labels(
             "label columns named like the view's columns",
             "The labels may have an event time of their own.",
             *("e", "a", "c", "until", "x"),
         ),
-        beside(
+        with_labels(
             "label columns named like features",
             "x is not v__x, and v_x is not either.",
             "x",
@@ -71,23 +71,23 @@ def label_names() -> list[Case]:
             "__x",
             "v__x_",
         ),
-        beside(
+        with_labels(
             "label columns with reserved words",
             "Every name is quoted.",
             *("select", "from", "order", "group", "user", "table", "timestamp", "end", "null", "true"),
         ),
-        beside(
+        with_labels(
             "label columns in Unicode",
             "Letters of any script, blanks, quotes and emoji are names.",
             *("größe", "日付", "a b", "a.b", "it's", 'sa"id', "😀", "{rows}", "a;--", "%s", "$1", ":x", "\\"),
         ),
-        beside(
+        with_labels(
             "label columns that differ in case alone",
             "Arrow has both; most engines see one.",
             *("Note", "note", "NOTE"),
             needs=["twins"],
         ),
-        beside("label columns that differ from a key in case alone", "K is not k.", "K", "T", needs=["twins"]),
+        with_labels("label columns that differ from a key in case alone", "K is not k.", "K", "T", needs=["twins"]),
     ]
 
 
@@ -151,15 +151,15 @@ def feature_names() -> list[Case]:
 def view_names() -> list[Case]:
     """Views and roles of awkward names."""
 
-    def named(name: str, why: str, view: str) -> Case:
+    def with_view(name: str, why: str, view: str) -> Case:
         return one_view(name, why, view=view, rows=ROWS, labels=[NOON], expected=[1])
 
     upper = make_view("v", {"k": "text"}, CLOCKS, ["x"], event_time="e", online=True)
     return [
-        named("view with a reserved word", "The names of CTEs and temporary tables come from views.", "select"),
-        named("view in Unicode", "Blanks and letters of any script make a view's name, too.", "größe 日付"),
-        named("view with quotes", "Quotes in a view's name are part of it.", 'it\'s "v"'),
-        named("view named like our internals", "labels and entities are words of the script.", "labels"),
+        with_view("view with a reserved word", "The names of CTEs and temporary tables come from views.", "select"),
+        with_view("view in Unicode", "Blanks and letters of any script make a view's name, too.", "größe 日付"),
+        with_view("view with quotes", "Quotes in a view's name are part of it.", 'it\'s "v"'),
+        with_view("view named like our internals", "labels and entities are words of the script.", "labels"),
         several_views(
             "roles named like the view's tables",
             "A role called v__match meets the table of that name only if names are not kept apart.",

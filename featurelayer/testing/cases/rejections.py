@@ -1,4 +1,4 @@
-"""What can't be joined is refused, with a message that says what, where and how to fix it."""
+"""Requests that can't be joined are refused, with a message of what, where and how to fix it."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def views() -> list[Case]:
             "DATE event without delay",
             "A row stamped with a day is usually known when the day is over, which must be declared.",
             [{"e": date(2024, 3, 9), "x": 1}],
-            "v: the event time 'e' is a DATE and neither delay nor available_at is said",
+            "v: the event time 'e' is a DATE and neither delay nor available_at is set",
             "delay: 1 day",
             columns=day,
         ),

@@ -1,4 +1,4 @@
-"""Which rows a label may see: bounds, expiry, availability, delay (rules 1 and 2), and the modes."""
+"""Visible rows of a label: bounds, expiry, availability, delay (rules 1 and 2), and the modes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the visible rows wins (rule 3), and that it is taken whole (rules 4 and 5)."""
+"""The winner among the visible rows (rule 3), which is taken whole (rules 4 and 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a DB-API cursor says of its columns, as types of ours and of Arrow; and its rows as Arrow columns.
+"""Convert a DB-API cursor's description to types of ours and of Arrow, and its rows to Arrow columns.
 
 A driver describes a column's type by its name (DuckDB, Trino, ClickHouse), by PostgreSQL's number for it (psycopg2,
 redshift_connector), or by Snowflake's. A type that none tells is text, as the driver writes it.

@@ -38,7 +38,7 @@ STATEMENT_TIMEOUT = "SET statement_timeout TO {milliseconds}"
 class Transactions:
     """How several statements are kept together or not at all, by one writer of ours at a time.
 
-    `lock` waits for whoever holds `{table}`, a table that is there for nothing else, and holds it until the transaction
+    `lock` waits for the holder of `{table}`, a table that is there for nothing else, and holds it until the transaction
     ends, by its rows if it `locks_rows`; `patience` says for how many `{milliseconds}` or `{seconds}` at most; `held`
     returns NULL once the lock is lost otherwise than with its session. Without a `lock` the engine itself has one
     writer. Where making a table commits what is open, nothing `spans_ddl`: then every statement is kept by itself.

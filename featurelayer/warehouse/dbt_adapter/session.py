@@ -111,7 +111,7 @@ class AdapterSession:
         return AdapterSession(self._connection, self._facts)
 
     def _wait(self, work: Callable[[], T]) -> T:
-        """Have the adapter's thread do something, and cancel it if nobody waits any longer."""
+        """Run work in the adapter's thread, and cancel the statement on Ctrl-C."""
         future = self._thread.submit(work)
         try:
             return future.result()
@@ -194,7 +194,7 @@ class AdapterSession:
     def quote(self, relation: str) -> str:
         return as_read(relation, self.sql_name).sql(dialect=self.sql_name, identify=True)
 
-    def named(self, name: str) -> str:
+    def quote_name(self, name: str) -> str:
         """A name in quotes."""
         return exp.to_identifier(name, quoted=True).sql(dialect=self.sql_name)
 
@@ -219,7 +219,7 @@ class AdapterSession:
 
     def drop(self, temporary: Sequence[str]) -> None:
         for name in temporary:
-            self.execute(f"DROP TABLE IF EXISTS {self.named(name)}")
+            self.execute(f"DROP TABLE IF EXISTS {self.quote_name(name)}")
 
     def close(self) -> None:
         if self._closed:

@@ -111,7 +111,7 @@ def _write_temporary(
 ) -> list[str]:
     """Put a query's rows into a temporary table, numbered, look at them, and return their columns."""
     columns = session.names_of(query)
-    temporary = session.named(_WRITTEN)
+    temporary = session.quote_name(_WRITTEN)
     session.execute(f"CREATE TEMPORARY TABLE {temporary} AS\n{_number_rows(query, session.sql_name)}")
     try:
         check_rows(name, expected=rows, came=_count(session, temporary))
@@ -157,7 +157,7 @@ def _sql(session: AdapterSession, table: exp.Table) -> str:
     return table.sql(dialect=session.sql_name, identify=True)
 
 
-def unsupported_table_error(name: str, dialect: str) -> WarehouseError:
+def table_refusal(name: str, dialect: str) -> WarehouseError:
     """Return the error of an engine that can't tell whose a table is."""
     return WarehouseError(
         f"{name} can't be written through dbt's adapter for {dialect}: a table is only replaced "

@@ -72,9 +72,9 @@ def _hold_lock(session: AdapterSession, how: Transactions, wait: timedelta) -> I
             guard.execute(how.lock.format(table=table))
         except WarehouseError as error:
             raise WarehouseError(
-                f"another export, drain or the like is writing to schema {session.schema}, or its "
+                f"another command is writing exports to schema {session.schema}, or its "
                 f"lock can't be had: {error.summary}",
-                fix="wait until it has finished, or wait longer with --lock-timeout",
+                fix="wait until it has finished, or raise --lock-timeout",
                 sql=error.sql,
             ) from error
         yield lambda: _check_held(guard, how)
@@ -89,7 +89,7 @@ def _check_held(guard: AdapterSession, how: Transactions) -> None:
         held = False
     if not held:
         raise WarehouseError(
-            f"{guard.dialect} has taken away the lock that keeps other exports out of schema "
+            f"{guard.dialect} no longer holds the lock that keeps other exports out of schema "
             f"{guard.schema}, so what they wrote meanwhile is not known; nothing was sent",
             fix="run it again",
         )
@@ -97,7 +97,7 @@ def _check_held(guard: AdapterSession, how: Transactions) -> None:
 
 def _make(guard: AdapterSession, how: Transactions, table: str) -> None:
     """Make the lock's table, with a row if that is what is locked; two rows are no harm."""
-    column = f"{guard.named(COLUMN)} {exp.DataType.build('BIGINT').sql(dialect=guard.sql_name)}"
+    column = f"{guard.quote_name(COLUMN)} {exp.DataType.build('BIGINT').sql(dialect=guard.sql_name)}"
     try:
         guard.execute(f"CREATE TABLE IF NOT EXISTS {table} ({column})")
     except WarehouseError as error:  # another has made it at the same time, or we may only use it

@@ -102,7 +102,7 @@ class AdapterWarehouse(AdapterSession):
             self._load(name, names, columns, to_microseconds(found.reader), order=order or None)
         visible, parsed = split_columns(labels, columns)
         return Source(
-            sql=self.named(name),
+            sql=self.quote_name(name),
             columns=visible,
             parsed=parsed,
             ordered=True,
@@ -124,7 +124,7 @@ class AdapterWarehouse(AdapterSession):
                 raise WarehouseError(what, fix="leave the column out of the view, or make it JSON text")
             names = [column.name for column in found.columns]
             self._load(name, names, found.columns, to_microseconds(found.reader))
-        return self.named(name)
+        return self.quote_name(name)
 
     def _next_name(self) -> str:
         self._sources += 1
@@ -158,7 +158,9 @@ class AdapterWarehouse(AdapterSession):
     def as_text(self, query: str, columns: Sequence[str]) -> str:
         wanted, text = set(columns), exp.DataType.build("TEXT").sql(dialect=self.sql_name)
         projected = ", ".join(
-            f"CAST({self.named(name)} AS {text}) AS {self.named(name)}" if name in wanted else self.named(name)
+            f"CAST({self.quote_name(name)} AS {text}) AS {self.quote_name(name)}"
+            if name in wanted
+            else self.quote_name(name)
             for name in self.names_of(query)
         )
         return f"SELECT {projected} FROM (\n{query}\n) AS q"  # noqa: S608 (names are quoted, the query is ours)
@@ -173,10 +175,10 @@ class AdapterWarehouse(AdapterSession):
         same: Callable[[pa.RecordBatchReader], None],
         note: str = "",
     ) -> None:
-        from featurelayer.warehouse.dbt_adapter.tables import unsupported_table_error, write
+        from featurelayer.warehouse.dbt_adapter.tables import table_refusal, write
 
         if self._facts.notes is None:
-            raise unsupported_table_error(name, self.dialect)
+            raise table_refusal(name, self.dialect)
         write(
             self, self._facts.notes, self._facts.transactions, query, name,
             rows=rows, labels=labels, same=same, note=note,
@@ -185,17 +187,17 @@ class AdapterWarehouse(AdapterSession):
     def append_table(
         self, query: str, name: str, *, rows: int, labels: Sequence[str], same: Callable[[pa.RecordBatchReader], None]
     ) -> None:
-        from featurelayer.warehouse.dbt_adapter.tables import append, unsupported_table_error
+        from featurelayer.warehouse.dbt_adapter.tables import append, table_refusal
 
         if self._facts.notes is None:
-            raise unsupported_table_error(name, self.dialect)
+            raise table_refusal(name, self.dialect)
         append(self, query, name, rows=rows, labels=labels, same=same)
 
     def table_note(self, name: str) -> tuple[str, int] | None:
-        from featurelayer.warehouse.dbt_adapter.tables import note_of, unsupported_table_error
+        from featurelayer.warehouse.dbt_adapter.tables import note_of, table_refusal
 
         if self._facts.notes is None:
-            raise unsupported_table_error(name, self.dialect)
+            raise table_refusal(name, self.dialect)
         return note_of(self, self._facts.notes, name)
 
     def create_schema(self) -> None:

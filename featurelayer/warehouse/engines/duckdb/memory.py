@@ -1,4 +1,4 @@
-"""DuckDB's memory limit, lowered while tables are read that nobody will read again."""
+"""DuckDB's memory limit, lowered while tables are read that will not be read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DuckDB will read, from its EXPLAIN: which tables and files, which columns, and how much that is on disk."""
+"""Estimate what DuckDB will read, from its EXPLAIN: tables, files, columns, and their size on disk."""
 
 from __future__ import annotations
 

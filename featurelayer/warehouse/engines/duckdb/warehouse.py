@@ -214,7 +214,7 @@ class DuckDBWarehouse:
             raise
         self.execute("COMMIT")
 
-    def within(self, working: int) -> AbstractContextManager[None]:
+    def limit_cache(self, working: int) -> AbstractContextManager[None]:
         return self._memory.lower(working)
 
     def execute(self, sql: str) -> None:

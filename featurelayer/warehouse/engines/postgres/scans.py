@@ -1,4 +1,4 @@
-"""What PostgreSQL will read, from its EXPLAIN: which tables, by which index, and how much that is on disk."""
+"""Estimate what PostgreSQL will read, from its EXPLAIN: tables, indexes, and their size on disk."""
 
 from __future__ import annotations
 

@@ -196,15 +196,15 @@ class PostgresSession:
         """Add rows to a temporary table, by COPY."""
         import pyarrow as pa
 
-        def wanted() -> Iterator[pa.RecordBatch]:
+        def until_interrupted() -> Iterator[pa.RecordBatch]:
             for batch in rows:
                 if self._stopped:
-                    raise InterruptedError("stopped by the keyboard")
+                    raise InterruptedError("interrupted")
                 yield batch
 
         def call() -> None:
             with closing(self._connection.cursor()) as cursor:
-                given = pa.RecordBatchReader.from_batches(rows.schema, wanted())
+                given = pa.RecordBatchReader.from_batches(rows.schema, until_interrupted())
                 cursor.adbc_ingest(name, given, mode="append", temporary=True)
 
         self._call(call, f"COPY {name}")

@@ -68,7 +68,7 @@ def loadable(reader: pa.RecordBatchReader) -> tuple[pa.RecordBatchReader, list[s
         home = _home(field.type)
         if home is None:
             what = f"label column '{field.name}' is {field.type}, for which PostgreSQL has no type"
-            problems.append(Problem(what=what, fix="take it apart into columns, or make it text"))
+            problems.append(Problem(what=what, fix="split it into columns, or make it text"))
         elif field.name in SYSTEM_COLUMNS:
             what = f"label column '{field.name}' has the name of a column that every table of PostgreSQL has"
             problems.append(Problem(what=what, fix="rename it"))

@@ -122,8 +122,8 @@ class PostgresWarehouse(PostgresSession):
         backoff = Backoff(0.1, 0.1, jitter=False)
         if not wait_until(lambda: bool(self.rows(lock)[0][0]), self._wait.total_seconds(), backoff=backoff):
             raise WarehouseError(
-                f"another export, drain or the like is writing to schema {self.schema}",
-                fix="wait until it has finished, or wait longer with --lock-timeout",
+                f"another command is writing exports to schema {self.schema}",
+                fix="wait until it has finished, or raise --lock-timeout",
             )
         try:
             with self._atomic():

@@ -108,7 +108,7 @@ class ExportTables:
         state = self._transaction or newest(self._metastore)
         done, text = 0, ""
         for start, end, name in found:
-            parts = state.of(name)
+            parts = state.parts_of(name)
             text += sql[done:start] + (self._view(parts) if parts else sql[start:end])
             done = end
         return text + sql[done:]
@@ -194,7 +194,7 @@ class ExportTables:
         return True
 
     def _create(self, transaction: Transaction, name: str, columns: str) -> None:
-        if transaction.of(name):
+        if transaction.parts_of(name):
             return
         self._refuse_foreign(name)
         part = transaction.new_part()
@@ -207,18 +207,18 @@ class ExportTables:
         typed = ", ".join(
             f"CAST({_quote(field.name) if field.name in names else 'NULL'} AS {field.dataType.simpleString()}) "
             f"AS {_quote(field.name)}"
-            for field in self._schema_of(transaction.of(name))
+            for field in self._schema_of(transaction.parts_of(name))
         )
         part = self._write_part(transaction, name, f"SELECT {typed} FROM {given}")  # noqa: S608 (quoted)
         if part.rows:
-            transaction.replace([each for each in transaction.of(name) if not each.rows], [part])
+            transaction.replace([each for each in transaction.parts_of(name) if not each.rows], [part])
             self._fold(transaction, name)
 
     def _replace(
         self, transaction: Transaction, name: str, assigned: dict[str, exp.Expression], condition: exp.Expression
     ) -> None:
-        """Write anew the parts that have rows of a condition: without them, or with what is assigned to columns."""
-        parts = transaction.of(name)
+        """Rewrite the parts that have rows of a condition: without them, or with what is assigned to columns."""
+        parts = transaction.parts_of(name)
         numbered = "\nUNION ALL\n".join(
             f"SELECT *, {place} AS {_quote(_PART)} FROM {self._metastore.place(part.name)}"  # noqa: S608 (quoted)
             for place, part in enumerate(parts)
@@ -246,7 +246,7 @@ class ExportTables:
 
     def _widen(self, transaction: Transaction, name: str, sql: str) -> None:
         """Add columns. This is rare, so all parts become one that has them."""
-        parts = transaction.of(name)
+        parts = transaction.parts_of(name)
         statement = sqlglot.parse_one(sql, read="spark")
         new = ", ".join(
             f"CAST(NULL AS {column.args['kind'].sql(dialect='spark')}) AS {_quote(column.name)}"
@@ -256,7 +256,7 @@ class ExportTables:
         transaction.replace(parts, [self._write_part(transaction, name, query)])
 
     def _fold(self, transaction: Transaction, name: str) -> None:
-        parts = sorted(transaction.of(name), key=lambda part: part.rows)
+        parts = sorted(transaction.parts_of(name), key=lambda part: part.rows)
         if len(parts) > _MOST:
             small = parts[: len(parts) - _LEFT]
             transaction.replace(small, [self._write_part(transaction, name, self._union(small))])
@@ -275,19 +275,19 @@ class ExportTables:
     # --- for others ----------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        """Let the names of the tables be views of the newest state, also if it is somebody else's by now."""
+        """Let the names of the tables be views of the newest state, also if another process made it."""
         shown = None
         while shown is None or shown.number != newest(self._metastore).number:
             shown = newest(self._metastore)
             for name in sorted(self._touched):
-                if parts := shown.of(name):
+                if parts := shown.parts_of(name):
                     place, query = self._metastore.place(name), self._union(parts)
                     self._run(
                         f"CREATE OR REPLACE VIEW {place} TBLPROPERTIES ('{MADE}' = 'view of exports') AS\n{query}"
                     )
 
     def _refuse_foreign(self, name: str) -> None:
-        """Leave alone what somebody else has under a name of ours."""
+        """Raise if a table of the same name is not ours."""
         place = self._metastore.place(name)
         if not self._session.catalog.tableExists(place):
             return

@@ -1,14 +1,14 @@
 """The states of the tables of exports, each a numbered generation, in a metastore without transactions.
 
 A generation says which tables in the metastore the rows of each table of ours lie in: its parts. Parts never change
-once they are written. Whoever changes something reads the newest generation, writes new parts beside the old ones, and
+once they are written. A writer reads the newest generation, writes new parts beside the old ones, and
 then makes the generation of the next number, under a name that can be made once: who comes second has lost, and
 nothing of what it wrote counts. So no lock is held, and who dies leaves parts that no generation names.
 
 - A generation is a view whose rows name the parts, as to make a view is the one thing that a metastore does whole or
   not at all.
 - Readers take the greatest number. It is never removed, the last few before it neither: a number that is free again
-  is so far back that whoever makes it, woken late, finds itself overtaken and takes it back. Nobody reads it.
+  is so far back that a late writer that makes it finds itself overtaken and drops it. It is never read.
 - Numbers alone say what is garbage, and no clock: a part is made for the number that its name has, and once that
   number is `_KEPT` back it is named by a generation or will never be. Only how long readers are left in peace is time.
 """
@@ -51,7 +51,7 @@ class Generation:
     committed: datetime | None = None
     token: str = ""
 
-    def of(self, table: str) -> tuple[LogPart, ...]:
+    def parts_of(self, table: str) -> tuple[LogPart, ...]:
         """The parts of a table; none if it is not there."""
         return tuple(part for part in self.parts if part.table == table)
 
@@ -98,7 +98,7 @@ class Transaction:
         self._token = uuid.uuid4().hex[:12]
         self._made: list[str] = []
 
-    def of(self, table: str) -> tuple[LogPart, ...]:
+    def parts_of(self, table: str) -> tuple[LogPart, ...]:
         """The parts of a table as this transaction sees it."""
         return tuple(part for part in self.parts if part.table == table)
 
@@ -148,7 +148,7 @@ class Transaction:
 
 
 def sweep(metastore: Metastore, now: datetime) -> None:
-    """Remove generations that nobody reads any more, oldest first, and the parts that went with them."""
+    """Remove generations that are no longer read, oldest first, and their parts."""
     names = metastore.names()
     numbers = sorted(_numbers(names))
     parts = {name: int(found[1]) for name in names if (found := _NAME.fullmatch(name)) and found[2]}

@@ -1,4 +1,4 @@
-"""What a plan of Spark reads, out of the text of EXPLAIN COST."""
+"""Read the relations of a Spark plan out of the text of EXPLAIN COST."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Tables that Spark makes beside another one, and what of them a process that was killed left there.
 
-Their names say which process of which host made them: whoever writes the same table next takes away those of a process
+Their names say which process of which host made them: the next writer of the same table drops those of a process
 that is no more. A query that was cut off leaves a folder without a table.
 """
 
@@ -25,7 +25,7 @@ _made: set[str] = set()
 
 
 def scratch_name(table: exp.Table, kind: str) -> str:
-    """Return a name in the same schema that nobody else has, as SQL."""
+    """Return an unused name in the same schema, as SQL."""
     name = f"{table.name}__fl_{kind}_{_HERE}_{os.getpid():x}_{uuid.uuid4().hex[:4]}"
     _made.add(name.lower())
     found = table.copy()
@@ -66,7 +66,7 @@ def _leftover_test(name: str) -> Any:
 
 
 def _remove_leftover_folders(session: SparkSession, schema: str, name: str) -> None:
-    """Remove what a query wrote that was cut off before there was a table; the schema says where, or nobody knows."""
+    """Remove what a query wrote that was cut off before there was a table; the schema's location says where."""
     said = {row[0]: row[1] for row in session.sql(f"DESCRIBE NAMESPACE {schema}").collect()}
     if not said.get("Location") or not re.fullmatch(r"\w+", name):
         return

@@ -68,7 +68,7 @@ def connect(
     *,
     root: Path,
     writable: bool = False,
-    wait: timedelta = timedelta(0),  # noqa: ARG001 (nobody else holds it)
+    wait: timedelta = timedelta(0),  # noqa: ARG001 (no other process holds it)
 ) -> SparkWarehouse:
     """Start Spark in this process, or join the one that runs here, with what a dbt-spark target says.
 
@@ -96,7 +96,7 @@ def keep_running(connection: Mapping[str, Any], root: Path) -> Iterator[None]:
 
 
 class SparkWarehouse:
-    """A session of its own beside the given one: its temporary views and settings are seen by nobody else.
+    """A new session of the given one's Spark: its temporary views and settings are its own.
 
     `owned` says that Spark ends with it; `schema` is where names without one are, if it is there.
     """
@@ -331,7 +331,7 @@ class SparkWarehouse:
         """Refuse: what was inserted could neither be looked at by itself nor be taken back."""
         raise WarehouseError(
             f"{name} can't be appended to: Spark can't take an INSERT back",
-            fix="append to a parquet file (--output), or build the table anew, without --append",
+            fix="append to a parquet file (--output), or build the table again without --append",
         )
 
     def _refuse_foreign(self, name: str) -> bool:
