@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from featurelayer.cli.hints import complete_fixes
 from featurelayer.cli.options import Context, parse_names, parse_timestamp, project_options
 from featurelayer.cli.output import write_json, write_plan, write_report
 
@@ -67,7 +66,7 @@ def command(
             views, as_of=moment, full=full, max_cost=max_cost, bulk=bulk, allow_removals=allow_removals
         )
         if output_format == "json":
-            write_json(complete_fixes(planned.to_dict(), context.console.given))
+            write_json(planned.to_dict())
         else:
             write_plan(planned, context.console.given)
         return

@@ -28,7 +28,9 @@ def complete_commands(text: str, given: Mapping[str, str]) -> str:
 
 
 def complete_fixes(value: Any, given: Mapping[str, str]) -> Any:
-    """Return what is to be JSON with every text under the key `fix` as `complete_commands` returns it."""
+    """Complete the commands in every text under the key `fix` of JSON values."""
+    if not given:
+        return value
     if isinstance(value, Mapping):
         return {
             key: complete_commands(item, given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurelayer._version import __version__
+from featurelayer.cli.hints import complete_commands
 from featurelayer.cli.options import Context, parse_names, project_options
 from featurelayer.cli.output import echo, echo_styled, style_text
 
@@ -100,7 +101,7 @@ def command(
     report = (
         lint(context.project, selected, checks, warn=context.console.warn) if selected or not names else _empty_report()
     )
-    _write(report, output_format, _folder(context.project.root))
+    _write(report, output_format, _folder(context.project.root), context.console.given)
     if report.without_sql:
         context.console.note(
             "Checks of SQL were skipped: the models are not compiled. Run `dbt compile` or `dbt build`."
@@ -114,7 +115,7 @@ def _empty_report() -> LintReport:
     return LintReport(findings=())
 
 
-def _write(report: LintReport, output_format: str, folder: str) -> None:
+def _write(report: LintReport, output_format: str, folder: str, given: Mapping[str, str]) -> None:
     from featurelayer.cli import output
 
     if output_format == "json":
@@ -129,7 +130,7 @@ def _write(report: LintReport, output_format: str, folder: str) -> None:
         for line in github(report, folder):
             echo(line)
     else:
-        for line in _lines(report):
+        for line in _lines(report, given):
             echo_styled(line)
 
 
@@ -141,16 +142,16 @@ def _folder(root: Path) -> str:
     return root.resolve().relative_to(start).as_posix().removeprefix(".")
 
 
-def _lines(report: LintReport) -> Iterator[str]:
+def _lines(report: LintReport, given: Mapping[str, str]) -> Iterator[str]:
     for file, findings in groupby(report.findings, key=lambda finding: finding.file):
         yield style_text(file or "(no file)", bold=True)
         for finding in findings:
-            yield from _finding_lines(finding)
+            yield from _finding_lines(finding, given)
         yield ""
     yield _summary(report)
 
 
-def _finding_lines(finding: Finding) -> Iterator[str]:
+def _finding_lines(finding: Finding, given: Mapping[str, str]) -> Iterator[str]:
     severity = style_text(f"{finding.severity:<7}", fg=_COLOURS[finding.severity])
     message = finding.message.splitlines() or [""]
     yield f"  {severity} {style_text(f'{finding.code}  {message[0]}')}"
@@ -160,7 +161,7 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
     if where:
         yield style_text(f"            at   {where}")
     if finding.fix:
-        yield style_text(f"            fix  {finding.fix}")
+        yield style_text(f"            fix  {complete_commands(finding.fix, given)}")
 
 
 def _summary(report: LintReport) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.hints import complete_commands
+from featurelayer.cli.console import Console
+from featurelayer.cli.hints import complete_commands, complete_fixes
 from featurelayer.terminal_text import printable
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def echo_styled(line: str) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Write a value as indented JSON."""
+    """Write a value as indented JSON; commands in its `fix` texts keep the project options of this call."""
+    context = click.get_current_context(silent=True)
+    console = context.find_object(Console) if context is not None else None
+    if console is not None:
+        value = complete_fixes(value, console.given)
     echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 

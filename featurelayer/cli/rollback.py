@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer.cli.hints import complete_fixes
 from featurelayer.cli.options import Context, project_options
 from featurelayer.cli.output import write_json, write_plan, write_report, write_table
 
@@ -46,7 +45,7 @@ def command(context: Context, view: str, run: str | None, plan: bool, lock_timeo
     if plan:
         planned = layer.online.plan_rollback(view, run)
         if output_format == "json":
-            write_json(complete_fixes(planned.to_dict(), context.console.given))
+            write_json(planned.to_dict())
         else:
             write_plan(planned, context.console.given)
         return

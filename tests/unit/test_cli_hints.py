@@ -92,3 +92,12 @@ def test_python_sees_no_options(shop: Path) -> None:
 def test_only_commands_that_take_an_option_get_it(text: str, completed: str) -> None:
     assert complete_commands(text, {"--target": "prod", "--assume-target": ""}) == completed
     assert complete_commands(text, {}) == text
+
+
+@pytest.mark.parametrize("output_format", ["json", "text"])
+def test_the_fixes_of_findings_keep_it(output_format: str, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shop / "target" / "manifest.json").write_text("{")
+    main(["lint", "--project-dir", str(shop), "-t", "prod", "--format", output_format])
+    out = capsys.readouterr().out
+    fix = json.loads(out)["findings"][0]["fix"] if output_format == "json" else out
+    assert f"`dbt parse --project-dir {shop} -t prod`" in fix
