@@ -1,4 +1,4 @@
-"""Text of unknown origin made safe to print: its control characters could drive the reader's terminal."""
+"""Text for people: safe to print, shares, counts, the first line of an error."""
 
 from __future__ import annotations
 
@@ -20,3 +20,25 @@ def printable(text: str) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error that has text, or the name of its class."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def format_share(share: float | None) -> str:
+    """Return a share in percent, small ones with two digits that count; "" for None.
+
+    >>> format_share(0.25), format_share(0.00042)
+    ('25.0%', '0.042%')
+    """
+    if share is None:
+        return ""
+    return f"{share:.1%}" if share == 0 or share >= 0.01 else f"{share * 100:.2g}%"
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 entity`, `2,000 entities`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from featurelayer.catalog.glossary import GLOSSARY, describe_feature, describe_range, describe_view
 from featurelayer.catalog.markdown import first_sentence, plain_text
-from featurelayer.catalog.render import PageRenderer, format_number, format_share, static_files
+from featurelayer.catalog.render import PageRenderer, format_number, static_files
 from featurelayer.catalog.search_index import build_search_index, to_script
 from featurelayer.catalog.site import Site
 from featurelayer.catalog.snippets import Snippet, feature_snippets, point_in_time_sql, service_snippets
@@ -17,6 +17,7 @@ from featurelayer.catalog.summary import home_values, list_pages, monitor_values
 from featurelayer.catalog.urls import entity_path, owner_path, service_path, slug, tag_path, view_path
 from featurelayer.catalog.values import CatalogInput, SiteOptions
 from featurelayer.model import Feature, FeatureView
+from featurelayer.terminal_text import format_share
 
 _MOST_ROWS = 200
 _MOST_RUNS = 500

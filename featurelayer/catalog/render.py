@@ -18,6 +18,7 @@ from featurelayer.catalog.markdown import first_sentence, render_markdown
 from featurelayer.catalog.site import Site
 from featurelayer.catalog.values import SiteOptions
 from featurelayer.durations import format_duration
+from featurelayer.terminal_text import format_share
 
 MENU = (
     ("Features", "features.html"),
@@ -120,13 +121,6 @@ def escape_code(text: str) -> Markup:
 def render_backticks(text: str) -> Markup:
     """Return a sentence of a check, in which what stands between backticks is code."""
     return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 (all of it is escaped)
-
-
-def format_share(share: float | None) -> str:
-    """Return a share for people; "" if there is none."""
-    if share is None:
-        return ""
-    return f"{share:.1%}" if share == 0 or share >= 0.001 else "< 0.1%"
 
 
 def format_number(value: float | None) -> str:

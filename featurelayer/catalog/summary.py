@@ -11,6 +11,7 @@ from featurelayer.catalog.site import Site
 from featurelayer.catalog.urls import entity_path, owner_path, service_path, tag_path
 from featurelayer.model import Severity
 from featurelayer.monitor_records import MonitorStatus
+from featurelayer.terminal_text import format_count
 
 _MOST_VIEWS = 30
 _MOST_CARDS = 8
@@ -31,10 +32,10 @@ def home_values(site: Site) -> dict[str, Any]:
     entities = sorted(registry.entities.values(), key=lambda entity: (-per_entity[entity.name], entity.name))
     services, owners, tags = list(registry.services.values()), list(site.owners), list(site.tags)
     counts = [
-        _format_count(features, "feature"),
-        _format_count(len(views), "feature view"),
-        _format_count(len(registry.entities), "entity"),
-        _format_count(len(services), "service"),
+        format_count(features, "feature"),
+        format_count(len(views), "feature view"),
+        format_count(len(registry.entities), "entity"),
+        format_count(len(services), "service"),
     ]
     return {
         "counts": ", ".join(counts),
@@ -176,11 +177,6 @@ def _describe_tests(every: int, passed: int) -> str:
     return f"All {passed} data tests that ran have passed." + (
         f" {every - passed} have not run." if every > passed else ""
     )
-
-
-def _format_count(count: int, what: str) -> str:
-    plural = what[:-1] + "ies" if what.endswith("y") else what + "s"
-    return f"{count:,} {what if count == 1 else plural}"
 
 
 def _total_if_cut(values: list[Any], shown: int) -> int:

@@ -14,6 +14,7 @@ from featurelayer._version import __version__
 from featurelayer.cli.hints import complete_commands
 from featurelayer.cli.options import Context, parse_names, project_options
 from featurelayer.cli.output import echo, echo_styled, style_text
+from featurelayer.terminal_text import format_count
 
 if TYPE_CHECKING:
     from featurelayer.lint import LintReport
@@ -168,14 +169,10 @@ def _summary(report: LintReport) -> str:
     from featurelayer.model import Severity
 
     words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
-    counts = [_format_count(report.count(severity), word) for severity, word in words.items() if report.count(severity)]
+    counts = [format_count(report.count(severity), word) for severity, word in words.items() if report.count(severity)]
     excused = f", {len(report.suppressed)} ignored" if report.suppressed else ""
-    views = _format_count(report.views, "view")
-    return f"{', '.join(counts) or 'nothing found'} in {views}, {_format_count(len(report.checks), 'check')}{excused}"
-
-
-def _format_count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    views = format_count(report.views, "view")
+    return f"{', '.join(counts) or 'nothing found'} in {views}, {format_count(len(report.checks), 'check')}{excused}"
 
 
 def _explain(code: str, output_format: str) -> None:

@@ -12,7 +12,7 @@ import click
 
 from featurelayer.cli.console import Console
 from featurelayer.cli.hints import complete_commands, complete_fixes
-from featurelayer.terminal_text import printable
+from featurelayer.terminal_text import format_share, printable
 
 if TYPE_CHECKING:
     from featurelayer.export import ViewExport, ViewPlan
@@ -160,7 +160,7 @@ def write_lateness(found: Lateness) -> None:
 
 def format_ratio(part: int, whole: int) -> str:
     """Return a share as text; of nothing it is empty."""
-    return f"{part / whole:.1%}" if whole else ""
+    return format_share(part / whole) if whole else ""
 
 
 def _one_line(text: str) -> str:

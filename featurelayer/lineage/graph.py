@@ -30,6 +30,7 @@ from featurelayer.lineage.values import (
     SourceColumn,
     SqlModel,
 )
+from featurelayer.terminal_text import first_line
 
 MAX_SQL = 1_000_000
 MAX_FACTS = 60
@@ -272,7 +273,7 @@ class _Analysis:
         except Unreadable as error:
             return Stored(problem=f"its SQL can't be followed: {error}")
         except SqlglotError as error:
-            return Stored(problem=f"its SQL can't be parsed: {_first_line(error)}")
+            return Stored(problem=f"its SQL can't be parsed: {first_line(error)[:300]}")
         except RecursionError:
             return Stored(problem="its SQL can't be followed: it is nested too deep to follow")
         except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
@@ -438,7 +439,3 @@ def _parse_sql(sql: str, dialect: str) -> exp.Expression:
     finally:
         if collects:
             gc.enable()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]

@@ -164,13 +164,6 @@ def format_period(unit: Unit, period: Period) -> str:
             return start.strftime("%Y-%m-%d")
 
 
-def format_share(share: float) -> str:
-    """Return a share in words; small ones keep two digits."""
-    if share == 0 or share >= 0.01:
-        return f"{share:.1%}"
-    return f"{share * 100:.2g}%"
-
-
 def format_span(span: timedelta) -> str:
     """Return a time span in words: its two greatest units."""
     minutes = round(span.total_seconds() / 60)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from featurelayer.errors import PlanError, Problem
 from featurelayer.monitor.charts import feature_chart, render_svg, rows_chart, staleness_chart
-from featurelayer.monitor.context import MonitorContext, format_share
+from featurelayer.monitor.context import MonitorContext
 from featurelayer.monitor.result import MonitorReport, format_number
 from featurelayer.monitor.statistics import ColumnStats
 from featurelayer.monitor_records import MonitorResult, MonitorStatus
+from featurelayer.terminal_text import format_share
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _AGES = {"freshness": "", "source_freshness": " (source)", "online_freshness": " (online)"}

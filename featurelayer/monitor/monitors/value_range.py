@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from featurelayer.model import Feature
-from featurelayer.monitor.context import MonitorContext, format_share
+from featurelayer.monitor.context import MonitorContext
 from featurelayer.monitor.statistics import ColumnStats
 from featurelayer.monitor_records import MonitorResult
+from featurelayer.terminal_text import format_share
 
 
 def check(watched: MonitorContext) -> Iterator[MonitorResult]:

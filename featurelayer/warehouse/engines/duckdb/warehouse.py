@@ -16,6 +16,7 @@ from featurelayer.errors import LabelError, Problem, RelationNotBuilt, Warehouse
 from featurelayer.model import Column, DType, Kind
 from featurelayer.retry import Backoff, call_with_retry
 from featurelayer.tempdirs import TempDir
+from featurelayer.terminal_text import first_line
 from featurelayer.warehouse.base import MARK, CsvRows, Estimate, Source
 from featurelayer.warehouse.engines.duckdb.memory import MemoryLimit
 from featurelayer.warehouse.engines.duckdb.scans import estimate
@@ -75,7 +76,7 @@ def connect(
             if isinstance(error, duckdb.ConnectionException)
             else "wait until dbt or the other process that writes to it has finished"
         )
-        raise WarehouseError(f"the DuckDB database {path} can't be opened: {_first_line(error)}", fix=fix) from error
+        raise WarehouseError(f"the DuckDB database {path} can't be opened: {first_line(error)}", fix=fix) from error
     warehouse = DuckDBWarehouse(database)
     warehouse.configure(connection, root)
     if writable:
@@ -146,7 +147,7 @@ class DuckDBWarehouse:
             found = self._connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()  # noqa: S608 (quoted by sqlglot)
         except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
             raise RelationNotBuilt(
-                f"{relation} is not in the warehouse: {_first_line(error)}", fix="build it: `dbt build`", sql=table
+                f"{relation} is not in the warehouse: {first_line(error)}", fix="build it: `dbt build`", sql=table
             ) from error
         except duckdb.Error as error:
             raise _as_warehouse_error(error, table) from error
@@ -175,7 +176,7 @@ class DuckDBWarehouse:
             raise LabelError(
                 [
                     Problem(
-                        what=f"the labels can't be read: {_first_line(error)}",
+                        what=f"the labels can't be read: {first_line(error)}",
                         where=str(labels) if isinstance(labels, Path) else "",
                         fix="give a parquet file, a CSV file with a header, or a relation",
                     )
@@ -383,14 +384,10 @@ def _translate_errors(sql: str) -> Iterator[None]:
         raise
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
 def _as_warehouse_error(error: duckdb.Error, sql: str) -> WarehouseError:
     is_memory = isinstance(error, duckdb.OutOfMemoryException)
     fix = "raise memory_limit in the profile's settings, or free disk space for spilling" if is_memory else ""
-    return WarehouseError(f"DuckDB: {_first_line(error)}", fix=fix, sql=sql)
+    return WarehouseError(f"DuckDB: {first_line(error)}", fix=fix, sql=sql)
 
 
 def _column(name: str, text: str) -> Column:

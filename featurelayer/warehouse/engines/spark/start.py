@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurelayer.errors import ConfigError, Problem, WarehouseError
 from featurelayer.tempdirs import TempDir
+from featurelayer.terminal_text import first_line
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -104,9 +105,3 @@ def _defaults(root: Path, folder: Path) -> dict[str, str]:
     if (root / "spark-warehouse").is_dir():
         found["spark.sql.warehouse.dir"] = str(root / "spark-warehouse")
     return found
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error that says anything."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

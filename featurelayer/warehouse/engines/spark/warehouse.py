@@ -21,11 +21,12 @@ from sqlglot import exp
 from featurelayer.errors import LabelError, Problem, RelationNotBuilt, WarehouseError
 from featurelayer.model import Column
 from featurelayer.tempdirs import TempDir
+from featurelayer.terminal_text import first_line
 from featurelayer.warehouse.base import CsvRows, Estimate, Source
 from featurelayer.warehouse.engines.spark.exports import MADE, ExportTables
 from featurelayer.warehouse.engines.spark.scans import scans_of
 from featurelayer.warehouse.engines.spark.scratch import drop_leftovers, scratch_name
-from featurelayer.warehouse.engines.spark.start import first_line, start
+from featurelayer.warehouse.engines.spark.start import start
 from featurelayer.warehouse.engines.spark.types import as_spark_has_them, dtype_of
 from featurelayer.warehouse.streams import (
     read_labels,
