@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     from featurelayer.callbacks import Notify, Progress
-    from featurelayer.export.operations import ExportReport
+    from featurelayer.export import ExportReport
     from featurelayer.layer import FeatureLayer
     from featurelayer.online import FeatureVector
     from featurelayer.training import Report

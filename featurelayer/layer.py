@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from featurelayer.diff import DiffReport
     from featurelayer.export import DrainReport, ErasureReport, LedgerRow
     from featurelayer.export.online import OnlineOperations
-    from featurelayer.export.operations import ExportPlan, ExportReport
+    from featurelayer.export.records import ExportPlan, ExportReport
     from featurelayer.lint import LintReport
     from featurelayer.model import Column
     from featurelayer.monitor import MonitorReport

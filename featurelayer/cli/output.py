@@ -15,8 +15,7 @@ from featurelayer.cli.hints import complete_commands, complete_fixes
 from featurelayer.terminal_text import format_share, printable
 
 if TYPE_CHECKING:
-    from featurelayer.export import ViewExport, ViewPlan
-    from featurelayer.export.operations import ExportPlan, ExportReport
+    from featurelayer.export import ExportPlan, ExportReport, ViewExport, ViewPlan
     from featurelayer.verify import Lateness
 
 

@@ -1,8 +1,5 @@
 """Use case: the snapshot of a view at a time T into the online store."""
 
-from featurelayer.export.again import retry_on_conflict
-from featurelayer.export.bulk import BulkExporter
-from featurelayer.export.changes import Snapshot
 from featurelayer.export.drain import DrainReport, drain
 from featurelayer.export.encode import encode_to_file
 from featurelayer.export.exporter import Exporter
@@ -11,21 +8,27 @@ from featurelayer.export.guard import Guard, clock_problems
 from featurelayer.export.lease import Clock
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
 from featurelayer.export.prices import Cost, Prices
-from featurelayer.export.records import Intent, ViewExport, ViewPlan
+from featurelayer.export.records import ExportPlan, ExportReport, Intent, ViewExport, ViewPlan
+from featurelayer.export.senders import ImportSender, RowSender, Sender
 from featurelayer.export.services import publish_services
+from featurelayer.export.snapshot import Snapshot
 
 __all__ = [
-    "BulkExporter",
     "Clock",
     "Cost",
     "DrainReport",
     "ErasureReport",
+    "ExportPlan",
+    "ExportReport",
     "Exporter",
     "Guard",
+    "ImportSender",
     "Intent",
     "Ledger",
     "LedgerRow",
     "Prices",
+    "RowSender",
+    "Sender",
     "Snapshot",
     "Tables",
     "ViewExport",
@@ -36,5 +39,4 @@ __all__ = [
     "find_subjects",
     "forget",
     "publish_services",
-    "retry_on_conflict",
 ]

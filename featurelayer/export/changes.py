@@ -7,7 +7,7 @@ find the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from featurelayer.durations import microseconds
 from featurelayer.errors import PlanError, Problem, StoreNotFound
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
+from featurelayer.export.snapshot import Snapshot
 from featurelayer.model import FeatureView
 from featurelayer.online.base import Item, OnlineStore
 from featurelayer.online.codec import from_microseconds, to_microseconds
@@ -34,24 +35,6 @@ PRESENT = (NEW, DIFFERENT, IN_DOUBT)
 # What is gone goes last: whoever still reads by the old key finds something until the new one is there.
 KINDS = (*PRESENT, REMOVED)
 _LISTED_AT_ONCE = 2_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A view at the time `as_of`, and how its encoded rows are had.
-
-    `rows` is called inside the transaction with the warehouse and a folder for files; it returns the FROM item of the
-    encoded rows (`pk`, `f`, `event_time`, `valid_to`) and how many of them had no whole key. `skipped` is a query of
-    how many rows of the view no snapshot sees: for want of a key, and of a time. `code` is a fingerprint of what
-    computes the view; empty if that is not known.
-    """
-
-    view: FeatureView
-    as_of: datetime
-    rows: Callable[[Warehouse, Path], tuple[exp.Expression, int]]
-    skipped: str = ""
-    temporary: Sequence[str] = ()
-    code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +60,7 @@ class Baseline:
     as_of: int | None
 
     @property
-    def finished(self) -> list[LedgerRow]:
+    def commits(self) -> list[LedgerRow]:
         """The exports that committed, oldest first."""
         return [row for row in self.rows if row.finished_at is not None]
 
@@ -92,7 +75,7 @@ class Changes:
     view: FeatureView
     delta: Delta
     source: exp.Expression
-    known: Baseline
+    baseline: Baseline
     as_of: datetime
     entities: int
     null_keys: int
@@ -126,35 +109,34 @@ def find_changes(
     """
     view = snapshot.view
     delta = Delta(dialect(warehouse.dialect), tables.log(view.id))
-    known = read_baseline(store, ledger, view)
+    baseline = read_baseline(store, ledger, view)
     with TempDir() as folder:
         rows, keyless = snapshot.rows(warehouse, folder)
         null_keys, null_times = warehouse.rows(snapshot.skipped)[0] if snapshot.skipped else (0, 0)
         warehouse.execute(delta.create_now(rows, _item_layout(view)))
         _validate_unique_keys(warehouse.rows(delta.duplicate_keys()), view)
         entities, source_time = warehouse.rows(delta.snapshot_stats())[0]
-        trusted = known.trusted and not full  # a full export takes nobody's word for what is there
+        trusted = baseline.trusted and not full  # a full export takes nobody's word for what is there
         if trusted:
             warehouse.execute(delta.create_state())
         else:
             _list_store_keys(warehouse, store, delta, view_sk(view), folder)
         warehouse.execute(delta.create_doubt())
-        # The warehouse will not remember what it has been told of now, so that goes as well which has merely expired.
+        # Keys that the store listed are not kept in the warehouse, so those that have merely expired are removed too.
         since = expiry_cutoff(view, snapshot.as_of) if trusted else None
-        warehouse.execute(
-            delta.create_changes(full=full, alive_since=since, moved=_has_new_keys(known, view, int(entities)))
-        )
+        moved = _has_new_keys(baseline, view, int(entities))
+        warehouse.execute(delta.create_changes(full=full, alive_since=since, moved=moved))
         yield Changes(
-            view=view, delta=delta, source=rows, known=known, as_of=snapshot.as_of, entities=int(entities),
+            view=view, delta=delta, source=rows, baseline=baseline, as_of=snapshot.as_of, entities=int(entities),
             null_keys=int(null_keys) + keyless, null_times=int(null_times), counts=_read_counts(warehouse, delta),
-            source_time=source_time if source_time is not None else known.source_time, code=snapshot.code,
+            source_time=source_time if source_time is not None else baseline.source_time, code=snapshot.code,
         )  # fmt: skip
     warehouse.drop([*delta.temporary, *snapshot.temporary])
 
 
 @contextmanager
 def find_rollback_changes(
-    warehouse: Warehouse, known: Baseline, tables: Tables, view: FeatureView, then: LedgerRow
+    warehouse: Warehouse, baseline: Baseline, tables: Tables, view: FeatureView, then: LedgerRow
 ) -> Iterator[Changes]:
     """Compare what the store held when the run `then` had committed with what it holds."""
     delta = Delta(dialect(warehouse.dialect), tables.log(view.id))
@@ -165,7 +147,7 @@ def find_rollback_changes(
         view=view,
         delta=delta,
         source=delta.rows_in_store(then.version),
-        known=known,
+        baseline=baseline,
         as_of=then.as_of,
         entities=int(entities),
         null_keys=0,
@@ -238,9 +220,9 @@ def _item_layout(view: FeatureView) -> str:
     return f"{view_schema(view).fingerprint}|{ttl}"
 
 
-def _has_new_keys(known: Baseline, view: FeatureView, entities: int) -> bool:
+def _has_new_keys(baseline: Baseline, view: FeatureView, entities: int) -> bool:
     """Whether the snapshot's keys are other keys than those that readers of the last export look for."""
-    last = known.finished[-1] if known.finished and known.trusted else None
+    last = baseline.commits[-1] if baseline.commits and baseline.trusted else None
     return last is not None and last.keys != key_signature(view) and entities > 0
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from featurelayer.errors import PlanError, Problem, StoredSchemaMismatch
-from featurelayer.export.again import retry_on_conflict
 from featurelayer.export.ledger import Tables
 from featurelayer.model import DType, FeatureView
 from featurelayer.online.base import Item, ItemKey, OnlineStore
@@ -24,6 +23,7 @@ from featurelayer.online.codec import from_microseconds
 from featurelayer.online.definitions import SCHEMAS, Schema, ViewDefinition, view_definition
 from featurelayer.online.rows import RowCodec
 from featurelayer.online.streaming import LogEntry, key_values, read_log_entries
+from featurelayer.retry import retry_on_conflict
 from featurelayer.sql.ast import col, with_alias
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.dialects.base import Dialect

@@ -1,16 +1,17 @@
-"""Use case: the snapshot of a view at a time T into the online store, so that nothing is lost whatever happens.
+"""The export protocol: bring the online store to the snapshot of a view at a time T, and lose nothing on the way.
 
 The steps of an export, view by view:
 
 1. *Intend.* In one transaction the warehouse computes the snapshot at its own present, compares it with what the store
    is known to hold, and writes down what this run is going to write (`featurelayer.sql.delta`).
-2. *Send.* What was written down is written to the store, each item only over an older one. Readers see old or new.
+2. *Send.* What was written down is written to the store, each item only over an older one. Readers see old or new
+   (`featurelayer.export.senders`).
 3. *Commit.* A control item in the store says that the run is complete, conditionally: the newest run wins.
-4. *Finish.* The ledger gets the run's end, and what nobody needs any more is forgotten.
+4. *Finish.* The ledger gets the run's end, and what no rollback can need any more is dropped.
 
 A run may be killed between any two instructions. The next one finds its intent without an end: it may have written any
 of those keys, so they are written again. A run that sleeps and wakes after a newer one is refused item by item, because
-the newer one has written every key that the older one meant to. A key that is gone gets a tombstone, never a deletion,
+the newer one has written every key that the older one meant to. A removed key gets a tombstone, never a deletion,
 or the sleeper could bring it back. If the warehouse has forgotten (it was rebuilt) or tells of another state than the
 store does, nothing is assumed: every row is written and the store is asked for the keys it has.
 
@@ -19,29 +20,23 @@ A lease in the store keeps two exporters from doing the same work (`featurelayer
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from featurelayer.callbacks import Notify, Progress, ignore_notice
-from featurelayer.durations import microseconds
-from featurelayer.errors import OnlineStoreError, PlanError, Problem, WarehouseError, WriteConflict
-from featurelayer.export.again import retry_on_conflict
+from featurelayer.errors import PlanError, WriteConflict
 from featurelayer.export.changes import (
     KINDS,
     Baseline,
     Changes,
-    Snapshot,
-    can_expire,
     find_changes,
     find_rollback_changes,
     item_overhead,
@@ -50,47 +45,37 @@ from featurelayer.export.changes import (
     read_sizes,
 )
 from featurelayer.export.compensation import compensate
-from featurelayer.export.files import KeyFile, read_batches, read_keys
+from featurelayer.export.files import KeyFile, Outbox, read_keys, unknown_export
 from featurelayer.export.guard import Guard, Refusal, find_refusal
-from featurelayer.export.lease import Clock, HeldLease, wait_for_others
+from featurelayer.export.lease import Clock, wait_for_others
 from featurelayer.export.ledger import Ledger, LedgerRow, Tables
-from featurelayer.export.patience import call_with_retry
 from featurelayer.export.records import Intent, ViewExport, ViewPlan
+from featurelayer.export.senders import GRACE_SECONDS, RowSender, Sender, SendResult, build_item
+from featurelayer.export.snapshot import Snapshot
 from featurelayer.model import FeatureView
 from featurelayer.online.base import Item, OnlineStore, store_capabilities
 from featurelayer.online.codec import from_microseconds, to_microseconds
-from featurelayer.online.definitions import ViewCommit, ViewRunStart, commit_key, view_schema, view_sk
-from featurelayer.sql.delta import IN_DOUBT, NEW, REMOVED, Delta
+from featurelayer.online.definitions import ViewCommit, view_schema, view_sk
+from featurelayer.retry import call_with_retry, retry_on_conflict
+from featurelayer.sql.delta import IN_DOUBT, Delta
 from featurelayer.sql.dialects import dialect
+from featurelayer.tempdirs import TempDir
 from featurelayer.warehouse.base import OpenWarehouse, Warehouse, from_item
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-# Garbage is collected so long after a value expired or was removed that no run of before can still be awake.
-_GRACE_SECONDS = microseconds(timedelta(days=14)) // 1_000_000
-_OLDEST_RUN = timedelta(days=13)
-
-
-@dataclass(slots=True)
-class SendResult:
-    """What became of an intent; the refused keys are in a file, since there may be millions."""
-
-    refused_keys: Path
-    items: int = 0
-    written: int = 0
-    unchanged: int = 0
-    refused: int = 0
-    bytes: int = 0
-    tombstones: int = 0
-    superseded: bool = False
 
 
 class Exporter:
     """Exports views of one warehouse to one store.
 
-    `tables` are where the warehouse remembers, `invocation_id` names the dbt run that built the views, `keep` is how
-    many committed exports of a view can be rolled back to. `notify` is called with the reason for a wait.
+    Args:
+        open_warehouse: opens the warehouse as a context; on a DuckDB file a writer excludes every other process.
+        store: the online store.
+        tables: where the warehouse remembers exports.
+        sender: how items get into the store, row by row by default.
+        invocation_id: the dbt run that built the views.
+        keep: how many committed exports of a view can be rolled back to.
+        progress: called by the default sender while rows are written.
+        notify: called with lines for the person who waits.
+        clock: the time and the processes of this host; tests have their own.
     """
 
     def __init__(
@@ -99,6 +84,7 @@ class Exporter:
         store: OnlineStore,
         tables: Tables,
         *,
+        sender: Sender | None = None,
         invocation_id: str = "",
         keep: int = 7,
         progress: Progress | None = None,
@@ -106,17 +92,19 @@ class Exporter:
         clock: Clock | None = None,
     ) -> None:
         self._open_warehouse, self._store, self._tables = open_warehouse, store, tables
-        self._limits = store_capabilities(store).limits
-        self._invocation_id, self._keep, self._progress = invocation_id, keep, progress
+        self._limits, self._patience = store_capabilities(store).limits, store_capabilities(store).patience
+        self._invocation_id, self._keep = invocation_id, keep
         self._notify, self._clock = notify or ignore_notice, clock or Clock()
+        self._sender = sender or RowSender(store, clock=self._clock, progress=progress)
+        self._outbox = Outbox(open_warehouse, tables)
         self._run = uuid4().hex
         self._made = time.monotonic()
         self._began: float | None = None
 
     def wait(self, views: Mapping[str, FeatureView]) -> None:
-        """Let whoever is at work on these views finish first, for as long as a lease lasts."""
-        named = {view_sk(view): name for name, view in views.items()}
-        wait_for_others(self._store, named, self._run, self._clock, self._notify)
+        """Let other exports of these views finish first, for as long as a lease lasts."""
+        names = {view_sk(view): name for name, view in views.items()}
+        wait_for_others(self._store, names, self._run, self._clock, self._notify)
 
     @contextmanager
     def transaction(self) -> Iterator[Warehouse]:
@@ -126,7 +114,7 @@ class Exporter:
                 self._began = time.monotonic()
                 yield warehouse
         except WriteConflict:
-            self._run = uuid4().hex  # the next try is another run: of this one the warehouse may know after all
+            self._run = uuid4().hex  # the next try is another run: the warehouse may know of this one after all
             raise
 
     # --- plan ----------------------------------------------------------------------------------------------------
@@ -134,18 +122,18 @@ class Exporter:
     def plan(
         self, warehouse: Warehouse, snapshot: Snapshot, *, full: bool = False, guard: Guard | None = None
     ) -> ViewPlan:
-        """Return what bringing the store to the snapshot would take. Nothing is written; temporary tables are.
+        """Return what bringing the store to the snapshot would take. Only temporary tables are written.
 
         Raises:
             PlanError, CodecError: as `intend`, but for what is refused: that is in the plan.
         """
         ledger, tables = Ledger.copy_to_temporary(warehouse, self._tables, snapshot.view.id)
-        with find_changes(warehouse, self._store, ledger, tables, snapshot, full=full) as found:
+        with find_changes(warehouse, self._store, ledger, tables, snapshot, full=full) as changes:
             try:
-                refused = find_refusal(warehouse, found, self._limits, guard=guard, elapsed=self._run_age())
-            except WriteConflict:  # an export would take its time anew
-                refused = Refusal()
-            return _build_plan(warehouse, found, refused)
+                refusal = find_refusal(warehouse, changes, self._limits, guard=guard, elapsed=self._run_age())
+            except WriteConflict:  # an export would take its time once more
+                refusal = Refusal()
+            return _build_plan(warehouse, changes, refusal)
 
     def plan_restore(self, warehouse: Warehouse, view: FeatureView, run: str) -> ViewPlan:
         """Return what bringing the store back to an earlier run's state would take.
@@ -154,35 +142,36 @@ class Exporter:
             PlanError: as `restore`.
         """
         ledger, tables = Ledger.copy_to_temporary(warehouse, self._tables, view.id)
-        known = read_baseline(self._store, ledger, view)
-        with find_rollback_changes(warehouse, known, tables, view, self._select_run(known, view, run)) as found:
-            return _build_plan(warehouse, found, Refusal())
+        baseline = read_baseline(self._store, ledger, view)
+        then = self._select_run(baseline, view, run)
+        with find_rollback_changes(warehouse, baseline, tables, view, then) as changes:
+            return _build_plan(warehouse, changes, Refusal())
 
-    def kept(self, warehouse: Warehouse, view: FeatureView) -> list[LedgerRow]:
-        """Return the exports of a view that can be gone back to, newest first; the first is what is served."""
+    def list_restore_points(self, warehouse: Warehouse, view: FeatureView) -> list[LedgerRow]:
+        """Return the exports of a view that `restore` can go back to, newest first; the first is what is served."""
         ledger, _ = Ledger.copy_to_temporary(warehouse, self._tables, view.id)
-        return read_baseline(self._store, ledger, view).finished[: -self._keep - 1 : -1]
+        return read_baseline(self._store, ledger, view).commits[: -self._keep - 1 : -1]
 
     # --- intend --------------------------------------------------------------------------------------------------
 
-    def intend(self, warehouse: Warehouse, snapshot: Snapshot, **how: Any) -> Intent:
+    def intend(self, warehouse: Warehouse, snapshot: Snapshot, **options: Any) -> Intent:
         """Write down what bringing the store to a snapshot takes; arguments and errors are those of `intend_all`."""
-        return self.intend_all(warehouse, [snapshot], **how)[0]
+        return self.intend_all(warehouse, [snapshot], **options)[0]
 
-    def intend_all(self, warehouse: Warehouse, snapshots: Sequence[Snapshot], **how: Any) -> list[Intent]:
+    def intend_all(self, warehouse: Warehouse, snapshots: Sequence[Snapshot], **options: Any) -> list[Intent]:
         """Write down what bringing the store to snapshots takes; `warehouse` is open for writing, in a transaction.
 
         Args:
-            warehouse: whose transaction is to be rolled back where this raises.
+            warehouse: its transaction is to be rolled back where this raises.
             snapshots: one per view.
-            how: `version` orders runs, in microseconds; by default the warehouse's present. `full` writes every key
-                again, also over newer events; `rewind` lets rows with older events win. `guard` refuses mistakes.
+            options: `version` orders runs, in microseconds; by default the warehouse's present. `full` writes every
+                key again, also over newer events; `rewind` lets rows with older events win. `guard` refuses mistakes.
 
         Raises:
             PlanError: a key is in a snapshot twice, or the store can't or must not be written; all such problems.
             CodecError: a value does not fit its declared type.
         """
-        intents = [self._intend(warehouse, snapshot, **how) for snapshot in snapshots]
+        intents = [self._intend(warehouse, snapshot, **options) for snapshot in snapshots]
         problems = [problem for intent in intents for problem in intent.refused.problems]
         if problems:
             raise PlanError(problems)
@@ -201,22 +190,15 @@ class Exporter:
         began = self._began or time.monotonic()
         ledger = Ledger(warehouse, self._tables)
         ledger.create()
-        with find_changes(warehouse, self._store, ledger, self._tables, snapshot, full=full) as found:
-            row = self._new_ledger_row(warehouse, found, version)
+        with find_changes(warehouse, self._store, ledger, self._tables, snapshot, full=full) as changes:
+            row = self._new_ledger_row(warehouse, changes, version)
             ledger.start([row])
-            for statement in found.delta.log_changes(
-                found.source, run=self._run, version=row.version, schema=row.definition
+            for statement in changes.delta.log_changes(
+                changes.source, run=self._run, version=row.version, schema=row.definition
             ):
                 warehouse.execute(statement)
-            refused = find_refusal(
-                warehouse,
-                found,
-                self._limits,
-                guard=guard,
-                elapsed=self._run_age(),
-                run=self._run,
-            )
-            return self._build_intent(warehouse, found, row, refused, began, rewind=full or rewind)
+            refusal = self._find_refusal(warehouse, changes, guard)
+            return self._build_intent(warehouse, changes, row, refusal, began, rewind=full or rewind)
 
     def restore(self, warehouse: Warehouse, view: FeatureView, run: str) -> Intent:
         """Write down what bringing the store back to an earlier run's state takes; otherwise like `intend`.
@@ -229,167 +211,110 @@ class Exporter:
         began = self._began or time.monotonic()
         ledger = Ledger(warehouse, self._tables)
         ledger.create()
-        known = read_baseline(self._store, ledger, view)
-        then = self._select_run(known, view, run)
-        with find_rollback_changes(warehouse, known, self._tables, view, then) as found:
-            row = replace(self._new_ledger_row(warehouse, found, None), definition=then.definition, keys=then.keys)
+        baseline = read_baseline(self._store, ledger, view)
+        then = self._select_run(baseline, view, run)
+        with find_rollback_changes(warehouse, baseline, self._tables, view, then) as changes:
+            row = self._new_ledger_row(warehouse, changes, None)
+            row = replace(row, definition=then.definition, keys=then.keys)
             ledger.start([row])
-            for statement in found.delta.log_rollback(until=then.version, run=self._run, version=row.version):
+            for statement in changes.delta.log_rollback(until=then.version, run=self._run, version=row.version):
                 warehouse.execute(statement)
-            refused = find_refusal(
-                warehouse,
-                found,
-                self._limits,
-                guard=None,
-                elapsed=self._run_age(),
-                run=self._run,
-            )
-            if refused.problems:
-                raise PlanError(refused.problems)
-            return self._build_intent(warehouse, found, row, refused, began, rewind=True)
+            refusal = self._find_refusal(warehouse, changes, None)
+            if refusal.problems:
+                raise PlanError(refusal.problems)
+            return self._build_intent(warehouse, changes, row, refusal, began, rewind=True)
 
     def _run_age(self) -> timedelta:
-        """How long ago this run looked at the warehouse's clock, or a little longer."""
+        """Return how long ago this run looked at the warehouse's clock, or a little longer."""
         return timedelta(seconds=time.monotonic() - (self._began or self._made))
 
-    def _new_ledger_row(self, warehouse: Warehouse, found: Changes, version: int | None) -> LedgerRow:
+    def _find_refusal(self, warehouse: Warehouse, changes: Changes, guard: Guard | None) -> Refusal:
+        age = self._run_age()
+        return find_refusal(warehouse, changes, self._limits, guard=guard, elapsed=age, run=self._run)
+
+    def _new_ledger_row(self, warehouse: Warehouse, changes: Changes, version: int | None) -> LedgerRow:
         now = warehouse.now()
         return LedgerRow(
-            run=self._run, store=self._tables.store, view=found.view.id,
-            definition=view_schema(found.view).fingerprint, keys=key_signature(found.view),
-            dbt_invocation_id=self._invocation_id, as_of=found.as_of, started_at=now,
+            run=self._run, store=self._tables.store, view=changes.view.id,
+            definition=view_schema(changes.view).fingerprint, keys=key_signature(changes.view),
+            dbt_invocation_id=self._invocation_id, as_of=changes.as_of, started_at=now,
             # Greater than every version that was ever seen, whatever the clocks say.
-            version=max(to_microseconds(now) if version is None else version, found.known.version + 1),
-            entities=found.entities, unchanged=found.unchanged,
+            version=max(to_microseconds(now) if version is None else version, changes.baseline.version + 1),
+            entities=changes.entities, unchanged=changes.unchanged,
         )  # fmt: skip
 
     def _build_intent(
-        self, warehouse: Warehouse, found: Changes, row: LedgerRow, refused: Refusal, began: float, *, rewind: bool
+        self, warehouse: Warehouse, changes: Changes, row: LedgerRow, refusal: Refusal, began: float, *, rewind: bool
     ) -> Intent:
-        sizes = read_sizes(warehouse, found.delta.sizes_in_log(self._run, item_overhead(found.view)))
+        sizes = read_sizes(warehouse, changes.delta.sizes_in_log(self._run, item_overhead(changes.view)))
         return Intent(
-            view=found.view, row=row, sizes=sizes, null_keys=found.null_keys, null_times=found.null_times,
-            source_time=found.source_time,
-            rewind=rewind, began=began, code=found.code, refused=refused,
+            view=changes.view, row=row, sizes=sizes, null_keys=changes.null_keys, null_times=changes.null_times,
+            source_time=changes.source_time, rewind=rewind, began=began, code=changes.code, refused=refusal,
         )  # fmt: skip
 
-    def _select_run(self, known: Baseline, view: FeatureView, run: str) -> LedgerRow:
-        """Return the run that is asked for, of those that are kept."""
-        kept = known.finished[-self._keep :]
+    def _select_run(self, baseline: Baseline, view: FeatureView, run: str) -> LedgerRow:
+        """Return the run with this id, beginning of an id or version, of those that are kept."""
+        kept = baseline.commits[-self._keep :]
         found = [row for row in kept if run and (row.run.startswith(run) or run == str(row.version))]
         if len(found) != 1:
-            what = f"{view.id} can't go back to run '{run}'" + (": more than one begins so" if found else "")
+            what = f"{view.id} can't go back to run '{run}'" + (": several ids begin with it" if found else "")
             runs = ", ".join(f"{row.run[:8]} (as of {row.as_of.isoformat()})" for row in reversed(kept))
-            raise PlanError([Problem(what=what, fix=f"runs that are kept: {runs or 'none'}")])
-        if not known.trusted:
-            raise PlanError([Problem(
-                what=f"{view.id}: the warehouse does not know what the store holds, so it can't go back",
+            raise PlanError(what, fix=f"pass one of the runs that are kept: {runs or 'none'}")
+        if not baseline.trusted:
+            raise PlanError(
+                f"{view.id}: the warehouse does not know what the store holds, so it can't go back",
                 fix=f"run `featurelayer export -s {view.id}` first",
-            )])  # fmt: skip
+            )
         return found[0]
 
-    # --- send ----------------------------------------------------------------------------------------------------
+    # --- finish --------------------------------------------------------------------------------------------------
 
     def finish(self, intent: Intent) -> ViewExport:
-        """Write what was intended to the store, commit, and tell the ledger.
+        """Send what was intended, commit, and complete the ledger.
 
         Raises:
             OnlineStoreError: the store failed; running the export again finishes the work.
         """
+        return self.finish_all([intent])[0]
+
+    def finish_all(self, intents: Sequence[Intent]) -> tuple[ViewExport, ...]:
+        """Do the same for the intents of several views, in the groups that the sender sends together."""
+        return tuple(view for group in self._sender.group(intents) for view in self._finish(group))
+
+    def _finish(self, intents: Sequence[Intent]) -> list[ViewExport]:
         started = time.monotonic()
-        lease = HeldLease(self._store, view_sk(intent.view), self._run, self._clock)
-        with TemporaryDirectory(prefix="featurelayer-") as folder:
-            sent = SendResult(refused_keys=Path(folder) / "refused.parquet")
-            try:
-                self._send(intent, sent, lease, Path(folder))
-                if not sent.superseded:
-                    sent.superseded = not self._commit(intent)
-                if sent.superseded:
-                    fetched = (Path(folder) / f"{kind}.parquet" for kind in KINDS)
-                    written = (read_keys(path) for path in fetched if path.exists())
-                    instead = partial(self._newest, intent, Path(folder) / "overtaken.parquet")
-                    compensate(self._store, intent, chain.from_iterable(written), instead, _GRACE_SECONDS)
-            finally:
-                lease.release()
-            if not sent.superseded:
-                self._remember(intent, sent)
-        return self._view_report(intent, sent, started)
+        with TempDir() as folder:
+            with self._sender.send(intents, self._outbox, folder) as results:
+                for intent, result in zip(intents, results, strict=True):
+                    self._commit_or_compensate(intent, result, folder)
+            for intent, result in zip(intents, results, strict=True):
+                if not result.superseded:
+                    # The store has been written: a conflict must not be left to the next run of the command.
+                    row = _completed_row(intent, result)
+                    retry_on_conflict(partial(self._complete_ledger, intent, result, row))
+        return [_view_report(intent, result, started) for intent, result in zip(intents, results, strict=True)]
 
-    def _view_report(self, intent: Intent, sent: SendResult, started: float) -> ViewExport:
-        row = intent.row
-        resumed = intent.sizes.get(IN_DOUBT)
-        return ViewExport(
-            view=intent.view.id, run=row.run, as_of=row.as_of, rows=row.entities or 0,
-            written=sent.written, unchanged=(row.unchanged or 0) + sent.unchanged, refused=sent.refused,
-            null_keys=intent.null_keys, null_times=intent.null_times,
-            tombstones=sent.tombstones, resumed=resumed.keys if resumed else 0,
-            bytes=sent.bytes, units=intent.units, seconds=time.monotonic() - started, superseded=sent.superseded,
-        )  # fmt: skip
-
-    def _send(self, intent: Intent, sent: SendResult, lease: HeldLease, folder: Path) -> None:
-        if not intent.to_write:
-            return
-        lease.renew()
-        if self._is_superseded(intent):  # and what was written down may have been forgotten since
-            sent.superseded = True
-            return
-        schema = view_schema(intent.view)
-        begun = ViewRunStart(version=intent.row.version, run=self._run)
-        # There before the first item: the schema, which it names, and which versions a rebuilt warehouse may not reuse.
-        call_with_retry(self._store, lambda: self._store.write([schema.item(), begun.item(view_sk(intent.view))]))
-        with KeyFile(sent.refused_keys) as refused:
-            for kind, path in self._fetch_files(intent, folder):
-                for batch in read_batches(path):
-                    lease.renew()
-                    if self._is_superseded(intent):
-                        sent.superseded = True
-                        return
-                    self._write(sent, refused, kind, batch, intent)
-
-    def _fetch_files(self, intent: Intent, folder: Path, *, shuffled: bool = False) -> list[tuple[str, Path]]:
-        """Copy what is to be sent to files, so that nobody has to wait for the network to get at the warehouse."""
-        with self._open_warehouse(writable=False) as warehouse:
-            delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
-            files = [(kind, folder / f"{kind}.parquet") for kind in KINDS if kind in intent.sizes]
-            for kind, path in files:
-                found = warehouse.write_file(delta.items_to_write(self._run, kind, shuffled=shuffled), path, "parquet")
-                if found != intent.sizes[kind].keys:
-                    raise _unknown_export(intent.view)
-        return files
-
-    def _write(self, sent: SendResult, refused: KeyFile, kind: str, batch: pa.RecordBatch, intent: Intent) -> None:
-        _validate_run_age(intent)
-        items = build_items(intent, batch)
-        done = self._store.write(items, rewind=intent.rewind, rewrite=True, new=kind == NEW)
-        if kind == REMOVED:
-            sent.tombstones += done.written
-        else:
-            sent.written += done.written
-        sent.unchanged += done.unchanged
-        sent.refused += done.refused
-        sent.bytes += done.bytes
-        refused.add([pk for pk, _ in done.lost])
-        sent.items += len(items)
-        if self._progress is not None:
-            self._progress(intent.view.id, sent.items, intent.to_write)
+    def _commit_or_compensate(self, intent: Intent, result: SendResult, folder: Path) -> None:
+        """Commit, or take back what was written after a newer run had committed."""
+        if not result.superseded:
+            result.superseded = not self._commit(intent)
+        if result.superseded:
+            keys = chain.from_iterable(read_keys(path) for path in result.files)
+            newest = partial(self._read_newest, intent, folder / "overtaken.parquet")
+            compensate(self._store, intent, keys, newest, GRACE_SECONDS)
 
     def _commit(self, intent: Intent) -> bool:
-        """Say in the store that the run is complete; False if a newer one is."""
+        """Mark the run as complete in the store; False if a newer one is."""
         sk, row = view_sk(intent.view), intent.row
         commit = ViewCommit(
             version=row.version, as_of=to_microseconds(row.as_of), source_time=intent.source_time,
             schema=row.definition, rows=row.entities or 0, finished=to_microseconds(_completion_time(intent)),
             code=intent.code,
         )  # fmt: skip
-        return not call_with_retry(self._store, lambda: self._store.write([commit.item(sk)])).refused
+        return not call_with_retry(lambda: self._store.write([commit.item(sk)]), self._patience).refused
 
-    def _is_superseded(self, intent: Intent) -> bool:
-        key = commit_key(view_sk(intent.view))
-        commit = call_with_retry(self._store, lambda: self._store.read([key], consistent=True)).get(key)
-        return commit is not None and commit.version > intent.row.version
-
-    def _newest(self, intent: Intent, path: Path, commit: ViewCommit, pks: Sequence[str]) -> dict[str, Item]:
-        """What the newest run has for keys that this one wrote though it was overtaken."""
+    def _read_newest(self, intent: Intent, path: Path, commit: ViewCommit, pks: Sequence[str]) -> dict[str, Item]:
+        """Return the items that the newest run has for keys which this overtaken one wrote."""
         with KeyFile(path) as file:
             file.add(pks)
         as_of = from_microseconds(commit.as_of)
@@ -397,94 +322,57 @@ class Exporter:
         with self._open_warehouse(writable=False) as warehouse:
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
             rows = warehouse.rows(delta.newest_items(from_item(warehouse, path), commit.version))
-        return {pk: _build_item(newest, pk, *values) for pk, *values in rows}
+        return {pk: build_item(newest, pk, *values) for pk, *values in rows}
 
-    def _remember(self, intent: Intent, sent: SendResult) -> None:
-        row = replace(
-            intent.row,
-            written=sent.written,
-            unchanged=(intent.row.unchanged or 0) + sent.unchanged,
-            refused=sent.refused,
-            tombstones=sent.tombstones,
-            bytes=sent.bytes,
-            finished_at=_completion_time(intent),
-        )
-        # The store has been written: this must not be left to somebody who runs the command again.
-        retry_on_conflict(partial(self._finish_ledger, intent, row, sent))
-
-    def _finish_ledger(self, intent: Intent, row: LedgerRow, sent: SendResult) -> None:
+    def _complete_ledger(self, intent: Intent, result: SendResult, row: LedgerRow) -> None:
         with self._open_warehouse(writable=True) as warehouse, warehouse.transaction():
             ledger = Ledger(warehouse, self._tables)
             delta = Delta(dialect(warehouse.dialect), self._tables.log(intent.view.id))
-            if sent.refused:
-                warehouse.execute(delta.mark_refused(row.run, from_item(warehouse, sent.refused_keys)))
+            if result.refused:
+                warehouse.execute(delta.mark_refused(row.run, from_item(warehouse, result.refused_keys)))
             ledger.finish(row)
             done = [each.version for each in ledger.rows(intent.view.id) if each.finished_at is not None]
             if row.version not in done:
-                raise _unknown_export(intent.view)
-            garbage = to_microseconds(row.started_at) - _GRACE_SECONDS * 1_000_000
-            kept = done[-self._keep :][0]
-            for statement in delta.prune(keep_since=kept, committed=row.version, garbage=garbage):
+                raise unknown_export(intent.view)
+            garbage = to_microseconds(row.started_at) - GRACE_SECONDS * 1_000_000
+            for statement in delta.prune(keep_since=done[-self._keep :][0], committed=row.version, garbage=garbage):
                 warehouse.execute(statement)
 
 
-def build_items(intent: Intent, batch: pa.RecordBatch) -> list[Item]:
-    """Return rows of what was intended as the store holds them."""
-    rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    return [_build_item(intent, *values) for values in rows]
+def _completed_row(intent: Intent, result: SendResult) -> LedgerRow:
+    return replace(
+        intent.row,
+        written=result.written,
+        unchanged=(intent.row.unchanged or 0) + result.unchanged,
+        refused=result.refused,
+        tombstones=result.tombstones,
+        bytes=result.bytes,
+        finished_at=_completion_time(intent),
+    )
 
 
-def _build_plan(warehouse: Warehouse, found: Changes, refused: Refusal) -> ViewPlan:
-    sizes = found.sizes(warehouse)
-    new, changed, in_doubt, removed = (found.counts.get(kind, 0) for kind in KINDS)
+def _view_report(intent: Intent, result: SendResult, started: float) -> ViewExport:
+    row = intent.row
+    resumed = intent.sizes.get(IN_DOUBT)
+    return ViewExport(
+        view=intent.view.id, run=row.run, as_of=row.as_of, rows=row.entities or 0, written=result.written,
+        unchanged=(row.unchanged or 0) + result.unchanged, refused=result.refused, null_keys=intent.null_keys,
+        null_times=intent.null_times, tombstones=result.tombstones, resumed=resumed.keys if resumed else 0,
+        bytes=result.bytes, units=result.units, seconds=time.monotonic() - started, superseded=result.superseded,
+    )  # fmt: skip
+
+
+def _build_plan(warehouse: Warehouse, changes: Changes, refusal: Refusal) -> ViewPlan:
+    sizes = changes.sizes(warehouse)
+    new, changed, in_doubt, removed = (changes.counts.get(kind, 0) for kind in KINDS)
     return ViewPlan(
-        view=found.view.id, as_of=found.as_of, rows=found.entities, null_keys=found.null_keys,
-        null_times=found.null_times,
-        new=new, changed=changed, in_doubt=in_doubt, removed=removed, unchanged=found.unchanged,
+        view=changes.view.id, as_of=changes.as_of, rows=changes.entities, new=new, changed=changed, in_doubt=in_doubt,
+        removed=removed, unchanged=changes.unchanged, null_keys=changes.null_keys, null_times=changes.null_times,
         bytes=sum(size.bytes for size in sizes.values()), units=sum(size.units for size in sizes.values()),
-        refused=refused,
+        refused=refusal,
     )  # fmt: skip
 
 
 def _completion_time(intent: Intent) -> datetime:
-    """The warehouse's present: its clock counts, and so much time has passed since it was read."""
+    """Return the warehouse's present: its clock when the intent was written, and the time that has passed since."""
     return intent.row.started_at + timedelta(seconds=time.monotonic() - intent.began)
-
-
-def _build_item(
-    intent: Intent, pk: str, f: str | None, schema: str, event_time: int | None, valid_to: int | None
-) -> Item:
-    """Return what goes to the store; without values it is a tombstone."""
-    row, sk = intent.row, view_sk(intent.view)
-    as_of = to_microseconds(row.as_of)
-    if f is None:
-        garbage = math.ceil(max(as_of, row.version) / 1_000_000) + _GRACE_SECONDS
-        # By its event time it yields to what was streamed and this run has not seen.
-        return Item(pk=pk, sk=sk, version=row.version, as_of=as_of, event_time=event_time, ttl=garbage, deleted=True)
-    return Item(
-        pk=pk, sk=sk, version=row.version, f=f, schema=schema, as_of=as_of, event_time=event_time, valid_to=valid_to,
-        ttl=_item_ttl(intent.view, event_time, as_of),
-    )  # fmt: skip
-
-
-def _item_ttl(view: FeatureView, event_time: int | None, as_of: int) -> int | None:
-    """Return the epoch second after which an item is garbage: long after it expired; never without a TTL."""
-    if view.ttl is None or not can_expire(view) or event_time is None:
-        return None
-    return math.ceil(max(event_time + microseconds(view.ttl), as_of) / 1_000_000) + _GRACE_SECONDS
-
-
-def _unknown_export(view: FeatureView) -> WarehouseError:
-    return WarehouseError(
-        f"{view.id}: the warehouse no longer knows of this export; was it rebuilt meanwhile?",
-        fix="run `featurelayer export` again",
-    )
-
-
-def _validate_run_age(intent: Intent) -> None:
-    """Tombstones are kept for 14 days; a run that sleeps longer could bring back what they removed."""
-    if datetime.now(UTC) - intent.begun > _OLDEST_RUN:
-        raise OnlineStoreError(
-            f"{intent.view.id}: this export began more than {_OLDEST_RUN.days} days ago and may write no more",
-            fix="run `featurelayer export` again",
-        )

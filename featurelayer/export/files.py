@@ -6,6 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featurelayer.errors import WarehouseError
+from featurelayer.export.changes import KINDS
+from featurelayer.export.ledger import Tables
+from featurelayer.export.records import Intent
+from featurelayer.model import FeatureView
+from featurelayer.sql.delta import Delta
+from featurelayer.sql.dialects import dialect
+from featurelayer.warehouse.base import OpenWarehouse
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -58,3 +67,34 @@ def read_keys(path: Path) -> Iterator[list[str]]:
     """Yield the keys of a file's rows, as many as go into one write."""
     for batch in read_batches(path):
         yield batch.column("pk").to_pylist()
+
+
+class Outbox:
+    """What runs intend to write, copied from the warehouse to files: sending must not keep it open."""
+
+    def __init__(self, open_warehouse: OpenWarehouse, tables: Tables) -> None:
+        self._open_warehouse, self._tables = open_warehouse, tables
+
+    def fetch(self, intent: Intent, folder: Path, *, shuffled: bool = False) -> list[tuple[str, Path]]:
+        """Write an intent's rows into the folder, a file for each kind of change, in the order to send them in.
+
+        Raises:
+            WarehouseError: the warehouse does not have the whole intent any more.
+        """
+        view, run = intent.view, intent.row.run
+        with self._open_warehouse(writable=False) as warehouse:
+            delta = Delta(dialect(warehouse.dialect), self._tables.log(view.id))
+            files = [(kind, folder / f"{kind}.parquet") for kind in KINDS if kind in intent.sizes]
+            for kind, path in files:
+                found = warehouse.write_file(delta.items_to_write(run, kind, shuffled=shuffled), path, "parquet")
+                if found != intent.sizes[kind].keys:
+                    raise unknown_export(view)
+        return files
+
+
+def unknown_export(view: FeatureView) -> WarehouseError:
+    """Return the error for an export that the warehouse has no record of."""
+    return WarehouseError(
+        f"{view.id}: the warehouse no longer knows of this export; was it rebuilt meanwhile?",
+        fix="run `featurelayer export` again",
+    )

@@ -16,7 +16,6 @@ from typing import Any
 from sqlglot import exp
 
 from featurelayer.errors import CodecError, PlanError, Problem, RelationNotBuilt
-from featurelayer.export.again import retry_on_conflict
 from featurelayer.export.drain import stream_table
 from featurelayer.export.ledger import Ledger, Tables
 from featurelayer.model import FeatureView
@@ -24,6 +23,7 @@ from featurelayer.online.base import Item, OnlineStore
 from featurelayer.online.definitions import ViewCommit, ViewDefinition, commit_key, view_definition
 from featurelayer.online.keys import encode_key_column, join_key, key_prefix, parse_key
 from featurelayer.online.streaming import GRACE_SECONDS, key_values, read_log_entries
+from featurelayer.retry import retry_on_conflict
 from featurelayer.sql.ast import all_of, col
 from featurelayer.sql.dialects import dialect
 from featurelayer.warehouse.base import Warehouse

@@ -88,7 +88,7 @@ def clock_problems(at: datetime) -> list[Problem]:
 
 
 def _removal_problems(warehouse: Warehouse, found: Changes, guard: Guard, elapsed: timedelta) -> Iterator[Problem]:
-    last = None if found.known.as_of is None else from_microseconds(found.known.as_of)
+    last = None if found.baseline.as_of is None else from_microseconds(found.baseline.as_of)
     goes_back = last is not None and found.as_of < last
     if goes_back and not guard.chosen_time:
         assert last is not None

@@ -16,9 +16,9 @@ from datetime import timedelta
 
 from featurelayer.callbacks import Notify
 from featurelayer.errors import CorruptItem, OnlineStoreError, StoreNotFound
-from featurelayer.export.patience import call_with_retry
-from featurelayer.online.base import OnlineStore
+from featurelayer.online.base import OnlineStore, store_capabilities
 from featurelayer.online.definitions import Lease, lease_key
+from featurelayer.retry import call_with_retry
 from featurelayer.tempdirs import is_process_alive
 
 LEASE = timedelta(seconds=30)
@@ -44,7 +44,7 @@ class HeldLease:
     def renew(self) -> None:
         """Say so again, when half of the time is over."""
         if self._clock.now() + LEASE.total_seconds() / 2 > self._until:
-            call_with_retry(self._store, self._renew)
+            call_with_retry(self._renew, store_capabilities(self._store).patience)
 
     def _renew(self) -> None:
         now = self._clock.now()

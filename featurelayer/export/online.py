@@ -20,7 +20,8 @@ from featurelayer.workspace import Workspace
 
 if TYPE_CHECKING:
     from featurelayer.export import DrainReport, ErasureReport, LedgerRow, Tables
-    from featurelayer.export.operations import ExportPlan, ExportRequest, Target
+    from featurelayer.export.operations import ExportRequest, Target
+    from featurelayer.export.records import ExportPlan
     from featurelayer.online.base import CreateResult
     from featurelayer.online.status import StoreStatus
     from featurelayer.online.stores.dynamodb.store import DynamoDBStore

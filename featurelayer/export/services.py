@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from featurelayer.export.patience import call_with_retry
 from featurelayer.model import FeatureService, FeatureView
-from featurelayer.online.base import OnlineStore
+from featurelayer.online.base import OnlineStore, store_capabilities
 from featurelayer.online.definitions import ServiceDefinition, service_definition, view_definition, view_schema
+from featurelayer.retry import call_with_retry
 
 
 def publish_services(
@@ -27,11 +27,12 @@ def publish_services(
     writable = [view_definition(view) for view in views.values() if view.online]
     schemas = {view_schema(views[view]) for view in sorted(used)} | {each.schema for each in writable}
     # Schemas are there before anything that names them.
+    patience = store_capabilities(store).patience
     described = [schema.item() for schema in schemas]
     if described:
-        call_with_retry(store, lambda: store.write(described))
+        call_with_retry(lambda: store.write(described), patience)
     items = [item for each in definitions for item in each.items(version)] + [each.item(version) for each in writable]
     if items:
         pointers = list({item.key: item for item in items}.values())
-        call_with_retry(store, lambda: store.write(pointers))
+        call_with_retry(lambda: store.write(pointers), patience)
     return definitions

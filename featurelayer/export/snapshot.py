@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from sqlglot import exp
 
 from featurelayer.errors import PlanError, Problem
-from featurelayer.export import Snapshot, encode_to_file
+from featurelayer.export.encode import encode_to_file
 from featurelayer.model import FeatureView
 from featurelayer.online.definitions import fingerprint
 from featurelayer.online.keys import key_prefix
@@ -22,6 +23,24 @@ from featurelayer.sql.table_stats import unusable_rows
 from featurelayer.warehouse import Warehouse
 from featurelayer.warehouse.base import from_item
 from featurelayer.warehouse.execute import describe_views, run_checks, run_step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A view at the time `as_of`, and how its encoded rows are had.
+
+    `rows` is called inside the transaction with the warehouse and a folder for files; it returns the FROM item of the
+    encoded rows (`pk`, `f`, `event_time`, `valid_to`) and how many of them had no whole key. `skipped` is a query of
+    how many rows of the view no snapshot sees: for want of a key, and of a time. `code` is a fingerprint of what
+    computes the view; empty if that is not known.
+    """
+
+    view: FeatureView
+    as_of: datetime
+    rows: Callable[[Warehouse, Path], tuple[exp.Expression, int]]
+    skipped: str = ""
+    temporary: Sequence[str] = ()
+    code: str = ""
 
 
 def take_snapshots(

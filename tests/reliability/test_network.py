@@ -20,10 +20,11 @@ import duckdb
 import pytest
 
 from featurelayer.errors import StoreThrottled, StoreUnavailable
-from featurelayer.export import ViewExport, lease, patience
+from featurelayer.export import ViewExport, lease
 from featurelayer.layer import FeatureLayer
-from featurelayer.online.stores.dynamodb import http_transport, writer
+from featurelayer.online.stores.dynamodb import http_transport
 from featurelayer.online.stores.dynamodb.store import DynamoDBStore
+from featurelayer.retry import Backoff
 from tests.servers.faults import FaultProxy, Refuse
 from tests.unit import dbt_projects as made
 from tests.unit.dbt_projects import ENTITIES
@@ -118,8 +119,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every pause between two attempts is short."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.02)
     monkeypatch.setattr(http_transport, "_PAUSE", 0.01)
-    for module in (writer, patience):
-        monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(Backoff, "next_pause", lambda _self: 0.02)
     monkeypatch.setattr(lease, "_LOOK_AGAIN", 0.05)
     monkeypatch.setattr(lease, "LEASE", timedelta(seconds=1))
 

@@ -243,7 +243,7 @@ def test_the_command_works_from_the_shell(tmp_path):
 def test_an_export_that_nobody_can_look_up_says_so(services, said, tmp_path, monkeypatch, capsys):
     from datetime import UTC, datetime
 
-    from featurelayer.export.operations import ExportReport
+    from featurelayer.export import ExportReport
     from featurelayer.layer import FeatureLayer
 
     (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")

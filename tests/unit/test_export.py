@@ -206,7 +206,7 @@ def test_a_warehouse_that_was_rebuilt_assumes_nothing():
 def test_a_commit_that_the_ledger_was_not_told_of_is_found_in_the_store(monkeypatch):
     store = MemoryStore()
     exporter, intent = begun(store, [("N1", T, 1.0, 1)])
-    monkeypatch.setattr(exporter, "_remember", lambda *_: (_ for _ in ()).throw(Interrupted))
+    monkeypatch.setattr(exporter, "_complete_ledger", lambda *_: (_ for _ in ()).throw(Interrupted))
     with pytest.raises(Interrupted):
         exporter.finish(intent)
     assert counts(export(store, [("N1", T, 1.0, 1)], as_of=T + HOUR)) == (0, 1, 0, 0)

@@ -20,7 +20,7 @@ import yaml
 
 from featurelayer.cli import main
 from featurelayer.errors import ConfigError, OnlineStoreError, PlanError
-from featurelayer.export import BulkExporter, ViewExport
+from featurelayer.export import ImportSender, ViewExport
 from featurelayer.layer import FeatureLayer
 from featurelayer.online import FeatureClient, MemoryStore
 from featurelayer.online.stores.dynamodb import s3_import as imports
@@ -32,7 +32,7 @@ from featurelayer.online.stores.dynamodb.s3_import import (
     upload_items,
 )
 from featurelayer.online.stores.dynamodb.store import DynamoDBStore
-from tests.exporting import TABLES, export_view, exporter_of, intend, snapshot_of, warehouse_of
+from tests.exporting import export_view, exporter_of, intend, snapshot_of, warehouse_of
 from tests.online_cases import PLANE_LEGS, legs_batch
 from tests.servers.faults import Drop, FaultProxy, Refuse
 from tests.servers.imports import as_aws_imports
@@ -302,20 +302,20 @@ def test_after_a_run_that_died_an_ordinary_export_finishes_the_work(project, pro
 def test_a_load_that_a_newer_export_overtook_commits_nothing():
     """The newer one finds what was loaded in doubt, and writes it again."""
     store = MemoryStore()
-    older = BulkExporter(exporter_of(store)._open_warehouse, store, TABLES)
+    older = exporter_of(store, sender=ImportSender(lambda *parts: loader(*parts)))
     intent = intend(older, store, snapshot_of(PLANE_LEGS, [legs_batch([("N1", AT, 1.0, 1), ("N2", AT, 1.0, 1)])], AT))
     newer: list[ViewExport] = []
 
-    def loader(batches: Iterator[Any], _run: str) -> None:
+    def loader(_sk: str, batches: Iterator[Any], _run: str) -> Any:
         for batch in batches:
             store.write(batch)
         rows, later = [("N1", AT, 2.0, 1)], intent.row.version + 1
         newer.append(export_view(store, PLANE_LEGS, [legs_batch(rows)], as_of=AT + timedelta(hours=1), version=later))
 
-    (done,) = older.load([intent], loader)
+    done = older.finish(intent)
     assert (done.superseded, done.written, newer[0].resumed, newer[0].tombstones) == (True, 2, 1, 1)
     with closing(warehouse_of(store)) as warehouse:
-        assert [row.run for row in exporter_of(store).kept(warehouse, PLANE_LEGS)] == [newer[0].run]
+        assert [row.run for row in exporter_of(store).list_restore_points(warehouse, PLANE_LEGS)] == [newer[0].run]
 
 
 def test_a_call_whose_answer_is_lost_starts_no_second_import(project, proxy):

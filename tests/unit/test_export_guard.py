@@ -261,7 +261,7 @@ def test_an_export_that_another_has_overtaken_takes_its_time_anew(
     last = found.export(store=store).as_of
     shifted(timedelta(0))
     assert found.export(store=store).as_of > last
-    monkeypatch.setattr(sys.modules["featurelayer.export.again"], "_TRIES", 1)
+    monkeypatch.setattr(sys.modules["featurelayer.retry"], "_ATTEMPTS", 1)
     shifted(timedelta(seconds=2))
     found.export(store=store)
     shifted(timedelta(0))

@@ -84,7 +84,7 @@ def test_a_commit_that_the_ledger_was_not_told_of_counts_in_a_plan_too(monkeypat
     store = MemoryStore()
     exporter = exporter_of(store)
     intent = intend(exporter, store, snapshot_of(PLANE_LEGS, [legs_batch([("N1", T, 1.0, 1)])], T))
-    monkeypatch.setattr(exporter, "_remember", lambda *_: None)
+    monkeypatch.setattr(exporter, "_complete_ledger", lambda *_: None)
     exporter.finish(intent)
     assert counts(plan(store, [("N1", T, 1.0, 1)], T + HOUR)) == (0, 0, 0, 0, 1)
     with closing(warehouse_of(store)) as warehouse:
