@@ -15,6 +15,13 @@ _COMMAND = re.compile(r"`((?:featurelayer|dbt) [^`\n]+)`")
 # dbt takes these for every command that a message names.
 _OF_DBT = frozenset({"--project-dir", "--profiles-dir", "--profile", "--target", "--target-path", "--vars"})
 _SHORT = {"--target": "-t"}
+_root: click.Command | None = None
+
+
+def register_root(command: click.Command) -> None:
+    """Set the command whose subcommands messages suggest; the app does, which imports this module."""
+    global _root
+    _root = command
 
 
 def complete_commands(text: str, given: Mapping[str, str]) -> str:
@@ -59,9 +66,7 @@ def _command_options(words: list[str]) -> Collection[str]:
     """Return the options that a command takes; none if there is no such command."""
     if words[0] == "dbt":
         return _OF_DBT
-    from featurelayer.cli.app import cli
-
-    command: click.Command | None = cli
+    command = _root
     for word in words[1:]:
         if not isinstance(command, click.Group) or word.startswith("-"):
             break
