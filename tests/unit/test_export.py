@@ -405,6 +405,7 @@ def print_peaks(folder: str) -> None:
         store.close()
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded(tmp_path):
     """What is kept per row is on disk: four times the rows take no more memory.
 
@@ -517,6 +518,7 @@ def test_thousands_of_refused_keys_are_remembered_and_tried_again():
     assert counts(export(store, rows, as_of=T + 2 * HOUR)) == (0, 1, 4_500, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("age", "forgotten"), [(timedelta(days=15), True), (timedelta(days=13), False)])
 def test_the_warehouse_forgets_a_tombstone_when_the_store_has_and_nobody_can_go_back_to_it(age, forgotten):
     store = MemoryStore()
