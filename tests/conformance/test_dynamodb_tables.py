@@ -74,9 +74,9 @@ def named(*names: str) -> dict:
 
 def test_a_table_is_made_once_with_expiry_of_garbage(store):
     said: list[str] = []
-    assert store.create(tell=said.append).created is True
+    assert store.create(notify=said.append).created is True
     assert said == [f"creating the table {store.table}", "switching TTL on"]
-    assert store.create(tell=said.append).created is False
+    assert store.create(notify=said.append).created is False
     assert len(said) == 2
     facts = store.describe()
     assert facts["ttl"] == {"status": "ENABLED", "attribute": "ttl"}
