@@ -54,7 +54,7 @@ class BuildOptions:
 
     @property
     def writes(self) -> bool:
-        """Whether the set is written to a file or a table."""
+        """True if the set is written to a file or a table."""
         return self.output is not None or self.as_table is not None
 
     @property
@@ -63,7 +63,7 @@ class BuildOptions:
 
     @property
     def builds(self) -> bool:
-        """Whether the joins are made; otherwise something about them is printed."""
+        """True if the joins are made; otherwise something about them is printed."""
         return self.writes or self.compares
 
     def validate(self) -> None:

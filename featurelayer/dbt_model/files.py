@@ -19,7 +19,7 @@ _FOLDER = "featurelayer"
 
 
 class State(StrEnum):
-    """How a file is to what featurelayer would write: `FOREIGN` is somebody else's, `ORPHANED` has no service."""
+    """The state of a file: `FOREIGN` was not written by featurelayer, `ORPHANED` has no service any more."""
 
     CURRENT = "current"
     STALE = "stale"
@@ -83,7 +83,7 @@ def training_set_models(
         PlanError: with all that stands in the way of any of them.
     """
     places = _ModelFolders(project)
-    written = {} if request is not None else places.written()
+    written = {} if request is not None else places.read_existing()
     requests = [request] if request is not None else _collect_requests(registry, written, places)
     if not requests and not written:
         fix = "name one with --service, or the labels' dbt model as `labels` in the exposure's featurelayer block"
@@ -131,7 +131,7 @@ def write_models(root: Path, models: Iterable[DbtModel]) -> tuple[DbtModel, ...]
 def _collect_requests(
     registry: Registry, written: Mapping[PurePosixPath, tuple[ModelRequest, str]], places: _ModelFolders
 ) -> list[ModelRequest]:
-    """What the files that were written ask for, and the services that name their labels and have no file yet."""
+    """Return the requests of existing files, and of the services that name their labels and have no file yet."""
     asked = [
         said for path, (said, _) in written.items() if said.service in registry.services and path.stem == said.name
     ]
@@ -141,7 +141,7 @@ def _collect_requests(
 
 
 class _ModelFolders:
-    """Where the project's models are."""
+    """The folders of the project's models."""
 
     def __init__(self, project: Project) -> None:
         paths = project.settings.get("model-paths")
@@ -153,7 +153,7 @@ class _ModelFolders:
         """Return where a request's file goes."""
         return (request.folder or self._folders[0] / _FOLDER) / f"{request.name}.sql"
 
-    def written(self) -> dict[PurePosixPath, tuple[ModelRequest, str]]:
+    def read_existing(self) -> dict[PurePosixPath, tuple[ModelRequest, str]]:
         """Return the files that featurelayer wrote, each with what it says it was written with, and its text."""
         found = {}
         for folder in self._folders:

@@ -1,4 +1,4 @@
-"""What a training set's dbt model says: the join as one query, over `ref()`s.
+"""The text of a training set's dbt model: the join as one query, over `ref()`s.
 
 It comes from the project's own files alone (annotations, declared columns), so that it is the same on every machine and
 can be checked before anything is built. Only labels that don't declare their columns are looked up in the warehouse.
@@ -59,7 +59,7 @@ class ModelRequest:
 
     @property
     def command(self) -> str:
-        """What writes the file anew."""
+        """The command that rewrites the file."""
         words = ["featurelayer", "dbt-model", "write", "--service", self.service]
         words += ["--labels", self.labels] if self.labels else []
         words += ["--label-timestamp", self.label_timestamp] if self.label_timestamp else []

@@ -65,7 +65,7 @@ class OnlineOperations:
         if entry["type"] != "dynamodb" or not entry.get("table"):
             what = f"the online store of target '{self._project.target}' is of type {entry['type']}, not dynamodb"
             raise PlanError([Problem(what=what, fix="pass another target with -t")])
-        return parse_layout(str(entry["table"])).tables(self._provisioned_sks())
+        return parse_layout(str(entry["table"])).tables(self._sks_with_tables())
 
     def create(self, *, notify: Notify | None = None) -> CreateResult:
         """Create the store, or check the one that exists; safe to repeat.
@@ -76,7 +76,7 @@ class OnlineOperations:
         self._workspace.validate_target()
         settings = self.table_settings
         with closing(open_store(self._patient_url)) as store:
-            provisioner = find_provisioner(store, self._provisioned_sks())
+            provisioner = find_provisioner(store, self._sks_with_tables())
             if provisioner is None:
                 what = f"featurelayer can't create {store!r}"
                 raise PlanError([Problem(what=what, fix="create it with the store's own tools")])
@@ -304,7 +304,7 @@ class OnlineOperations:
     def _all_sks(self) -> list[str]:
         return [view_sk(view) for view in self._all_views]
 
-    def _provisioned_sks(self) -> list[str]:
+    def _sks_with_tables(self) -> list[str]:
         """The views that have a table of their own."""
         return self._all_sks if self._has_table_per_view else []
 

@@ -1,8 +1,8 @@
 """New rows for a set that is there: only they are computed, and the lock stays the lock of all of it.
 
-A parquet or CSV file is written anew, old rows then new ones, and takes the old one's place whole: whoever reads it
-sees the set before or after, and it stays one file that everything reads. That costs reading and writing, no join. The
-lock keeps what each build was as a part of the set. The checksums of a parquet file's columns are those that a build of
+A parquet or CSV file is rewritten, old rows then new ones, and replaces the old file atomically: readers see the set
+before or after, and it stays one file. That costs reading and writing, but no join. The lock keeps a part for each
+build. The checksums of a parquet file's columns are those that a build of
 all labels at once would have; of a CSV and of a table, which are not read again, they are of the parts' checksums.
 """
 
@@ -45,8 +45,8 @@ def find_existing_lock(path: Path, lock_path: Path, definition: BuildDefinition)
     if not path.exists() and not lock_path.exists():
         return None
     if not path.exists():
-        what = f"there is no file {path}, and {lock_path.name} says that there was one"
-        raise _append_error(what, "restore it; or delete the lock, and a new set is begun")
+        what = f"file {path} does not exist, although {lock_path.name} describes it"
+        raise _append_error(what, "restore it, or delete the lock to start a new set")
     lock = read_lock(lock_path)
     if lock.output is None or (lock_path.parent / lock.output.file).resolve() != path.resolve():
         raise _append_error(f"{lock_path.name} is not the lock of {path}", "name that with --lock")
@@ -68,22 +68,20 @@ def find_existing_table(
     found = warehouse.table_note(name)
     if found is None:
         if lock_path is not None and Path(lock_path).exists():
-            what = f"there is no table {name}, and {Path(lock_path).name} says that there was one"
-            raise _append_error(what, "restore it; or delete the lock, and a new set is begun")
+            what = f"table {name} does not exist, although {Path(lock_path).name} describes it"
+            raise _append_error(what, "restore it, or delete the lock to start a new set")
         return None
     note, rows = found
     if lock_path is None:
         if note != definition.checksum:
-            what = f"the definitions, the columns or the service are not those that {name} was built with"
-            raise _append_error(
-                what, "build the table again without --append; with a --lock it could be told what has changed"
-            )
+            what = f"{name} was built with other definitions, columns or another service"
+            raise _append_error(what, "rebuild it without --append; with a --lock the message lists what has changed")
         return ExistingTable(lock=None)
     lock = read_lock(lock_path)
     validate_same_definition(lock, definition)
     if rows != lock.labels.rows:
         what = f"{name} has {rows:,} rows, and {lock.name} describes {lock.labels.rows:,}"
-        raise _append_error(what, "give the lock of that table, or build the table again without --append")
+        raise _append_error(what, "pass the lock of that table, or rebuild it without --append")
     return ExistingTable(lock=lock)
 
 
@@ -140,7 +138,7 @@ def validate_new_labels(lock: Lock, new: Mapping[str, Any]) -> None:
     for part in lock.parts or (lock_part(lock),):
         if rows and all(part.columns.get(name) == new["columns"][name] for name in names):
             what = f"{lock.name}: the same {rows:,} labels are in the set already, from row {start:,} on"
-            raise _append_error(what, "give only new labels; nothing needs to be done if this was run twice")
+            raise _append_error(what, "pass only new labels; if this ran twice, there is nothing to do")
         start += part.labels.rows
 
 
@@ -220,7 +218,7 @@ def _validate_same_types(lock: Lock, then: pa.Schema, now: pa.Schema) -> None:
             for one, other in zip(then, now, strict=False)
             if one.type != other.type
         ] or [f"the columns of the set are {', '.join(then.names)}, those of the new rows {', '.join(now.names)}"]
-        fix = "give labels of the same types, or build the set anew, without --append"
+        fix = "pass labels of the same types, or rebuild the set without --append"
         raise LockError([Problem(what=f"{lock.name}: {what}", where="--append", fix=fix) for what in found])
 
 
@@ -253,4 +251,4 @@ def _read_header(file: Any) -> bytes:
 
 def _file_error(lock: Lock, file: Path) -> LockError:
     what = f"{file.name} is no longer the file that {lock.name} describes"
-    return _append_error(what, "restore it, or build the set anew, without --append")
+    return _append_error(what, "restore it, or rebuild the set without --append")

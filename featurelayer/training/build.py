@@ -118,7 +118,7 @@ def _plan_modes(warehouse: Warehouse, request: ResolvedRequest) -> dict[Mode, Pl
 
 
 def _take_record(warehouse: Warehouse, request: ResolvedRequest, plan: Plan, built_at: datetime) -> BuildRecord:
-    """What the lock will say beside the result."""
+    """Return the inputs of the build for its lock."""
     asked = msgspec.structs.replace(
         request.asked, label_timestamp=request.label_timestamp, keys=dict(request.keys), mode=str(request.mode)
     )
@@ -150,7 +150,7 @@ def _tune_joins(warehouse: Warehouse, plan: Plan, opening: Preamble, shares: Seq
 def _limit_memory(
     warehouse: Warehouse, plan: Plan, record: BuildRecord, labels: int, shares: Sequence[float | None]
 ) -> AbstractContextManager[None]:
-    """Have an engine of this process keep of what it reads only what fits beside the joins."""
+    """Limit the cache of an engine in this process to the memory that the joins leave free."""
     rows = {name: view.rows for name, view in record.views.items()}
     known = [1.0 if share is None else share for share in shares]
     working = working_memory(plan, labels, rows, known) if isinstance(warehouse, SupportsCacheLimit) else None

@@ -81,7 +81,7 @@ class _TextColumn:
 
     @property
     def is_wrong(self) -> str:
-        """Whether a value is there that the type can't hold, in SQL; numbers beyond its range are not wrong."""
+        """SQL condition: the text is not a value of the type; numbers beyond its range are not wrong."""
         matches = f"REGEXP_FULL_MATCH({self.text}, '{self.pattern}')"
         wrong = f"NOT {matches}" if self.dtype.kind in _HAS_RANGE else f"NOT {matches} OR {self.value} IS NULL"
         return f"{_quote(self.name)} IS NOT NULL AND ({wrong})"
@@ -93,7 +93,7 @@ class _TextColumn:
 
     @property
     def is_beyond(self) -> str:
-        """Whether a number is there that is no value of the type, and so no key, in SQL."""
+        """SQL condition: the number is beyond the range of the type, so it matches no key."""
         is_beyond = f"{_quote(self.name)} IS NOT NULL AND {self.value} IS NULL"
         return is_beyond if self.dtype.kind in _HAS_RANGE else "FALSE"
 

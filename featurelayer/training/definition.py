@@ -1,4 +1,4 @@
-"""What two builds must have in common for their rows to be one training set, and in what they differ."""
+"""The definition of a build: builds with equal definitions can be appended to one training set."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def validate_same_definition(lock: Lock, now: BuildDefinition) -> None:
     """
     found = list(_find_changes(lock, now))
     if found:
-        fix = "build the set anew, without --append"
+        fix = "rebuild the set without --append"
         raise LockError([Problem(what=f"{lock.name}: {what}", where="--append", fix=fix) for what in found])
 
 

@@ -25,7 +25,7 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldOutput:
-    """The file that the lock was written beside, still as it was then. A CSV is read as text.
+    """The file that the lock describes, unchanged since. A CSV is read as text.
 
     The lock's rows are `rows` of the file from `start` on.
     """
@@ -50,7 +50,7 @@ class OldOutput:
 
 @dataclass(slots=True, kw_only=True)
 class ColumnTally:
-    """How many rows of a column differ, and the numbers of the first of them, counted from 0."""
+    """The number of rows of a column that differ, and the first of them, counted from 0."""
 
     rows: int = 0
     examples: list[int] = field(default_factory=list)
@@ -74,7 +74,7 @@ class JoinTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedJoin:
-    """A join with columns that differ, and the columns beside them that tell of its row.
+    """A join with columns that differ, and further columns that describe its row.
 
     `present` is never NULL where there is a row; `tied` are the ids of labels that only content gave a row, ascending.
     """
@@ -88,7 +88,7 @@ class ChangedJoin:
 
 
 def find_old_output(lock: Lock) -> OldOutput | str:
-    """Return the output beside a lock, if it still is what the lock says, else why there is nothing to compare with."""
+    """Return the output of a lock if it is unchanged, else the reason why there is nothing to compare with."""
     if lock.path is None or lock.output is None:
         return "the lock names no file"
     path = lock.path.parent / lock.output.file
@@ -143,7 +143,7 @@ def _count_causes(
 
 
 def _find_position(ids: pa.Int64Array, start: int) -> int:
-    """Where the ids from `start` on begin; they ascend."""
+    """Return the position of the first id that is at least `start`; ids ascend."""
     low, high = 0, len(ids)
     while low < high:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""What a build would read, as far as its engine can tell; nothing is computed."""
+"""Estimate what a build would read, as far as its engine can tell; nothing is computed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PlannedRelation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPlan:
-    """What a build would do. `views` are relations by the name that a view has in the set.
+    """The plan of a build. `views` are relations by the name that a view has in the set.
 
     `bytes` is what the engine says of the whole, which need not be the sum. `how` says where the numbers are from, or
     why there are none; `text` is the engine's own plan where it can't be told in relations.

@@ -31,7 +31,7 @@ MOST_ROWS = 20
 
 
 class Outcome(StrEnum):
-    """What became of a candidate; every one but the first three names the rule that dropped it."""
+    """The outcome of a candidate; every one but the first three names the rule that dropped it."""
 
     WON = "won"
     EXPIRED = "expired"
@@ -74,7 +74,7 @@ class ExplainedValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewExplanation:
-    """What one joined view had for the label.
+    """The candidates of one joined view for the label.
 
     `keys` are the label's, by the view's columns. `candidates` are the nearest of the `rows` that have the key, newest
     first; `newer_left_out` and `older_left_out` count the others. `rules` says how the view is joined and `result` what
@@ -103,7 +103,7 @@ class ViewExplanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why one label, the `row`-th of `labels` counted from 0, got what it got; `time` is its time."""
+    """The explanation of one label: the `row`-th of `labels`, counted from 0; `time` is its time."""
 
     row: int
     labels: int
@@ -178,7 +178,7 @@ class _Row:
     values: Mapping[str, Any]
 
     @classmethod
-    def of(cls, row: Sequence[Any], columns: Sequence[str]) -> _Row:
+    def from_values(cls, row: Sequence[Any], columns: Sequence[str]) -> _Row:
         facts = dict(zip(FACTS, row[: len(FACTS)], strict=True))
         for name in ("event_time", "visible_from", "valid_to"):
             facts[name] = _as_utc(facts[name])
@@ -193,7 +193,7 @@ def _explain_view(
     after, others = _read_rows(warehouse, queries.newer), _read_rows(warehouse, queries.older)
     after = after[: max(most // 2, most - len(others))]
     others = others[: most - len(after)]
-    found = [_Row.of(row, queries.columns) for row in (*reversed(after), *others)]
+    found = [_Row.from_values(row, queries.columns) for row in (*reversed(after), *others)]
     # The first of those that are not newer, if it is one that the join may take.
     winner = next((row for row in found[len(after) :][:1] if row.facts["tied"]), None)
     candidates = tuple(_candidate(queries, row, winner, label) for row in found)

@@ -1,4 +1,4 @@
-"""Labels in the forms people have them."""
+"""Labels as files, frames and relations."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ def _validate_encodings(table: pa.Table) -> pa.Table:
 
 
 def keep_original_labels(labels: Any, rows: Path | str | pa.Table) -> OriginalLabels | None:
-    """Return the labels in the types in which they were given, `rows` as `as_labels` returns them; None if none are."""
+    """Return the labels in their original types, or None for a CSV or a relation.
+
+    `rows` are the labels as `normalize_labels` returns them.
+    """
     if isinstance(rows, str) or (isinstance(rows, Path) and rows.suffix.lower() == ".csv"):
         return None
     frame = labels.copy(deep=False) if is_pandas(labels) else labels
@@ -105,7 +108,7 @@ def find_locked_labels(lock: Lock, project: Path) -> Path | str:
     Raises:
         LabelError: they were a frame in memory, or the file is in none of these places.
     """
-    fix = "name the labels of that build with --labels"
+    fix = "pass the labels of that build with --labels"
     said = lock.request.labels
     if said is None:
         what = f"the labels of {lock.name} were a frame in memory, which it does not hold"
@@ -115,7 +118,7 @@ def find_locked_labels(lock: Lock, project: Path) -> Path | str:
     folders = [Path(), *([lock.path.parent] if lock.path else []), project]
     found = next((folder / said for folder in folders if (folder / said).is_file()), None)
     if found is None:
-        raise LabelError([Problem(what=f"the labels of {lock.name} are gone: there is no file {said}", fix=fix)])
+        raise LabelError([Problem(what=f"label file {said} of {lock.name} does not exist", fix=fix)])
     return found
 
 

@@ -1,7 +1,7 @@
-"""The lock of a training set: what it was made of, written so that the set can be made again and compared.
+"""The lock of a training set: a record of its inputs and results, from which the set can be rebuilt and compared.
 
-It says the request, the definition of every view that was joined and how much each relation held then, beside the
-checksums of what came out. Paths are relative, so it can be committed beside the code.
+It has the request, the definition of every view that was joined, the number of rows of each relation, and checksums of
+the columns. Paths are relative, so it can be committed with the code.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORMAT = 1
 
 
 class LockedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for. `labels` is a path or the name of a relation; None were a frame in memory."""
+    """The request. `labels` is a path or the name of a relation; None stands for a frame in memory."""
 
     service: str | None = None
     features: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class LockedColumn(msgspec.Struct, frozen=True, kw_only=True):
     warehouse_type: str = ""
 
     @property
-    def stored(self) -> str:
+    def source_type(self) -> str:
         """The type that the column had in the warehouse."""
         return self.warehouse_type or self.type
 
@@ -106,14 +106,14 @@ class LockedLabels(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockedOutput(msgspec.Struct, frozen=True, kw_only=True):
-    """The file beside the lock. A CSV has no types, so it is known by the sha256 of its bytes."""
+    """The file of the rows. A CSV has no types, so it is identified by the sha256 of its bytes."""
 
     file: str
     sha256: str | None = None
 
 
 class LockedPart(msgspec.Struct, frozen=True, kw_only=True):
-    """What one build added to a set: its labels, `labels_at` as it was asked for them, and the checksums of its rows.
+    """The part of a set that one build added: its labels, their name in the request, and the checksums of its rows.
 
     Definitions are those of the whole set, so its views say only how much there was.
     """
@@ -132,7 +132,7 @@ class LockedPart(msgspec.Struct, frozen=True, kw_only=True):
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """A lock that was read. `path` is where, if it was a file.
 
-    `parts` are the builds of a set that was appended to, in order; what the lock says beside them is of the newest.
+    `parts` are the builds of a set that was appended to, in order; the other fields are of the newest.
     One of them can stand for a lock: then `start` is the row of the output at which it begins, and `whole` says how
     many rows the output has.
     """
@@ -156,22 +156,22 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name of the lock in messages."""
         return self.path.name if self.path else "the lock"
 
     @property
     def output_rows(self) -> int:
-        """How many rows the output has."""
+        """The number of rows of the output."""
         return self.labels.rows if self.whole is None else self.whole
 
     def drop_time(self) -> Lock:
-        """The lock as if no label column was the time."""
+        """Return the lock without a label timestamp."""
         return msgspec.structs.replace(self, labels=msgspec.structs.replace(self.labels, timestamp=None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRecord:
-    """What a build writes into its lock beside the result."""
+    """The part of a lock that describes the inputs of a build."""
 
     built_at: datetime
     request: LockedRequest
@@ -330,7 +330,7 @@ def _to_json(value: Any) -> Any:
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a lock's content with a checksum of all of it, which tells later that nobody edited it."""
+    """Return a lock's content with a checksum of all of it, by which an edit is detected."""
     bare = {name: value for name, value in content.items() if name != "seal"}
     text = json.dumps(bare, sort_keys=True, ensure_ascii=False)
     return {**bare, "seal": hashlib.sha256(text.encode()).hexdigest()}
@@ -348,9 +348,7 @@ def read_lock(source: str | Path | Mapping[str, Any]) -> Lock:
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise _lock_error(
-            "there is no such lock", path, "name the .lock.json that lies beside a training set"
-        ) from None
+        raise _lock_error("there is no such lock", path, "pass the .lock.json of a training set") from None
     except OSError as error:
         raise _lock_error(f"the lock can't be read: {error.strerror or error}", path, "check the file") from error
     except (ValueError, RecursionError) as error:
@@ -363,9 +361,7 @@ def read_lock(source: str | Path | Mapping[str, Any]) -> Lock:
 def _parse_lock(document: Any, path: Path | None) -> Lock:
     again = "build the training set again: featurelayer build-training-set"
     if not isinstance(document, dict) or not {"format", "columns", "sql_sha256"} <= document.keys():
-        raise _lock_error(
-            "this is not the lock of a training set", path, "name the .lock.json that lies beside a training set"
-        )
+        raise _lock_error("this is not the lock of a training set", path, "pass the .lock.json of a training set")
     if document["format"] != FORMAT:
         what = f"the lock has format {document['format']}, this version of featurelayer reads {FORMAT}"
         raise _lock_error(what, path, "install the featurelayer that wrote it, or a newer one")

@@ -1,4 +1,4 @@
-"""How much memory the joins of a training set work in, so that an engine in this process need not fill all there is.
+"""Estimate the memory that the joins of a training set work in, to bound the cache of an engine in this process.
 
 An engine that reads a table once gains nothing from keeping it, and new memory costs more than memory used again. What
 counts is that the joins themselves never have to spill, so the estimate is generous.
@@ -40,7 +40,7 @@ def working_memory(plan: Plan, labels: int, rows: Mapping[str, int], shares: Seq
         * _key_bytes(join)
         for join, share in zip(plan.joins, shares, strict=True)
     )
-    # The largest result once more: while it is written, it stands beside the match that it is fetched by.
+    # The largest result once more: while it is written, the match that it is fetched by is still in memory.
     return spine + sum(results) + max(results, default=0) + max(matches, default=0)
 
 

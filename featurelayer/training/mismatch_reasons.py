@@ -1,4 +1,4 @@
-"""Why a rebuilt column differs: what has changed since the lock was written, each told only as far as it is known."""
+"""Reasons why a rebuilt column differs from its lock: changed definitions, late rows, ties, other software."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class JoinDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduction:
-    """What came of making a training set again. `reasons` are about the request, those of `joins` about one view.
+    """The result of rebuilding a training set. `reasons` are about the request, those of `joins` about one view.
 
     `notes` are changes that made no difference.
     """
@@ -75,7 +75,7 @@ class Reproduction:
 
     @property
     def identical(self) -> bool:
-        """Whether the same request gives the same set, bit for bit."""
+        """True if the same request gives the same set, bit for bit."""
         return not self.differences and not self.reasons
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Reproduction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinEvidence:
-    """What is known of a join whose columns differ. `tally` counts rows only if they `are_known`.
+    """The evidence on a join whose columns differ. `tally` counts rows only if they `are_known`.
 
     `join` and `rebuilt`, `then` and `now` (the view), `before` and `after` (the join's part of the report) are the same
     at the build and today. `late` is the number of the
@@ -136,8 +136,8 @@ def definition_changes(
             yield f"{key} was {_format_value(before.get(key))}, is {_format_value(after.get(key))}"
     for name, column in join.columns.items():
         other = rebuilt.columns.get(name) if rebuilt else None
-        if other is not None and other.stored != column.stored:
-            yield f"{column.feature} was {column.stored} in the warehouse, is {other.stored}"
+        if other is not None and other.source_type != column.source_type:
+            yield f"{column.feature} was {column.source_type} in the warehouse, is {other.source_type}"
         elif other is not None and other.type != column.type:
             yield f"{column.feature} was {column.type} in the set, is {other.type}"
     if then.sql_checksum and now.sql_checksum and then.sql_checksum != now.sql_checksum:
@@ -181,14 +181,14 @@ def _format_value(value: Any) -> str:
 
 
 def _has_same_clock(facts: JoinEvidence) -> bool:
-    """Whether rows then and rows now were counted alike."""
+    """Return whether rows were counted by the same event time at the build and now."""
     keys = ("event_time", "static")
     then, now = facts.then, facts.now
     return then.relation == now.relation and all(then.definition[key] == now.definition[key] for key in keys)
 
 
 def _count_new_rows(facts: JoinEvidence) -> int:
-    """How many rows more than at the build there are that labels may see; fewer are negative."""
+    """Return the number of visible rows added since the build; negative if there are fewer."""
     if facts.now.definition["static"]:
         return facts.now.rows - facts.then.rows
     return facts.now.rows_until_last_label - facts.then.rows_until_last_label

@@ -1,4 +1,4 @@
-"""How far the modes of one training set lie apart: what a leak, or ignorance of the exports, would have changed."""
+"""Compare the modes of one training set: the share of cells that a leak, or ignoring the exports, would change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ModeComparison:
 
     @property
     def meaning(self) -> str:
-        """What the difference tells."""
+        """The meaning of the difference."""
         return _MEANING[self.one, self.other]
 
     def to_dict(self) -> dict[str, Any]:

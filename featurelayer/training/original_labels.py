@@ -47,7 +47,7 @@ class OriginalLabels:
 
     @property
     def metadata(self) -> dict[bytes, bytes] | None:
-        """What was noted of the columns, so that pandas finds its own types again; rows have no index here."""
+        """Schema metadata, from which pandas restores its own types; rows have no index here."""
         found = dict(self.schema.metadata or {})
         if b"pandas" in found:
             found[b"pandas"] = json.dumps({**json.loads(found[b"pandas"]), "index_columns": []}).encode()
@@ -55,11 +55,11 @@ class OriginalLabels:
 
     @property
     def has_pandas_types(self) -> bool:
-        """Whether columns have types that only pandas' own notes tell from others, such as `Int64` from `int64`."""
+        """True if columns have types that only pandas' own notes tell from others, such as `Int64` from `int64`."""
         noted = json.loads((self.schema.metadata or {}).get(b"pandas", b"{}")).get("columns", ())
         return any(not _NUMPY_TYPE.fullmatch(str(column.get("numpy_type"))) for column in noted)
 
-    def changed(self, returned: pa.Schema) -> list[int]:
+    def find_type_changes(self, returned: pa.Schema) -> list[int]:
         """Return the positions of the columns whose type an engine changed; the widths of text do not count."""
         return [
             position
@@ -134,7 +134,7 @@ class ColumnReader:
 
 
 def to_exact_pandas(table: pa.Table) -> pandas.DataFrame:
-    """Convert a table to pandas without rounding: integers beside NULL stay integers (`Int64`), also inside lists."""
+    """Convert a table to pandas without rounding: integers with NULLs become `Int64`, also inside lists."""
     import pandas as pd
 
     # pandas' own default makes float64 of them, which holds no integer above 2^53.
@@ -162,7 +162,7 @@ def to_exact_pandas(table: pa.Table) -> pandas.DataFrame:
 
 
 def _fits(column: pa.ChunkedArray) -> bool:
-    """Whether pandas can hold the values of a column."""
+    """Return whether pandas can hold the values of a column."""
     try:
         column.to_pandas()
     except pa.ArrowException:
@@ -171,7 +171,7 @@ def _fits(column: pa.ChunkedArray) -> bool:
 
 
 def _is_rounded(column: pa.ChunkedArray) -> bool:
-    """Whether pandas would make floats of integers, because NULL stands among them."""
+    """Return whether pandas would make floats of integers, because of a NULL among them."""
     if pa.types.is_integer(column.type):
         return bool(column.null_count)
     if isinstance(column.type, pa.BaseExtensionType) or not pa.types.is_nested(column.type):
@@ -202,7 +202,7 @@ def widen_float16(table: pa.Table) -> pa.Table:
 
 
 def is_pandas(frame: Any) -> bool:
-    """Whether a frame is one of pandas, which is not imported for that."""
+    """Return whether a frame is one of pandas, without importing pandas."""
     return hasattr(frame, "iloc") and hasattr(frame, "reset_index")
 
 

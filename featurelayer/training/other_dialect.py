@@ -28,12 +28,12 @@ def plan_other_dialect(warehouse: Warehouse, request: ResolvedRequest, engine: s
     """
     here, there = dialect(warehouse.dialect).name, dialect(engine).name
 
-    def named(relation: str) -> str:
+    def quote_relation(relation: str) -> str:
         return exp.to_table(relation, dialect=here).sql(dialect=there, identify=True)
 
     labels = request.labels
     if is_relation := _is_relation(labels, here):
-        source = named(labels.sql)
+        source = quote_relation(labels.sql)
     else:
         source = exp.to_table(_LABELS).sql(dialect=there, identify=True)
     # The request is planned with names that the warehouse knows; only then do they change.
@@ -50,13 +50,13 @@ def plan_other_dialect(warehouse: Warehouse, request: ResolvedRequest, engine: s
     return replace(
         plan,
         spine=replace(plan.spine, source=source),
-        joins=tuple(_rename_relations(join, named) for join in plan.joins),
+        joins=tuple(_rename_relations(join, quote_relation) for join in plan.joins),
         provenance=f"{plan.provenance}\n{note}",
     )
 
 
 def _is_relation(labels: Source, here: str) -> bool:
-    """Whether labels lie in the warehouse under a name that others know, too: not in a file, nor in this session."""
+    """Return whether labels are a relation that other sessions know: not a file, nor a table of this session."""
     read = parse_from_item(labels.sql, here)
     return not labels.frame and isinstance(read.this, exp.Identifier)
 

@@ -1,4 +1,4 @@
-"""What a build reports: per view what the labels found, per feature how much of it is missing."""
+"""The report of a build: matches per view, shares of missing values per feature."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALMOST_NOTHING = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewReport:
-    """What the labels found in one joined view. Counts are label rows, `unusable_rows` rows of the view.
+    """The matches of the labels in one joined view. Counts are label rows, `unusable_rows` rows of the view.
 
     `matched` + `missing` + `expired` are all labels. `ties` are labels whose row only its content chose;
     `unusable_rows` have no event or available time and are never visible. `age` is label time minus event time.
@@ -45,8 +45,8 @@ class ViewReport:
         return self.matched / labels if labels else None
 
     @property
-    def found(self) -> str:
-        """What the labels found, in words, with the reason."""
+    def summary(self) -> str:
+        """One sentence on the share of labels with a match, with the reason."""
         labels = self.matched + self.missing + self.expired
         number = "no label" if not self.matched else f"only {self.matched:,} of {labels:,} labels"
         return f"{self.name}: {number} found a row in {self.view}" + (f": {self.reason}" if self.reason else "")
@@ -65,7 +65,7 @@ class FeatureReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a build did."""
+    """The report of one build."""
 
     rows: int
     mode: str
@@ -76,7 +76,7 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should look at."""
+        """Findings that a person should check."""
         found = []
         for view in self.views:
             if view.ties:
@@ -90,7 +90,7 @@ class Report:
                     "and are never seen"
                 )
             if view.share is not None and view.share < ALMOST_NOTHING:
-                found.append(view.found)
+                found.append(view.summary)
         return (*found, *(self.modes.unavailable if self.modes is not None else ()))
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def validate_matched(views: Sequence[ViewReport], least: float) -> None:
     if low:
         fix = "correct the view or the labels, or pass a smaller --min-matched"
         raise PlanError(
-            Problem(what=f"{view.found} ({view.share:.2%}, and {least:.2%} is asked for)", fix=fix) for view in low
+            Problem(what=f"{view.summary} ({view.share:.2%}, and {least:.2%} is asked for)", fix=fix) for view in low
         )
 
 
@@ -144,7 +144,7 @@ def _find_mismatch_reason(warehouse: Warehouse, join: AsofJoin, view: ViewReport
         why = f"its rows {begin}, the labels end {last[:size]}"
         if view.matched or rows < 2 or oldest != newest:
             return why
-        # A model that is built anew with current_timestamp as its event time.
+        # A model that is rebuilt with current_timestamp as its event time.
         return f"{why}; all {rows:,} rows have the same event time, which may be that of the load (see `lint`, FL222)"
     return ""
 

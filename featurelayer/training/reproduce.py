@@ -1,4 +1,4 @@
-"""A training set made again from its lock, and column by column whether it is the same, and if not, why.
+"""Rebuild a training set from its lock and compare it column by column, with the reasons of every difference.
 
 The joins are those of the lock, the definitions those of today, each with its times as further columns: they tell of
 the row that a label gets now when it arrived. What can't be joined any more is left out and reported, the rest is
@@ -163,7 +163,7 @@ def _reproduce_part(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Comparison:
-    """What the rows told. `unknown` says why there were no old rows to compare with."""
+    """The comparison of the rows. `unknown` is the reason why there were no old rows to compare with."""
 
     columns: Mapping[str, ColumnTally]
     watched: Mapping[str, ChangedJoin]
@@ -199,10 +199,10 @@ def _validate_labels(lock: Lock, now: Lock) -> None:
     if now.labels.rows != lock.labels.rows:
         problems.append(f"{lock.labels.rows:,} rows at the build, {now.labels.rows:,} now")
     then, there = lock.labels.columns, now.labels.columns
-    gone, added = [name for name in then if name not in there], [name for name in there if name not in then]
-    problems += [f"there is no column '{name}' any more" for name in gone]
+    missing, added = [name for name in then if name not in there], [name for name in there if name not in then]
+    problems += [f"there is no column '{name}' any more" for name in missing]
     problems += [f"column '{name}' is new" for name in added]
-    if not gone and not added and then != there:
+    if not missing and not added and then != there:
         problems.append(f"the columns were in the order {', '.join(then)}, now {', '.join(there)}")
     if now.labels.rows == lock.labels.rows:
         other = [name for name in then if name in there and now.columns[name] != lock.columns[name]]
@@ -210,7 +210,7 @@ def _validate_labels(lock: Lock, now: Lock) -> None:
             problems.append(f"other values, or another order of rows, in {', '.join(other)}")
     if problems:
         what = f"the labels {now.labels.source} are not those of {lock.name}: {'; '.join(problems)}"
-        raise LabelError([Problem(what=what, fix="name the labels of that build with --labels")])
+        raise LabelError([Problem(what=what, fix="pass the labels of that build with --labels")])
 
 
 def _compare(
@@ -220,7 +220,7 @@ def _compare(
     joins: Sequence[ReproducibleJoin],
     changed: Mapping[str, tuple[str, ...]],
 ) -> _Comparison:
-    """Read the rebuilt rows, beside the old ones if they are still there."""
+    """Compare the rebuilt rows with the old ones, if those still exist."""
     if not joins:
         return _Comparison(columns={}, watched={}, unknown="")
     old = find_old_output(lock)
@@ -280,7 +280,7 @@ def _differences(join: ReproducibleJoin, changed: Sequence[str], compared: _Comp
 def _find_join_reasons(
     warehouse: Warehouse, join: ReproducibleJoin, lock: Lock, now: Lock, compared: _Comparison, *, changed: bool
 ) -> tuple[Reason, ...]:
-    """Why columns are lost, why the others differ, and that the software is another."""
+    """Return the reasons why columns are lost or differ, including a change of the software."""
     found = list(dict.fromkeys(reason for reasons in join.lost.values() for reason in reasons))
     if changed:
         watched = compared.watched[join.locked.name]
@@ -304,7 +304,7 @@ def _find_join_reasons(
 
 
 def _count_late(warehouse: Warehouse, join: ReproducibleJoin, lock: Lock) -> int | None:
-    """How many rows of the view arrived after the build that a label could see by their event time."""
+    """Count the rows of the view that arrived after the build with an event time that a label could see."""
     if join.view is None or join.event is None or not join.clocks or lock.labels.newest is None:
         return None
     query = late_rows(

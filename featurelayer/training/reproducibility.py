@@ -1,4 +1,4 @@
-"""What of a lock's joins can still be made: the views, features, relations and columns that are still there."""
+"""Find which joins of a lock can still be rebuilt: their views, features, relations and columns must exist."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _check_join(warehouse: Warehouse, join: LockedJoin, registry: Registry, take
             (Reason(cause=Cause.DEFINITION, evidence=f"the join keys were {were}, are {are}"),)
         )
     lost = dict(_find_lost_columns(view, columns, join))
-    # A declared column that is gone breaks ties no more; the others can still be compared.
+    # A declared column that no longer exists breaks no ties; the others can still be compared.
     view = replace(view, columns=tuple(known for known in view.columns if match_column(known[0], columns)))
     if len(lost) == len(join.columns):
         return replace(bare, lost=lost)

@@ -1,4 +1,4 @@
-"""A finished training set: rows that leave the warehouse in any form, and the lock that says what they were."""
+"""A finished training set: its rows in any form, and the lock that describes them."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class TrainingSet:
         changed: list[int] = []
         if given is not None:
             labels_schema = given.schema  # of a file, its footer is read for it
-            changed = given.changed(fields[: len(labels_schema)])
+            changed = given.find_type_changes(fields[: len(labels_schema)])
             for position in changed:
                 fields[position] = labels_schema.field(position)
         schema = pa.schema(fields, metadata=given.metadata if given is not None else None)
@@ -154,7 +154,7 @@ class TrainingSet:
     def to_pandas(self) -> pandas.DataFrame:
         """Return the rows as a pandas frame with a plain index.
 
-        Labels that came as a pandas frame keep their types. No integer is rounded: beside NULL it is an `Int64`.
+        Labels that came as a pandas frame keep their types. No integer is rounded: a column with NULL is an `Int64`.
         """
         table = self.to_arrow()
         return to_exact_pandas(table) if self._given is None else self._given.to_pandas(table)
@@ -169,7 +169,7 @@ class TrainingSet:
         return frame
 
     def to_parquet(self, path: str | Path, *, lock: str | Path | None = None, append: bool = False) -> Path:
-        """Write the rows to a parquet file and the lock beside it; both appear whole or not at all.
+        """Write the rows to a parquet file and the lock next to it; both appear whole or not at all.
 
         With `append` they come after those of the set that is there, if one is.
 
@@ -179,7 +179,7 @@ class TrainingSet:
         return self._to_file(Path(path), "parquet", lock, append=append)
 
     def to_csv(self, path: str | Path, *, lock: str | Path | None = None, append: bool = False) -> Path:
-        """Write the rows to a CSV file and the lock beside it; as `to_parquet`."""
+        """Write the rows to a CSV file and the lock next to it; as `to_parquet`."""
         return self._to_file(Path(path), "csv", lock, append=append)
 
     def to_table(self, name: str, *, lock: str | Path | None = None, append: bool = False) -> int:
@@ -219,7 +219,7 @@ class TrainingSet:
 
     @cached_property
     def lock(self) -> dict[str, Any]:
-        """What went in and what came out, for a rebuild to compare with: SQL, and hashes of manifest and columns."""
+        """The record of inputs and results to rebuild from: SQL, and hashes of manifest and columns."""
         if self._checksums is None:
             for _ in self.to_reader():
                 pass
@@ -277,7 +277,7 @@ class TrainingSet:
         self._warehouse.close()
 
     def _is_case_safe(self) -> bool:
-        """Whether an engine that ignores case can tell all columns apart."""
+        """Return whether column names differ in more than case."""
         return len({name.casefold() for name in self.columns}) == len(self.columns)
 
     def _to_file(
@@ -336,9 +336,9 @@ class TrainingSet:
                 writer.write_batch(batch)
 
     def _needs_original_types(self) -> bool:
-        """Whether the engine would write label columns in other types than they were given in."""
+        """Return whether the engine would write label columns in other types than their own."""
         given = self._given
-        return given is not None and (given.has_pandas_types or bool(given.changed(self._label_columns[0])))
+        return given is not None and (given.has_pandas_types or bool(given.find_type_changes(self._label_columns[0])))
 
     def _digest_file(self, path: Path) -> None:
         """Checksum what was written, not what was meant to be."""

@@ -71,8 +71,8 @@ def test_a_missing_package_names_the_extra():
     [
         ("pass --label-timestamp COLUMN, or set it", "pass label_timestamp=COLUMN, or set it"),
         ("say which one it is with --key tailnum=COLUMN", "say which one it is with keys={'tailnum': 'COLUMN'}"),
-        ("name the labels of that build with --labels", "name the labels of that build with labels"),
-        ("build the set anew, without --append", "build the set anew, without append=True"),
+        ("pass the labels of that build with --labels", "pass the labels of that build with labels"),
+        ("rebuild the set without --append", "rebuild the set without append=True"),
         ("write it with --output PATH.parquet", "write it with to_parquet(PATH.parquet)"),
         ("with --profiles-dir or DBT_ENGINE_PROFILES_DIR", "with profiles_dir or DBT_ENGINE_PROFILES_DIR"),
         ("run `featurelayer export --full`", "run `featurelayer export --full`"),

@@ -155,7 +155,7 @@ def test_features_keys_and_a_timestamp_that_were_named(shop: Shop) -> None:
         "csv_types": False,
         "mode": "known_at",
     }
-    with pytest.raises(LabelError, match=r"there is no file cases\.csv"):
+    with pytest.raises(LabelError, match=r"label file cases\.csv"):
         shop.reproduce()
     assert shop.reproduce(labels).identical
     shutil.copy(labels, shop.lock.parent)
