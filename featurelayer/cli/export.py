@@ -21,11 +21,9 @@ from featurelayer.cli.output import write_json, write_plan, write_report
     "--max-cost",
     type=click.FloatRange(min=0),
     metavar="USD",
-    help="Write nothing if it is estimated to cost more.",
+    help="Write nothing if the estimated cost is higher.",
 )
-@click.option(
-    "--bulk", is_flag=True, help="Have AWS make the DynamoDB table, which must not exist, by an import from S3."
-)
+@click.option("--bulk", is_flag=True, help="Bulk-load a new DynamoDB table with an S3 import.")
 @click.option("--ignore-monitors", is_flag=True, help="Export views with block_export although monitors fail.")
 @click.option("--allow-removals", is_flag=True, help="Remove keys even if they are most of a view's.")
 @click.option(
@@ -36,9 +34,7 @@ from featurelayer.cli.output import write_json, write_plan, write_report
     metavar="SECONDS",
     help="How long to wait for a DuckDB file that another process holds.",
 )
-@click.option(
-    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."
-)
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def command(
     context: Context,

@@ -1,4 +1,4 @@
-"""Look one request's features up in the online store."""
+"""Look up the features of one request."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ _DEADLINE = 30.0
     help="A request key and its value; once per key.",
 )
 @click.option("--now", metavar="TIME", help="Judge age and expiry at this time, ISO 8601 [default: now].")
-@click.option(
-    "--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="How the answer looks."
-)
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="Output format.")
 @project_options
 def command(context: Context, service: str, keys: tuple[str, ...], now: str | None, output_format: str) -> None:
     """Print a request's features with value, status and age."""

@@ -1,4 +1,4 @@
-"""Make the online store, say what it holds, copy it, bring streamed rows to the warehouse, erase a subject."""
+"""Manage the online store: create, inspect, back up, drain streamed rows, erase a subject."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def create(context: Context, template: str | None) -> None:
 
 
 @command.command()
-@click.option(
-    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the status looks."
-)
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def status(context: Context, output_format: str) -> int:
     """Print what the online store is and holds.
@@ -115,9 +113,7 @@ _LOCK_TIMEOUT = click.option(
     help="Views to drain, - for stdin; their tables are made [default: all that were written to].",
 )
 @_LOCK_TIMEOUT
-@click.option(
-    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."
-)
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def drain(context: Context, names: tuple[str, ...], lock_timeout: float, output_format: str) -> None:
     """Append what clients wrote between exports to the warehouse.
@@ -151,9 +147,7 @@ def drain(context: Context, names: tuple[str, ...], lock_timeout: float, output_
 )
 @click.option("--view", metavar="VIEW", help="Only this view [default: all online views with these columns].")
 @_LOCK_TIMEOUT
-@click.option(
-    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."
-)
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def forget(context: Context, keys: tuple[str, ...], view: str | None, lock_timeout: float, output_format: str) -> None:
     """Erase a subject from the online store and from what the warehouse remembers of exports.

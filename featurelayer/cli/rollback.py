@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="How long to wait for a DuckDB file that another process holds.",
 )
-@click.option(
-    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."
-)
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def command(context: Context, view: str, run: str | None, plan: bool, lock_timeout: float, output_format: str) -> None:
     """Roll back, or list the exports that can be gone back to."""

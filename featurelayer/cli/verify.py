@@ -1,4 +1,4 @@
-"""Compare the online store with the warehouse, key by key, and say why what differs does."""
+"""Compare online values with the warehouse and classify every mismatch."""
 
 from __future__ import annotations
 
@@ -43,10 +43,8 @@ if TYPE_CHECKING:
     metavar="UNITS",
     help="Most read units of DynamoDB to spend in a second.",
 )
-@click.option("--seed", type=int, metavar="N", help="Draw the same keys as the run that says this seed.")
-@click.option(
-    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How the report looks."
-)
+@click.option("--seed", type=int, metavar="N", help="Random seed; reuse the seed of a run to sample the same keys.")
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def command(
     context: Context,

@@ -1,4 +1,4 @@
-"""What an export has to write: a snapshot, or an earlier state, against what the store is known to hold.
+"""Compare a snapshot, or an earlier state, with what the store is known to hold: the changes to export.
 
 All of it happens in temporary tables of the warehouse. Nothing that stays is written here, so a plan and an export
 find the same.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 PRESENT = (NEW, DIFFERENT, IN_DOUBT)
-# What is gone goes last: whoever still reads by the old key finds something until the new one is there.
+# Removals go last: a reader of an old key finds its value until the new one is there.
 KINDS = (*PRESENT, REMOVED)
 _LISTED_AT_ONCE = 2_000
 
@@ -48,7 +48,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What is known before a run: the view's ledger, whether the store agrees, and the newest version anybody used.
+    """What is known before a run: the view's ledger, whether the store agrees, and the newest version in use.
 
     `as_of` and `source_time` are those of the last export that committed, in microseconds.
     """
@@ -116,7 +116,7 @@ def find_changes(
         warehouse.execute(delta.create_now(rows, _item_layout(view)))
         _validate_unique_keys(warehouse.rows(delta.duplicate_keys()), view)
         entities, source_time = warehouse.rows(delta.snapshot_stats())[0]
-        trusted = baseline.trusted and not full  # a full export takes nobody's word for what is there
+        trusted = baseline.trusted and not full  # a full export trusts no record of what is there
         if trusted:
             warehouse.execute(delta.create_state())
         else:
@@ -163,7 +163,7 @@ def read_baseline(store: OnlineStore, ledger: Ledger, view: FeatureView) -> Base
     sk = view_sk(view)
     try:
         control = store.read([commit_key(sk), run_start_key(sk)], consistent=True)
-    except StoreNotFound:  # whoever makes stores by writing to them is about to
+    except StoreNotFound:  # a store that is created by its first write
         control = {}
     item = control.get(commit_key(sk))
     commit = ViewCommit.from_item(item) if item is not None else None

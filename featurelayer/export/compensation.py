@@ -1,4 +1,4 @@
-"""What a run takes back when a newer one has overtaken it.
+"""Take back what a run wrote after a newer one had committed.
 
 The newer run wrote every key that the warehouse knew this one to mean to write, so nothing of this run is left but in
 two cases. If the warehouse was rebuilt between the two, the newer one has asked the store for its keys, and what this

@@ -1,4 +1,4 @@
-"""What clients streamed, in the warehouse: a table per view for a dbt model to read, filled from the store's log.
+"""Drain the log of streamed rows: a table per view in the warehouse for a dbt model to read.
 
 An entry of the log is deleted from the store only after the transaction that appended it has committed, and one whose
 id the table has is not appended again. So a drain may be killed at any instruction, or run twice: each row is in the

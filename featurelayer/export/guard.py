@@ -1,7 +1,7 @@
-"""What an export refuses before it writes anything: too many removals, a wrong clock, items the store can't take.
+"""Refusals of an export before it writes anything: too many removals, a wrong clock, items the store can't take.
 
-An empty model and a clock that is a year behind look like an order to remove every key. Nobody gives that order by
-letting a schedule run, so it has to be given in words: `--allow-removals`, or a time that is named.
+An empty model and a clock that is a year behind look like an order to remove every key. A schedule must not give
+that order, so it takes an explicit option: `--allow-removals`, or a time that is named.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who is at work on a view: a note in the store that saves two exporters from doing the same work twice.
+"""A lease on a view in the store, which saves two exporters from doing the same work twice.
 
 Nothing depends on it. Clocks may be wrong, a holder may be frozen, the note may be lost: then rows are written twice,
 and newer wins as ever.
@@ -110,7 +110,7 @@ def _read_leases(store: OnlineStore, views: Mapping[str, str]) -> dict[str, Leas
     keys = {lease_key(sk): sk for sk in views}
     try:
         found = store.read(list(keys), consistent=True)
-    except StoreNotFound:  # whoever makes stores by writing to them is about to
+    except StoreNotFound:  # a store that is created by its first write
         return {}
     leases = {}
     for key, item in found.items():

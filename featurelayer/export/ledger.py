@@ -1,4 +1,4 @@
-"""What the warehouse remembers of exports: the ledger, a row per export and view, and the items each meant to write.
+"""The export ledger in the warehouse: a row per export and view, and the items that each meant to write.
 
 A ledger row is written before the first write to the online store and completed after the view's commit. So a row
 without `finished_at` is a run that is under way, died, or came too late because a newer one had committed. The ledger

@@ -1,4 +1,4 @@
-"""What an export costs and how long it takes, estimated with the figures of prices.toml or featurelayer.yml."""
+"""Estimate the cost and the duration of an export with the figures of prices.toml or featurelayer.yml."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Prices:
 
     @classmethod
     def free(cls, said: Mapping[str, Any]) -> Prices:
-        """Return the same for a store that nobody bills."""
+        """Return the same for a store that costs nothing."""
         return replace(
             cls.for_dynamodb(said), source="this store costs nothing", million_write_units=0.0,
             import_gigabyte=0.0, write_units_per_second=math.inf,

@@ -1,4 +1,4 @@
-"""What an export would do, means to do, and has done."""
+"""Records of an export: its plan, its intents and its report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINE_BYTES = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewExport:
-    """What an export of one view did: every entity is written, unchanged or refused (somebody newer won).
+    """What an export of one view did: every entity is written, unchanged or refused (a newer write won).
 
     `rows` are entities. Rows of the view were skipped: `null_keys` for want of a whole key, `null_times` for want of an
     event or available time. `tombstones` are the removed keys, `resumed` those of the written that earlier

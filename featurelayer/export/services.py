@@ -1,4 +1,4 @@
-"""What serving needs beside the values: the schemas and the definitions of services, in the same store."""
+"""Publish the schemas and the definitions of services, which serving reads from the same store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a key differs: what is expected, what is there, and what the warehouse remembers to have exported.
+"""Classify why a key differs: by the expected row, the stored item, and what the warehouse remembers of exports.
 
 The three tell whose change it is. If the store holds what was exported, the warehouse has changed since: its rows,
 which came late or were deleted, or what computes them. If it does not, the store has changed: an export's write is
@@ -186,7 +186,7 @@ def _find_excuse(facts: ViewFacts, seen: KeyState) -> str | None:
     if expected is None:
         if seen.present is None:
             return EQUAL
-        # What nobody has exported is nobody's, however old.
+        # No export wrote this key, so it is unexpected whatever its age.
         if seen.held is None and facts.runs:
             return None
         # An export leaves alone what has merely expired, and in the run after which keys are others the old keys.
@@ -246,7 +246,7 @@ def _classify_extra(facts: ViewFacts, seen: KeyState) -> Mismatch:
             why = f"the tombstone that the export of {_format_time(held.version)} wrote is not there"
             return Mismatch(seen=seen, kind=MismatchClass.STALE, why=why)
         return Mismatch(
-            seen=seen, kind=MismatchClass.UNEXPECTED, why="exports removed this key, and somebody else wrote it"
+            seen=seen, kind=MismatchClass.UNEXPECTED, why="exports removed this key, and another writer wrote it"
         )
     if facts.has_new_code:
         why = "the warehouse has no row any more; what computes the view has changed since the export"

@@ -1,4 +1,4 @@
-"""Where an item differs from the row that is expected, feature by feature, bit for bit by type."""
+"""Differences between an item and the expected row, feature by feature, bit for bit by type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long after their events a view's rows arrive, and the `delay` that would cover them."""
+"""Measure how long after their events a view's rows arrive, and which `delay` would cover them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a key on all sides, and what verifying found."""
+"""The state of a key on all sides, and the report of a verification."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ def test_an_item_of_which_the_warehouse_has_no_row():
         "the warehouse has no row of this key",
     )
     assert told(seen(expected=None, item=item(), held=held(None))) == (
-        MismatchClass.UNEXPECTED, "exports removed this key, and somebody else wrote it",
+        MismatchClass.UNEXPECTED, "exports removed this key, and another writer wrote it",
     )  # fmt: skip
     stale = told(seen(expected=None, item=item(version=V - 1), held=held(None)))
     assert stale == (MismatchClass.STALE, "the tombstone that the export of 2023-11-14 22:13:21 wrote is not there")
