@@ -79,12 +79,12 @@ def lint(
         lines=Lines(project.root),
     )
     runner = _Runner(project=project, linted=linted, names=_select_ids(linted, names), selected=selected)
-    with _paused_collector():
+    with _pause_collector():
         return runner.run()
 
 
 @contextmanager
-def _paused_collector() -> Iterator[None]:
+def _pause_collector() -> Iterator[None]:
     """Pause the garbage collector, which would scan the manifest repeatedly: 20,000 findings take half the time."""
     was_enabled = gc.isenabled()
     gc.disable()
