@@ -170,13 +170,13 @@ class FeatureLayer:
         from featurelayer.catalog import SiteOptions, read_logo
         from featurelayer.catalog.run import CatalogRequest, build_catalog
 
-        look = SiteOptions(
+        options = SiteOptions(
             title=title, base_url=base_url, dbt_docs=dbt_docs, logo=read_logo(Path(logo)) if logo else None
         )
         request = CatalogRequest(
             project=self.project,
             registry=self.registry,
-            look=look,
+            options=options,
             folder=Path(output) if output else self.project.target_path / "catalog",
             open_warehouse=self._workspace.opener() if warehouse else None,
             tables=self.online.export_tables,
@@ -550,7 +550,7 @@ class FeatureLayer:
             MissingDependency: the extra `monitor` is not installed.
             WarehouseError: the engine failed.
         """
-        from featurelayer.monitor import send_alerts
+        from featurelayer.monitor.alerts import send_alerts
         from featurelayer.monitor.run import MonitorRequest, read_alerts, record_run, run_monitors
 
         alerts = read_alerts(self.project) if record else {}

@@ -1,4 +1,4 @@
-"""Text for people: safe to print, shares, counts, the first line of an error."""
+"""Text for people: safe to print, shares, numbers, counts, the first line of an error."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ def format_share(share: float | None) -> str:
     if share is None:
         return ""
     return f"{share:.1%}" if share == 0 or share >= 0.01 else f"{share * 100:.2g}%"
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """Return a number with this many significant digits, or whole if it has more; "" for None."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def format_count(count: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Every page of the site: what it is called, which template it has, and what is put into it."""
+"""The pages of the site: path, template and values of each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from featurelayer.catalog.glossary import GLOSSARY, describe_feature, describe_range, describe_view
 from featurelayer.catalog.markdown import first_sentence, plain_text
-from featurelayer.catalog.render import PageRenderer, format_number, static_files
+from featurelayer.catalog.render import PageRenderer, static_files
 from featurelayer.catalog.search_index import build_search_index, to_script
 from featurelayer.catalog.site import Site
 from featurelayer.catalog.snippets import Snippet, feature_snippets, point_in_time_sql, service_snippets
@@ -17,7 +17,7 @@ from featurelayer.catalog.summary import home_values, list_pages, monitor_values
 from featurelayer.catalog.urls import entity_path, owner_path, service_path, slug, tag_path, view_path
 from featurelayer.catalog.values import CatalogInput, SiteOptions
 from featurelayer.model import Feature, FeatureView
-from featurelayer.terminal_text import format_share
+from featurelayer.terminal_text import format_number, format_share
 
 _MOST_ROWS = 200
 _MOST_RUNS = 500
@@ -25,13 +25,13 @@ _MOST_RUNS = 500
 File = tuple[str, bytes]
 
 
-def site_files(given: CatalogInput, look: SiteOptions) -> Iterator[File]:
-    """Yield every file of the site: its path from the root on, and its bytes."""
+def site_files(given: CatalogInput, options: SiteOptions) -> Iterator[File]:
+    """Yield every file of the site: its path relative to the root, and its bytes."""
     site = Site(given)
-    renderer = PageRenderer(site, look)
+    renderer = PageRenderer(site, options)
     yield from static_files()
-    if look.logo:
-        yield f"static/{look.logo[0]}", look.logo[1]
+    if options.logo:
+        yield f"static/{options.logo[0]}", options.logo[1]
     yield from _data_files(site)
     yield from _overview_pages(site, renderer)
     for view in site.registry.views.values():
@@ -75,7 +75,7 @@ def _overview_pages(site: Site, renderer: PageRenderer) -> Iterator[File]:
     docs = [(doc, f"doc-{slug(doc.name)}") for doc in site.given.docs]
     yield renderer.page("glossary.html", "glossary.html", {"docs": docs, "words": GLOSSARY}, title="Glossary")
     leading = ("data/lineage.js", "static/go.js")
-    yield renderer.page("go.html", "go.html", {}, title="Looking for it", scripts=leading)
+    yield renderer.page("go.html", "go.html", {}, title="Redirecting", scripts=leading)
 
 
 def _view_page(site: Site, renderer: PageRenderer, view: FeatureView, sql_path: str) -> File:
@@ -137,7 +137,7 @@ def _feature_page(site: Site, renderer: PageRenderer, view: FeatureView, feature
         "tests": [test for test in site.tests_of.get(view.unique_id, ()) if test.column == feature.name],
         "monitors": site.monitors_of.get(name, ()),
         "changes_here": site.changes_of.get(name, ()),
-        "lookalikes": [(other, site.paths.named(other.name)) for other in site.lookalikes.get(name, ())],
+        "lookalikes": [(other, site.paths.find(other.name)) for other in site.lookalikes.get(name, ())],
     }
     return renderer.page(
         site.paths.path(view, feature),
@@ -185,12 +185,12 @@ def _other_pages(site: Site, renderer: PageRenderer) -> Iterator[File]:
 
 
 def _replacement_path(site: Site, view: FeatureView, name: str) -> str:
-    """The page of what replaces a feature: a feature of the same view by its bare name, or anything in full."""
-    return site.paths.named(f"{view.id}.{name}") or site.href(name) or ""
+    """Return the page of a replacement: a feature of the same view by its bare name, or any object by its full name."""
+    return site.paths.find(f"{view.id}.{name}") or site.href(name) or ""
 
 
 def _key_figures(site: Site, name: str) -> list[tuple[str, str]]:
-    """The newest profile's numbers that people ask for first."""
+    """Return the key figures of the newest profile."""
     chart = site.chart(name)
     if chart is None:
         return []
@@ -199,8 +199,8 @@ def _key_figures(site: Site, name: str) -> list[tuple[str, str]]:
         ("rows", f"{newest.rows:,}"),
         ("nulls", format_share(newest.null_rate)),
         ("distinct", "" if newest.distinct is None else f"{newest.distinct:,}"),
-        ("mean", format_number(newest.mean)),
-        ("least", format_number(newest.minimum)),
-        ("greatest", format_number(newest.maximum)),
+        ("mean", format_number(newest.mean, 4)),
+        ("least", format_number(newest.minimum, 4)),
+        ("greatest", format_number(newest.maximum, 4)),
     ]
     return [(label, value) for label, value in found if value]

@@ -1,4 +1,4 @@
-"""Turns facts into the files of the site: templates with escaping always on, and scripts that hold data."""
+"""Render the files of the site: templates with escaping always on, and static files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from featurelayer.catalog.markdown import first_sentence, render_markdown
 from featurelayer.catalog.site import Site
 from featurelayer.catalog.values import SiteOptions
 from featurelayer.durations import format_duration
-from featurelayer.terminal_text import format_share
+from featurelayer.terminal_text import format_number, format_share
 
 MENU = (
     ("Features", "features.html"),
@@ -41,9 +41,9 @@ _QUOTED = re.compile(r'(?<=[a-z])="([\w.-]+)"(?=[ >])', re.ASCII)
 
 
 class PageRenderer:
-    """Fills the templates for one site."""
+    """The templates of one site, ready to render pages."""
 
-    def __init__(self, site: Site, look: SiteOptions) -> None:
+    def __init__(self, site: Site, options: SiteOptions) -> None:
         registry = site.registry
         self._environment = jinja2.Environment(
             loader=jinja2.FunctionLoader(_read_template),
@@ -55,14 +55,14 @@ class PageRenderer:
         )
         self._environment.globals |= {
             "site": {
-                "title": look.title or registry.project.replace("_", " ").capitalize(),
+                "title": options.title or registry.project.replace("_", " ").capitalize(),
                 "project": registry.project,
                 "generated": registry.generated_at,
                 "generated_text": _format_timestamp(registry.generated_at),
                 "menu": MENU,
-                "logo": f"static/{look.logo[0]}" if look.logo else "",
-                "base_url": look.base_url.rstrip("/"),
-                "dbt_docs": look.dbt_docs.rstrip("/"),
+                "logo": f"static/{options.logo[0]}" if options.logo else "",
+                "base_url": options.base_url.rstrip("/"),
+                "dbt_docs": options.dbt_docs.rstrip("/"),
                 "absent": site.absent,
                 "checked": site.given.findings is not None,
                 "compared": site.given.changes is not None,
@@ -77,7 +77,7 @@ class PageRenderer:
             "duration": format_duration,
             "count": lambda value: "" if value is None else f"{value:,}",
             "percent": format_share,
-            "number": format_number,
+            "number": functools.partial(format_number, digits=4),
             **{f"{kind}_path": getattr(addresses, f"{kind}_path") for kind in _KINDS},
         }
         macros = self._environment.get_template("macros.html").module
@@ -97,7 +97,7 @@ class PageRenderer:
         sheets: tuple[str, ...] = (),
         leaf: bool = False,
     ) -> tuple[str, bytes]:
-        """Return a page's path and bytes; of a `leaf`, of which there are thousands, a script writes the menu."""
+        """Render a page; return its path and bytes. The menu of a `leaf`, one of thousands, is written by a script."""
         text = self._environment.get_template(template).render(
             values, path=path, title=title, summary=summary, scripts=scripts, sheets=sheets, leaf=leaf,
             root="../" * path.count("/"),
@@ -106,7 +106,7 @@ class PageRenderer:
 
 
 def static_files() -> Iterator[tuple[str, bytes]]:
-    """Yield our own style sheets and scripts and the libraries with their licences."""
+    """Yield our style sheets and scripts, and third-party scripts with their licences."""
     for folder in (_HERE / "static", _HERE / "static" / "vendor"):
         for file in folder.iterdir():
             if file.is_file() and PurePosixPath(file.name).suffix in (".css", ".js", ".svg", ".LICENSE"):
@@ -114,25 +114,18 @@ def static_files() -> Iterator[tuple[str, bytes]]:
 
 
 def escape_code(text: str) -> Markup:
-    """Return text for between tags: quotes, which are many in code, need no escape there."""
+    """Escape text between tags, without quotes: they are frequent in code and need no escape there."""
     return Markup(str(escape(text)).replace("&#34;", '"').replace("&#39;", "'"))  # noqa: S704 (the rest is escaped)
 
 
 def render_backticks(text: str) -> Markup:
-    """Return a sentence of a check, in which what stands between backticks is code."""
+    """Escape a sentence of a check, with code for text in backticks."""
     return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 (all of it is escaped)
-
-
-def format_number(value: float | None) -> str:
-    """Return a number with four digits that count; "" if there is none."""
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 @functools.cache
 def _read_template(name: str) -> str:
-    """A template without indentation and the tags and quotes that HTML says may be left out: a tenth of every page."""
+    """Read a template, minified: indentation, optional tags and optional quotes are a tenth of every page."""
     return _QUOTED.sub(r"=\1", _NEEDLESS.sub("", (_HERE / "templates" / name).read_text(encoding="utf-8")))
 
 

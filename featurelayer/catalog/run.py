@@ -1,4 +1,4 @@
-"""Composes the catalog: what dbt's files say, and what the warehouse has if it can be reached, made into a site."""
+"""Build the catalog: collect dbt's facts and the warehouse's, if it can be reached, and write the site."""
 
 from __future__ import annotations
 
@@ -52,16 +52,15 @@ _PLACE = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|(?<![\w.])/(?:[\w.@-]+/)+[\w.@-]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogRequest:
-    """What a catalog is made of and where it goes.
+    """The inputs of a catalog, and its folder.
 
-    `open_warehouse` is None if the warehouse is to be left alone; `tables` are those of its export ledger. What can't
-    be read is left out, and `notify` is called with the reason. `state` is the folder of an earlier manifest to compare
-    with.
+    `open_warehouse` connects to the warehouse, None to skip it; `tables` are those of its export ledger. Parts
+    that can't be read are omitted with a warning to `notify`. `state` is the folder of an earlier manifest.
     """
 
     project: Project
     registry: Registry
-    look: SiteOptions
+    options: SiteOptions
     folder: Path
     open_warehouse: OpenWarehouse | None
     tables: Callable[[], Tables]
@@ -71,7 +70,7 @@ class CatalogRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _WarehouseFacts:
-    """What the warehouse knows; `why` it knows nothing, if it could not be asked."""
+    """The facts in the warehouse; `why` is the reason if it was not read."""
 
     newest: Mapping[str, datetime]
     exports: tuple[ExportRun, ...] = ()
@@ -84,15 +83,15 @@ def build_catalog(request: CatalogRequest) -> BuiltSite:
     """Write the site.
 
     Raises:
-        ConfigError: the folder holds something else, or can't be written.
+        ConfigError: the folder has other files, or can't be written.
         ArtifactError: dbt's files can't be read.
     """
     check_folder(request.folder)
-    return write_site(request.folder, site_files(collect(request), request.look))
+    return write_site(request.folder, site_files(collect(request), request.options))
 
 
 def collect(request: CatalogRequest) -> CatalogInput:
-    """Return all that the site shows."""
+    """Collect everything that the site shows."""
     project, registry = request.project, request.registry
     raw, path, _ = read_raw(project.target_path)
     inventory = Inventory(raw, path)
@@ -101,8 +100,8 @@ def collect(request: CatalogRequest) -> CatalogInput:
     lineage = (
         _try_read(lambda: _trace_features(inventory, registry.adapter, views), "column lineage", request.notify) or {}
     )
-    seen = _read_warehouse(request)
-    gone = {part: seen.why for part in ("profiles", "monitors", "exports") if seen.why}
+    facts = _read_warehouse(request)
+    absent = {part: facts.why for part in ("profiles", "monitors", "exports") if facts.why}
     return CatalogInput(
         registry=registry,
         models=models,
@@ -111,17 +110,17 @@ def collect(request: CatalogRequest) -> CatalogInput:
         descriptions=read_source_descriptions(raw, path),
         lineage=lineage,
         findings=_try_read(lambda: _lint_findings(project), "checks", request.notify),
-        profiles=seen.profiles,
-        monitors=seen.monitors,
-        exports=seen.exports,
-        newest=seen.newest,
+        profiles=facts.profiles,
+        monitors=facts.monitors,
+        exports=facts.exports,
+        newest=facts.newest,
         changes=None if request.state is None else _diff_changes(project, request.state),
-        absent=gone,
+        absent=absent,
     )
 
 
 def collect_view(project: Project, registry: Registry, view: FeatureView) -> CatalogInput:
-    """Return what dbt's files say of one view and what it is built from, for somebody who waits for it."""
+    """Collect what dbt's files contain about one view and its upstream models: less than `collect`, for `show`."""
     raw, path, _ = read_raw(project.target_path)
     inventory = Inventory(raw, path)
     return CatalogInput(
@@ -133,7 +132,7 @@ def collect_view(project: Project, registry: Registry, view: FeatureView) -> Cat
 
 
 def _collect_models(inventory: Inventory, views: Iterable[FeatureView]) -> dict[str, Model]:
-    """The views' models and all that they are built from, by unique id."""
+    """Collect the views' models and everything upstream of them, by unique id."""
     found: dict[str, Model] = {}
     queue = [view.unique_id for view in views]
     for unique_id in queue:  # grows while it is walked
@@ -149,7 +148,7 @@ def _lint_findings(project: Project) -> tuple[Finding, ...]:
 
 
 def _diff_changes(project: Project, state: Path) -> tuple[FeatureChange, ...]:
-    """What has changed, feature by feature; of a service, under its own name."""
+    """Return the changes per feature, and per service under its own name."""
     return tuple(
         FeatureChange(
             kind=str(change.kind).replace("_", " "),
@@ -164,7 +163,7 @@ def _diff_changes(project: Project, state: Path) -> tuple[FeatureChange, ...]:
 
 
 def _trace_features(inventory: Inventory, adapter: str, views: Sequence[FeatureView]) -> dict[str, FeatureLineage]:
-    """By `view.feature`, where its values come from."""
+    """Return the lineage of each feature by `view.feature`."""
     lineage = trace(inventory, adapter=adapter, unique_ids=[view.unique_id for view in views])
     return {
         f"{view.id}.{feature.name}": described
@@ -191,7 +190,7 @@ def _feature_lineage(lineage: Lineage, inventory: Inventory, view: FeatureView, 
         expression="" if found.kind is ColumnKind.PASSTHROUGH else found.sql,
         origins=tuple(origins),
         through=through,
-        # Columns that are passed on unchanged are alike by intention: what is the same is one column, not a repetition.
+        # Columns passed on unchanged share a computation by intention; they are not repetitions.
         fingerprint=found.fingerprint,
     )
 
@@ -202,15 +201,15 @@ def _relation_name(inventory: Inventory, unique_id: str, relation: str) -> str:
 
 
 def _read_warehouse(request: CatalogRequest) -> _WarehouseFacts:
-    """Ask the warehouse for all that it knows, each thing by itself."""
+    """Read the facts in the warehouse, each independently of the others."""
     if request.open_warehouse is None:
-        return _WarehouseFacts(newest={}, why="The warehouse was not asked.")
+        return _WarehouseFacts(newest={}, why="The warehouse was not read.")
     project, notify = request.project, request.notify
     with ExitStack() as stack:
         try:
             warehouse = stack.enter_context(request.open_warehouse(writable=False))
         except FeatureLayerError as error:
-            notify(f"the catalog says nothing of the data, because the warehouse can't be reached: {error.summary}")
+            notify(f"the catalog has no data of the warehouse, which can't be reached: {error.summary}")
             return _WarehouseFacts(newest={}, why="The warehouse could not be reached when this catalog was built.")
         return _WarehouseFacts(
             newest=_read_newest(warehouse, request.registry),
@@ -225,12 +224,12 @@ def _read_warehouse(request: CatalogRequest) -> _WarehouseFacts:
 
 
 def redact_locations(text: str, root: Path) -> str:
-    """Return a message fit to be published: without addresses, which may hold credentials, or a machine's paths."""
+    """Remove addresses, which may hold credentials, and paths of this machine from a message to publish."""
     return _PLACE.sub("(left out)", text.replace(f"{root}{os.sep}", ""))
 
 
 def _try_read(read: Callable[[], _T], what: str, notify: Notify) -> _T | None:
-    """What can be read, or None after saying why it can't."""
+    """Read a part; on failure warn and return None."""
     try:
         return read()
     except FeatureLayerError as error:
@@ -239,7 +238,7 @@ def _try_read(read: Callable[[], _T], what: str, notify: Notify) -> _T | None:
 
 
 def _read_newest(warehouse: Warehouse, registry: Registry) -> dict[str, datetime]:
-    """The event time of each view's newest row; a view that is not built, or can't be read, is left out."""
+    """Read the event time of each view's newest row; views that can't be read are omitted."""
     writer, found = dialect(warehouse.dialect), {}
     for view in registry.views.values():
         if view.event_time is None:

@@ -1,4 +1,4 @@
-"""The facts of a project in the order that pages ask for them, each found once."""
+"""The project as the pages need it, indexed by name; each index is computed once."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile
 _T = TypeVar("_T")
 _WORD = re.compile(r"[a-z]+|\d+")
 _MOST_ALIKE = 4
-# What more features than that are called says nothing about any two of them.
+# A name that more features share does not make any two of them similar.
 _CROWD = 20
 _ABSENT = {
-    "profiles": "Its values have not been profiled yet: featurelayer monitor does that.",
-    "monitors": "No monitor has run yet: featurelayer monitor does that.",
+    "profiles": "Its values have not been profiled yet; run featurelayer monitor.",
+    "monitors": "No monitor has run yet; run featurelayer monitor.",
     "exports": "No export has been recorded yet.",
     "changes": "Not compared with an earlier state of the project.",
-    "lineage": "The lineage of its column is not known: that takes compiled SQL, from dbt compile or dbt build.",
+    "lineage": "The column lineage is unknown; it needs compiled SQL from dbt compile or dbt build.",
     "findings": "The checks have not run.",
 }
 _WEIGHT = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
@@ -35,31 +35,31 @@ _JUDGED = {MonitorStatus.ERROR: 0, MonitorStatus.WARN: 1, MonitorStatus.SKIPPED:
 
 
 class Site:
-    """A project as its catalog shows it."""
+    """The indexes of one catalog."""
 
     def __init__(self, given: CatalogInput) -> None:
         self.given, self.registry = given, given.registry
-        self.paths = FeaturePaths.of(self.registry.views.values())
+        self.paths = FeaturePaths.from_views(self.registry.views.values())
         self.absent = {**_ABSENT, **given.absent}
 
     @cached_property
     def graph(self) -> ProjectGraph:
-        """What is built from what."""
+        """The graph of the project."""
         return build_graph(self.given)
 
     @cached_property
     def owners(self) -> Mapping[str, OwnedObjects]:
-        """Everybody who owns something."""
+        """The objects of each owner, by name."""
         return group_owners(self.registry)
 
     @cached_property
     def tags(self) -> Mapping[str, TaggedObjects]:
-        """All tags and what carries them."""
+        """The objects with each tag."""
         return group_tags(self.registry)
 
     @cached_property
     def services_of(self) -> Mapping[str, list[tuple[FeatureService, str]]]:
-        """By `view.feature`, the services that have it and its first column there."""
+        """By `view.feature`, its services with its first column there."""
         found: dict[str, dict[str, tuple[FeatureService, str]]] = {}
         for service in self.registry.services.values():
             for join in service.views:
@@ -84,39 +84,39 @@ class Site:
 
     @cached_property
     def findings_of(self) -> Mapping[str, list[Finding]]:
-        """By name of what they are about, the findings of the checks, the heaviest first."""
+        """By name of the object, the findings of the checks, gravest first."""
         ordered = sorted(self.given.findings or (), key=lambda finding: (_WEIGHT[finding.severity], finding.code))
-        # Where they are shown, it is known about whom.
+        # The page shows the name already.
         ordered = [replace(each, message=each.message.removeprefix(f"{each.name}: ")) for each in ordered]
         return group_by(ordered, lambda finding: finding.name)
 
     @cached_property
     def latest_monitors(self) -> list[MonitorResult]:
-        """The newest result of every monitor, the worst first."""
+        """The newest result of every monitor, worst first."""
         newest = {(each.view, each.feature, each.monitor, each.metric): each for each in self.given.monitors}
         return sorted(newest.values(), key=lambda each: (_JUDGED[each.status], each.name, each.monitor))
 
     @cached_property
     def monitors_of(self) -> Mapping[str, list[MonitorResult]]:
-        """By `view` or `view.feature`, what monitors last said."""
+        """By `view` or `view.feature`, the newest results of monitors."""
         return group_by(self.latest_monitors, lambda each: each.name)
 
     @cached_property
     def exports_of(self) -> Mapping[str, list[ExportRun]]:
-        """By view, its exports, the newest first."""
+        """By view, its exports, newest first."""
         ordered = sorted(self.given.exports, key=lambda run: (run.started_at, run.run), reverse=True)
         return group_by(ordered, lambda run: run.view)
 
     @cached_property
     def changes_of(self) -> Mapping[str, list[FeatureChange]]:
-        """By `view` or `view.feature`, what changed."""
+        """By `view` or `view.feature`, its changes."""
         return group_by(
             self.given.changes or (), lambda each: f"{each.view}.{each.feature}" if each.feature else each.view
         )
 
     @cached_property
     def lookalikes(self) -> Mapping[str, list[SimilarFeature]]:
-        """By `view.feature`, others that are computed alike or have nearly its name."""
+        """By `view.feature`, other features with the same computation or a similar name."""
         found: dict[str, dict[str, str]] = {}
         names = [(view.id, feature.name) for view in self.registry.views.values() for feature in view.features]
         prints = {name: lineage.fingerprint for name, lineage in self.given.lineage.items() if lineage.fingerprint}
@@ -131,7 +131,7 @@ class Site:
             _add_pairs(
                 found,
                 full,
-                lambda one, other: "the same name" if _last_part(one) == _last_part(other) else "nearly its name",
+                lambda one, other: "the same name" if _last_part(one) == _last_part(other) else "a similar name",
             )
         return {
             name: [SimilarFeature(name=other, reason=reason) for other, reason in others.items()][:_MOST_ALIKE]
@@ -143,21 +143,21 @@ class Site:
         return group_by(self.given.profiles, lambda profile: f"{profile.view}.{profile.feature}")
 
     def description(self, unique_id: str) -> str:
-        """Return what dbt says of a model or source; "" if nothing."""
+        """Return the dbt description of a model or source, or ""."""
         model = self.given.models.get(unique_id)
         return self.given.descriptions.get(unique_id) or (model.description if model else "")
 
     def chart(self, name: str) -> Chart | None:
-        """Return the plots of `view.feature`, if it was profiled."""
+        """Return the chart of `view.feature`, if it was profiled."""
         return build_chart(self._profiles.get(name, ()))
 
     def href(self, name: str) -> str | None:
-        """Return the address of a view, feature or service by its name, or None if it has no page."""
+        """Return the URL of a view, feature or service by its name, or None if it has no page."""
         if name in self.registry.views:
             return view_path(name)
         if name in self.registry.services:
             return service_path(name)
-        return self.paths.named(name)
+        return self.paths.find(name)
 
     def features(self) -> Iterable[tuple[FeatureView, Feature]]:
         """Return all features with their views."""
@@ -165,7 +165,7 @@ class Site:
 
 
 def group_by(values: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_T]]:
-    """Return the values by their key, in their order."""
+    """Group values by key, keeping their order."""
     found: dict[str, list[_T]] = {}
     for value in values:
         found.setdefault(key(value), []).append(value)
@@ -173,7 +173,7 @@ def group_by(values: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_
 
 
 def _add_pairs(found: dict[str, dict[str, str]], names: list[str], reason: Callable[[str, str], str]) -> None:
-    """Tell every name of the others, each once; of a crowd only the first are told, since all can't be shown."""
+    """Add every pair of names; of a large group only the first, since a page shows only a few."""
     for one in names if len(names) > 1 else ():
         for other in names[: _MOST_ALIKE + 1]:
             if other != one:

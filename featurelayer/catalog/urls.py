@@ -1,4 +1,4 @@
-"""Where each thing's page is. An address depends on the thing's own name alone, so that links to it stay."""
+"""URLs of the pages. A URL depends on the object's name alone, so links to it stay valid."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
 def slug(name: str) -> str:
-    """Return a name as part of an address; what is not lower case, or long, ends in a hash of all of it.
+    """Return a name as part of a URL; a long name or one with upper case ends in a hash of the whole name.
 
-    No two names share one, also where a file system does not tell upper from lower case.
+    Slugs are unique even on a case-insensitive file system.
     """
     if _SAFE.fullmatch(name) and len(name) <= _LONGEST and not _RESERVED.fullmatch(name) and not name.endswith("."):
         return name
@@ -26,42 +26,42 @@ def slug(name: str) -> str:
 
 
 def entity_path(name: str) -> str:
-    """Return the address of an entity's page, from the site's root on."""
+    """Return the URL of an entity's page, relative to the site's root."""
     return f"entity/{slug(name)}.html"
 
 
 def view_path(view_id: str) -> str:
-    """Return the address of a view's page."""
+    """Return the URL of a view's page."""
     return f"view/{slug(view_id)}.html"
 
 
 def service_path(name: str) -> str:
-    """Return the address of a service's page."""
+    """Return the URL of a service's page."""
     return f"service/{slug(name)}.html"
 
 
 def owner_path(name: str) -> str:
-    """Return the address of an owner's page."""
+    """Return the URL of an owner's page."""
     return f"owner/{slug(name)}.html"
 
 
 def tag_path(name: str) -> str:
-    """Return the address of a tag's page."""
+    """Return the URL of a tag's page."""
     return f"tag/{slug(name)}.html"
 
 
 @dataclass(frozen=True, slots=True)
 class FeaturePaths:
-    """The addresses of all features: `feature/<view>__<feature>.html`.
+    """The URLs of all features: `feature/<view>__<feature>.html`.
 
-    `a__b` of the view `c` and `b` of `c__a` would share theirs; both then get a hash behind it.
+    `a__b` of the view `c` and `b` of `c__a` would share a URL, so both end in a hash.
     """
 
     _paths: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, views: Iterable[FeatureView]) -> FeaturePaths:
-        """Return the addresses of all features of these views."""
+    def from_views(cls, views: Iterable[FeatureView]) -> FeaturePaths:
+        """Return the URLs of all features of these views."""
         pairs = [(view.id, feature.name) for view in views for feature in view.features]
         taken: dict[str, int] = {}
         for view, feature in pairs:
@@ -76,10 +76,10 @@ class FeaturePaths:
         return cls(paths)
 
     def path(self, view: FeatureView, feature: Feature) -> str:
-        """Return the address of a feature's page."""
+        """Return the URL of a feature's page."""
         return self._paths[view.id, feature.name]
 
-    def named(self, name: str) -> str | None:
-        """Return the address of `view.feature`, or None if there is none."""
+    def find(self, name: str) -> str | None:
+        """Return the URL of `view.feature`, or None if there is no such feature."""
         view, _, feature = name.rpartition(".")
         return self._paths.get((view, feature))

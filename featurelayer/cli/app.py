@@ -1,75 +1,42 @@
-"""The command line: finds one command per file, and turns every failure into a message and an exit code.
-
-A command is a module here that defines `command`, a click command; `build_training_set.py` is `build-training-set`.
-The first line of its docstring is its help in the list, read without importing it.
-"""
+"""The command line: run a command, and turn every failure into a message and an exit code."""
 
 from __future__ import annotations
 
-import functools
-import importlib
 import os
-import re
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from featurelayer._version import __version__
+from featurelayer.cli.commands import command_summaries, load_command
 from featurelayer.cli.console import Console
 from featurelayer.cli.hints import register_root
 from featurelayer.cli.options import console_options
-from featurelayer.errors import FeatureLayerError, MissingDependency, did_you_mean
-
-_HELP = re.compile(r'\A"""(.+?)(?:"""|$)', re.MULTILINE)
-_IS_COMMAND = re.compile(r"^def command\(", re.MULTILINE)
+from featurelayer.errors import FeatureLayerError, did_you_mean
 
 
 class Commands(click.Group):
-    """The commands of this folder, imported when they are called."""
+    """The built-in commands and those of other packages, imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        return sorted(_summaries())
+        return list(command_summaries())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (as above)
-        if cmd_name not in _summaries():
-            return None
-        try:
-            module = importlib.import_module(f"{__package__}.{cmd_name.replace('-', '_')}")
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.startswith("featurelayer"):
-                raise
-            raise MissingDependency(error.name, "cli") from error
-        command: click.Command = module.command
-        command.name = cmd_name
-        return command
+        return load_command(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in _summaries():
-            suggestion = did_you_mean(args[0], _summaries())
-            raise click.UsageError(f"There is no command '{args[0]}'{suggestion}.", ctx)
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(f"No such command '{args[0]}'{did_you_mean(args[0], command_summaries())}.", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (as above)
         with formatter.section("Commands"):
-            formatter.write_dl(sorted(_summaries().items()))
-
-
-@functools.cache
-def _summaries() -> dict[str, str]:
-    """Return each command's name and the first line of its module, without importing it."""
-    found = {}
-    for path in Path(__file__).parent.glob("*.py"):
-        source = path.read_text(encoding="utf-8")
-        if _IS_COMMAND.search(source):
-            summary = _HELP.match(source)
-            found[path.stem.replace("_", "-")] = summary[1].strip() if summary else ""
-    return found
+            formatter.write_dl(list(command_summaries().items()))
 
 
 @click.group(
@@ -106,19 +73,19 @@ def main(args: Sequence[str] | None = None) -> int:
         console.error("interrupted")
         return 1
     except BrokenPipeError:
-        # The reader has gone; without this Python would complain once more while it closes stdout.
+        # The reader closed the pipe; without this Python would print an error while it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is our bug and the person gets one line)
+    except Exception as error:  # noqa: BLE001 (any other exception is a bug of ours, reported in one line)
         console.error(_write_bug_report(error, arguments))
         return 2
     return result if isinstance(result, int) else 0
 
 
 def _write_bug_report(error: Exception, arguments: Sequence[str]) -> str:
-    """Return the line that admits a bug, after writing the traceback to a file."""
+    """Write the traceback to a file, and return the line that reports the bug."""
     summary = f"this is a bug in featurelayer, please report it: {type(error).__name__}: {error}".splitlines()[0]
-    # Only the command's name: its options may hold keys and values of the person's data.
+    # Only the command's name: its options may hold keys and values of personal data.
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
     text = f"featurelayer {__version__}, Python {sys.version.split()[0]}, command {command}\n{traceback.format_exc()}"
     try:

@@ -1,4 +1,4 @@
-"""Commands that a message suggests, with the project and target that this call was given."""
+"""Suggested commands: complete them with the project and target of this call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from featurelayer.errors import MissingDependency
+from featurelayer.cli.commands import load_command
+from featurelayer.errors import ConfigError, MissingDependency
 
 _COMMAND = re.compile(r"`((?:featurelayer|dbt) [^`\n]+)`")
 # dbt takes these for every command that a message names.
@@ -63,17 +64,22 @@ def _complete_command(command: str, given: Mapping[str, str]) -> str:
 
 
 def _command_options(words: list[str]) -> Collection[str]:
-    """Return the options that a command takes; none if there is no such command."""
+    """Return the options that a command takes; none for an unknown command."""
     if words[0] == "dbt":
         return _OF_DBT
+<<<<<<< HEAD
     command = _root
     for word in words[1:]:
+=======
+    try:
+        command = load_command(words[1]) if len(words) > 1 else None
+    except (ConfigError, MissingDependency):
+        return ()
+    for word in words[2:]:
+>>>>>>> 5364cb0 (A monitor's file declares its key, limit and text; other packages bring monitors and commands as entry points)
         if not isinstance(command, click.Group) or word.startswith("-"):
             break
-        try:
-            command = command.get_command(click.Context(command), word)
-        except MissingDependency:
-            return ()
+        command = command.get_command(click.Context(command), word)
     if command is None or isinstance(command, click.Group):
         return ()
     return {name for parameter in command.params for name in parameter.opts}

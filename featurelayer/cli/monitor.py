@@ -1,4 +1,4 @@
-"""Profile the features and judge them: nulls, ranges, volume, freshness, coverage, drift."""
+"""Profile features and check nulls, ranges, volume, freshness, coverage and drift."""
 
 from __future__ import annotations
 
@@ -11,43 +11,48 @@ from featurelayer.cli.options import Context, parse_names, parse_timestamp, proj
 from featurelayer.cli.output import echo, write_document, write_json, write_table
 
 if TYPE_CHECKING:
-    from featurelayer.monitor import MonitorReport
+    from featurelayer.monitor.result import MonitorReport
 
 
 @click.command(help=__doc__)
-@click.option("-s", "--select", "names", multiple=True, metavar="VIEW", help="Views, - for stdin [default: all].")
+@click.option(
+    "-s", "--select", "names", multiple=True, metavar="VIEW", help="Views to monitor, - for stdin [default: all]."
+)
 @click.option(
     "--baseline",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="PATH.lock.json",
-    help="Compare with this training set [default: what the annotations say].",
+    help="Training set to compare with [default: the annotated baseline].",
 )
-@click.option("--as-of", metavar="TIME", help="Judge from this time, ISO 8601, UTC if naive [default: now].")
+@click.option("--as-of", metavar="TIME", help="Evaluate as of this time, ISO 8601, UTC if naive [default: now].")
 @click.option(
-    "--report", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write index.html with charts."
+    "--report",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write an HTML report with charts to this folder.",
 )
 @click.option(
     "--write-seed",
     "seed",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="PATH.csv",
-    help="Write the baseline's histograms as a dbt seed, for the test featurelayer.psi_below.",
+    help="Write the baseline as a dbt seed, for the test featurelayer.psi_below.",
 )
-@click.option("--no-record", is_flag=True, help="Keep nothing in the warehouse and send no alert.")
+@click.option("--no-record", is_flag=True, help="Do not record results or send alerts.")
 @click.option(
     "--lock-timeout",
     type=click.FloatRange(min=0),
     default=60,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for a DuckDB file that another process holds.",
+    help="How long to wait for a DuckDB file locked by another process.",
 )
 @click.option(
     "--format",
     "output_format",
     type=click.Choice(["text", "json", "junit"]),
     default="text",
-    help="How the results look.",
+    help="Output format.",
 )
 @project_options
 def command(
@@ -94,18 +99,18 @@ def command(
 
 
 def _print_report(found: MonitorReport) -> None:
-    from featurelayer.monitor.result import format_number
     from featurelayer.monitor_records import MonitorStatus
+    from featurelayer.terminal_text import format_number
 
-    results = [*found.of(MonitorStatus.ERROR), *found.of(MonitorStatus.WARN)]
+    results = [*found.with_status(MonitorStatus.ERROR), *found.with_status(MonitorStatus.WARN)]
     if results:
         table = [
             [
                 str(result.status),
                 result.name,
                 result.metric,
-                "" if result.value is None else format_number(result.value),
-                "" if result.threshold is None else format_number(result.threshold),
+                format_number(result.value),
+                format_number(result.threshold),
                 result.meaning,
                 result.baseline,
             ]
@@ -113,11 +118,11 @@ def _print_report(found: MonitorReport) -> None:
         ]
         write_table(["status", "feature", "metric", "value", "limit", "meaning", "baseline"], table)
         echo()
-    for watched in found.watched:
-        if watched.nothing:
-            echo(f"{watched.view.id}: nothing to judge: {watched.nothing}")
+    for context in found.contexts:
+        if context.no_data_reason:
+            echo(f"{context.view.id}: no rows to evaluate: {context.no_data_reason}")
     counts = found.counts
-    views = len({each.view.id for each in found.watched})
+    views = len({each.view.id for each in found.contexts})
     echo(
         f"{counts['error']} failed, {counts['warn']} warned, {counts['pass']} passed, {counts['skipped']} skipped "
         f"in {views} view{'' if views == 1 else 's'} as of {found.at.isoformat(timespec='seconds')}"

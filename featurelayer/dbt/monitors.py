@@ -1,13 +1,23 @@
-"""The contract of `monitors` for the project, a view and a feature."""
+"""The contract of `monitors`: settings and limits of the project, a view or a feature.
+
+The keys of limits come from the declarations of the monitors, built-in ones and those of other packages.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, create_model, model_validator
 
 from featurelayer.dbt.block import Block
+from featurelayer.errors import ConfigError, Problem
+from featurelayer.monitor_records import load_monitors
+
+_Block = TypeVar("_Block", bound=Block)
+# Keys of `monitors` that are not the limit of a monitor.
+_SETTINGS = frozenset({"enabled", "period", "history", "baseline", "minimum_rows", "bins", "population", "alerts"})
 
 _LIMIT_SCHEMA: dict[str, Any] = {
     "anyOf": [
@@ -100,31 +110,35 @@ def _baseline(value: Any) -> Any:
     return {"previous": 1, "same": "none"} if value == "previous" else value
 
 
+def _declare_limits(*, per_feature: bool) -> Callable[[type[_Block]], type[_Block]]:
+    """Add a key for the limit of every monitor of features, or of views, described by the monitor's declaration."""
+
+    def extend(block: type[_Block]) -> type[_Block]:
+        fields: dict[str, Any] = {}
+        for monitor in load_monitors().values():
+            if monitor.limit is None or monitor.per_feature is not per_feature:
+                continue
+            if monitor.name in _SETTINGS:
+                what = f"the monitor '{monitor.name}' has the name of a setting of `monitors`"
+                fix = f"rename it in {monitor.package or 'featurelayer/monitor/monitors'}"
+                raise ConfigError([Problem(what=what, where=monitor.package, fix=fix)])
+            limit = Least if monitor.limit.least else Most
+            fields[monitor.name] = (limit | None, Field(default=None, description=monitor.text))
+        return create_model(
+            block.__name__, __base__=block, __doc__=block.__doc__, __module__=block.__module__, **fields
+        )
+
+    return extend
+
+
+@_declare_limits(per_feature=True)
 class FeatureMonitorsBlock(Block):
     """Monitors of a feature."""
 
-    enabled: bool = Field(default=True, description="false: no monitor looks at it.")
-    null_rate: Most | None = Field(default=None, description="The greatest share of NULLs.")
-    null_rate_change: Most | None = Field(
-        default=None, description="By how much the share of NULLs may differ from the baseline's."
-    )
-    default_rate: Most | None = Field(default=None, description="The greatest share of values equal to the default.")
-    out_of_range: Most | None = Field(default=None, description="The greatest share of values outside of `range`.")
-    unusable: Most | None = Field(default=None, description="The greatest share of NaN and infinite numbers.")
-    new_categories: Most | None = Field(
-        default=None, description="The greatest share of rows whose category the baseline does not have."
-    )
-    vanished_categories: Most | None = Field(
-        default=None, description="The greatest share of the baseline's rows whose category is gone."
-    )
-    psi: Most | None = Field(default=None, description="The greatest population stability index.")
-    jensen_shannon: Most | None = Field(default=None, description="The greatest Jensen-Shannon distance, 0 to 1.")
-    kolmogorov_smirnov: Most | None = Field(default=None, description="The greatest distance of distributions, 0 to 1.")
-    wasserstein: Most | None = Field(
-        default=None, description="The greatest Wasserstein distance, in standard deviations of the baseline."
-    )
+    enabled: bool = Field(default=True, description="false turns all monitors off.")
 
 
+@_declare_limits(per_feature=False)
 class MonitorsBlock(FeatureMonitorsBlock):
     """Monitors of a view, and of its features unless they override it."""
 
@@ -139,15 +153,6 @@ class MonitorsBlock(FeatureMonitorsBlock):
         default=None, gt=0, description="With fewer rows on either side distributions are not compared."
     )
     bins: int | None = Field(default=None, ge=2, le=100, description="How many bins a histogram has.")
-    volume: Least | None = Field(
-        default=None, description="The least share of the baseline's rows per period; its inverse is the greatest."
-    )
-    coverage: Least | None = Field(
-        default=None, description="The least share of the population that has a row which still holds."
-    )
-    static_changes: Most | None = Field(
-        default=None, description="The greatest share of a static view's keys whose values changed between exports."
-    )
     population: str | None = Field(
         default=None, min_length=1, description="The dbt model with the keys of all entities; else all keys ever seen."
     )

@@ -1,35 +1,32 @@
-"""Watches the data: profiles of features, compared with thresholds and with a baseline."""
+"""Monitor the data: profile features, and compare them with limits and with a baseline.
 
-from featurelayer.monitor.alerts import send_alerts
-from featurelayer.monitor.context import Coverage, MonitorContext, OnlineFreshness, SourceFreshness, ValueChanges
-from featurelayer.monitor.context_builder import (
-    SnapshotRows,
-    TrainingRows,
-    ViewHistory,
-    build_context,
-    cast_rows,
-    evaluate_monitors,
-)
-from featurelayer.monitor.history import History, HistoryTables
+A monitor of another package imports from here; `run` and the modules that read the warehouse are imported by name, so
+that the contract of the annotations can load the declarations quickly.
+"""
+
+from featurelayer.monitor.context import BaselineStats, MonitorContext
 from featurelayer.monitor.result import MonitorReport
-from featurelayer.monitor.settings import Settings, view_settings
+from featurelayer.monitor.statistics import ColumnStats
+from featurelayer.monitor_records import (
+    Limit,
+    Monitor,
+    MonitorResult,
+    MonitorStatus,
+    MonitorValue,
+    feature_monitor,
+    view_monitor,
+)
 
 __all__ = [
-    "Coverage",
-    "History",
-    "HistoryTables",
+    "BaselineStats",
+    "ColumnStats",
+    "Limit",
+    "Monitor",
     "MonitorContext",
     "MonitorReport",
-    "OnlineFreshness",
-    "Settings",
-    "SnapshotRows",
-    "SourceFreshness",
-    "TrainingRows",
-    "ValueChanges",
-    "ViewHistory",
-    "build_context",
-    "cast_rows",
-    "evaluate_monitors",
-    "send_alerts",
-    "view_settings",
+    "MonitorResult",
+    "MonitorStatus",
+    "MonitorValue",
+    "feature_monitor",
+    "view_monitor",
 ]

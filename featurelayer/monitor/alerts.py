@@ -1,4 +1,4 @@
-"""Tells others when monitors warn or fail: JSON to a webhook or to a program. Not being able to is only a warning."""
+"""Send alerts when monitors warn or fail: JSON to a webhook or a program. A failed delivery is only a warning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEVELS = {"warn": (MonitorStatus.WARN, MonitorStatus.ERROR), "error": (MonitorS
 
 
 def send_alerts(report: MonitorReport, alerts: Mapping[str, Any], project: str, notify: Notify) -> None:
-    """Send what is at or above the level of `alerts`, if anything is."""
+    """Send the results at or above the level of `alerts`, if there are any."""
     wanted = _LEVELS[alerts.get("level", "error")]
     found = [result.to_dict() for result in report.results if result.status in wanted]
     if not found:
@@ -40,7 +40,7 @@ def _summary_text(report: MonitorReport, project: str) -> str:
 
 
 def _post_webhook(url: str, body: bytes, timeout: float, notify: Notify) -> None:
-    """Send JSON by one POST; whatever is not answered with a 2xx is reported, without the address: it is a secret."""
+    """Send JSON by one POST; warn about any answer but a 2xx, without the address, which may be a secret."""
     headers = {"Content-Type": "application/json", "User-Agent": "featurelayer"}
     request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 (the contract takes http(s) only)
     try:
@@ -67,7 +67,7 @@ def _post_webhook(url: str, body: bytes, timeout: float, notify: Notify) -> None
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Treats a redirect as an answer: following it would send a GET, to an address that nobody configured."""
+    """A redirect is an answer: following it would send a GET to an address that was not configured."""
 
     def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Charts of a run as Vega-Lite specifications, drawn to SVG by vl-convert: plain values in, text out."""
+"""Charts of a run as Vega-Lite specifications, rendered to SVG by vl-convert: plain values in, text out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from featurelayer.errors import MissingDependency
 from featurelayer.monitor.context import MonitorContext, format_span
 from featurelayer.monitor.periods import Period
 from featurelayer.monitor.statistics import ColumnStats
-from featurelayer.monitor_records import MonitorResult, MonitorStatus
+from featurelayer.monitor_records import AGE_METRIC, MonitorResult, MonitorStatus
 
 BASELINE, NOW, WARN, ERROR, INK = "#b8c0cc", "#2f6fde", "#d98a00", "#c92a2a", "#3b4252"
 _COLOURS = {
@@ -47,27 +47,27 @@ def render_svg(spec: dict[str, Any]) -> str:
     return drawn
 
 
-def feature_chart(watched: MonitorContext, feature: str, results: Sequence[MonitorResult]) -> dict[str, Any]:
+def feature_chart(context: MonitorContext, feature: str, results: Sequence[MonitorResult]) -> dict[str, Any]:
     """Return the distribution of a feature now and in the baseline, and its NULLs and mean over time."""
-    seen, before = watched.current[feature], watched.baseline.seen.get(feature)
-    charts = [_distribution(seen, before)]
-    if len(watched.history) > 1:
-        charts.append(_null_rate_chart(watched, feature, results))
-        if any(part[feature].mean is not None for _, part in watched.history):
-            charts.append(_mean_chart(watched, feature))
+    stats, before = context.current[feature], context.baseline.features.get(feature)
+    charts = [_distribution(stats, before)]
+    if len(context.history) > 1:
+        charts.append(_null_rate_chart(context, feature, results))
+        if any(part[feature].mean is not None for _, part in context.history):
+            charts.append(_mean_chart(context, feature))
     return {"hconcat": [chart for chart in charts if chart is not None], "spacing": 28}
 
 
-def rows_chart(watched: MonitorContext) -> dict[str, Any]:
+def rows_chart(context: MonitorContext) -> dict[str, Any]:
     """Return how many rows each period had."""
     values = [
         {
             "at": _iso_utc(period.start),
             "to": _iso_utc(period.end),
-            "rows": max((part.rows for part in seen.values()), default=0),
-            "which": "judged" if period == watched.period else "before",
+            "rows": max((part.rows for part in stats.values()), default=0),
+            "which": "judged" if period == context.period else "before",
         }
-        for period, seen in _skip_empty_periods(watched)
+        for period, stats in _skip_empty_periods(context)
     ]
     layers: list[dict[str, Any]] = [
         {
@@ -86,13 +86,13 @@ def rows_chart(watched: MonitorContext) -> dict[str, Any]:
             },
         }
     ]
-    if watched.baseline.per_period:
-        expected = {"values": [{"rows": watched.baseline.per_period}]}
+    if context.baseline.per_period:
+        expected = {"values": [{"rows": context.baseline.per_period}]}
         layers.append(
             {"data": expected, "mark": _rule_mark(INK), "encoding": {"y": {"field": "rows", "type": "quantitative"}}}
         )
     return {
-        "title": f"Rows per {watched.settings.period}",
+        "title": f"Rows per {context.settings.period}",
         "width": 3 * _WIDTH,
         "height": 90,
         "data": {"values": values},
@@ -100,19 +100,16 @@ def rows_chart(watched: MonitorContext) -> dict[str, Any]:
     }
 
 
-def staleness_chart(results: Sequence[MonitorResult], names: dict[str, str]) -> dict[str, Any] | None:
-    """Return how old views, sources and online items are, as shares of the age at which they fail, or None.
-
-    `names` says what each monitor of freshness is about.
-    """
+def staleness_chart(results: Sequence[MonitorResult]) -> dict[str, Any] | None:
+    """Return the ages of views, sources and online items as shares of the age at which they fail; None without ages."""
     values = []
     for result in results:
         most = result.error if result.error is not None else result.warn
-        if result.monitor not in names or result.value is None or not most:
+        if result.metric != AGE_METRIC or result.value is None or not most:
             continue
         values.append(
             {
-                "what": f"{result.view}{names[result.monitor]}",
+                "what": f"{result.view}{_age_suffix(result.monitor)}",
                 "share": result.value / most,
                 "drawn": min(max(result.value / most, 0.004), 3),
                 "warn": (result.warn or most) / most,
@@ -148,21 +145,27 @@ def staleness_chart(results: Sequence[MonitorResult], names: dict[str, str]) -> 
     }  # fmt: skip
 
 
-def _distribution(seen: ColumnStats, before: ColumnStats | None) -> dict[str, Any] | None:
-    if seen.edges and sum(seen.counts):
-        return _histogram(seen, before)
-    if seen.top:
-        return _categories(seen, before)
+def _age_suffix(monitor: str) -> str:
+    """Return what the age of `source_freshness` is of, in brackets; nothing for the view itself."""
+    what = monitor.removesuffix("freshness").strip("_")
+    return f" ({what})" if what else ""
+
+
+def _distribution(stats: ColumnStats, before: ColumnStats | None) -> dict[str, Any] | None:
+    if stats.edges and sum(stats.counts):
+        return _histogram(stats, before)
+    if stats.top:
+        return _categories(stats, before)
     return None
 
 
-def _histogram(seen: ColumnStats, before: ColumnStats | None) -> dict[str, Any]:
-    low, high = _histogram_range(seen, before)
+def _histogram(stats: ColumnStats, before: ColumnStats | None) -> dict[str, Any]:
+    low, high = _histogram_range(stats, before)
     width = (high - low) / _BARS or 1.0
     ends = [low + width * position for position in range(_BARS + 1)]
     values, outside = [], []
-    for name, part in (("baseline", before), ("now", seen)):
-        if part is None or part.edges != seen.edges or not sum(part.counts):
+    for name, part in (("baseline", before), ("now", stats)):
+        if part is None or part.edges != stats.edges or not sum(part.counts):
             continue
         curve = _cumulative_shares(part)
         for left, right in itertools.pairwise(ends):
@@ -196,10 +199,10 @@ def _histogram(seen: ColumnStats, before: ColumnStats | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _categories(seen: ColumnStats, before: ColumnStats | None) -> dict[str, Any]:
+def _categories(stats: ColumnStats, before: ColumnStats | None) -> dict[str, Any]:
     shares = {
         name: _category_shares(part)
-        for name, part in (("baseline", before), ("now", seen))
+        for name, part in (("baseline", before), ("now", stats))
         if part is not None and part.top
     }
     names = list(dict.fromkeys(value for part in shares.values() for value in part))
@@ -230,10 +233,10 @@ def _categories(seen: ColumnStats, before: ColumnStats | None) -> dict[str, Any]
     }
 
 
-def _null_rate_chart(watched: MonitorContext, feature: str, results: Sequence[MonitorResult]) -> dict[str, Any]:
+def _null_rate_chart(context: MonitorContext, feature: str, results: Sequence[MonitorResult]) -> dict[str, Any]:
     values: list[dict[str, Any]] = [
-        {"at": _iso_utc(period.middle), "value": part[feature].null_rate, "judged": period == watched.period}
-        for period, part in watched.history
+        {"at": _iso_utc(period.middle), "value": part[feature].null_rate, "judged": period == context.period}
+        for period, part in context.history
         if part[feature].rows
     ]
     limits = [
@@ -250,13 +253,13 @@ def _null_rate_chart(watched: MonitorContext, feature: str, results: Sequence[Mo
     return _line_chart("Share of NULLs", values, limits, {"format": "%", "tickCount": 4}, scale)
 
 
-def _mean_chart(watched: MonitorContext, feature: str) -> dict[str, Any]:
+def _mean_chart(context: MonitorContext, feature: str) -> dict[str, Any]:
     values: list[dict[str, Any]] = [
-        {"at": _iso_utc(period.middle), "value": part[feature].mean, "judged": period == watched.period}
-        for period, part in watched.history
+        {"at": _iso_utc(period.middle), "value": part[feature].mean, "judged": period == context.period}
+        for period, part in context.history
         if part[feature].mean is not None
     ]
-    before = watched.baseline.seen.get(feature)
+    before = context.baseline.features.get(feature)
     limits = [] if before is None or before.mean is None else [{"value": before.mean, "colour": BASELINE}]
     return _line_chart("Mean (grey: baseline)", values, limits, {"tickCount": 4}, {"zero": False})
 
@@ -281,36 +284,36 @@ def _line_chart(
     }  # fmt: skip
 
 
-def _histogram_range(seen: ColumnStats, before: ColumnStats | None) -> tuple[float, float]:
-    """From where to where a histogram is drawn: all of both, but for far outliers, which would press it flat."""
-    curves = [_cumulative_shares(part) for part in (seen, before) if part is not None and part.edges == seen.edges]
+def _histogram_range(stats: ColumnStats, before: ColumnStats | None) -> tuple[float, float]:
+    """Return the range of a histogram: all values but far outliers, which would flatten it."""
+    curves = [_cumulative_shares(part) for part in (stats, before) if part is not None and part.edges == stats.edges]
     low = min(_least_without_outliers(curve) for curve in curves)
     high = max(-_least_without_outliers([(-value, 1 - share) for value, share in reversed(curve)]) for curve in curves)
     return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 
 def _least_without_outliers(curve: Sequence[tuple[float, float]]) -> float:
-    """The least value, unless it lies far below a hundredth of all: then as far below as most values spread."""
+    """Return the least value, or the end of the whisker below most values if it is an outlier."""
     few = next((value for value, share in curve if share >= 0.01), curve[-1][0])
     most = next((value for value, share in curve if share >= 0.95), curve[-1][0])
     return max(curve[0][0], few - (most - few) / 2)
 
 
-def _cumulative_shares(seen: ColumnStats) -> list[tuple[float, float]]:
-    """Values and which share is at or below them: at the bins' edges, and beyond these at the quantiles."""
-    total, passed = sum(seen.counts), 0
+def _cumulative_shares(stats: ColumnStats) -> list[tuple[float, float]]:
+    """Return values with the share at or below them: the bins' edges, and quantiles beyond these."""
+    total, passed = sum(stats.counts), 0
     if not total:
-        return [(seen.edges[0], 0.0), (seen.edges[-1], 1.0)]
+        return [(stats.edges[0], 0.0), (stats.edges[-1], 1.0)]
     at: dict[float, float] = {}
-    for edge, count in zip(seen.edges, seen.counts, strict=False):
+    for edge, count in zip(stats.edges, stats.counts, strict=False):
         passed += count
         at[edge] = passed / total
-    first, last = seen.edges[0], seen.edges[-1]
-    at |= {value: share for share, value in seen.quantiles if not first <= value <= last}
+    first, last = stats.edges[0], stats.edges[-1]
+    at |= {value: share for share, value in stats.quantiles if not first <= value <= last}
     # The outer bins reach further than the values in them.
-    if seen.minimum is not None and seen.maximum is not None:
-        at.setdefault(seen.minimum, 0.0)
-        at.setdefault(seen.maximum, 1.0)
+    if stats.minimum is not None and stats.maximum is not None:
+        at.setdefault(stats.minimum, 0.0)
+        at.setdefault(stats.maximum, 1.0)
     found, most = [], 0.0
     for value in sorted(at):
         most = max(most, at[value])
@@ -319,7 +322,7 @@ def _cumulative_shares(seen: ColumnStats) -> list[tuple[float, float]]:
 
 
 def _share_below(curve: Sequence[tuple[float, float]], value: float) -> float:
-    """About which share is at or below a value, even between the known ones."""
+    """Interpolate the share at or below a value."""
     if value < curve[0][0]:
         return 0.0
     for (low, below), (high, above) in itertools.pairwise(curve):
@@ -328,8 +331,8 @@ def _share_below(curve: Sequence[tuple[float, float]], value: float) -> float:
     return curve[-1][1]
 
 
-def _category_shares(seen: ColumnStats) -> dict[str, float]:
-    return {value: count / seen.values for value, count in seen.top}
+def _category_shares(stats: ColumnStats) -> dict[str, float]:
+    return {value: count / stats.values for value, count in stats.top}
 
 
 def _series_colour() -> dict[str, Any]:
@@ -337,11 +340,11 @@ def _series_colour() -> dict[str, Any]:
     return {"field": "which", "type": "nominal", "scale": scale, "legend": None}
 
 
-def _skip_empty_periods(watched: MonitorContext) -> list[tuple[Period, Mapping[str, ColumnStats]]]:
-    """The periods since the view has rows, the judged one included whatever it has."""
+def _skip_empty_periods(context: MonitorContext) -> list[tuple[Period, Mapping[str, ColumnStats]]]:
+    """Drop the periods before the view's first rows, but never the judged one."""
     return list(
         itertools.dropwhile(
-            lambda each: each[0] != watched.period and not any(part.rows for part in each[1].values()), watched.history
+            lambda each: each[0] != context.period and not any(part.rows for part in each[1].values()), context.history
         )
     )
 

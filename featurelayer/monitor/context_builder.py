@@ -1,8 +1,8 @@
-"""Watches one view: measures the judged period and what it is compared with, and lets every monitor judge."""
+"""Build the context of one view: measure the period to evaluate and the rows to compare it with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -16,7 +16,6 @@ from featurelayer.monitor.context import (
     ValueChanges,
     format_period,
 )
-from featurelayer.monitor.monitors import all_monitors
 from featurelayer.monitor.periods import (
     Period,
     count_periods,
@@ -28,7 +27,7 @@ from featurelayer.monitor.periods import (
 from featurelayer.monitor.profiler import Bins, FeatureFrame, build_frame, find_bins, measure_features
 from featurelayer.monitor.settings import Settings, feature_limits
 from featurelayer.monitor.statistics import ColumnStats, combine_stats
-from featurelayer.monitor_records import MonitorResult, Profile, ProfileScope
+from featurelayer.monitor_records import Profile, ProfileScope
 from featurelayer.sql.casts import as_declared
 from featurelayer.sql.dialects import dialect
 from featurelayer.sql.planner import match_column
@@ -40,7 +39,7 @@ _SAME = {"none": "", "hour": ", same hour", "weekday": ", same weekday", "hour_o
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRows:
-    """The rows of a training set, and which of its columns each feature of a view is."""
+    """The rows of a training set, and its column for each feature of a view."""
 
     name: str
     source: str
@@ -49,7 +48,7 @@ class TrainingRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotRows:
-    """A FROM item of the newest row of every entity, as of the run, and what coverage found in it."""
+    """A FROM item with the newest row of every entity as of the run, and its coverage."""
 
     source: str
     columns: tuple[Column, ...]
@@ -58,7 +57,7 @@ class SnapshotRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewHistory:
-    """What else is known of a view when it is watched: profiles, sources, the store, its snapshot and exports."""
+    """Known facts about a view besides its rows: earlier profiles, sources, the store, its snapshot and exports."""
 
     earlier: tuple[Profile, ...] = ()
     training: TrainingRows | None = None
@@ -74,18 +73,18 @@ def build_context(
     columns: Sequence[Column],
     settings: Settings,
     at: datetime,
-    around: ViewHistory,
+    facts: ViewHistory,
 ) -> tuple[MonitorContext, tuple[Profile, ...]]:
-    """Return a view as it is at `at` (aware), and the profiles to keep, without the id of the run."""
+    """Return the context of a view as of `at` (aware), and the profiles to record, without the id of the run."""
     limits = {
         feature.name: found for feature in view.features if (found := feature_limits(feature, settings)) is not None
     }
     features = {feature.name: feature for feature in view.features if feature.name in limits}
     source, columns = cast_rows(warehouse, view, columns)
-    watching = _ContextBuilder(warehouse, view, source, columns, settings, at, around, features)
+    builder = _ContextBuilder(warehouse, view, source, columns, settings, at, facts, features)
     time = match_column(view.event_time, columns) if view.event_time and not view.static else None
-    watched, profiles = watching.timed(time) if time is not None else watching.static()
-    return replace(watched, limits=limits), profiles
+    context, profiles = builder.build_timed(time) if time is not None else builder.build_static()
+    return replace(context, limits=limits), profiles
 
 
 def cast_rows(warehouse: Warehouse, view: FeatureView, columns: Sequence[Column]) -> tuple[str, tuple[Column, ...]]:
@@ -93,12 +92,6 @@ def cast_rows(warehouse: Warehouse, view: FeatureView, columns: Sequence[Column]
     found = {match_column(feature.name, columns): feature.dtype for feature in view.features}
     declared = {column.name: dtype for column, dtype in found.items() if column is not None}
     return as_declared(dialect(warehouse.dialect), warehouse.quote(view.relation_name), columns, declared)
-
-
-def evaluate_monitors(watched: MonitorContext) -> Iterator[MonitorResult]:
-    """Yield what every monitor says of a view."""
-    for check in all_monitors():
-        yield from check(watched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +102,11 @@ class _ContextBuilder:
     columns: Sequence[Column]
     settings: Settings
     at: datetime
-    around: ViewHistory
+    facts: ViewHistory
     features: Mapping[str, Feature]
 
-    def timed(self, time: Column) -> tuple[MonitorContext, tuple[Profile, ...]]:
-        """A view with event times: its newest complete period, and those before it."""
+    def build_timed(self, time: Column) -> tuple[MonitorContext, tuple[Profile, ...]]:
+        """Build the context of a view with event times: its newest complete period, and those before it."""
         unit, settings = self.settings.period, self.settings
         now = newest_complete_period(unit, self.at)
         baseline = settings.baseline
@@ -132,32 +125,32 @@ class _ContextBuilder:
         reference = self._training_frame() or fixed or (earlier if before else None)
         bins = self._find_bins(reference, frame)
         shaped = [number for number, each in enumerate(periods) if each == now or each in before]
-        seen = dict(zip(periods, measure_features(self.warehouse, frame, self.features, bins, shaped), strict=True))
+        stats = dict(zip(periods, measure_features(self.warehouse, frame, self.features, bins, shaped), strict=True))
         if reference is None:
             compared = BaselineStats(why_not="the baseline has no period of the same hour or weekday")
         elif reference is earlier:
-            compared = self._periods_baseline(before, [seen[each] for each in before])
+            compared = self._periods_baseline(before, [stats[each] for each in before])
         else:
             (found,) = measure_features(self.warehouse, reference, self.features, bins)
             compared = self._training_baseline(found) if reference is not fixed else self._range_baseline(found, now)
         (last,) = self.warehouse.rows(newest(self.warehouse.dialect, frame.rows.source, time, self.at))[0]
-        watched = self._build(
-            period=now, seen=seen[now], compared=compared, history=tuple(seen.items()),
+        context = self._build(
+            period=now, stats=stats[now], compared=compared, history=tuple(stats.items()),
             newest=None if last is None else last.replace(tzinfo=UTC),
         )  # fmt: skip
         profiles = [
-            *self._build_profiles(ProfileScope.PERIOD, seen[now], now.start, now.end),
-            *(each for period in periods if period != now for each in self._new_profiles(seen[period], period)),
-            *self._build_profiles(ProfileScope.BASELINE, compared.seen, None, self.at, compared.name),
+            *self._build_profiles(ProfileScope.PERIOD, stats[now], now.start, now.end),
+            *(each for period in periods if period != now for each in self._new_profiles(stats[period], period)),
+            *self._build_profiles(ProfileScope.BASELINE, compared.features, None, self.at, compared.name),
             *self._build_snapshot_profiles(bins),
         ]
-        return watched, tuple(profiles)
+        return context, tuple(profiles)
 
-    def static(self) -> tuple[MonitorContext, tuple[Profile, ...]]:
-        """A view without times: all its rows, compared with those of the run before."""
+    def build_static(self) -> tuple[MonitorContext, tuple[Profile, ...]]:
+        """Build the context of a static view: all its rows, compared with the previous run."""
         frame = build_frame(self.view, tuple(self.features.values()), self.columns, RowSource(source=self.source))
         training = self._training_frame()
-        kept = _select_newest_profiles(self.around.earlier, self.at)
+        kept = _select_newest_profiles(self.facts.earlier, self.at)
         if training is not None:
             bins = self._find_bins(training, frame)
             (found,) = measure_features(self.warehouse, training, self.features, bins)
@@ -166,12 +159,12 @@ class _ContextBuilder:
             bins = {name: Bins(edges=p.edges, centre=p.mean or 0.0) for name, p in kept.items() if p.edges}
             bins = {**find_bins(self.warehouse, frame, self.settings.bins), **bins}
             compared = _profiles_baseline(kept)
-        (seen,) = measure_features(self.warehouse, frame, self.features, bins)
-        watched = self._build(period=None, seen=seen, compared=compared)
-        return watched, self._build_profiles(ProfileScope.PERIOD, seen, None, self.at)
+        (stats,) = measure_features(self.warehouse, frame, self.features, bins)
+        context = self._build(period=None, stats=stats, compared=compared)
+        return context, self._build_profiles(ProfileScope.PERIOD, stats, None, self.at)
 
     def _find_bins(self, reference: FeatureFrame | None, frame: FeatureFrame) -> dict[str, Bins]:
-        """The baseline's bins, and those of the view itself for features that the baseline does not have."""
+        """Return the baseline's bins, and the view's own for features that the baseline lacks."""
         found = {} if reference is None else find_bins(self.warehouse, reference, self.settings.bins)
         rest = replace(frame, columns={name: each for name, each in frame.columns.items() if name not in found})
         return {**find_bins(self.warehouse, rest, self.settings.bins), **found}
@@ -181,14 +174,14 @@ class _ContextBuilder:
         return build_frame(self.view, tuple(self.features.values()), self.columns, rows)
 
     def _training_frame(self) -> FeatureFrame | None:
-        training = self.around.training
+        training = self.facts.training
         if training is None:
             return None
         columns = {name: column for name, column in training.columns.items() if name in self.features}
         chosen = tuple(column.name for column in columns.values())
         return FeatureFrame(rows=RowSource(source=training.source, chosen_by=chosen), columns=columns)
 
-    def _periods_baseline(self, before: Sequence[Period], seen: Sequence[Mapping[str, ColumnStats]]) -> BaselineStats:
+    def _periods_baseline(self, before: Sequence[Period], stats: Sequence[Mapping[str, ColumnStats]]) -> BaselineStats:
         unit = self.settings.period
         name = (
             f"{format_period(unit, before[0])} to {format_period(unit, before[-1])}"
@@ -196,13 +189,13 @@ class _ContextBuilder:
             else format_period(unit, before[0])
         )
         name += _SAME[self.settings.baseline.same]
-        found = {feature: combine_stats([part[feature] for part in seen]) for feature in seen[0]}
+        found = {feature: combine_stats([part[feature] for part in stats]) for feature in stats[0]}
         rows = _count_rows(found)
-        # Periods before the view began say nothing about how many rows a period has.
-        begun = next((position for position, part in enumerate(seen) if _count_rows(part)), len(seen))
-        periods = len(seen) - begun
+        # Empty periods before the view's first rows would lower the expected rows per period.
+        begun = next((position for position, part in enumerate(stats) if _count_rows(part)), len(stats))
+        periods = len(stats) - begun
         return BaselineStats(
-            name=name, rows=rows, per_period=rows / periods if periods else None, seen=found,
+            name=name, rows=rows, per_period=rows / periods if periods else None, features=found,
             why_not="" if rows else f"there are no rows in {name}",
         )  # fmt: skip
 
@@ -214,61 +207,61 @@ class _ContextBuilder:
         periods = sum(count_periods(unit, part) for part in parts)
         name, rows = f"{whole.start:%Y-%m-%d} to {whole.end:%Y-%m-%d}", _count_rows(found)
         return BaselineStats(
-            name=name, rows=rows, per_period=rows / periods if rows else None, seen=found,
+            name=name, rows=rows, per_period=rows / periods if rows else None, features=found,
             why_not="" if rows else f"there are no rows in {name}",
         )  # fmt: skip
 
     def _training_baseline(self, found: Mapping[str, ColumnStats]) -> BaselineStats:
-        training = self.around.training
+        training = self.facts.training
         assert training is not None
-        return BaselineStats(name=f"training set {training.name}", rows=_count_rows(found), seen=found)
+        return BaselineStats(name=f"training set {training.name}", rows=_count_rows(found), features=found)
 
     def _build(
         self,
         *,
         period: Period | None,
-        seen: Mapping[str, ColumnStats],
+        stats: Mapping[str, ColumnStats],
         compared: BaselineStats,
         newest: datetime | None = None,
         history: tuple[tuple[Period, Mapping[str, ColumnStats]], ...] = (),
     ) -> MonitorContext:
-        snapshot = self.around.snapshot
+        snapshot = self.facts.snapshot
         return MonitorContext(
             view=self.view,
             settings=self.settings,
             at=self.at,
             period=period,
-            rows=_count_rows(seen),
-            current=seen,
+            rows=_count_rows(stats),
+            current=stats,
             baseline=compared,
             limits={},
             newest=newest,
-            sources=self.around.sources,
-            online=self.around.online,
+            sources=self.facts.sources,
+            online=self.facts.online,
             coverage=snapshot.coverage if snapshot is not None else None,
-            changes=self.around.changes,
+            changes=self.facts.changes,
             history=history,
         )
 
-    def _new_profiles(self, seen: Mapping[str, ColumnStats], period: Period) -> tuple[Profile, ...]:
-        """The profiles of an earlier period, unless it was profiled before or had no rows."""
-        known = {profile.end for profile in self.around.earlier if profile.scope is ProfileScope.PERIOD}
-        new = period.end not in known and _count_rows(seen)
-        return self._build_profiles(ProfileScope.PERIOD, seen, period.start, period.end) if new else ()
+    def _new_profiles(self, stats: Mapping[str, ColumnStats], period: Period) -> tuple[Profile, ...]:
+        """Return the profiles of an earlier period, unless it was profiled before or has no rows."""
+        known = {profile.end for profile in self.facts.earlier if profile.scope is ProfileScope.PERIOD}
+        new = period.end not in known and _count_rows(stats)
+        return self._build_profiles(ProfileScope.PERIOD, stats, period.start, period.end) if new else ()
 
     def _build_snapshot_profiles(self, bins: Mapping[str, Bins]) -> tuple[Profile, ...]:
-        snapshot = self.around.snapshot
+        snapshot = self.facts.snapshot
         if snapshot is None:
             return ()
         rows = RowSource(source=snapshot.source)
         frame = build_frame(self.view, tuple(self.features.values()), snapshot.columns, rows)
-        (seen,) = measure_features(self.warehouse, frame, self.features, bins)
-        return self._build_profiles(ProfileScope.SNAPSHOT, seen, None, self.at)
+        (stats,) = measure_features(self.warehouse, frame, self.features, bins)
+        return self._build_profiles(ProfileScope.SNAPSHOT, stats, None, self.at)
 
     def _build_profiles(
         self,
         scope: ProfileScope,
-        seen: Mapping[str, ColumnStats],
+        stats: Mapping[str, ColumnStats],
         start: datetime | None,
         end: datetime,
         source: str = "",
@@ -281,16 +274,16 @@ class _ContextBuilder:
                 maximum=part.maximum, mean=part.mean, std=part.std, shape_rows=part.shape_rows,
                 quantiles=part.quantiles, edges=part.edges, counts=part.counts, top=part.top,
             )
-            for name, part in seen.items()
+            for name, part in stats.items()
         )  # fmt: skip
 
 
-def _count_rows(seen: Mapping[str, ColumnStats]) -> int:
-    return max((part.rows for part in seen.values()), default=0)
+def _count_rows(stats: Mapping[str, ColumnStats]) -> int:
+    return max((part.rows for part in stats.values()), default=0)
 
 
 def _select_newest_profiles(profiles: Sequence[Profile], at: datetime) -> dict[str, Profile]:
-    """Of each feature of a static view what the run before this one kept."""
+    """Return the profiles of the previous run of a static view, by feature."""
     before = [p for p in profiles if p.scope is ProfileScope.PERIOD and p.end is not None and p.end < at]
     return {profile.feature: profile for profile in sorted(before, key=lambda profile: profile.end or at)}
 
@@ -301,11 +294,11 @@ def _profiles_baseline(kept: Mapping[str, Profile]) -> BaselineStats:
     last = max(profile.end for profile in kept.values() if profile.end is not None)
     found = {name: _stats_from_profile(profile) for name, profile in kept.items()}
     rows = _count_rows(found)
-    return BaselineStats(name=f"the run of {last:%Y-%m-%d %H:%M}", rows=rows, per_period=float(rows), seen=found)
+    return BaselineStats(name=f"the run of {last:%Y-%m-%d %H:%M}", rows=rows, per_period=float(rows), features=found)
 
 
 def _stats_from_profile(profile: Profile) -> ColumnStats:
-    """A kept profile as if it had just been measured."""
+    """Return the statistics of a recorded profile."""
     values = profile.rows - profile.nulls
     numbers = values - profile.unusable if profile.mean is not None else 0
     return ColumnStats(

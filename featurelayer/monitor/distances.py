@@ -1,4 +1,4 @@
-"""Distances between two histograms or two sets of categories; scipy computes them."""
+"""Distances between two histograms or two sets of categories, computed by scipy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SharePair:
     spread: float | None = None
 
     @classmethod
-    def of(cls, before: ColumnStats, now: ColumnStats) -> SharePair | None:
+    def from_stats(cls, before: ColumnStats, now: ColumnStats) -> SharePair | None:
         """Return the pair of two profiles with the same bins, or of all categories; None if they have neither."""
         if before.edges and before.edges == now.edges and sum(before.counts) and sum(now.counts):
             return cls(
@@ -71,7 +71,7 @@ def kolmogorov_smirnov(pair: SharePair) -> float | None:
 
 
 def wasserstein(pair: SharePair) -> float | None:
-    """How far values moved on average, in standard deviations; None for categories and where all values are equal."""
+    """The average shift of the values in standard deviations; None for categories and for equal values."""
     if not pair.positions or not pair.spread:
         return None
     stats = _import_scipy("stats")
@@ -90,7 +90,7 @@ def _apply_floor(shares: Sequence[float]) -> list[float]:
 
 
 def _bin_middles(before: ColumnStats, now: ColumnStats) -> tuple[float, ...]:
-    """The bins' middles. The outer two end at the least and the greatest value of both."""
+    """Return the middles of the bins; the outer two end at the least and the greatest value of both sides."""
     edges = before.edges
     least = min(value for value in (before.minimum, now.minimum, edges[0]) if value is not None)
     most = max(value for value in (before.maximum, now.maximum, edges[-1]) if value is not None)

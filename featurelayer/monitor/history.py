@@ -1,4 +1,4 @@
-"""What the warehouse remembers: `featurelayer_profiles` and `featurelayer_monitor_results` in dbt's schema."""
+"""The history in the warehouse: `featurelayer_profiles` and `featurelayer_monitor_results` in dbt's schema."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class History:
         self._writer: Dialect = dialect(warehouse.dialect)
 
     def create(self) -> None:
-        """Make the tables that are not there."""
+        """Create the missing tables."""
         for relation, columns in ((self._tables.profiles, PROFILES), (self._tables.results, RESULTS)):
             definitions = [
                 exp.ColumnDef(this=exp.to_identifier(name, quoted=True), kind=self._writer.type(DType.parse(dtype)))
@@ -83,7 +83,7 @@ class History:
     def profiles(self, view: str | None = None) -> tuple[Profile, ...]:
         """Return the profiles of a view or of all, oldest first; none before the first run.
 
-        Of rows that were profiled several times it is the newest profile.
+        Rows that were profiled several times are returned once, with their newest profile.
         """
         rows = self._rows(self._tables.profiles, PROFILES, view, ("view", "feature", "period_end", "profiled_at"))
         newest = {(row["view"], row["feature"], row["scope"], row["end"]): row for row in rows}
@@ -100,12 +100,12 @@ class History:
         )
 
     def results(self, view: str | None = None) -> tuple[MonitorResult, ...]:
-        """Return what monitors said of a view or of all, oldest run first; nothing before the first run."""
+        """Return the results of a view or of all, oldest run first; nothing before the first run."""
         rows = self._rows(self._tables.results, RESULTS, view, ("checked_at", "view", "feature", "monitor", "metric"))
         return tuple(MonitorResult(**row | {"status": MonitorStatus(row["status"])}) for row in rows)
 
     def add(self, profiles: Sequence[Profile], results: Sequence[MonitorResult]) -> None:
-        """Keep what a run has seen. Rows are only ever appended: not every engine can change them, or two tables."""
+        """Append the profiles and results of a run. Rows never change: not every engine can update them."""
         self._insert(self._tables.profiles, PROFILES, [_profile_row(profile) for profile in profiles])
         self._insert(self._tables.results, RESULTS, [_row(result, RESULTS) for result in results])
 

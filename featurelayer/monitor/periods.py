@@ -1,7 +1,7 @@
-"""Periods of event time: which is judged, which are before it, and which of those it may be compared with.
+"""Periods of event time: the one to evaluate, those before it, and those to compare it with.
 
-All in UTC, on the calendar: days begin at midnight, weeks on Monday. The newest complete one is judged, so that no
-figure depends on the hour at which a run happens.
+All in UTC, on the calendar: days begin at midnight, weeks on Monday. The newest complete period is evaluated, so that
+no figure depends on the hour of a run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FARTHEST = 168 * 100
 
 @dataclass(frozen=True, slots=True, order=True)
 class Period:
-    """From `start` to `end`, which is not in it; both aware."""
+    """A period from `start` to `end` (exclusive), both aware."""
 
     start: datetime
     end: datetime
@@ -38,13 +38,13 @@ def newest_complete_period(unit: Unit, at: datetime) -> Period:
 
 
 def period_containing(unit: Unit, at: datetime) -> Period:
-    """Return the period of a unit that a time is in."""
+    """Return the period of a unit that contains a time."""
     start = _period_start(unit, at.astimezone(UTC))
     return Period(start, _next_start(unit, start))
 
 
 def preceding_periods(unit: Unit, period: Period, count: int) -> tuple[Period, ...]:
-    """Return so many periods before one, oldest first."""
+    """Return `count` periods before one, oldest first."""
     found: list[Period] = []
     start = period.start
     for _ in range(count):
@@ -54,7 +54,7 @@ def preceding_periods(unit: Unit, period: Period, count: int) -> tuple[Period, .
 
 
 def similar_periods(unit: Unit, period: Period, count: int, same: Same) -> tuple[Period, ...]:
-    """Return so many periods before one that are of its hour, weekday or both, oldest first."""
+    """Return `count` periods before one with the same hour, weekday or both, oldest first."""
     found: list[Period] = []
     start = period.start
     for _ in range(_FARTHEST):
@@ -67,7 +67,7 @@ def similar_periods(unit: Unit, period: Period, count: int, same: Same) -> tuple
 
 
 def select_periods(unit: Unit, whole: Period, period: Period, same: Same) -> tuple[Period, ...]:
-    """Return a fixed time, or of it the periods that are of the same hour, weekday or both as the judged one."""
+    """Return a fixed time range, or the periods in it with the same hour, weekday or both as another one."""
     if same == "none":
         return (whole,)
     return tuple(
@@ -76,7 +76,7 @@ def select_periods(unit: Unit, whole: Period, period: Period, same: Same) -> tup
 
 
 def count_periods(unit: Unit, whole: Period) -> float:
-    """Return how many periods a time amounts to."""
+    """Return the length of a time range in periods."""
     if unit == "month":
         return (whole.end - whole.start) / timedelta(days=365.25 / 12)
     return (whole.end - whole.start) / _LENGTHS[unit]

@@ -1,16 +1,19 @@
-"""Measures the features of a view in the warehouse: per slot of rows what was seen of each."""
+"""Measure the features of a view in the warehouse: statistics of every feature per slot of rows."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from featurelayer.model import Column, Feature, FeatureView, Kind
-from featurelayer.monitor.statistics import ColumnStats, stats_from_measures
+from featurelayer.monitor.statistics import ColumnStats
 from featurelayer.sql.planner import match_column
 from featurelayer.sql.profile import (
+    QUANTILES,
     Measure,
     MeasuredColumn,
     Measurement,
@@ -24,14 +27,14 @@ from featurelayer.sql.profile import (
 from featurelayer.warehouse.base import Warehouse
 
 SHAPE_ROWS = 20_000
-"""Of slots with many more rows, quantiles and histograms are of about so many."""
+"""Quantiles and histograms of slots with many more rows are of a sample of about this size."""
 TOP = 50
-"""How many values of a text are counted one by one."""
+"""The number of text values that are counted one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureFrame:
-    """Rows with features in them: which column each feature is (a feature that they lack is left out)."""
+    """Rows, and the column of each feature in them; features without a column are left out."""
 
     rows: RowSource
     columns: Mapping[str, Column]
@@ -52,7 +55,7 @@ class Bins:
 def build_frame(
     view: FeatureView, features: Sequence[Feature], columns: Sequence[Column], rows: RowSource
 ) -> FeatureFrame:
-    """Return the features of a view as they are in its relation; `rows` says which."""
+    """Return the frame of a view's features in its relation, for these rows."""
     found = {feature.name: match_column(feature.name, columns) for feature in features}
     chosen = [name for key in view.join_keys if (name := match_column(key.column, columns)) is not None]
     if rows.time is not None:
@@ -64,9 +67,9 @@ def build_frame(
 
 
 def find_bins(warehouse: Warehouse, frame: FeatureFrame, bins: int) -> dict[str, Bins]:
-    """Return the bins of every feature with numbers: about as many of these rows lie in each.
+    """Return the bins of every feature with numbers, each with about as many rows.
 
-    Values that come often make bins of their own, so there can be fewer. Times have none: they move on by nature.
+    Frequent values make bins of their own, so there can be fewer. Times have no bins: they always move on.
     """
     if not any(MeasuredColumn(column=column).has_bins for column in frame.columns.values()):
         return {}
@@ -96,7 +99,7 @@ def measure_features(
     bins: Mapping[str, Bins],
     shaped: Sequence[int] | None = None,
 ) -> list[dict[str, ColumnStats]]:
-    """Return, slot by slot, what was seen of every feature; the bins are those of `bins`.
+    """Return the statistics of every feature, slot by slot, with histograms over `bins`.
 
     Only the slots `shaped` (all by default) get quantiles and a histogram, which cost most.
     """
@@ -159,7 +162,7 @@ def _build_measured(column: Column, feature: Feature | None, bins: Bins | None) 
 
 
 def _count_rows(warehouse: Warehouse, frame: FeatureFrame) -> list[int]:
-    """How many rows each slot has; slots without rows are not in the answer."""
+    """Count the rows of each slot; the query returns no row for an empty slot."""
     counts = [0] * frame.slots
     for slot, rows in warehouse.rows(slot_counts(warehouse.dialect, frame.rows)):
         counts[int(slot)] = int(rows)
@@ -190,3 +193,58 @@ def _count_top_values(
     for slot, value, count in warehouse.rows(top_values(warehouse.dialect, frame.rows, measured.column, TOP)):
         found[int(slot)].append((str(value), int(count)))
     return found
+
+
+def stats_from_measures(
+    measured: Mapping[Measure, Any],
+    *,
+    rows: int,
+    shape_rows: int,
+    centre: float,
+    edges: tuple[float, ...],
+    is_numeric: bool,
+) -> ColumnStats:
+    """Return what the outputs of a profile's query say of one column."""
+    values = int(measured.get(Measure.VALUES) or 0)
+    edges = edges if Measure.BINS in measured else ()
+    quantiles = _list(measured.get(Measure.QUANTILES))
+    counts = tuple(int(count) for count in _list(measured.get(Measure.BINS)))
+    # DuckDB leaves the last bin out where nothing is beyond the last edge, and all where there is no value.
+    counts += (0,) * (len(edges) + 1 - len(counts)) if edges else ()
+    return ColumnStats(
+        rows=rows,
+        values=values,
+        numbers=int(measured.get(Measure.NUMBERS, values if is_numeric else 0) or 0),
+        distinct=_whole(measured.get(Measure.DISTINCT), values),
+        defaults=_whole(measured.get(Measure.DEFAULTS)),
+        out_of_range=_whole(measured.get(Measure.OUT_OF_RANGE)),
+        minimum=_number(measured.get(Measure.MINIMUM)),
+        maximum=_number(measured.get(Measure.MAXIMUM)),
+        total=float(measured.get(Measure.SUM) or 0.0),
+        squares=float(measured.get(Measure.SQUARES) or 0.0),
+        centre=centre,
+        shape_rows=shape_rows,
+        quantiles=tuple(
+            (share, float(value)) for share, value in zip(QUANTILES, quantiles, strict=False) if value is not None
+        ),
+        edges=edges,
+        counts=counts,
+        is_float=Measure.NUMBERS in measured,
+    )
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if value is None:
+        return ()
+    found: Sequence[Any] = json.loads(value) if isinstance(value, str) else list(value)
+    return found
+
+
+def _whole(value: Any, most: int | None = None) -> int | None:
+    if value is None:
+        return None
+    return int(value) if most is None else min(int(value), most)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(float(value)) else float(value)

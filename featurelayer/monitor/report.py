@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else, and its charts as SVG files beside it."""
+"""The report of a run: a self-contained HTML file, and its charts as SVG files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 from featurelayer.errors import PlanError, Problem
 from featurelayer.monitor.charts import feature_chart, render_svg, rows_chart, staleness_chart
 from featurelayer.monitor.context import MonitorContext
-from featurelayer.monitor.result import MonitorReport, format_number
+from featurelayer.monitor.result import MonitorReport
 from featurelayer.monitor.statistics import ColumnStats
 from featurelayer.monitor_records import MonitorResult, MonitorStatus
-from featurelayer.terminal_text import format_share
+from featurelayer.terminal_text import format_number, format_share
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
-_AGES = {"freshness": "", "source_freshness": " (source)", "online_freshness": " (online)"}
 _ORDER = (MonitorStatus.SKIPPED, MonitorStatus.PASS, MonitorStatus.WARN, MonitorStatus.ERROR)
 
 
@@ -32,7 +31,7 @@ class _FeatureSection:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ViewSection:
     anchor: str
-    watched: MonitorContext
+    context: MonitorContext
     results: tuple[MonitorResult, ...]
     rows: str
     features: tuple[_FeatureSection, ...]
@@ -48,10 +47,10 @@ def write_report(report: MonitorReport, folder: Path, project: str) -> Path:
     from jinja2 import Environment
 
     charts: dict[str, str] = {}
-    stale = staleness_chart(report.results, _AGES)
+    stale = staleness_chart(report.results)
     if stale is not None:
         charts["staleness"] = render_svg(stale)
-    views = [_view_section(watched, report, charts) for watched in report.watched]
+    views = [_view_section(context, report, charts) for context in report.contexts]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     page = template.render(
@@ -68,14 +67,14 @@ def write_report(report: MonitorReport, folder: Path, project: str) -> Path:
     return folder / "index.html"
 
 
-def _view_section(watched: MonitorContext, report: MonitorReport, charts: dict[str, str]) -> _ViewSection:
-    view = watched.view.id
+def _view_section(context: MonitorContext, report: MonitorReport, charts: dict[str, str]) -> _ViewSection:
+    view = context.view.id
     results = [result for result in report.results if result.view == view]
-    if len(watched.history) > 1:
-        charts[_file_name(view, "rows")] = render_svg(rows_chart(watched))
+    if len(context.history) > 1:
+        charts[_file_name(view, "rows")] = render_svg(rows_chart(context))
     return _ViewSection(
         anchor=_file_name(view),
-        watched=watched,
+        context=context,
         results=tuple(
             result
             for status in (MonitorStatus.ERROR, MonitorStatus.WARN)
@@ -83,41 +82,41 @@ def _view_section(watched: MonitorContext, report: MonitorReport, charts: dict[s
             if result.status is status
         ),
         rows=charts.get(_file_name(view, "rows"), ""),
-        features=tuple(_feature_sections(watched, results, charts)),
+        features=tuple(_feature_sections(context, results, charts)),
     )
 
 
 def _feature_sections(
-    watched: MonitorContext, results: list[MonitorResult], charts: dict[str, str]
+    context: MonitorContext, results: list[MonitorResult], charts: dict[str, str]
 ) -> Iterator[_FeatureSection]:
-    for feature in watched.view.features:
-        seen = watched.current.get(feature.name)
-        if seen is None:
+    for feature in context.view.features:
+        stats = context.current.get(feature.name)
+        if stats is None:
             continue
         mine = [result for result in results if result.feature == feature.name]
-        chart = feature_chart(watched, feature.name, mine)
+        chart = feature_chart(context, feature.name, mine)
         if chart["hconcat"]:
-            charts[_file_name(watched.view.id, feature.name)] = render_svg(chart)
+            charts[_file_name(context.view.id, feature.name)] = render_svg(chart)
         yield _FeatureSection(
             name=feature.name,
             description=feature.description,
             status=max((result.status for result in mine), key=_ORDER.index, default=MonitorStatus.SKIPPED),
-            figures=tuple(_key_figures(seen)),
-            chart=charts.get(_file_name(watched.view.id, feature.name), ""),
+            figures=tuple(_key_figures(stats)),
+            chart=charts.get(_file_name(context.view.id, feature.name), ""),
         )
 
 
-def _key_figures(seen: ColumnStats) -> Iterator[tuple[str, str]]:
-    yield "rows", f"{seen.rows:,}"
-    if seen.null_rate is not None:
-        yield "NULLs", format_share(seen.null_rate)
-    if seen.distinct is not None:
-        yield "different values, about", f"{seen.distinct:,}"
-    if not seen.edges:
+def _key_figures(stats: ColumnStats) -> Iterator[tuple[str, str]]:
+    yield "rows", f"{stats.rows:,}"
+    if stats.null_rate is not None:
+        yield "NULLs", format_share(stats.null_rate)
+    if stats.distinct is not None:
+        yield "different values, about", f"{stats.distinct:,}"
+    if not stats.edges:
         return
-    quantiles = dict(seen.quantiles)
-    named = (("least", seen.minimum), ("median", quantiles.get(0.5)), ("mean", seen.mean),
-             ("standard deviation", seen.std), ("99%", quantiles.get(0.99)), ("greatest", seen.maximum))  # fmt: skip
+    quantiles = dict(stats.quantiles)
+    named = (("least", stats.minimum), ("median", quantiles.get(0.5)), ("mean", stats.mean),
+             ("standard deviation", stats.std), ("99%", quantiles.get(0.99)), ("greatest", stats.maximum))  # fmt: skip
     yield from ((name, format_number(value)) for name, value in named if value is not None)
 
 

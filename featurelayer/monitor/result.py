@@ -1,4 +1,4 @@
-"""What a run of the monitors found, and how it is told: JSON and JUnit."""
+"""The report of a run of the monitors, as JSON and JUnit."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any
 
 from featurelayer.monitor.context import MonitorContext
 from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile
+from featurelayer.terminal_text import format_number
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorReport:
-    """A run: when its data was judged, what every monitor said, the profiles, and what it had in hand per view."""
+    """A run of the monitors: its time, results and profiles, and the context of each view."""
 
     run: str
     at: datetime
     results: tuple[MonitorResult, ...]
     profiles: tuple[Profile, ...] = field(repr=False)
-    watched: tuple[MonitorContext, ...] = field(repr=False)
+    contexts: tuple[MonitorContext, ...] = field(repr=False)
 
-    def of(self, status: MonitorStatus) -> list[MonitorResult]:
+    def with_status(self, status: MonitorStatus) -> list[MonitorResult]:
         """Return the results with a status."""
         return [result for result in self.results if result.status is status]
 
     @property
     def failed(self) -> bool:
         """Whether any monitor is at `error`."""
-        return bool(self.of(MonitorStatus.ERROR))
+        return bool(self.with_status(MonitorStatus.ERROR))
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many results have each status."""
+        """The number of results by status."""
         found = Counter(result.status for result in self.results)
         return {str(status): found[status] for status in MonitorStatus}
 
@@ -49,6 +52,8 @@ class MonitorReport:
 
     def to_junit(self) -> str:
         """Return the run as a JUnit file: a suite per view, a case per monitor; warnings are in `system-out`."""
+        from xml.etree import ElementTree
+
         suites = ElementTree.Element("testsuites", name="featurelayer monitor")
         for view in dict.fromkeys(result.view for result in self.results):
             self._suite(suites, view, [result for result in self.results if result.view == view])
@@ -56,6 +61,8 @@ class MonitorReport:
         return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
     def _suite(self, suites: ElementTree.Element, view: str, results: Sequence[MonitorResult]) -> None:
+        from xml.etree import ElementTree
+
         counts = Counter(result.status for result in results)
         failed, skipped = str(counts[MonitorStatus.ERROR]), str(counts[MonitorStatus.SKIPPED])
         suite = ElementTree.SubElement(
@@ -75,20 +82,15 @@ class MonitorReport:
 
 
 def describe_result(result: MonitorResult) -> str:
-    """Return a result in a sentence or two: the monitor, what was found, the threshold, and the baseline."""
+    """Return a result in a sentence: the metric, its value, the threshold and the baseline."""
     value = "" if result.value is None else f" {format_number(result.value)}"
     limit = "" if result.threshold is None else f", limit {format_number(result.threshold)}"
     baseline = f"; baseline: {result.baseline}" if result.baseline else ""
     return f"{result.name}: {result.metric}{value}{limit}: {result.meaning}{baseline}"
 
 
-def format_number(value: float) -> str:
-    """Return a number as short as it is still worth reading."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
 def _xml_safe(text: str) -> str:
-    """A category can hold characters that XML has no way to write."""
+    """Replace characters that XML can't hold; a category may have any."""
     return "".join(
         each if each in "\t\n\r" or (ord(each) >= 32 and ord(each) not in (0xFFFE, 0xFFFF)) else "?" for each in text
     )

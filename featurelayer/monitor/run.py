@@ -1,4 +1,4 @@
-"""Composes a run of the monitors: views read, profiled and judged, the online store asked, the history kept."""
+"""Run the monitors: profile the views, query the online store, evaluate, and record the history."""
 
 from __future__ import annotations
 
@@ -25,26 +25,16 @@ from featurelayer.errors import (
     Problem,
     RelationNotBuilt,
     WarehouseError,
+    did_you_mean,
 )
 from featurelayer.export import Tables
 from featurelayer.model import Column, FeatureView
-from featurelayer.monitor import (
-    Coverage,
-    History,
-    HistoryTables,
-    MonitorReport,
-    OnlineFreshness,
-    Settings,
-    SnapshotRows,
-    SourceFreshness,
-    TrainingRows,
-    ValueChanges,
-    ViewHistory,
-    build_context,
-    cast_rows,
-    evaluate_monitors,
-    view_settings,
-)
+from featurelayer.monitor.context import Coverage, OnlineFreshness, SourceFreshness, ValueChanges
+from featurelayer.monitor.context_builder import SnapshotRows, TrainingRows, ViewHistory, build_context, cast_rows
+from featurelayer.monitor.evaluate import evaluate_monitors
+from featurelayer.monitor.history import History, HistoryTables
+from featurelayer.monitor.result import MonitorReport
+from featurelayer.monitor.settings import Settings, view_settings
 from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile
 from featurelayer.online.status import StoreStatus
 from featurelayer.sql.casts import check_types
@@ -63,10 +53,10 @@ _SNAPSHOT = f"{RESERVED}snapshot"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorRequest:
-    """What is to be watched: views, at which time (the warehouse's own by default), against which training set.
+    """The views to monitor, the time (the warehouse's own by default) and the training set to compare with.
 
-    `status` asks the online store at a time; without it online items are not looked at. `exports` are the tables that
-    remember exports to it; without them it is not known whether exported values changed.
+    `status` reads the status of the online store at a time; without it online freshness is not evaluated. `exports` are
+    the tables of the export ledger; without them changes of exported values are unknown.
     """
 
     views: Sequence[FeatureView]
@@ -89,10 +79,10 @@ def read_results(warehouse: Warehouse, project: Project, view: str | None) -> tu
 def run_monitors(
     project: Project, request: MonitorRequest, open_warehouse: OpenWarehouse, notify: Notify
 ) -> MonitorReport:
-    """Return what the monitors say of the views. Nothing is written.
+    """Run the monitors of some views. Nothing is written.
 
     Raises:
-        PlanError: a view is not built or not what its annotations say, or can't be compared as asked; all reasons.
+        PlanError: a view is not built, differs from its annotations or can't be compared; lists every reason.
         LockError: the baseline's lock can't be used.
         WarehouseError: the engine failed.
     """
@@ -114,10 +104,10 @@ def run_monitors(
         history = History(warehouse, _history_tables(project))
         online = _read_online_freshness(request, wanted, at, notify)
         run = secrets.token_hex(8)
-        watched, profiles = [], []
+        contexts, profiles = [], []
         for view in wanted:
             with _open_snapshot(warehouse, project, view, columns[view.id], settings[view.id], at) as snapshot:
-                around = ViewHistory(
+                facts = ViewHistory(
                     earlier=history.profiles(view.id),
                     training=training.get(view.id),
                     sources=tuple(
@@ -127,17 +117,17 @@ def run_monitors(
                     snapshot=snapshot,
                     changes=_count_changes(warehouse, request.exports, view) if view.static and view.online else None,
                 )
-                found, seen = build_context(warehouse, view, columns[view.id], settings[view.id], at, around)
-            watched.append(found)
-            profiles += [replace(profile, run=run, profiled_at=now) for profile in seen]
+                context, measured = build_context(warehouse, view, columns[view.id], settings[view.id], at, facts)
+            contexts.append(context)
+            profiles += [replace(profile, run=run, profiled_at=now) for profile in measured]
         results = tuple(
-            replace(result, run=run, checked_at=now) for each in watched for result in evaluate_monitors(each)
+            replace(result, run=run, checked_at=now) for each in contexts for result in evaluate_monitors(each)
         )
-    return MonitorReport(run=run, at=at, results=results, profiles=tuple(profiles), watched=tuple(watched))
+    return MonitorReport(run=run, at=at, results=results, profiles=tuple(profiles), contexts=tuple(contexts))
 
 
 def record_run(project: Project, report: MonitorReport, open_warehouse: OpenWarehouse) -> None:
-    """Write what a run has seen and said into its tables."""
+    """Record the profiles and results of a run in the warehouse."""
     with open_warehouse(writable=True) as warehouse:
         history = History(warehouse, _history_tables(project))
         history.create()
@@ -145,10 +135,10 @@ def record_run(project: Project, report: MonitorReport, open_warehouse: OpenWare
 
 
 def read_alerts(project: Project) -> Mapping[str, Any]:
-    """Return whom featurelayer.yml names to be told of what fails; empty if nobody.
+    """Return `alerts` of featurelayer.yml; empty if there are none.
 
     Raises:
-        ConfigError: `alerts` is not what the contract says.
+        ConfigError: `alerts` does not follow the contract.
     """
     config = project.config
     if not config.alerts:
@@ -166,21 +156,21 @@ def read_alerts(project: Project) -> Mapping[str, Any]:
 def validate_blocking_monitors(
     project: Project, views: Sequence[FeatureView], at: datetime | None, open_warehouse: OpenWarehouse
 ) -> None:
-    """Raise PlanError with every monitor that fails of the views with `block_export`; what is online is not judged."""
+    """Raise PlanError if a monitor fails for a view with `block_export`; online freshness is not evaluated."""
     blocking = [view for view in views if view.block_export]
     if not blocking:
         return
     request = MonitorRequest(views=blocking, at=at)
     report = run_monitors(project, request, open_warehouse, ignore_notice)
     yamls = {view.id: view.yaml_path for view in blocking}
-    fix = "mend the data or the threshold, or export with --ignore-monitors; nothing was written"
+    fix = "correct the data or the threshold, or export with --ignore-monitors; nothing was written"
     problems = [
         Problem(
             what=f"{result.name} fails the monitor {result.monitor}: {result.meaning}",
             where=yamls[result.view],
             fix=fix,
         )
-        for result in report.of(MonitorStatus.ERROR)
+        for result in report.with_status(MonitorStatus.ERROR)
     ]
     if problems:
         raise PlanError(problems)
@@ -191,14 +181,16 @@ def _history_tables(project: Project) -> HistoryTables:
 
 
 def _validate_columns(views: Sequence[FeatureView], columns: Mapping[str, Sequence[Column]]) -> None:
-    """A column that is declared and not built would be watched by nobody."""
+    """Raise PlanError for every declared column that the relation lacks."""
     problems = []
     for view in views:
         needed = [*(key.column for key in view.join_keys), *(feature.name for feature in view.features)]
         needed += [view.event_time] if view.event_time and not view.static else []
         missing = [name for name in needed if match_column(name, columns[view.id]) is None]
         if missing:
-            what = f"{view.id}: {view.relation_name} has no column {', '.join(missing)}"
+            known = [column.name for column in columns[view.id]]
+            names = ", ".join(f"{name}{did_you_mean(name, known)}" for name in missing)
+            what = f"{view.id}: {view.relation_name} has no column {names}"
             problems.append(Problem(what=what, where=view.yaml_path, fix=f"run `dbt build -s {view.name}`"))
     if problems:
         raise PlanError(problems)
@@ -207,7 +199,7 @@ def _validate_columns(views: Sequence[FeatureView], columns: Mapping[str, Sequen
 def _validate_types(
     warehouse: Warehouse, views: Sequence[FeatureView], columns: Mapping[str, Sequence[Column]], at: datetime
 ) -> None:
-    """What is watched are the values that are trained on and served: those of the declared types."""
+    """Check that values fit the declared types, which training and serving cast them to."""
     writer = dialect(warehouse.dialect)
     joins = (plan_snapshot(view, columns[view.id], as_of=at).joins[0] for view in views)
     run_checks(warehouse, [types for join in joins if (types := check_types(writer, join)) is not None])
@@ -216,7 +208,7 @@ def _validate_types(
 def _read_source_freshness(warehouse: Warehouse, source: FreshSource, at: datetime) -> SourceFreshness:
     bare = SourceFreshness(name=source.name, freshness=source.freshness)
     if not source.loaded_at or not source.relation:
-        return replace(bare, why_not=f"source {source.name} has limits and no loaded_at_field")
+        return replace(bare, why_not=f"source {source.name} has freshness limits but no loaded_at_field")
     try:
         (found,) = warehouse.rows(newest(warehouse.dialect, source.relation, source.loaded_at, at))[0]
     except WarehouseError as error:
@@ -227,7 +219,7 @@ def _read_source_freshness(warehouse: Warehouse, source: FreshSource, at: dateti
 
 
 def _count_changes(warehouse: Warehouse, tables: Tables | None, view: FeatureView) -> ValueChanges | None:
-    """What the exports that the warehouse remembers tell of changed values, if it remembers any."""
+    """Count the keys whose values changed between recorded exports; None without a ledger."""
     if tables is None:
         return None
     try:
@@ -241,7 +233,7 @@ def _count_changes(warehouse: Warehouse, tables: Tables | None, view: FeatureVie
 def _read_online_freshness(
     request: MonitorRequest, views: Sequence[FeatureView], at: datetime, notify: Notify
 ) -> Mapping[str, OnlineFreshness]:
-    """What the store serves of each online view; a store that can't be asked is a warning and no more."""
+    """Read what the store serves of each online view; a store that can't be read is only a warning."""
     online = [view.id for view in views if view.online and not view.static]
     if request.status is None or not online:
         return {}
@@ -249,8 +241,8 @@ def _read_online_freshness(
         status = {each.view: each for each in request.status(at).views}
     except FeatureLayerError as error:
         reason = error.summary
-        notify(f"the online store can't be asked: {reason}")
-        return {view: OnlineFreshness(why_not=f"the online store can't be asked: {reason}") for view in online}
+        notify(f"the online store can't be read: {reason}")
+        return {view: OnlineFreshness(why_not=f"the online store can't be read: {reason}") for view in online}
     return {
         view: OnlineFreshness(
             newest=status[view].source_time if view in status else None, why_not="it has not been exported"
@@ -268,7 +260,7 @@ def _open_snapshot(
     settings: Settings,
     at: datetime,
 ) -> Iterator[SnapshotRows | None]:
-    """The view's snapshot as a temporary table, where it is served or its coverage is asked for."""
+    """Build the view's snapshot as a temporary table, if it is online or its coverage has a limit."""
     wanted = settings.limits["coverage"].is_set
     if view.static:
         source, typed = cast_rows(warehouse, view, columns)
@@ -312,7 +304,7 @@ def _measure_coverage(
     ]
     if len(keys) < len(view.join_keys):
         needed = ", ".join(key.column for key in view.join_keys)
-        what = f"{view.id}: its population '{of}' is no built dbt model with the columns {needed}"
+        what = f"{view.id}: its population '{of}' is not a built dbt model with the columns {needed}"
         raise PlanError([Problem(what=what, where=view.yaml_path, fix="correct `population`, or build it")])
     query = count_coverage(warehouse.dialect, warehouse.quote(population), source, keys, at=at, ttl=view.ttl)
     total, found = warehouse.rows(query)[0]
@@ -325,7 +317,7 @@ def _read_training_rows(
     views: Sequence[FeatureView],
     settings: Mapping[str, Settings],
 ) -> Mapping[str, TrainingRows]:
-    """The training sets that views are compared with, each read once."""
+    """Read the training sets that views are compared with, each once."""
     found: dict[str, TrainingRows] = {}
     for path in sorted({settings[view.id].baseline.lock or "" for view in views} - {""}):
         lock = read_lock(project.root / path)
@@ -344,21 +336,21 @@ def _read_training_rows(
 
 
 def _training_file(lock: Lock) -> Path:
-    """The file of a training set, which lies beside its lock."""
+    """Return the file of a training set, which is next to its lock."""
     path = lock.path.parent / lock.output.file if lock.path is not None and lock.output is not None else None
     if path is not None and path.exists() and path.suffix != ".csv":
         return path
     if path is not None and path.suffix == ".csv":
-        what, fix = f"{path.name} of {lock.name} is a CSV file, which has no types", "write the training set as parquet"
+        what, fix = f"{path.name} of {lock.name} is a CSV file without types", "write the training set as parquet"
     elif path is not None:
-        what, fix = f"the training set {path.name} of {lock.name} is gone", "put it beside the lock again"
+        what, fix = f"the training set {path.name} of {lock.name} does not exist", "put it next to the lock"
     else:
-        what, fix = f"{lock.name} has no file beside it", "write the training set with --output PATH.parquet"
+        what, fix = f"{lock.name} has no file next to it", "write the training set with --output PATH.parquet"
     raise LockError([Problem(what=what, where=str(lock.path or ""), fix=fix)])
 
 
 def _match_lock_columns(lock: Lock, view: FeatureView, columns: Sequence[Column]) -> dict[str, Column]:
-    """The columns of a view's features in the training set; of a view with several roles those of the first."""
+    """Return the columns of a view's features in the training set, for its first role."""
     found: dict[str, Column] = {}
     for join in lock.joins:
         for name, column in join.columns.items() if join.view == view.id else ():

@@ -1,4 +1,4 @@
-"""The baseline as a dbt seed, so that a dbt test can compare with it where nothing of ours runs."""
+"""The baseline as a dbt seed, for the dbt test `psi_below`, which runs without featurelayer."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ COLUMNS = ("view", "feature", "bin", "above", "up_to", "category", "row_count")
 
 
 def write_seed(report: MonitorReport, path: Path) -> int:
-    """Write the histograms and categories of every baseline of a run; return how many bins there are.
+    """Write the histograms and categories of every baseline of a run; return the number of bins.
 
     Raises:
         PlanError: no view has a baseline, or the file can't be written.
     """
     rows = [
-        (watched.view.id, feature, *bin_)
-        for watched in report.watched
-        for feature, seen in sorted(watched.baseline.seen.items())
-        for bin_ in _bin_rows(seen)
+        (context.view.id, feature, *bin_)
+        for context in report.contexts
+        for feature, stats in sorted(context.baseline.features.items())
+        for bin_ in _bin_rows(stats)
     ]
     if not rows:
-        what = "there is no baseline to write: " + "; ".join(each.baseline.why_not for each in report.watched)
+        what = "there is no baseline to write: " + "; ".join(each.baseline.why_not for each in report.contexts)
         raise PlanError([Problem(what=what, fix="choose a time with rows: --as-of, or `baseline` in the annotations")])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -44,12 +44,12 @@ def write_seed(report: MonitorReport, path: Path) -> int:
     return len(rows)
 
 
-def _bin_rows(seen: ColumnStats) -> Iterator[tuple[int, str, str, str, int]]:
-    """The bins of a feature; an end that is open is empty, like the category of a number."""
-    if seen.edges and sum(seen.counts):
-        ends = ["", *(repr(edge) for edge in seen.edges), ""]
-        for number, ((low, high), count) in enumerate(zip(itertools.pairwise(ends), seen.counts, strict=True)):
+def _bin_rows(stats: ColumnStats) -> Iterator[tuple[int, str, str, str, int]]:
+    """Yield the bins of a feature; an open end is empty, like the category of a number."""
+    if stats.edges and sum(stats.counts):
+        ends = ["", *(repr(edge) for edge in stats.edges), ""]
+        for number, ((low, high), count) in enumerate(zip(itertools.pairwise(ends), stats.counts, strict=True)):
             yield number, low, high, "", count
-    elif seen.top and seen.complete:
-        for number, (value, count) in enumerate(seen.top):
+    elif stats.top and stats.complete:
+        for number, (value, count) in enumerate(stats.top):
             yield number, "", "", value, count

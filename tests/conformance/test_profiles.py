@@ -17,7 +17,7 @@ import yaml
 
 from featurelayer.layer import FeatureLayer
 from featurelayer.model import Feature
-from featurelayer.monitor import History, HistoryTables
+from featurelayer.monitor.history import History, HistoryTables
 from featurelayer.monitor.profiler import FeatureFrame, find_bins, measure_features
 from featurelayer.monitor.statistics import ColumnStats
 from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile, ProfileScope
@@ -171,7 +171,7 @@ def test_a_view_is_watched_where_its_project_is(target: dict[str, Any], tmp_path
     found = {(result.monitor, result.feature): result for result in report.results}
     assert found["psi", "x"].status is MonitorStatus.WARN
     assert found["new_categories", "carrier"].value == 1 / 3
-    assert found["coverage", ""].meaning == "1 of 4 keys in watched at any time (25.0%) have a row that holds"
+    assert found["coverage", ""].meaning == "1 of 4 keys in watched at any time (25.0%) have a valid row"
     assert {profile.scope for profile in layer.profiles("watched")} == set(ProfileScope)
     assert len(layer.monitor_results("watched")) == len(report.results)
 

@@ -10,7 +10,8 @@ import pytest
 from featurelayer.dbt.monitors import AlertsBlock, FeatureMonitorsBlock, MonitorsBlock, ProjectMonitorsBlock
 from featurelayer.demo import prepare
 from featurelayer.monitor.profiler import SHAPE_ROWS, TOP
-from featurelayer.monitor.settings import BINS, HISTORY, LIMITS, MINIMUM_ROWS, PERIOD
+from featurelayer.monitor.settings import BINS, HISTORY, MINIMUM_ROWS, PERIOD, default_limits
+from featurelayer.monitor.table import render_page
 from tests.docs.pages import REPOSITORY, run, tables
 from tests.integration.conftest import run_dbt
 
@@ -47,10 +48,15 @@ def test_its_plots_are_those_of_the_report(demo: Path, name: str) -> None:
     assert drawn == shown
 
 
+def test_its_table_of_limits_is_that_of_the_declarations() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert render_page(page) == page, "run python -m featurelayer.monitor.table"
+
+
 def test_its_thresholds_and_their_defaults_are_those_of_the_code() -> None:
     limits, others = tables(PAGE, "Thresholds")
     found = {NAME.findall(row["key"])[0]: row["default"].strip("`") for row in limits}
-    assert found == {name: _said(limit.warn, limit.error) for name, limit in LIMITS.items()}
+    assert found == {name: _said(limit.warn, limit.error) for name, limit in default_limits().items()}
     keys = {NAME.findall(row["key"])[0]: row["default"].strip("`") for row in others}
     assert keys.keys() | found.keys() == set(ProjectMonitorsBlock.model_fields)
     assert {
@@ -59,8 +65,8 @@ def test_its_thresholds_and_their_defaults_are_those_of_the_code() -> None:
         "minimum_rows": str(MINIMUM_ROWS),
         "bins": str(BINS),
     }.items() <= (keys.items())
-    assert set(FeatureMonitorsBlock.model_fields) - {"enabled"} <= set(LIMITS)
-    assert set(LIMITS) <= set(MonitorsBlock.model_fields)
+    assert set(FeatureMonitorsBlock.model_fields) - {"enabled"} <= set(default_limits())
+    assert set(default_limits()) <= set(MonitorsBlock.model_fields)
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
     assert all(f"{name}:" in text for name in AlertsBlock.model_fields)
     assert f"more than {SHAPE_ROWS:,} rows in a period" in text

@@ -89,7 +89,7 @@ def run(layer: FeatureLayer, at: datetime = AT, **more: Any) -> MonitorReport:
 
 
 def bad(report: MonitorReport) -> list[tuple[str, str, str]]:
-    found = [*report.of(MonitorStatus.ERROR), *report.of(MonitorStatus.WARN)]
+    found = [*report.with_status(MonitorStatus.ERROR), *report.with_status(MonitorStatus.WARN)]
     return [(str(result.status), result.feature, result.monitor) for result in found]
 
 
@@ -101,7 +101,7 @@ def only(report: MonitorReport, monitor: str, feature: str = "") -> MonitorResul
 def test_rows_that_are_as_always_pass(tmp_path: Path) -> None:
     report = run(layer(tmp_path))
     assert bad(report) == []
-    assert {result.monitor for result in report.of(MonitorStatus.PASS)} == {
+    assert {result.monitor for result in report.with_status(MonitorStatus.PASS)} == {
         "freshness", "new_categories", "null_rate", "null_rate_change", "out_of_range", "psi", "unusable",
         "vanished_categories", "volume", "default_rate",
     }  # fmt: skip
@@ -126,7 +126,7 @@ PROBLEMS = [
     (f"UPDATE legs SET carrier = 'X<&>' WHERE {LAST} AND hour(landed_at) = 3", "warn", "carrier", "new_categories",
      "1 category is new, in 4.2% of the rows of 2024-02-29: 'X<&>'"),
     (f"UPDATE legs SET carrier = 'UA' WHERE {LAST} AND carrier = 'B6'", "warn", "carrier", "vanished_categories",
-     "1 category is gone, in 33.3% of the rows of the baseline: 'B6'"),
+     "1 category is missing, in 33.3% of the rows of the baseline: 'B6'"),
     (f"DELETE FROM legs WHERE {LAST}", "error", "", "volume", "0 rows in 2024-02-29, 720 in a period"),
     (f"INSERT INTO legs SELECT l.* FROM legs l, range(2) WHERE {LAST}", "warn", "", "volume", "2,160 rows"),
     (f"UPDATE legs SET arr_delay = arr_delay / 3 + 15 WHERE {LAST}", "warn", "arr_delay", "psi", "mean -0.5"),
@@ -244,7 +244,7 @@ def test_a_training_set_is_a_baseline_by_its_lock(tmp_path: Path, monkeypatch: p
     assert lacking.status is MonitorStatus.SKIPPED
     assert lacking.meaning == "training set gust.lock.json does not have this feature"
     (tmp_path / "gust.parquet").unlink()
-    with pytest.raises(LockError, match=r"gust\.parquet of gust\.lock\.json is gone"):
+    with pytest.raises(LockError, match=r"gust\.parquet of gust\.lock\.json does not exist"):
         run(found, baseline="gust.lock.json")
     lock.write_text("{}")
     with pytest.raises(LockError):
@@ -321,7 +321,7 @@ def test_sources_are_judged_by_their_own_limits(tmp_path: Path) -> None:
     assert told == {
         "the newest row of source s.raw is 2 h old, of 2024-03-01 04": "warn",
         "source s.gone can't be read": "skipped",
-        "source s.vague has limits and no loaded_at_field": "skipped",
+        "source s.vague has freshness limits but no loaded_at_field": "skipped",
     }
 
 
@@ -330,7 +330,7 @@ def test_coverage_is_the_share_of_the_population_with_a_row_that_holds(tmp_path:
     said = {"coverage": {"warn": 0.9, "error": 0.5}}
     found = only(run(layer(tmp_path, monitors=said, ttl="10 minutes")), "coverage")
     assert (found.status, found.value) == (MonitorStatus.ERROR, 5 / 50)
-    assert found.meaning == "5 of 50 keys in legs at any time (10.0%) have a row that holds"
+    assert found.meaning == "5 of 50 keys in legs at any time (10.0%) have a valid row"
     assert only(run(layer(tmp_path / "long", monitors=said, ttl="12 hours")), "coverage").value == 1
     other = {**said, "population": "fleet"}
     fleet = plain("fleet")
@@ -343,7 +343,7 @@ def test_coverage_is_the_share_of_the_population_with_a_row_that_holds(tmp_path:
         connection.execute(LEGS + "CREATE TABLE fleet AS SELECT 'N' || i AS tailnum FROM range(100) t(i);")
     found = only(run(FeatureLayer(root, profiles_dir=root)), "coverage")
     assert (found.status, found.meaning.split(" have")[0]) == (MonitorStatus.WARN, "50 of 100 keys in fleet (50.0%)")
-    with pytest.raises(PlanError, match="its population 'nowhere' is no built dbt model with the columns tailnum"):
+    with pytest.raises(PlanError, match="its population 'nowhere' is not a built dbt model with the columns tailnum"):
         run(layer(tmp_path / "none", monitors={**said, "population": "nowhere"}))
 
 
@@ -439,23 +439,24 @@ def test_the_command_prints_what_is_wrong_and_ends_with_1_on_an_error(
     ("change", "monitors", "said"),
     [
         ("DELETE FROM legs WHERE landed_at >= TIMESTAMP '2024-01-03'", {},
-         "no row is of 2024-02-29, the newest is of 2024-01-02 23:58: monitor --as-of 2024-01-03 judges that day"),
+         "no row is in 2024-02-29, the newest is from 2024-01-02 23:58: monitor --as-of 2024-01-03 evaluates that day"),
         ("DELETE FROM legs WHERE landed_at >= TIMESTAMP '2024-02-29 02:00'",
          {"period": "hour", "baseline": {"previous": 3, "same": "none"}},
-         "the newest is of 2024-02-29 01:58: monitor --as-of 2024-02-29T02:00 judges that hour"),
-        ("DELETE FROM legs WHERE landed_at < TIMESTAMP '2024-03-01'", {}, "05:58: that day is judged when it is over"),
+         "the newest is from 2024-02-29 01:58: monitor --as-of 2024-02-29T02:00 evaluates that hour"),
+        ("DELETE FROM legs WHERE landed_at < TIMESTAMP '2024-03-01'", {},
+         "05:58: that day is evaluated when it is over"),
         ("DELETE FROM legs", {}, "has no rows up to 2024-03-01 06:00; run `dbt build -s legs` if it should have"),
     ],
 )  # fmt: skip
-def test_nothing_to_judge_is_told_with_the_reason_and_what_to_do(
+def test_a_view_without_rows_to_evaluate_is_reported_with_the_reason_and_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, monitors: dict[str, Any], said: str
 ) -> None:
     made_of = layer(tmp_path, f"{change};", monitors=monitors)
     _, out, _ = cli(capsys, tmp_path, "--no-record", "--report", str(tmp_path / "out"))
-    (line,) = [line for line in out.splitlines() if "nothing to judge" in line]
-    assert line.startswith("legs: nothing to judge: ")
+    (line,) = [line for line in out.splitlines() if "no rows to evaluate" in line]
+    assert line.startswith("legs: no rows to evaluate: ")
     assert said in line
-    assert "Nothing to judge" in (tmp_path / "out" / "index.html").read_text()
+    assert "No rows to evaluate" in (tmp_path / "out" / "index.html").read_text()
     volume = [result for result in run(made_of).results if result.monitor == "volume"]
     assert [result.status for result in volume] == [MonitorStatus.SKIPPED]
     assert said in volume[0].meaning

@@ -57,4 +57,4 @@ def failing_report() -> MonitorReport:
         monitor="null_rate", view="legs", feature="gust", metric="share of NULL", value=1.0,
         status=MonitorStatus.ERROR, meaning="100.0% of 720 rows",
     )  # fmt: skip
-    return MonitorReport(run="1", at=AT, results=(result,), profiles=(), watched=())
+    return MonitorReport(run="1", at=AT, results=(result,), profiles=(), contexts=())

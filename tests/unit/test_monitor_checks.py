@@ -19,6 +19,7 @@ from featurelayer.monitor.context import (
     SourceFreshness,
     ValueChanges,
 )
+from featurelayer.monitor.evaluate import evaluate_monitor
 from featurelayer.monitor.monitors import (
     categories,
     coverage,
@@ -31,13 +32,18 @@ from featurelayer.monitor.monitors import (
     volume,
 )
 from featurelayer.monitor.periods import Period
-from featurelayer.monitor.settings import LIMITS, Limit, view_settings
+from featurelayer.monitor.settings import default_limits, view_settings
 from featurelayer.monitor.statistics import ColumnStats
-from featurelayer.monitor_records import MonitorResult, MonitorStatus
+from featurelayer.monitor_records import Limit, Monitor, MonitorResult, MonitorStatus
 from tests.online_cases import feature, view
 
 LEGS = view("legs", feature("carrier", "text", default="?", has_default=True), static=True)
 ENOUGH = view_settings(LEGS, {}).minimum_rows
+
+
+def evaluate_module(module: Any, context: MonitorContext) -> list[MonitorResult]:
+    monitors = [value for value in vars(module).values() if isinstance(value, Monitor)]
+    return [result for monitor in monitors for result in evaluate_monitor(monitor, context)]
 
 
 def check_of(
@@ -46,10 +52,11 @@ def check_of(
     """What a check says of the one feature, by monitor."""
     watched = MonitorContext(
         view=LEGS, settings=view_settings(LEGS, {}), at=datetime(2024, 1, 1, tzinfo=UTC), period=None, rows=seen.rows,
-        current={"carrier": seen}, baseline=BaselineStats(name="b", seen={} if before is None else {"carrier": before}),
-        limits={"carrier": {**LIMITS, **limits}},
+        current={"carrier": seen},
+        baseline=BaselineStats(name="b", features={} if before is None else {"carrier": before}),
+        limits={"carrier": {**default_limits(), **limits}},
     )  # fmt: skip
-    return {result.monitor: result for result in module.check(watched)}
+    return {result.monitor: result for result in evaluate_module(module, watched)}
 
 
 def of_rows(rows: int, nulls: int = 0, **more: Any) -> ColumnStats:
@@ -100,9 +107,9 @@ def test_categories_that_came_and_that_went():
     new, gone = found["new_categories"], found["vanished_categories"]
     assert (new.value, gone.value) == (0.4, 0.4)
     assert new.meaning == "2 categories are new, in 40.0% of the rows of all rows: 'B6', 'AA'"
-    assert gone.meaning == "1 category is gone, in 40.0% of the rows of the baseline: 'DL'"
+    assert gone.meaning == "1 category is missing, in 40.0% of the rows of the baseline: 'DL'"
     same = check_of(categories, kinds(FEW), kinds(FEW))
-    assert {result.meaning for result in same.values()} == {"no category is new", "no category is gone"}
+    assert {result.meaning for result in same.values()} == {"no category is new", "no category is missing"}
     assert {result.value for result in same.values()} == {0}
     assert set(check_of(categories, kinds(MORE), kinds(FEW), new_categories=Limit())) == {"vanished_categories"}
 
@@ -164,9 +171,9 @@ def test_bounds_are_named():
     seen = of_rows(1, numbers=1, out_of_range=0)
     watched = MonitorContext(
         view=bounded, settings=view_settings(bounded, {}), at=datetime(2024, 1, 1, tzinfo=UTC), period=None, rows=1,
-        current={"carrier": seen}, baseline=BaselineStats(), limits={"carrier": LIMITS},
+        current={"carrier": seen}, baseline=BaselineStats(), limits={"carrier": default_limits()},
     )  # fmt: skip
-    (found,) = value_range.check(watched)
+    (found,) = evaluate_module(value_range, watched)
     assert found.meaning.endswith("outside of 0 to 10.5")
 
 
@@ -184,7 +191,7 @@ def judged(module: Any, limit: Limit | None = None, **known: Any) -> list[Monito
     settings = view_settings(given["view"], {})
     if limit is not None:
         settings = replace(settings, limits={**settings.limits, module.__name__.rpartition(".")[2]: limit})
-    return list(module.check(MonitorContext(settings=settings, at=AT, current={}, limits={}, **given)))
+    return evaluate_module(module, MonitorContext(settings=settings, at=AT, current={}, limits={}, **given))
 
 
 HALF = Limit(warn=0.5, error=0.25, least=True)
@@ -203,7 +210,7 @@ HALF = Limit(warn=0.5, error=0.25, least=True)
 def test_coverage_is_a_share_of_the_population(covered, status):
     (found,) = judged(coverage, HALF, coverage=Coverage(population=100, covered=covered, of="planes"))
     assert (found.value, found.status) == (covered / 100, status)
-    assert found.meaning == f"{covered} of 100 keys in planes ({covered}.0%) have a row that holds"
+    assert found.meaning == f"{covered} of 100 keys in planes ({covered}.0%) have a valid row"
 
 
 def test_coverage_of_nobody_is_not_judged():
@@ -232,7 +239,7 @@ def test_changes_of_a_static_view_are_a_share_of_its_keys():
 def test_changes_are_judged_of_static_views_that_were_exported_twice():
     (found,) = judged(static_changes, changes=ValueChanges(keys=0, exports=1), **STATIC)
     assert (found.value, found.status) == (None, MonitorStatus.SKIPPED)
-    assert found.meaning == "fewer than two exports are remembered, so there is nothing to compare"
+    assert found.meaning == "fewer than two exports are recorded, so there is nothing to compare"
     assert judged(static_changes, **STATIC) == []
     assert judged(static_changes, Limit(), changes=ValueChanges(keys=1, exports=2), **STATIC) == []
     assert judged(static_changes, changes=ValueChanges(keys=1, exports=2)) == []

@@ -30,7 +30,7 @@ def seen(values: list[int]) -> ColumnStats:
 
 
 def pair(one: list[int], other: list[int]) -> SharePair:
-    found = SharePair.of(seen(one), seen(other))
+    found = SharePair.from_stats(seen(one), seen(other))
     assert found is not None
     return found
 
@@ -83,19 +83,19 @@ def test_a_bin_of_its_own_for_what_was_never_there_makes_psi_large_and_finite() 
 
 def test_names_have_no_order_and_too_many_of_them_no_distance() -> None:
     one, other = (ColumnStats(rows=10, values=10, top=top) for top in ((("a", 6), ("b", 4)), (("b", 5), ("c", 5))))
-    found = SharePair.of(one, other)
+    found = SharePair.from_stats(one, other)
     assert found == SharePair(one=(0.6, 0.4, 0.0), other=(0.0, 0.5, 0.5))
     assert found is not None
     assert (kolmogorov_smirnov(found), wasserstein(found)) == (None, None)
-    assert SharePair.of(one, ColumnStats(rows=20, values=20, top=(("a", 6),))) is None
-    assert SharePair.of(seen([1, 2]), ColumnStats(rows=2, values=2, edges=(0.0, 1.0), counts=(1, 1, 0))) is None
+    assert SharePair.from_stats(one, ColumnStats(rows=20, values=20, top=(("a", 6),))) is None
+    assert SharePair.from_stats(seen([1, 2]), ColumnStats(rows=2, values=2, edges=(0.0, 1.0), counts=(1, 1, 0))) is None
 
 
 def test_a_far_outlier_moves_the_end_of_the_last_bin() -> None:
     quiet, glitch = seen([1, 2, 3, 4] * 50), seen([1, 2, 3, 4] * 50)
     counts = (*glitch.counts[:4], 49, *glitch.counts[5:-1], 1)
     glitch = ColumnStats(rows=200, values=200, numbers=200, edges=EDGES, counts=counts, minimum=1, maximum=1048.0)
-    found = SharePair.of(quiet, glitch)
+    found = SharePair.from_stats(quiet, glitch)
     assert found is not None
     assert found.positions[-1] == (7 + 1048) / 2
     assert all(low <= high for low, high in itertools.pairwise(found.positions))

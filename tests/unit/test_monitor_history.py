@@ -13,8 +13,7 @@ import duckdb
 import pytest
 
 from featurelayer.errors import UnknownNameError
-from featurelayer.monitor import History, HistoryTables
-from featurelayer.monitor.history import PROFILES, RESULTS
+from featurelayer.monitor.history import PROFILES, RESULTS, History, HistoryTables
 from featurelayer.monitor_records import MonitorResult, MonitorStatus, Profile, ProfileScope
 from featurelayer.warehouse.engines.duckdb.warehouse import DuckDBWarehouse
 from tests.unit import warehouses

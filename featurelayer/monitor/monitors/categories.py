@@ -1,64 +1,50 @@
-"""Categories that came or went: a new code of the source, or one that is no longer sent."""
+"""Monitor the categories of a feature: codes that are new, and codes that are no longer sent."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
 
 from featurelayer.model import Feature
 from featurelayer.monitor.context import MonitorContext
 from featurelayer.monitor.statistics import ColumnStats
-from featurelayer.monitor_records import MonitorResult
+from featurelayer.monitor_records import MonitorValue, feature_monitor
 from featurelayer.terminal_text import format_share
 
-_SHOWN = 3
+_NAMED = 3
 
 
-def check(watched: MonitorContext) -> Iterator[MonitorResult]:
-    """Judge, by the rows that have them, categories that the baseline lacks and those that only it has.
-
-    A feature with more different values than are counted one by one has none; nor is a handful of rows judged.
-    """
-    for feature, limit, seen in watched.features("new_categories"):
-        before = _find_baseline(watched, feature, seen)
-        if before is not None:
-            yield watched.result(
-                "new_categories", _exclusive_share(seen, before), limit, _meaning("new", seen, before, watched.when),
-                feature=feature.name, baseline=watched.baseline.name,
-            )  # fmt: skip
-    for feature, limit, seen in watched.features("vanished_categories"):
-        before = _find_baseline(watched, feature, seen)
-        if before is not None:
-            yield watched.result(
-                "vanished_categories",
-                _exclusive_share(before, seen),
-                limit,
-                _meaning("gone", before, seen, "the baseline"),
-                feature=feature.name,
-                baseline=watched.baseline.name,
-            )
+@feature_monitor(text="Share of rows whose category the baseline lacks; up to 50 categories.", warn=0.01)
+def new_categories(context: MonitorContext, feature: Feature, stats: ColumnStats) -> MonitorValue | None:
+    """Measure the rows of categories that the baseline lacks."""
+    before = _find_baseline(context, feature, stats)
+    return None if before is None else _measure("new", stats, before, context, context.when)
 
 
-def _find_baseline(watched: MonitorContext, feature: Feature, seen: ColumnStats) -> ColumnStats | None:
-    before = watched.baseline.seen.get(feature.name)
-    if before is None or not before.top or not seen.top or not (before.complete and seen.complete):
+@feature_monitor(text="Share of the baseline's rows whose category no longer occurs.", warn=0.05)
+def vanished_categories(context: MonitorContext, feature: Feature, stats: ColumnStats) -> MonitorValue | None:
+    """Measure the baseline's rows of categories that no longer occur."""
+    before = _find_baseline(context, feature, stats)
+    return None if before is None else _measure("missing", before, stats, context, "the baseline")
+
+
+def _find_baseline(context: MonitorContext, feature: Feature, stats: ColumnStats) -> ColumnStats | None:
+    """Return the baseline's statistics if both sides have enough values, every one of them counted."""
+    before = context.baseline.features.get(feature.name)
+    if before is None or not before.top or not stats.top or not (before.complete and stats.complete):
         return None
-    return before if min(before.values, seen.values) >= watched.settings.minimum_rows else None
+    return before if min(before.values, stats.values) >= context.settings.minimum_rows else None
 
 
-def _exclusive_values(these: ColumnStats, those: ColumnStats) -> Iterable[tuple[str, int]]:
+def _measure(word: str, these: ColumnStats, those: ColumnStats, context: MonitorContext, where: str) -> MonitorValue:
+    """Measure the share of rows whose category only the first of two sets of rows has."""
+    found = _exclusive_values(these, those)
+    share = sum(count for _, count in found) / these.values
+    meaning = f"no category is {word}"
+    if found:
+        names = ", ".join(repr(value) for value, _ in found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+        kinds = "category is" if len(found) == 1 else "categories are"
+        meaning = f"{len(found)} {kinds} {word}, in {format_share(share)} of the rows of {where}: {names}"
+    return MonitorValue(value=share, meaning=meaning, baseline=context.baseline.name)
+
+
+def _exclusive_values(these: ColumnStats, those: ColumnStats) -> list[tuple[str, int]]:
     known = {value for value, _ in those.top}
     return [(value, count) for value, count in these.top if value not in known]
-
-
-def _exclusive_share(these: ColumnStats, those: ColumnStats) -> float:
-    return sum(count for _, count in _exclusive_values(these, those)) / these.values
-
-
-def _meaning(word: str, these: ColumnStats, those: ColumnStats, where: str) -> str:
-    found = list(_exclusive_values(these, those))
-    if not found:
-        return f"no category is {word}"
-    named = ", ".join(repr(value) for value, _ in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-    kinds = "category is" if len(found) == 1 else "categories are"
-    share = format_share(_exclusive_share(these, those))
-    return f"{len(found)} {kinds} {word}, in {share} of the rows of {where}: {named}"

@@ -1,23 +1,23 @@
-"""Entities without a value that still holds: what a lookup would answer with a default or nothing."""
+"""Monitor the coverage of a view: entities without a valid row, which a lookup answers with a default or nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from featurelayer.monitor.context import MonitorContext
-from featurelayer.monitor_records import MonitorResult
+from featurelayer.monitor_records import MonitorValue, view_monitor
 from featurelayer.terminal_text import format_share
 
 
-def check(watched: MonitorContext) -> Iterator[MonitorResult]:
-    """Judge the share of the population that has a row in the snapshot."""
-    limit, found = watched.settings.limits["coverage"], watched.coverage
-    if not limit.is_set or found is None:
+@view_monitor(text="Share of the population that has a valid row (TTL, `valid_to`).", least=True)
+def coverage(context: MonitorContext) -> Iterator[MonitorValue]:
+    """Measure the share of the population that has a row in the snapshot."""
+    found = context.coverage
+    if found is None:
         return
-    share = found.covered / found.population if found.population else None
-    if share is None:
-        meaning = f"there is no key in {found.of}"
-    else:
-        found_of = f"{found.covered:,} of {found.population:,} keys in {found.of}"
-        meaning = f"{found_of} ({format_share(share)}) have a row that holds"
-    yield watched.result("coverage", share, limit, meaning)
+    if not found.population:
+        yield MonitorValue(value=None, meaning=f"there is no key in {found.of}")
+        return
+    share = found.covered / found.population
+    keys = f"{found.covered:,} of {found.population:,} keys in {found.of}"
+    yield MonitorValue(value=share, meaning=f"{keys} ({format_share(share)}) have a valid row")

@@ -1,18 +1,19 @@
-"""Values that are the declared default, as where a source fills gaps with it."""
+"""Monitor the share of defaults: a source may fill gaps with the declared default."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from featurelayer.model import Feature
 from featurelayer.monitor.context import MonitorContext
-from featurelayer.monitor_records import MonitorResult
+from featurelayer.monitor.statistics import ColumnStats
+from featurelayer.monitor_records import MonitorValue, feature_monitor
 from featurelayer.terminal_text import format_share
 
 
-def check(watched: MonitorContext) -> Iterator[MonitorResult]:
-    """Judge the share of rows that hold the default, of features that declare one."""
-    for feature, limit, seen in watched.features("default_rate"):
-        if seen.defaults is not None and seen.rows:
-            rate = seen.defaults / seen.rows
-            meaning = f"{format_share(rate)} of {seen.rows:,} rows of {watched.when} are the default {feature.default}"
-            yield watched.result("default_rate", rate, limit, meaning, feature=feature.name)
+@feature_monitor(text="Share of rows that hold the declared `default`.", warn=0.9)
+def default_rate(context: MonitorContext, feature: Feature, stats: ColumnStats) -> MonitorValue | None:
+    """Measure the share of rows that hold the default, of features that declare one."""
+    if stats.defaults is None or not stats.rows:
+        return None
+    rate = stats.defaults / stats.rows
+    meaning = f"{format_share(rate)} of {stats.rows:,} rows of {context.when} are the default {feature.default}"
+    return MonitorValue(value=rate, meaning=meaning)

@@ -1,62 +1,77 @@
-"""Distributions that moved away from the baseline's, by four distances."""
+"""Monitor drift: four distances between a feature's distribution and the baseline's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from featurelayer.model import Feature
+from featurelayer.monitor import distances
 from featurelayer.monitor.context import MonitorContext
-from featurelayer.monitor.distances import SharePair, jensen_shannon, kolmogorov_smirnov, psi, wasserstein
+from featurelayer.monitor.distances import SharePair
 from featurelayer.monitor.statistics import ColumnStats
-from featurelayer.monitor_records import MonitorResult
-
-_DISTANCES = {
-    "psi": (psi, "PSI"),
-    "jensen_shannon": (jensen_shannon, "Jensen-Shannon distance"),
-    "kolmogorov_smirnov": (kolmogorov_smirnov, "Kolmogorov-Smirnov distance"),
-    "wasserstein": (wasserstein, "Wasserstein distance in standard deviations"),
-}
+from featurelayer.monitor_records import MonitorValue, feature_monitor
 
 
-def check(watched: MonitorContext) -> Iterator[MonitorResult]:
-    """Judge each feature that has a histogram or categories, if there are enough rows on both sides."""
-    for monitor, (distance, metric) in _DISTANCES.items():
-        for feature, limit, seen in watched.features(monitor):
-            if not (seen.edges or seen.top) or not watched.rows:
-                continue
-            pair, why_not = _pair_with_baseline(watched, feature, seen)
-            value = distance(pair) if pair is not None else None
-            if pair is not None and value is None:
-                continue  # names have no order, and numbers that are all the same no spread
-            meaning = (
-                _describe_change(seen, watched.baseline.seen[feature.name], watched.when)
-                if pair is not None
-                else why_not
-            )
-            yield watched.result(
-                monitor, value, limit, meaning, feature=feature.name, metric=metric, baseline=watched.baseline.name
-            )
+@feature_monitor(text="Population stability index; a bin counts as at least 0.0001.", warn=0.25, metric="PSI")
+def psi(context: MonitorContext, feature: Feature, stats: ColumnStats) -> MonitorValue | None:
+    """Measure the population stability index."""
+    return _measure(distances.psi, context, feature, stats)
 
 
-def _pair_with_baseline(watched: MonitorContext, feature: Feature, seen: ColumnStats) -> tuple[SharePair | None, str]:
-    """What can be compared, or why nothing can."""
-    before = watched.baseline.seen.get(feature.name)
+@feature_monitor(text="Jensen-Shannon distance, 0 to 1.", metric="Jensen-Shannon distance")
+def jensen_shannon(context: MonitorContext, feature: Feature, stats: ColumnStats) -> MonitorValue | None:
+    """Measure the Jensen-Shannon distance."""
+    return _measure(distances.jensen_shannon, context, feature, stats)
+
+
+@feature_monitor(
+    text="Greatest difference of the cumulative shares at the bins' edges, 0 to 1.",
+    metric="Kolmogorov-Smirnov distance",
+)
+def kolmogorov_smirnov(context: MonitorContext, feature: Feature, stats: ColumnStats) -> MonitorValue | None:
+    """Measure the Kolmogorov-Smirnov distance."""
+    return _measure(distances.kolmogorov_smirnov, context, feature, stats)
+
+
+@feature_monitor(
+    text="Average shift of the values, in standard deviations of the baseline.",
+    metric="Wasserstein distance in standard deviations",
+)
+def wasserstein(context: MonitorContext, feature: Feature, stats: ColumnStats) -> MonitorValue | None:
+    """Measure the Wasserstein distance."""
+    return _measure(distances.wasserstein, context, feature, stats)
+
+
+def _measure(
+    distance: Callable[[SharePair], float | None], context: MonitorContext, feature: Feature, stats: ColumnStats
+) -> MonitorValue | None:
+    """Measure a distance of a feature that has a histogram or categories, if both sides have enough rows."""
+    if not (stats.edges or stats.top) or not context.rows:
+        return None
+    name = context.baseline.name
+    before = context.baseline.features.get(feature.name)
     if before is None:
-        return None, watched.baseline.why_not or f"{watched.baseline.name} does not have this feature"
-    enough = watched.settings.minimum_rows
-    if min(seen.values, before.values) < enough:
-        return None, (
-            f"{seen.values:,} values in {watched.when} and {before.values:,} in the baseline; {enough:,} are needed"
-        )
-    pair = SharePair.of(before, seen)
-    return pair, "" if pair is not None else "too many different values to compare them one by one"
+        reason = context.baseline.why_not or f"{name} does not have this feature"
+        return MonitorValue(value=None, meaning=reason, baseline=name)
+    needed = context.settings.minimum_rows
+    if min(stats.values, before.values) < needed:
+        counts = f"{stats.values:,} values in {context.when} and {before.values:,} in the baseline"
+        return MonitorValue(value=None, meaning=f"{counts}; {needed:,} are needed", baseline=name)
+    pair = SharePair.from_stats(before, stats)
+    if pair is None:
+        return MonitorValue(value=None, meaning="too many different values to compare them one by one", baseline=name)
+    value = distance(pair)
+    if value is None:
+        return None  # categories have no order, and equal numbers no spread
+    return MonitorValue(value=value, meaning=_describe_change(stats, before, context.when), baseline=name)
 
 
-def _describe_change(seen: ColumnStats, before: ColumnStats, when: str) -> str:
-    if seen.mean is not None and before.mean is not None and seen.edges:
-        spreads = [f" ± {part.std:.3g}" if part.std is not None else "" for part in (before, seen)]
-        return f"mean {before.mean:.4g}{spreads[0]} in the baseline, {seen.mean:.4g}{spreads[1]} in {when}"
+def _describe_change(stats: ColumnStats, before: ColumnStats, when: str) -> str:
+    """Return the means of numbers, or the category whose share changed most."""
+    if stats.mean is not None and before.mean is not None and stats.edges:
+        spreads = [f" ± {part.std:.3g}" if part.std is not None else "" for part in (before, stats)]
+        return f"mean {before.mean:.4g}{spreads[0]} in the baseline, {stats.mean:.4g}{spreads[1]} in {when}"
     shares = {value: count / before.values for value, count in before.top}
-    now = {value: count / seen.values for value, count in seen.top}
+    now = {value: count / stats.values for value, count in stats.top}
     most = max({**shares, **now}, key=lambda value: (abs(now.get(value, 0) - shares.get(value, 0)), value))
     return f"{most!r} was {shares.get(most, 0):.1%} of the baseline and is {now.get(most, 0):.1%} of {when}"

@@ -1,29 +1,31 @@
-"""Values that are missing: too many of them, or another share than the baseline's."""
+"""Monitor the share of NULLs: its size, and its difference from the baseline's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from featurelayer.model import Feature
 from featurelayer.monitor.context import MonitorContext
-from featurelayer.monitor_records import MonitorResult
+from featurelayer.monitor.statistics import ColumnStats
+from featurelayer.monitor_records import MonitorValue, feature_monitor
 from featurelayer.terminal_text import format_share
 
 
-def check(watched: MonitorContext) -> Iterator[MonitorResult]:
-    """Judge the share of NULLs of each feature, and by how much it differs from the baseline's."""
-    for feature, limit, seen in watched.features("null_rate"):
-        if seen.null_rate is not None:
-            meaning = f"{format_share(seen.null_rate)} of {seen.rows:,} rows of {watched.when} are NULL"
-            yield watched.result("null_rate", seen.null_rate, limit, meaning, feature=feature.name)
-    for feature, limit, seen in watched.features("null_rate_change"):
-        before = watched.baseline.seen.get(feature.name)
-        if seen.null_rate is None or before is None or before.null_rate is None:
-            continue
-        if min(seen.rows, before.rows) < watched.settings.minimum_rows:
-            continue
-        change = seen.null_rate - before.null_rate
-        share, usual = format_share(seen.null_rate), format_share(before.null_rate)
-        meaning = f"{share} of {watched.when} are NULL, {usual} of the baseline"
-        yield watched.result(
-            "null_rate_change", abs(change), limit, meaning, feature=feature.name, baseline=watched.baseline.name
-        )
+@feature_monitor(text="Share of NULLs.", error=0.99)
+def null_rate(context: MonitorContext, _feature: Feature, stats: ColumnStats) -> MonitorValue | None:
+    """Measure the share of NULLs."""
+    if stats.null_rate is None:
+        return None
+    meaning = f"{format_share(stats.null_rate)} of {stats.rows:,} rows of {context.when} are NULL"
+    return MonitorValue(value=stats.null_rate, meaning=meaning)
+
+
+@feature_monitor(text="Difference between the share of NULLs and the baseline's.", warn=0.1)
+def null_rate_change(context: MonitorContext, feature: Feature, stats: ColumnStats) -> MonitorValue | None:
+    """Measure how far the share of NULLs is from the baseline's, if both sides have enough rows."""
+    before = context.baseline.features.get(feature.name)
+    if stats.null_rate is None or before is None or before.null_rate is None:
+        return None
+    if min(stats.rows, before.rows) < context.settings.minimum_rows:
+        return None
+    shares = format_share(stats.null_rate), format_share(before.null_rate)
+    meaning = f"{shares[0]} of {context.when} are NULL, {shares[1]} of the baseline"
+    return MonitorValue(value=abs(stats.null_rate - before.null_rate), meaning=meaning, baseline=context.baseline.name)

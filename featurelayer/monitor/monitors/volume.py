@@ -1,23 +1,26 @@
-"""Rows that did not come, or came twice."""
+"""Monitor the number of rows: rows that did not arrive, or arrived twice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from featurelayer.monitor.context import MonitorContext
-from featurelayer.monitor_records import MonitorResult
+from featurelayer.monitor_records import MonitorValue, view_monitor
 
 
-def check(watched: MonitorContext) -> Iterator[MonitorResult]:
-    """Judge the number of rows by the baseline's per period; as many times more is as bad as as many times less."""
-    limit, expected = watched.settings.limits["volume"], watched.baseline.per_period
-    if not limit.is_set:
-        return
+@view_monitor(
+    text="Rows per period as a share of the baseline's; the inverse is the upper limit.",
+    warn=0.5,
+    error=0.1,
+    least=True,
+)
+def volume(context: MonitorContext) -> Iterator[MonitorValue]:
+    """Measure the rows by the baseline's per period; twice the expected rows is judged like half."""
+    expected = context.baseline.per_period
     if not expected:
-        if watched.nothing:
-            yield watched.result("volume", None, limit, watched.nothing)
+        if context.no_data_reason:
+            yield MonitorValue(value=None, meaning=context.no_data_reason)
         return
-    ratio = watched.rows / expected
-    meaning = f"{watched.rows:,} rows in {watched.when}, {expected:,.0f} in a period of the baseline ({ratio:.0%})"
-    worse = min(ratio, 1 / ratio) if ratio else 0.0
-    yield watched.result("volume", worse, limit, meaning, baseline=watched.baseline.name)
+    ratio = context.rows / expected
+    meaning = f"{context.rows:,} rows in {context.when}, {expected:,.0f} in a period of the baseline ({ratio:.0%})"
+    yield MonitorValue(value=min(ratio, 1 / ratio) if ratio else 0.0, meaning=meaning, baseline=context.baseline.name)
