@@ -1,13 +1,13 @@
-"""The demo: the whole path on the flights out of New York in 2013, and what a leaky join would have cost.
+"""The demo: the complete workflow on the flights out of New York in 2013, and the cost of a leaky join.
 
     folder = prepare(Path("featurelayer-demo"))   copies the dbt package and the project, data included
     build(folder)                                 dbt deps, dbt build
     layer = open_layer(folder)
     build_training_file(layer, folder)            point-in-time features of every labelled flight, and the lock
-    look_up(layer, training_file)                 exports as of MOMENT, looks the flights of that moment up
+    look_up(layer, training_file)                 exports as of MOMENT, looks up the flights of that moment
     compare(layer, training_file)                 one model, four sets of features
 
-How `compare` measures. The model is scikit-learn's HistGradientBoostingClassifier with a fixed seed. It learns whether
+How the models compare: the model is scikit-learn's HistGradientBoostingClassifier with a fixed seed. It learns whether
 a flight arrives 15 or more minutes late from the flights that are predicted before SPLIT, and is scored (AUC) on those
 after it. All four sets have the timetable's columns and differ in what they add:
 
@@ -17,8 +17,8 @@ after it. All four sets have the timetable's columns and differ in what they add
 - *same-day means, as of the prediction*: the same three, over the flights of the day that had landed by then;
 - *point-in-time*: the service `late_arrival`.
 
-"Offline" is the score on rows that were joined like the training rows: what the notebook says. "Live" is the score on
-rows that hold only what was known at the prediction: what production will say. The leaky model is served the second
+"Offline" is the score on rows joined like the training rows, as in a notebook. "Live" is the score on rows that hold
+only what was known at the prediction, as in production. The leaky model is served the second
 kind of means, there being no others yet; for the other sets both are the same rows. A day is one of New York's
 standard time, and a landing is known a minute after its stamp, as in the view `plane_legs`.
 """
@@ -130,7 +130,7 @@ asof left join by_plane as p on f.day = p.day and f.tailnum = p.tailnum and f.pr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookups:
-    """The flights that were predicted at MOMENT, looked up, and how many of their values the training set has too."""
+    """Lookups of the flights predicted at MOMENT, and the number of values equal to the training set's."""
 
     export: ExportReport
     requests: tuple[Mapping[str, Any], ...]
@@ -187,7 +187,7 @@ def find_bundled(part: str) -> Path:
     places = (package / "_bundled" / part, package.parent / part)
     found = next((place for place in places if (place / "dbt_project.yml").is_file()), None)
     if found is None:
-        what = f"the demo's folder {part}/ is not part of this installation"
+        what = f"this installation lacks the demo's folder {part}/"
         fix = "install dbt-featurelayer from its wheel, or clone its repository"
         raise ConfigError([Problem(what=what, where=str(package), fix=fix)])
     return found
@@ -211,10 +211,10 @@ def data_folder() -> Path:
 def prepare(folder: Path, *, keep: bool = False) -> Path:
     """Copy the dbt package and the demo project to `folder` and return its absolute path.
 
-    An earlier demo in it is brought up to date; with `keep` its files stay as they are, edits included.
+    An earlier demo in it is updated; with `keep` its files and edits stay.
 
     Raises:
-        ConfigError: the folder holds something else, or files of the demo that were edited. Nothing is changed then.
+        ConfigError: the folder has other files, or edited files of the demo; nothing is changed.
     """
     folder = folder.resolve()
     copied = _read_marker(folder)
@@ -222,7 +222,7 @@ def prepare(folder: Path, *, keep: bool = False) -> Path:
         return folder
     edited = [name for name, digest in copied.items() if (folder / name).is_file() and _digest(folder / name) != digest]
     if edited:
-        fix = "--keep runs it with the edit; --dir PATH makes a new demo elsewhere"
+        fix = "pass --keep to run it with the edit, or --dir for a new demo elsewhere"
         raise ConfigError(
             Problem(what="a file of the demo was edited", where=str(folder / name), fix=fix) for name in edited
         )
@@ -242,23 +242,23 @@ def prepare(folder: Path, *, keep: bool = False) -> Path:
 
 
 def _read_marker(folder: Path) -> dict[str, str]:
-    """Return the files of an earlier demo with their hashes; a folder with anything else is refused."""
+    """Return the files of an earlier demo with their hashes; raise ConfigError for a folder with other files."""
     marker = folder / MARKER
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return {}
     if not marker.is_file():
         what = "the demo needs a new or empty folder, or that of an earlier demo"
-        raise ConfigError([Problem(what=what, where=str(folder), fix="choose another: --dir PATH")])
+        raise ConfigError([Problem(what=what, where=str(folder), fix="pass another folder with --dir")])
     try:
         files = json.loads(marker.read_text(encoding="utf-8"))["files"]
         return {str(name): str(digest) for name, digest in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         what = "the demo's list of its own files can't be read"
-        raise ConfigError([Problem(what=what, where=str(marker), fix="choose a new folder: --dir PATH")]) from None
+        raise ConfigError([Problem(what=what, where=str(marker), fix="pass a new folder with --dir")]) from None
 
 
 def _project_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder, relative to it, without what dbt and the demo leave in a checkout."""
+    """Yield the files of a folder, relative to it, without those that dbt and the demo leave in a checkout."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _is_leftover(name))
         yield from ((Path(parent) / name).relative_to(folder) for name in sorted(names) if not _is_leftover(name))
@@ -279,7 +279,7 @@ def build(folder: Path, progress: Progress | None = None) -> str:
     """Run `dbt deps` and `dbt build` in the demo and return dbt's count of results: `PASS=86 WARN=0 ...`.
 
     Raises:
-        FeatureLayerError: dbt failed; the message ends with what it said last.
+        FeatureLayerError: dbt failed; the message ends with the end of its output.
     """
     _run_dbt(folder, "deps", progress)
     summary = _DBT_SUMMARY.search(_run_dbt(folder, "build", progress))
@@ -289,7 +289,7 @@ def build(folder: Path, progress: Progress | None = None) -> str:
 def _run_dbt(folder: Path, command: str, progress: Progress | None) -> str:
     project = folder / "dbt_project"
     folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
-    # The shell's own dbt project must not steer the demo's.
+    # Variables of the user's own dbt project must not affect the demo.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DBT_")}
     process = subprocess.Popen(  # noqa: S603 (this interpreter, our arguments)
         [sys.executable, "-c", _DBT, command, *folders, "--target", "dev", "--no-use-colors"],
@@ -314,7 +314,7 @@ def _run_dbt(folder: Path, command: str, progress: Progress | None) -> str:
 
 
 def open_layer(folder: Path, warn: Notify | None = None) -> FeatureLayer:
-    """Return the layer of the demo that was built in `folder`, whatever dbt's environment variables say."""
+    """Return the layer of the demo in `folder`, independent of dbt's environment variables."""
     from featurelayer.layer import FeatureLayer
 
     project = folder / "dbt_project"
@@ -327,7 +327,7 @@ def open_layer(folder: Path, warn: Notify | None = None) -> FeatureLayer:
 
 
 def build_training_file(layer: FeatureLayer, folder: Path, progress: Progress | None = None) -> tuple[Path, Report]:
-    """Write the features of every labelled flight to a parquet file, with its lock, and return it and the report."""
+    """Write the features of every labelled flight to a parquet file, with its lock; return the file and the report."""
     with layer.build_training_set(SERVICE, LABELS, progress=progress) as training_set:
         return training_set.to_parquet(folder / TRAINING_FILE), training_set.report
 
@@ -335,7 +335,7 @@ def build_training_file(layer: FeatureLayer, folder: Path, progress: Progress | 
 def look_up(layer: FeatureLayer, training_file: Path) -> Lookups:
     """Export as of MOMENT, look up the flights predicted at that very time, and compare with their training rows.
 
-    Both come from one definition, so every value must be equal; the count says whether it is.
+    Both come from one definition, so every value must be equal.
     """
     import pyarrow.parquet as parquet
 
@@ -351,7 +351,7 @@ def look_up(layer: FeatureLayer, training_file: Path) -> Lookups:
 
 
 def compare(layer: FeatureLayer, training_file: Path, progress: Progress | None = None) -> Comparison:
-    """Train the same model on four sets of features and score each offline and live; the module says how."""
+    """Train the same model on four sets of features and score each offline and live, as the module describes."""
     import pandas
 
     steps = iter(range(5))
@@ -386,7 +386,7 @@ def compare(layer: FeatureLayer, training_file: Path, progress: Progress | None 
 
 
 def same_day_means(layer: FeatureLayer) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """Return the mean delays of each flight's day, over the whole of it and so far; both by flight_id."""
+    """Return the mean delays of each flight's day, over the whole day and up to the prediction; both by flight_id."""
     from featurelayer.warehouse import connect
 
     with closing(connect(layer.project.connection, root=layer.project.root)) as warehouse:

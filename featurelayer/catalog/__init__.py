@@ -1,7 +1,7 @@
-"""The catalog: a static site of a project's features, for people who write no code, and for those who do.
+"""The catalog: a static site of a project's features.
 
-`pages.site_files(input, look)` yields every file; `write_site(folder, files)` puts them into place. Templates are in
-templates/, our style and scripts in static/, and the libraries that tools/vendor.py renews in static/vendor/.
+`pages.site_files(input, options)` yields every file; `write_site(folder, files)` writes them. Templates are in
+templates/, styles and scripts in static/, third-party scripts (updated by tools/vendor.py) in static/vendor/.
 """
 
 from featurelayer.catalog.values import (

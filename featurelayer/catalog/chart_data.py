@@ -1,4 +1,4 @@
-"""What the plots of a feature show: its profiles as a few short lists of numbers for the browser."""
+"""Chart data of a feature: its profiles as a few short lists of numbers for the browser."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from featurelayer.monitor_records import Profile, ProfileScope
 
 _MOST_PERIODS = 60
 _MOST_TOP = 8
-# What a share is written in: ten thousandths, as whole numbers.
+# Shares are written as whole numbers of ten thousandths.
 _UNIT = 10_000
 _EXACT = 2**53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A feature's plots by name (`bins`, `top`, `nulls`, `mean`) and their data."""
+    """The plots of a feature by name (`bins`, `top`, `nulls`, `mean`), and their data."""
 
     plots: tuple[str, ...]
     data: str
@@ -27,7 +27,7 @@ class Chart:
 
 
 def build_chart(profiles: Sequence[Profile]) -> Chart | None:
-    """Return the plots of one feature's profiles, oldest first, or None if there are none with rows."""
+    """Build the plots of one feature from its profiles, oldest first; None without rows."""
     counted = [profile for profile in profiles if profile.rows]
     if not counted:
         return None
@@ -53,7 +53,7 @@ def build_chart(profiles: Sequence[Profile]) -> Chart | None:
 
 
 def _sort_by_time(profiles: Sequence[Profile]) -> list[Profile]:
-    """The newest profile of each period, oldest period first; those of snapshots if there are no periods."""
+    """Return the newest profile of each period, oldest period first; of snapshots if there are no periods."""
     for scope in (ProfileScope.PERIOD, ProfileScope.SNAPSHOT):
         by_end = {each.end: each for each in profiles if each.scope is scope and each.end is not None}
         if by_end:
@@ -62,7 +62,7 @@ def _sort_by_time(profiles: Sequence[Profile]) -> list[Profile]:
 
 
 def _bin_edges(profile: Profile) -> list[float | int | None]:
-    """The edges of all bins: the first and the last go as far as there are values."""
+    """Return the edges of all bins; the outer ones are the least and the greatest value."""
     low, high = profile.edges[0], profile.edges[-1]
     first = min(low, low if profile.minimum is None else profile.minimum)
     last = max(high, high if profile.maximum is None else profile.maximum)
@@ -75,7 +75,7 @@ def _shares(counts: Sequence[int]) -> list[int]:
 
 
 def _round_number(value: float | None) -> float | int | None:
-    """A number with as many digits as a plot can show."""
+    """Round a number to the digits that a plot can show."""
     if value is None:
         return None
     short = float(f"{value:.4g}")

@@ -1,4 +1,4 @@
-"""What annotations mean, in sentences and short texts for people who write no SQL."""
+"""The glossary, and annotations explained in sentences for people who write no SQL."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from featurelayer.durations import format_duration
 from featurelayer.model import Feature, FeatureView
 
 GLOSSARY = (
-    ("Entity", "A thing that features describe, such as a customer or a plane, and the key that identifies it."),
+    ("Entity", "An object that features describe, such as a customer or a plane, and the key that identifies it."),
     ("Feature", "One column of a feature view: one fact about an entity at a time, which a model can learn from."),
     ("Feature view", "A dbt model whose rows describe entities at times; it is where features are defined."),
     ("Feature service", "The features that one model is trained and served with."),
-    ("Event time", "When what a row tells of happened."),
-    ("Available time", "When a row could be known. A training set uses no value before that."),
+    ("Event time", "When the event of a row happened."),
+    ("Available time", "When a row became known. A training set uses no value before that."),
     ("Time to live", "How long after its event a value still counts. After that it is missing."),
     ("Point in time", "Each label of a training set gets the values that were known at the label's own time."),
     ("Training set", "Labels with the features' values as they were known at each label's time."),
-    ("Online", "Exported to the online store, from where a serving process looks the newest values up."),
+    ("Online", "Exported to the online store, where a serving process looks up the newest values."),
     ("Export", "Writing the newest value of every entity to the online store."),
     ("Static view", "A view whose rows have no time: facts that do not change, or are taken as they are now."),
     ("Default", "The value given where an entity has none, or only an expired one."),
     ("Monitor", "A check of the data itself, such as its share of nulls or its drift."),
-    ("Deprecated", "It still works and should no longer be used."),
+    ("Deprecated", "Still available, but no longer recommended."),
 )
 
 
 def describe_view(view: FeatureView) -> str:
-    """Return what a view's times mean."""
+    """Explain the times of a view."""
     return " ".join(_view_sentences(view))
 
 
 def describe_feature(view: FeatureView, feature: Feature) -> str:
-    """Return when a feature's value counts, and what there is where it does not."""
+    """Explain when a feature's value counts, and what replaces a missing one."""
     return " ".join([*_view_sentences(view), _describe_missing(feature)])
 
 
 def describe_range(feature: Feature) -> str:
-    """Return what values are expected, with the unit; "" if nothing is said."""
+    """Return the declared range with the unit; "" without one."""
     if feature.range is None:
         return ""
     low, high = (None if bound is None else f"{bound:g}" for bound in feature.range)

@@ -1,4 +1,4 @@
-"""The graph of what is built from what: sources, models, feature views and the services that use them."""
+"""The graph of the project: sources, models, feature views and the services that use them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from featurelayer.catalog.values import CatalogInput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectNode:
-    """One relation or service. `kind` is source, seed, model, snapshot, view or service; `href` its page, if any."""
+    """A relation or service. `kind` is source, seed, model, snapshot, view or service; `href` is its page, if any."""
 
     id: str
     name: str
@@ -22,23 +22,23 @@ class ProjectNode:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectGraph:
-    """All that the feature views are built from and all that uses them."""
+    """The nodes up- and downstream of the feature views, and the edges from source to target."""
 
     nodes: Mapping[str, ProjectNode]
     edges: tuple[tuple[str, str], ...]
 
     @cached_property
     def parents(self) -> Mapping[str, tuple[str, ...]]:
-        """What each node reads."""
+        """The nodes that each node reads."""
         return _group_pairs((target, source) for source, target in self.edges)
 
     @cached_property
     def children(self) -> Mapping[str, tuple[str, ...]]:
-        """What reads each node."""
+        """The nodes that read each node."""
         return _group_pairs(self.edges)
 
     def sources(self, node: str) -> list[ProjectNode]:
-        """Return everything a node is built from in the end: what reads nothing itself."""
+        """Return the roots upstream of a node: nodes without parents."""
         seen, queue = {node}, [node]
         for current in queue:  # grows while it is walked
             for parent in self.parents.get(current, ()):
@@ -48,7 +48,7 @@ class ProjectGraph:
         return [self.nodes[each] for each in queue[1:] if each in self.nodes and not self.parents.get(each)]
 
     def to_json(self) -> dict[str, list[list[object]]]:
-        """Return the graph for the browser: rows of name, kind, address and id; edges by position."""
+        """Return the graph for the browser: rows of name, kind, URL and id; edges by position."""
         places = {node: position for position, node in enumerate(self.nodes)}
         return {
             "nodes": [[node.name, node.kind, node.href, node.id] for node in self.nodes.values()],
@@ -57,7 +57,7 @@ class ProjectGraph:
 
 
 def build_graph(given: CatalogInput) -> ProjectGraph:
-    """Return the graph of a project: upwards from the feature views to the sources, downwards to the services."""
+    """Build the graph of a project, from the sources to the services."""
     registry = given.registry
     views = {view.unique_id: view for view in registry.views.values()}
     nodes: dict[str, ProjectNode] = {}

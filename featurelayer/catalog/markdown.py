@@ -1,4 +1,4 @@
-"""Descriptions as safe HTML: Markdown without raw HTML, images or links to anything but the web and mail."""
+"""Render descriptions as safe HTML: Markdown without raw HTML or images, with links to the web and mail only."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 _LINK = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
-# One line of words: most descriptions. An underscore within a word marks nothing.
+# One line of words: most descriptions. An underscore inside a word is plain text.
 _PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9 ,.;:()'/%+=?\"-]|(?<=\w)_(?=\w))*", re.ASCII)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 @functools.cache
 def render_markdown(text: str) -> Markup:
-    """Return Markdown as HTML in which nothing can run, load or pose as part of the page."""
+    """Render Markdown as HTML that can't run scripts, load resources or imitate the page."""
     if _is_plain(text):
         return Markup("<p>{}</p>").format(" ".join(text.split()))
     return Markup(_reader().render(text))  # noqa: S704 (raw HTML is off: all of it is escaped)
@@ -53,7 +53,7 @@ def first_sentence(text: str, most: int = 160) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text has no marks at all: then it is its own rendering."""
+    """Whether a text has no markup, so that rendering can be skipped."""
     return _PLAIN.fullmatch(text) is not None
 
 
@@ -74,7 +74,7 @@ def _reader() -> MarkdownIt:
 
 
 def _heading(_self: Any, tokens: Any, position: int, _options: Any, _env: Any) -> str:
-    """A heading inside a description must not look like one of the page's."""
+    """Render a heading as a paragraph: it must not look like a heading of the page."""
     return '<p class="h">' if tokens[position].nesting == 1 else "</p>"
 
 

@@ -1,4 +1,4 @@
-"""Who owns what, and what carries which tag."""
+"""Group objects by owner and by tag."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from featurelayer.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedObjects:
-    """What one owner answers for. Who has several addresses, or none, is known by name."""
+    """The objects of one owner. Owners are identified by name, since they may have several addresses or none."""
 
     name: str
     emails: tuple[str, ...]
@@ -22,19 +22,19 @@ class OwnedObjects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggedObjects:
-    """What carries one tag."""
+    """The objects with one tag."""
 
     views: tuple[FeatureView, ...]
     features: tuple[tuple[FeatureView, Feature], ...]
 
 
 def owner_name(owner: Owner) -> str:
-    """Return what an owner is called; "" if there is none."""
+    """Return the name of an owner, or the address; "" without an owner."""
     return owner.name or owner.email
 
 
 def group_owners(registry: Registry) -> Mapping[str, OwnedObjects]:
-    """Return all owners by name, sorted."""
+    """Group entities, views and services by owner, sorted by name."""
     everything: list[Entity | FeatureView | FeatureService] = [
         *registry.entities.values(),
         *registry.views.values(),
@@ -54,14 +54,14 @@ def group_owners(registry: Registry) -> Mapping[str, OwnedObjects]:
 
 
 def _emails(name: str, everything: Iterable[Entity | FeatureView | FeatureService]) -> tuple[str, ...]:
-    """The addresses that a name has, each once."""
+    """Return the distinct addresses of a name."""
     return tuple(
         dict.fromkeys(each.owner.email for each in everything if owner_name(each.owner) == name and each.owner.email)
     )
 
 
 def group_tags(registry: Registry) -> Mapping[str, TaggedObjects]:
-    """Return all tags of views and features, sorted."""
+    """Group views and features by tag, sorted by tag."""
     views: dict[str, list[FeatureView]] = {}
     features: dict[str, list[tuple[FeatureView, Feature]]] = {}
     for view in registry.views.values():

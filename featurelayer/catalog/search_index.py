@@ -1,4 +1,4 @@
-"""What the browser searches: a row for each thing, with the texts that many rows share written once."""
+"""The search index of the browser: a row per object, with shared texts written once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _UNESCAPED = {'\\"': '"', "'": "\\'"}
 
 
 def build_search_index(registry: Registry, paths: FeaturePaths, services: dict[str, list[str]]) -> dict[str, Any]:
-    """Return all views and features and other things, as `search.js` and `browse.js` expect them.
+    """Build the index of views, features and other objects, as `search.js` and `browse.js` expect it.
 
-    A feature is [name, position of its view, type, description, unit, tags, address without what all have, services,
-    flags]; flag 1 is a deprecated one.
+    A feature is [name, position of its view, type, description, unit, tags, URL without the common parts, services,
+    flags]; flag 1 means deprecated.
     """
     position = {view: number for number, view in enumerate(registry.views)}
     return {
@@ -67,9 +67,9 @@ def build_search_index(registry: Registry, paths: FeaturePaths, services: dict[s
 
 
 def to_script(name: str, value: Any) -> str:
-    """Return a script that hands a value to the page as `featurelayer.<name>`.
+    """Return a script that sets `featurelayer.<name>` to a value.
 
-    A page that is opened from a folder may load scripts, and not data.
+    A page opened from a folder can load scripts but not JSON.
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if isinstance(value, str):  # SQL is full of double quotes: between single ones they need no escape

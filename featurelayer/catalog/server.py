@@ -1,4 +1,4 @@
-"""Shows a built site to a browser on this machine."""
+"""Serve a built site to a browser on this machine."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from featurelayer.errors import ConfigError, Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteServer:
-    """A server that listens; `run` answers until the keyboard stops it."""
+    """A listening server; `run` answers requests until it is interrupted."""
 
     url: str
     _server: ThreadingHTTPServer
 
     def run(self) -> None:
-        """Answer until the keyboard interrupts, which is how it is meant to end."""
+        """Answer requests until ctrl-c, which is the normal end."""
         try:
             self._server.serve_forever()
         except KeyboardInterrupt:
             return
 
     def stop(self) -> None:
-        """Have `run` return, from another thread."""
+        """Make `run` return, from another thread."""
         self._server.shutdown()
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Files of the folder and no lists of them, never kept by the browser: the next build may differ."""
+    """Serves files of the folder without listings, and without caching: the next build may differ."""
 
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "no-store")
@@ -43,20 +43,22 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_error(404)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: what is asked for is the reader's own business."""
+        """Do not log requests."""
 
 
 @contextmanager
 def open_server(folder: Path, host: str, port: int) -> Iterator[SiteServer]:
-    """Listen for as long as the context lasts.
+    """Listen until the context ends.
 
     Raises:
-        ConfigError: the address can't be listened at, most often because something else does.
+        ConfigError: the port is in use or not allowed.
     """
     try:
         listening = ThreadingHTTPServer((host, port), partial(_Handler, directory=str(folder)))
     except OSError as error:
-        what = f"can't listen at {host}:{port}: {error.strerror or error}"
-        raise ConfigError([Problem(what=what, where="--port", fix="choose another with --port, 0 for any")]) from error
+        what = f"can't listen on {host}:{port}: {error.strerror or error}"
+        raise ConfigError(
+            [Problem(what=what, where="--port", fix="pass another --port (0 picks a free one)")]
+        ) from error
     with listening:
         yield SiteServer(url=f"http://{host}:{listening.server_address[1]}/", _server=listening)

@@ -1,4 +1,4 @@
-"""How to get a feature or a service: commands and code that can be pasted, and the point-in-time SQL of a view."""
+"""Snippets to copy: commands and code that train with or look up features, and the point-in-time SQL of a view."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TIME = "label_time"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snippet:
-    """A piece of text to copy and what it is for."""
+    """A text to copy, and its title."""
 
     title: str
     text: str
 
 
 def feature_snippets(reference: str, column: str, view: FeatureView, service: FeatureService | None) -> list[Snippet]:
-    """Return how to train with one feature, `view.feature`, and how to look it up through a service that has it."""
+    """Return snippets that train with one feature, `view.feature`, and look it up through a service that has it."""
     time = "" if view.static else f" --label-timestamp {_TIME}"
     said = "" if view.static else f', label_timestamp="{_TIME}"'
     command = f"featurelayer build-training-set --features {shlex.quote(reference)} --labels labels.parquet{time}"
@@ -35,7 +35,7 @@ def feature_snippets(reference: str, column: str, view: FeatureView, service: Fe
 
 
 def service_snippets(service: FeatureService, *, online: bool) -> list[Snippet]:
-    """Return how to train with a service and how to look it up."""
+    """Return snippets that train with a service and look it up."""
     time = "" if service.label_timestamp else f" --label-timestamp {_TIME}"
     said = "" if service.label_timestamp else f', label_timestamp="{_TIME}"'
     labels, passed = ("", "") if service.labels else (" --labels labels.parquet", ', labels="labels.parquet"')
@@ -48,8 +48,8 @@ def service_snippets(service: FeatureService, *, online: bool) -> list[Snippet]:
 def point_in_time_sql(view: FeatureView, registry: Registry) -> str:
     """Return the query that joins all features of a view to `labels`, each row as of its own time.
 
-    It is what `build-training-set --show-sql` prints, for labels that have the view's keys and the column label_time;
-    empty for an engine that has no such query yet.
+    It equals the output of `build-training-set --show-sql` for labels with the view's keys and the column label_time;
+    empty for an engine without such a query.
     """
     try:
         service = replace(registry.adhoc_service([f"{view.id}.*"], _TIME), name=view.id)
@@ -65,7 +65,7 @@ def point_in_time_sql(view: FeatureView, registry: Registry) -> str:
 
 
 def _build_snippets(command: str, training: str, service: FeatureService | None, wanted: str) -> list[Snippet]:
-    """The commands, and the same in Python; `service` is what it can be looked up through."""
+    """Build the commands and the same in Python; lookups go through `service`."""
     found = [Snippet(title="Train, command line", text=f"{command} --output training.parquet")]
     python = 'from featurelayer import FeatureLayer\n\nlayer = FeatureLayer(".")\n'
     python += f"layer.build_training_set({training}).to_pandas()"
@@ -87,5 +87,5 @@ def _key_literal(key: Key) -> str:
 
 
 def _string_literal(text: str) -> str:
-    """A text as Python and JSON both write it."""
+    """Return a text as a literal of Python and JSON."""
     return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The pages that sum up: home, the lists, and health."""
+"""The summary pages: home, the lists, and health."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PASSED = ("pass", "")
 
 
 def home_values(site: Site) -> dict[str, Any]:
-    """Return what the home page shows."""
+    """Return the values of the home page."""
     registry = site.registry
     views = list(registry.views.values())
     features = sum(len(view.features) for view in views)
@@ -54,7 +54,7 @@ def home_values(site: Site) -> dict[str, Any]:
 
 
 def list_pages(site: Site) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Yield address, title, summary and values of the pages that list views, entities, services, owners and tags."""
+    """Yield URL, title, summary and values of the lists of views, entities, services, owners and tags."""
     registry = site.registry
     views = list(registry.views.values())
     numeric = ("Features", "Views", "Services", "Entities")
@@ -73,7 +73,7 @@ def list_pages(site: Site) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         )
         for entity in registry.entities.values()
     ]
-    headings: tuple[str, ...] = ("Entity", "Key", "Views", "Features", "Owner", "What it is")
+    headings: tuple[str, ...] = ("Entity", "Key", "Views", "Features", "Owner", "Description")
     yield (
         "entities.html", "Entities", "The things that features describe.",
         {"kind": "rows", "rows": entities, "headings": headings, "numeric": numeric},
@@ -92,7 +92,7 @@ def list_pages(site: Site) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         )
         for service in registry.services.values()
     ]
-    headings = ("Service", "Features", "Views", "Owner", "Maturity", "What it is")
+    headings = ("Service", "Features", "Views", "Owner", "Maturity", "Description")
     yield (
         "services.html", "Services", "The features that one model is trained and served with.",
         {"kind": "rows", "rows": services, "headings": headings, "numeric": numeric},
@@ -103,18 +103,18 @@ def list_pages(site: Site) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     ]
     headings = ("Owner", "Address", "Views", "Services", "Entities")
     yield (
-        "owners.html", "Owners", "Who answers for what.",
+        "owners.html", "Owners", "Owners and what they are responsible for.",
         {"kind": "rows", "rows": owners, "headings": headings, "numeric": numeric},
     )  # fmt: skip
     tags = [(tag_path(tag), tag, (len(tagged.views), len(tagged.features))) for tag, tagged in site.tags.items()]
     yield (
-        "tags.html", "Tags", "What belongs together by its tags.",
+        "tags.html", "Tags", "Views and features by tag.",
         {"kind": "rows", "rows": tags, "headings": ("Tag", "Views", "Features"), "numeric": numeric},
     )  # fmt: skip
 
 
 def monitor_values(site: Site) -> dict[str, Any]:
-    """Return what monitors, tests and checks have found, the worst first."""
+    """Return the findings of monitors, tests and checks, worst first."""
     results = site.latest_monitors
     bad = [each for each in results if each.status is not MonitorStatus.PASS]
     shown = bad[:_MOST_FOUND]
@@ -135,7 +135,7 @@ def monitor_values(site: Site) -> dict[str, Any]:
 
 
 def _health_tiles(site: Site) -> list[dict[str, str]]:
-    """Health at a glance: a few numbers, each with what it leads to."""
+    """Return the health tiles: a few numbers, each with a link."""
     views = list(site.registry.views.values())
     features = [feature for view in views for feature in view.features]
     described = sum(bool(feature.description) for feature in features)
@@ -151,7 +151,7 @@ def _health_tiles(site: Site) -> list[dict[str, str]]:
         tiles.append(_tile(f"{passed} of {len(ran)}", "data tests passed", "monitors.html#tests", passed == len(ran)))
     if site.latest_monitors:
         bad = sum(each.status in (MonitorStatus.WARN, MonitorStatus.ERROR) for each in site.latest_monitors)
-        tiles.append(_tile(_count_or_none(bad), "monitors that complain", "monitors.html", bad == 0))
+        tiles.append(_tile(_count_or_none(bad), "monitors with problems", "monitors.html", bad == 0))
     if site.given.findings is not None:
         bad = sum(finding.severity is not Severity.NOTE for finding in site.given.findings)
         tiles.append(_tile(_count_or_none(bad), "findings of checks", "monitors.html#checks", bad == 0))

@@ -1,6 +1,6 @@
-"""What the catalog is made of: the registry, dbt's facts, and whatever else is known of a feature, all as values.
+"""The input of the catalog as values: the registry, facts from dbt, and other known facts about features.
 
-Nothing here is required but the registry. A part that nobody supplied is empty, and its page says so.
+Only the registry is required. A missing part is empty, and its page shows the reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from featurelayer.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRun:
-    """One export of one view, as the ledger has it; without `finished_at` it did not commit."""
+    """One export of one view, as recorded in the ledger; without `finished_at` it did not commit."""
 
     view: str
     run: str
@@ -35,7 +35,7 @@ class ExportRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureChange:
-    """What happened to a view or a feature since an earlier state of the project."""
+    """A change of a view or a feature since an earlier state of the project."""
 
     kind: str
     view: str
@@ -46,7 +46,7 @@ class FeatureChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """A column that a feature is computed from: of a source, or of the last model that could be understood."""
+    """A column that a feature is computed from: of a source, or of the last model that could be followed."""
 
     relation: str
     column: str
@@ -54,9 +54,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureLineage:
-    """Where a feature's values come from: the columns it is computed from, through which models, by which expression.
+    """The lineage of a feature: its source columns, the models in between, and its expression.
 
-    Two features with one fingerprint are one computation. `note` says why there is nothing more.
+    Features with the same fingerprint have the same computation. `note` is the reason why the rest is unknown.
     """
 
     expression: str = ""
@@ -68,7 +68,7 @@ class FeatureLineage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarFeature:
-    """Another feature that may be the same thing, `view.feature`, and why one would think so."""
+    """Another feature, `view.feature`, that may be the same, and the reason."""
 
     name: str
     reason: str
@@ -76,11 +76,11 @@ class SimilarFeature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogInput:
-    """Everything that the site is built from.
+    """The input of the site.
 
     Features are named `view.feature` (`view.id` of a version has `.v2`). `profiles` and `monitors` are oldest first.
-    `absent` says in a sentence why a part (`profiles`, `monitors`, `exports`, `changes`, `lineage`, `findings`) has
-    nothing to show. `newest` is the event time of a view's newest row, `descriptions` are of sources by unique id.
+    `absent` has a sentence per empty part (`profiles`, `monitors`, `exports`, `changes`, `lineage`, `findings`).
+    `newest` is the event time of a view's newest row, `descriptions` are of sources by unique id.
     """
 
     registry: Registry
@@ -100,7 +100,7 @@ class CatalogInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteOptions:
-    """How the site presents itself: its title, its logo's file, and where it and dbt's own docs will be."""
+    """Options of the site: its title, its logo, its URL, and the URL of the dbt docs."""
 
     title: str = ""
     logo: tuple[str, bytes] | None = None

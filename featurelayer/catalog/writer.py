@@ -1,4 +1,4 @@
-"""Puts the site into its folder, all of it at once, and never over files that are not its own."""
+"""Write the site to its folder at once, and never over other files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOTE = "This folder is written by `featurelayer catalog build`, which replaces 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltSite:
-    """What was written: where, how many files, and how many bytes they have."""
+    """A written site: its folder, number of files, and size in bytes."""
 
     folder: Path
     files: int
@@ -23,7 +23,7 @@ class BuiltSite:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything but a catalog.
+    """Raise ConfigError for a folder with other files than a catalog.
 
     Raises:
         ConfigError: it is a file, or a folder with other files.
@@ -31,13 +31,13 @@ def check_folder(folder: Path) -> None:
     if folder.is_dir() and ((folder / _MARK).exists() or not any(folder.iterdir())):
         return
     if folder.exists() or folder.is_symlink():
-        what = "is not a catalog, and building would replace all that is in it" if folder.is_dir() else "is a file"
-        fix = "name a new folder, or an empty one, with --output"
+        what = "is not a catalog, and building would replace its contents" if folder.is_dir() else "is a file"
+        fix = "pass a new or empty folder with --output"
         raise ConfigError([Problem(what=f"{folder} {what}", where="--output", fix=fix)])
 
 
 def write_site(folder: Path, files: Iterable[tuple[str, bytes]]) -> BuiltSite:
-    """Write the files beside the folder and put them in its place when all are there.
+    """Write the files to a temporary folder, and rename it to `folder` when they are complete.
 
     Raises:
         ConfigError: the folder holds something else, or can't be written.
@@ -71,17 +71,17 @@ def _write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> tuple[int,
 
 
 def read_logo(path: Path) -> tuple[str, bytes]:
-    """Return a logo as the site has it: `logo.svg` or alike, and its bytes.
+    """Read a logo; return its name in the site, such as `logo.svg`, and its bytes.
 
     Raises:
-        ConfigError: there is no such file, or it is no picture that a browser shows.
+        ConfigError: the file does not exist, or is not an image that browsers show.
     """
     suffix = path.suffix.lower()
     if suffix not in (".svg", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".ico"):
-        what, fix = f"{path.name} is no picture that a browser shows", "use SVG, PNG, JPEG or WebP"
+        what, fix = f"{path.name} is not an image that browsers show", "use SVG, PNG, JPEG or WebP"
         raise ConfigError([Problem(what=what, where="--logo", fix=fix)])
     try:
         return f"logo{suffix}", path.read_bytes()
     except OSError as error:
         what = f"the logo {path} can't be read: {error.strerror}"
-        raise ConfigError([Problem(what=what, where="--logo", fix="name a file that is there")]) from error
+        raise ConfigError([Problem(what=what, where="--logo", fix="pass an existing file")]) from error

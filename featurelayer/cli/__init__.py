@@ -1,4 +1,4 @@
-"""The command line. Its code is in app.py: here the module `list` hides Python's own once it is imported."""
+"""The command line. Its code is in app.py, because the module `list` hides the builtin here once it is imported."""
 
 from featurelayer.cli.app import cli, main
 

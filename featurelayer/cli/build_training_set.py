@@ -1,4 +1,4 @@
-"""Join features to labels, each as of the label's own time."""
+"""Join features to labels as of each label's time."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ class BuildOptions:
 @click.command(help=__doc__)
 @click.option("--service", help="Feature service to join.")
 @click.option(
-    "--features", multiple=True, metavar="VIEW.FEATURE,...", help="Features instead of a service; may be repeated."
+    "--features", multiple=True, metavar="VIEW.FEATURE,...", help="Features to join instead of a service; repeatable."
 )
 @click.option(
     "--labels",
     metavar="PATH|RELATION",
-    help="A .parquet or .csv file, a dbt model, or a relation [default: the service's `labels`].",
+    help="File (.parquet, .csv), dbt model or relation [default: the service's labels].",
 )
 @click.option("--label-timestamp", metavar="COLUMN", help="Label column with the time [default: the service's].")
 @click.option("--key", "keys", multiple=True, metavar="KEY=COLUMN", help="Label column of a request key.")

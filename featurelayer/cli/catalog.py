@@ -1,4 +1,4 @@
-"""Build a static site of the features, or build and show it."""
+"""Build a static site of all features, or build and serve it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ _OPTIONS = (
     click.option(
         "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write [default: target/catalog]."
     ),
-    click.option("--base-url", default="", metavar="URL", help="Where the site will be, for links in full."),
-    click.option("--title", default="", help="Name of the site."),
-    click.option("--logo", type=click.Path(path_type=Path), metavar="PATH", help="Picture for the site's corner."),
-    click.option("--dbt-docs", default="", metavar="URL", help="Where dbt's own docs are, for links to them."),
+    click.option("--base-url", default="", metavar="URL", help="URL of the published site, for absolute links."),
+    click.option("--title", default="", help="Title of the site."),
+    click.option("--logo", type=click.Path(path_type=Path), metavar="PATH", help="Image file of the logo."),
+    click.option("--dbt-docs", default="", metavar="URL", help="URL of the dbt docs site, to link to it."),
     click.option(
-        "--state", type=click.Path(path_type=Path), metavar="DIR", help="Show what changed since the manifest in DIR."
+        "--state",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Show changes since the manifest in this folder.",
     ),
-    click.option("--no-warehouse", is_flag=True, help="Leave the warehouse alone: dbt's files are all that is read."),
+    click.option("--no-warehouse", is_flag=True, help="Only read dbt's files."),
 )
 
 
@@ -34,32 +37,34 @@ def _site_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(help=__doc__)
 def command() -> None:
-    """Build a static site of the features, or build and show it."""
+    """Build a static site of all features, or build and serve it."""
 
 
 @command.command("build")
 @_site_options
 @project_options
 def build(context: Context, /, **options: Any) -> None:
-    """Write the site to a folder. It needs no server: open its index.html."""
+    """Write the site to a folder; open its index.html, no server is needed."""
     built = _build_site(context, **options)
     echo(built.folder / "index.html")
     context.console.note(f"{built.files:,} files, {built.bytes / 1_000_000:,.1f} MB")
 
 
 @command.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 picks a free one."
+)
 @_site_options
 @project_options
 def serve(context: Context, /, host: str, port: int, **options: Any) -> None:
-    """Write the site and show it in a browser until it is stopped with ctrl-c."""
+    """Write the site and serve it until ctrl-c."""
     from featurelayer.catalog.server import open_server
 
     built = _build_site(context, **options)
     with open_server(built.folder, host, port) as running:
         echo(running.url)
-        context.console.note("ctrl-c stops it")
+        context.console.note("press ctrl-c to stop")
         running.run()
 
 

@@ -1,4 +1,4 @@
-"""What is said on stderr: text for people, or one JSON object per message."""
+"""Messages on stderr: text for people, or one JSON object per message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from featurelayer.terminal_text import printable
 
 @dataclass(slots=True)
 class Console:
-    """Writes messages to stderr; stdout is for the result alone.
+    """Messages to stderr; stdout is for the result alone.
 
     `given` are the options of the project and its target in this call: commands that a message suggests keep them.
     """
@@ -30,9 +30,9 @@ class Console:
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Console:
-        """Return the console that the arguments and the environment ask for, before click has parsed them.
+        """Return the console for the arguments and the environment, before click has parsed them.
 
-        A wrong option is reported in the right format, too.
+        So a wrong option is reported in the right format, too.
         """
         asked = os.environ.get("DBT_ENGINE_LOG_FORMAT") or os.environ.get("DBT_LOG_FORMAT")
         for argument, following in itertools.pairwise([*arguments, ""]):
@@ -45,21 +45,21 @@ class Console:
         return cls(as_json=asked == "json")
 
     def note(self, message: str) -> None:
-        """Say what happened; silent with --quiet."""
+        """Write an information; silent with --quiet."""
         if not self.quiet:
             self._write("info", message)
 
     def warn(self, message: str) -> None:
-        """Say what is doubtful; silent with --quiet."""
+        """Write a warning; silent with --quiet."""
         if not self.quiet:
             self._write("warning", message)
 
     def error(self, message: str) -> None:
-        """Say what failed."""
+        """Write an error."""
         self._write("error", message)
 
     def failure(self, error: FeatureLayerError) -> None:
-        """Say every problem of a handled failure."""
+        """Write every problem of a handled failure."""
         if self.as_json:
             for problem in error.problems:
                 self._write_problem(problem)
@@ -67,7 +67,7 @@ class Console:
             self.error(error.message)
 
     def usage(self, error: click.UsageError) -> None:
-        """Say how the command is used and what was wrong with it."""
+        """Write a usage error with the usage of its command."""
         message = error.format_message()
         if message.startswith("Usage:"):  # no command at all: click's message is the whole help
             sys.stderr.write(f"{printable(message)}\n")

@@ -1,4 +1,4 @@
-"""Write training sets as dbt models, and check that they are current."""
+"""Write training sets as dbt models, or check that they are up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the whole path on New York's flights of 2013, and see what a leaky join costs."""
+"""Run the complete workflow on flight data and measure the cost of a leaky join."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ _SHOWN_FEATURES = (
     type=click.Path(path_type=Path, file_okay=False),
     default=_FOLDER,
     show_default=True,
-    help="Where the demo goes: a new or empty folder, or an earlier demo.",
+    help="Folder for the demo: new, empty, or an earlier demo.",
 )
-@click.option("--keep", is_flag=True, help="Run an earlier demo with your edits instead of bringing it up to date.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, only what was found.")
+@click.option("--keep", is_flag=True, help="Keep your edits of an earlier demo instead of updating it.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
 @click.pass_context
 def command(ctx: click.Context, folder: Path, keep: bool, quiet: bool) -> None:
-    """Run the whole path on New York's flights of 2013, and see what a leaky join costs.
+    """Run the complete workflow on flight data and measure the cost of a leaky join.
 
-    Copies the dbt package and a project with its data to a folder, builds it with dbt, joins a training set, exports
-    to an embedded store, looks flights up, and trains one model on leaky and on point-in-time features. It takes about
-    two minutes, needs no service, and leaves everything in the folder for you to go on with.
+    Copies a dbt project with New York's flights of 2013 to a folder, builds it with dbt, joins a training set, exports
+    to an embedded store, looks up flights, and trains one model on leaky and on point-in-time features. It takes about
+    two minutes, needs no service, and leaves everything in the folder for you to explore.
     """
     from featurelayer import demo
 
@@ -84,7 +84,7 @@ def command(ctx: click.Context, folder: Path, keep: bool, quiet: bool) -> None:
 
 @contextmanager
 def _print_section(title: str) -> Iterator[None]:
-    """Put a heading above what is written, and the time it took below."""
+    """Print a heading before a section and its duration after it."""
     if sys.stdout.isatty():
         from rich.console import Console as Terminal
 

@@ -1,4 +1,4 @@
-"""Compare the features of this project with those of another manifest, for pull requests."""
+"""Compare the features of this project with those of another manifest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from featurelayer.cli.output import echo, write_document
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Folder of the manifest.json to compare with, as dbt's --state.",
+    help="Folder of the manifest.json to compare with, like dbt's --state.",
 )
 @click.option(
     "--format",
@@ -24,13 +24,13 @@ from featurelayer.cli.output import echo, write_document
     type=click.Choice(["text", "markdown", "json"]),
     default="text",
     show_default=True,
-    help="How the changes look.",
+    help="Output format.",
 )
 @project_options
 def command(context: Context, state: Path, output_format: str) -> int:
-    """Compare the features of this project with those of another manifest, for pull requests.
+    """Compare the features of this project with those of another manifest.
 
-    Reads two manifests, no warehouse and no profiles.yml. Exits with 1 if a change breaks whom a feature serves.
+    Reads two manifests; needs neither a warehouse nor profiles.yml. Exits with 1 on a breaking change.
     """
     from featurelayer.cli.output import write_json
     from featurelayer.diff.formats import markdown, text_lines

@@ -1,4 +1,4 @@
-"""Write the newest row of every entity to the online store, changed rows only."""
+"""Export the newest row of every entity to the online store."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from featurelayer.cli.output import write_json, write_plan, write_report
 @click.option(
     "--as-of", metavar="TIME", help="Time of the snapshot, ISO 8601, UTC if naive [default: the warehouse's now]."
 )
-@click.option("--full", is_flag=True, help="Write every row again, also over newer events.")
-@click.option("--plan", is_flag=True, help="Print what would be written and what that costs; write nothing.")
+@click.option("--full", is_flag=True, help="Write every row again, even over newer events.")
+@click.option("--plan", is_flag=True, help="Print what would be written and its cost; write nothing.")
 @click.option(
     "--max-cost",
     type=click.FloatRange(min=0),

@@ -1,4 +1,4 @@
-"""Set up an existing dbt project: packages.yml, featurelayer.yml, and the YAML of a first view."""
+"""Set up a dbt project: packages.yml, featurelayer.yml and a first view."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--model", metavar="NAME", help="The dbt model or snapshot to annotate; prints the YAML to add to it.")
+@click.option("--model", metavar="NAME", help="dbt model or snapshot to print the YAML of a first view for.")
 @click.option(
     "--git",
     metavar="URL",

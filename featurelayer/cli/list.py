@@ -1,4 +1,4 @@
-"""List the features, or the entities, views or services."""
+"""List features, entities, views or services."""
 
 from __future__ import annotations
 

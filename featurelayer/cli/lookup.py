@@ -17,7 +17,7 @@ _DEADLINE = 30.0
 
 
 @click.command(help=__doc__)
-@click.option("--service", required=True, help="The feature service, or service@fingerprint.")
+@click.option("--service", required=True, help="Feature service, or service@fingerprint.")
 @click.option(
     "--key",
     "keys",

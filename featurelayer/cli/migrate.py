@@ -1,4 +1,4 @@
-"""Bring the annotations of dbt-features, or the definitions of a Feast repository, over."""
+"""Convert dbt-features annotations or Feast definitions to featurelayer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from featurelayer.cli.output import echo, write_document
 
 @click.command()
 @click.option(
-    "--from", "source", required=True, type=click.Choice(["dbt-features", "feast"]), help="The tool to migrate from."
+    "--from", "source", required=True, type=click.Choice(["dbt-features", "feast"]), help="Tool to migrate from."
 )
 @click.option(
     "--repo",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Folder of Feast's Python files [default: that of feature_store.yaml in the project].",
+    help="Folder of Feast's Python files [default: that of feature_store.yaml].",
 )
 @click.option("--dry-run", is_flag=True, help="Print the changes as a unified diff; write nothing.")
 @project_options
 def command(context: Context, source: str, repo: Path | None, dry_run: bool) -> None:
-    """Bring the annotations of dbt-features, or the definitions of a Feast repository, over.
+    """Convert dbt-features annotations or Feast definitions to featurelayer.
 
-    Writes into the YAML of the dbt project and changes nothing else in it: look at it with git diff. Feast's Python is
-    read and never run. What does not map is listed on stderr.
+    Edits the YAML of the dbt project in place; review the result with git diff. Feast's Python is parsed, never run.
+    Definitions that can't be converted are listed on stderr.
     """
     from featurelayer.migrate.project import plan_migration
 
@@ -41,8 +41,8 @@ def command(context: Context, source: str, repo: Path | None, dry_run: bool) -> 
         for edit in migration.edits:
             echo(f"{'Changed' if edit.before else 'Wrote'} {edit.path.as_posix()}")
     if migration.notes:
-        context.console.note("Does not map by itself:")
+        context.console.note("To convert by hand:")
     for note in migration.notes:
         context.console.note(f"  {note}")
     if not dry_run:
-        context.console.note("Run `dbt parse` and `featurelayer list`, which say what is still missing.")
+        context.console.note("Run `dbt parse` and `featurelayer list` to see what is still missing.")

@@ -25,11 +25,11 @@ def command() -> None:
 @click.option(
     "--template",
     type=click.Choice(["cloudformation", "terraform"]),
-    help="Print the DynamoDB table, or all of them, as code instead; nothing is created.",
+    help="Print infrastructure code for the DynamoDB tables; create nothing.",
 )
 @project_options
 def create(context: Context, template: str | None) -> None:
-    """Make this target's online store; safe to repeat.
+    """Create this target's online store; safe to repeat.
 
     On DynamoDB: a table on demand, with TTL switched on and the tags of featurelayer.yml, or one for each online view.
     A table of another shape, or one that is not tagged as ours, is left alone and reported. On SQLite: the file.
@@ -51,7 +51,7 @@ def create(context: Context, template: str | None) -> None:
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def status(context: Context, output_format: str) -> int:
-    """Print what the online store is and holds.
+    """Print the settings and contents of the online store.
 
     That is its own facts and, per view, the newest export, its age, and whether it is as fresh as the view demands.
     Ends with 1 if the store is not one of ours or lacks a view's table. A stale view is only shown.
@@ -73,7 +73,7 @@ def status(context: Context, output_format: str) -> int:
 
 @command.command()
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--overwrite", is_flag=True, help="Replace a file that is at PATH.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def backup(context: Context, path: Path, overwrite: bool, output_format: str) -> None:
@@ -99,7 +99,7 @@ _LOCK_TIMEOUT = click.option(
     default=60,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for a DuckDB file that another process holds.",
+    help="How long to wait for a DuckDB file locked by another process.",
 )
 
 
@@ -110,13 +110,13 @@ _LOCK_TIMEOUT = click.option(
     "names",
     multiple=True,
     metavar="VIEW",
-    help="Views to drain, - for stdin; their tables are made [default: all that were written to].",
+    help="Views to drain, - for stdin [default: all that were written to].",
 )
 @_LOCK_TIMEOUT
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def drain(context: Context, names: tuple[str, ...], lock_timeout: float, output_format: str) -> None:
-    """Append what clients wrote between exports to the warehouse.
+    """Append rows that clients wrote between exports to the warehouse.
 
     Each row is appended to featurelayer_streamed__VIEW exactly once, whatever is interrupted or run twice, and then
     leaves the log in the online store.
@@ -143,14 +143,14 @@ def drain(context: Context, names: tuple[str, ...], lock_timeout: float, output_
     multiple=True,
     required=True,
     metavar="COLUMN=VALUE",
-    help="A column of the key and its value; several name the subject together.",
+    help="Key column and its value; repeat for a key of several columns.",
 )
-@click.option("--view", metavar="VIEW", help="Only this view [default: all online views with these columns].")
+@click.option("--view", metavar="VIEW", help="View to erase from [default: all online views with these columns].")
 @_LOCK_TIMEOUT
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def forget(context: Context, keys: tuple[str, ...], view: str | None, lock_timeout: float, output_format: str) -> None:
-    """Erase a subject from the online store and from what the warehouse remembers of exports.
+    """Erase a subject from the online store and from the export records.
 
     That is its values, its rows in the log and in the tables of streamed rows, and every kept export of it. Nothing is
     asked. Erase the subject in the views' sources first, or the next export brings it back.

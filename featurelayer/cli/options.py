@@ -1,4 +1,4 @@
-"""The options that every command shares, as in dbt, and what a command gets from them."""
+"""Options shared by all commands, named as in dbt, and the context that a command gets from them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass(kw_only=True)
 class Context:
-    """What the shared options amount to; the project and its registry are read when they are first asked for."""
+    """The project of a call. The project and its registry are read on first use."""
 
     console: Console = field(default_factory=Console)
     project_dir: Path | None = None
@@ -69,7 +69,7 @@ class Context:
 
 
 def warn_of_missing_columns(context: Context, views: Sequence[FeatureView]) -> None:
-    """Warn of each column that a view declares and its model does not produce, as far as dbt's files tell."""
+    """Warn about declared columns that a view's model does not produce, as far as dbt's files show."""
     from featurelayer.dbt.artifacts import read_raw
     from featurelayer.dbt.inventory import Inventory
 
@@ -104,27 +104,27 @@ _CONSOLE_OPTIONS = (
         is_eager=True,
         expose_value=False,
         callback=_set_quiet,
-        help="Say nothing but errors.",
+        help="Only print errors.",
     ),
     click.option(
         "--log-format",
         type=click.Choice(["text", "json", "default", "debug"]),
         expose_value=False,
         metavar="[text|json]",
-        help="How messages on stderr look.",
+        help="Log format on stderr.",
     ),
 )
 _PATH = click.Path(path_type=Path)
 _OPTIONS = (
-    click.option("--project-dir", type=_PATH, help="Folder of dbt_project.yml [default: here or above]."),
-    click.option("--profiles-dir", type=_PATH, help="Folder of profiles.yml [default: as dbt]."),
-    click.option("--profile", help="Profile to use instead of the one that dbt_project.yml names."),
-    click.option("-t", "--target", help="Target of the profile."),
+    click.option("--project-dir", type=_PATH, help="Folder of dbt_project.yml [default: this one or a parent]."),
+    click.option("--profiles-dir", type=_PATH, help="Folder of profiles.yml [default: dbt's]."),
+    click.option("--profile", help="Profile to use [default: the one in dbt_project.yml]."),
+    click.option("-t", "--target", help="Target of the profile [default: the profile's]."),
     click.option("--target-path", type=_PATH, help="Folder of manifest.json [default: target]."),
     click.option(
         "--vars", "variables", metavar="YAML", help="Variables for var() in featurelayer.yml and profiles.yml."
     ),
-    click.option("--assume-target", is_flag=True, help="Take manifest.json as built for the target if nothing tells."),
+    click.option("--assume-target", is_flag=True, help="Assume that manifest.json was built for the target."),
 )
 _NAMES = ("project_dir", "profiles_dir", "profile", "target", "target_path", "variables", "assume_target")
 
@@ -147,7 +147,7 @@ def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callabl
 
 
 def _format_options(shared: Mapping[str, Any]) -> dict[str, str]:
-    """Return the shared options as a command line has them; a flag has no text."""
+    """Return the shared options as written on a command line; a flag has no text."""
     options = {name: "--vars" if name == "variables" else f"--{name.replace('_', '-')}" for name in shared}
     return {
         options[name]: "" if value is True else str(value)
@@ -157,14 +157,14 @@ def _format_options(shared: Mapping[str, Any]) -> dict[str, str]:
 
 
 def console_options(function: _Function) -> _Function:
-    """Give a command or group `--quiet` and `--log-format`; the console has heeded them, so they are no arguments."""
+    """Give a command or group `--quiet` and `--log-format`; they set up the console and are not passed on."""
     for option in reversed(_CONSOLE_OPTIONS):
         function = option(function)
     return function
 
 
 def parse_names(values: Sequence[str]) -> list[str]:
-    """Return the names of `-s`, each once; `-` stands for the names on stdin, separated by white space."""
+    """Return the distinct names of `-s`; `-` reads names from stdin, separated by white space."""
     names: list[str] = []
     for value in values:
         names += sys.stdin.read().split() if value == "-" else [value]
@@ -172,10 +172,10 @@ def parse_names(values: Sequence[str]) -> list[str]:
 
 
 def parse_pairs(form: str, values: Sequence[str]) -> dict[str, str]:
-    """Return the values of an option that takes `name=value`; `form` is the option as the help shows it.
+    """Parse the values of an option that takes `name=value`; `form` is the option as in its help.
 
     Raises:
-        click.UsageError: one has no name or no `=`, or a name is given twice.
+        click.UsageError: a value has no name or no `=`, or a name is repeated.
     """
     option, _, shape = form.partition(" ")
     pairs: dict[str, str] = {}
@@ -190,12 +190,12 @@ def parse_pairs(form: str, values: Sequence[str]) -> dict[str, str]:
 
 
 def split_names(values: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of an option that may be repeated and takes several, with commas between them."""
+    """Return the names of a repeatable option that takes several names, separated by commas."""
     return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
 
 
 def parse_share(option: str, text: str | None) -> float | None:
-    """Return the share that an option has as 0.9 or as 90%, between 0 and 1, or None.
+    """Parse a share between 0 and 1, written as 0.9 or 90%.
 
     Raises:
         click.UsageError: the text is not a share.
@@ -213,10 +213,10 @@ def parse_share(option: str, text: str | None) -> float | None:
 
 
 def parse_timestamp(option: str, text: str | None) -> datetime | None:
-    """Return the time that an option says in ISO 8601, or None.
+    """Parse a time in ISO 8601.
 
     Raises:
-        click.UsageError: the text is no time.
+        click.UsageError: the text is not a time.
     """
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""The result on stdout: JSON, or a table that is drawn on a terminal and plain text elsewhere."""
+"""Results on stdout: JSON, or a table, drawn with rich on a terminal and plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def echo(text: object = "") -> None:
-    """Write a line; what a terminal would obey is escaped, whoever it comes from."""
+    """Write a line; control characters that a terminal would obey are escaped."""
     click.echo(printable(str(text)))
 
 
@@ -70,7 +70,7 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def write_report(report: ExportReport, services: str) -> None:
-    """Write what an export or a rollback did; `services` says which services now follow it."""
+    """Write the report of an export or a rollback; `services` names the services that it published."""
     table = [
         [
             view.view,
@@ -94,7 +94,7 @@ def _write_skipped(views: Sequence[ViewExport | ViewPlan]) -> None:
 
 
 def write_plan(plan: ExportPlan, given: Mapping[str, str] | None = None) -> None:
-    """Write what an export or a rollback would do; commands that it suggests keep the options that were `given`."""
+    """Write the plan of an export or a rollback; commands that it suggests keep the `given` options."""
     headings = ["view", "rows", "new", "changed", "in doubt", "removed", "unchanged", "bytes", "write units", "USD",
                 "minutes"]  # fmt: skip
     table = []
@@ -128,7 +128,7 @@ def write_plan(plan: ExportPlan, given: Mapping[str, str] | None = None) -> None
 
 
 def write_lateness(found: Lateness) -> None:
-    """Write how late a view's rows are, what delays would cover, and which one is recommended."""
+    """Write how late a view's rows arrive, what delays would cover, and the recommended one."""
     from featurelayer.durations import format_age, format_duration
 
     rows = [
@@ -138,7 +138,7 @@ def write_lateness(found: Lateness) -> None:
     write_table(["arrival by", "rows", "p50", "p90", "p99", "max"], [[*row, *[""] * (6 - len(row))] for row in rows])
     basis, delay = found.basis, found.recommended
     if basis is None:
-        echo(f"\n{found.view} has no row to learn from; it declares {found.declared}")
+        echo(f"\n{found.view} has no rows to measure; it declares {found.declared}")
         return
     echo()
     write_table(
@@ -147,18 +147,18 @@ def write_lateness(found: Lateness) -> None:
     )
     echo()
     if basis.early:
-        echo(f"{basis.early:,} rows arrived before their event: is it the right time zone?")
+        echo(f"{basis.early:,} rows arrived before their event: check the time zone")
     if delay is None:
-        echo(f"No delay covers {found.coverage:.2%}; leave a backfill out with --since")
+        echo(f"No delay covers {found.coverage:.2%}; exclude a backfill with --since")
     else:
         echo(f"Recommended: delay: {format_duration(delay)} (covers {basis.share(delay):.2%})")
     echo(f"{found.view} declares {found.declared}")
     if found.is_exact:
-        echo("That takes every row's own time, which no delay can do better.")
+        echo("It takes every row's own time, which is more exact than any delay.")
 
 
 def format_ratio(part: int, whole: int) -> str:
-    """Return a share as text; of nothing it is empty."""
+    """Return a ratio as a percentage; empty for a whole of 0."""
     return format_share(part / whole) if whole else ""
 
 

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, nothing elsewhere unless it takes long."""
+"""Progress on stderr: a bar on a terminal, elsewhere a line now and then in a long run."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def show_items(console: Console) -> Iterator[OnProgress]:
 
 
 def _log_items(console: Console) -> OnProgress:
-    """Log a line now and then where there is no terminal."""
+    """Log a line every few seconds."""
     last = time.monotonic()
 
     def log(name: str, done: int, total: int) -> None:
@@ -77,7 +77,7 @@ def _log_items(console: Console) -> OnProgress:
 
 
 def _log_steps(console: Console) -> OnProgress:
-    """Log lines where there is no terminal, only once a run takes long enough to wonder about."""
+    """Log a line per step once a run takes longer than a few seconds."""
     started = time.monotonic()
 
     def log(name: str, done: int, total: int) -> None:

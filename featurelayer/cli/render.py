@@ -1,4 +1,4 @@
-"""A description drawn for a terminal: a heading, the text, the facts in two columns, and tables of what is many."""
+"""Render a description on a terminal: a heading, the text, facts in two columns, and tables of lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SPOKEN = {"ttl": "time to live", "defined_in": "defined in", "get_it": "how to 
 
 
 def render_description(described: dict[str, Any]) -> None:
-    """Write what `show` found of a thing; its first key is what it is."""
+    """Print a description; its first key is the kind of the object."""
     from rich.console import Console
     from rich.markdown import Markdown
     from rich.padding import Padding
@@ -57,7 +57,7 @@ def _escape_texts(value: Any) -> Any:
 
 
 def _build_table(rows: list[dict[str, Any]]) -> Any:
-    """One row each, with the columns that any of them fills."""
+    """Build a table with the columns that are filled in any row."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""Bring a view in the online store back to an earlier export."""
+"""Restore a view in the online store to an earlier export."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 
 @click.command(help=__doc__)
-@click.option("-s", "--select", "view", required=True, metavar="VIEW", help="The view to bring back.")
-@click.option(
-    "--to", "run", metavar="RUN", help="The export to go back to: its id or the beginning of it [default: list them]."
-)
-@click.option("--plan", is_flag=True, help="Print what would be written and what that costs; write nothing.")
+@click.option("-s", "--select", "view", required=True, metavar="VIEW", help="View to restore.")
+@click.option("--to", "run", metavar="RUN", help="Export to restore, by id or its beginning [default: list exports].")
+@click.option("--plan", is_flag=True, help="Print what would be written and its cost; write nothing.")
 @click.option(
     "--lock-timeout",
     type=click.FloatRange(min=0),

@@ -30,16 +30,16 @@ _EMPTY: tuple[Any, ...] = (None, "", [], {})
     show_default=True,
     help="Output format.",
 )
-@click.option("--lateness", is_flag=True, help="How late the rows of a view arrive, and the delay that covers them.")
+@click.option("--lateness", is_flag=True, help="Measure how late a view's rows arrive and recommend a delay.")
 @click.option(
     "--coverage",
     type=click.FloatRange(min=0, max=1, min_open=True),
     default=0.99,
     show_default=True,
     metavar="SHARE",
-    help="With --lateness: the share of rows that the delay is to cover.",
+    help="With --lateness: share of rows that the delay must cover.",
 )
-@click.option("--since", metavar="TIME", help="With --lateness: leave out earlier events, ISO 8601, UTC if naive.")
+@click.option("--since", metavar="TIME", help="With --lateness: ignore earlier events, ISO 8601, UTC if naive.")
 @project_options
 def command(
     context: Context, name: str, output_format: str, lateness: bool, coverage: float, since: str | None

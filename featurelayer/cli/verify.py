@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     default=1000,
     show_default=True,
     metavar="KEYS",
-    help="How many keys of a view to draw from the warehouse, and how many from the store.",
+    help="Keys to sample per view from the warehouse, and from the store.",
 )
 @click.option(
     "--tolerance",
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     show_default=True,
     envvar="FEATURELAYER_VERIFY_TOLERANCE",
     metavar="SHARE",
-    help="Share of a view's compared keys that may differ, from 0 to 1.",
+    help="Share of a view's keys that may differ, 0 to 1.",
 )
 @click.option(
     "--read-units",

@@ -1,4 +1,4 @@
-"""Use case: two states of a project, feature by feature: what was added, removed, retyped, or means something else."""
+"""Compare two states of a project, feature by feature: added, removed, retyped, or computed differently."""
 
 from featurelayer.diff.compare import compare
 from featurelayer.diff.values import Change, ChangeKind, DiffReport, ModelCode, ProjectState

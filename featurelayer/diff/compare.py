@@ -1,9 +1,9 @@
-"""Compares two states of a project: features first, then services.
+"""Compare two states of a project: features first, then services.
 
-What a feature means is its fingerprint: the computation from the sources down to the column, and which rows there are.
-To that come the annotations that decide which row a label gets. A file that was edited while neither has changed is
-cosmetic. Breaking is what hurts who relies on it: a feature that a service uses is removed or has another type, or one
-that is served means something else under the same version.
+The meaning of a feature is its fingerprint (the computation from the sources to the column, and the choice of rows)
+together with the annotations that decide which row a label gets. An edit that changes neither is cosmetic. A change is
+breaking if a feature that a service uses is removed or retyped, or if an online feature changes its meaning under the
+same version.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _VIEW_METADATA = ("description", "owner", "update_frequency", "freshness", "on_s
                   "block_export", "removal_guard", "monitors", "ignore")  # fmt: skip
 _FEATURE_METADATA = ("description", "unit", "tags", "range", "monitors", "deprecated")
 _SHOWN, _BEFORE = 100, 40
-_FIX_UNKNOWN = "review what changed in the model; `featurelayer lint --checks FL220` tells what can't be followed"
+_FIX_UNKNOWN = "review the changes of the model; `featurelayer lint --checks FL220` lists what can't be followed"
 _FIX_LOST = "correct the name in the SQL or in the YAML; to rename a feature in use, make a new version of the model"
 
 
 def compare(then: ProjectState, now: ProjectState) -> DiffReport:
-    """Return what has changed between two states."""
+    """Compare two states and report every change."""
     found = list(_compare_views(then, now))
     found += _compare_services(
         then, now, {name for change in found for name in change.names if change.kind is ChangeKind.REMOVED}
@@ -67,7 +67,7 @@ def _compare_views(then: ProjectState, now: ProjectState) -> Iterator[Change]:
 
 @dataclass(frozen=True, kw_only=True)
 class _ViewComparison:
-    """A view that is on both sides."""
+    """A view that exists in both states."""
 
     then: ProjectState
     now: ProjectState
@@ -90,7 +90,7 @@ class _ViewComparison:
                 found.append(_build_change(self.then, self.now, self.old, name, ChangeKind.REMOVED))
             else:
                 found += self._compare_feature(one, other, rules)
-        # What an edit did to one feature says why the file is another one.
+        # A change of any feature explains why the file differs.
         told = any(change.kind not in (ChangeKind.COSMETIC, ChangeKind.METADATA) for change in found)
         yield from (change for change in found if not (told and change.kind is ChangeKind.COSMETIC))
         yield from self._compare_metadata()
@@ -126,7 +126,7 @@ class _ViewComparison:
             yield _build_change(self.then, self.now, self.new, one.name, ChangeKind.METADATA, metadata)
 
     def _compare_computation(self, name: str) -> tuple[ChangeKind | None, tuple[str, ...]]:
-        """Return what has become of the computation, and what tells."""
+        """Return the kind of change of the computation, and its details."""
         own, above = self._model_changes
         upstream = _model_names(above)
         if not own and not upstream:
@@ -135,7 +135,7 @@ class _ViewComparison:
         before, after = self.then.column(self.old, name), self.now.column(self.new, name)
         if before is None or after is None:
             why = self.then.problem(self.old) if before is None else self.now.problem(self.new)
-            return ChangeKind.UNKNOWN, (f"{', '.join(edited)} changed, and what that means can't be told: {why}",)
+            return ChangeKind.UNKNOWN, (f"{', '.join(edited)} changed with unknown effect: {why}",)
         if before.fingerprint == after.fingerprint:
             return self._explain_same(own=own, above=above)
         if own:
@@ -146,17 +146,15 @@ class _ViewComparison:
 
     @cached_property
     def _model_changes(self) -> tuple[bool, tuple[str, ...]]:
-        """Whether the view's own model is another one, and the unique ids of those above it that are."""
+        """Whether the view's own model changed, and the unique ids of the changed models upstream."""
         own = not self.then.code(self.old.unique_id).is_same(self.now.code(self.new.unique_id))
         return own, _find_changed_ancestors(self.then, self.now, self.new.unique_id)
 
     def _explain_same(self, *, own: bool, above: tuple[str, ...]) -> tuple[ChangeKind | None, tuple[str, ...]]:
-        """Return what has become of a computation that is the same as far as it can be followed."""
+        """Return the kind of change of a computation that is the same as far as it can be followed."""
         lost = _model_names(each for each in above if not (self.then.is_followed(each) and self.now.is_followed(each)))
         if lost:
-            return ChangeKind.UNKNOWN, (
-                f"{', '.join(lost)} changed, and what that means can't be told: it is not followed",
-            )
+            return ChangeKind.UNKNOWN, (f"{', '.join(lost)} changed with unknown effect: its SQL can't be followed",)
         edited = [each for each in above if not self.then.code(each).is_same_file(self.now.code(each))]
         names = _model_names(edited)
         if own and not self.then.code(self.old.unique_id).is_same_file(self.now.code(self.new.unique_id)):
@@ -184,7 +182,7 @@ def _build_change(
     kind: ChangeKind,
     details: tuple[str, ...] = (),
 ) -> Change:
-    """Return the change of one feature with all whom it concerns."""
+    """Build the change of one feature, with its services and owner."""
     services = {name for side in (then, now) for name in _services_using(side, view.id, feature)}
     served = set(_services_using(then, view.id, feature))
     online = view.online and (view.id not in then.views or then.views[view.id].online)
@@ -194,9 +192,9 @@ def _build_change(
         fix = "keep it until no service uses it, or make a new version of the model"
     elif kind in (ChangeKind.MEANING, ChangeKind.UPSTREAM):
         severity = Severity.ERROR if online else Severity.WARNING
-        fix = "make a new version of the model, and train on it" if online else "train again before you use it"
+        fix = "make a new version of the model, and train on it" if online else "retrain before you use it"
     elif kind is ChangeKind.UNKNOWN:
-        severity, fix = Severity.WARNING, "compare manifests that `dbt compile` or `dbt build` has written"
+        severity, fix = Severity.WARNING, "compare manifests written by `dbt compile` or `dbt build`"
     return Change(
         kind=kind, severity=severity, view=view.id, features=(feature,), details=details, fix=fix,
         services=tuple(sorted(services)), owner=str(view.owner), file=view.yaml_path or view.path,
@@ -214,9 +212,7 @@ def _compare_services(then: ProjectState, now: ProjectState, removed: set[str]) 
     old, new = then.registry.services, now.registry.services
     for name in sorted({*old, *new}):
         if name not in new:
-            yield _service_change(
-                old[name], ChangeKind.REMOVED, Severity.ERROR, (), "keep it until no model asks for it"
-            )
+            yield _service_change(old[name], ChangeKind.REMOVED, Severity.ERROR, (), "keep it until no model uses it")
         elif name not in old:
             yield _service_change(new[name], ChangeKind.ADDED, Severity.NOTE, ())
         else:
@@ -224,15 +220,15 @@ def _compare_services(then: ProjectState, now: ProjectState, removed: set[str]) 
 
 
 def _service_changes(old: FeatureService, new: FeatureService, removed: set[str]) -> Iterator[Change]:
-    fix = "give the model that is trained anew a service of its own"
-    gone = [
+    fix = "create a new service for the retrained model"
+    missing = [
         join.column(feature)
         for join in old.views
         for feature in join.features
         if join.column(feature) not in new.columns and f"{join.view}.{feature}" not in removed
     ]
-    if gone:
-        yield _service_change(new, ChangeKind.REMOVED, Severity.ERROR, (f"it no longer has {', '.join(gone)}",), fix)
+    if missing:
+        yield _service_change(new, ChangeKind.REMOVED, Severity.ERROR, (f"it no longer has {', '.join(missing)}",), fix)
     keys = [{key.name: str(key.dtype) for key in service.request_keys} for service in (old, new)]
     if keys[0] != keys[1]:
         yield _service_change(
@@ -289,7 +285,7 @@ def _group_changes(changes: Iterable[Change]) -> list[Change]:
 
 
 def _find_changed_ancestors(then: ProjectState, now: ProjectState, unique_id: str) -> tuple[str, ...]:
-    """Return the unique ids of the models above one that are others than they were."""
+    """Return the unique ids of the changed models upstream of one."""
     names = dict.fromkeys((*now.above(unique_id), *then.above(unique_id)))
     return tuple(name for name in names if not then.code(name).is_same(now.code(name)))
 
@@ -299,7 +295,7 @@ def _model_names(unique_ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def _explain_difference(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
-    """Yield what differs in the model's own SQL: of the value if that is another, of the rows if these are."""
+    """Yield the differences in the model's own SQL: of the value, and of the choice of rows."""
     said = False
     if before.value != after.value and before.sql != after.sql:
         said = True
@@ -316,7 +312,7 @@ def _explain_difference(before: ColumnLineage, after: ColumnLineage) -> Iterator
 
 
 def _diff_windows(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
-    """Yield what differs in windows that have the same names."""
+    """Yield the differences of windows with the same names."""
     was, are = ([part for step in column.steps for part in step.windows] for column in (before, after))
     if len(was) == len(are):
         yield from (_format_change(one, other) for one, other in zip(was, are, strict=True) if one != other)
@@ -362,7 +358,7 @@ def _format_value(value: Any) -> str:
 
 
 def _format_change(was: str, is_: str) -> str:
-    """Return two texts side by side; of long ones the part where they begin to differ."""
+    """Return `was -> is` for two texts, cut to the part where long ones begin to differ."""
     was, is_ = " ".join(was.split()), " ".join(is_.split())
     if max(len(was), len(is_)) > _SHOWN:
         same = next((n for n, (one, other) in enumerate(zip(was, is_, strict=False)) if one != other), 0)

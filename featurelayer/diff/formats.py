@@ -1,4 +1,4 @@
-"""A diff as text for a terminal, and as Markdown for a comment on a pull request."""
+"""Format a diff as text for a terminal, and as Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from featurelayer.diff.values import Change, DiffReport
 
 MARK = "<!-- featurelayer diff -->"
-"""The first line of the Markdown, by which a job finds its comment again."""
+"""The first line of the Markdown, by which a CI job finds its earlier comment."""
 _LEVELS = {"error": "BREAKING", "warning": "warning", "note": "note"}
 
 
@@ -76,7 +76,7 @@ def _code_span(text: str) -> str:
 
 
 def _escape_cell(text: str) -> str:
-    """Text that can't end a table's cell, start HTML or call somebody."""
+    """Escape text for a Markdown table cell, including HTML and @mentions."""
     for mark, harmless in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("@", "@\u200b"), ("`", "'"),
                            ("*", "\\*"), ("_", "\\_"), ("[", "\\[")):  # fmt: skip
         text = text.replace(mark, harmless)

@@ -1,4 +1,4 @@
-"""Composes a diff: the project's manifest and another one, each read, understood and traced."""
+"""Run a diff: read the manifests of two states, trace their columns, and compare them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def _relation_parts(relation_name: str) -> list[str]:
 
 
 class _RelocatedInventory(Inventory):
-    """A state's models as if they had been built where the project's are.
+    """Models of another state, with the relations of the project's own.
 
-    CI builds in a schema of its own, which is no change of what anything means. dbt writes a relation in compiled SQL
-    exactly as its manifest does.
+    CI builds in a schema of its own, which changes no meaning. dbt writes a relation in compiled SQL exactly as in its
+    manifest.
     """
 
     def __init__(self, raw: RawManifest, path: Path, places: Mapping[str, str]) -> None:
@@ -55,19 +55,19 @@ class _RelocatedInventory(Inventory):
 
 
 def diff_projects(project: Project, state: Path) -> DiffReport:
-    """Return what has changed since the manifest in the folder `state`.
+    """Compare the project with the manifest in the folder `state`.
 
-    A featurelayer.yml beside that manifest declares the entities of its time; without one, today's do.
+    A featurelayer.yml next to that manifest declares its entities; without one, the project's own is used.
 
     Raises:
-        PlanError: there is no manifest in the folder.
+        PlanError: the folder has no manifest.
         ArtifactError: one of the manifests can't be used.
-        MetadataError: the project's annotations have problems. Those of the state do no harm.
+        MetadataError: the project's annotations have problems. Those of the other state are only noted.
     """
     if not (state / "manifest.json").is_file():
         raise PlanError([Problem(
-            what="there is no manifest.json to compare with", where=str(state),
-            fix="name the folder that has the manifest.json of the other state, as dbt's --state does",
+            what="the folder has no manifest.json to compare with", where=str(state),
+            fix="pass the folder of the other manifest.json, as for dbt's --state",
         )])  # fmt: skip
     if not (project.target_path / "manifest.json").is_file():
         raise ManifestNotFound(
@@ -91,7 +91,7 @@ def diff_projects(project: Project, state: Path) -> DiffReport:
 
 
 def _project_with_state(project: Project, state: Path) -> Project:
-    """The project as it was: another manifest, and its own featurelayer.yml if there is one."""
+    """Return the project with another manifest, and with the featurelayer.yml next to it if there is one."""
     then = replace(project, target_path=state)
     path = state / CONFIG_FILE
     config = (
@@ -135,20 +135,20 @@ def _read_state(read: Annotations, inventory: Inventory, *, keep: bool) -> Proje
 
 
 def _is_followed(inventory: Inventory, lineage: Lineage, unique_id: str) -> bool:
-    """Whether what a model computes is known; seeds and sources compute nothing."""
+    """Whether a model's SQL could be followed; seeds and sources have none."""
     model = inventory.model(unique_id)
     return model is None or model.kind in ("seed", "source") or lineage.output(unique_id) is not None
 
 
 def _code_reader(inventory: Inventory) -> Callable[[str], ModelCode]:
-    """Return what tells whether a model is another one."""
+    """Return a function from unique id to the model's code."""
 
     @functools.cache
     def code(unique_id: str) -> ModelCode:
         model = inventory.model(unique_id)
         if model is None or model.kind in ("seed", "source"):
             return ModelCode()
-        # An incremental model is compiled in one of two ways, by what is in the warehouse.
+        # An incremental model compiles in two ways, depending on what is in the warehouse.
         is_incremental = model.config.get("materialized") == "incremental"
         compiled = "" if is_incremental and model.checksum else normalize_compiled_sql(inventory, model)
         return ModelCode(compiled=compiled, checksum=model.checksum or "")
@@ -157,7 +157,7 @@ def _code_reader(inventory: Inventory) -> Callable[[str], ModelCode]:
 
 
 def _find_ancestors(inventory: Inventory, unique_id: str) -> Iterator[str]:
-    """Yield the models that one is built from, the nearest first."""
+    """Yield the models upstream of one, nearest first."""
     found = [unique_id]
     for each in found:  # grows while it is walked
         model = inventory.model(each)

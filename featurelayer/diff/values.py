@@ -1,4 +1,4 @@
-"""The two sides of a diff, and what was found."""
+"""The values of a diff: the two states, and the changes between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOT_COMPILED = "has no compiled SQL of"
 
 
 class ChangeKind(StrEnum):
-    """What has become of a feature, the gravest first."""
+    """The kinds of change, gravest first."""
 
     REMOVED = "removed"
     RETYPED = "retyped"
@@ -29,19 +29,19 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCode:
-    """What a model is: what it was compiled to, empty if it was not, and the checksum of its file."""
+    """The SQL of a model: compiled, empty if it was not, and the checksum of its file."""
 
     compiled: str = ""
     checksum: str = ""
 
     def is_same(self, other: ModelCode) -> bool:
-        """Whether both are one model: by what both were compiled to, else by their files."""
+        """Whether both are the same: by their compiled SQL if both have it, else by their files."""
         if self.compiled and other.compiled:
             return self.compiled == other.compiled
         return self.checksum == other.checksum
 
     def is_same_file(self, other: ModelCode) -> bool:
-        """Whether both were written in the same file, unchanged."""
+        """Whether the file is unchanged."""
         return bool(self.checksum) and self.checksum == other.checksum
 
 
@@ -49,11 +49,10 @@ class ModelCode:
 class ProjectState:
     """One state of the project.
 
-    `views` also has those that can't be fully understood. `column` finds the lineage of a view's column, None where
-    its SQL is not known; `problem` says why not. `missing` says, by view and feature, why the model can't produce it,
-    "" where it does or where that is not known. `is_followed` tells, by unique id, whether what a model computes is
-    known. `code` is, by unique id, what a model was compiled to, or else the
-    checksum of its file, and `above` the models that one is built from.
+    `views` includes views with problems. `column` returns the lineage of a view's column, None if its SQL is unknown;
+    `problem` returns the reason. `missing` returns why the model can't produce a feature, empty if it does or if that
+    is unknown. By unique id, `is_followed` returns whether a model's SQL could be followed, `code` its SQL, and
+    `above` the models upstream of it.
     """
 
     registry: Registry
@@ -68,9 +67,9 @@ class ProjectState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change of one or more features of a view, or of a service (then `service` is its name).
+    """One change of features of a view, or of the service `service`.
 
-    `services` are those that use a feature on either side, `online` what the store keeps the view's items under.
+    `services` use a feature in either state; `online` is the name of the view's items in the store.
     """
 
     kind: ChangeKind
@@ -87,12 +86,12 @@ class Change:
 
     @property
     def breaking(self) -> bool:
-        """Whether somebody who relies on the feature would be hurt."""
+        """Whether the change breaks a user of the feature."""
         return self.severity is Severity.ERROR
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it is about: `view.feature` each, or the service."""
+        """The names of the changed features (`view.feature`), or the service or view."""
         return tuple(f"{self.view}.{name}" for name in self.features) or (self.service or self.view,)
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,7 +114,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffReport:
-    """All changes, the gravest first. `notes` say what could not be compared."""
+    """All changes, gravest first; `notes` list what could not be compared."""
 
     changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = field(default=())

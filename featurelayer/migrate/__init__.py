@@ -1,4 +1,4 @@
-"""Use case: what another tool knows of features, as annotations of this one's."""
+"""Convert the definitions of another feature tool to annotations."""
 
 from featurelayer.migrate.dbt_features import from_dbt_features
 from featurelayer.migrate.feast import TargetModel, from_feast

@@ -1,4 +1,4 @@
-"""Writes drafts into YAML: of models, of featurelayer.yml, of exposures."""
+"""Write drafts into YAML: of models, featurelayer.yml and exposures."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _FLOW = ("freshness", "deprecated")
 
 
 def entity_name(column: str) -> str:
-    """Return what a key column identifies: `customer_id` is a customer."""
+    """Return the entity that a key column identifies: `customer_id` identifies a customer."""
     found = _SUFFIX.fullmatch(column)
     return (found["entity"] if found else column).lower()
 
 
 def annotate_model(document: Document, model: Any, draft: ViewDraft, *, without: Sequence[str] = ()) -> None:
-    """Give a model its annotations, in its own place; `without` are keys that go from its `meta`."""
+    """Annotate a model in place; the keys `without` are removed from its `meta`."""
     config = _copy_mapping(model, "config")
     if draft.event_time and "event_time" not in config:
         config["event_time"] = draft.event_time
@@ -40,7 +40,7 @@ def annotate_model(document: Document, model: Any, draft: ViewDraft, *, without:
 
 
 def annotate_exposure(document: Document, exposure: Any, block: Mapping[str, Any], without: Sequence[str]) -> None:
-    """Give an exposure its annotations."""
+    """Annotate an exposure in place."""
     config = _copy_mapping(exposure, "config")
     meta = {key: value for key, value in (config.get("meta") or {}).items() if key not in without}
     lists = {key: flow_map({key: value})[key] if isinstance(value, list) else value for key, value in block.items()}
@@ -49,7 +49,7 @@ def annotate_exposure(document: Document, exposure: Any, block: Mapping[str, Any
 
 
 def _write_config(document: Document, node: Any, config: Mapping[str, Any], without: Sequence[str]) -> None:
-    """Write a node's config, and its `meta` without what has moved; config comes in the place of meta if it is new."""
+    """Write a node's config, and its `meta` without the moved keys; a new config replaces `meta`."""
     rest = {key: value for key, value in _copy_mapping(node, "meta").items() if key not in without}
     moved = len(rest) < len(node.get("meta") or {})
     if "config" in node:
@@ -113,16 +113,16 @@ def _new_column(draft: ColumnDraft) -> dict[str, Any]:
 
 
 def new_model(name: str, draft: ViewDraft, kind: str = "models") -> str:
-    """Return a properties file for a model that has none."""
+    """Return a new properties file for a model."""
     document = Document(f"{kind}:\n  - name: {name}\n", name)
     annotate_model(document, document.items(kind)[0], draft)
     return document.text
 
 
 def fill_types(entities: Mapping[str, Mapping[str, str]], notes: list[Note]) -> dict[str, dict[str, str]]:
-    """Return entities whose keys all have a type; those that nobody has declared are taken for text."""
+    """Return entities with a type for every key; undeclared types become text, with a note."""
     notes += [
-        Note(where="featurelayer.yml", what=f"the type of {key} is not declared", advice="it is taken for varchar")
+        Note(where="featurelayer.yml", what=f"the type of {key} is not declared", advice="it becomes varchar")
         for keys in entities.values() for key, dtype in keys.items() if not dtype
     ]  # fmt: skip
     return {name: {key: dtype or "varchar" for key, dtype in keys.items()} for name, keys in entities.items()}
@@ -131,7 +131,7 @@ def fill_types(entities: Mapping[str, Mapping[str, str]], notes: list[Note]) -> 
 def entities_edit(
     root: Path, target: str, entities: Mapping[str, Mapping[str, str]], notes: list[Note]
 ) -> FileEdit | None:
-    """Return what declares entities in featurelayer.yml; None if all of them are declared already."""
+    """Return the edit that declares entities in featurelayer.yml; None if all are declared."""
     path = root / "featurelayer.yml"
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     if not before.strip():
@@ -145,7 +145,7 @@ def entities_edit(
         known = (declared.get(name) or {}).get("keys") or {}
         if name in declared and list(known) != list(keys):
             notes.append(Note(where=path.name, what=f"entity {name} is declared with the keys {', '.join(known)}",
-                              advice=f"these views have {', '.join(keys)}: name one of them otherwise"))  # fmt: skip
+                              advice=f"these views have {', '.join(keys)}: rename one of them"))  # fmt: skip
     new = {name: keys for name, keys in entities.items() if name not in declared}
     if not new:
         return None

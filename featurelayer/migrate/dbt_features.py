@@ -1,4 +1,4 @@
-"""Rewrites the annotations of dbt-features (`meta.feature_store`, or its older name `feature_catalog`) as ours."""
+"""Convert annotations of dbt-features (`meta.feature_store`, formerly `feature_catalog`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLUMN_KEYS = frozenset({
 
 
 def from_dbt_features(root: Path, folders: list[Path], target: str) -> Migration:
-    """Return what becomes of every model and exposure of the project that dbt-features reads; nothing is written.
+    """Convert every model and exposure that dbt-features reads; write nothing.
 
     Args:
         root: the project.
@@ -33,8 +33,8 @@ def from_dbt_features(root: Path, folders: list[Path], target: str) -> Migration
         target: the target that a new featurelayer.yml names.
 
     Raises:
-        PlanError: there is nothing of dbt-features in these folders.
-        ConfigError: a file is no YAML.
+        PlanError: these folders have no annotations of dbt-features.
+        ConfigError: a file is not YAML.
     """
     work = _DbtFeaturesMigration()
     edits = []
@@ -56,7 +56,7 @@ def from_dbt_features(root: Path, folders: list[Path], target: str) -> Migration
 
 @dataclass(kw_only=True)
 class _DbtFeaturesMigration:
-    """What has been found so far."""
+    """A conversion in progress: the entities and notes so far."""
 
     entities: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
@@ -70,9 +70,9 @@ class _DbtFeaturesMigration:
                 if block is None:
                     continue
                 if "featurelayer" in ((model.get("config") or {}).get("meta") or {}):
-                    self._add_note(place, "it has annotations of featurelayer already", "compare the two by hand")
+                    self._add_note(place, "it already has annotations of featurelayer", "compare the two by hand")
                 elif not block.get("is_feature_table"):
-                    self._add_note(place, "is_feature_table is not true", "it is left as it is")
+                    self._add_note(place, "is_feature_table is not true", "it stays unchanged")
                 elif kind == "seeds":
                     self._add_note(place, "a seed can't be a feature view", "select from it in a model")
                 else:
@@ -96,16 +96,14 @@ class _DbtFeaturesMigration:
         if time is None:
             ours["static"] = True
             self._add_note(
-                place, "there is no timestamp column", "it is static: one row per key, the same at all times"
+                place, "it has no timestamp column", "it becomes static: one row per key, valid at all times"
             )
         elif _is_date(declared.get(str(time).casefold())):
             ours["delay"] = "1 day"
-            self._add_note(
-                place, f"{time} is a date", "a day's row counts as known when the day is over: correct `delay`"
-            )
+            self._add_note(place, f"{time} is a date", "a row counts as known at the end of its day: correct `delay`")
         elif not (declared.get(str(time).casefold()) or {}).get("data_type"):
             self._add_note(
-                place, f"the type of {time} is not declared", "if it is a DATE, say `delay` or `available_at`"
+                place, f"the type of {time} is not declared", "if it is a DATE, set `delay` or `available_at`"
             )
         if block.get("time_grain"):
             ours["update_frequency"] = str(block["time_grain"])
@@ -126,10 +124,10 @@ class _DbtFeaturesMigration:
         folded = {name.casefold() for name in (*keys, str(time))}
         rest = [name for name in grain if name.casefold() not in folded]
         if not keys:
-            self._add_note(place, "it names no entity", "the columns of its grain are taken for one each")
+            self._add_note(place, "it names no entity", "each column of its grain becomes an entity")
             return rest
         if rest:
-            self._add_note(place, f"{', '.join(rest)}: part of the grain and of no entity",
+            self._add_note(place, f"{', '.join(rest)}: part of the grain but not of an entity",
                        "rows of one entity and time are ties: make it an entity, or the rows unique")  # fmt: skip
         return keys
 
@@ -165,7 +163,7 @@ class _DbtFeaturesMigration:
         for consumed in block.get("consumes") or ():
             view, _, feature = str(consumed).partition(":")
             features.append(f"{view}.{feature or '*'}")
-        self._add_note(place, "it does not say which column of the labels has their time", "add label_timestamp")
+        self._add_note(place, "the label timestamp column is unknown", "add label_timestamp")
         return {"features": features}
 
     def _convert_lifecycle(self, ours: dict[str, Any], block: Mapping[str, Any], place: str) -> None:
@@ -174,33 +172,33 @@ class _DbtFeaturesMigration:
             replaced = str(block.get("replacement") or "").replace(":", ".")
             ours["deprecated"] = {"replaced_by": replaced} if replaced else {}
         elif lifecycle != "active":
-            self._add_note(place, f"lifecycle: {lifecycle}", "say it in the description, or as a tag")
+            self._add_note(place, f"lifecycle: {lifecycle}", "mention it in the description, or add a tag")
 
     def _note_unmapped(self, block: Mapping[str, Any], place: str) -> None:
         advice = {
-            "owner": "an owner is dbt's own: give the model a `group`",
+            "owner": "owners belong to dbt: set the model's `group`",
             "feature_type": "types come from data_type",
             "null_behavior": "nothing replaces a NULL; a `default` replaces what is missing or expired",
-            "used_by": "who uses a feature is what services name",
+            "used_by": "services define who uses a feature",
         }
         for key, text in advice.items():
             if block.get(key):
                 self._add_note(place, f"{key}: {_shorten(block[key])}", text)
         if int(block.get("definition_version") or 1) > 1:
             what = f"definition_version: {block['definition_version']}"
-            self._add_note(place, what, "versions are dbt's own: `versions` of the model")
+            self._add_note(place, what, "versions belong to dbt: use `versions` of the model")
 
     def _note_unknown(self, block: Mapping[str, Any], known: frozenset[str], place: str) -> None:
         for key in block:
             if key not in known:
-                self._add_note(place, f"{key}: {_shorten(block[key])}", "dbt-features does not know this key either")
+                self._add_note(place, f"{key}: {_shorten(block[key])}", "dbt-features ignores this key as well")
 
     def _add_note(self, where: str, what: str, advice: str = "") -> None:
         self.notes.append(Note(where=where, what=what, advice=advice))
 
 
 def _find_block(node: Any) -> Mapping[str, Any] | None:
-    """Return the block of a node: the newer name wins, and `config.meta` over `meta`."""
+    """Return the block of a node; the newer name wins, and `config.meta` over `meta`."""
     for meta in ((node.get("config") or {}).get("meta"), node.get("meta")):
         for name in _BLOCKS:
             if isinstance(meta, Mapping) and isinstance(meta.get(name), Mapping):

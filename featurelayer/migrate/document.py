@@ -1,7 +1,7 @@
-"""A YAML file that is changed in place: only the entries that change are written anew, all else stays byte for byte.
+"""A YAML file edited in place: only changed entries are rewritten, everything else stays byte for byte.
 
-What is written anew goes through ruamel.yaml, so its comments stay. Comments of an entry that vanishes are kept above
-what comes in its place.
+Rewritten entries go through ruamel.yaml, which keeps their comments. Comments of a removed entry are kept above its
+replacement.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COMMENT = re.compile(r"""(?:[^'"#]|"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|(?<!\s)#)*?
 
 
 class Document:
-    """The text of a YAML file and its tree; `set` and the like note edits, `text` has them all."""
+    """The text of a YAML file and its tree; methods collect edits, `text` applies them."""
 
     def __init__(self, text: str, where: str) -> None:
         self._text, self._lines = text, text.splitlines(keepends=True)
@@ -30,11 +30,11 @@ class Document:
 
     @property
     def text(self) -> str:
-        """The file as it is to be."""
+        """The text with all edits."""
         lines = list(self._lines)
         if lines and not lines[-1].endswith("\n"):
             lines[-1] += "\n"
-        # Of edits at one place the later ones come after the earlier ones.
+        # Edits at the same line stay in their order.
         for start, end, _, new in sorted(((*edit[:2], n, edit[2]) for n, edit in enumerate(self._edits)), reverse=True):
             lines[start:end] = new
         return "".join(lines) if self._edits else self._text
@@ -49,7 +49,7 @@ class Document:
         place = old if old is not None else after
         assert place is not None
         start, end, column = self._find_entry(parent, place)
-        kept = self._lost_comments(start, end, new) if old is not None else []
+        kept = self._collect_lost_comments(start, end, new) if old is not None else []
         lines = [*kept, *(_dump(new) if new else [])]
         prefix = self._lines[start][:column]
         pad = " " * column
@@ -59,7 +59,7 @@ class Document:
         self._edits.append((start, end, written) if old is not None else (end, end, written))
 
     def replace_item(self, item: Any, new: Mapping[str, Any]) -> None:
-        """Write an item of a list that stands in braces anew, on its line."""
+        """Rewrite a list item in braces, on its line."""
         line, column = item.lc.line, item.lc.col
         end = self._find_end(line, self._lines[line].index("-"))
         flow = "".join(_dump(new, flow=True))
@@ -67,7 +67,7 @@ class Document:
         self._edits.append((line, end, [f"{self._lines[line][:column]}{flow}{''.join(rest)}\n"]))
 
     def append_items(self, parent: Any, key: str, items: Sequence[Mapping[str, Any]]) -> None:
-        """Add items to a list of a mapping, which need not have it yet."""
+        """Append items to a list of a mapping; the list is created if it is missing."""
         if not items:
             return
         if isinstance(parent.get(key), list) and parent[key] and not parent[key].fa.flow_style():
@@ -84,12 +84,12 @@ class Document:
         self._edits.append((end, end, lines))
 
     def _find_entry(self, parent: Any, key: str) -> tuple[int, int, int]:
-        """The lines of an entry, and its column."""
+        """Return the first line, the end line and the column of an entry."""
         line, column = parent.lc.key(key)
         return line, self._find_end(line, column), column
 
     def _find_end(self, start: int, column: int) -> int:
-        """The line after an entry that begins at a column: what is indented further, without blank lines at the end."""
+        """Return the line after an entry at a column: the lines indented further, without trailing blank ones."""
         end = start + 1
         for number in range(start + 1, len(self._lines)):
             line = self._lines[number].rstrip("\r\n")
@@ -103,8 +103,8 @@ class Document:
             end = number + 1
         return end
 
-    def _lost_comments(self, start: int, end: int, new: Mapping[str, Any]) -> list[str]:
-        """The comments between two lines that the new entries do not have."""
+    def _collect_lost_comments(self, start: int, end: int, new: Mapping[str, Any]) -> list[str]:
+        """Return the comments between two lines that the new entries lack."""
         comments = [comment for line in self._lines[start:end] if (comment := _find_comment(line))]
         written = "\n".join(_dump(new)) if new else ""
         return [comment for comment in comments if comment not in written]
@@ -136,7 +136,7 @@ def _load(text: str, where: str) -> Any:
     except YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = f":{place.line + 1}" if place is not None else ""
-        what = f"it is no YAML: {getattr(error, 'problem', None) or 'it can not be read'}"
+        what = f"it is not YAML: {getattr(error, 'problem', None) or 'it can not be read'}"
         raise ConfigError([Problem(what=what, where=f"{where}{line}", fix="correct it and run again")]) from error
 
 
@@ -152,12 +152,12 @@ def _dump(value: Any, *, flow: bool = False) -> list[str]:
         value = whole
     yaml.dump(value, out)
     lines = [line for line in out.getvalue().splitlines() if line.strip()]
-    # A list's items are indented as in a mapping; here they stand by themselves.
+    # A list's items are indented as in a mapping; here they are at the top level.
     return [line[2:] for line in lines] if isinstance(value, list) else lines
 
 
 def to_plain(value: Any) -> Any:
-    """Return a part of a tree as plain values."""
+    """Convert a part of a tree to plain values."""
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -166,7 +166,7 @@ def to_plain(value: Any) -> Any:
 
 
 def copy_tree(value: Any) -> Any:
-    """Return a part of a tree in its style and without its comments, which may belong to what comes after it."""
+    """Copy a part of a tree with its style, but without comments, which may belong to the next entry."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     found: CommentedMap | CommentedSeq
@@ -182,7 +182,7 @@ def copy_tree(value: Any) -> Any:
 
 
 def flow_map(value: Mapping[str, Any]) -> Any:
-    """Return a mapping that is written in braces, on one line."""
+    """Return a mapping that is written on one line, in braces."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     def convert(item: Any) -> Any:

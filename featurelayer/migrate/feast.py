@@ -1,4 +1,4 @@
-"""Turns the definitions of a Feast repository into annotations of the dbt models that its sources read."""
+"""Convert the definitions of a Feast repository to annotations of the dbt models that its sources read."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _SERVICES = "feast_services.yml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetModel:
-    """A model that a view may be: where its SQL and its YAML are, and what its relation is called.
+    """A dbt model to annotate: the files of its SQL and YAML, and the name of its relation.
 
-    `kind` is `models` or `snapshots`; `yaml` is empty where nothing describes it yet.
+    `kind` is `models` or `snapshots`; `yaml` is empty if no file describes the model.
     """
 
     name: str
@@ -38,24 +38,24 @@ class TargetModel:
 
 
 def from_feast(repo: Path, root: Path, models: Mapping[str, TargetModel], folder: str, target: str) -> Migration:
-    """Return the YAML that makes feature views of the models which a Feast repository reads; nothing is written.
+    """Convert the models that a Feast repository reads to feature views; write nothing.
 
     Args:
         repo: the folder of the repository.
         root: the dbt project.
         models: its models by name.
-        folder: where services go, from the project's folder on.
+        folder: the folder of services, relative to the project.
         target: the target that a new featurelayer.yml names.
 
     Raises:
-        PlanError: the folder defines no feature view, or none whose source is a model of the project.
-        ConfigError: a file is no YAML.
+        PlanError: the folder defines no feature view, or none that reads a model of the project.
+        ConfigError: a file is not YAML.
     """
     shown = repo.relative_to(root) if repo.is_relative_to(root) else Path(repo.name)
     found = read_repo(repo, shown)
     if not found.views:
-        raise PlanError([Problem(what="there is no FeatureView in its Python files", where=str(repo),
-                                 fix="name the folder of feature_store.yaml with --repo")])  # fmt: skip
+        raise PlanError([Problem(what="its Python files define no FeatureView", where=str(repo),
+                                 fix="pass the folder of feature_store.yaml with --repo")])  # fmt: skip
     return _FeastMigration(root=root, models=models, folder=folder, target=target, notes=list(found.notes)).migration(
         found
     )
@@ -102,11 +102,11 @@ class _FeastMigration:
     def _find_model(self, view: FeastObject) -> TargetModel | None:
         name, source = view.text("name"), _find_batch_source(view)
         if source is None:
-            self._add_note(view.where, f"the source of {name} is not known", "annotate its dbt model by hand")
+            self._add_note(view.where, f"the source of {name} is unknown", "annotate its dbt model by hand")
             return None
         table = source.text("table") or source.text("table_ref") or source.text("path").rstrip("/")
         if not table:
-            what = f"{name} reads a query" if source.text("query") else f"it is not said which table {name} reads"
+            what = f"{name} reads a query" if source.text("query") else f"the table of {name} is unknown"
             self._add_note(source.where, what, "make it a dbt model, and run this again with its table")
             return None
         last = PurePosixPath(table).name if source.text("path") else table.split(".")[-1]
@@ -115,7 +115,9 @@ class _FeastMigration:
             model for model in self.models.values() if bare in (model.relation.casefold(), model.name.casefold())
         ]
         if len(fitting) != 1:
-            what = f"{name} reads {table}, which is " + ("no model of the project" if not fitting else "several models")
+            what = f"{name} reads {table}, which " + (
+                "is not a model of the project" if not fitting else "matches several models"
+            )
             self._add_note(view.where, what, "build it with dbt, or annotate the model by hand")
             return None
         return fitting[0]
@@ -133,13 +135,15 @@ class _FeastMigration:
             block["entity"] = names[0] if len(names) == 1 else names
         else:
             self._add_note(
-                view.where, f"{view.text('name')} has no entity", "name one: features are looked up by entity"
+                view.where, f"{view.text('name')} has no entity", "add one: features are looked up by entity"
             )
         time = source.text("timestamp_field") or source.text("event_timestamp_column")
         if not time and model.kind == "models":
             block["static"] = True
             self._add_note(
-                source.where, f"the time of {view.text('name')} is not said", "it is static until `event_time` is"
+                source.where,
+                f"the event time of {view.text('name')} is unknown",
+                "it becomes static until `event_time` is set",
             )
         if source.text("created_timestamp_column"):
             block["created_timestamp"] = source.text("created_timestamp_column")
@@ -152,7 +156,7 @@ class _FeastMigration:
             self._draft_feature(each, columns, times)
         owner = view.text("owner")
         if owner:
-            self._add_note(view.where, f"owner: {owner}", "an owner is dbt's own: give the model a `group`")
+            self._add_note(view.where, f"owner: {owner}", "owners belong to dbt: set the model's `group`")
         types = {time: "timestamp", block.get("created_timestamp", ""): "timestamp"}
         extra = [ColumnDraft(name=name, data_type=dtype) for name, dtype in types.items()
                  if name and name.casefold() not in columns]  # fmt: skip
@@ -193,7 +197,7 @@ class _FeastMigration:
         name, folded = each.text("name"), each.text("name").casefold()
         dtype = _sql_type(each.arguments.get("dtype"))
         if not dtype:
-            self._add_note(each.where, f"the type of {name} is not known here", "declare its data_type")
+            self._add_note(each.where, f"the type of {name} is unknown", "declare its data_type")
         if folded in columns:
             columns[folded] = replace(columns[folded], description=each.text("description"))
         elif folded not in times:
@@ -202,13 +206,13 @@ class _FeastMigration:
     def _annotate_model(
         self, model: TargetModel, draft: ViewDraft, documents: dict[str, tuple[str, Document]], view: FeastObject
     ) -> FileEdit | None:
-        """Annotate the model where it is described, or return a new file that does."""
+        """Annotate a model in the file that describes it, or return a new file."""
         if not model.yaml:
             path = Path(model.sql).with_suffix(".yml")
             if not (self.root / path).exists():
                 return FileEdit(path=path, before="", after=new_model(model.name, draft, model.kind))
             self._add_note(
-                view.where, f"{path.as_posix()} is there and does not describe {model.name}", "annotate it by hand"
+                view.where, f"{path.as_posix()} exists and does not describe {model.name}", "annotate it by hand"
             )
             return None
         if model.yaml not in documents:
@@ -218,7 +222,7 @@ class _FeastMigration:
         node = next((each for each in document.items(model.kind) if each.get("name") == model.name), None)
         if node is None or "featurelayer" in ((node.get("config") or {}).get("meta") or {}):
             what = (
-                f"{model.name} has annotations of featurelayer already"
+                f"{model.name} already has annotations of featurelayer"
                 if node
                 else f"{model.name} is not in {model.yaml}"
             )
@@ -228,7 +232,7 @@ class _FeastMigration:
         return None
 
     def _convert_services(self, repo: FeastRepo) -> FileEdit | None:
-        """Return the exposures of the services whose views are models, in a file of their own."""
+        """Return a file with exposures for the services whose views were converted."""
         exposures = []
         for service in repo.services:
             lines, used = list[Any](), list[str]()
@@ -243,7 +247,7 @@ class _FeastMigration:
             return None
         path = Path(self.folder) / _SERVICES
         if (self.root / path).exists():
-            self._add_note(path.as_posix(), "it is there already", "remove it to have the services written again")
+            self._add_note(path.as_posix(), "it already exists", "remove it to write the services again")
             return None
         document = Document("version: 2\n", path.as_posix())
         document.append_items(document.tree, "exposures", exposures)
@@ -255,7 +259,7 @@ class _FeastMigration:
         name = view.text("name") if isinstance(view, FeastObject) else ""
         model = self.chosen.get(name, "")
         if not model:
-            self._add_note(service.where, f"{service.text('name')} uses {name or 'a view that is not known'}",
+            self._add_note(service.where, f"{service.text('name')} uses {name or 'an unknown view'}",
                        "it was not migrated, so the service lacks it")  # fmt: skip
             return None, ""
         features = list(used.features) if used.features is not None else ["*"]
@@ -274,9 +278,9 @@ class _FeastMigration:
         owner = service.text("owner")
         if not owner:
             self._add_note(
-                service.where, f"{service.text('name')} has no owner", "dbt wants one: it is written as unknown"
+                service.where, f"{service.text('name')} has no owner", 'dbt requires one: it becomes "unknown"'
             )
-        self._add_note(service.where, f"{service.text('name')} does not say which column of the labels has their time",
+        self._add_note(service.where, f"{service.text('name')} does not name the label timestamp column",
                    "add label_timestamp")  # fmt: skip
         features = [flow_map(line) if isinstance(line, dict) else line for group in lines for line in group]
         return {
@@ -293,7 +297,7 @@ class _FeastMigration:
 
 
 def _find_batch_source(view: FeastObject) -> FeastObject | None:
-    """Return the table that a view reads; of a push source or a stream that is its batch source."""
+    """Return the table that a view reads; for a push source or a stream its batch source."""
     for name in ("source", "batch_source"):
         source = view.arguments.get(name)
         if isinstance(source, FeastObject) and source.kind not in SOURCES:
@@ -304,7 +308,7 @@ def _find_batch_source(view: FeastObject) -> FeastObject | None:
 
 
 def _sql_type(said: Any) -> str:
-    """Return the SQL type of a Feast type; empty if there is none."""
+    """Return the SQL type of a Feast type; empty if it has none."""
     text = str(said or "").rpartition(".")[2].casefold() if not str(said or "").startswith("Array(") else str(said)
     if text.startswith("Array("):
         element = _sql_type(text[6:-1])

@@ -1,4 +1,4 @@
-"""Reads the definitions of a Feast feature repository from its Python, which is parsed and never run."""
+"""Read the definitions of a Feast repository from its Python, which is parsed, never run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SOURCES = frozenset({
 })  # fmt: skip
 _VIEWS = frozenset({"FeatureView", "BatchFeatureView"})
 _UNMAPPED = {
-    "OnDemandFeatureView": "compute it in a dbt model, or in the service that asks",
-    "on_demand_feature_view": "compute it in a dbt model, or in the service that asks",
+    "OnDemandFeatureView": "compute it in a dbt model, or in the calling service",
+    "on_demand_feature_view": "compute it in a dbt model, or in the calling service",
     "StreamFeatureView": "stream with client.write, or model the stream's table in dbt",
     "stream_feature_view": "stream with client.write, or model the stream's table in dbt",
-    "RequestSource": "what comes with a request needs no feature view",
+    "RequestSource": "request data needs no feature view",
     "LabelView": "labels are a dbt model that the service names",
 }
 _UNKNOWN = object()
@@ -29,14 +29,14 @@ _UNKNOWN = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeastObject:
-    """A call that defines something: its class, arguments as values, and where it stands."""
+    """A defining call: its class, its arguments as values, and its place."""
 
     kind: str
     arguments: Mapping[str, Any]
     where: str
 
     def text(self, name: str) -> str:
-        """Return an argument as text; empty if it is not said or not known."""
+        """Return an argument as text; empty if it is missing or unknown."""
         value = self.arguments.get(name)
         return value if isinstance(value, str) else ""
 
@@ -53,7 +53,7 @@ class Projection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeastRepo:
-    """All that a repository defines, in the order of its files."""
+    """The definitions of a repository, in the order of its files."""
 
     views: tuple[FeastObject, ...]
     services: tuple[FeastObject, ...]
@@ -61,7 +61,7 @@ class FeastRepo:
 
 
 def read_repo(folder: Path, shown: Path) -> FeastRepo:
-    """Return what the Python files of a folder define; `shown` is the folder as messages name it."""
+    """Read the definitions in the Python files of a folder; `shown` is its name in messages."""
     modules = []
     notes: list[Note] = []
     for path in sorted(folder.rglob("*.py")):
@@ -91,7 +91,7 @@ def _drop_repeats(objects: Iterator[FeastObject]) -> tuple[FeastObject, ...]:
 
 
 class _Module:
-    """A file: what its names are assigned to, and the calls that define something."""
+    """A file: the values of its names, and its defining calls."""
 
     def __init__(self, name: str, tree: ast.Module) -> None:
         self.name, self.assigned = name, dict[str, ast.expr]()
@@ -128,7 +128,7 @@ class _Module:
 
 
 class _Reader:
-    """Values of expressions, as far as they are said in the files themselves."""
+    """Evaluates expressions, as far as the files define their values."""
 
     def __init__(self, names: Mapping[str, tuple[_Module, ast.expr]]) -> None:
         self._names = names
@@ -136,7 +136,7 @@ class _Reader:
         self.notes: list[Note] = []
 
     def define(self, module: _Module, call: ast.Call) -> FeastObject:
-        """Return what a call defines."""
+        """Read a defining call."""
         kind, where = _callee_name(call), f"{module.name}:{call.lineno}"
         arguments: dict[str, Any] = {}
         positional = {"Entity": ("name",), "Field": ("name", "dtype"), "Feature": ("name", "dtype")}.get(
@@ -155,7 +155,7 @@ class _Reader:
 
     def _note_unknown(self, where: str, of: str, value: ast.expr) -> None:
         text = " ".join(ast.unparse(value).split())
-        what = f"{of}{text if len(text) <= 60 else text[:57] + '...'} is not said in the files"
+        what = f"{of}{text if len(text) <= 60 else text[:57] + '...'} can't be read from the files"
         self.notes.append(Note(where=where, what=what, advice="fill it in by hand"))
 
     def value(self, module: _Module, node: ast.expr) -> Any:
@@ -256,7 +256,7 @@ def _project_view(of: Any, **more: Any) -> Any:
 
 
 def _callee_name(node: ast.expr) -> str:
-    """Return the last name of what is called."""
+    """Return the last name of a callee."""
     function = node.func if isinstance(node, ast.Call) else node
     return (
         function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
@@ -264,5 +264,5 @@ def _callee_name(node: ast.expr) -> str:
 
 
 def as_list(value: Any) -> Sequence[Any]:
-    """Return a list that an argument may be, or nothing."""
+    """Return an argument if it is a list, else an empty list."""
     return value if isinstance(value, list) else ()

@@ -1,4 +1,4 @@
-"""A migration of one dbt project: where its YAML and its models are, and which tool it comes from."""
+"""Plan the migration of a dbt project from another tool."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _NOT_OURS = ("target", "dbt_packages", "logs", "node_modules")
 
 
 def plan_migration(project: Project, source: str, repo: Path | None = None) -> Migration:
-    """Return what would be written to bring a project over from another tool; nothing is.
+    """Plan the edits that convert a project from another tool; write nothing.
 
     Args:
-        project: the dbt project; of Feast its manifest is read, too.
+        project: the dbt project; for Feast its manifest is read as well.
         source: `dbt-features` or `feast`.
         repo: the folder of Feast's definitions; by default the one in the project that has a feature_store.yaml.
 
     Raises:
-        UnknownNameError: there is no such source.
-        PlanError: there is nothing to migrate.
-        ConfigError: a file is no YAML.
-        ArtifactError: there is no usable manifest (feast).
+        UnknownNameError: the source is unknown.
+        PlanError: the project has nothing to migrate.
+        ConfigError: a file is not YAML.
+        ArtifactError: the manifest can't be used (Feast only).
     """
     if source == "dbt-features":
         return from_dbt_features(project.root, list(_yaml_folders(project)), _target_name(project))
@@ -40,7 +40,13 @@ def plan_migration(project: Project, source: str, repo: Path | None = None) -> M
         raise UnknownNameError("tool to migrate from", source, SOURCES)
     folder = (repo or _find_feast_repo(project.root)).resolve()
     if not folder.is_dir():
-        raise PlanError([Problem(what=f"there is no folder {folder}", fix="name Feast's with --repo")])
+        raise PlanError(
+            [
+                Problem(
+                    what=f"the folder {folder} does not exist", fix="pass the folder of Feast's definitions with --repo"
+                )
+            ]
+        )
     first = next((path for path in _yaml_folders(project)), project.root / "models").relative_to(project.root)
     return from_feast(folder, project.root, _read_models(project), first.as_posix(), _target_name(project))
 
@@ -56,7 +62,7 @@ def _yaml_folders(project: Project) -> Iterator[Path]:
 def _target_name(project: Project) -> str:
     try:
         return project.target
-    except ConfigError:  # no profiles.yml here; whoever has one corrects the name
+    except ConfigError:  # without a profiles.yml here the name is a guess
         return "dev"
 
 
@@ -67,8 +73,8 @@ def _find_feast_repo(root: Path) -> Path:
         if not any(part in _NOT_OURS or part.startswith(".") for part in path.relative_to(root).parts)
     ]
     if len(found) != 1:
-        what = f"there is no {_STORE} in the project" if not found else f"there are several {_STORE} in the project"
-        raise PlanError([Problem(what=what, where=str(root), fix="name the folder of Feast's definitions with --repo")])
+        what = f"the project has no {_STORE}" if not found else f"the project has several {_STORE}"
+        raise PlanError([Problem(what=what, where=str(root), fix="pass the folder of Feast's definitions with --repo")])
     return found[0]
 
 

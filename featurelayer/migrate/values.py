@@ -1,4 +1,4 @@
-"""What a migration finds, and what it does with it."""
+"""The values of a migration: drafts, file edits and notes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something that does not map by itself: where it stands, what it is, and what to do about it."""
+    """A definition to convert by hand: its place, the reason, and advice."""
 
     where: str
     what: str
@@ -23,7 +23,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDraft:
-    """What a column gets: its block of ours (empty for none), and what it has not said itself yet."""
+    """The draft of a column: its annotations (empty for none), and a type and description if it lacks them."""
 
     name: str
     block: Mapping[str, Any] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class ColumnDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewDraft:
-    """What a model gets to be a feature view."""
+    """The draft of a feature view."""
 
     block: Mapping[str, Any]
     event_time: str | None = None
@@ -44,7 +44,7 @@ class ViewDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEdit:
-    """A file as it is (empty if it is not there) and as it is to be; `path` is relative to the project."""
+    """A file before (empty if it does not exist) and after the edit; `path` is relative to the project."""
 
     path: Path
     before: str
@@ -63,7 +63,7 @@ class FileEdit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """The files to write, and what does not map."""
+    """The files to write, and the definitions to convert by hand."""
 
     edits: tuple[FileEdit, ...]
     notes: tuple[Note, ...]

@@ -142,7 +142,7 @@ def test_the_demo_runs_from_the_installed_wheels(built: Path, wheel: Path, tmp_p
 
     again = run(commands / "featurelayer", "demo", "--dir", tmp_path, cwd=tmp_path)
     assert again.returncode == 1
-    assert "choose another: --dir PATH" in again.stderr
+    assert "pass another folder with --dir" in again.stderr
 
 
 def scores(text: str, name: str) -> tuple[float, float]:

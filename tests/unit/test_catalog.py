@@ -62,7 +62,7 @@ def test_no_two_names_share_an_address_on_any_file_system(names: set[str]) -> No
 
 def test_features_whose_names_join_to_the_same_text_have_pages_of_their_own() -> None:
     views = [view("a", (feature("b__c"),)), view("a__b", (feature("c"),)), view("d", (feature("e"),))]
-    paths = FeaturePaths.of(views)
+    paths = FeaturePaths.from_views(views)
     found = [paths.path(each, each.features[0]) for each in views]
     assert len(set(found)) == 3
     assert found[2] == "feature/d__e.html"
@@ -172,11 +172,11 @@ def test_the_plots_have_the_profiles_of_the_periods_and_the_baseline(site: Path)
     "sentence",
     [
         "Its values have not been profiled yet",
-        "The lineage of its column is not known",
+        "The column lineage is unknown",
         "The checks have not run.",
         "No monitor has run yet",
         "Not compared with an earlier state",
-        "No other feature has nearly its name or computation.",
+        "No other feature has a similar name or the same computation.",
     ],
 )
 def test_what_is_not_known_is_said_in_a_line(sentence: str, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_look_alikes_are_found_by_computation_and_by_the_words_of_a_name() -> No
     two = view("two", (feature("amount_7d_mean"), feature("height")))
     found = Site(replace(bare(), registry=registry(one, two))).lookalikes
     assert [(each.name, each.reason) for each in found["one.mean_amount_7d"]] == [
-        ("two.amount_7d_mean", "nearly its name")
+        ("two.amount_7d_mean", "a similar name")
     ]
     assert "one.age" not in found
     known = Site(shop()).lookalikes["orders.amount_mean_7d"]
@@ -377,13 +377,13 @@ def test_build_writes_into_the_target_folder(project: Path, catalog: Catalog) ->
     assert dead_links(index.parent) == []
     assert "Minutes, <em>not</em> seconds." in text_of(index.parent, "glossary.html")
     assert "Welcome!" not in text_of(index.parent, "glossary.html")
-    assert "The warehouse was not asked." in text_of(index.parent, "feature/legs__arr_delay.html")
+    assert "The warehouse was not read." in text_of(index.parent, "feature/legs__arr_delay.html")
 
 
 def test_a_warehouse_that_can_not_be_reached_is_a_warning(project: Path, catalog: Catalog) -> None:
     done = catalog("--profiles-dir", str(project))
     assert done.code == 0, done.stderr
-    assert "the warehouse can't be reached" in done.stderr
+    assert "the warehouse, which can't be reached" in done.stderr
     assert "could not be reached" in text_of(project / "target" / "catalog", "exports.html")
 
 
@@ -412,7 +412,7 @@ def test_a_folder_with_other_files_is_left_alone(catalog: Catalog, tmp_path: Pat
     ("arguments", "code", "said"),
     [
         (("--logo", "no.svg"), 1, "no.svg can't be read"),
-        (("--logo", "page.html"), 1, "no picture"),
+        (("--logo", "page.html"), 1, "not an image"),
         (("--base-url", "javascript:alert(1)"), 2, "--base-url takes an address"),
         (("--dbt-docs", "data:text/html,x"), 2, "--dbt-docs takes an address"),
     ],

@@ -73,7 +73,7 @@ def test_the_version_is_the_packages(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["lst"], "There is no command 'lst' (did you mean 'list'?)."),
+        (["lst"], "No such command 'lst' (did you mean 'list'?)."),
         (["list", "--fromat", "json"], "--format"),
         (["list", "--format", "jsn"], "'table', 'json'"),
         (["list", "vews"], "'views'"),
@@ -149,7 +149,7 @@ def test_even_a_wrong_call_is_json_where_json_was_asked_for(arguments, capsys):
 def test_the_log_format_of_dbts_environment_counts(monkeypatch, capsys):
     monkeypatch.setenv("DBT_LOG_FORMAT", "json")
     assert main(["lst"]) == 2
-    assert json.loads(capsys.readouterr().err)["message"].startswith("There is no command")
+    assert json.loads(capsys.readouterr().err)["message"].startswith("No such command")
 
 
 def test_warnings_go_to_stderr_and_quiet_silences_them(tmp_path, capsys):

@@ -154,6 +154,6 @@ def test_the_command_recommends(tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["recommended"] == {"delay": "1 hour", "seconds": 3600.0, "share": 1.0, "source": "loaded_at"}
     assert main(["show", "legs", "--lateness", "--since", "2030-01-01", *where]) == 0
-    assert "has no row to learn from" in capsys.readouterr().out
+    assert "has no rows to measure" in capsys.readouterr().out
     assert main(["show", "leg", "--lateness", *where]) == 1
     assert "did you mean 'legs'" in capsys.readouterr().err

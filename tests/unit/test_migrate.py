@@ -235,9 +235,9 @@ def test_what_does_not_map_is_listed(tmp_path):
         "used_by: churn_model_v2",
         "definition_version: 3",
         "lifecycle: preview",
-        "typo: 1; dbt-features does not know this key either",
-        "the type of region_code is not declared; it is taken for varchar",
-        "churn: it does not say which column of the labels has their time",
+        "typo: 1; dbt-features ignores this key as well",
+        "the type of region_code is not declared; it becomes varchar",
+        "churn: the label timestamp column is unknown",
     ):
         assert said in text
 
@@ -271,7 +271,12 @@ models:
         "static": True,
     }
     said = notes(migration)
-    for part in ("a seed can't be", "is_feature_table is not true", "annotations of featurelayer already", "no entity"):
+    for part in (
+        "a seed can't be",
+        "is_feature_table is not true",
+        "already has annotations of featurelayer",
+        "no entity",
+    ):
         assert part in said
 
 
@@ -469,15 +474,15 @@ def test_services_become_exposures(tmp_path):
 def test_what_of_feast_does_not_map_is_listed(tmp_path):
     text = notes(plan(feast(tmp_path), "feast"))
     for said in (
-        "elsewhere reads NOT_DBT, which is no model of the project",
+        "elsewhere reads NOT_DBT, which is not a model of the project",
         "queried reads a query",
-        "the source of computed is not known",
-        "ttl = timedelta(hours=int(os.environ['H'])) is not said in the files",
-        "views.py:49: doubled is not said in the files",
+        "the source of computed is unknown",
+        "ttl = timedelta(hours=int(os.environ['H'])) can't be read from the files",
+        "views.py:49: doubled can't be read from the files",
         "on_demand_feature_view doubled; compute it in a dbt model",
         "RequestSource vals",
         "tags: team: driver_performance",
-        "driver_activity does not say which column of the labels has their time",
+        "driver_activity does not name the label timestamp column",
     ):
         assert said in text, said
 
@@ -510,12 +515,12 @@ def test_a_project_that_was_migrated_is_understood(tmp_path):
 def test_nothing_of_feast_is_said(tmp_path):
     root = feast(tmp_path / "a")
     (root / "feature_repo" / "views.py").write_text("x = 1\n")
-    with pytest.raises(PlanError, match="there is no FeatureView"):
+    with pytest.raises(PlanError, match="its Python files define no FeatureView"):
         plan(root, "feast")
     (root / "feature_repo" / "feature_store.yaml").unlink()
-    with pytest.raises(PlanError, match=r"there is no feature_store\.yaml"):
+    with pytest.raises(PlanError, match=r"the project has no feature_store\.yaml"):
         plan(root, "feast")
-    with pytest.raises(PlanError, match="there is no folder"):
+    with pytest.raises(PlanError, match="does not exist"):
         plan(root, "feast", repo=root / "nowhere")
     with pytest.raises(UnknownNameError, match="fest"):
         plan(root, "fest")
