@@ -13,7 +13,6 @@ import click
 from featurelayer._version import __version__
 from featurelayer.cli.commands import command_summaries, load_command
 from featurelayer.cli.console import Console
-from featurelayer.cli.hints import register_root
 from featurelayer.cli.options import console_options
 from featurelayer.errors import FeatureLayerError, did_you_mean
 
@@ -48,9 +47,6 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="featurelayer", message="%(prog)s %(version)s")
 def cli() -> None:
     """A feature layer on the warehouse: dbt models are the only definition of a feature."""
-
-
-register_root(cli)
 
 
 def main(args: Sequence[str] | None = None) -> int:

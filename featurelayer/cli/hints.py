@@ -16,13 +16,6 @@ _COMMAND = re.compile(r"`((?:featurelayer|dbt) [^`\n]+)`")
 # dbt takes these for every command that a message names.
 _OF_DBT = frozenset({"--project-dir", "--profiles-dir", "--profile", "--target", "--target-path", "--vars"})
 _SHORT = {"--target": "-t"}
-_root: click.Command | None = None
-
-
-def register_root(command: click.Command) -> None:
-    """Set the command whose subcommands messages suggest; the app does, which imports this module."""
-    global _root
-    _root = command
 
 
 def complete_commands(text: str, given: Mapping[str, str]) -> str:
@@ -67,16 +60,11 @@ def _command_options(words: list[str]) -> Collection[str]:
     """Return the options that a command takes; none for an unknown command."""
     if words[0] == "dbt":
         return _OF_DBT
-<<<<<<< HEAD
-    command = _root
-    for word in words[1:]:
-=======
     try:
         command = load_command(words[1]) if len(words) > 1 else None
     except (ConfigError, MissingDependency):
         return ()
     for word in words[2:]:
->>>>>>> 5364cb0 (A monitor's file declares its key, limit and text; other packages bring monitors and commands as entry points)
         if not isinstance(command, click.Group) or word.startswith("-"):
             break
         command = command.get_command(click.Context(command), word)
