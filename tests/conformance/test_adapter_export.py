@@ -220,7 +220,7 @@ def test_a_lock_that_was_lost_ends_the_export(shop: Shop, kind: str) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted AND pid <> pg_backend_pid() "
         f"AND relation = '\"adapted\".{LOCK}'::regclass"
     )
-    refused = pytest.raises(WarehouseError, match="has taken away the lock")
+    refused = pytest.raises(WarehouseError, match="no longer holds the lock")
     with found.open_warehouse(writable=True) as warehouse, refused, warehouse.transaction():
         warehouse.execute('INSERT INTO "adapted".kept VALUES (1)')
         sql(found, end)
