@@ -512,7 +512,7 @@ def test_a_view_that_was_never_exported_fails(tmp_path, capsys):
 def test_a_store_that_is_not_there_is_a_failure(tmp_path, capsys):
     project(tmp_path)
     assert main(["verify", "--project-dir", str(tmp_path), "--profiles-dir", str(tmp_path)]) == 1
-    assert "there is no online store" in capsys.readouterr().err
+    assert "no online store exists" in capsys.readouterr().err
 
 
 def test_lookups_go_on_as_before(found):
