@@ -2,7 +2,7 @@
 
 The newer run wrote every key that the warehouse knew this one to mean to write, so nothing of this run is left but in
 two cases. If the warehouse was rebuilt between the two, the newer one has asked the store for its keys, and what this
-run wrote afterwards nobody knows of. And where a streamed value kept the newer run out, this one may have been allowed
+run wrote afterwards is unknown. And where a streamed value kept the newer run out, this one may have been allowed
 to write over that value. What this run left is recognised by its version. It gets what the newer run has for the key,
 or a tombstone where that has nothing.
 """

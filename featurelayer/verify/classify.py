@@ -2,7 +2,7 @@
 
 The three tell whose change it is. If the store holds what was exported, the warehouse has changed since: its rows,
 which came late or were deleted, or what computes them. If it does not, the store has changed: an export's write is
-missing, or somebody else wrote. Losses of type, time zones and expiry are recognised by the values themselves.
+missing, or written by another program. Losses of type, time zones and expiry are recognised by the values themselves.
 
 A difference that is right is none: what clients streamed, what was forgotten, what an export has written that has not
 committed yet, and what has expired, so that exports or the store drop it in silence.

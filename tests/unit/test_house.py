@@ -14,14 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "featurelayer"
 
-# --- the ratchet: today's figures; wanted are 2, 2, 0, 0, 0, 8, 10 ---------------------------------------------------
-PARTICIPLES = 2.1  # % of all functions
-PREPOSITIONS = 0.3
-DOCSTRINGS = 96
+# --- the ratchet: today's figures; the limits of the project are 2, 2, 0, 0, 0, 8, 10 ------------------------------
+PARTICIPLES = 0.4  # % of all functions
+PREPOSITIONS = 0.0
+DOCSTRINGS = 0
 CIRCLES = 0
 TWINS = 0
-CLASSES = 3
-WORDS = 123
+CLASSES = 1
+WORDS = 0
 PROSE = 0  # in README and docs/
 
 PARTICIPLE = re.compile(
