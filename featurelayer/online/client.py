@@ -34,7 +34,7 @@ from featurelayer.online.definitions import (
 )
 from featurelayer.online.lookup_plan import LookupPlan
 from featurelayer.online.metrics import OnLookup, Trace
-from featurelayer.online.pinning import Pin, parse_pins, read_lock
+from featurelayer.online.pinning import Pin, parse_pins, read_pin
 from featurelayer.online.rows import RowCodec
 from featurelayer.online.stores import open_store
 from featurelayer.online.streaming import WriteResult, write_rows
@@ -118,7 +118,7 @@ class FeatureClient:
             DeadlineExceeded: the service was not read within `deadline`.
         """
         until = parse_deadline(deadline)
-        pin = read_lock(lock) if lock is not None else None
+        pin = read_pin(lock) if lock is not None else None
         client = cls(
             open_store(url), refresh=refresh, cache=cache, cache_items=cache_items, on_lookup=on_lookup,
             on_corrupt=on_corrupt,

@@ -70,8 +70,8 @@ def parse_pins(pinned: Mapping[str, str]) -> dict[str, Pin]:
     return {name: Pin(service=name, fingerprint=fingerprint) for name, fingerprint in pinned.items()}
 
 
-def read_lock(path: str | Path) -> Pin:
-    """Return what a training set's lock file pins.
+def read_pin(path: str | Path) -> Pin:
+    """Return what a training set's lock file pins: the four facts that serving needs, of locks of every format.
 
     Raises:
         ConfigError: it is not the lock file of a service.
