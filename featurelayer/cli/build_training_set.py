@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, parse_pairs, parse_share, project_options, split_names
+from featurelayer.cli.options import Command, Context, parse_pairs, parse_share, project_options, split_names
 from featurelayer.cli.output import echo, write_document, write_json
 
 if TYPE_CHECKING:
@@ -107,7 +107,11 @@ class BuildOptions:
         return path if self.append and path is not None and path.exists() else None
 
 
-@click.command(help=__doc__)
+@click.command(
+    cls=Command,
+    help=__doc__,
+    example="featurelayer build-training-set --service late_arrival --output late.parquet",
+)
 @click.option("--service", help="Feature service to join.")
 @click.option(
     "--features", multiple=True, metavar="VIEW.FEATURE,...", help="Features to join instead of a service; repeatable."

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.options import CommandGroup, Context, project_options
 from featurelayer.cli.output import echo
 
 _OPTIONS = (
@@ -35,12 +35,12 @@ def _site_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@click.group(help=__doc__)
+@click.group(cls=CommandGroup, help=__doc__)
 def command() -> None:
     """Build a static site of all features, or build and serve it."""
 
 
-@command.command("build")
+@command.command("build", example="featurelayer catalog build --base-url https://features.example.com")
 @_site_options
 @project_options
 def build(context: Context, /, **options: Any) -> None:
@@ -50,7 +50,7 @@ def build(context: Context, /, **options: Any) -> None:
     context.console.note(f"{built.files:,} files, {built.bytes / 1_000_000:,.1f} MB")
 
 
-@command.command("serve")
+@command.command("serve", example="featurelayer catalog serve --port 8080")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 picks a free one."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer.cli.options import Context, parse_pairs, project_options
+from featurelayer.cli.options import Command, Context, parse_pairs, project_options
 from featurelayer.cli.output import echo, write_table
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _DIFF_LINES = 30
 
 
-@click.command()
+@click.command(cls=Command, example="featurelayer dbt-model write --service late_arrival")
 @click.argument("action", type=click.Choice(["write", "check"]))
 @click.option("--service", help="Feature service [default: all that name their `labels`, and all written before].")
 @click.option("--labels", metavar="MODEL", help="dbt model of the labels [default: the service's `labels`].")

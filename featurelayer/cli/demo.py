@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurelayer.cli.console import Console
-from featurelayer.cli.options import console_of
+from featurelayer.cli.options import Command, console_of
 from featurelayer.cli.output import echo, format_ratio, write_table
 from featurelayer.cli.progress import show_steps
 
@@ -34,7 +34,7 @@ _SHOWN_FEATURES = (
 )
 
 
-@click.command()
+@click.command(cls=Command, example="featurelayer demo --dir flights")
 @click.option(
     "--dir",
     "folder",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.options import Command, Context, project_options
 from featurelayer.cli.output import echo, write_document
 
 
-@click.command()
+@click.command(cls=Command, example="featurelayer diff --state prod-artifacts")
 @click.option(
     "--state",
     required=True,

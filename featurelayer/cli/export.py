@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from featurelayer.cli.options import Context, parse_names, parse_timestamp, project_options
+from featurelayer.cli.options import Command, Context, parse_names, parse_timestamp, project_options
 from featurelayer.cli.output import write_json, write_plan, write_report
 
 
-@click.command(help=__doc__)
+@click.command(cls=Command, help=__doc__, example="featurelayer export -s plane_legs --plan")
 @click.option(
     "-s", "--select", "names", multiple=True, metavar="VIEW", help="Views to export, - for stdin [default: all online]."
 )

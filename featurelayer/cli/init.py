@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.options import Command, Context, project_options
 from featurelayer.cli.output import write_document
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from featurelayer.dbt.suggest import Suggestion
 
 
-@click.command()
+@click.command(cls=Command, example="featurelayer init --model plane_legs")
 @click.option("--model", metavar="NAME", help="dbt model or snapshot to print the YAML of a first view for.")
 @click.option(
     "--git",

@@ -12,7 +12,7 @@ import click
 
 from featurelayer._version import __version__
 from featurelayer.cli.hints import complete_commands
-from featurelayer.cli.options import Context, parse_names, project_options
+from featurelayer.cli.options import Command, Context, parse_names, project_options
 from featurelayer.cli.output import echo, echo_styled, style_text
 from featurelayer.terminal_text import format_count
 
@@ -45,7 +45,7 @@ def _validate_codes(
     return value
 
 
-@click.command()
+@click.command(cls=Command, example="featurelayer lint -s plane_legs --strict")
 @click.option(
     "-s",
     "--select",

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from featurelayer.cli.options import Context, project_options, warn_of_missing_columns
+from featurelayer.cli.options import Command, Context, project_options, warn_of_missing_columns
 
 
-@click.command()
+@click.command(cls=Command, example="featurelayer list services --format json")
 @click.argument("kind", type=click.Choice(["entities", "views", "features", "services"]), default="features")
 @click.option(
     "--format",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, parse_pairs, parse_timestamp, project_options
+from featurelayer.cli.options import Command, Context, parse_pairs, parse_timestamp, project_options
 from featurelayer.cli.output import write_json, write_table
 
 if TYPE_CHECKING:
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 _DEADLINE = 30.0
 
 
-@click.command(help=__doc__)
+@click.command(
+    cls=Command,
+    help=__doc__,
+    example="featurelayer lookup --service late_arrival --key tailnum=N14228 --key hour=7",
+)
 @click.option("--service", required=True, help="Feature service, or service@fingerprint.")
 @click.option(
     "--key",

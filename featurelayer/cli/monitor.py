@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer.cli.options import Context, parse_names, parse_timestamp, project_options
+from featurelayer.cli.options import Command, Context, parse_names, parse_timestamp, project_options
 from featurelayer.cli.output import echo, write_document, write_json, write_table
 
 if TYPE_CHECKING:
     from featurelayer.monitor.result import MonitorReport
 
 
-@click.command(help=__doc__)
+@click.command(cls=Command, help=__doc__, example="featurelayer monitor -s plane_legs --report monitoring")
 @click.option(
     "-s", "--select", "names", multiple=True, metavar="VIEW", help="Views to monitor, - for stdin [default: all]."
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, console_of, parse_names, parse_pairs, project_options
+from featurelayer.cli.options import CommandGroup, Context, console_of, parse_names, parse_pairs, project_options
 from featurelayer.cli.output import echo, write_document, write_json, write_table
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from featurelayer.online.status import StoreStatus, ViewStatus
 
 
-@click.group(help=__doc__)
+@click.group(cls=CommandGroup, help=__doc__)
 def command() -> None:
     """Hold the commands below."""
 
 
-@command.command()
+@command.command(example="featurelayer online create -t prod")
 @click.option(
     "--template",
     type=click.Choice(["cloudformation", "terraform"]),
@@ -47,7 +47,7 @@ def create(context: Context, template: str | None) -> None:
     echo(f"{'created' if done.created else 'already there'}: {redact_url(layer.online.url)}")
 
 
-@command.command()
+@command.command(example="featurelayer online status -t prod")
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @project_options
 def status(context: Context, output_format: str) -> int:
@@ -71,7 +71,7 @@ def status(context: Context, output_format: str) -> int:
     return 1 if found.problems or found.missing else 0
 
 
-@command.command()
+@command.command(example="featurelayer online backup online-copy.db")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")
@@ -103,7 +103,7 @@ _LOCK_TIMEOUT = click.option(
 )
 
 
-@command.command()
+@command.command(example="featurelayer online drain -s plane_legs")
 @click.option(
     "-s",
     "--select",
@@ -136,7 +136,7 @@ def drain(context: Context, names: tuple[str, ...], lock_timeout: float, output_
         context.console.note("There is nothing to drain.")
 
 
-@command.command()
+@command.command(example="featurelayer online forget --key tailnum=N14228")
 @click.option(
     "--key",
     "keys",

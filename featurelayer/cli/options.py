@@ -127,6 +127,38 @@ _OPTIONS = (
     click.option("--assume-target", is_flag=True, help="Assume that manifest.json was built for the target."),
 )
 _NAMES = ("project_dir", "profiles_dir", "profile", "target", "target_path", "variables", "assume_target")
+_COMMON = (*_NAMES, "quiet", "log_format", "help")
+
+
+class Command(click.Command):
+    """A command whose help shows an example, and the options that all commands share in a group of their own."""
+
+    def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(ctx, formatter)
+        with formatter.section("Example"):
+            formatter.write_text(self.example)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own: list[tuple[str, str]] = []
+        common: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                (common if parameter.name in _COMMON else own).append(record)
+        for title, records in (("Options", own), ("Common options", common)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+class CommandGroup(click.Group):
+    """A command of several commands."""
+
+    command_class = Command
 
 
 def project_options(function: Callable[Concatenate[Context, _P], _T]) -> Callable[_P, _T]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.options import Command, Context, project_options
 from featurelayer.cli.output import echo, write_json, write_table
 
 if TYPE_CHECKING:
     from featurelayer.training.mismatch_reasons import ColumnDifference, Reproduction
 
 
-@click.command(help=__doc__)
+@click.command(cls=Command, help=__doc__, example="featurelayer reproduce train.lock.json")
 @click.argument("lock", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH.lock.json")
 @click.option("--labels", metavar="PATH|RELATION", help="Labels of that build [default: those that the lock names].")
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="Output format.")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer.cli.options import Context, project_options
+from featurelayer.cli.options import Command, Context, project_options
 from featurelayer.cli.output import write_json, write_plan, write_report, write_table
 
 if TYPE_CHECKING:
     from featurelayer.export import LedgerRow
 
 
-@click.command(help=__doc__)
+@click.command(cls=Command, help=__doc__, example="featurelayer rollback -s plane_legs --to 5f3a")
 @click.option("-s", "--select", "view", required=True, metavar="VIEW", help="View to restore.")
 @click.option("--to", "run", metavar="RUN", help="Export to restore, by id or its beginning [default: list exports].")
 @click.option("--plan", is_flag=True, help="Print what would be written and its cost; write nothing.")

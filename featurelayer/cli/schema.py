@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from featurelayer.cli.options import Command
 from featurelayer.cli.output import write_document
 
 
-@click.command()
+@click.command(cls=Command, example="featurelayer schema > featurelayer.schema.json")
 def command() -> None:
     """Print the JSON Schema of dbt properties files with our annotations.
 

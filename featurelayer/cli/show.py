@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurelayer.cli.options import Context, parse_timestamp, project_options, warn_of_missing_columns
+from featurelayer.cli.options import Command, Context, parse_timestamp, project_options, warn_of_missing_columns
 from featurelayer.cli.output import echo
 from featurelayer.cli.render import render_description
 
@@ -20,7 +20,7 @@ _KINDS = ("view", "feature", "entity", "service", "owner")
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
-@click.command()
+@click.command(cls=Command, example="featurelayer show late_arrival")
 @click.argument("name")
 @click.option(
     "--format",

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurelayer.cli.options import Context, parse_names, project_options
+from featurelayer.cli.options import Command, Context, parse_names, project_options
 from featurelayer.cli.output import echo, write_json, write_table
 
 if TYPE_CHECKING:
     from featurelayer.verify import VerifyReport
 
 
-@click.command(help=__doc__)
+@click.command(cls=Command, help=__doc__, example="featurelayer verify -s plane_legs --sample 5000")
 @click.option(
     "-s", "--select", "names", multiple=True, metavar="VIEW", help="Views to verify, - for stdin [default: all online]."
 )

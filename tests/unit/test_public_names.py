@@ -86,3 +86,24 @@ def options_by_command() -> dict[str, list[str]]:
 
     visit(cli, "")
     return found
+
+
+def test_every_command_shows_an_example_that_it_accepts() -> None:
+    import click
+
+    from featurelayer.cli.app import cli
+    from featurelayer.cli.options import Command
+
+    for name in options_by_command():
+        command: click.Command = cli
+        for part in name.split():
+            assert isinstance(command, click.Group)
+            found = command.get_command(click.Context(command), part)
+            assert found is not None
+            command = found
+        if isinstance(command, click.Group):
+            continue
+        assert isinstance(command, Command), name
+        words = command.example.partition(" > ")[0].split()
+        assert words[: len(name.split()) + 1] == ["featurelayer", *name.split()]
+        command.make_context(name, words[len(name.split()) + 1 :])
