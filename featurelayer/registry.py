@@ -97,7 +97,7 @@ class Registry:
         assembly = assemble_joins(entries, views=self.views, entities=self.entities, label_timestamp=label_timestamp)
         problems += assembly.problems
         if not names:
-            problems.append(Problem(what="no features given", fix="Name features as view.feature or view.*"))
+            problems.append(Problem(what="no features given", fix="name features as view.feature or view.*"))
         if problems:
             raise PlanError(problems)
         return FeatureService(
@@ -127,7 +127,7 @@ class Registry:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
                 f"this is not a registry that this version of featurelayer can read ({error})",
-                fix="Write it again with this version.",
+                fix="write it again with this version",
             ) from error
 
 
@@ -170,7 +170,7 @@ def reference_problem(reference: str, where: str = "") -> Problem:
     return Problem(
         what=f"'{reference}' does not name a feature",
         where=where,
-        fix="Write view.feature, view.v2.feature or view.*",
+        fix="write view.feature, view.v2.feature or view.*",
         code="FL302",
     )
 
@@ -198,7 +198,7 @@ def assemble_joins(
             known = view_names(views)
             what = f"there is no feature view '{entry.view}'{did_you_mean(entry.view, known)}"
             problems.append(
-                Problem(what=what, where=entry.where, fix="List them with `featurelayer list views`.", code="FL302")
+                Problem(what=what, where=entry.where, fix="list them with `featurelayer list views`", code="FL302")
             )
             continue
         keys = _label_columns(entry, view, entities, problems)
@@ -242,10 +242,10 @@ def _add_features(join: _Join, entry: ServiceEntry, problems: list[Problem]) -> 
         for wanted in known if name == ALL else [name]:
             if wanted in join.features:
                 what = f"feature '{entry.view}.{wanted}' is named twice"
-                problems.append(Problem(what=what, where=entry.where, fix="Remove one of the two.", code="FL601"))
+                problems.append(Problem(what=what, where=entry.where, fix="remove one of the two", code="FL601"))
             elif wanted not in known:
                 what = f"feature view '{entry.view}' has no feature '{wanted}'{did_you_mean(wanted, known)}"
-                fix = f"Its features: {', '.join(known) or 'none'}."
+                fix = f"its features: {', '.join(known) or 'none'}"
                 problems.append(Problem(what=what, where=entry.where, fix=fix, code="FL302"))
             else:
                 join.features.append(wanted)
@@ -262,17 +262,17 @@ def _label_columns(
         used.update(given)
         if len(given) > 1:
             what = f"the key of '{join_key.entity}' is given twice: as {' and as '.join(repr(name) for name in given)}"
-            problems.append(Problem(what=what, where=entry.where, fix="Remove one of the two.", code="FL107"))
+            problems.append(Problem(what=what, where=entry.where, fix="remove one of the two", code="FL107"))
         columns.append((join_key.column, entry.keys[given[0]] if given else join_key.key))
     known = [name for join_key in view.join_keys for name in key_names(join_key, entities)]
     for name in entry.keys:
         if name not in used:
             what = f"feature view '{entry.view}' has no key '{name}'{did_you_mean(name, known)}"
-            fix = f"Its keys: {', '.join(join_key.key for join_key in view.join_keys)}."
+            fix = f"its keys: {', '.join(join_key.key for join_key in view.join_keys)}"
             problems.append(Problem(what=what, where=entry.where, fix=fix, code="FL107"))
     if len({label for _, label in columns}) < len(columns):
         what = f"two keys of feature view '{entry.view}' would read the same label column"
-        fix = "Name a label column for each under `keys`, as {entity.key: column}."
+        fix = "name a label column for each under `keys`, as {entity.key: column}"
         problems.append(Problem(what=what, where=entry.where, fix=fix, code="FL107"))
     return tuple(columns)
 
@@ -293,7 +293,7 @@ def _check_prefixes(joins: Iterable[_Join], problems: list[Problem]) -> None:
         other = first.setdefault(join.prefix.casefold(), join)
         if other is not join:
             what = f"two joins ({other.view.id} and {join.view.id}) would both name their columns '{join.prefix}__...'"
-            fix = "Give each its own `role`."
+            fix = "give each its own `role`"
             problems.append(Problem(what=what, where=join.where, fix=fix, code="FL602"))
 
 
@@ -312,7 +312,7 @@ def _request_keys(joins: Iterable[_Join], entities: Mapping[str, Entity], proble
                 what = (
                     f"label column '{label}' would be both {known.dtype} and {dtype} ({join.view.id}.{join_key.column})"
                 )
-                fix = "Map one of the two keys to another label column under `keys`."
+                fix = "map one of the two keys to another label column under `keys`"
                 problems.append(Problem(what=what, where=join.where, fix=fix, code="FL304"))
     return tuple(keys.values())
 
@@ -329,11 +329,11 @@ def _check_collisions(
                 what = (
                     f"the column of feature '{join.view.id}.{feature}' would be named like the label column '{column}'"
                 )
-                fix = "Give the view a `role`, or rename the label column."
+                fix = "give the view a `role`, or rename the label column"
                 problems.append(Problem(what=what, where=join.where, fix=fix, code="FL602"))
             elif column in seen:
                 what = f"two features would both be the column '{column}'"
-                fix = "Give one of the views a `role`."
+                fix = "give one of the views a `role`"
                 problems.append(Problem(what=what, where=join.where, fix=fix, code="FL602"))
             seen.add(column)
 

@@ -83,7 +83,7 @@ def _describe(context: Context, name: str) -> dict[str, Any]:
     if len(found) > 1:
         kinds = [kind for kind, _ in found]
         what = f"'{name}' means more than one thing: {', '.join(kinds)}"
-        raise PlanError([Problem(what=what, fix=f"Write {' or '.join(f'{kind}:{name}' for kind in kinds)}.")])
+        raise PlanError([Problem(what=what, fix=f"write {' or '.join(f'{kind}:{name}' for kind in kinds)}")])
     return found[0][1]
 
 

@@ -334,7 +334,7 @@ def _with_config(part: Any, path: Path, unique_id: str) -> Any:
             raise ManifestUnreadable(
                 f"{path.name} has an unexpected shape: config: {error}",
                 where=f"{path} -> {unique_id}",
-                fix="Run `dbt parse` to write it again.",
+                fix="run `dbt parse` to write it again",
             ) from error
     return part
 
@@ -377,7 +377,7 @@ def find_doubts(manifest: Manifest, project: Project) -> Iterator[str]:
             what=f"manifest.json has schema v{manifest.schema_version} (dbt {manifest.dbt_version}), newer than the "
             f"v{SCHEMA_VERSION} that this featurelayer knows",
             where=str(manifest.path),
-            fix="Upgrade dbt-featurelayer if something is missing.",
+            fix="upgrade dbt-featurelayer if something is missing",
         )
         yield str(doubt)
     yield from doubt_variables(project, manifest.invocation_id)
@@ -385,7 +385,7 @@ def find_doubts(manifest: Manifest, project: Project) -> Iterator[str]:
     newer = ((time, path) for time, path in _source_files(project) if time > parsed and not _is_generated(path))
     if newest := max(newer, default=None):
         what = f"manifest.json is older than {newest[1].relative_to(project.root)}: what you see may be outdated"
-        yield str(Problem(what=what, where=str(manifest.path), fix="Run `dbt parse`."))
+        yield str(Problem(what=what, where=str(manifest.path), fix="run `dbt parse`"))
 
 
 def _is_generated(path: Path) -> bool:
@@ -417,11 +417,11 @@ def read_raw(target_path: Path) -> tuple[RawManifest, Path, bytes]:
         raise ManifestNotFound(
             "there is no manifest.json",
             where=str(path),
-            fix="Run `dbt parse` in the project, or name dbt's target folder with --target-path.",
+            fix="run `dbt parse` in the project, or name dbt's target folder with --target-path",
         ) from None
     except OSError as error:
         raise ManifestUnreadable(
-            f"manifest.json can't be read: {error.strerror}", where=str(path), fix="Check the file."
+            f"manifest.json can't be read: {error.strerror}", where=str(path), fix="check the file"
         ) from error
     return decode(data, RawManifest, path), path, data
 
@@ -432,7 +432,7 @@ def _validate_version(metadata: _Metadata, path: Path) -> int:
         raise ManifestUnreadable(
             "manifest.json has no schema version",
             where=f"{path} -> metadata.dbt_schema_version",
-            fix="Run `dbt parse` to write it again.",
+            fix="run `dbt parse` to write it again",
         )
     version = int(found[1])
     if version < SCHEMA_VERSION:
@@ -440,7 +440,7 @@ def _validate_version(metadata: _Metadata, path: Path) -> int:
             f"manifest.json has schema v{version}, written by dbt "
             f"{metadata.dbt_version or '(unknown)'}; featurelayer reads v{SCHEMA_VERSION}",
             where=str(path),
-            fix="Upgrade dbt to 1.10 or later and run `dbt parse`.",
+            fix="upgrade dbt to 1.10 or later and run `dbt parse`",
         )
     return version
 
@@ -459,5 +459,5 @@ def decode(data: bytes | msgspec.Raw, kind: type[Any], path: Path, node: str = "
             reason = "is nested too deeply"
         where = f"{path} -> {node}" if node else str(path)
         raise ManifestUnreadable(
-            f"{path.name} {reason}: {error}", where=where, fix=f"Run `{command}` to write it again."
+            f"{path.name} {reason}: {error}", where=where, fix=f"run `{command}` to write it again"
         ) from error

@@ -69,7 +69,7 @@ class ServiceReader:
             self._add_problem(what, f"config.meta.{key}", "Rename it to `featurelayer`.", "FL102")
         if "featurelayer" not in meta:
             if "featurelayer" in (exposure.meta or {}):
-                fix = f"Move it to {AT}: dbt 2 drops `meta` outside of `config`."
+                fix = f"move it to {AT}: dbt 2 drops `meta` outside of `config`"
                 self._add_problem("the annotation is in `meta`, where it is not read", "meta", fix, "FL101")
             return None
         if exposure.type != "ml":
@@ -106,7 +106,7 @@ class ServiceReader:
         if entry.view in self.broken:
             return False
         if entry.view in _names(self.manifest.disabled):
-            fix = "Enable the model, or remove the feature."
+            fix = "enable the model, or remove the feature"
             self.problems.append(
                 Problem(
                     what=f"feature view '{entry.view}' is disabled in dbt", where=entry.where, fix=fix, code="FL302"
@@ -115,7 +115,7 @@ class ServiceReader:
             return False
         if entry.view in _names(self.manifest.unique_ids):
             what = f"dbt model '{entry.view}' is not a feature view"
-            fix = f"Annotate it: {AT}: {{entity: ...}}."
+            fix = f"annotate it: {AT}: {{entity: ...}}"
             self.problems.append(Problem(what=what, where=entry.where, fix=fix, code="FL302"))
             return False
         return True
@@ -126,7 +126,7 @@ class ServiceReader:
         for view in used.values():
             if view.unique_id not in parents:
                 version = f", v={view.version}" if view.version is not None else ""
-                fix = f"Add `- ref('{view.name}'{version})` to depends_on, as a line of its own."
+                fix = f"add `- ref('{view.name}'{version})` to depends_on, as a line of its own"
                 what = f"it uses feature view '{view.id}', which its depends_on lacks"
                 self._add_problem(what, "depends_on", fix, "FL108")
 
@@ -138,7 +138,7 @@ class ServiceReader:
             what, fix = f"its labels' model '{labels}' is disabled in dbt", "Enable it, or name another."
         else:
             what = f"there is no dbt model '{labels}' for its labels{did_you_mean(labels, known)}"
-            fix = "Name a model, seed or snapshot of the project."
+            fix = "name a model, seed or snapshot of the project"
         self._add_problem(what, f"{AT}.labels", fix, "FL302")
 
     def _add_problem(self, what: str, path: str, fix: str, code: str) -> None:

@@ -55,7 +55,7 @@ def _entities(reader: NodeReader, block: ViewBlock) -> Iterator[Entity]:
     path = f"{AT}.entity"
     if not block.entity:
         said = sorted({str(column.block.join_key) for column in reader.columns.values() if column.block.join_key})
-        fix = f"Add `entity: {said[0].partition('.')[0]}`." if said else "Name the entity that the rows describe."
+        fix = f"add `entity: {said[0].partition('.')[0]}`" if said else "name the entity that the rows describe"
         reader.add_problem("it has no `entity`", path, fix, "FL102")
     if len(set(block.entity or ())) < len(block.entity or ()):
         reader.add_problem("it names an entity twice", path, "Name each entity once.", "FL102")
@@ -63,7 +63,7 @@ def _entities(reader: NodeReader, block: ViewBlock) -> Iterator[Entity]:
         if name not in reader.entities:
             what = f"entity '{name}' is not declared{did_you_mean(name, reader.entities)}"
             example = f"{{{name}: {{keys: {{{name}: varchar}}}}}}"
-            fix = f"Correct the name, or declare it in featurelayer.yml: entities: {example}."
+            fix = f"correct the name, or declare it in featurelayer.yml: entities: {example}"
             reader.add_problem(what, path, fix, "FL102")
         elif (entity := reader.entities[name]) is not None:
             yield entity
@@ -87,7 +87,7 @@ def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tu
             f"column '{column.name}' is the key of '{name}', which the view does not list{did_you_mean(name, listed)}"
         )
         if listed and all(known in reader.entities for known in listed):
-            fix = f"The view's `entity` is {', '.join(listed)}: correct the name or add it there."
+            fix = f"correct the name, or add it to the view's `entity`: {', '.join(listed)}"
             reader.add_problem(what, path, fix, "FL103")
         return None
     entity = reader.entities.get(name)
@@ -98,7 +98,7 @@ def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tu
         key = known[0] if len(known) == 1 else _same_name(column.name, known)
         if not key:
             what = f"column '{column.name}' does not declare which key of '{name}' it holds"
-            fix = f"Write `join_key: {name}.{known[0]}` (its keys: {', '.join(known)})."
+            fix = f"write `join_key: {name}.{known[0]}` (its keys: {', '.join(known)})"
             reader.add_problem(what, path, fix, "FL103")
             return None
     if key not in known:
@@ -111,12 +111,12 @@ def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tu
 def _one_column(reader: NodeReader, entity: Entity, key: Key, columns: list[DeclaredColumn]) -> DeclaredColumn | None:
     word = entity.name if len(entity.keys) == 1 else f"{entity.name}.{key.name}"
     if not columns:
-        fix = f"Add config: {{meta: {{featurelayer: {{join_key: {word}}}}}}} to the column that identifies it."
+        fix = f"add config: {{meta: {{featurelayer: {{join_key: {word}}}}}}} to the column that identifies it"
         reader.add_problem(f"no column is the join key of '{word}'", "columns", fix, "FL103")
         return None
     if len(columns) > 1:
         names = ", ".join(column.name for column in columns)
-        fix = "Keep one; a second role belongs in another view or in a service's `keys`."
+        fix = "keep one; a second role belongs in another view or in a service's `keys`"
         reader.add_problem(f"several columns are the join key of '{word}': {names}", "columns", fix, "FL103")
         return None
     _check_type(reader, key, columns[0], word)
@@ -126,11 +126,11 @@ def _one_column(reader: NodeReader, entity: Entity, key: Key, columns: list[Decl
 def _check_type(reader: NodeReader, key: Key, column: DeclaredColumn, word: str) -> None:
     path = f"columns[{column.name}].data_type"
     if column.dtype is None:
-        fix = f"Add data_type ({key.dtype} in featurelayer.yml), or run `dbt docs generate`."
+        fix = f"add data_type ({key.dtype} in featurelayer.yml), or run `dbt docs generate`"
         reader.add_problem(f"the type of join key '{column.name}' is not known", path, fix, "FL301")
     elif not column.dtype.joins(key.dtype):
         what = f"join key '{column.name}' is {column.dtype}, the key of '{word}' is declared {key.dtype}"
-        fix = "Cast the column in the model, or correct the type in featurelayer.yml; keys are never cast silently."
+        fix = "cast the column in the model, or correct the type in featurelayer.yml; keys are never cast silently"
         reader.add_problem(what, path, fix, "FL303")
 
 

@@ -79,7 +79,7 @@ def _entities(project: Project, adapter: str, problems: list[Problem]) -> dict[s
 def _entity(name: str, block: EntityBlock, adapter: str, file: str, problems: list[Problem]) -> Entity | None:
     before = len(problems)
     if "." in name or not name.strip():
-        fix = "Choose a name without a dot: `entity.key` names a key."
+        fix = "choose a name without a dot: `entity.key` names a key"
         problems.append(
             Problem(what=f"'{name}' can't be an entity's name", where=f"{file} -> entities", fix=fix, code="FL102")
         )
@@ -92,7 +92,7 @@ def _entity(name: str, block: EntityBlock, adapter: str, file: str, problems: li
                 Problem(
                     what=f"key '{key}' of entity '{name}' is {text}, which can't identify anything",
                     where=f"{file} -> entities.{name}.keys.{key}",
-                    fix="Use a text, whole number, date, timestamp or UUID type of your warehouse.",
+                    fix="use a text, whole number, date, timestamp or UUID type of your warehouse",
                     code="FL303",
                 )
             )
@@ -128,7 +128,7 @@ def _views(
         if view is not None and (other := views.get(view.id)) is not None:
             what = f"two feature views are named '{view.id}': {other.unique_id} and {view.unique_id}"
             where = format_location(view.yaml_path, view.id, AT)
-            problems.append(Problem(what=what, where=where, fix="Rename one of the models.", code="FL603"))
+            problems.append(Problem(what=what, where=where, fix="rename one of the models", code="FL603"))
         elif view is not None:
             views[view.id] = view
         if len(problems) > before or (view is None and reader.columns):
@@ -153,7 +153,7 @@ def _services(
         if service is not None and (other := services.get(service.name)) is not None:
             what = f"two feature services are named '{service.name}': {other.unique_id} and {service.unique_id}"
             where = format_location(service.yaml_path, service.name, AT)
-            problems.append(Problem(what=what, where=where, fix="Rename one of the exposures.", code="FL603"))
+            problems.append(Problem(what=what, where=where, fix="rename one of the exposures", code="FL603"))
         elif service is not None:
             services[service.name] = service
     return services
@@ -185,10 +185,10 @@ def _replacement(what: str, replacement: str, own: str, known: set[str], where: 
     if not replacement or (replacement in known and replacement != own):
         return None
     if replacement == own:
-        return Problem(what=f"{what} is replaced by itself", where=where, fix="Name what replaces it.", code="FL102")
+        return Problem(what=f"{what} is replaced by itself", where=where, fix="name what replaces it", code="FL102")
     suggestion = did_you_mean(replacement, known)
     message = f"{what} is replaced by '{replacement}', which does not exist{suggestion}"
-    return Problem(what=message, where=where, fix="Correct the name.", code="FL102")
+    return Problem(what=message, where=where, fix="correct the name", code="FL102")
 
 
 class _GroupOwners:

@@ -63,7 +63,7 @@ class Project:
                 Problem(
                     what=f"there is no {PROFILES_FILE}",
                     where=", ".join(str(place) for place in dict.fromkeys(places)),
-                    fix="Name its folder with --profiles-dir or DBT_ENGINE_PROFILES_DIR.",
+                    fix="name its folder with --profiles-dir or DBT_ENGINE_PROFILES_DIR",
                 )
             ]
         )
@@ -325,7 +325,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
         reason = getattr(error, "problem", None) or "it is malformed"
-        fix = "Quote a value that starts with {{." if "hashable" in str(error) else "Correct the YAML."
+        fix = "quote a value that starts with {{" if "hashable" in str(error) else "correct the YAML"
         raise _wrong(f"{path.name} is not YAML: {reason}", where, fix) from error
     if document is None:
         return {}

@@ -139,7 +139,7 @@ class JinjaRenderer:
             if path.rsplit(".", 1)[-1] == "password":  # dbt too: a password may look like Jinja and be none
                 return value
             problems.append(
-                Problem(what=f"the Jinja can't be rendered: {error}", where=place, fix="Correct the expression.")
+                Problem(what=f"the Jinja can't be rendered: {error}", where=place, fix="correct the expression")
             )
         return None
 

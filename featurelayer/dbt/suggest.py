@@ -53,7 +53,7 @@ def package_source() -> Path:
                 Problem(
                     what="the dbt package is not part of this installation",
                     where=str(package),
-                    fix="Install dbt-featurelayer from its wheel, or name its repository with --git.",
+                    fix="install dbt-featurelayer from its wheel, or name its repository with --git",
                 )
             ]
         )
@@ -151,7 +151,7 @@ def suggest_view(project: Project, name: str, produced_columns: ProducedColumns)
                 Problem(
                     what=f"no column of '{name}' is known",
                     where=node.file,
-                    fix="Declare its columns with data_type in YAML, or build it and run `dbt docs generate`.",
+                    fix="declare its columns with data_type in YAML, or build it and run `dbt docs generate`",
                 )
             ]
         )

@@ -112,11 +112,11 @@ class ViewReader:
             if not columns_annotated or any(map(is_misspelt, meta)):
                 return None
             if DEFAULTS not in meta:
-                fix = f"Add {AT}: {{entity: ...}} to it."
+                fix = f"add {AT}: {{entity: ...}} to it"
                 self.add_problem("its columns are annotated, the model itself is not", AT, fix, "FL102")
                 return None
         if self.node.resource_type not in ("model", "snapshot"):
-            fix = "Select from it in a model and annotate the model."
+            fix = "select from it in a model and annotate the model"
             self.add_problem(f"a {self.node.resource_type} can't be a feature view", AT, fix, "FL109")
             return None
         own, shared = meta.get(BLOCK), meta.get(DEFAULTS)
@@ -144,12 +144,12 @@ class ViewReader:
         )
 
     def _add_misplaced(self, path: str, right: str) -> None:
-        fix = f"Move it to {right}: dbt 2 drops `meta` outside of `config` (`dbt-autofix deprecations` moves it)."
+        fix = f"move it to {right}: dbt 2 drops `meta` outside of `config` (`dbt-autofix deprecations` moves it)"
         self.add_problem(f"the annotation is in `{path}`, where it is not read", path, fix, "FL101")
 
     def _check_relation(self) -> None:
         if self.node.config.get("materialized") == "ephemeral":
-            fix = "Materialize it as a table, an incremental model or a view."
+            fix = "materialize it as a table, an incremental model or a view"
             self.add_problem(
                 "an ephemeral model has no relation to read features from", "config.materialized", fix, "FL109"
             )
@@ -225,7 +225,7 @@ class ViewReader:
     def _check_event_time(self, block: ViewBlock, event_time: str | None, has_own: bool) -> None:
         if event_time is None:
             if not has_own:
-                fix = "Name the column with the time of a row's event, or set `static: true` if rows have no time."
+                fix = "name the column with the time of a row's event, or set `static: true` if rows have no time"
                 # dbt keeps unknown keys of a model's config without a warning.
                 near = closest("event_time", [key for key in self.node.config if key not in ("meta", "event_time")])
                 if near:
@@ -239,7 +239,7 @@ class ViewReader:
         if dated and block.delay is None and block.available_at is None:
             fix = (
                 "A daily value is usually known only when the day is over: set `delay: 1 day`, "
-                "`delay: 0 days` or `available_at`."
+                "`delay: 0 days` or `available_at`"
             )
             self.add_problem(f"its event time '{event_time}' is a date without `delay`", f"{AT}.delay", fix, "FL202")
 
@@ -247,22 +247,22 @@ class ViewReader:
         if snapshot:
             self.add_problem("a snapshot has times and can't be static", f"{AT}.static", "Remove `static`.", "FL205")
         if event_time:
-            fix = "Remove `static`, or the event time."
+            fix = "remove `static`, or the event time"
             self.add_problem(f"it is static and has the event time '{event_time}'", f"{AT}.static", fix, "FL205")
         for name in _TIMED:
             if getattr(block, name) is not None:
-                fix = f"Remove `{name}`, or `static` if rows have a time."
+                fix = f"remove `{name}`, or `static` if rows have a time"
                 self.add_problem(f"it is static and has `{name}`", f"{AT}.{name}", fix, "FL205")
 
     def _check_snapshot(self) -> None:
         if self.node.resource_type != "snapshot":
             return
         if self.node.config.get("dbt_valid_to_current"):
-            fix = "Remove it from the snapshot, or select from the snapshot in a model that turns it into NULL."
+            fix = "remove it from the snapshot, or select from the snapshot in a model that turns it into NULL"
             what = "`dbt_valid_to_current` gives open rows an end"
             self.add_problem(what, "config.dbt_valid_to_current", fix, "FL206")
         if self.node.config.get("hard_deletes") == "new_record":
-            fix = "Use `hard_deletes: invalidate`, or select from the snapshot in a model without the deletion rows."
+            fix = "use `hard_deletes: invalidate`, or select from the snapshot in a model without the deletion rows"
             what = "`hard_deletes: new_record` adds rows that repeat a deleted entity's last values"
             self.add_problem(what, "config.hard_deletes", fix, "FL206")
 
@@ -276,7 +276,7 @@ class ViewReader:
                 features.append(self._feature(column, online=block.online))
             elif column.name in taken and self._asks_to_be_feature(column):
                 path = f"columns[{column.name}].{AT}"
-                fix = "Remove the keys that only a feature has, or select the column a second time under another name."
+                fix = "remove the keys that only a feature has, or select the column a second time under another name"
                 what = f"column '{column.name}' is a key or a time and can't be a feature"
                 self.add_problem(what, path, fix, "FL105")
         if not features:
@@ -294,11 +294,11 @@ class ViewReader:
         if column.dtype is None:
             self._add_untyped(column)
         elif online and not dtype.is_storable:
-            fix = "Cast it in the model (a decimal needs a precision), or set `feature: false` or `online: false`."
+            fix = "cast it in the model (a decimal needs a precision), or set `feature: false` or `online: false`"
             what = f"feature '{column.name}' is {column.native.data_type or dtype}, which the online store can't hold"
             self.add_problem(what, f"{path}.data_type", fix, "FL501")
         elif block.range is not None and not dtype.is_numeric:
-            fix = "Remove `range`, or correct the data_type."
+            fix = "remove `range`, or correct the data_type"
             self.add_problem(f"feature '{column.name}' is {dtype} and has a range", f"{path}.{AT}.range", fix, "FL106")
         return Feature(
             name=column.name,
@@ -328,7 +328,7 @@ class ViewReader:
 
     def _add_untyped(self, column: DeclaredColumn) -> None:
         path = f"columns[{column.name}].data_type"
-        fix = "Add data_type (with `contract: {enforced: true}` dbt checks it), or run `dbt docs generate`."
+        fix = "add data_type (with `contract: {enforced: true}` dbt checks it), or run `dbt docs generate`"
         if column.name not in self.untyped:
             self.untyped.add(column.name)
             self.add_problem(f"the type of column '{column.name}' is not known", path, fix, "FL301")
@@ -337,11 +337,11 @@ class ViewReader:
 
     def _check_settings(self, block: ViewBlock) -> None:
         if block.delay is not None and block.available_at is not None:
-            fix = "Keep available_at if the warehouse has that column, else delay."
+            fix = "keep available_at if the warehouse has that column, else delay"
             self.add_problem("it has both `delay` and `available_at`", f"{AT}.delay", fix, "FL205")
         fresh = block.freshness
         if fresh and fresh.warn_after and fresh.error_after and fresh.warn_after.duration > fresh.error_after.duration:
-            fix = "Make warn_after the shorter of the two."
+            fix = "make warn_after the shorter of the two"
             self.add_problem("freshness warns later than it fails", f"{AT}.freshness.warn_after", fix, "FL502")
         for name in block.tie_breaker or ():
             self._tie_breaker(name)

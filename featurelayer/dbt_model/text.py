@@ -170,7 +170,7 @@ def _label_columns(labels: Node, adapter: str, describe: Describe, notify: Notif
             doubt = Problem(
                 what=f"{labels.name} has no enforced contract: a column that its YAML does not declare is left out",
                 where=labels.file,
-                fix="Declare every column; contract: {enforced: true} makes dbt hold the model to them.",
+                fix="declare every column; contract: {enforced: true} makes dbt hold the model to them",
             )
             notify(str(doubt))
         return [_to_column(column, adapter) for column in declared]

@@ -71,7 +71,7 @@ def diff_projects(project: Project, state: Path) -> DiffReport:
         )])  # fmt: skip
     if not (project.target_path / "manifest.json").is_file():
         raise ManifestNotFound(
-            "there is no manifest.json", where=str(project.target_path), fix="Run `dbt compile` in the project."
+            "there is no manifest.json", where=str(project.target_path), fix="run `dbt compile` in the project"
         )
     raw, path, data = read_raw(project.target_path)
     inventory = Inventory(raw, path)

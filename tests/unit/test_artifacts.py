@@ -80,7 +80,7 @@ def test_an_old_schema_says_what_to_upgrade(tmp_path):
     with pytest.raises(UnsupportedManifest) as error:
         load_registry(project(tmp_path, with_schema(11, dbt_version="1.7.4")))
     assert "schema v11, written by dbt 1.7.4" in str(error.value)
-    assert "Upgrade dbt to 1.10 or later and run `dbt parse`" in str(error.value)
+    assert "upgrade dbt to 1.10 or later and run `dbt parse`" in str(error.value)
 
 
 def test_a_newer_schema_is_read_with_a_warning(tmp_path):
@@ -137,7 +137,7 @@ def test_a_manifest_older_than_a_file_is_a_warning_that_names_the_file(aged):
     age(aged.root / "models" / "deep" / "new.yml", 400)
     (warning,) = warnings_of(aged)
     assert "manifest.json is older than models/deep/new.yml" in warning
-    assert "Run `dbt parse`" in warning
+    assert "run `dbt parse`" in warning
 
 
 def test_files_that_dbt_does_not_read_make_no_manifest_old(aged):

@@ -195,14 +195,14 @@ def test_a_feature_column_can_not_be_named_like_a_label_column(tmp_path):
 def test_a_view_that_depends_on_lacks_is_an_error(tmp_path):
     found = mistake(tmp_path, "legs.arr_delay", depends_on=("model.shop.weather",))
     assert found.what == "late: it uses feature view 'legs', which its depends_on lacks"
-    assert found.fix == "Add `- ref('legs')` to depends_on, as a line of its own."
+    assert found.fix == "add `- ref('legs')` to depends_on, as a line of its own"
     assert (found.where, found.code) == (f"{SERVICE} -> depends_on", "FL108")
 
 
 def test_a_version_that_depends_on_lacks_is_named_with_its_number(tmp_path):
     nodes = version(1, latest=2), version(2, latest=2)
     found = mistake(tmp_path, "legs.v1.*", nodes=nodes, depends_on=("model.shop.legs.v2",))
-    assert found.fix == "Add `- ref('legs', v=1)` to depends_on, as a line of its own."
+    assert found.fix == "add `- ref('legs', v=1)` to depends_on, as a line of its own"
 
 
 def test_a_disabled_view_is_said_to_be_disabled(tmp_path):

@@ -234,7 +234,7 @@ def test_yaml_errors_name_line_and_column(root):
     (root / "featurelayer.yml").write_text("entities:\n  a: {{ x }}\n")
     found = message(lambda: load_project(root).config)
     assert "line 2" in found.where
-    assert "Quote" in found.fix
+    assert "quote" in found.fix
 
 
 def test_a_file_that_is_not_text_is_explained(root):
