@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "featurelayer"
@@ -156,3 +157,32 @@ def find_circles() -> list[list[str]]:
         if name not in index:
             visit(name)
     return circles
+
+
+def test_fixes_start_in_lower_case_and_end_without_a_stop() -> None:
+    """Those of lint's declarations are sentences of its page."""
+    found = []
+    for name, (_, tree) in modules().items():
+        if name.startswith("featurelayer.lint"):
+            continue
+        for node in ast.walk(tree):
+            values = [keyword.value for keyword in node.keywords if keyword.arg == "fix"] if is_call(node) else []
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "fix":
+                values.append(node.value)
+            for value in values:
+                first, last = ends(value)
+                # A name in capitals, such as DynamoDB's or an SQL keyword, stays as it is.
+                if re.match(r"[A-Z][a-z]+\b", first) or re.search(r"[^.]\.$", last):
+                    found.append(f"{name}:{value.lineno} {first[:40]}")
+    assert not found, found
+
+
+def is_call(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call)
+
+
+def ends(value: ast.expr) -> tuple[str, str]:
+    """The first and the last literal part of a text; nothing for what is computed."""
+    parts = value.values if isinstance(value, ast.JoinedStr) else [value]
+    texts = [part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else "" for part in parts]
+    return texts[0], texts[-1]
