@@ -82,7 +82,7 @@ def test_an_edited_file_is_never_overwritten(small: Path, tmp_path: Path) -> Non
     for name in ("macros/a/one.sql", "dbt_project/data/x.parquet"):
         write(folder / name, "mine")
     write(small / "macros/dbt_project.yml", "newer")
-    with pytest.raises(ConfigError, match="keep runs it") as caught:
+    with pytest.raises(ConfigError, match="pass keep to run it") as caught:
         demo.prepare(folder)
     assert {problem.where for problem in caught.value.problems} == {
         str(folder / "dbt_project/data/x.parquet"),
