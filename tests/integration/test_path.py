@@ -93,7 +93,7 @@ def test_a_training_set_is_made_again(demo_project: Path, tmp_path: Path) -> Non
     leaky = dataclasses.replace(layer.registry.view("plane_legs"), delay=None)
     views = {**layer.registry.views, "plane_legs": leaky}
     changed = FeatureLayer.from_project(layer.project)
-    changed._registry = lambda: dataclasses.replace(layer.registry, views=views)
+    changed._workspace._registry = lambda: dataclasses.replace(layer.registry, views=views)
     found = changed.reproduce(tmp_path / "train.lock.json")
     assert {column.join for column in found.differences} == {"plane_legs"}
     assert all(column.rows for column in found.differences)
