@@ -93,7 +93,7 @@ class OnlineOperations:
             if not isinstance(store, CopyableStore):
                 kind = self._project.config.online_store["type"]
                 what = f"the online store of target '{self._project.target}' is of type {kind}, not a file"
-                fix = "use DynamoDB's own backups (point in time recovery), or pass another target with -t"
+                fix = f"use the backups of {kind} itself, or pass another target with -t"
                 raise PlanError([Problem(what=what, fix=fix)])
             return store.backup(path, overwrite=overwrite)
 

@@ -93,7 +93,7 @@ def test_what_it_can_not_do_is_said(project: FeatureLayer, tmp_path: Path) -> No
     project.export()
     with pytest.raises(Exception, match="only a store of type dynamodb can be loaded by an import"):
         project.export(bulk=True)
-    with pytest.raises(Exception, match="is no file, but jsonfile"):
+    with pytest.raises(Exception, match="is of type jsonfile, not a file"):
         project.backup_store(tmp_path / "copy")
 
 
