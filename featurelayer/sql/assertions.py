@@ -18,7 +18,7 @@ def plan_assertions(rules: JoinRules, spine: SpineBuilder, plan: Plan) -> tuple[
     """Return the queries that must return nothing before the plan may run."""
     views: dict[tuple[object, ...], Assertion | TypeCheck] = {}
     for view in dict.fromkeys(join.view for join in plan.joins):
-        # A view in two roles is read once.
+        # A view joined in two roles is checked once.
         joins = [join for join in plan.joins if join.view == view]
         features = {feature.source: feature for join in joins for feature in join.features}
         types = check_types(rules.dialect, replace(joins[0], features=tuple(features.values())))

@@ -10,12 +10,12 @@ from featurelayer.sql.plan import RESERVED
 
 
 def col(name: str, table: str | None = None) -> exp.Column:
-    """A quoted column."""
+    """Return a quoted column."""
     return exp.column(name, table=table, quoted=True)
 
 
 def table(name: str, alias: str | None = None) -> exp.Table:
-    """A quoted table of this script."""
+    """Return a quoted table of this script."""
     return exp.Table(
         this=exp.to_identifier(name, quoted=True),
         alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)) if alias else None,
@@ -23,41 +23,41 @@ def table(name: str, alias: str | None = None) -> exp.Table:
 
 
 def with_alias(expression: exp.Expression, name: str) -> exp.Expression:
-    """`expression AS "name"`; a column that has the name already stays as it is."""
+    """Return `expression AS "name"`; a column that already has the name is returned unchanged."""
     if isinstance(expression, exp.Column) and expression.name == name:
         return expression
     return exp.Alias(this=expression, alias=exp.to_identifier(name, quoted=True))
 
 
 def parse_from_item(text: str, dialect: str) -> exp.Expression:
-    """Parse what may stand in a FROM: the name of a relation, a function or a subquery."""
+    """Parse a FROM item: the name of a relation, a function or a subquery."""
     select: exp.Expression = exp.maybe_parse(f"SELECT * FROM {text}", dialect=dialect)  # noqa: S608 (parsed, never run)
     return cast("exp.Expression", select.args["from_"].this)
 
 
 def key_alias(position: int) -> str:
-    """The name of a key part inside the script."""
+    """Return the name of a key part inside the script."""
     return f"{RESERVED}k{position}"
 
 
 def not_null(expression: exp.Expression) -> exp.Is:
-    """`expression IS NOT NULL`."""
+    """Return `expression IS NOT NULL`."""
     return exp.Is(this=expression, expression=exp.Not(this=exp.Null()))
 
 
 def all_of(*conditions: exp.Expression) -> exp.Expression:
-    """All conditions at once, side by side: no brackets where one is itself made of several."""
+    """Join conditions with AND, flattening those that are themselves conjunctions."""
     parts = [part for condition in conditions for part in _parts(condition)]
     return cast("exp.Expression", exp.and_(*parts, copy=False))
 
 
 def any_of(*conditions: exp.Expression) -> exp.Expression:
-    """At least one condition."""
+    """Join conditions with OR."""
     return cast("exp.Expression", exp.paren(exp.or_(*conditions, copy=False), copy=False))
 
 
 def call(name: str, *arguments: exp.Expression) -> exp.Expression:
-    """A function by its name."""
+    """Call a function by its name."""
     return cast("exp.Expression", exp.func(name, *arguments))
 
 

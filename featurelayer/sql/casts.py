@@ -28,7 +28,7 @@ _TYPED = f"{RESERVED}typed"
 _NUMBERS = (Kind.INT, Kind.UINT, Kind.FLOAT, Kind.DECIMAL)
 _INSTANTS = (Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 _FROM_TEXT = (Kind.BOOL, *_NUMBERS, Kind.DATE, *_INSTANTS, Kind.UUID, Kind.JSON)
-# Digits that every number of so many bits has room in, and digits that fit into so many bits whatever they are.
+# By bit width: the digits that hold every number, and the digits that always fit.
 _DIGITS = {8: 3, 16: 5, 32: 10, 64: 20, 128: 39}
 _SAFE_DIGITS = {8: 2, 16: 4, 32: 9, 64: 18, 128: 38}
 # Whole numbers and decimal digits that a float keeps.
@@ -47,13 +47,13 @@ def needs_cast(stored: Column, declared: DType) -> bool:
 
 
 def _same(stored: DType, declared: DType) -> bool:
-    if stored.kind is Kind.UNKNOWN:  # a numeric of no size, a domain: a number and a text can be had of it
+    if stored.kind is Kind.UNKNOWN:  # an unsized numeric or a domain: castable to a number and to text
         return declared.kind not in (*_NUMBERS, Kind.TEXT)
     if declared.kind is Kind.UNKNOWN:
         return True
     if stored.kind is not declared.kind:
         return False
-    if stored.kind in (Kind.STRUCT, Kind.MAP):  # an engine's catalog does not tell what is in them
+    if stored.kind in (Kind.STRUCT, Kind.MAP):  # the engine's catalog does not describe their contents
         return True
     if stored.kind is Kind.ARRAY and stored.element is not None and declared.element is not None:
         return _same(stored.element, declared.element)
@@ -81,7 +81,7 @@ def widens(stored: DType, declared: DType) -> bool:
             return not stored.scale and (stored.precision or 0) <= _SAFE_DIGITS[declared.bits or 64]
         case Kind.DECIMAL, Kind.FLOAT:
             digits = stored.precision or 99
-            # A decimal is the double that is written with its digits; of a float these would be others.
+            # A decimal's digits identify a double; a FLOAT prints other digits.
             return digits <= _DOUBLE_DIGITS if declared.bits == _WIDE_BITS else not stored.scale and digits <= _SEVEN
         case (Kind.TIMESTAMP, Kind.TIMESTAMPTZ) | (Kind.TIMESTAMPTZ, Kind.TIMESTAMP):
             return True
@@ -114,7 +114,7 @@ def can_convert(stored: DType, declared: DType) -> bool:
 
 
 def can_convert_by_range(stored: DType, declared: DType) -> bool:
-    """The same for an engine without a cast that can fail: no text but true and false, and no arrays of numbers."""
+    """Same as `can_convert`, without TRY_CAST: no text except true and false, and no arrays of numbers."""
     if stored.kind is Kind.TEXT:
         return declared.kind is Kind.BOOL
     return widens(stored, declared) or (
@@ -125,7 +125,7 @@ def can_convert_by_range(stored: DType, declared: DType) -> bool:
 
 
 def can_cast(writer: SqlBuilder, stored: DType, declared: DType) -> bool:
-    """Return whether an engine can cast values between these types, those that keep their worth."""
+    """Return whether an engine can cast between these types without losing values that fit."""
     return (can_convert if writer.has_try_cast else can_convert_by_range)(stored, declared)
 
 
@@ -147,7 +147,7 @@ def is_lossy(writer: SqlBuilder, value: exp.Expression, stored: Column, declared
     if stored.dtype.kind in times and declared.kind in times:
         return _is_lossy_time(writer, value, stored, declared)
     if declared.kind is Kind.FLOAT and declared.bits != _WIDE_BITS and stored.dtype.kind is not Kind.FLOAT:
-        # By way of the double that it is: 0.1 is one, and no float.
+        # Compare as a double: 0.1 is a double but not a FLOAT.
         double = exp.cast(value.copy(), writer.type(_DOUBLE))
         return (
             exp.Case()
@@ -163,7 +163,7 @@ def as_declared(
 ) -> tuple[str, tuple[Column, ...]]:
     """Return a FROM item of a relation whose columns have the declared types, and its columns.
 
-    The relation itself where they have them already.
+    The relation itself if no column needs a cast.
     """
     cast_to = {
         column.name: declared[column.name]
@@ -187,7 +187,7 @@ def as_declared(
 
 
 def check_types(writer: SqlBuilder, join: AsofJoin) -> TypeCheck | None:
-    """Return what must be known of a view's columns before its features can be cast; None if nothing must."""
+    """Return the checks to pass before a view's features can be cast; None if none are needed."""
     relation = JoinRules(writer).relation(join, "f")
     counted: list[tuple[Misfit, exp.Expression]] = []
     refused: list[Misfit] = []
@@ -235,8 +235,8 @@ def _type_name(stored: Column) -> str:
 
 
 def _fitting_type(writer: SqlBuilder, stored: Column) -> str:
-    """The declaration that fits a column."""
-    if stored.dtype.bits == _WIDEST:  # a feature that is declared so is a decimal, and this one does not fit that
+    """Return the declaration that fits a column."""
+    if stored.dtype.bits == _WIDEST:  # a feature of that type is a decimal, and this column does not fit one
         return "a type that holds every value"
     try:
         return f"data_type: {writer.type_text(stored.dtype).lower()}"
@@ -247,7 +247,7 @@ def _fitting_type(writer: SqlBuilder, stored: Column) -> str:
 def _example_query(
     writer: SqlBuilder, join: AsofJoin, stored: Column, relation: exp.Expression, condition: exp.Expression
 ) -> str:
-    """The value as text, then the keys, of the first rows that don't fit."""
+    """Select the value as text and the keys of the first rows that don't fit."""
     text = writer.type(DType(kind=Kind.TEXT))
     columns = [with_alias(exp.cast(col(stored.name, "f"), text), "value")]
     columns += [
@@ -279,21 +279,21 @@ def _is_lossy_time(writer: SqlBuilder, value: exp.Expression, stored: Column, de
 
 
 def is_lossy_cast(writer: SqlBuilder, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
-    """Return whether a value that is no time would not survive its cast to the declared type."""
+    """Return whether a value other than a time would change in its cast to the declared type."""
     compare = is_lossy_round_trip if writer.has_try_cast else is_lossy_by_range
     return compare(writer, value, stored, declared)
 
 
 def is_lossy_round_trip(writer: SqlBuilder, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
-    """Compare a value with its cast there and back, where a cast that fails gives NULL."""
-    # sqlglot writes a TRY_CAST for Spark only if it is called safe.
-    there = exp.TryCast(this=value.copy(), to=writer.type(declared), safe=True)
-    back = there if stored.kind is Kind.UNKNOWN else exp.TryCast(this=there, to=writer.type(stored), safe=True)
+    """Compare a value with its round-trip cast; a failed cast gives NULL."""
+    # sqlglot writes TRY_CAST for Spark only with `safe`.
+    converted = exp.TryCast(this=value.copy(), to=writer.type(declared), safe=True)
+    back = converted if stored.kind is Kind.UNKNOWN else exp.TryCast(this=converted, to=writer.type(stored), safe=True)
     return exp.NullSafeNEQ(this=back, expression=value.copy())
 
 
 def is_lossy_by_range(writer: SqlBuilder, value: exp.Expression, stored: DType, declared: DType) -> exp.Expression:
-    """Compare a number with what the declared type has room for: no cast in it can fail."""
+    """Compare a number with the range of the declared type, using only casts that can't fail."""
     if stored.kind is Kind.TEXT:  # a boolean: `can_cast` allows nothing else
         words = [exp.Literal.string(word) for word in ("true", "false")]
         return exp.Not(this=exp.In(this=value.copy(), expressions=words))
@@ -332,7 +332,7 @@ def _is_lossy_float(writer: SqlBuilder, value: exp.Expression, stored: DType, de
 
 
 def _is_lossy_decimal(value: exp.Expression) -> exp.Expression:
-    """A decimal as a double: whole numbers up to its bits are kept, and what has no more digits than it keeps."""
+    """Test a decimal cast to a float: whole numbers within its bits and values within its digits are exact."""
     limit = exp.Literal.number(2 ** _WHOLE_BITS[_WIDE_BITS])
     size = call("ABS", value.copy())
     whole = all_of(exp.LTE(this=size, expression=limit), exp.EQ(this=value.copy(), expression=_round(value, 0)))
@@ -345,12 +345,12 @@ def _is_lossy_decimal(value: exp.Expression) -> exp.Expression:
 
 
 def _round(value: exp.Expression, scale: int) -> exp.Expression:
-    # Without a cast: a DECIMAL of no size has no decimals on Snowflake and Redshift.
+    # No cast here: an unsized DECIMAL has no decimals on Snowflake and Redshift.
     return call("ROUND", value.copy(), exp.Literal.number(scale))
 
 
 def _number_range(declared: DType) -> tuple[str, str, int]:
-    """The least and the greatest number of a type of whole numbers or decimals, and how many decimals it has."""
+    """Return the minimum, maximum and number of decimals of an integer or decimal type."""
     if declared.kind is Kind.DECIMAL:
         scale = declared.scale or 0
         nines = "9" * (declared.precision or 38)

@@ -20,7 +20,7 @@ def compile_plan(plan: Plan, engine: str) -> Script:
 
 
 def compile_preamble(plan: Plan, engine: str) -> Preamble:
-    """Return what comes before the script of `plan` and decides how it is best written.
+    """Return the queries that run before the script of `plan` and decide its fastest form.
 
     Raises:
         UnsupportedByDialect: there is no dialect for the engine.
@@ -41,12 +41,12 @@ def compile_into_table(plan: Plan, engine: str, name: str) -> Script:
 
 
 def compile_served_counts(plan: Plan, engine: str) -> Statement:
-    """Return a query that counts, view by view, the labels that an export had reached, once the spine is there."""
+    """Return a query that counts, per view, the labels an export had reached; it needs the spine."""
     return dialect(engine).script.count_served_labels(plan)
 
 
 def compile_comparison(engine: str, one: str, other: str, features: Sequence[str]) -> Statement:
-    """Return a query that counts, feature by feature, where the rows of two tables that were kept by id differ."""
+    """Return a query that counts, per feature, the differing rows of two tables stored by id."""
     return dialect(engine).script.count_differences(one, other, features)
 
 

@@ -27,13 +27,13 @@ ITEMS = {
     "schema": "text", "event_time": "int64", "valid_to": "int64", "hash": "text", "refused": "bool",
 }  # fmt: skip
 _TEXT = DType.parse("text")
-# Of what a store can't take, so many keys are named; all of them are counted.
+# At most this many oversized keys are named; all are counted.
 MOST_NAMED = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """Where the exports of one view to one store are remembered."""
+    """The log tables of one view's exports to one store."""
 
     ledger: str
     items: str
@@ -42,32 +42,32 @@ class Log:
 
 
 class Delta:
-    """The statements about one view's log, in one engine's SQL."""
+    """Builds the statements on one view's log in one engine's SQL."""
 
     def __init__(self, writer: Dialect, log: Log) -> None:
         self._writer, self._log = writer, log
 
     temporary = (NOW, STATE, DOUBT, CHANGED)
 
-    # --- what is known -------------------------------------------------------------------------------------------
+    # --- the state of the store ----------------------------------------------------------------------------------
 
     def create_state(self, *, until: int | None = None) -> str:
-        """Make a table of what the store holds, or held when the run of version `until` had committed."""
+        """Create a table of the store's content, now or when the run of version `until` had committed."""
         thin = exp.select(*(col(name) for name in ("pk", "kind", "hash", "event_time", "version")))
         return self._create(STATE, thin.from_(self.rows_in_store(until).subquery("s")))
 
     def create_state_from_listing(self, source: str) -> str:
-        """Make the table of what the store holds from the keys that it lists, whose content is not known."""
+        """Create the table of the store's content from its key listing; values are unknown."""
         null = with_alias(exp.cast(exp.Null(), self._writer.type(_TEXT)), "hash")
         keys = exp.select(col("pk"), with_alias(_text(DIFFERENT), "kind"), null, col("event_time"), col("version"))
         return self._create(STATE, keys.from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name)))
 
     def rows_in_store(self, until: int | None) -> exp.Select:
-        """The rows of what the store holds, or held when the run of version `until` had committed."""
+        """Return the rows of the store's content, now or when the run of version `until` had committed."""
         return self._latest(self._store_items(until))
 
     def _latest(self, items: exp.Select) -> exp.Select:
-        """Of each key the newest item."""
+        """Select the newest item of each key."""
         newest = exp.Window(
             this=exp.RowNumber(),
             partition_by=[col("pk", "i")],
@@ -80,7 +80,7 @@ class Delta:
         return exp.select(*(col(name) for name in names)).from_(ranked.subquery("r")).where(first)
 
     def create_doubt(self) -> str:
-        """Make a table of the keys that runs meant to write which never committed.
+        """Create a table of the keys in doubt: those of runs that never committed.
 
         `event_time` is the newest event that such a run has seen, `valued` is 1 if one meant to write values.
         """
@@ -91,7 +91,7 @@ class Delta:
         return self._create(DOUBT, keys.where(all_of(*self._mine("i"), self._is_unfinished())).group_by(col("pk", "i")))
 
     def create_now(self, source: exp.Expression, common: str) -> str:
-        """Make a table of the snapshot's keys, each with a hash of its values and of what all items have in common."""
+        """Create a table of the snapshot's keys, each with a hash of its values and of the fields all items share."""
         body: list[exp.Expression] = [exp.Literal.string(f"{common}|"), col("f", "e")]
         for name in ("event_time", "valid_to"):
             text = exp.cast(col(name, "e"), self._writer.type(_TEXT))
@@ -112,13 +112,13 @@ class Delta:
             exp.select(exp.Count(this=exp.Star()), exp.Max(this=col("event_time"))).from_(table(NOW))
         )
 
-    # --- what is to be written -----------------------------------------------------------------------------------
+    # --- the changes to write ------------------------------------------------------------------------------------
 
     def create_changes(self, *, full: bool, alive_since: int | None, moved: bool = False) -> str:
-        """Make a table of the keys to be written and why.
+        """Create a table of the keys to write, each with its reason.
 
-        `full` writes all. A key that is gone is removed; not if its values are older than `alive_since`, for they
-        have merely expired, and not in the run in which all keys have `moved`: readers still follow the old ones.
+        `full` writes all. A missing key is removed, except if its values are older than `alive_since` and
+        so have expired, and except in the run in which all keys have `moved`: readers still follow the old ones.
         `event_time` is the newest event of the key that exports have seen, whatever is there now.
         """
         unknown = any_of(_null("was_pk", "k"), exp.EQ(this=col("was", "k"), expression=_text(REMOVED)))
@@ -129,8 +129,8 @@ class Delta:
         present: exp.Expression = not_null(col("now_pk", "k"))
         if not full:
             present = all_of(present, any_of(unknown.copy(), differs, doubted.copy()))
-        gone = all_of(_null("now_pk", "k"), self._needs_tombstone(full, alive_since, moved))
-        # One join over both: two at once, one for what is there and one for what is gone, take twice the memory.
+        removed = all_of(_null("now_pk", "k"), self._needs_tombstone(full, alive_since, moved))
+        # One join for present and missing keys: two joins at once take twice the memory.
         return self._create(
             CHANGED,
             exp.select(
@@ -141,11 +141,11 @@ class Delta:
             )
             .from_(_now_and_before().subquery("k"))
             .join(table(DOUBT, "d"), on=_same("pk", "d", "k"), join_type="full")
-            .where(any_of(present, gone)),
+            .where(any_of(present, removed)),
         )
 
     def count_removals(self, *, alive_since: int | None, keys: str) -> str:
-        """Return how many keys readers find values for, and how many of them are to be removed.
+        """Return the number of keys with visible values, and how many of those will be removed.
 
         Not counted is what has expired (events before `alive_since`), and what runs have written whose items were
         found by other keys than `keys`.
@@ -154,28 +154,28 @@ class Delta:
         other = other.where(all_of(
             *self._mine("l"), _same("version", "l", "s"), exp.NEQ(this=col("keys", "l"), expression=_text(keys)),
         ))  # fmt: skip
-        held = exp.select(col("pk", "s")).from_(table(STATE, "s"))
-        held = held.where(all_of(
+        visible = exp.select(col("pk", "s")).from_(table(STATE, "s"))
+        visible = visible.where(all_of(
             exp.NEQ(this=col("kind", "s"), expression=_text(REMOVED)), *_alive("s", alive_since),
             exp.Not(this=exp.Exists(this=other)),
         ))  # fmt: skip
-        known = exp.select(exp.Literal.number(1)).from_(table(STATE, "s")).where(_same("pk", "s", "d"))
-        known = known.where(exp.NEQ(this=col("kind", "s"), expression=_text(REMOVED)))
+        in_store = exp.select(exp.Literal.number(1)).from_(table(STATE, "s")).where(_same("pk", "s", "d"))
+        in_store = in_store.where(exp.NEQ(this=col("kind", "s"), expression=_text(REMOVED)))
         doubted = exp.select(col("pk", "d")).from_(table(DOUBT, "d"))
         doubted = doubted.where(all_of(
             exp.EQ(this=col("valued", "d"), expression=_number(1)), *_alive("d", alive_since),
-            exp.Not(this=exp.Exists(this=known)),
+            exp.Not(this=exp.Exists(this=in_store)),
         ))  # fmt: skip
         removed = exp.select(col("pk")).from_(table(CHANGED))
         removed = removed.where(exp.EQ(this=col("kind"), expression=_text(REMOVED)))
         return self._writer.sql(
             exp.select(exp.Count(this=exp.Star()), exp.Count(this=col("pk", "c")))
-            .from_(exp.union(held, doubted, distinct=False).subquery("h"))
+            .from_(exp.union(visible, doubted, distinct=False).subquery("h"))
             .join(removed.subquery("c"), on=_same("pk", "c", "h"), join_type="left")
         )
 
     def _needs_tombstone(self, full: bool, alive_since: int | None, moved: bool) -> exp.Expression:
-        """Whether a key that is not in the snapshot gets a tombstone."""
+        """Test whether a key missing from the snapshot gets a tombstone."""
         doubted = not_null(col("pk", "d"))
         if moved and not full:
             return doubted
@@ -186,16 +186,16 @@ class Delta:
         return any_of(doubted, all_of(*alive))
 
     def create_rollback_changes(self, *, until: int) -> str:
-        """Make a table of the keys in which what the store holds differs from what it held at `until`."""
+        """Create a table of the keys whose content differs from that at version `until`."""
         then = self.rows_in_store(until)
-        gone = _absent("t")
-        kind = exp.Case().when(gone, _text(REMOVED)).else_(_text(DIFFERENT))
+        removed = _absent("t")
+        kind = exp.Case().when(removed, _text(REMOVED)).else_(_text(DIFFERENT))
         keys = exp.union(
             exp.select(col("pk")).from_(table(STATE)), exp.select(col("pk")).from_(table(DOUBT)), distinct=True
         )
         differs = any_of(
-            all_of(gone.copy(), exp.Not(this=_absent("s"))),
-            all_of(exp.Not(this=gone.copy()), exp.NullSafeNEQ(this=col("hash", "s"), expression=col("hash", "t"))),
+            all_of(removed.copy(), exp.Not(this=_absent("s"))),
+            all_of(exp.Not(this=removed.copy()), exp.NullSafeNEQ(this=col("hash", "s"), expression=col("hash", "t"))),
             not_null(col("pk", "d")),
         )
         return self._create(
@@ -209,15 +209,15 @@ class Delta:
         )
 
     def count_changes(self) -> str:
-        """Return how many keys are to be written, by reason."""
+        """Return the number of keys to write, by reason."""
         return self._writer.sql(
             exp.select(col("kind"), exp.Count(this=exp.Star())).from_(table(CHANGED)).group_by(col("kind"))
         )
 
     def sizes(self, source: exp.Expression, fixed: int) -> str:
-        """Return, by reason, the keys, bytes and write units of what is to be written, values taken from `source`.
+        """Return, by reason, the keys, bytes and write units of the changes, with values from `source`.
 
-        `fixed` are the bytes of an item beside its key and values; one unit writes up to 1 KB.
+        `fixed` are the bytes of an item without its key and values; one unit writes up to 1 KB.
         """
         rows = exp.select(col("kind", "c"), col("pk", "c"), col("f", "e")).from_(table(CHANGED, "c"))
         return self._sizes(
@@ -225,20 +225,20 @@ class Delta:
         )
 
     def sizes_in_log(self, run: str, fixed: int) -> str:
-        """Return the same of what a run has put into the log."""
+        """Return the same figures for the changes that a run has written to the log."""
         return self._sizes(self._log_rows(run), fixed)
 
     def too_large(self, source: exp.Expression, fixed: int, *, item: int, key: int) -> str:
-        """Return what has more bytes than a store takes: keys, bytes of item and key, and how many keys there are.
+        """Return the changes too large for the store: keys, bytes of item and key, and the number of such keys.
 
-        That is of what is to be written, values taken from `source`; only the first keys are returned.
+        Values are taken from `source`; only the first keys are returned.
         """
         rows = exp.select(col("pk", "c"), col("f", "e")).from_(table(CHANGED, "c"))
         rows = rows.join(_alias(_rows_to_write(source), "e"), on=_same("pk", "e", "c"), join_type="inner")
         return self._too_large(rows, fixed, item=item, key=key)
 
     def too_large_in_log(self, run: str, fixed: int, *, item: int, key: int) -> str:
-        """Return the same of what a run has put into the log."""
+        """Return the oversized items that a run has written to the log."""
         return self._too_large(self._log_rows(run), fixed, item=item, key=key)
 
     def _log_rows(self, run: str) -> exp.Select:
@@ -253,12 +253,12 @@ class Delta:
             exp.GT(this=col("length"), expression=exp.Literal.number(key)),
         )
         every = exp.Window(this=exp.Count(this=exp.Star()))
-        found = exp.select(col("pk"), col("size"), col("length"), every)
-        found = found.from_(sized.from_(rows.subquery("r")).subquery("s")).where(too_large)
-        return self._writer.sql(found.order_by(col("pk")).limit(MOST_NAMED))
+        oversized = exp.select(col("pk"), col("size"), col("length"), every)
+        oversized = oversized.from_(sized.from_(rows.subquery("r")).subquery("s")).where(too_large)
+        return self._writer.sql(oversized.order_by(col("pk")).limit(MOST_NAMED))
 
     def _size(self, fixed: int) -> exp.Expression:
-        """The bytes of an item of `r`."""
+        """Return the size of an item of `r` in bytes."""
         size: exp.Expression = exp.Literal.number(fixed)
         for part in (col("pk", "r"), col("f", "r")):
             length = exp.Coalesce(this=self._writer.bytes_of(part), expressions=[exp.Literal.number(0)])
@@ -276,14 +276,14 @@ class Delta:
 
     def stats_at(self, until: int) -> str:
         """Return how many entities the store held at `until`, and their newest event time."""
-        there = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
+        exists = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
         counts = exp.select(exp.Count(this=exp.Star()), exp.Max(this=col("event_time")))
-        return self._writer.sql(counts.from_(self.rows_in_store(until).subquery("s")).where(there))
+        return self._writer.sql(counts.from_(self.rows_in_store(until).subquery("s")).where(exists))
 
     # --- the log -------------------------------------------------------------------------------------------------
 
     def log_changes(self, source: exp.Expression, *, run: str, version: int, schema: str) -> tuple[str, str]:
-        """Return the statements that put what is to be written into the log."""
+        """Return the statements that write the changes to the log."""
         constant = {"store": self._log.store, "view": self._log.view, "run": run, "version": version, "schema": schema}
         written = exp.select(*self._columns(constant, body="e"))
         written = written.from_(table(CHANGED, "c")).join(
@@ -295,7 +295,7 @@ class Delta:
         return self._insert(written), self._insert(removed)
 
     def log_rollback(self, *, until: int, run: str, version: int) -> tuple[str, str]:
-        """Return the statements that put what a rollback is to write into the log, each item with its own schema."""
+        """Return the statements that write a rollback's changes to the log, each item with its own schema."""
         constant = {"store": self._log.store, "view": self._log.view, "run": run, "version": version}
         written = exp.select(*self._columns(constant, body="t")).from_(table(CHANGED, "c"))
         written = written.join(self.rows_in_store(until).subquery("t"), on=_same("pk", "t", "c"), join_type="inner")
@@ -305,9 +305,9 @@ class Delta:
         return self._insert(written), self._insert(removed)
 
     def items_to_write(self, run: str, kind: str, *, shuffled: bool = False) -> str:
-        """Return what a run is to write for one reason: key, values, schema, event time and end.
+        """Return the items a run writes for one reason: key, values, schema, event time and end.
 
-        `shuffled` has keys that are alike far from each other, in an order that is always the same.
+        `shuffled` spreads similar keys apart in a deterministic order.
         """
         names = ("pk", "f", "schema", "event_time", "valid_to")
         wanted = (
@@ -318,30 +318,32 @@ class Delta:
         return self._writer.sql(query.order_by(call("MD5", col("pk", "i"))) if shuffled else query)
 
     def newest_items(self, source: str, version: int) -> str:
-        """Return what the run of a version has for the keys of `source`, taken by the store or not.
+        """Return the items of the run of a version for the keys of `source`, accepted by the store or not.
 
-        That run may not have been told of in the ledger yet; what it did not change is as an earlier run wrote it.
+        The ledger may not list that run yet; items that it did not change are those of earlier runs.
         """
-        known = any_of(not_null(col("finished_at", "l")), exp.EQ(this=col("version", "i"), expression=_number(version)))
+        committed = any_of(
+            not_null(col("finished_at", "l")), exp.EQ(this=col("version", "i"), expression=_number(version))
+        )
         until = exp.LTE(this=col("version", "i"), expression=_number(version))
-        given = exp.select(col("pk")).from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name))
-        wanted = exp.In(this=col("pk", "i"), query=given.subquery())
+        keys = exp.select(col("pk")).from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name))
+        wanted = exp.In(this=col("pk", "i"), query=keys.subquery())
         rows = exp.select(_all("i")).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
-        latest = self._latest(rows.where(all_of(*self._mine("i"), known, until, wanted)))
+        latest = self._latest(rows.where(all_of(*self._mine("i"), committed, until, wanted)))
         names = ("pk", "f", "schema", "event_time", "valid_to")
-        there = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
-        return self._writer.sql(exp.select(*(col(name) for name in names)).from_(latest.subquery("n")).where(there))
+        exists = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
+        return self._writer.sql(exp.select(*(col(name) for name in names)).from_(latest.subquery("n")).where(exists))
 
     def mark_refused(self, run: str, source: str) -> str:
-        """Mark what the store refused because it held a newer item: it does not hold the keys of `source`."""
-        given = exp.select(col("pk")).from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name))
-        keys = exp.In(this=col("pk"), query=given.subquery())
+        """Mark the keys of `source` as refused: the store held a newer item."""
+        refused_keys = exp.select(col("pk")).from_(exp.maybe_parse(source, into=exp.Table, dialect=self._writer.name))
+        keys = exp.In(this=col("pk"), query=refused_keys.subquery())
         mine = all_of(*self._mine(), exp.EQ(this=col("run"), expression=_text(run)), keys)
         refused = exp.EQ(this=col("refused"), expression=exp.Boolean(this=True))
         return self._writer.sql(exp.Update(this=self._items(), expressions=[refused], where=exp.Where(this=mine)))
 
     def prune(self, *, keep_since: int, committed: int, garbage: int) -> tuple[str, ...]:
-        """Return the statements that delete what is no longer needed.
+        """Return the statements that delete log rows no longer needed.
 
         That is what the runs from version `keep_since` on need not restore; what runs before the one of version
         `committed` meant to write and never finished, for it has written those keys again; and tombstones of before
@@ -373,9 +375,9 @@ class Delta:
     # --- pieces --------------------------------------------------------------------------------------------------
 
     def _store_items(self, until: int | None) -> exp.Select:
-        """The items that the store has taken, up to a version."""
-        taken = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
-        wanted = [*self._mine("i"), not_null(col("finished_at", "l")), taken]
+        """Select the items that the store has accepted, up to a version."""
+        accepted = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
+        wanted = [*self._mine("i"), not_null(col("finished_at", "l")), accepted]
         if until is not None:
             wanted.append(exp.LTE(this=col("version", "i"), expression=exp.Literal.number(until)))
         rows = exp.select(_all("i")).from_(self._items("i")).join(self._ledger("l"), on=self._same_run())
@@ -400,30 +402,30 @@ class Delta:
         return self._relation(self._log.ledger, alias)
 
     def _relation(self, name: str, alias: str | None) -> exp.Table:
-        found = exp.to_table(name, dialect=self._writer.name)
+        relation = exp.to_table(name, dialect=self._writer.name)
         if alias is not None:
-            found.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
-        return found
+            relation.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+        return relation
 
     def _columns(self, constant: Mapping[str, Any], body: str | None, seen: str | None = None) -> list[exp.Expression]:
-        """The columns of an item: constants, why and which key, and what `body` holds of it.
+        """Return an item's columns: constants, reason, key, hash, and the rest from `body`.
 
-        What is removed has no body, and of `seen` the event time of what exports have seen.
+        A removed item has no body; its event time is the newest that exports have seen, from `seen`.
         """
-        found: list[exp.Expression] = []
+        columns: list[exp.Expression] = []
         for name, dtype in ITEMS.items():
             kind = DType.parse(dtype)
             if name in constant:
-                found.append(with_alias(self._writer.literal(constant[name], kind), name))
+                columns.append(with_alias(self._writer.literal(constant[name], kind), name))
             elif name in ("kind", "pk", "hash"):
-                found.append(col(name, "c"))
+                columns.append(col(name, "c"))
             elif body is not None and name != "refused":
-                found.append(col(name, body))
+                columns.append(col(name, body))
             elif seen is not None and name == "event_time":
-                found.append(col(name, seen))
+                columns.append(col(name, seen))
             else:
-                found.append(with_alias(self._writer.literal(None, kind), name))
-        return found
+                columns.append(with_alias(self._writer.literal(None, kind), name))
+        return columns
 
     def _insert(self, rows: exp.Select) -> str:
         names = [exp.to_identifier(name, quoted=True) for name in ITEMS]
@@ -442,14 +444,14 @@ def _same(name: str, one: str, other: str) -> exp.Expression:
 
 
 def _now_and_before() -> exp.Select:
-    """Every key of the snapshot and of what the store holds, with what is known of it from either side."""
-    said = {"pk": "was_pk", "kind": "was", "hash": "was_hash", "event_time": "was_at"}
+    """Outer join the snapshot's keys with the store's, keeping the facts of both sides."""
+    columns = {"pk": "was_pk", "kind": "was", "hash": "was_hash", "event_time": "was_at"}
     return (
         exp.select(
             with_alias(_either_of(col("pk", "n"), col("pk", "s")), "pk"),
             with_alias(col("pk", "n"), "now_pk"),
             col("hash", "n"),
-            *(with_alias(col(name, "s"), alias) for name, alias in said.items()),
+            *(with_alias(col(name, "s"), alias) for name, alias in columns.items()),
         )
         .from_(table(NOW, "n"))
         .join(table(STATE, "s"), on=_same("pk", "s", "n"), join_type="full")
@@ -461,7 +463,7 @@ def _either_of(one: exp.Expression, other: exp.Expression) -> exp.Expression:
 
 
 def _newest_seen() -> exp.Expression:
-    """The newest event of a key that the last export, or one that never committed, has seen."""
+    """Return the newest event of a key seen by the last export or by one that never committed."""
     was, doubted = col("was_at", "k"), col("event_time", "d")
     return exp.Case().when(exp.GT(this=doubted, expression=was), doubted.copy()).else_(_either_of(was.copy(), doubted))
 
@@ -471,7 +473,7 @@ def _null(name: str, alias: str) -> exp.Expression:
 
 
 def _alive(alias: str, since: int | None) -> list[exp.Expression]:
-    """Whether an event has not expired: conditions, none where nothing expires."""
+    """Return the conditions for an event not to have expired; none if nothing expires."""
     if since is None:
         return []
     recent = exp.GTE(this=col("event_time", alias), expression=_number(since))
@@ -479,7 +481,7 @@ def _alive(alias: str, since: int | None) -> list[exp.Expression]:
 
 
 def _absent(alias: str) -> exp.Expression:
-    """Whether an outer joined state has no values for a key."""
+    """Test whether the outer joined state has no values for a key."""
     return any_of(
         exp.Is(this=col("pk", alias), expression=exp.Null()),
         exp.EQ(this=col("kind", alias), expression=_text(REMOVED)),
@@ -499,19 +501,19 @@ def _text(value: str) -> exp.Expression:
 
 
 def _rows_to_write(source: exp.Expression) -> exp.Expression:
-    """The rows of a source that are to be written. Of the others not even the values are encoded."""
+    """Select only the rows to write, so that the values of the others are never encoded."""
     if not isinstance(source, exp.Select):
         return source
-    pk = next(each for each in source.selects if each.alias_or_name == "pk").unalias()
-    there = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
-    keys = exp.select(col("pk")).from_(table(CHANGED)).where(there)
+    pk = next(column for column in source.selects if column.alias_or_name == "pk").unalias()
+    exists = exp.NEQ(this=col("kind"), expression=_text(REMOVED))
+    keys = exp.select(col("pk")).from_(table(CHANGED)).where(exists)
     return source.where(exp.In(this=pk.copy(), query=keys.subquery()))
 
 
 def _alias(source: exp.Expression, name: str) -> exp.Expression:
-    """A FROM item under a name."""
+    """Return a FROM item under an alias."""
     if isinstance(source, exp.Select):
         return source.copy().subquery(name)
-    found = source.copy()
-    found.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
-    return found
+    relation = source.copy()
+    relation.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+    return relation

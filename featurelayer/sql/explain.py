@@ -99,7 +99,7 @@ class _Queries:
         return self._with_served(self._join_served_labels(select))
 
     def counts(self) -> exp.Select:
-        # A sum takes no subquery in it where the labels were numbered by something that Spark calls not deterministic.
+        # Spark allows no subquery inside SUM if the label numbers are not deterministic.
         flags = self._select_label_rows(exp.select(with_alias(self._is_newer(), "newer"))).subquery("f")
         newer = exp.Coalesce(this=exp.Sum(this=col("newer", "f")), expressions=[exp.Literal.number(0)])
         counted = exp.select(with_alias(exp.Count(this=exp.Star()), "rows"), with_alias(newer, "newer")).from_(
@@ -108,38 +108,38 @@ class _Queries:
         return self._with_newest(self._with_served(counted))
 
     def nearest(self, columns: tuple[str, ...], *, newer: bool) -> exp.Select:
-        """The nearest rows on one side, beside the winner; the winner is the first of those that are not newer."""
-        found = self._select_label_rows(exp.select(*self._projections(columns)))
-        found = found.join(table(_WINNER, "w"), on=exp.true(), join_type="left", copy=False)
-        found = found.where(self._on_side(newer=newer), copy=False)
-        # By its name: Spark sorts by no expression that asks for a label which it numbered.
+        """Select the nearest rows on one side with the winner, which is the first row that is not newer."""
+        rows = self._select_label_rows(exp.select(*self._projections(columns)))
+        rows = rows.join(table(_WINNER, "w"), on=exp.true(), join_type="left", copy=False)
+        rows = rows.where(self._on_side(newer=newer), copy=False)
+        # Sort by name: Spark can't sort by an expression over a label that it numbered.
         first = [] if newer else [_greatest(col(f"{RESERVED}tied"))]
         order = [*first, *self._distance_order(newer=newer), *self.dialect.rules.tie_order(self.join, "f")]
-        found = self._with_newest(self._with_served(found.order_by(*order, copy=False).limit(self.most, copy=False)))
-        found = found.with_(exp.to_identifier(_WINNER, quoted=True), as_=self._winner(), copy=False)
+        rows = self._with_newest(self._with_served(rows.order_by(*order, copy=False).limit(self.most, copy=False)))
+        rows = rows.with_(exp.to_identifier(_WINNER, quoted=True), as_=self._winner(), copy=False)
         if self.join.event is None:
-            return found
+            return rows
         nearest = exp.to_identifier(_NEAREST, quoted=True)
-        found = found.with_(nearest, as_=self._nearest_times(newer=newer), copy=False)
-        return found.where(self._is_near(newer=newer), copy=False)
+        rows = rows.with_(nearest, as_=self._nearest_times(newer=newer), copy=False)
+        return rows.where(self._is_near(newer=newer), copy=False)
 
-    # --- what is read --------------------------------------------------------------------------------------------
+    # --- the rows to read ----------------------------------------------------------------------------------------
 
     def _nearest_times(self, *, newer: bool) -> exp.Select:
-        """The event times of the nearest rows on one side."""
+        """Select the event times of the nearest rows on one side."""
         times = self._select_label_rows(exp.select(with_alias(self._event("f"), EVENT)))
         times = times.where(self._on_side(newer=newer), copy=False)
         return times.order_by(*self._distance_order(newer=newer), copy=False).limit(self.most, copy=False)
 
     def _is_near(self, *, newer: bool) -> exp.Expression:
-        """Whether a row is no farther than those; NULL is farther than any, and near only if there is room."""
+        """Test whether a row is among the nearest; NULL is farthest, and near only if there is room."""
         farthest, inside = (exp.Max, exp.LTE) if newer else (exp.Min, exp.GTE)
         bound = exp.select(farthest(this=col(EVENT))).from_(table(_NEAREST)).subquery()
         near = inside(this=self._event("f"), expression=bound)
         if newer:
             return near
-        known = exp.select(exp.Count(this=col(EVENT))).from_(table(_NEAREST)).subquery()
-        return any_of(near, exp.LT(this=known, expression=exp.Literal.number(self.most)))
+        count = exp.select(exp.Count(this=col(EVENT))).from_(table(_NEAREST)).subquery()
+        return any_of(near, exp.LT(this=count, expression=exp.Literal.number(self.most)))
 
     def _distance_order(self, *, newer: bool) -> list[exp.Ordered]:
         if self.join.event is None:
@@ -150,7 +150,7 @@ class _Queries:
         return exp.EQ(this=self._is_newer(), expression=exp.Literal.number(int(newer)))
 
     def _with_newest(self, select: exp.Select) -> exp.Select:
-        """Rule 3, first part: the newest event time that is visible."""
+        """Add the newest visible event time (rule 3, first part)."""
         if self.join.event is None:
             return select
         newest = self._select_label_rows(exp.select(with_alias(exp.Max(this=self._event("f")), EVENT)))
@@ -161,7 +161,7 @@ class _Queries:
         return exp.select(col(EVENT)).from_(table(_NEWEST)).subquery()
 
     def _winner(self) -> exp.Select:
-        """Rule 3: of the visible rows of the newest event time the one that comes first."""
+        """Select the first visible row of the newest event time (rule 3)."""
         event = [self.join.event] if self.join.event is not None else []
         needed = (*(key for key, _ in self.join.keys), *event, *self.dialect.rules.tie_columns(self.join))
         names = dict.fromkeys(column.name for column in needed)
@@ -188,7 +188,7 @@ class _Queries:
         name = exp.to_identifier(self.dialect.rules.labels_name(self.join), quoted=True)
         return select.with_(name, as_=self.dialect.rules.labels_as_served(self.join), copy=False)
 
-    # --- what is said of a row -----------------------------------------------------------------------------------
+    # --- the facts of a row --------------------------------------------------------------------------------------
 
     def _projections(self, columns: tuple[str, ...]) -> list[exp.Expression]:
         facts = self._static_facts() if self.join.event is None else self._facts()
@@ -197,9 +197,9 @@ class _Queries:
         if self.join.valid_to is not None:
             until = self.dialect.rules.valid_until(self.join, "f")
             ended = exp.LTE(this=self.dialect.rules.valid_until(self.join, "f"), expression=col(TIME, "l"))
-        said = (*facts, until, ended)
+        values = (*facts, until, ended)
         return [
-            *(with_alias(fact, f"{RESERVED}{name}") for name, fact in zip(FACTS, said, strict=True)),
+            *(with_alias(fact, f"{RESERVED}{name}") for name, fact in zip(FACTS, values, strict=True)),
             *(with_alias(col(name, "f"), name) for name in columns),
         ]
 
@@ -224,11 +224,11 @@ class _Queries:
         return (exp.Null(), exp.Null(), yes(), exp.false(), yes(), self._is_visible(), tied, exp.Null(), yes())
 
     def _is_visible(self) -> exp.Expression:
-        """Rule 1; a static view is seen as soon as it is served."""
+        """Apply rule 1; a static view is visible as soon as it is served."""
         if self.join.event is None:
             return exp.true() if self.join.ledger is None else not_null(self._visible_until())
-        seen = exp.LTE(this=self.dialect.rules.effective_time(self.join, "f"), expression=self._visible_until())
-        return all_of(self.dialect.rules.is_usable(self.join, "f"), seen)
+        visible = exp.LTE(this=self.dialect.rules.effective_time(self.join, "f"), expression=self._visible_until())
+        return all_of(self.dialect.rules.is_usable(self.join, "f"), visible)
 
     def _is_tied(self) -> exp.Expression:
         if self.join.event is None:
@@ -236,14 +236,14 @@ class _Queries:
         return all_of(self._is_visible(), exp.EQ(this=self._event("f"), expression=self._newest_event()))
 
     def _is_newer(self) -> exp.Expression:
-        """1 for rows after the winner, or after the label if there is no winner."""
+        """Return 1 for rows after the winner, or after the label if there is no winner."""
         if self.join.event is None:
             return exp.Literal.number(0)
         middle = exp.Coalesce(this=self._newest_event(), expressions=[col(TIME, "l")])
         return _flag(exp.GT(this=self._event("f"), expression=middle))
 
     def _deciding_column(self) -> exp.Expression:
-        """The position of the first column that breaks ties in which a row differs from the winner."""
+        """Return the position of the first tie-breaking column in which a row differs from the winner."""
         case = exp.Case()
         for place, column in enumerate(self.dialect.rules.tie_columns(self.join)):
             sides = zip(self.dialect.comparable(column, "f"), self.dialect.comparable(column, "w"), strict=True)
@@ -259,7 +259,7 @@ class _Queries:
 
 
 def _flag(condition: exp.Expression) -> exp.Case:
-    """1 where a condition holds, else 0: NULL counts as no."""
+    """Return 1 if a condition holds, else 0; NULL counts as false."""
     return exp.Case().when(condition, exp.Literal.number(1)).else_(exp.Literal.number(0))
 
 

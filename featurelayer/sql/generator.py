@@ -12,16 +12,16 @@ _ON_ONE_LINE = 3
 
 
 def sqlglot_dialect(engine: str, *, timestamp: str = "", null_order: str = "nulls_are_large") -> Dialect:
-    """Return the engine as sqlglot knows it, with two changes.
+    """Return sqlglot's dialect of the engine with two changes.
 
     The order of NULLs is always written, because a session can change it. A window that is ordered by many columns has
     one on each line. `timestamp` is how a naive timestamp is written, where sqlglot's word for it means something else.
     """
-    found = Dialect.get_or_raise(engine)
-    found.NULL_ORDERING = null_order
-    # An instance's own: the class is shared with everyone who uses sqlglot.
-    found.generator_class = _readable_generator(found.generator_class, timestamp)
-    return found
+    dialect = Dialect.get_or_raise(engine)
+    dialect.NULL_ORDERING = null_order
+    # Change the instance only: the class is shared by all users of sqlglot.
+    dialect.generator_class = _readable_generator(dialect.generator_class, timestamp)
+    return dialect
 
 
 def _readable_generator(generator: type[Generator], timestamp: str) -> type[Generator]:

@@ -25,7 +25,7 @@ def insert_statements(
     *,
     order: str | None = None,
 ) -> Iterator[str]:
-    """Yield the statements that make the table and fill it; with `order` a further column of that name counts the rows.
+    """Yield the statements that create and fill the table; `order` names an extra column that counts the rows.
 
     A row's values are Python's, in the order of the columns.
     """
@@ -46,7 +46,7 @@ def insert_statements(
 
 
 def _chunk(rows: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the rows, as many at once as are not too long together."""
+    """Yield the rows in chunks below the size limit."""
     some: list[str] = []
     length = 0
     for row in rows:

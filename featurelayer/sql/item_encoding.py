@@ -18,18 +18,18 @@ from featurelayer.sql.dialects.base import Dialect
 from featurelayer.sql.plan import EVENT_MICROS, VALID_TO_MICROS, Plan
 
 PK, BODY = "pk", "f"
-# What a datetime can be, as in `featurelayer.online.codec`: this package imports nothing of serving.
+# The range of datetime, repeated from `featurelayer.online.codec`: this package imports nothing of serving.
 FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
 def encode_snapshot(writer: Dialect, plan: Plan, view: FeatureView, prefix: str) -> exp.Select | None:
-    """Return the query of a snapshot's encoded rows, to be run after the steps of its script; None if it can't be.
+    """Return the query of a snapshot's encoded rows, to run after its script's steps; None if SQL can't encode them.
 
     Its columns are `pk`, `f`, and the microseconds `event_time` and `valid_to`. `prefix` precedes a key's parts.
     """
     join = plan.joins[0]
     key_types = {key.column: key.dtype for key in view.join_keys}
-    # Python refuses what does not fit the declared type of a key, where an engine would cast it.
+    # Python rejects a key that does not fit its declared type; an engine would cast it.
     if any(key.nanoseconds or key.dtype != key_types.get(key.name) for key, _ in join.keys):
         return None
     parts = _texts(writer, [(key.name, key.dtype) for key, _ in join.keys], key=True)
@@ -54,7 +54,7 @@ def _texts(writer: Dialect, columns: Iterable[tuple[str, DType]], *, key: bool) 
 
 
 def _name_refusals(text: exp.Expression, view: FeatureView, column: str, pk: exp.Expression) -> exp.Expression:
-    """Return a value's JSON text whose refusals name view, column and key."""
+    """Return a value's JSON text; its error messages name view, column and key."""
 
     def name_refusal(node: exp.Expression) -> exp.Expression:
         if isinstance(node, exp.Literal) and node.is_string and node.this.endswith(UNSTORABLE):
@@ -69,8 +69,8 @@ def _event_time(writer: Dialect, view: FeatureView, pk: exp.Expression) -> exp.E
     micros = col(EVENT_MICROS, "s")
     if view.static or view.event_time is None:
         return micros
-    said = exp.Literal.string(f"a time {UNSTORABLE}")
-    refused = writer.fail(exp.DPipe(this=_place(view, view.event_time, pk), expression=said))
+    message = exp.Literal.string(f"a time {UNSTORABLE}")
+    refused = writer.fail(exp.DPipe(this=_place(view, view.event_time, pk), expression=message))
     outside = exp.or_(micros.copy() < exp.Literal.number(FIRST), micros.copy() > exp.Literal.number(LAST))
     return exp.Case().when(outside, exp.cast(refused, exp.DataType.build("BIGINT"))).else_(micros)
 

@@ -20,7 +20,7 @@ VALID_TO = f"{RESERVED}valid_to"
 
 @dataclass(frozen=True, slots=True)
 class JoinRules:
-    """What a label may see of a view, and which of these rows it gets.
+    """Which of a view's rows a label may see, and which one it gets.
 
     A method's `alias` is the table alias of the view's rows or of the labels; keys have the same names on both sides
     (`key_alias`).
@@ -56,7 +56,7 @@ class JoinRules:
         return self._utc(join.valid_to, alias)
 
     def is_usable(self, join: AsofJoin, alias: str) -> exp.Expression:
-        """Return whether every time and key of a row is known; other rows are never visible."""
+        """Return whether a row has all its times and keys; other rows are never visible."""
         times = [column for column in (join.event, join.available) if column is not None]
         return all_of(*(not_null(col(column.name, alias)) for column in (*(key for key, _ in join.keys), *times)))
 
@@ -78,7 +78,7 @@ class JoinRules:
         )
 
     def has_label(self, join: AsofJoin, alias: str) -> exp.Expression:
-        """Return whether a label has the key of a row of the view."""
+        """Return whether any label has the key of a row of the view."""
         if self.dialect.has_correlated_subqueries:
             same = (exp.EQ(this=col(label, "l"), expression=col(key.name, alias)) for key, label in join.keys)
             return exp.Exists(this=exp.select(exp.Literal.number(1)).from_(table(LABELS, "l")).where(all_of(*same)))
@@ -90,7 +90,7 @@ class JoinRules:
     # --- ties ----------------------------------------------------------------------------------------------------
 
     def tie_columns(self, join: AsofJoin) -> tuple[Column, ...]:
-        """Return what breaks ties: created, available, declared tie-breakers, then the content in declared order."""
+        """Return the tie-breakers: created, available, the declared ones, then the content in declared order."""
         equal = {join.event, *(key for key, _ in join.keys)}
         return (*join.order, *(column for column in join.content if column not in join.order and column not in equal))
 
@@ -109,7 +109,7 @@ class JoinRules:
     # --- the labels ----------------------------------------------------------------------------------------------
 
     def labels_of(self, join: AsofJoin, alias: str) -> exp.Table:
-        """Return the labels as a join sees them: all, or with a ledger those that an export had reached."""
+        """Return the labels of a join: all, or with a ledger those that an export had reached."""
         return table(LABELS if join.ledger is None else self.labels_name(join), alias)
 
     def labels_name(self, join: AsofJoin) -> str:

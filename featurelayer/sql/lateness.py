@@ -36,7 +36,7 @@ def clock_lateness(
 
 
 def export_lateness(engine: str, log: Log, rungs: Sequence[int], *, delay: int, since: int | None) -> str:
-    """Return the same of the rows that exports were the first to see: late are those that an earlier one missed.
+    """Return the lateness of rows by the export that saw them first: a row is late if an earlier export missed it.
 
     A row that no earlier export could have seen, because its event (plus `delay`) came after that one's time, counts
     as 0. The first export, and rows that were written again, tell nothing. Times are microseconds.
@@ -49,7 +49,7 @@ def export_lateness(engine: str, log: Log, rungs: Sequence[int], *, delay: int, 
         exp.EQ(this=col(name, "i"), expression=exp.Literal.string(value))
         for name, value in (("store", log.store), ("view", log.view))
     ]
-    taken = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
+    accepted = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
     written = exp.NEQ(this=col("kind", "i"), expression=exp.Literal.string(REMOVED))
     items = (
         exp.select(
@@ -61,7 +61,7 @@ def export_lateness(engine: str, log: Log, rungs: Sequence[int], *, delay: int, 
         )
         .from_(_alias_table(writer, log.items, "i"))
         .join(runs.subquery("r"), on=exp.EQ(this=col("run", "r"), expression=col("run", "i")), join_type="inner")
-        .where(all_of(*mine, taken, written, not_null(col("event_time", "i"))))
+        .where(all_of(*mine, accepted, written, not_null(col("event_time", "i"))))
     )
     visible = exp.Add(this=col("event_time"), expression=int_literal(delay))
     on_time = exp.GT(this=visible, expression=col("before"))
@@ -73,7 +73,7 @@ def export_lateness(engine: str, log: Log, rungs: Sequence[int], *, delay: int, 
             exp.LT(this=col("previous"), expression=col("event_time")),
         ),
     )
-    # An export of a time before the last one's sees old rows again.
+    # An export as of an earlier time than the last one sees old rows again.
     wanted = [fresh, not_null(col("before")), exp.GT(this=col("seen"), expression=col("before"))]
     if since is not None:
         wanted.append(exp.GTE(this=col("event_time"), expression=int_literal(since)))
@@ -83,7 +83,7 @@ def export_lateness(engine: str, log: Log, rungs: Sequence[int], *, delay: int, 
 
 
 def _runs(writer: Dialect, log: Log) -> exp.Select:
-    """The committed exports: their time, and the newest time that one before had seen; in microseconds."""
+    """Select the committed exports: their time and the newest time of an earlier one, in microseconds."""
     mine = [
         exp.EQ(this=col(name), expression=exp.Literal.string(value))
         for name, value in (("store", log.store), ("view", log.view))
@@ -121,6 +121,6 @@ def _micros(writer: Dialect, column: Column) -> exp.Expression:
 
 
 def _alias_table(writer: Dialect, relation: str, alias: str) -> exp.Table:
-    found = exp.to_table(relation, dialect=writer.name)
-    found.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
-    return found
+    table = exp.to_table(relation, dialect=writer.name)
+    table.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+    return table

@@ -14,14 +14,14 @@ LARGEST = 1e150
 
 
 class Measures:
-    """The portable form; a dialect has its own where that is faster."""
+    """Portable measures; a dialect overrides those it can compute faster."""
 
     def distinct(self, value: exp.Expression) -> exp.Expression:
-        """Return about how many different values there are."""
+        """Return the approximate number of distinct values."""
         return exp.ApproxDistinct(this=value)
 
     def quantiles(self, value: exp.Expression, shares: Sequence[float]) -> exp.Expression:
-        """Return an array of the values below which these shares of all lie."""
+        """Return an array of the quantiles at these shares."""
         return exp.Array(expressions=[self.quantile(value.copy(), share) for share in shares])
 
     def quantile(self, value: exp.Expression, share: float) -> exp.Expression:
@@ -30,7 +30,7 @@ class Measures:
         return exp.WithinGroup(this=exp.PercentileCont(this=exp.Literal.number(share)), expression=ordered)
 
     def ranks(self, value: exp.Expression, shares: Sequence[float]) -> exp.Expression:
-        """Return the same of few rows: exact, and values that occur, where the engine does that fast."""
+        """Return quantiles of few rows: exact values that occur, where the engine computes them fast."""
         return self.quantiles(value, shares)
 
     def bins(self, value: exp.Expression, edges: Sequence[float]) -> exp.Expression:
@@ -50,7 +50,7 @@ class Measures:
         return exp.LT(this=exp.Rand(), expression=double_literal(1 / one_in))
 
     def length(self, value: exp.Expression) -> exp.Expression:
-        """Return how many elements an array has."""
+        """Return the length of an array."""
         return exp.ArraySize(this=value)
 
 
@@ -65,7 +65,7 @@ class ArrayQuantiles(Measures):
 
 
 def count_if(condition: exp.Expression) -> exp.Expression:
-    """Return how many rows fulfil a condition."""
+    """Return the number of rows that meet a condition."""
     return exp.Count(this=exp.Case().when(condition, int_literal(1)))
 
 

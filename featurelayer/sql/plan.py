@@ -21,7 +21,7 @@ VALID_TO_MICROS = "__fl_valid_to"
 
 
 def position_name(position: int) -> str:
-    """The name of a column of labels that were loaded into an engine which keeps no order."""
+    """Return a column's positional name, for labels loaded into an engine that keeps no order."""
     return f"c{position}"
 
 
@@ -76,12 +76,12 @@ class Labels:
 
     @property
     def spine_columns(self) -> tuple[LabelColumn, ...]:
-        """What the spine holds beside the time: the columns that come out, and keys that were parsed."""
+        """The spine's columns other than the time: the output columns and the parsed keys."""
         return *self.columns, *(column for column in self.parsed if column is not self.time)
 
     @property
     def source_columns(self) -> tuple[LabelColumn, ...]:
-        """All columns of the FROM item, in order, but for `order`."""
+        """All columns of the FROM item in order, except `order`."""
         return *self.columns, *self.parsed
 
 
@@ -139,7 +139,7 @@ class AsofJoin:
 
     @property
     def wait(self) -> timedelta:
-        """How long after its event a row becomes visible at the least."""
+        """The least time between an event and the visibility of its row."""
         return max(self.delay, timedelta(microseconds=1)) if self.exclusive else self.delay
 
 
@@ -270,7 +270,7 @@ class Script:
     session: tuple[Statement, ...] = ()
 
     def __str__(self) -> str:
-        """The whole script as text that can be pasted into the warehouse."""
+        """Return the whole script as text to paste into the warehouse."""
         how = "Paste it whole: the last statement returns the rows, what the others create is temporary."
         header = "".join(f"-- {line}\n" for line in (self.title, *self.provenance.splitlines(), how))
         statements = [statement for step in self.steps for statement in step.statements]

@@ -95,7 +95,7 @@ def plan_training_set(
     ledger: Ledger | None = None,
     provenance: str = "",
 ) -> Plan:
-    """Return the plan that joins a service's views to labels, or raise with everything that stands in the way.
+    """Return the plan that joins a service's views to labels, or raise with every problem.
 
     Args:
         service: the features wanted, with their request keys.
@@ -188,7 +188,7 @@ def plan_snapshot(view: FeatureView, relation: Sequence[Column], *, as_of: datet
 
 
 def _validate_exports(views: Sequence[FeatureView], ledger: Ledger | None) -> Iterator[Problem]:
-    """Say what mode `as_served` can't know."""
+    """Raise for requests that mode `as_served` can't answer."""
     if ledger is None:
         yield Problem(
             what="no export has been recorded in this warehouse, so what was being served is unknown",
@@ -245,7 +245,7 @@ def _label_keys(
         )
         for unknown in sorted(keys.keys() - requests.keys())
     )
-    found: dict[str, LabelColumn] = {}
+    label_keys: dict[str, LabelColumn] = {}
     for key in service.request_keys:
         wanted = keys.get(key.name, key.name)
         column = match_column(wanted, columns)
@@ -270,8 +270,8 @@ def _label_keys(
                     + (" (in pandas: astype('Int64'))" if column.dtype.kind is Kind.FLOAT else ""),
                 )
             )
-        found[key.name] = column
-    return found
+        label_keys[key.name] = column
+    return label_keys
 
 
 def _label_time(
@@ -332,17 +332,17 @@ def _validate_label_names(service: FeatureService, columns: Sequence[LabelColumn
         for position, column in enumerate(columns, start=1)
         if column.name == ""
     )
-    for twin, count in Counter(column.name for column in columns).items():
+    for name, count in Counter(column.name for column in columns).items():
         if count > 1:
             problems.append(
                 Problem(
-                    what=f"the labels have {count} columns named '{twin}'", fix="rename them so that each is unique"
+                    what=f"the labels have {count} columns named '{name}'", fix="rename them so that each is unique"
                 )
             )
 
 
 def _joins_with_features(service: FeatureService) -> tuple[ServiceView, ...]:
-    """Joins that bring at least one feature; a role without features has nothing to fetch."""
+    """Return the joins with at least one feature; a role without features has nothing to fetch."""
     return tuple(join for join in service.views if join.features)
 
 
@@ -356,8 +356,8 @@ def _asof_join(
     *,
     snapshot: bool = False,
 ) -> AsofJoin:
-    """Turn a view's annotations into the facts of one join, checked against the relation's real columns."""
-    seen: dict[str, Column] = {}
+    """Build a view's join from its annotations, checked against the relation's real columns."""
+    columns: dict[str, Column] = {}
     problems.extend(
         Problem(
             what=f"{view.id}: the name '{name}' starts with {RESERVED}, which the script's own columns do",
@@ -369,7 +369,7 @@ def _asof_join(
     )
 
     def column(name: str, role: str) -> Column:
-        real = seen.get(name) or match_column(name, relation)
+        real = columns.get(name) or match_column(name, relation)
         if real is None:
             problems.append(
                 Problem(
@@ -380,7 +380,7 @@ def _asof_join(
                 )
             )
             real = Column(name=name, dtype=DType(kind=Kind.UNKNOWN))
-        seen[name] = real
+        columns[name] = real
         return real
 
     def time_column(name: str, role: str) -> Column:

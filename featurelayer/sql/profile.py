@@ -29,7 +29,7 @@ from featurelayer.sql.measures import LARGEST, Measures, count_if, double_litera
 from featurelayer.sql.plan import EVENT_MICROS, RESERVED, VALID_TO_MICROS, Plan, Script, Statement, Step
 
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-# PostgreSQL returns 1664 columns and no more.
+# PostgreSQL returns at most 1664 columns.
 _MOST_OUTPUTS = 1500
 _SLOT, _VALUE, _COUNT, _ROWS = (f"{RESERVED}{name}" for name in ("slot", "value", "count", "rows"))
 _TEXTS = (Kind.TEXT, Kind.UUID, Kind.BOOL)
@@ -37,7 +37,7 @@ _UNCOUNTED = (Kind.STRUCT, Kind.MAP, Kind.JSON, Kind.UNKNOWN, Kind.ARRAY, Kind.B
 
 
 class Measure(StrEnum):
-    """What is measured of a column."""
+    """A measure of a column."""
 
     VALUES = "values"
     NUMBERS = "numbers"
@@ -64,7 +64,7 @@ class MeasuredColumn:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether it has numbers: its own, its length, or its time."""
+        """Whether it is measured as a number: its value, its length, or its time."""
         kind = self.column.dtype.kind
         return self.column.dtype.is_numeric or kind in (Kind.BOOL, Kind.ARRAY) or self.column.dtype.is_time
 
@@ -109,7 +109,7 @@ class Measurement:
 
 
 def slot_counts(engine: str, rows: RowSource) -> str:
-    """Return a query of the slots and how many rows each has."""
+    """Return a query of the slots and their row counts."""
     writer = dialect(engine)
     counted = exp.select(*_slot(rows), exp.Count(this=exp.Star())).from_(
         _rows(writer, rows, []).subquery(_ROWS, copy=False)
@@ -128,8 +128,8 @@ def newest(engine: str, source: str, time: Column | str, at: datetime) -> str:
         value: exp.Expression = exp.cast(parsed, exp.DataType.build("TIMESTAMP"))
     else:
         value = _time(writer, time)
-    known = exp.Case().when(exp.LTE(this=value.copy(), expression=writer.moment(at)), value.copy())
-    return writer.sql(exp.select(exp.Max(this=known)).from_(_from(writer, source)))
+    past = exp.Case().when(exp.LTE(this=value.copy(), expression=writer.moment(at)), value.copy())
+    return writer.sql(exp.select(exp.Max(this=past)).from_(_from(writer, source)))
 
 
 def measurements(
@@ -194,7 +194,7 @@ def count_coverage(
     at: datetime | None = None,
     ttl: timedelta | None = None,
 ) -> str:
-    """Return a query of how many different keys a population has, and how many of them have a row that holds.
+    """Return a query that counts the distinct keys of a population, and those with a valid row.
 
     `keys` are (the population's column, the snapshot's column). Without `at` every row of the snapshot holds.
     """
@@ -204,14 +204,14 @@ def count_coverage(
     wanted = wanted.from_(_from(writer, population)).where(all_of(*(not_null(col(key)) for key, _ in keys))).distinct()
     same = [exp.EQ(this=col(name, "p"), expression=col(key, "s")) for (_, key), name in zip(keys, names, strict=True)]
     query = exp.select(exp.Count(this=exp.Star()), exp.Count(this=col(keys[0][1], "s"))).from_(wanted.subquery("p"))
-    found = exp.select(*(col(key) for _, key in keys)).distinct().from_(_from(writer, snapshot))
+    valid = exp.select(*(col(key) for _, key in keys)).distinct().from_(_from(writer, snapshot))
     if at is not None:
-        found = found.where(all_of(*_validity_conditions(at, ttl)))
-    return writer.sql(query.join(found.subquery("s"), on=all_of(*same), join_type="left"))
+        valid = valid.where(all_of(*_validity_conditions(at, ttl)))
+    return writer.sql(query.join(valid.subquery("s"), on=all_of(*same), join_type="left"))
 
 
 def _validity_conditions(at: datetime, ttl: timedelta | None) -> Iterator[exp.Expression]:
-    """Rules 2 and 4 for the rows of a snapshot, whose times are microseconds."""
+    """Apply rules 2 and 4 to the rows of a snapshot, whose times are microseconds."""
     since = (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
     ends = col(VALID_TO_MICROS)
     yield any_of(exp.Is(this=ends, expression=exp.Null()), exp.GT(this=ends.copy(), expression=int_literal(since)))
@@ -281,7 +281,7 @@ def _measurement(
 
 
 def _number(writer: Dialect, measured: MeasuredColumn) -> exp.Expression:
-    """A value as a DOUBLE, NULL if it is not one that can be summed."""
+    """Cast a value to DOUBLE, NULL if it can't be summed."""
     column, dtype = col(measured.column.name), measured.column.dtype
     double = exp.DataType.build("DOUBLE")
     if dtype.kind is Kind.BOOL:
@@ -307,14 +307,14 @@ def _slot(rows: RowSource) -> list[exp.Expression]:
 
 
 def _group_by_slot(query: exp.Select, rows: RowSource) -> exp.Select:
-    """The query per slot, without the rows between slots."""
+    """Group the query by slot, leaving out rows outside all slots."""
     if len(rows.slots) <= 1:
         return query
     return query.where(not_null(col(_SLOT))).group_by(col(_SLOT)).order_by(col(_SLOT))
 
 
 def _rows(writer: Dialect, rows: RowSource, columns: Sequence[exp.Expression]) -> exp.Select:
-    """The rows of all slots, each with its slot."""
+    """Select the rows of all slots, each with its slot."""
     slot: exp.Expression = int_literal(0)
     where: list[exp.Expression] = []
     if rows.time is not None and rows.slots:

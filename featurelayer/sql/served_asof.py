@@ -34,7 +34,7 @@ def labels_as_served(labels: str, columns: Iterable[str], ledger: exp.Table, sto
 
 
 def _serving_periods(ledger: exp.Table, store: str, view: str) -> exp.Select:
-    """From when until when each snapshot was served."""
+    """Select the period in which each snapshot was served."""
     order = [exp.Ordered(this=col(name)) for name in ("finished_at", "version")]
     until = exp.Window(this=call("LEAD", col("finished_at")), order=exp.Order(expressions=order))
     return (
@@ -45,7 +45,7 @@ def _serving_periods(ledger: exp.Table, store: str, view: str) -> exp.Select:
 
 
 def _export_runs(ledger: exp.Table, store: str, view: str) -> exp.Select:
-    """The view's finished exports to the store, each with the newest version that had finished by then."""
+    """Select the view's finished exports to the store, each with the newest version finished by then."""
     order = [exp.Ordered(this=col(name)) for name in ("finished_at", "version")]
     newest = exp.Window(
         this=exp.Max(this=col("version")),

@@ -28,7 +28,7 @@ class SpineBuilder:
         return self._labels(plan.spine)
 
     def label_number(self, labels: Labels) -> exp.Expression:
-        """Return the number of a label: by the column that says it, or in the order in which the source delivers them.
+        """Return a label's number: from its order column, or in the order of the source.
 
         A source without a stable order is numbered by all its columns: engines compute a common table expression again
         wherever it is named, and the numbers must be the same each time. Rows that are alike in every column get the

@@ -30,7 +30,7 @@ def relation_stats(engine: str, relation: str, times: Sequence[Column], *, last:
     """
     writer = dialect(engine)
     everything = exp.select(exp.Count(this=exp.Star())).from_(_relation(writer, relation))
-    # A query each: an engine that keeps statistics answers most of them without reading a row.
+    # One query per fact: an engine with statistics answers most of them without reading a row.
     reached: exp.Expression = exp.Literal.number(0)
     if times and last is not None:
         reached = everything.where(exp.LTE(this=_utc(writer, times[0]), expression=_moment(last))).subquery()
@@ -42,7 +42,7 @@ def relation_stats(engine: str, relation: str, times: Sequence[Column], *, last:
 
 
 def mismatch_stats(engine: str, join: AsofJoin) -> str:
-    """Return a query of one row that tells why labels which are loaded find little in a view.
+    """Return a query of one row that explains why the loaded labels match few rows of a view.
 
     How many labels have a key that the view has, how many come before any row of it may be seen, when the first row may
     be, the newest label, and the oldest and the newest event time. Times are UTC as text; of a static view the last
@@ -52,13 +52,15 @@ def mismatch_stats(engine: str, join: AsofJoin) -> str:
     keys = exp.select(*(with_alias(col(key.name, "f"), alias) for key, alias in join.keys)).distinct()
     keys = keys.from_(writer.rules.relation(join, "f"))
     same = all_of(*(exp.EQ(this=col(alias, "l"), expression=col(alias, "v")) for _, alias in join.keys))
-    known = exp.select(exp.Count(this=exp.Star())).from_(table(LABELS, "l")).join(keys.subquery("v"), on=same)
+    with_known_key = exp.select(exp.Count(this=exp.Star())).from_(table(LABELS, "l")).join(keys.subquery("v"), on=same)
     if join.event is None:
-        return writer.sql(exp.select(known.subquery(), *[exp.Null()] * 5))
+        return writer.sql(exp.select(with_known_key.subquery(), *[exp.Null()] * 5))
     earliest = exp.Min(this=writer.rules.effective_time(join, "f"))
-    seen = exp.select(earliest).from_(writer.rules.relation(join, "f")).where(writer.rules.is_usable(join, "f"))
+    first_visible = (
+        exp.select(earliest).from_(writer.rules.relation(join, "f")).where(writer.rules.is_usable(join, "f"))
+    )
     before = exp.select(exp.Count(this=exp.Star())).from_(table(LABELS, "l"))
-    before = before.where(exp.LT(this=col(TIME, "l"), expression=seen.subquery()))
+    before = before.where(exp.LT(this=col(TIME, "l"), expression=first_visible.subquery()))
     first = (
         exp.select(_text(earliest.copy()))
         .from_(writer.rules.relation(join, "f"))
@@ -71,7 +73,7 @@ def mismatch_stats(engine: str, join: AsofJoin) -> str:
         .where(writer.rules.is_usable(join, "f"))
         for bound in (exp.Min, exp.Max)
     ]
-    return writer.sql(exp.select(*(query.subquery() for query in (known, before, first, last, *event))))
+    return writer.sql(exp.select(*(query.subquery() for query in (with_known_key, before, first, last, *event))))
 
 
 def unusable_rows(engine: str, join: AsofJoin) -> str:

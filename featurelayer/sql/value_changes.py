@@ -32,12 +32,12 @@ def value_changes(engine: str, log: Log) -> str:
     ]
     items = exp.to_table(log.items, dialect=writer.name)
     items.set("alias", exp.TableAlias(this=exp.to_identifier("i", quoted=True)))
-    taken = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
+    accepted = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
     rows = (
         exp.select(col("pk", "i"), col("run", "i"), col("kind", "i"), col("hash", "i"), col("definition", "r"), *before)
         .from_(items)
         .join(runs.subquery("r"), on=exp.EQ(this=col("run", "r"), expression=col("run", "i")), join_type="inner")
-        .where(all_of(*_equal(mine, "i"), taken))
+        .where(all_of(*_equal(mine, "i"), accepted))
     )
     changed = all_of(
         *(exp.NEQ(this=col(name), expression=exp.Literal.string(REMOVED)) for name in ("kind", "was_kind")),

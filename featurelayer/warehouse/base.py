@@ -81,7 +81,7 @@ class Estimate:
 
 
 def total_bytes(scans: Iterable[Scan]) -> int | None:
-    """Return the bytes of all scans whose size is known; None if none is."""
+    """Return the total bytes of the scans of known size; None if there are none."""
     sizes = [scan.bytes for scan in scans if scan.bytes is not None]
     return sum(sizes) if sizes else None
 
@@ -91,7 +91,7 @@ class SupportsEstimate(Protocol):
     """A warehouse that can say what a query will read, without running it."""
 
     def estimate(self, query: str) -> Estimate:
-        """Return what a query would read: EXPLAIN, a dry run, or what else the engine has."""
+        """Return what a query would read, from EXPLAIN, a dry run or the engine's equivalent."""
 
 
 @runtime_checkable
@@ -107,7 +107,7 @@ class SupportsCacheLimit(Protocol):
     """A warehouse that works in this process and keeps what it has read until memory is full."""
 
     def limit_cache(self, working: int) -> AbstractContextManager[None]:
-        """Inside, keep of what is read only what fits beside `working` bytes, which the statements themselves need.
+        """Limit the cache inside the block to what fits next to `working` bytes, which the statements need.
 
         How much they may use is not cut: they run again with all memory if the estimate was too small.
         """
@@ -128,13 +128,13 @@ class Warehouse(Protocol):
         """Return the columns of a relation named as dbt names it, or raise RelationNotBuilt."""
 
     def quote(self, relation: str) -> str:
-        """Return a relation's name as a FROM item of this engine's SQL, so that no name can become SQL."""
+        """Quote a relation's name as a FROM item of this engine's SQL, so that no name can become SQL."""
 
     def attach(self, labels: Path | CsvRows | pa.Table) -> Source:
-        """Make a parquet file, a CSV or an Arrow table readable for SQL of this connection; nothing is copied yet."""
+        """Make a parquet file, a CSV or an Arrow table readable by SQL of this connection, without copying it yet."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Keep everything that is written inside, or nothing of it if an error leaves."""
+        """Commit everything written inside the block, or roll it back if an error leaves it."""
 
     def execute(self, sql: str) -> None:
         """Run one statement."""
@@ -173,10 +173,10 @@ class Warehouse(Protocol):
         """
 
     def table_note(self, name: str) -> tuple[str, int] | None:
-        """Return the note of one of our own tables and its number of rows; None if there is no such table.
+        """Return the note and the row count of one of our own tables; None if there is no such table.
 
         Raises:
-            WarehouseError: there is one, and it is not a training set that featurelayer wrote.
+            WarehouseError: the table is not a training set that featurelayer wrote.
         """
 
     def append_table(
@@ -188,13 +188,13 @@ class Warehouse(Protocol):
         """
 
     def now(self) -> datetime:
-        """Return the engine's own time (aware), the start of the running transaction if there is one."""
+        """Return the engine's own time (aware); inside a transaction, the time of its start."""
 
     def drop(self, temporary: Sequence[str]) -> None:
         """Drop temporary tables that exist."""
 
     def close(self) -> None:
-        """End the connection and remove what it left."""
+        """Close the connection and remove its temporary objects."""
 
 
 def from_item(warehouse: Warehouse, rows: Path | pa.Table) -> str:

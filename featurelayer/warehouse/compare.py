@@ -17,7 +17,7 @@ _BITS = {8: pa.uint8(), 16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64(), 128: 
 
 
 def differing(one: pa.Array, other: pa.Array) -> pa.BooleanArray:
-    """Return for each row of two arrays of one length whether they differ there; all do if their types are unlike."""
+    """Return for each row of two equally long arrays whether they differ; all do if the types are unlike."""
     one, other = plain(one), plain(other)
     present = pc.xor(pc.is_valid(one), pc.is_valid(other))
     if pa.types.is_null(one.type) or pa.types.is_null(other.type):
@@ -39,18 +39,18 @@ def differing(one: pa.Array, other: pa.Array) -> pa.BooleanArray:
 def side_by_side(
     one: Iterable[pa.RecordBatch], other: Iterable[pa.RecordBatch]
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """Yield two streams of as many rows in pieces of equal length, whatever the sizes of their batches."""
+    """Yield two streams of equal row count in pieces of equal length, whatever their batch sizes."""
     right, start = iter(other), 0
     there: pa.RecordBatch | None = None
     for here in one:
-        done = 0
-        while done < here.num_rows:
+        offset = 0
+        while offset < here.num_rows:
             if there is None or start == there.num_rows:
                 there, start = next(right), 0
                 continue
-            size = min(here.num_rows - done, there.num_rows - start)
-            yield here.slice(done, size), there.slice(start, size)
-            done, start = done + size, start + size
+            size = min(here.num_rows - offset, there.num_rows - start)
+            yield here.slice(offset, size), there.slice(start, size)
+            offset, start = offset + size, start + size
 
 
 def _all(rows: int) -> pa.BooleanArray:
@@ -62,14 +62,14 @@ def _unequal(one: pa.Array, other: pa.Array) -> pa.BooleanArray:
 
 
 def _bits(array: pa.Array) -> pa.Array | None:
-    """The values of a fixed-width array as what they are in memory."""
+    """View the values of a fixed-width array as raw memory."""
     if pa.types.is_boolean(array.type):
         return pc.cast(array, pa.uint8())
     if pa.types.is_fixed_size_binary(array.type):
         return array
     try:
         return array.view(_BITS[array.type.bit_width])
-    except (ValueError, KeyError):  # nested, or a width of no type
+    except (ValueError, KeyError):  # nested, or of a width that no integer type has
         return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlglot import exp
 
-# `""` is the empty string and an empty field is NULL, as DuckDB and we write them.
+# `""` is the empty string and an empty field is NULL, as in the files that DuckDB and featurelayer write.
 _OPTIONS = """header = true, skip = 0, quote = '"', escape = '"', comment = '', allow_quoted_nulls = false, \
 hive_partitioning = false"""
 _DELIMITERS = ",;\t|"
@@ -17,7 +17,7 @@ _DELIMITERS = ",;\t|"
 def read_csv_call(path: Path, *, text: Collection[str] | None = None) -> str:
     """Return the call of DuckDB's `read_csv` as a FROM item.
 
-    Every column is text; with `text` these columns are, and the types of the others are guessed.
+    Every column is text, or only those in `text`: the types of the others are then guessed.
     """
     types = "all_varchar = true"
     if text is not None:
@@ -27,7 +27,7 @@ def read_csv_call(path: Path, *, text: Collection[str] | None = None) -> str:
 
 
 def _find_delimiter(path: Path) -> str:
-    """Find the delimiter in the header: a guess from the rows may take a mark that stands inside a value."""
+    """Find the delimiter in the header: a guess from the rows may pick a character inside a value."""
     return max(_DELIMITERS, key=lambda mark: _count_fields(path, mark))
 
 

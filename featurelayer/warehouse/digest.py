@@ -96,10 +96,10 @@ class TableDigest:
 
 
 def file_checksums(path: Path, *, threads: int = 2) -> tuple[int, list[str]]:
-    """Return how many rows a parquet file has, and the checksum of each column in the order in which they are there.
+    """Return the row count of a parquet file and the checksum of each column, in file order.
 
-    A column is read by itself, one row group after the other: memory that is let go of is used for the next one, which
-    costs half of what fresh memory for a whole row group of many columns does.
+    Each column is read separately, one row group after the other, so that freed memory is reused: that
+    costs half as much as new memory for a whole row group of many columns.
     """
     import pyarrow.parquet as pq
 
@@ -110,7 +110,7 @@ def file_checksums(path: Path, *, threads: int = 2) -> tuple[int, list[str]]:
         digest = ColumnDigest()
         with pq.ParquetFile(path, metadata=metadata, pre_buffer=False) as file:
             for group in groups:
-                # `a` brings a column named `a.b` along: a dot could as well lead into a struct.
+                # Asking for `a` also returns a column named `a.b`, since a dot can lead into a struct.
                 for chunk in file.read_row_group(group, columns=[name], use_threads=False).column(name).chunks:
                     digest.update(chunk)
         return digest.hexdigest()
@@ -130,7 +130,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def plain(array: pa.Array) -> pa.Array:
-    """Return an array without the encodings that say how values are kept, not what they are."""
+    """Decode an array: encodings change how values are stored, not the values."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_dictionary(array.type):
@@ -152,19 +152,19 @@ def plain(array: pa.Array) -> pa.Array:
 
 
 def _values_of_fixed_width(array: pa.Array) -> Any:
-    """The values of a fixed-width array, zero where they are NULL."""
+    """Return the values of a fixed-width array, with zero for NULL."""
     kind = array.type
     return _values(_fill_nulls(pc.cast(array, pa.uint8()) if pa.types.is_boolean(kind) else array))
 
 
 def _fill_nulls(array: pa.Array) -> pa.Array:
-    """The values with zero, or nothing at all, in place of NULL."""
+    """Replace NULL by zero, or by an empty value."""
     return pc.coalesce(array, _zero(array.type)) if array.null_count else array
 
 
 @functools.cache
 def _zero(kind: pa.DataType) -> pa.Scalar:
-    """The value of a type that has no bit set; made of memory, because `pa.scalar` imports pandas, a quarter second."""
+    """Build a type's all-zero value from memory: `pa.scalar` imports pandas, a quarter second."""
     width = 16 if any(test(kind) for test in _BINARY) else kind.bit_width // 8
     zeros = pa.py_buffer(bytes(width))
     buffers = [None, zeros, pa.py_buffer(b"")] if any(test(kind) for test in _BINARY) else [None, zeros]
@@ -172,7 +172,7 @@ def _zero(kind: pa.DataType) -> pa.Scalar:
 
 
 def _int64(value: int) -> pa.Scalar:
-    """A number, made of memory as `_zero` is."""
+    """Build a number from memory, as `_zero` does."""
     return pa.Array.from_buffers(pa.int64(), 1, [None, pa.py_buffer(value.to_bytes(8, "little"))])[0]
 
 

@@ -13,7 +13,7 @@ _LONGEST_VALUE = 60
 
 
 def describe_views(warehouse: Warehouse, views: Iterable[FeatureView]) -> dict[str, tuple[Column, ...]]:
-    """Return the real columns of every view's relation by view id; all that are missing are reported at once.
+    """Return the real columns of every view's relation by view id; missing relations are reported together.
 
     Raises:
         PlanError: relations are missing or can't be read.
@@ -50,7 +50,7 @@ def run_steps(warehouse: Warehouse, steps: Iterable[Step]) -> None:
 
 
 def run_checks(warehouse: Warehouse, checks: Iterable[Assertion | TypeCheck]) -> None:
-    """Run the queries that must return nothing and raise with all that returned something.
+    """Run the queries that must return nothing and raise with every one that returned rows.
 
     Raises:
         LabelError: the labels are to blame, at least in part.
@@ -61,13 +61,13 @@ def run_checks(warehouse: Warehouse, checks: Iterable[Assertion | TypeCheck]) ->
         if isinstance(check, TypeCheck):
             problems[False] += _find_misfits(warehouse, check)
             continue
-        found = warehouse.rows(check.sql)
-        if found:
+        rows = warehouse.rows(check.sql)
+        if rows:
             if check.about_labels:
-                places = ", ".join(f"{value!r} in row {row}" for value, row in found)
+                places = ", ".join(f"{value!r} in row {row}" for value, row in rows)
                 examples = f"{places} (rows are counted from 0)"
             else:
-                examples = ", ".join(repr(row[0]) if len(row) == 1 else repr(row) for row in found)
+                examples = ", ".join(repr(row[0]) if len(row) == 1 else repr(row) for row in rows)
             problems[check.about_labels].append(Problem(what=check.message.replace("{rows}", examples), fix=check.fix))
     if problems[True]:
         raise LabelError([*problems[True], *problems[False]])

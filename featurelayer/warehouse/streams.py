@@ -32,7 +32,7 @@ class LabelRows:
 
 @contextmanager
 def read_labels(labels: Path | CsvRows | pa.Table) -> Iterator[LabelRows]:
-    """Give the rows of a parquet file, a CSV or a table, in their order, once.
+    """Read the rows of a parquet file, a CSV or a table once, in order.
 
     Raises:
         LabelError: the file can't be read.
@@ -50,20 +50,20 @@ def read_labels(labels: Path | CsvRows | pa.Table) -> Iterator[LabelRows]:
 def split_columns(
     labels: Path | CsvRows | pa.Table, columns: Sequence[Column]
 ) -> tuple[tuple[Column, ...], dict[str, Column]]:
-    """Return the label columns among those that were loaded, and the parsed ones by label column."""
+    """Split loaded columns into label columns and, by label column, parsed ones."""
     parsed = labels.parsed if isinstance(labels, CsvRows) else {}
     count = len(columns) - len(parsed)
     return tuple(columns[:count]), dict(zip(parsed, columns[count:], strict=True))
 
 
 def column_of(field: pa.Field) -> Column:
-    """Return an Arrow field as a column of ours."""
+    """Convert an Arrow field to a column."""
     nanoseconds = pa.types.is_timestamp(field.type) and field.type.unit == "ns"
     return Column(name=field.name, dtype=dtype_of(field.type), nanoseconds=nanoseconds)
 
 
 def dtype_of(kind: pa.DataType) -> DType:
-    """Return an Arrow type as a type of ours; what we have no word for is unknown."""
+    """Convert an Arrow type to ours; a type without an equivalent is unknown."""
     if isinstance(kind, pa.BaseExtensionType):
         named = {"arrow.uuid": Kind.UUID, "arrow.json": Kind.JSON}.get(kind.extension_name)
         return DType(kind=named) if named else dtype_of(kind.storage_type)
@@ -103,7 +103,7 @@ _PLAIN: tuple[tuple[Callable[[pa.DataType], bool], Kind], ...] = (
 
 
 def to_microseconds(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-    """Return the batches with nanosecond times as microseconds, for engines that have no finer ones.
+    """Convert nanosecond times in the batches to microseconds, for engines without nanoseconds.
 
     Raises:
         LabelError: (when it is read) a value has a part below the microsecond; the message names column and rows.
@@ -126,7 +126,7 @@ def to_microseconds(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
 
 
 def rename_columns(reader: pa.RecordBatchReader, names: Sequence[str] | None) -> pa.RecordBatchReader:
-    """Return the batches with their columns called so, for engines that cut or fold the names of a query."""
+    """Rename the batches' columns, for engines that truncate or fold the names of a query."""
     if names is None or list(names) == reader.schema.names:
         return reader
     schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])

@@ -9,7 +9,7 @@ from featurelayer.errors import WarehouseError
 
 
 def table_of(relation: str, dialect: str) -> exp.Table:
-    """Return a relation's name as a table; what can't be read as a name of several parts is one name."""
+    """Parse a relation's name; text that can't be parsed as a dotted name is one name."""
     try:
         table = exp.to_table(relation, dialect=dialect)
     except SqlglotError:
@@ -20,24 +20,24 @@ def table_of(relation: str, dialect: str) -> exp.Table:
 
 
 def foreign_table_error(name: str) -> WarehouseError:
-    """Return the error of a table that featurelayer did not write, and so does not replace."""
+    """Return the error for a table that featurelayer did not write and won't replace."""
     return WarehouseError(
         f"{name} exists and is not a training set that featurelayer wrote", fix="choose another name, or drop it first"
     )
 
 
 def check_rows(name: str, *, expected: int, came: int) -> None:
-    """Raise unless as many rows came into a table as were expected.
+    """Raise unless a table received the expected number of rows.
 
     Raises:
-        WarehouseError: they are more or fewer.
+        WarehouseError: the number differs.
     """
     if came != expected:
         raise WarehouseError(f"{expected:,} rows were expected in {name} and {came:,} came; nothing was kept")
 
 
 def check_columns(name: str, there: list[tuple[str, str]], new: list[tuple[str, str]]) -> None:
-    """Raise unless new rows have the columns of the table that they are appended to, given as names and types.
+    """Raise unless new rows have the names and types of the columns of the table they are appended to.
 
     Raises:
         WarehouseError: a column has another name, type or place.

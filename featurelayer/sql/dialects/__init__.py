@@ -17,7 +17,7 @@ _GROUP = "featurelayer.dialects"
 
 
 def available() -> tuple[str, ...]:
-    """Return the names of all dialects, ours and those that other packages bring."""
+    """Return the names of all dialects, built in or from other packages."""
     return tuple(sorted(_own() | {point.name for point in entry_points(group=_GROUP)}))
 
 
@@ -28,7 +28,7 @@ def dialect(name: str) -> Dialect:
     Raises:
         UnsupportedByDialect: there is none.
     """
-    # Others' are looked for last: to ask what is installed takes longer than to write a script.
+    # Plugins come last: listing installed packages takes longer than compiling a script.
     own = name in _own()
     plugin = None if own else next(iter(entry_points(group=_GROUP, name=name)), None)
     if not own and plugin is None:
@@ -41,8 +41,8 @@ def dialect(name: str) -> Dialect:
                 )
             ]
         )
-    found: Dialect = (plugin.load() if plugin else importlib.import_module(f"{__name__}.{name}")).DIALECT
-    return found
+    instance: Dialect = (plugin.load() if plugin else importlib.import_module(f"{__name__}.{name}")).DIALECT
+    return instance
 
 
 def _own() -> set[str]:

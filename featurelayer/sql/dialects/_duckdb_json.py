@@ -64,7 +64,7 @@ def _quote(text: exp.Expression) -> exp.Expression:
 
 
 def _float(value: exp.Expression) -> exp.Expression:
-    """A FLOAT is written as the double that it is, so that it reads back as the same FLOAT."""
+    """Write a FLOAT as the equal double, so that it reads back as the same FLOAT."""
     double = exp.Cast(this=value.copy(), to=exp.DataType.build("DOUBLE"))
     case = exp.Case().when(call("ISFINITE", value.copy()), _text(double))
     case = case.when(call("ISNAN", value.copy()), exp.Literal.string('"NaN"'))
@@ -87,31 +87,31 @@ def _array(value: exp.Expression, dtype: DType) -> exp.Expression | None:
     element = json_text(exp.column(_ELEMENT, quoted=True), dtype.element, key=False)
     if element is None or dtype.element.kind is Kind.ARRAY:
         return None
-    each = exp.Lambda(this=element, expressions=[exp.to_identifier(_ELEMENT, quoted=True)])
-    joined = call("ARRAY_TO_STRING", call("LIST_TRANSFORM", value.copy(), each), exp.Literal.string(","))
+    to_json = exp.Lambda(this=element, expressions=[exp.to_identifier(_ELEMENT, quoted=True)])
+    joined = call("ARRAY_TO_STRING", call("LIST_TRANSFORM", value.copy(), to_json), exp.Literal.string(","))
     opened = exp.DPipe(this=exp.Literal.string("["), expression=joined)
     return exp.DPipe(this=opened, expression=exp.Literal.string("]"))
 
 
 def _strip_zeros(value: exp.Expression) -> exp.Expression:
-    """A decimal with a fraction, without the zeros at its end: `1.50` is the same key as `1.5`."""
+    """Strip a decimal's trailing zeros: `1.50` is the same key as `1.5`."""
     return call("RTRIM", call("RTRIM", _text(value), exp.Literal.string("0")), exp.Literal.string("."))
 
 
 def _escape(value: exp.Expression) -> exp.Expression:
-    """Text with small digits in its escapes. Only texts that hold such a character are looked at one by one."""
+    """Escape text with lower-case digits; only texts that hold such a character take the slow path."""
     plain = _text(call("TO_JSON", _text(value)))
     marks = "".join(f"\\x{code:02x}" for code in _SHOUTED)
     rare = call("REGEXP_MATCHES", _text(value), exp.Literal.string(f"[{marks}]"))
     character = exp.column(_ELEMENT, quoted=True)
     escape = call("FORMAT", exp.Literal.string("\\u{:04x}"), call("ASCII", character.copy()))
     inner = call("TO_JSON", character.copy())
-    one = (
+    escaped = (
         exp.Case()
         .when(call("REGEXP_MATCHES", character.copy(), exp.Literal.string(f"[{marks}]")), escape)
         .else_(call("ARRAY_SLICE", _text(inner), exp.Literal.number(2), exp.Literal.number(-2)))
     )
-    each = exp.Lambda(this=one, expressions=[exp.to_identifier(_ELEMENT, quoted=True)])
+    escape_one = exp.Lambda(this=escaped, expressions=[exp.to_identifier(_ELEMENT, quoted=True)])
     characters = call("STRING_SPLIT", _text(value), exp.Literal.string(""))
-    slow = _quote(call("ARRAY_TO_STRING", call("LIST_TRANSFORM", characters, each), exp.Literal.string("")))
+    slow = _quote(call("ARRAY_TO_STRING", call("LIST_TRANSFORM", characters, escape_one), exp.Literal.string("")))
     return exp.Case().when(rare, slow).else_(plain)

@@ -13,7 +13,7 @@ UNSTORABLE = "before year 1 or after 9999 can't be stored; bound it in the model
 def check_time_range(
     value: exp.Expression, kind: exp.DataType, refused: exp.Expression, *, last: str = "9999-12-31 23:59:59.999999"
 ) -> exp.Expression:
-    """The value, or `refused`, which ends the query, if it is a time that no Python and no JSON reader could hold."""
+    """Return the value; a time that neither Python nor a JSON reader can hold ends the query with `refused`."""
     first, final = (exp.Cast(this=exp.Literal.string(text), to=kind.copy()) for text in ("0001-01-01", last))
     inside = all_of(exp.GTE(this=value.copy(), expression=first), exp.LTE(this=value.copy(), expression=final))
     return (

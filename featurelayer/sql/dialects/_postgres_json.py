@@ -19,22 +19,22 @@ REFUSED = "featurelayer: "
 
 def json_text(value: exp.Expression, dtype: DType, *, key: bool) -> exp.Expression | None:
     """Return the JSON text of a value, `null` for NULL; None if the codec's Python must write it."""
-    found = _key(value, dtype) if key else _value(value, dtype)
-    return None if found is None else exp.Coalesce(this=found, expressions=[exp.Literal.string("null")])
+    encoded = _key(value, dtype) if key else _value(value, dtype)
+    return None if encoded is None else exp.Coalesce(this=encoded, expressions=[exp.Literal.string("null")])
 
 
 def text(value: exp.Expression) -> exp.Expression:
-    """A value as PostgreSQL writes it."""
+    """Cast a value to PostgreSQL's own text."""
     return exp.Cast(this=value.copy(), to=exp.DataType.build("TEXT"))
 
 
 def refusal(message: exp.Expression, kind: exp.DataType) -> exp.Expression:
-    """An expression of a type that ends the query with a message when it is evaluated.
+    """Return an expression of a type that ends the query with a message when it is evaluated.
 
     The message must depend on a column: a constant cast would fail when the query is planned.
     """
-    said = exp.DPipe(this=exp.Literal.string(REFUSED), expression=message)
-    number = exp.Cast(this=exp.paren(said, copy=False), to=exp.DataType.build("INT"))
+    marked = exp.DPipe(this=exp.Literal.string(REFUSED), expression=message)
+    number = exp.Cast(this=exp.paren(marked, copy=False), to=exp.DataType.build("INT"))
     if kind.this is exp.DataType.Type.INT:
         return number
     return exp.Cast(this=text(number), to=kind.copy())
@@ -81,7 +81,7 @@ def _quote(inner: exp.Expression) -> exp.Expression:
 
 
 def _float(value: exp.Expression) -> exp.Expression:
-    """A REAL is written as the double that it is, so that it reads back as the same REAL; whole numbers as floats."""
+    """Write a REAL as the equal double, so that it reads back as the same REAL; whole numbers as floats."""
     double = exp.Cast(this=value.copy(), to=exp.DataType.build("DOUBLE"))
     number = text(double)
 
@@ -99,7 +99,7 @@ def _float(value: exp.Expression) -> exp.Expression:
 
 
 def _finite(value: exp.Expression) -> exp.Expression:
-    """A numeric, or the end of the query if it is NaN or infinite, which no decimal of the store can be."""
+    """Return a numeric; NaN and infinity end the query, because the store's decimals can't hold them."""
     words = [exp.Literal.string(word) for word in ("NaN", "Infinity", "-Infinity")]
     odd = exp.In(this=text(value), expressions=words)
     message = exp.DPipe(this=text(value), expression=exp.Literal.string(" is no decimal that can be stored"))
@@ -108,7 +108,7 @@ def _finite(value: exp.Expression) -> exp.Expression:
 
 
 def _check_range(value: exp.Expression, kind: exp.DataType) -> exp.Expression:
-    # The literal first: `encoding` puts before it whose time it is.
+    # The literal comes first: `encoding` prefixes it with the view, column and key.
     shown = exp.DPipe(this=exp.Literal.string(f"a time {UNSTORABLE}"), expression=exp.Literal.string(": "))
     return check_time_range(value, kind, refusal(exp.DPipe(this=shown, expression=text(value)), kind))
 
@@ -121,7 +121,7 @@ def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:
 
 
 def _array(value: exp.Expression, dtype: DType) -> exp.Expression | None:
-    """Elements one by one, in their order. The type does not say how many dimensions a value has; we take one."""
+    """Write array elements in order, assuming one dimension: the type does not give the number."""
     assert dtype.element is not None, "an array has an element"
     element = json_text(col(_ELEMENT, "u"), dtype.element, key=False)
     if element is None or dtype.element.kind is Kind.ARRAY:
@@ -151,5 +151,5 @@ def _array(value: exp.Expression, dtype: DType) -> exp.Expression | None:
 
 
 def _strip_zeros(number: exp.Expression) -> exp.Expression:
-    """A decimal with a fraction, without the zeros at its end: `1.50` is the same key as `1.5`."""
+    """Strip a decimal's trailing zeros: `1.50` is the same key as `1.5`."""
     return call("RTRIM", call("RTRIM", number, exp.Literal.string("0")), exp.Literal.string("."))

@@ -36,9 +36,9 @@ AND (SELECT COUNT(*) FROM :labels) <= :share * (
 
 
 def probe(relation: str, join: AsofJoin) -> exp.Expression:
-    """Return the question, a query of one truth value; `relation` is the view's as SQL writes it, the spine is there.
+    """Return the probe, a query of one boolean; `relation` is the view's in SQL, and the spine must exist.
 
-    A relation that was never analysed is taken to have a row per 100 bytes.
+    A relation that was never analysed is assumed to have one row per 100 bytes.
     """
     assert join.event is not None, "a static view has no moments"
     question = cast("exp.Expression", exp.maybe_parse(_QUESTION, dialect="postgres"))

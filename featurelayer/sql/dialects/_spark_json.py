@@ -59,7 +59,7 @@ def _key(value: exp.Expression, dtype: DType) -> exp.Expression | None:
 
 
 def _call(name: str, *arguments: exp.Expression) -> exp.Expression:
-    """A function of Spark, by the name that it has there."""
+    """Call a function by its Spark name."""
     return exp.Anonymous(this=name, expressions=list(arguments))
 
 
@@ -68,7 +68,7 @@ def _text(value: exp.Expression) -> exp.Expression:
 
 
 def _characters(codes: Sequence[int]) -> exp.Expression:
-    """Characters that no literal should have to hold."""
+    """Build control characters that would be unsafe in a literal."""
     return _call("CONCAT", *(_call("CHR", exp.Literal.number(code)) for code in codes))
 
 
@@ -78,7 +78,7 @@ def _quote(text: exp.Expression) -> exp.Expression:
 
 
 def _float(value: exp.Expression) -> exp.Expression:
-    """A FLOAT is written as the double that it is, so that it reads back as the same FLOAT."""
+    """Write a FLOAT as the equal double, so that it reads back as the same FLOAT."""
     double = _text(exp.Cast(this=value.copy(), to=exp.DataType.build("DOUBLE")))
     words = [exp.Literal.string(word) for word in ("NaN", "Infinity", "-Infinity")]
     return exp.Case().when(exp.In(this=double, expressions=words), _quote(double.copy())).else_(double.copy())
@@ -92,7 +92,7 @@ def _check_range(value: exp.Expression, kind: str) -> exp.Expression:
 
 
 def _microseconds(value: exp.Expression, dtype: DType) -> exp.Expression:
-    """Whole microseconds. A naive time becomes an instant in the session's zone, which is UTC."""
+    """Return whole microseconds. A naive time becomes an instant in the session's zone, which is UTC."""
     bounded = _check_range(value, "TIMESTAMPTZ" if dtype.kind is Kind.TIMESTAMPTZ else "TIMESTAMP")
     return _text(_call("UNIX_MICROS", exp.Cast(this=bounded, to=exp.DataType.build("TIMESTAMPTZ"))))
 
@@ -102,29 +102,29 @@ def _array(value: exp.Expression, dtype: DType) -> exp.Expression | None:
     element = json_text(exp.column(_ELEMENT, quoted=True), dtype.element, key=False)
     if element is None or dtype.element.kind is Kind.ARRAY:
         return None
-    each = exp.Lambda(this=element, expressions=[exp.to_identifier(_ELEMENT, quoted=True)])
-    joined = _call("ARRAY_JOIN", _call("TRANSFORM", value.copy(), each), exp.Literal.string(","))
+    to_json = exp.Lambda(this=element, expressions=[exp.to_identifier(_ELEMENT, quoted=True)])
+    joined = _call("ARRAY_JOIN", _call("TRANSFORM", value.copy(), to_json), exp.Literal.string(","))
     return _call("CONCAT", exp.Literal.string("["), joined, exp.Literal.string("]"))
 
 
 def _strip_zeros(value: exp.Expression) -> exp.Expression:
-    """A decimal with a fraction, without the zeros at its end: `1.50` is the same key as `1.5`."""
+    """Strip a decimal's trailing zeros: `1.50` is the same key as `1.5`."""
     pattern = exp.Literal.string("[.]?0+$")
     return _call("REGEXP_REPLACE", _text(value), pattern, exp.Literal.string(""))
 
 
 def _escape(value: exp.Expression) -> exp.Expression:
-    """Text as the one element of an array, without the brackets; NULL is null there as well."""
+    """Escape text as the only element of an array, without the brackets; NULL becomes null."""
     listed = _call("TO_JSON", _call("ARRAY", _text(value)))
     length = exp.Sub(this=_call("CHAR_LENGTH", listed.copy()), expression=exp.Literal.number(2))
     return _call("SUBSTRING", listed, exp.Literal.number(2), length)
 
 
 def _escape_in_lower_case(value: exp.Expression) -> exp.Expression:
-    """Text with small digits in its escapes. Only texts that hold such a character are looked at so closely."""
+    """Escape text with lower-case digits; only texts that hold such a character take the slow path."""
     plain = _escape(value)
     two, mark = exp.Literal.string("\\\\"), _call("CHR", exp.Literal.number(1))
-    # A backslash of the text is two; marked by what JSON never holds, they can't be taken for the start of an escape.
+    # A backslash in the text is doubled; a marker that JSON never holds keeps it from starting an escape.
     slow = _call("REPLACE", plain.copy(), two, mark)
     for code in _SHOUTED:
         escape = f"\\u{code:04X}"

@@ -22,7 +22,7 @@ class Dialect(SqlBuilder):
 
     @cached_property
     def script(self) -> ScriptBuilder:
-        """Compiles plans in this dialect."""
+        """The script builder of this dialect."""
         return self.script_type(self)
 
     @cached_property

@@ -67,7 +67,7 @@ class BigQuery(Dialect):
 
     def sql(self, expression: exp.Expression) -> str:
         for ordered in expression.find_all(exp.Ordered):
-            # Its own order, which then need not be said: NULL before all values, and after them if descending.
+            # The engine's default order: NULL before all values, and after them if descending.
             ordered.set("nulls_first", not ordered.args.get("desc"))
         return super().sql(expression)
 

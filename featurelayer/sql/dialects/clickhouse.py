@@ -46,7 +46,7 @@ class ClickHouse(Dialect):
     has_cte_hint = False
     has_correlated_subqueries = False
     has_stable_order = False
-    has_zoned_literals = False  # a zone is only read where it is asked for
+    has_zoned_literals = False  # zones are parsed only on request
     without_null = NESTED
     script_type = AsofScript
     session = (
@@ -59,7 +59,7 @@ class ClickHouse(Dialect):
 
     def sql(self, expression: exp.Expression) -> str:
         for select in expression.find_all(exp.Select):
-            # Of tables that share a column's name, it would come out as `table.column`.
+            # Without an alias, a column name that tables share comes out as `table.column`.
             select.set("expressions", [_alias_projection(projection) for projection in select.expressions])
         return super().sql(expression)
 
@@ -115,7 +115,7 @@ class ClickHouse(Dialect):
         return exp.Join(this=moments, kind="ASOF", on=all_of(*on, at))
 
     def as_non_null(self, at: exp.Expression) -> exp.Expression:
-        """Only what can't be NULL may be matched by time."""
+        """Return a non-nullable time, as an as-of join requires."""
         return exp.Anonymous(this="assumeNotNull", expressions=[at])
 
 

@@ -27,7 +27,7 @@ from featurelayer.sql.plan import EVENT, ID, RESERVED, TIME, AsofJoin, Plan, Sta
 from featurelayer.sql.scripts.match_fetch import MatchFetchScript
 
 FIRST, LAST = f"{RESERVED}first", f"{RESERVED}last"
-# How many rows of a view are looked at to guess how many of them the labels' keys reach.
+# Rows of a view sampled to estimate the share that the labels' keys reach.
 _SAMPLE = 10_000
 
 
@@ -41,8 +41,8 @@ class _DuckDBMeasures(Measures):
         return call("QUANTILE_DISC", value, share_array(shares))
 
     def bins(self, value: exp.Expression, edges: Sequence[float]) -> exp.Expression:
-        found = call("HISTOGRAM", value, exp.Array(expressions=[double_literal(edge) for edge in edges]))
-        return call("MAP_VALUES", found)
+        histogram = call("HISTOGRAM", value, exp.Array(expressions=[double_literal(edge) for edge in edges]))
+        return call("MAP_VALUES", histogram)
 
     def sample(self, columns: Sequence[exp.Expression], one_in: int) -> exp.Expression:
         remainder = exp.Mod(this=call("HASH", *columns), expression=int_literal(one_in))
@@ -64,7 +64,7 @@ class DuckDBScript(MatchFetchScript):
         return Statement(sql=f"SET VARIABLE {name} = {self.dialect.sql(bound)}", comment=comment)
 
     def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:  # noqa: ARG002 (one form for all plans)
-        """Label id, time, keys and the winner's event time, by a thin ASOF join."""
+        """Return label id, time, keys and the winner's event time, by a thin ASOF join."""
         assert join.event is not None
         times = dict.fromkeys((TIME, self.rules.visible_until(join, "l").name))
         labels = (
@@ -75,7 +75,7 @@ class DuckDBScript(MatchFetchScript):
         keys = [key_alias(position) for position in range(len(join.keys))]
         on: list[exp.Expression] = [exp.EQ(this=col(key, "l"), expression=col(key, "f")) for key in keys]
         if join.available is None:
-            # Both clocks in step: shift the label instead of ten million rows.
+            # Both clocks run in step: shift the labels instead of ten million rows.
             moment, at = self.utc_event("f", join), self.dialect.shift(self.rules.visible_until(join, "l"), -join.wait)
         else:
             moment, at = col(f"{RESERVED}at", "f"), self.rules.visible_until(join, "l")
@@ -89,7 +89,7 @@ class DuckDBScript(MatchFetchScript):
         return select
 
     def _moments_in_reach(self, join: AsofJoin, *, cut: bool) -> exp.Select:
-        """The view's keys and times; `cut` to the range of times that the labels can see."""
+        """Select the view's keys and times; `cut` limits them to the time range the labels can see."""
         assert join.event is not None
         reach = [self.rules.is_usable(join, "f")]
         if cut:
@@ -99,7 +99,7 @@ class DuckDBScript(MatchFetchScript):
         if join.available is None:
             projections.append(with_alias(col(join.event.name, "f"), EVENT))
         else:
-            # Peers of one moment share the maximum, so it does not matter which of them the match meets.
+            # Rows of one moment share the maximum, so the match may pick any of them.
             newest = exp.Window(
                 this=exp.Max(this=col(join.event.name, "f")),
                 partition_by=[col(key.name, "f") for key, _ in join.keys],
@@ -113,7 +113,7 @@ class DuckDBScript(MatchFetchScript):
         return self._filter_by_labels(select, join) if join.narrow else select
 
     def _filter_by_labels(self, select: exp.Select, join: AsofJoin) -> exp.Select:
-        """Keep the view's rows whose key a label has."""
+        """Keep the view's rows whose key appears in the labels."""
         on = [exp.EQ(this=col(key.name, "f"), expression=col(alias, "k")) for key, alias in join.keys]
         return select.join(table(LABELS, "k"), on=all_of(*on), join_type="semi")
 
@@ -123,19 +123,19 @@ class DuckDBScript(MatchFetchScript):
         relation = self.rules.relation(join, "f")
         relation.set("sample", exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(1)))
         columns = [with_alias(col(key.name, "f"), alias) for key, alias in join.keys]
-        # Some of the rows of some of the blocks: one block after the other would hold few keys of a sorted table.
+        # Sample rows from many blocks: consecutive blocks of a sorted table hold few keys.
         sample = exp.select(exp.Star()).from_(exp.select(*columns).from_(relation).subquery("f"))
         size = exp.Literal.number(_SAMPLE)
         sample.args["from_"].this.set("sample", exp.TableSample(method=exp.var("RESERVOIR"), size=size))
         aliases = [alias for _, alias in join.keys]
-        # The labels are looked up in the sample and not it in them: a hash of ten thousand rows is made at once.
-        found = exp.select(*(col(alias, "l") for alias in aliases)).distinct().from_(table(LABELS, "l"))
-        found = found.join(table("sampled", "s"), on=_same(aliases, "l", "s"), join_type="semi")
-        known = exp.Exists(
+        # Probe the sample with the labels, not the reverse: hashing ten thousand rows is instant.
+        matched = exp.select(*(col(alias, "l") for alias in aliases)).distinct().from_(table(LABELS, "l"))
+        matched = matched.join(table("sampled", "s"), on=_same(aliases, "l", "s"), join_type="semi")
+        has_label = exp.Exists(
             this=exp.select(exp.Literal.number(1)).from_(table("found", "l")).where(_same(aliases, "l", "s"))
         )
-        share = exp.select(exp.Avg(this=exp.cast(known, exp.DataType.build("INT")))).from_(table("sampled", "s"))
-        for name, query in (("sampled", sample), ("found", found)):
+        share = exp.select(exp.Avg(this=exp.cast(has_label, exp.DataType.build("INT")))).from_(table("sampled", "s"))
+        for name, query in (("sampled", sample), ("found", matched)):
             share = share.with_(exp.to_identifier(name, quoted=True), as_=query, materialized=True, copy=False)
         return Statement(sql=self.dialect.sql(share))
 

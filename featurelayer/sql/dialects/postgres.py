@@ -94,7 +94,7 @@ class PostgresScript(MatchFetchScript):
         return (*super().create_statements(name, query, comment), analyze)
 
     def compile_into_table(self, plan: Plan, name: str) -> Script:
-        # json has no equality, so what is kept to be compared is kept as text.
+        # json has no equality, so values to be compared are stored as text.
         joins = tuple(
             exp.Alias(this=text(col(feature.name, "q")), alias=exp.to_identifier(feature.name, quoted=True))
             if feature.dtype.kind in (Kind.JSON, Kind.UNKNOWN)
@@ -119,11 +119,11 @@ class PostgresScript(MatchFetchScript):
         return self._running(join, cut=cut)
 
     def _times(self, join: AsofJoin) -> list[str]:
-        """The label times that a match keeps."""
+        """Return the label times that a match keeps."""
         return list(dict.fromkeys((TIME, self.rules.visible_until(join, "l").name)))
 
     def _lateral(self, join: AsofJoin) -> exp.Select:
-        """For each label the newest event that it may see, by an index on the keys and the event time."""
+        """Look up each label's newest visible event by an index on the keys and the event time."""
         assert join.event is not None
         raw = col(join.event.name, "f")
         conditions: list[exp.Expression] = [
@@ -139,20 +139,20 @@ class PostgresScript(MatchFetchScript):
         newest = (
             exp.select(with_alias(raw.copy(), EVENT)).from_(self.rules.relation(join, "f")).where(all_of(*conditions))
         )
-        # No NULL is left, so where NULLs go is said in the way that an index has it.
+        # No NULL is left, so use the NULL order of the index.
         newest = newest.order_by(exp.Ordered(this=raw.copy(), desc=True, nulls_first=True)).limit(1)
-        found = exp.Lateral(this=newest.subquery(), alias=exp.TableAlias(this=exp.to_identifier("f", quoted=True)))
+        lateral = exp.Lateral(this=newest.subquery(), alias=exp.TableAlias(this=exp.to_identifier("f", quoted=True)))
         select = exp.select(
             col(ID, "l"),
             *(col(time, "l") for time in self._times(join)),
             *self.rules.label_keys(join, "l"),
             col(EVENT, "f"),
         ).from_(self.rules.labels_of(join, "l"))
-        select.append("joins", exp.Join(this=found, kind="CROSS"))
+        select.append("joins", exp.Join(this=lateral, kind="CROSS"))
         return select.where(self.rules.is_label_known(join, "l"))
 
     def _running(self, join: AsofJoin, *, cut: bool) -> exp.Select:
-        """The greatest event time so far, down one list of the view's moments and the labels."""
+        """Compute a running maximum of the event time over the view's moments and the labels."""
         keys = [key_alias(position) for position in range(len(join.keys))]
         newest = exp.Window(
             this=exp.Max(this=col(EVENT, "t")),
@@ -160,19 +160,19 @@ class PostgresScript(MatchFetchScript):
             order=exp.Order(expressions=[exp.Ordered(this=col(AT, "t")), exp.Ordered(this=col(IS_LABEL, "t"))]),
             spec=exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="CURRENT ROW"),
         )
-        kept = [ID, *self._times(join), *keys]
+        columns = [ID, *self._times(join), *keys]
         timeline = exp.union(self._moments_in_reach(join, cut=cut), self._labels_in_line(join), distinct=False)
-        running = exp.select(*(col(name, "t") for name in kept), col(IS_LABEL, "t"), with_alias(newest, EVENT))
+        running = exp.select(*(col(name, "t") for name in columns), col(IS_LABEL, "t"), with_alias(newest, EVENT))
         running = running.from_(timeline.subquery("t"))
         is_label = exp.EQ(this=col(IS_LABEL, "m"), expression=exp.Literal.number(1))
         return (
-            exp.select(*(col(name, "m") for name in kept), col(EVENT, "m"))
+            exp.select(*(col(name, "m") for name in columns), col(EVENT, "m"))
             .from_(running.subquery("m"))
             .where(all_of(is_label, not_null(col(EVENT, "m"))))
         )
 
     def _moments_in_reach(self, join: AsofJoin, *, cut: bool) -> exp.Select:
-        """The view's rows of the labels' keys; `cut` to the range of times that the labels can see."""
+        """Select the view's rows of the labels' keys; `cut` limits them to the time range the labels can see."""
         assert join.event is not None
         reach = [self.rules.is_usable(join, "f")]
         if cut:
@@ -180,8 +180,8 @@ class PostgresScript(MatchFetchScript):
             reach += self.rules.freshness(join, self.rules.event_time(join, "f"), self.first_label())
         if join.narrow:
             same = (exp.EQ(this=col(label, "k"), expression=col(key.name, "f")) for key, label in join.keys)
-            known = exp.select(exp.Literal.number(1)).from_(table(LABELS, "k")).where(all_of(*same))
-            reach.append(exp.Exists(this=known))
+            labels = exp.select(exp.Literal.number(1)).from_(table(LABELS, "k")).where(all_of(*same))
+            reach.append(exp.Exists(this=labels))
         at = self.rules.event_time(join, "f") if join.available is None else self.rules.effective_time(join, "f")
         null = exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP"))
         return (
@@ -199,7 +199,7 @@ class PostgresScript(MatchFetchScript):
 
     def _labels_in_line(self, join: AsofJoin) -> exp.Select:
         assert join.event is not None
-        # Both clocks in step: the labels are shifted, which are fewer.
+        # Both clocks run in step: shift the labels, which are fewer.
         at = (
             self.rules.visible_until(join, "l")
             if join.available is not None
@@ -219,7 +219,7 @@ class PostgresScript(MatchFetchScript):
         )
 
     def _raw_time(self, at: exp.Expression, event: Column) -> exp.Expression:
-        """A naive UTC time as the event column has it, rounded down, so that an index on the column can be used."""
+        """Convert a naive UTC time to the event column's type, rounded down, so that the column's index can be used."""
         if event.dtype.kind is Kind.TIMESTAMPTZ:
             return exp.AtTimeZone(this=exp.paren(at, copy=False), zone=exp.Literal.string("UTC"))
         return exp.cast(at, exp.DataType.build("DATE")) if event.dtype.kind is Kind.DATE else at
@@ -241,7 +241,7 @@ class Postgres(Dialect):
                 if node is not expression:
                     node.replace(_join_texts(list(node.expressions)))
             elif not node.args.get("quoted") and isinstance(node.parent, exp.Table):
-                node.set("this", truncate_identifier(node.name.lower()))  # as PostgreSQL reads a name without quotes
+                node.set("this", truncate_identifier(node.name.lower()))  # unquoted names fold to lower case
             else:
                 node.set("this", truncate_identifier(node.name))
         return super().sql(expression)
@@ -289,10 +289,10 @@ class Postgres(Dialect):
             case Kind.TEXT | Kind.JSON | Kind.UNKNOWN:
                 return [_collate_bytes(text(value))]
             case Kind.ARRAY:
-                found = json_text(value, column.dtype, key=False)
-                return [_collate_bytes(exp.Case().when(not_null(value), found) if found else text(value))]
+                as_json = json_text(value, column.dtype, key=False)
+                return [_collate_bytes(exp.Case().when(not_null(value), as_json) if as_json else text(value))]
             case Kind.FLOAT | Kind.INTERVAL:
-                # 0.0 and -0.0 are equal and not the same, as are a month and 30 days; their text tells them apart.
+                # 0.0 and -0.0 compare equal, as do a month and 30 days; their text differs.
                 return [value, _collate_bytes(text(value))]
         return [value]
 
@@ -301,7 +301,7 @@ class Postgres(Dialect):
 
 
 def _join_texts(parts: list[exp.Expression]) -> exp.Expression:
-    """Texts joined with ||, halved again and again: a chain of hundreds would nest as deep."""
+    """Join texts with || as a balanced tree: a chain of hundreds would nest as deep."""
     if len(parts) == 1:
         return parts[0]
     middle = len(parts) // 2

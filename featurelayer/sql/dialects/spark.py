@@ -106,11 +106,11 @@ class Spark(Dialect):
     def create(self, name: str, query: exp.Query) -> str:
         if not self._has_temporary_tables:
             return self.sql(exp.Cache(this=table(name), expression=query))
-        # Written with the kind: sqlglot makes a view of a temporary table, as Spark without such tables needs it.
+        # Set the kind: sqlglot turns a temporary table into a view, for Spark versions without such tables.
         return self.sql(exp.Create(kind="TEMPORARY TABLE", this=table(name), expression=query, replace=True))
 
     def row_number(self, by: Sequence[str] = ()) -> exp.Expression:
-        """Return a number from 0 on; without `by` one that grows along the rows, with gaps that the script closes."""
+        """Return a row number from 0; without `by` it increases along the rows, with gaps that the script closes."""
         return super().row_number(by) if by else exp.Anonymous(this="MONOTONICALLY_INCREASING_ID")
 
     def fail(self, message: exp.Expression) -> exp.Expression:
@@ -124,7 +124,7 @@ class Spark(Dialect):
             )
             return [exp.Anonymous(this="TO_JSON", expressions=[value, keep])]
         if column.dtype.kind is Kind.FLOAT:
-            # 0.0 and -0.0 are equal and not the same; their text tells them apart, and is made for zeros only.
+            # 0.0 and -0.0 compare equal; their text differs, and is computed for zeros only.
             zero = exp.EQ(this=value.copy(), expression=exp.Literal.number(0))
             text = exp.cast(value.copy(), self.type(DType(kind=Kind.TEXT)))
             return [value, exp.Case().when(zero, text)]

@@ -32,11 +32,11 @@ class AsofScript(MaterializedScript):
         select = exp.select(col(ID, "l"), col(AT, "l"), *(col(key, "l") for key in keys), col(EVENT, "f"))
         select = select.from_(labels.subquery("l"))
         select.append("joins", self.dialect.join_asof(table(moments, "f"), on, at))
-        # Some engines keep labels that find nothing.
+        # Some engines keep labels without a match.
         return [(moments, self._moments(join)), (self.match_name(join), select.where(not_null(col(EVENT, "f"))))]
 
     def _moments(self, join: AsofJoin) -> exp.Select:
-        """Return the view's keys, when a row is first seen, and the newest event that is seen by then."""
+        """Return the view's keys, the time a row is first visible, and the newest event visible by then."""
         rules = self.rules
         times = [with_alias(rules.effective_time(join, "f"), AT), with_alias(rules.event_time(join, "f"), _ROW_EVENT)]
         rows = exp.select(*rules.view_keys(join, "f"), *times).from_(rules.relation(join, "f"))
@@ -44,7 +44,7 @@ class AsofScript(MaterializedScript):
         keys = [col(key_alias(position), "r") for position in range(len(join.keys))]
         event: exp.Expression = col(_ROW_EVENT, "r")
         if join.available is not None:
-            # Peers of one moment share the maximum, so it does not matter which of them the match meets.
+            # Rows of one moment share the maximum, so the match may pick any of them.
             order = exp.Order(expressions=[exp.Ordered(this=col(AT, "r"))])
             event = exp.Window(this=exp.Max(this=event), partition_by=[key.copy() for key in keys], order=order)
         at = with_alias(self.dialect.as_non_null(col(AT, "r")), AT)

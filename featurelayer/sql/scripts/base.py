@@ -95,7 +95,7 @@ class ScriptBuilder(ABC):
         )
 
     def compile_into_table(self, plan: Plan, name: str) -> Script:
-        """Return the script of a plan with one step more, which keeps the query's rows in a temporary table."""
+        """Return the script of a plan with a last step that stores the query's rows in a temporary table."""
         script = self.compile(plan)
         keep = Step(name=name, statements=(Statement(sql=self.dialect.create(name, self.query(plan))),))
         return replace(script, steps=(*script.steps, keep))
@@ -133,7 +133,7 @@ class ScriptBuilder(ABC):
         return plan_assertions(self.rules, self.spine, plan)
 
     def spine_step(self, plan: Plan) -> Step:
-        """Return the step that makes the spine, and what else the views' statements need."""
+        """Return the step that makes the spine and the other tables the views' statements need."""
         return Step(name="labels", statements=self.create_statements(LABELS, self.spine.spine(plan), SPINE_COMMENT))
 
     def spine_tables(self, plan: Plan) -> list[str]:  # noqa: ARG002 (scripts that make more)
@@ -145,14 +145,14 @@ class ScriptBuilder(ABC):
         return None
 
     def probe(self, join: AsofJoin) -> Statement | None:  # noqa: ARG002 (engines with indexes)
-        """Return a query that says whether the rows are better looked up label by label, or None.
+        """Return a query that decides whether to look rows up label by label, or None.
 
-        The spine is there when it runs.
+        It runs after the spine is made.
         """
         return None
 
     def count_served_labels(self, plan: Plan) -> Statement:
-        """Return a query that counts, view by view, the labels that an export had reached; the spine must be there."""
+        """Return a query that counts, per view, the labels an export had reached; it needs the spine."""
         counts = [
             exp.select(exp.Count(this=exp.Star())).from_(self.rules.labels_as_served(join).subquery("l")).subquery()
             for join in plan.joins
@@ -160,7 +160,7 @@ class ScriptBuilder(ABC):
         return Statement(sql=self.dialect.sql(exp.select(*counts)))
 
     def count_differences(self, one: str, other: str, features: Sequence[str]) -> Statement:
-        """Return a query that counts the rows of two kept tables and, feature by feature, those that differ.
+        """Return a query that counts the rows of two stored tables and, per feature, those that differ.
 
         Counts of features are NULL if there are no rows.
         """
@@ -191,7 +191,7 @@ class ScriptBuilder(ABC):
     # --- one query -----------------------------------------------------------------------------------------------
 
     def statement(self, plan: Plan, *, ordered: bool = False) -> str:
-        """Return the plan of a training set as one query, for a place that takes no script.
+        """Return the plan of a training set as one query, for places that accept no script.
 
         A table has no order, so its rows are put into the labels' order only if `ordered`.
         """
@@ -199,7 +199,7 @@ class ScriptBuilder(ABC):
         query = self._select_rows(plan, has_ranks=True)
         if not ordered:
             query.set("order", None)
-        # Every view reads the spine, and the numbers of its rows must be the same each time.
+        # Every view reads the spine, so its row numbers must be stable.
         spine = Cte(LABELS, self.spine.spine(plan), comment=SPINE_COMMENT, reused=True)
         for cte in (spine, *(cte for join in plan.joins for cte in self.view_ctes(plan, join))):
             if cte.comment:

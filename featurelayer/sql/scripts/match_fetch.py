@@ -40,17 +40,17 @@ class MatchFetchScript(ScriptBuilder):
 
     @abstractmethod
     def match(self, plan: Plan, join: AsofJoin, *, cut: bool) -> exp.Query:
-        """The query of label id, times, keys and the winner's event time, raw as the view has it.
+        """Return the query of label id, times, keys and the winner's event time, as stored in the view.
 
-        `cut` to the range of times that the labels can see, which a script knows and a statement does not.
+        `cut` limits it to the time range the labels can see, which a script knows and a statement does not.
         """
 
     def first_label(self) -> exp.Expression:
-        """The earliest time of a label."""
+        """Return the earliest label time."""
         return exp.select(exp.Min(this=col(TIME))).from_(table(LABELS)).subquery()
 
     def last_label(self) -> exp.Expression:
-        """The latest time of a label."""
+        """Return the latest label time."""
         return exp.select(exp.Max(this=col(TIME))).from_(table(LABELS)).subquery()
 
     # --- the script ----------------------------------------------------------------------------------------------
@@ -66,11 +66,11 @@ class MatchFetchScript(ScriptBuilder):
         return tables
 
     def match_name(self, join: AsofJoin) -> str:
-        """The table or CTE that holds the winner's event time for each label."""
+        """Return the table or CTE that holds the winner's event time for each label."""
         return f"{join.name}__match"
 
     def _match_source(self, plan: Plan, join: AsofJoin) -> AsofJoin:
-        """The first join that has the same labels find the same moments: what it matched serves this one too."""
+        """Return the first join with the same match, whose table this join can reuse."""
         return next(other for other in plan.joins if _moments(other) == _moments(join))
 
     def view_step(self, plan: Plan, join: AsofJoin) -> Step:
@@ -110,17 +110,17 @@ class MatchFetchScript(ScriptBuilder):
         )
 
     def utc_event(self, alias: str, join: AsofJoin) -> exp.Expression:
-        """The raw event time of the match as naive UTC."""
+        """Return the raw event time of the match as naive UTC."""
         assert join.event is not None
         return self.dialect.utc(col(EVENT, alias), join.event.dtype, nanoseconds=join.event.nanoseconds)
 
     def _rows_of_match(self, join: AsofJoin) -> tuple[exp.Expression, list[exp.Expression]]:
-        """The join from the match back to the view's rows, and what else those rows must satisfy."""
+        """Return the join from the match back to the view's rows, and the conditions on those rows."""
         assert join.event is not None
         on = [self.rules.keys_equal(join, "m", "f"), exp.EQ(this=col(EVENT, "m"), expression=col(join.event.name, "f"))]
         where = self.rules.freshness(join, self.utc_event("m", join), col(TIME, "m"))
         if join.available is not None:
-            # Restatements of one event: those that came later than the label are not there yet.
+            # Restatements of an event that arrived after the label are not visible to it.
             where += [
                 not_null(col(join.available.name, "f")),
                 exp.LTE(this=self.rules.effective_time(join, "f"), expression=self.rules.visible_until(join, "m")),
@@ -139,7 +139,7 @@ class MatchFetchScript(ScriptBuilder):
         return [with_alias(self.utc_event("m", join), EVENT)] if isinstance(plan.spine, Entities) else []
 
     def _resolve(self, plan: Plan, join: AsofJoin, match: str) -> tuple[Statement, ...]:
-        """Rule 3, for the labels that got more than one row; with none, every statement here is a no-op."""
+        """Apply rule 3 to labels that got several rows; without any, every statement is a no-op."""
         rows, tied, ranked = self.rules.rows_name(join), f"{join.name}__tied", f"{join.name}__ranked"
         declared = self.rules.greatest_first(join.order, "f") or [exp.Ordered(this=exp.Literal.number(1))]
         level = exp.Window(this=call("DENSE_RANK"), partition_by=[col(ID, "m")], order=exp.Order(expressions=declared))
@@ -183,17 +183,17 @@ class MatchFetchScript(ScriptBuilder):
         )
 
     def _several(self, join: AsofJoin, rows: str, match: str) -> exp.Select:
-        """The labels that got more than one row; two counts tell for nothing that there are none."""
-        found = exp.select(exp.Count(this=exp.Star())).from_(table(rows)).subquery()
+        """Select the labels that got several rows; comparing two counts skips the search if there are none."""
+        fetched = exp.select(exp.Count(this=exp.Star())).from_(table(rows)).subquery()
         matched = exp.select(exp.Count(this=exp.Star())).from_(table(match, "m"))
         fresh = self.rules.freshness(join, self.utc_event("m", join), col(TIME, "m"))
         matched = matched.where(all_of(*fresh)) if fresh else matched
         several = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1))
-        select = exp.select(col(ID)).from_(table(rows)).where(exp.NEQ(this=found, expression=matched.subquery()))
+        select = exp.select(col(ID)).from_(table(rows)).where(exp.NEQ(this=fetched, expression=matched.subquery()))
         return select.group_by(col(ID)).having(several)
 
     def _rank_ties(self, plan: Plan, join: AsofJoin, match: str, tied: str, *more: exp.Expression) -> exp.Select:
-        """The rows of those labels, best first."""
+        """Rank the rows of labels with ties, best first."""
         on, where = self._rows_of_match(join)
         rank = exp.Window(
             this=exp.RowNumber(),
@@ -217,7 +217,7 @@ class MatchFetchScript(ScriptBuilder):
     # --- the statement -------------------------------------------------------------------------------------------
 
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
-        """Match, fetch and resolve as in the script, but for the cut to the labels' times, which needs variables."""
+        """Match, fetch and resolve as in the script, without the cut to the labels' times, which needs variables."""
         served = self.label_ctes(join, reused=True)
         if join.event is None:
             return [*served, self.static_cte(plan, join)]
@@ -241,7 +241,7 @@ class MatchFetchScript(ScriptBuilder):
     # --- the report ----------------------------------------------------------------------------------------------
 
     def _report(self, plan: Plan, join: AsofJoin) -> JoinReport | None:
-        """Counts for the report of a training set; a snapshot is counted by its export."""
+        """Return the counts for a training set's report; a snapshot is counted by its export."""
         if isinstance(plan.spine, Entities):
             return None
         rows, match = self.rules.rows_name(join), self.match_name(self._match_source(plan, join))
@@ -251,7 +251,7 @@ class MatchFetchScript(ScriptBuilder):
         if join.event is None:
             return JoinReport(join=join, matched=matched, expired=None, unusable=None, ties=None, ages=None)
         age = self.dialect.micros_between(col(TIME, "m"), self.utc_event("m", join))
-        # Timestamps may be infinite and match as such, but have no distance.
+        # Infinite timestamps can match, but have no distance.
         finite = [call("ISFINITE", time) for time in (col(TIME, "m"), self.utc_event("m", join))]
         ages = (
             exp.select(self.dialect.measures.ranks(age, _QUANTILES))
@@ -285,7 +285,7 @@ class MatchFetchScript(ScriptBuilder):
         )
 
     def _count_expired(self, join: AsofJoin, match: str) -> Statement:
-        """Labels whose newest visible row is too old: matched by one, or with rows only before the match's reach."""
+        """Count labels whose newest visible row is too old: matched, or with rows only before the match's range."""
         stale = exp.Not(this=exp.paren(all_of(*self.rules.freshness(join, self.utc_event("m", join), col(TIME, "m")))))
         matched = exp.select(exp.Count(this=exp.Star())).from_(table(match, "m")).where(stale)
         assert join.ttl is not None
@@ -306,7 +306,7 @@ class MatchFetchScript(ScriptBuilder):
             for position, (_, alias) in enumerate(join.keys)
         ]
         on.append(exp.GTE(this=self.rules.visible_until(join, "l"), expression=col(f"{RESERVED}at", "f")))
-        # Not NOT IN, for which PostgreSQL goes through the whole list per label once the list outgrows work_mem.
+        # Avoid NOT IN: PostgreSQL scans the whole list per label once it outgrows work_mem.
         same = exp.EQ(this=col(ID, "m"), expression=col(ID, "l"))
         unmatched = exp.Not(
             this=exp.Exists(this=exp.select(exp.Literal.number(1)).from_(table(match, "m")).where(same))
@@ -322,6 +322,6 @@ class MatchFetchScript(ScriptBuilder):
 
 
 def _moments(join: AsofJoin) -> tuple[object, ...]:
-    """What the match of a join depends on."""
+    """Return the facts that the match of a join depends on."""
     served = (join.ledger, join.view) if join.ledger is not None else None
     return (join.relation, join.keys, join.event, join.available, join.wait, join.ttl, served)

@@ -47,9 +47,9 @@ class MaterializedScript(ScriptBuilder):
         *ctes, (_, rows) = self._row_ctes(plan, join)
         for name, query in ctes:
             rows = rows.with_(exp.to_identifier(name, quoted=True), as_=query, copy=False)
-        made = self.create_statements(self.rules.rows_name(join), rows, f"{join.name}: {_comment(join)}")
+        statements = self.create_statements(self.rules.rows_name(join), rows, f"{join.name}: {_comment(join)}")
         report = None if isinstance(plan.spine, Entities) else self._report(join)
-        return Step(name=join.name, statements=(*self.create_served_labels(join), *made), report=report)
+        return Step(name=join.name, statements=(*self.create_served_labels(join), *statements), report=report)
 
     def view_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
         served = self.label_ctes(join)
@@ -62,11 +62,11 @@ class MaterializedScript(ScriptBuilder):
         rows = self.rules.rows_name(join)
         if join.event is None:
             return [(rows, self.static_rows(plan, join, has_ranks=True))]
-        found = f"{join.name}__found"
+        candidates = f"{join.name}__found"
         return [
             *self.match(join),
-            (found, self._candidate_rows(plan, join)),
-            (rows, self._winners(plan, join, found)),
+            (candidates, self._candidate_rows(plan, join)),
+            (rows, self._winners(plan, join, candidates)),
         ]
 
     def match_name(self, join: AsofJoin) -> str:
@@ -133,7 +133,7 @@ class MaterializedScript(ScriptBuilder):
             on.append(exp.LTE(this=self.rules.effective_time(join, "f"), expression=col(AT, "m")))
             on.append(not_null(col(join.available.name, "f")))
         served = join.ledger is not None
-        # Values expire and end at the label's own time, whatever the time up to which it sees the view.
+        # Values expire and end at the label's own time, even if it sees the view as of another time.
         at = col(TIME, "l") if served else col(AT, "m")
         windows = {
             PLACE: (exp.RowNumber(), self.rules.tie_order(join, "f")),
@@ -215,7 +215,7 @@ class MaterializedScript(ScriptBuilder):
         )
 
     def _ages(self, rows: exp.Table, matched: exp.Expression) -> exp.Select:
-        """Return five columns: the least age in microseconds, three quantiles of those that there are, the greatest."""
+        """Return five columns: minimum age in microseconds, three quantiles of the known ages, maximum."""
         age = self.dialect.micros_between(col(TIME, "r"), col(EVENT, "r"))
         ages = exp.select(with_alias(age, _AGE)).from_(rows.copy()).where(matched.copy())
         order = exp.Order(expressions=[exp.Ordered(this=col(_AGE))])

@@ -86,7 +86,7 @@ class RowMaximumScript(ScriptBuilder):
         if plan.spine.row is not None:
             only = exp.EQ(this=col(ID), expression=exp.Literal.number(plan.spine.row))
             dense = exp.select(exp.Star()).from_(dense.subquery("labels")).where(only)
-        # One row alone is taken after the numbers have been closed up.
+        # A single row is selected after the gaps in the numbers are closed.
         every = self.spine.spine(replace(plan, spine=replace(plan.spine, row=None)))
         comment = "The labels as they come, each with a number that grows."
         statements = (
@@ -116,7 +116,7 @@ class RowMaximumScript(ScriptBuilder):
     # --- the winners ---------------------------------------------------------------------------------------------
 
     def _winners(self, plan: Plan, join: AsofJoin, *, ties: bool = True) -> exp.Select:
-        """The labels that see any row, with the best of them; rank 2 says that it has expired."""
+        """Select the labels that see any row, with their best row; rank 2 marks an expired one."""
         keys = [key_alias(position) for position in range(len(join.keys))]
         moments, labels = self._view_moments(join, ties), self._labels_among(join, ties)
         best = [ROW, HIGH, LOW] if ties else [ROW]
@@ -136,18 +136,18 @@ class RowMaximumScript(ScriptBuilder):
         ]
         timeline = exp.union(moments, labels, distinct=False, copy=False).subquery("t")
         match = exp.select(col(ID), col(TIME), *running).from_(timeline)
-        won = exp.select(col(ID, "m"), col(TIME, "m"), *self._fields(join, "m"), *self._tie_flag(ties))
-        won = won.from_(match.subquery("m")).where(all_of(not_null(col(ID, "m")), not_null(col(ROW, "m"))))
+        winners = exp.select(col(ID, "m"), col(TIME, "m"), *self._fields(join, "m"), *self._tie_flag(ties))
+        winners = winners.from_(match.subquery("m")).where(all_of(not_null(col(ID, "m")), not_null(col(ROW, "m"))))
         fresh = self.rules.freshness(join, col(EVENT, "f"), col(TIME, "f"))
         rank: exp.Expression = exp.Literal.number(1)
         if fresh:
             rank = exp.Case().when(all_of(*fresh), rank).else_(exp.Literal.number(2))
-        more = [col(TIED, "f")] if ties else []
-        select = exp.select(col(ID, "f"), with_alias(rank, RANK), col(TIME, "f"), col(EVENT, "f"), *more)
-        return select.select(*self.rules.feature_values(plan, join, "f", col(TIME, "f"))).from_(won.subquery("f"))
+        flags = [col(TIED, "f")] if ties else []
+        select = exp.select(col(ID, "f"), with_alias(rank, RANK), col(TIME, "f"), col(EVENT, "f"), *flags)
+        return select.select(*self.rules.feature_values(plan, join, "f", col(TIME, "f"))).from_(winners.subquery("f"))
 
     def _view_moments(self, join: AsofJoin, ties: bool) -> exp.Select:
-        """The view's rows, whole, with the moment from which they are seen."""
+        """Select the view's whole rows with the moment from which they are visible."""
         null = exp.cast(exp.Null(), exp.DataType.build("BIGINT"))
         naive = exp.cast(exp.Null(), exp.DataType.build("TIMESTAMP"))
         select = exp.select(
@@ -166,23 +166,23 @@ class RowMaximumScript(ScriptBuilder):
         return select.where(all_of(self.rules.is_usable(join, "f"), *self._visible_range(join)))
 
     def _labels_among(self, join: AsofJoin, ties: bool) -> exp.Select:
-        """The labels, at the moment up to which they see the view. Of one moment rows come first, having no number."""
-        nothing = [ROW, HIGH, LOW] if ties else [ROW]
+        """Select the labels at the time up to which they see the view; rows, having no number, sort before them."""
+        empty = [ROW, HIGH, LOW] if ties else [ROW]
         select = exp.select(
             *self.rules.label_keys(join, "l"),
             with_alias(self.rules.visible_until(join, "l"), AT),
             col(ID, "l"),
             col(TIME, "l"),
-            *(with_alias(exp.Null(), name) for name in nothing),
+            *(with_alias(exp.Null(), name) for name in empty),
         )
         return select.from_(self.rules.labels_of(join, "l")).where(self.rules.is_label_known(join, "l"))
 
     def _label_keys(self, join: AsofJoin) -> exp.Expression:
-        known = exp.select(*self.rules.label_keys(join, "l")).from_(self.rules.labels_of(join, "l")).distinct()
-        return known.where(self.rules.is_label_known(join, "l")).subquery("k")
+        keys = exp.select(*self.rules.label_keys(join, "l")).from_(self.rules.labels_of(join, "l")).distinct()
+        return keys.where(self.rules.is_label_known(join, "l")).subquery("k")
 
     def _visible_range(self, join: AsofJoin) -> list[exp.Expression]:
-        """The range of times that labels can see, said of the column as it is so that files can be skipped."""
+        """Limit the raw event column to the time range the labels can see, so that files can be skipped."""
         event = join.event
         assert event is not None
         kind = self.dialect.type(event.dtype)
@@ -205,7 +205,7 @@ class RowMaximumScript(ScriptBuilder):
         return reach
 
     def _row(self, join: AsofJoin) -> exp.Expression:
-        """A row as one value: greater is better, by its event time, then by what breaks ties; then all it brings."""
+        """Pack a row into one value: greater is better, by event time, then tie-breakers; the features follow."""
         fields: dict[str, exp.Expression] = {EVENT: self.rules.event_time(join, "f")}
         for place, column in enumerate(self.rules.tie_columns(join)):
             for number, value in enumerate(self.dialect.comparable(column, "f")):
@@ -220,9 +220,9 @@ class RowMaximumScript(ScriptBuilder):
         return _struct(fields)
 
     def _columns_to_carry(self, join: AsofJoin) -> list[Column]:
-        """The columns that leave the view: features, and when the row ends."""
-        found = [feature.stored for feature in join.features]
-        unordered = [column.name for column in found if column.dtype.kind in (Kind.JSON, Kind.UNKNOWN)]
+        """Return the columns to carry out of the view: features, and the row's end."""
+        columns = [feature.stored for feature in join.features]
+        unordered = [column.name for column in columns if column.dtype.kind in (Kind.JSON, Kind.UNKNOWN)]
         if unordered:
             what = (
                 f"{join.view}: {self.dialect.name} has no order of the type of {', '.join(unordered)}, "
@@ -230,10 +230,10 @@ class RowMaximumScript(ScriptBuilder):
             )
             fix = "cast it in the model to text or to a type that can be compared"
             raise UnsupportedByDialect([Problem(what=what, fix=fix)])
-        return [*found, *([join.valid_to] if join.valid_to is not None else [])]
+        return [*columns, *([join.valid_to] if join.valid_to is not None else [])]
 
     def _levels(self, join: AsofJoin) -> list[exp.Expression]:
-        """What tells that several contents share the best level: the greatest and the least hash of a content."""
+        """Return the greatest and least content hash: they differ if several contents share the best level."""
         declared = {EVENT: self.rules.event_time(join, "f")}
         for place, column in enumerate(join.order):
             for number, value in enumerate(self.dialect.comparable(column, "f")):
@@ -242,7 +242,7 @@ class RowMaximumScript(ScriptBuilder):
         high: exp.Expression = exp.Literal.number(0)
         if content:
             high = exp.Anonymous(this="XXHASH64", expressions=content)
-        # Turned over bit by bit the least is the greatest.
+        # With all bits flipped the least is the greatest.
         low = exp.BitwiseNot(this=high.copy())
         return [
             with_alias(
@@ -258,25 +258,25 @@ class RowMaximumScript(ScriptBuilder):
         return [with_alias(exp.NEQ(this=high, expression=exp.BitwiseNot(this=low)), TIED)]
 
     def _fields(self, join: AsofJoin, alias: str) -> list[exp.Expression]:
-        """The event time and the columns of a winning row, out of its value."""
-        found = [with_alias(_field(col(ROW, alias), EVENT), EVENT)]
+        """Unpack the event time and the columns of a winning row from its value."""
+        fields = [with_alias(_field(col(ROW, alias), EVENT), EVENT)]
         for column in {column.name: column for column in self._columns_to_carry(join)}.values():
             value: exp.Expression = _field(col(ROW, alias), column.name)
             if column.dtype.kind in _NOT_ORDERED:
                 value = exp.Anonymous(this="MAP_FROM_ENTRIES", expressions=[value])
-            found.append(with_alias(value, column.name))
-        return found
+            fields.append(with_alias(value, column.name))
+        return fields
 
     def _snapshot_rows(self, plan: Plan, join: AsofJoin) -> exp.Select:
-        """The best row of each key as of the one time of a snapshot: a maximum by key, without a window."""
+        """Select each key's best row as of the snapshot's time: a maximum by key, without a window."""
         assert isinstance(plan.spine, Entities)
         at = self.dialect.moment(plan.spine.as_of)
-        seen = exp.LTE(this=self.rules.effective_time(join, "f"), expression=at)
+        visible = exp.LTE(this=self.rules.effective_time(join, "f"), expression=at)
         best = exp.select(*self.rules.view_keys(join, "f"), with_alias(exp.Max(this=self._row(join)), ROW))
-        best = best.from_(self.rules.relation(join, "f")).where(all_of(self.rules.is_usable(join, "f"), seen))
+        best = best.from_(self.rules.relation(join, "f")).where(all_of(self.rules.is_usable(join, "f"), visible))
         best = best.group_by(*(col(key.name, "f") for key, _ in join.keys))
         keys = [key_alias(position) for position in range(len(join.keys))]
-        won = exp.select(*(col(key, "b") for key in keys), *self._fields(join, "b")).from_(best.subquery("b"))
+        winners = exp.select(*(col(key, "b") for key in keys), *self._fields(join, "b")).from_(best.subquery("b"))
         on = [
             exp.EQ(this=col(label, "l"), expression=col(key, "f"))
             for key, (_, label) in zip(keys, join.keys, strict=True)
@@ -287,30 +287,30 @@ class RowMaximumScript(ScriptBuilder):
             col(EVENT, "f"),
             *self.rules.feature_values(plan, join, "f", at.copy()),
         )
-        select = select.from_(table(LABELS, "l")).join(won.subquery("f"), on=all_of(*on), join_type="inner")
+        select = select.from_(table(LABELS, "l")).join(winners.subquery("f"), on=all_of(*on), join_type="inner")
         fresh = self.rules.freshness(join, col(EVENT, "f"), col(TIME, "l"))
         return select.where(all_of(*fresh)) if fresh else select
 
     # --- the report ------------------------------------------------------------------------------------------------
 
     def _report(self, join: AsofJoin) -> JoinReport:
-        """Counts for the report of a training set."""
+        """Return the counts for a training set's report."""
         rows = self.rules.rows_name(join)
         matched = exp.EQ(this=col(RANK, "r"), expression=exp.Literal.number(1))
         counts = [exp.Count(this=exp.Star()), *(exp.Count(this=col(feature.source, "r")) for feature in join.features)]
-        found = Statement(sql=self.dialect.sql(exp.select(*counts).from_(table(rows, "r")).where(matched)))
+        matches = Statement(sql=self.dialect.sql(exp.select(*counts).from_(table(rows, "r")).where(matched)))
         if join.event is None:
-            return JoinReport(join=join, matched=found, expired=None, unusable=None, ties=None, ages=None)
+            return JoinReport(join=join, matched=matches, expired=None, unusable=None, ties=None, ages=None)
         tied = all_of(matched.copy(), col(TIED, "r"))
         ids = exp.select(col(ID, "r")).from_(table(rows, "r")).where(tied).order_by(col(ID, "r"))
         ties = exp.select(exp.Count(this=exp.Star())).from_(table(rows, "r")).where(tied.copy())
-        known = (not_null(col(column.name, "f")) for column in (join.event, join.available) if column)
+        has_times = (not_null(col(column.name, "f")) for column in (join.event, join.available) if column)
         unusable = exp.select(exp.Count(this=exp.Star())).from_(self.rules.relation(join, "f"))
         return JoinReport(
             join=join,
-            matched=found,
+            matched=matches,
             expired=self._count_expired(join) if join.ttl is not None else None,
-            unusable=Statement(sql=self.dialect.sql(unusable.where(exp.Not(this=exp.paren(all_of(*known)))))),
+            unusable=Statement(sql=self.dialect.sql(unusable.where(exp.Not(this=exp.paren(all_of(*has_times)))))),
             ties=Statement(sql=self.dialect.sql(ties)),
             tied=Statement(sql=self.dialect.sql(ids)),
             ages=Statement(sql=self.dialect.sql(self._ages(rows).where(matched.copy()))),
@@ -325,10 +325,10 @@ class RowMaximumScript(ScriptBuilder):
         return exp.select(ages).from_(table(rows, "r"))
 
     def _count_expired(self, join: AsofJoin) -> Statement:
-        """Labels whose newest visible row is too old: found as such, or with rows only before the labels' reach."""
+        """Count labels whose newest visible row is too old: matched, or with rows only before the labels' range."""
         rows = self.rules.rows_name(join)
         stale = exp.EQ(this=col(RANK), expression=exp.Literal.number(2))
-        found = exp.select(exp.Count(this=exp.Star())).from_(table(rows)).where(stale)
+        expired = exp.select(exp.Count(this=exp.Star())).from_(table(rows)).where(stale)
         assert join.ttl is not None
         first = exp.select(self.dialect.shift(exp.Min(this=col(TIME)), -join.ttl)).from_(table(LABELS)).subquery()
         before = exp.LT(this=self.rules.event_time(join, "f"), expression=first)
@@ -347,7 +347,7 @@ class RowMaximumScript(ScriptBuilder):
         beyond = beyond.join(older.subquery("f"), on=all_of(*on), join_type="inner")
         same = exp.EQ(this=col(ID, "r"), expression=col(ID, "l"))
         beyond = beyond.join(table(rows, "r"), on=same, join_type="left anti")
-        total = exp.Add(this=found.subquery(), expression=beyond.subquery())
+        total = exp.Add(this=expired.subquery(), expression=beyond.subquery())
         return Statement(sql=self.dialect.sql(exp.select(total)))
 
 

@@ -33,7 +33,7 @@ _KINDS = {
     _T.TIMESTAMPLTZ: Kind.TIMESTAMPTZ, _T.UUID: Kind.UUID, _T.JSON: Kind.JSON, _T.JSONB: Kind.JSON,
     _T.VARIANT: Kind.JSON, _T.SUPER: Kind.JSON, _T.INTERVAL: Kind.INTERVAL, _T.STRUCT: Kind.STRUCT, _T.MAP: Kind.MAP,
 }  # fmt: skip
-# PostgreSQL's catalog numbers; those of arrays are apart.
+# PostgreSQL's type OIDs, those of arrays separately.
 _NUMBERS = {
     16: "BOOLEAN", 17: "BYTEA", 18: "TEXT", 19: "TEXT", 20: "BIGINT", 21: "SMALLINT", 23: "INTEGER", 25: "TEXT",
     114: "JSON", 700: "REAL", 701: "DOUBLE PRECISION", 1042: "TEXT", 1043: "TEXT", 1082: "DATE", 1083: "TIME",
@@ -47,9 +47,9 @@ _SNOWFLAKE = (
     "NUMBER", "DOUBLE", "TEXT", "DATE", "TIMESTAMP", "VARIANT", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "TIMESTAMP_NTZ",
     "OBJECT", "ARRAY", "BINARY", "TIME", "BOOLEAN",
 )  # fmt: skip
-# Every whole number there is NUMBER(38, 0), however it was declared.
+# Every integer there is NUMBER(38, 0), however it was declared.
 _WHOLE_DIGITS = 38
-# What a NUMERIC of no declared size is taken for: it has as many digits as it likes, an Arrow decimal has 38 or 76.
+# The size assumed for an unsized NUMERIC: it has any number of digits, an Arrow decimal 38 or 76.
 _LARGEST = DType(kind=Kind.DECIMAL, precision=76, scale=38)
 _ARROW = {
     Kind.BOOL: pa.bool_(), Kind.BYTES: pa.binary(), Kind.DATE: pa.date32(), Kind.TIME: pa.time64("us"),
@@ -84,7 +84,7 @@ def _snowflake_column(name: str, code: int, precision: int | None, scale: int) -
         return Column(name=name, dtype=DType(kind=Kind.INT, bits=64))
     if kind == "NUMBER":
         return Column(name=name, dtype=DType(kind=Kind.DECIMAL, precision=precision, scale=scale))
-    if kind in ("OBJECT", "ARRAY"):  # of anything: they come as JSON text
+    if kind in ("OBJECT", "ARRAY"):  # arrays of any type arrive as JSON text
         return Column(name=name, dtype=DType(kind=Kind.JSON))
     return Column(name=name, dtype=dtype_of(kind, "snowflake"), nanoseconds="TIMESTAMP" in kind and scale > 6)
 
@@ -98,12 +98,12 @@ def _has_nanoseconds(text: str) -> bool:
 
 
 def dtype_of(text: str, dialect: str) -> DType:
-    """Return the type that an engine's text for it means; what we have no word for is unknown."""
+    """Parse an engine's type text; a type without an equivalent is unknown."""
     try:
-        found = exp.DataType.build(text, dialect=dialect)
+        parsed = exp.DataType.build(text, dialect=dialect)
     except SqlglotError:
         return DType(kind=Kind.UNKNOWN)
-    return _dtype(found)
+    return _dtype(parsed)
 
 
 def _dtype(found: exp.DataType) -> DType:
@@ -125,7 +125,7 @@ def schema_of(columns: Sequence[Column]) -> pa.Schema:
 
 
 def arrow_type(dtype: DType) -> pa.DataType:
-    """Return the Arrow type that a column comes as; JSON, records and what is unknown come as text."""
+    """Return the Arrow type of a column; JSON, records and unknown types arrive as text."""
     match dtype.kind:
         case Kind.INT | Kind.UINT | Kind.FLOAT:
             return getattr(pa, f"{dtype.kind}{dtype.bits}")()
@@ -139,7 +139,7 @@ def arrow_type(dtype: DType) -> pa.DataType:
 
 
 def batch_of(rows: Sequence[Sequence[Any]], columns: Sequence[Column], schema: pa.Schema) -> pa.RecordBatch:
-    """Return fetched rows as a batch."""
+    """Convert fetched rows to a batch."""
     arrays = [
         pa.array([_value(row[position], column.dtype) for row in rows], field.type)
         for position, (column, field) in enumerate(zip(columns, schema, strict=True))
@@ -148,7 +148,7 @@ def batch_of(rows: Sequence[Sequence[Any]], columns: Sequence[Column], schema: p
 
 
 def _value(value: Any, dtype: DType) -> Any:
-    """A value as Arrow takes it, from what drivers make of it."""
+    """Convert a driver's value to one that Arrow accepts."""
     if value is None:
         return None
     convert = _CONVERT.get(dtype.kind)

@@ -93,18 +93,18 @@ class AdapterFacts:
 
 
 def facts_of(engine: Any) -> AdapterFacts:
-    """Return the facts of an engine's module; of an unknown one nothing but that it takes SQL."""
-    found: AdapterFacts = getattr(engine, "ADAPTER", None) or AdapterFacts()
-    return found
+    """Return the facts of an engine's module; an unknown engine gets the defaults."""
+    facts: AdapterFacts = getattr(engine, "ADAPTER", None) or AdapterFacts()
+    return facts
 
 
 def as_read(relation: str, kind: str) -> exp.Table:
-    """Return a relation as the engine reads its name: what is not quoted has the engine's own case."""
+    """Parse a relation's name as the engine does: unquoted parts take the engine's case."""
     return normalize_identifiers(table_of(relation, kind), dialect=kind)
 
 
 def schema_of(connection: Mapping[str, Any], facts: AdapterFacts) -> str:
-    """Return the schema that dbt builds in, as the engine has its name."""
+    """Return the schema that dbt builds in, in the engine's case."""
     schema = str(connection.get("schema") or "main")
     if facts.dbt_quotes:
         return schema

@@ -28,7 +28,7 @@ _NAME = "featurelayer"
 
 
 class _Target:
-    """As much of a dbt configuration as an adapter looks at."""
+    """The part of a dbt configuration that an adapter reads."""
 
     profile_name = target_name = project_name = _NAME
     threads = 1
@@ -36,7 +36,7 @@ class _Target:
     log_cache_events = False
 
     class query_comment:
-        """No comment is put into our SQL."""
+        """Return no comment, so that none is added to our SQL."""
 
         comment, append, job_label = "", False, False
 
@@ -49,7 +49,7 @@ class _Target:
 
 
 def _open_connection(connection: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The adapter with an open connection of this thread, and the driver's own handle."""
+    """Return the adapter with an open connection of this thread, and the driver's own handle."""
     from multiprocessing import get_context
 
     from dbt.adapters.factory import get_adapter_class_by_name, load_plugin
@@ -59,9 +59,9 @@ def _open_connection(connection: Mapping[str, Any]) -> tuple[Any, Any]:
     kind = str(connection["type"])
     try:
         credentials = load_plugin(kind)
-        said = credentials.translate_aliases({k: v for k, v in connection.items() if k not in ("type", "threads")})
-        credentials.validate(said)
-        adapter = get_adapter_class_by_name(kind)(_Target(credentials.from_dict(said)), get_context("spawn"))
+        settings = credentials.translate_aliases({k: v for k, v in connection.items() if k not in ("type", "threads")})
+        credentials.validate(settings)
+        adapter = get_adapter_class_by_name(kind)(_Target(credentials.from_dict(settings)), get_context("spawn"))
     except (ValidationError, DbtBaseException) as error:
         what = f"dbt's adapter for {kind} does not take this target: {first_line(error)}"
         raise ConfigError([Problem(what=what, where="profiles.yml", fix="dbt debug says what is missing")]) from None
@@ -73,7 +73,7 @@ def _open_connection(connection: Mapping[str, Any]) -> tuple[Any, Any]:
             f"{kind} can't be reached: {first_line(error)}", fix="check the target in profiles.yml (dbt debug)"
         ) from None
     with suppress(AttributeError, TypeError):
-        # Every statement by itself: a temporary table is not to go with the next error.
+        # Autocommit, so that an error does not roll back the temporary tables.
         handle.autocommit = True
     return adapter, handle
 
@@ -101,7 +101,7 @@ class AdapterSession:
             raise
 
     def session_statements(self) -> Sequence[str]:
-        """Return what a session needs before anything runs, whatever the profile says."""
+        """Return the statements that set up a session, overriding the profile."""
         if self.dialect not in available():
             return ()
         return [statement.sql for statement in dialect(self.dialect).session]
@@ -120,13 +120,13 @@ class AdapterSession:
             raise
 
     def _cancel(self) -> None:
-        """Stop what the engine is at, in the driver's way or the adapter's."""
+        """Cancel the running statement, through the driver or the adapter."""
         for name in ("cancel", "interrupt"):
             stop = getattr(self._handle, name, None)
             if callable(stop):
                 stop()
                 return
-        with suppress(Exception):  # the session ends in any case
+        with suppress(Exception):  # closing the session ends the statement anyway
             self._adapter.connections.cancel_open()
 
     @functools.cached_property
@@ -195,11 +195,11 @@ class AdapterSession:
         return as_read(relation, self.sql_name).sql(dialect=self.sql_name, identify=True)
 
     def quote_name(self, name: str) -> str:
-        """A name in quotes."""
+        """Quote a name."""
         return exp.to_identifier(name, quoted=True).sql(dialect=self.sql_name)
 
     def literal(self, value: str) -> str:
-        """A text as SQL."""
+        """Quote a text as an SQL literal."""
         return exp.Literal.string(value).sql(dialect=self.sql_name)
 
     def describe(self, relation: str) -> tuple[Column, ...]:
@@ -214,8 +214,8 @@ class AdapterSession:
         moment: Any = self.rows(f"SELECT {self._facts.present}")[0][0]
         if isinstance(moment, str):
             moment = datetime.fromisoformat(moment)
-        found: datetime = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        return found
+        time: datetime = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return time
 
     def drop(self, temporary: Sequence[str]) -> None:
         for name in temporary:
@@ -225,14 +225,14 @@ class AdapterSession:
         if self._closed:
             return
         self._closed = True
-        with suppress(WarehouseError):  # the session's end drops them too
+        with suppress(WarehouseError):  # the end of the session drops them too
             self.drop(self._made)
         self._wait(self._adapter.cleanup_connections)
         self._thread.shutdown()
 
 
 def _stream_tables(tables: Iterator[pa.Table], whole: Callable[..., pa.Table]) -> pa.RecordBatchReader:
-    """A stream of tables as one of batches; without any the driver is asked for an empty one."""
+    """Convert a stream of tables to one of batches; if it is empty, the driver gives the schema."""
     import pyarrow as pa
 
     first = next(tables, None)
@@ -248,7 +248,7 @@ def _stream_tables(tables: Iterator[pa.Table], whole: Callable[..., pa.Table]) -
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error that says something, without dbt's headings."""
+    """Return the first meaningful line of an error, skipping dbt's headings."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if line not in ("Runtime Error", "Database Error", "Compilation Error")]
-    return (said or lines or [type(error).__name__])[0]
+    meaningful = [line for line in lines if line not in ("Runtime Error", "Database Error", "Compilation Error")]
+    return (meaningful or lines or [type(error).__name__])[0]

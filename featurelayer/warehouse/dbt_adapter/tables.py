@@ -27,19 +27,19 @@ _WRITTEN = "__fl_written"
 
 
 def note_of(session: AdapterSession, notes: Notes, name: str) -> tuple[str, int] | None:
-    """Return the note of one of our own tables and its number of rows; None if there is no such table.
+    """Return the note and the row count of one of our own tables; None if there is no such table.
 
     Raises:
-        WarehouseError: there is one, and it is not a training set that featurelayer wrote.
+        WarehouseError: the table is not a training set that featurelayer wrote.
     """
     table = _place(session, name)
     catalog = f"{table.args['catalog'].sql(dialect=session.sql_name, identify=True)}." if table.catalog else ""
-    found = session.rows(
+    matches = session.rows(
         notes.found.format(catalog=catalog, schema=session.literal(table.db), name=session.literal(table.name))
     )
-    if not found:
+    if not matches:
         return None
-    [(kind, comment)] = found
+    [(kind, comment)] = matches
     if kind not in notes.tables or not (comment or "").startswith(MARK):
         raise foreign_table_error(name)
     return comment.removeprefix(MARK).strip(), _count(session, _sql(session, table))
@@ -57,20 +57,20 @@ def write(
     same: Callable[[pa.RecordBatchReader], None],
     note: str,
 ) -> None:
-    """Create or replace one of our own tables from a query; what it does is what `Warehouse.write_table` says."""
-    note_of(session, notes, name)  # raises if it is not ours to replace
+    """Create or replace one of our own tables from a query, as `Warehouse.write_table` specifies."""
+    note_of(session, notes, name)  # raises if featurelayer did not write it
     table = _sql(session, _place(session, name))
     comment = f"COMMENT ON TABLE {table} IS {session.literal(f'{MARK} {note}'.rstrip())}"
     columns = _write_temporary(session, query, name, rows=rows, labels=labels, same=same)
     try:
-        made = f"TABLE {table} AS\n{_rows(session, columns)}"
+        definition = f"TABLE {table} AS\n{_rows(session, columns)}"
         if notes.replaces:
-            session.execute(f"CREATE OR REPLACE {made}")
+            session.execute(f"CREATE OR REPLACE {definition}")
             session.execute(comment)
             return
         assert transactions is not None, "what can't replace a table has transactions"
         with atomic(session, transactions):
-            for statement in (f"DROP TABLE IF EXISTS {table}", f"CREATE {made}", comment):
+            for statement in (f"DROP TABLE IF EXISTS {table}", f"CREATE {definition}", comment):
                 session.execute(statement)
             check_rows(name, expected=rows, came=_count(session, table))
     finally:
@@ -86,7 +86,7 @@ def append(
     labels: Sequence[str],
     same: Callable[[pa.RecordBatchReader], None],
 ) -> None:
-    """Add a query's rows to one of our own tables, by one INSERT; it does what `Warehouse.append_table` says."""
+    """Add a query's rows to one of our own tables by one INSERT, as `Warehouse.append_table` specifies."""
     table = _sql(session, _place(session, name))
     columns = _write_temporary(session, query, name, rows=rows, labels=labels, same=same)
     try:
@@ -109,7 +109,7 @@ def _write_temporary(
     labels: Sequence[str],
     same: Callable[[pa.RecordBatchReader], None],
 ) -> list[str]:
-    """Put a query's rows into a temporary table, numbered, look at them, and return their columns."""
+    """Write a query's rows, numbered, to a temporary table, check them, and return their columns."""
     columns = session.names_of(query)
     temporary = session.quote_name(_WRITTEN)
     session.execute(f"CREATE TEMPORARY TABLE {temporary} AS\n{_number_rows(query, session.sql_name)}")
@@ -124,7 +124,7 @@ def _write_temporary(
 
 
 def _number_rows(query: str, dialect: str) -> str:
-    """A build's query with the number by which it orders its rows as one column more."""
+    """Add the number that orders a build's rows to its query as a column."""
     tree = sqlglot.parse_one(query, dialect=dialect)
     assert isinstance(tree, exp.Select), "a build's query is a SELECT"
     [ordered] = tree.args["order"].expressions
@@ -133,7 +133,7 @@ def _number_rows(query: str, dialect: str) -> str:
 
 
 def _rows(session: AdapterSession, columns: Sequence[str], *, ordered: bool = True) -> str:
-    """The rows of the temporary table."""
+    """Select the rows of the temporary table."""
     rows = exp.select(*(exp.column(exp.to_identifier(column, quoted=True)) for column in columns))
     rows = rows.from_(exp.to_table(_WRITTEN, quoted=True))
     if ordered:
@@ -146,11 +146,11 @@ def _count(session: AdapterSession, table: str) -> int:
 
 
 def _place(session: AdapterSession, name: str) -> exp.Table:
-    """A table with its schema, the target's by default, or it could mean one of the temporary tables."""
-    found = as_read(name, session.sql_name)
-    if not found.db:
-        found.set("db", exp.to_identifier(session.schema, quoted=True))
-    return found
+    """Qualify a table with its schema, by default the target's; a bare name could mean a temporary table."""
+    table = as_read(name, session.sql_name)
+    if not table.db:
+        table.set("db", exp.to_identifier(session.schema, quoted=True))
+    return table
 
 
 def _sql(session: AdapterSession, table: exp.Table) -> str:
@@ -158,7 +158,7 @@ def _sql(session: AdapterSession, table: exp.Table) -> str:
 
 
 def table_refusal(name: str, dialect: str) -> WarehouseError:
-    """Return the error of an engine that can't tell whose a table is."""
+    """Return the error for an engine that can't tell which tables featurelayer wrote."""
     return WarehouseError(
         f"{name} can't be written through dbt's adapter for {dialect}: a table is only replaced "
         "where it can be told whose it is, by comments",

@@ -26,7 +26,7 @@ COLUMN = "writers"
 
 @contextmanager
 def atomic(session: AdapterSession, how: Transactions) -> Iterator[None]:
-    """Keep what is written inside, or nothing of it if an error leaves."""
+    """Commit everything written inside the block, or roll it back if an error leaves it."""
     session.execute(how.begin)
     try:
         yield
@@ -39,10 +39,10 @@ def atomic(session: AdapterSession, how: Transactions) -> Iterator[None]:
 
 @contextmanager
 def one_writer(session: AdapterSession, how: Transactions, wait: timedelta) -> Iterator[None]:
-    """As `atomic` as the engine can, while no other writer of ours writes to the session's schema.
+    """Run as `atomic` as the engine allows, as the only featurelayer writer to the session's schema.
 
     Raises:
-        WarehouseError: another one does, longer than we wait; or the lock was lost meanwhile.
+        WarehouseError: another writer held the lock for too long, or the lock was lost meanwhile.
     """
     with (
         _hold_lock(session, how, wait) if how.lock else nullcontext(_check_nothing) as check,
@@ -53,18 +53,18 @@ def one_writer(session: AdapterSession, how: Transactions, wait: timedelta) -> I
 
 
 def _check_nothing() -> None:
-    """Where the engine has one writer there is no lock to be lost."""
+    """Do nothing: an engine with a single writer has no lock to lose."""
 
 
 @contextmanager
 def _hold_lock(session: AdapterSession, how: Transactions, wait: timedelta) -> Iterator[Callable[[], None]]:
-    """Hold the schema's lock; yields what raises if it is not held any more."""
+    """Hold the schema's lock; yields a function that raises if the lock was lost."""
     table = exp.Table(this=exp.to_identifier(LOCK, quoted=True), db=exp.to_identifier(session.schema, quoted=True)).sql(
         dialect=session.sql_name
     )
     seconds = max(math.ceil(wait.total_seconds()), 1)
     with closing(session.open_another()) as guard:
-        # First: where the lock keeps readers out, too, even to look for the table may take as long.
+        # Set the timeout first: where the lock blocks readers too, even the search for the table may wait.
         guard.execute(how.patience.format(seconds=seconds, milliseconds=seconds * 1000))
         try:
             _make(guard, how, table)
@@ -78,7 +78,7 @@ def _hold_lock(session: AdapterSession, how: Transactions, wait: timedelta) -> I
                 sql=error.sql,
             ) from error
         yield lambda: _check_held(guard, how)
-        with suppress(WarehouseError):  # its end releases it, too
+        with suppress(WarehouseError):  # the end of the session releases it too
             guard.execute("ROLLBACK")
 
 
@@ -96,11 +96,11 @@ def _check_held(guard: AdapterSession, how: Transactions) -> None:
 
 
 def _make(guard: AdapterSession, how: Transactions, table: str) -> None:
-    """Make the lock's table, with a row if that is what is locked; two rows are no harm."""
+    """Create the lock's table, with a row if rows are locked; two rows do no harm."""
     column = f"{guard.quote_name(COLUMN)} {exp.DataType.build('BIGINT').sql(dialect=guard.sql_name)}"
     try:
         guard.execute(f"CREATE TABLE IF NOT EXISTS {table} ({column})")
-    except WarehouseError as error:  # another has made it at the same time, or we may only use it
+    except WarehouseError as error:  # another process created it at the same time, or we lack the right to create it
         try:
             guard.columns_of(table)
         except WarehouseError:

@@ -38,7 +38,7 @@ _LONGEST_WAIT = timedelta(seconds=30)
 
 
 def is_installed(kind: str) -> bool:
-    """Whether dbt's adapter for a target type can be imported."""
+    """Return whether dbt's adapter for a target type can be imported."""
     try:
         return find_spec(f"dbt.adapters.{kind}") is not None
     except (ImportError, ValueError):
@@ -49,7 +49,7 @@ def require_adapter(kind: str) -> None:
     """Raise unless dbt's adapter for a target type can be imported.
 
     Raises:
-        ConfigError: it can't.
+        ConfigError: the adapter can't be imported.
     """
     if not is_installed(kind):
         what, fix = f"dbt's own adapter for {kind} is not installed", f"pip install dbt-{kind}"
@@ -96,7 +96,7 @@ class AdapterWarehouse(AdapterSession):
             columns = tuple(replace(column, nanoseconds=False) for column in found.columns)
             names = [column.name for column in columns]
             if not self._facts.keeps_order or "" in names or len({name.casefold() for name in names}) < len(names):
-                # Names that the engine would refuse, before it can be said better why.
+                # Load under neutral names: the engine may refuse these with a worse message than ours.
                 names = [f"c{position}" for position in range(len(columns))]
             order = "" if self._facts.keeps_order else ORDER
             self._load(name, names, columns, to_microseconds(found.reader), order=order or None)
@@ -201,16 +201,16 @@ class AdapterWarehouse(AdapterSession):
         return note_of(self, self._facts.notes, name)
 
     def create_schema(self) -> None:
-        """Make the target's schema unless it is there; dbt makes it only for a model that lies in it."""
+        """Create the target's schema if it is missing; dbt creates it only for a model in it."""
         place, column = self._facts.schemas
-        # Looked for first: some engines want the right to create schemas for IF NOT EXISTS, too.
+        # Search first: some engines require the right to create schemas even for IF NOT EXISTS.
         if not self.rows(f"SELECT 1 FROM {place} WHERE {column} = {self.literal(self.schema)}"):  # noqa: S608 (quoted)
             schema = exp.Table(db=exp.to_identifier(self.schema, quoted=True))
             self.execute(exp.Create(kind="SCHEMA", this=schema, exists=True).sql(dialect=self.sql_name))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Keep what is written inside as a whole, with no other writer of ours to this schema meanwhile.
+        """Commit or roll back the block as a whole, as the only featurelayer writer to this schema.
 
         Raises:
             WarehouseError: the engine has no transactions over several tables, or another writer is at work.
@@ -228,7 +228,7 @@ class AdapterWarehouse(AdapterSession):
             yield
 
     def estimate(self, query: str) -> Estimate:
-        """Return what a query would read, as far as the engine tells; what its words mean differs."""
+        """Return what a query would read, as far as the engine's EXPLAIN tells."""
         try:
             if self._facts.explain is not None:
                 return self._facts.explain(self.rows, query)

@@ -21,19 +21,19 @@ _GROUP = "featurelayer.warehouses"
 
 
 def available() -> tuple[str, ...]:
-    """Return the adapter types of all engines, ours and those that other packages bring."""
+    """Return the adapter types of all engines, built in or from other packages."""
     return tuple(sorted(_own_engines() | {point.name for point in entry_points(group=_GROUP)}))
 
 
 @functools.cache
 def load_engine(kind: str) -> ModuleType | None:
-    """Return the module of an adapter type; None where nothing is known of it."""
-    # Entry points are looked for last: to ask what is installed takes longer than to connect.
+    """Return the module of an adapter type; None if it is unknown."""
+    # Entry points come last: listing installed packages takes longer than connecting.
     if kind in _own_engines():
         return importlib.import_module(f"{__name__}.{kind}")
     plugin = next(iter(entry_points(group=_GROUP, name=kind)), None) if kind else None
-    found: ModuleType | None = plugin.load() if plugin is not None else None
-    return found
+    module: ModuleType | None = plugin.load() if plugin is not None else None
+    return module
 
 
 def _own_engines() -> set[str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # On demand, in the US (cloud.google.com/bigquery/pricing).
 _USD_PER_TIB = 6.25
 _FIX = "make the training set a dbt model, which dbt builds: `featurelayer dbt-model write`"
-# The API's own names for types that SQL calls otherwise.
+# The API's names for types that have another name in SQL.
 _TYPES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
 _DECIMALS = {"NUMERIC": (38, 9), "BIGNUMERIC": (76, 38)}
 
@@ -55,7 +55,7 @@ class BigQueryWarehouse(AdapterWarehouse):
             return Estimate(how=f"it does not take the query: {error.summary}")
 
     def _dry_run(self, sql: str) -> Any:
-        """The job of a dry run, which has succeeded."""
+        """Return the job of a successful dry run."""
         from dbt_common.exceptions import DbtBaseException
 
         def run() -> Any:
@@ -92,7 +92,7 @@ def _dry() -> Any:
 
 
 def estimate_of(job: Any) -> Estimate:
-    """Return what a dry run says."""
+    """Convert a dry run to an estimate."""
     size = int(job.total_bytes_processed)
     usd = size / 1024**4 * _USD_PER_TIB
     tables = [f"{each.project}.{each.dataset_id}.{each.table_id}" for each in job.referenced_tables]

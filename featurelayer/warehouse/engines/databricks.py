@@ -13,9 +13,9 @@ from featurelayer.warehouse.engines.spark.scans import scans_of
 def explain(rows: Rows, query: str) -> Estimate:
     """Return what Databricks would read: the sizes of files that its optimizer knows, as Spark's."""
     ((text,),) = rows(f"EXPLAIN COST {query}")
-    found = scans_of(text)
+    scans = scans_of(text)
     how = "EXPLAIN COST: sizes of files, before columns are left out"
-    return Estimate(scans=found, bytes=total_bytes(found), how=how, text="" if found else text)
+    return Estimate(scans=scans, bytes=total_bytes(scans), how=how, text="" if scans else text)
 
 
 ADAPTER = AdapterFacts(

@@ -28,7 +28,7 @@ def explain(rows: Rows, query: str) -> Estimate:
     EXPLAIN is text, a line per node (docs.aws.amazon.com/redshift/latest/dg/r_EXPLAIN.html).
     """
     lines = "\n".join(str(line) for (line,) in rows(f"EXPLAIN {query}"))
-    found = [
+    scans = [
         Scan(
             relation=scan["name"],
             kept=int(scan["rows"]),
@@ -38,7 +38,7 @@ def explain(rows: Rows, query: str) -> Estimate:
         if OWN_PREFIX not in scan["name"]
     ]
     how = "EXPLAIN; rows that its filters are expected to leave, bytes those of the columns that it needs of them"
-    return Estimate(scans=tuple(found), bytes=total_bytes(found), how=how, text="" if found else lines)
+    return Estimate(scans=tuple(scans), bytes=total_bytes(scans), how=how, text="" if scans else lines)
 
 
 ADAPTER = AdapterFacts(
@@ -46,7 +46,7 @@ ADAPTER = AdapterFacts(
     # CURRENT_TIMESTAMP is a function of the leader node; SYSDATE is the transaction's start, in the session's zone
     # (docs.aws.amazon.com/redshift/latest/dg/r_SYSDATE.html).
     present="SYSDATE",
-    schemas=("pg_catalog.pg_namespace", "nspname"),  # information_schema has only what one owns
+    schemas=("pg_catalog.pg_namespace", "nspname"),  # information_schema lists only objects that the user owns
     # LOCK is held until the transaction ends (docs.aws.amazon.com/redshift/latest/dg/r_LOCK.html).
     transactions=Transactions(lock="LOCK TABLE {table}", patience=STATEMENT_TIMEOUT),
     notes=Notes(found=PG_COMMENTS, tables=("r",)),

@@ -26,7 +26,7 @@ def explain(rows: Rows, query: str) -> Estimate:
     """
     ((said,),) = rows(f"EXPLAIN USING JSON {query}")
     plan = json.loads(said) if isinstance(said, str) else said
-    found = [
+    scans = [
         Scan(
             relation=_with_partitions(str(node["objects"][0]), node),
             columns=tuple(node.get("expressions") or ()),
@@ -37,7 +37,7 @@ def explain(rows: Rows, query: str) -> Estimate:
         if node.get("operation") == "TableScan" and node.get("objects") and OWN_PREFIX not in node["objects"][0]
     ]
     return Estimate(
-        scans=tuple(found),
+        scans=tuple(scans),
         bytes=plan.get("GlobalStats", {}).get("bytesAssigned"),
         how="EXPLAIN; bytes are those of the micro-partitions that pruning leaves, with all of their columns",
     )

@@ -17,9 +17,9 @@ from featurelayer.warehouse.dbt_adapter.facts import AdapterFacts, Rows
 def explain(rows: Rows, query: str) -> Estimate:
     """Return what Trino would read, as far as its connector has statistics (trino.io/docs/current/sql/explain.html)."""
     ((said,),) = rows(f"EXPLAIN (TYPE IO, FORMAT JSON) {query}")
-    found = [_scan(table) for table in json.loads(said).get("inputTableColumnInfos", ())]
+    scans = [_scan(table) for table in json.loads(said).get("inputTableColumnInfos", ())]
     how = "EXPLAIN (TYPE IO); rows and bytes after the filters that the connector takes, where it has statistics"
-    return Estimate(scans=tuple(found), bytes=total_bytes(found), how=how)
+    return Estimate(scans=tuple(scans), bytes=total_bytes(scans), how=how)
 
 
 def _scan(said: Mapping[str, Any]) -> Scan:
@@ -33,7 +33,7 @@ def _scan(said: Mapping[str, Any]) -> Scan:
 
 
 def _whole(said: Any) -> int | None:
-    """Return a number of a statistic, which is NaN where there is none."""
+    """Return a statistic as a whole number, None for NaN."""
     number = math.nan if said is None else float(said)
     return int(number) if math.isfinite(number) else None
 

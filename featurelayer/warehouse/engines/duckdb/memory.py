@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-# What DuckDB asks for at the least: 125 MB a thread.
+# DuckDB's minimum: 125 MB a thread.
 _BYTES_A_THREAD = 128_000_000
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -16,7 +16,7 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 class MemoryLimit:
     """The memory limit of a connection's database; `configured` is the profile's, empty for DuckDB's own.
 
-    It is the whole database's, so it is left alone where other connections of this process share that.
+    It applies to the whole database, so it is not changed if other connections of this process share it.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -26,14 +26,14 @@ class MemoryLimit:
 
     @contextmanager
     def lower(self, working: int) -> Iterator[None]:
-        """Inside, be content with `working` bytes and what the threads need, if that is less than the limit.
+        """Lower the limit inside the block to `working` bytes plus the threads' minimum, if that is less.
 
         New memory costs a third of reading a table that is read once, and what was read is what DuckDB forgets first.
         """
         threads, limit = self._ask("SELECT current_setting('threads'), current_setting('memory_limit')")
         wanted = working + threads * _BYTES_A_THREAD
         if wanted < _parse_bytes(limit) and self._alone():
-            with suppress(duckdb.OutOfMemoryException):  # more than that is in use already
+            with suppress(duckdb.OutOfMemoryException):  # more is already in use
                 self._connection.execute(f"SET memory_limit = '{wanted} bytes'")
                 self.lowered = True
         try:
@@ -42,7 +42,7 @@ class MemoryLimit:
             self.restore()
 
     def restore(self) -> None:
-        """Go back to the profile's limit or DuckDB's own, not to the one before: another build may have lowered it."""
+        """Restore the profile's limit or DuckDB's default, not the previous one: another build may have lowered it."""
         if self.lowered:
             if self.configured:
                 self._connection.execute("SET memory_limit = $1", [self.configured])
@@ -53,7 +53,7 @@ class MemoryLimit:
     def _alone(self) -> bool:
         try:
             (count,) = self._ask("FROM duckdb_connection_count()")
-        except duckdb.CatalogException:  # an older DuckDB doesn't tell
+        except duckdb.CatalogException:  # older versions of DuckDB don't report it
             return False
         return bool(count == 1)
 
@@ -64,6 +64,6 @@ class MemoryLimit:
 
 
 def _parse_bytes(text: str) -> float:
-    """Return what DuckDB writes as '18.8 GiB'."""
+    """Parse a size such as '18.8 GiB'."""
     number, unit = text.split()
     return float(number) * 1024.0 ** (_UNITS.index(unit) if unit in _UNITS else len(_UNITS))

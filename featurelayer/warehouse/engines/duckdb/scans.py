@@ -11,19 +11,19 @@ from sqlglot import exp
 from featurelayer.warehouse.base import Estimate, Scan, total_bytes
 
 _BLOCK = 262_144
-# What a query makes for itself on its way is no scan of the warehouse.
+# Scans of a query's own intermediate results don't count.
 _OWN = ("CTE_SCAN", "DELIM_SCAN", "COLUMN_DATA_SCAN", "DUMMY_SCAN", "EMPTY_RESULT")
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
 
 
 def estimate(rows: Rows, query: str) -> Estimate:
-    """Return what a query would read; `rows` runs SQL. Nothing but the catalog is looked at."""
+    """Return what a query would read, from the catalog alone; `rows` runs SQL."""
     plan = json.loads(rows(f"EXPLAIN (FORMAT json)\n{query}")[0][1])
-    found = [_scan(rows, leaf) for node in plan for leaf in _leaves(node) if leaf["name"].strip() not in _OWN]
+    scans = [_scan(rows, leaf) for node in plan for leaf in _leaves(node) if leaf["name"].strip() not in _OWN]
     return Estimate(
-        scans=tuple(found),
-        bytes=total_bytes(found),
+        scans=tuple(scans),
+        bytes=total_bytes(scans),
         how="EXPLAIN; bytes are the blocks of the columns in the database file, before any filter",
     )
 
@@ -41,7 +41,7 @@ def _scan(rows: Rows, leaf: Mapping[str, Any]) -> Scan:
     expected = int(info["Estimated Cardinality"]) if "Estimated Cardinality" in info else None
     name = info.get("Table")
     if name is None:
-        # A file or a frame: which one is not said, its metadata say how many rows.
+        # A file or a frame: the plan does not name it; its metadata give the row count.
         return Scan(
             relation=info.get("Function", leaf["name"]).strip().lower(), columns=columns, rows=None, kept=expected
         )
@@ -60,7 +60,7 @@ def _scan(rows: Rows, leaf: Mapping[str, Any]) -> Scan:
 
 
 def _bytes(rows: Rows, parts: exp.Table, columns: tuple[str, ...]) -> int | None:
-    """How large the blocks are that hold these columns; blocks may be shared. None if none has been written yet."""
+    """Return the size of the blocks with these columns, some shared with others; None if none is written yet."""
     names = ", ".join(map(_text, columns)) or "''"
     table = parts.sql(dialect="duckdb", identify=True)
     blocks = rows(
@@ -71,7 +71,7 @@ def _bytes(rows: Rows, parts: exp.Table, columns: tuple[str, ...]) -> int | None
 
 
 def _several(said: str | list[str] | None) -> tuple[str, ...]:
-    """One thing is text, several are a list."""
+    """Return a tuple, although EXPLAIN writes a single item as plain text."""
     return (said,) if isinstance(said, str) else tuple(said or ())
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SIZES = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
-# What our SQL means may not depend on a profile: order, ties and the equality of keys hang on these.
+# The profile must not change what our SQL means: order, ties and key equality depend on these.
 _PINNED = {
     "enable_progress_bar": "false",
     "timezone": "'UTC'",
@@ -37,8 +37,8 @@ _PINNED = {
     "python_enable_replacements": "false",
 }
 _OURS = {*_PINNED, "temp_directory", "null_order"}
-# DuckDB's own parquet makes a HUGEINT (any sum of integers) a DOUBLE, these others something else than Arrow does, and
-# of arrays of a fixed length a file that Arrow can't read as soon as one of them is NULL.
+# DuckDB's parquet writer turns a HUGEINT (any sum of integers) into a DOUBLE, writes these others unlike Arrow, and
+# writes fixed-length arrays in a file that Arrow can't read if any of them is NULL.
 _CHANGED_BY_PARQUET = re.compile(r"HUGEINT|UUID|TIMESTAMP_S\b|\bBIT\b|INTERVAL|\[\d+\]")
 _PLAIN = {
     "BOOLEAN": Kind.BOOL,
@@ -58,7 +58,7 @@ def connect(
     """Open the database that a dbt-duckdb target names, with its settings and attached databases."""
     path = str(connection.get("path") or ":memory:")
     remote = path == ":memory:" or "://" in path or path.startswith("md:")
-    # dbt takes a relative path from where it was called, which is usually the project.
+    # dbt resolves a relative path from its working directory, usually the project.
     places = [root / path, Path.cwd() / path]
     file = path if remote else str(next((place for place in places if place.exists()), places[0]).resolve())
     if not remote and not Path(file).exists():
@@ -80,13 +80,13 @@ def connect(
     warehouse = DuckDBWarehouse(database)
     warehouse.configure(connection, root)
     if writable:
-        # Our own tables go there, and dbt makes it for a model only: all of them may have schemas of their own.
+        # Our tables go there; dbt creates it only for a model in it, and all may have custom schemas.
         warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {_name(str(connection.get('schema') or 'main'))}")
     return warehouse
 
 
 def _open_database(file: str, *, read_only: bool, wait: timedelta) -> duckdb.DuckDBPyConnection:
-    """Open a file, waiting while another process holds it; one writer excludes everybody else."""
+    """Open a file, waiting while another process holds it; a writer excludes all others."""
     return call_with_retry(
         lambda: duckdb.connect(file, read_only=read_only),
         wait.total_seconds(),
@@ -96,7 +96,7 @@ def _open_database(file: str, *, read_only: bool, wait: timedelta) -> duckdb.Duc
 
 
 class DuckDBWarehouse:
-    """A DuckDB connection with UTC, no progress bar, and a spill folder that is gone afterwards."""
+    """A DuckDB connection with UTC, no progress bar, and a temporary spill folder."""
 
     dialect = "duckdb"
 
@@ -114,7 +114,7 @@ class DuckDBWarehouse:
         return f"duckdb {duckdb.__version__}"
 
     def configure(self, connection: Mapping[str, Any], root: Path) -> None:
-        """Apply what the profile says beside the path: settings, extensions, attached databases."""
+        """Apply the profile's settings, extensions and attached databases."""
         for extension in connection.get("extensions") or ():
             name = extension if isinstance(extension, str) else extension.get("name", "")
             self.execute(f"LOAD {_name(name)}")
@@ -123,7 +123,7 @@ class DuckDBWarehouse:
                 self.execute(f"SET {_name(name)} = {_text(str(value))}")
             if name.lower() in ("memory_limit", "max_memory"):
                 self._memory.configured = str(value)
-        # dbt is called in the project, we may be called from anywhere: views over files are looked for there too.
+        # dbt runs in the project, featurelayer anywhere: resolve the files of views in the project too.
         searched = str((connection.get("settings") or {}).get("file_search_path", "")).split(",")
         folders = ",".join(str((root / part.strip()).resolve()) for part in (*searched, "."))
         self.execute(f"SET file_search_path = {_text(folders)}")
@@ -142,16 +142,16 @@ class DuckDBWarehouse:
     def describe(self, relation: str) -> tuple[Column, ...]:
         table = self.quote(relation)
         try:
-            # The catalog first: a SELECT would take the name of a file for a relation too.
+            # Check the catalog first: a SELECT would also accept the name of a file.
             self._connection.execute("FROM pragma_table_info(?)", [table])
-            found = self._connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()  # noqa: S608 (quoted by sqlglot)
+            columns = self._connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()  # noqa: S608 (quoted by sqlglot)
         except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
             raise RelationNotBuilt(
                 f"{relation} is not in the warehouse: {first_line(error)}", fix="build it: `dbt build`", sql=table
             ) from error
         except duckdb.Error as error:
             raise _as_warehouse_error(error, table) from error
-        return tuple(_column(name, kind) for name, kind, *_ in found)
+        return tuple(_column(name, kind) for name, kind, *_ in columns)
 
     def columns_of(self, query: str) -> tuple[Column, ...]:
         """Return the columns of a query."""
@@ -188,12 +188,12 @@ class DuckDBWarehouse:
             names = pq.read_schema(labels).names
         else:
             names = labels.column_names
-        # DuckDB renames columns that differ in case alone; the file or the frame knows their names.
+        # DuckDB renames columns that differ in case alone; take the names from the file or frame.
         columns = tuple(_column(name, kind) for name, (_, kind, *_) in zip(names, described, strict=True))
         return Source(sql=source, columns=columns, ordered=True, frame=not isinstance(labels, Path))
 
     def _refuse_columns(self, table: pa.Table) -> None:
-        """Raise with the columns of types that DuckDB does not have, if it is that."""
+        """Raise if the cause is columns of types that DuckDB does not have."""
         problems = []
         for field in table.schema:
             try:
@@ -237,7 +237,7 @@ class DuckDBWarehouse:
 
     def arrow(self, sql: str, *, batch_rows: int = 131_072) -> pa.RecordBatchReader:
         with _translate_errors(sql):
-            # A cursor would be another session, without the temporary tables; so one stream at a time.
+            # A cursor would be another session without the temporary tables, so allow one stream at a time.
             return self._connection.sql(sql).to_arrow_reader(batch_rows)
 
     def estimate(self, query: str) -> Estimate:
@@ -285,7 +285,7 @@ class DuckDBWarehouse:
         note: str = "",
     ) -> None:
         table = self._full_name(name)
-        self.table_note(name)  # raises if it is not ours to replace
+        self.table_note(name)  # raises if featurelayer did not write it
         with self.transaction():
             self.execute(f"CREATE OR REPLACE TABLE {table} AS\n{query}")
             self.execute(f"COMMENT ON TABLE {table} IS {_text(f'{MARK} {note}'.rstrip())}")
@@ -321,32 +321,32 @@ class DuckDBWarehouse:
             same(written)
 
     def _full_name(self, name: str) -> str:
-        """A table's name with its database and schema, or it could mean one of the build's temporary tables."""
-        found = table_of(name, "duckdb")
-        if not found.db:
+        """Qualify a table with its database and schema; a bare name could mean a temporary table."""
+        table = table_of(name, "duckdb")
+        if not table.db:
             database, schema = self.rows("SELECT current_database(), current_schema()")[0]
-            found.set("catalog", exp.to_identifier(database, quoted=True))
-            found.set("db", exp.to_identifier(schema, quoted=True))
-        return found.sql(dialect="duckdb", identify=True)
+            table.set("catalog", exp.to_identifier(database, quoted=True))
+            table.set("db", exp.to_identifier(schema, quoted=True))
+        return table.sql(dialect="duckdb", identify=True)
 
     def table_note(self, name: str) -> tuple[str, int] | None:
         table = table_of(name, "duckdb")
-        here = "current_database()", "current_schema()"
+        defaults = "current_database()", "current_schema()"
         database, schema = (
-            _text(part) if part else other for part, other in zip((table.catalog, table.db), here, strict=True)
+            _text(part) if part else other for part, other in zip((table.catalog, table.db), defaults, strict=True)
         )
-        found = self.rows(
+        matches = self.rows(
             "SELECT comment FROM (SELECT database_name, schema_name, table_name AS name, comment FROM duckdb_tables() "  # noqa: S608
             "UNION ALL SELECT database_name, schema_name, view_name, 'a view' FROM duckdb_views()) "
             f"WHERE lower(name) = lower({_text(table.name)}) AND lower(schema_name) = lower({schema}) "
             f"AND lower(database_name) = lower({database})"
         )
-        if not found:
+        if not matches:
             return None
-        if not all(comment and comment.startswith(MARK) for (comment,) in found):
+        if not all(comment and comment.startswith(MARK) for (comment,) in matches):
             raise foreign_table_error(name)
         (rows,) = self.rows(f"SELECT count(*) FROM {self._full_name(name)}")[0]  # noqa: S608 (quoted by sqlglot)
-        return found[0][0].removeprefix(MARK).strip(), rows
+        return matches[0][0].removeprefix(MARK).strip(), rows
 
     # --- the rest ------------------------------------------------------------------------------------------------
 
@@ -373,7 +373,7 @@ def _text(value: str) -> str:
 
 @contextmanager
 def _translate_errors(sql: str) -> Iterator[None]:
-    """Let failures be ours, and Ctrl-C be Ctrl-C: DuckDB makes a RuntimeError of it."""
+    """Convert DuckDB's errors to ours, and its RuntimeError on Ctrl-C to KeyboardInterrupt."""
     try:
         yield
     except duckdb.Error as error:
@@ -395,7 +395,7 @@ def _column(name: str, text: str) -> Column:
 
 
 def _dtype(text: str) -> DType:
-    """Return the type that DuckDB's own text for it means."""
+    """Parse DuckDB's type text."""
     if text.endswith("]"):
         return DType(kind=Kind.ARRAY, element=_dtype(text[: text.rindex("[")]))
     if text in _PLAIN:

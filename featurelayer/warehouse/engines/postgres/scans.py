@@ -15,14 +15,14 @@ _TEMPORARY = "pg_temp"
 
 
 def estimate(rows: Rows, query: str) -> Estimate:
-    """Return what a query would read; `rows` runs SQL. Nothing but statistics is looked at."""
+    """Return what a query would read, from statistics alone; `rows` runs SQL."""
     [(text,)] = rows(f"EXPLAIN (FORMAT json, VERBOSE)\n{query}")
     plans = json.loads(text) if isinstance(text, str) else text
     nodes = [node for plan in plans for node in _nodes(plan["Plan"]) if "Relation Name" in node]
-    found = [_scan(rows, node) for node in nodes if not str(node.get("Schema", "")).startswith(_TEMPORARY)]
+    scans = [_scan(rows, node) for node in nodes if not str(node.get("Schema", "")).startswith(_TEMPORARY)]
     return Estimate(
-        scans=tuple(found),
-        bytes=total_bytes(found),
+        scans=tuple(scans),
+        bytes=total_bytes(scans),
         how="EXPLAIN; bytes are those of whole tables, of which a look by index reads a part",
     )
 

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _OLDEST = 140_000
 _MOMENT = 0.1  # seconds
-# What our SQL means may not depend on the settings of a role or a database.
+# The settings of a role or database must not change what our SQL means.
 _PINNED = {
     "TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "postgres", "extra_float_digits": "1",
     "bytea_output": "hex", "standard_conforming_strings": "on", "array_nulls": "on",
-    # A query whose client has gone ends.
+    # The server ends a query whose client has disconnected.
     "client_connection_check_interval": "10s",
 }  # fmt: skip
-# Keys of a dbt-postgres target that libpq has under the same name.
+# Keys of a dbt-postgres target that libpq uses under the same name.
 _LIBPQ = ("host", "port", "user", "sslmode", "sslcert", "sslkey", "sslrootcert", "connect_timeout", "keepalives_idle")
 _COLUMNS = """
 SELECT a.attname::text, t.typtype IN ('e') OR e.typtype IN ('e'),
@@ -42,7 +42,7 @@ ORDER BY a.attnum
 
 
 def open_connection(target: Mapping[str, Any]) -> Any:
-    """Return a connection of the driver's.
+    """Open a connection of the driver.
 
     Raises:
         MissingDependency: the extra `postgres` is not installed.
@@ -63,13 +63,13 @@ def open_connection(target: Mapping[str, Any]) -> Any:
 
 
 def _conninfo(connection: Mapping[str, Any]) -> str:
-    """The target as libpq reads it."""
-    said = {key: connection.get(key) for key in _LIBPQ}
-    said["password"] = connection.get("password", connection.get("pass"))
-    said["dbname"] = connection.get("dbname", connection.get("database"))
-    said["connect_timeout"] = said["connect_timeout"] or 10
-    said["application_name"] = connection.get("application_name") or "featurelayer"
-    pairs = {key: str(value) for key, value in said.items() if value not in (None, "")}
+    """Convert the target to a libpq connection string."""
+    settings = {key: connection.get(key) for key in _LIBPQ}
+    settings["password"] = connection.get("password", connection.get("pass"))
+    settings["dbname"] = connection.get("dbname", connection.get("database"))
+    settings["connect_timeout"] = settings["connect_timeout"] or 10
+    settings["application_name"] = connection.get("application_name") or "featurelayer"
+    pairs = {key: str(value) for key, value in settings.items() if value not in (None, "")}
     return " ".join(f"{key}='{_escape(value)}'" for key, value in pairs.items())
 
 
@@ -110,10 +110,10 @@ class PostgresSession:
         return f"postgres {version.split()[0]}"
 
     def _call(self, call: Callable[[], _T], sql: str) -> _T:
-        """Return what a call of the driver's gives; Ctrl-C ends what the server is doing, then the wait.
+        """Return the result of a driver call; Ctrl-C cancels the server's work, then the wait.
 
         Raises:
-            WarehouseError: it failed.
+            WarehouseError: the call failed.
         """
         from adbc_driver_postgresql import dbapi
 
@@ -121,12 +121,12 @@ class PostgresSession:
         called = self._caller.submit(call)
         try:
             while not called.done():
-                wait([called], timeout=_MOMENT)  # by and by: where polars is loaded, no signal ends a wait
+                wait([called], timeout=_MOMENT)  # wait in short steps: where polars is loaded, no signal ends a wait
             return called.result()
         except KeyboardInterrupt:
             self._stopped = True
             while not called.done():
-                self._connection.adbc_cancel()  # again and again: one that comes before the query does nothing
+                self._connection.adbc_cancel()  # repeat: a cancel that arrives before the query does nothing
                 wait([called], timeout=_MOMENT)
             raise
         except (dbapi.Error, OSError) as error:
@@ -183,8 +183,8 @@ class PostgresSession:
                     yield batch
             except BaseException:
                 with suppress(Exception):  # the session may have ended, and the cursor with it
-                    self._connection.adbc_cancel()  # or closing it would wait for the rest of the rows
-                    self._caller.submit(cursor.close)  # without waiting: this may be a clean-up in that very thread
+                    self._connection.adbc_cancel()  # otherwise closing it would wait for the remaining rows
+                    self._caller.submit(cursor.close)  # don't wait: this may be a clean-up in that very thread
                 raise
             finally:
                 self._unread -= 1
@@ -204,8 +204,8 @@ class PostgresSession:
 
         def call() -> None:
             with closing(self._connection.cursor()) as cursor:
-                given = pa.RecordBatchReader.from_batches(rows.schema, until_interrupted())
-                cursor.adbc_ingest(name, given, mode="append", temporary=True)
+                reader = pa.RecordBatchReader.from_batches(rows.schema, until_interrupted())
+                cursor.adbc_ingest(name, reader, mode="append", temporary=True)
 
         self._call(call, f"COPY {name}")
 
@@ -217,42 +217,42 @@ class PostgresSession:
         return self._call(call, sql)
 
     def close(self) -> None:
-        """End the session, and with it all that is temporary."""
-        with suppress(Exception):  # a session that is broken has ended
+        """Close the session, which drops everything temporary."""
+        with suppress(Exception):  # a broken session has already ended
             if self._unread:
-                self._connection.adbc_cancel()  # or closing it would wait for the rest of the rows
+                self._connection.adbc_cancel()  # otherwise closing it would wait for the remaining rows
             self._caller.submit(self._connection.close).result()
         self._caller.shutdown()
 
     def _numeric_types(self, sql: str, schema: pa.Schema) -> dict[int, DType]:
-        """The types of a query's numerics by place: the driver does not say their precision, the catalog does."""
+        """Return the types of a query's numerics by position, from the catalog: the driver omits their precision."""
         from featurelayer.warehouse.engines.postgres.types import is_numeric
 
         numeric = [place for place, field in enumerate(schema) if is_numeric(field.type)]
         if not numeric:
             return {}
-        found = self.columns_of(sql)
-        return {place: found[place].dtype for place in numeric}
+        columns = self.columns_of(sql)
+        return {place: columns[place].dtype for place in numeric}
 
     def columns_of(self, query: str) -> tuple[Column, ...]:
-        """The columns of a query, in the catalog's types."""
+        """Return the columns of a query, in the catalog's types."""
         names = self.result_schema(query).names
         self.execute(f"CREATE TEMPORARY VIEW {positions('__fl_shape', len(names))} AS\n{query}")
         try:
-            found = self.columns("pg_temp.__fl_shape")
+            columns = self.columns("pg_temp.__fl_shape")
         finally:
             self.execute("DROP VIEW pg_temp.__fl_shape")
-        return tuple(replace(column, name=name) for column, name in zip(found, names, strict=True))
+        return tuple(replace(column, name=name) for column, name in zip(columns, names, strict=True))
 
     def columns(self, table: str) -> tuple[Column, ...]:
         from featurelayer.warehouse.engines.postgres.types import as_column
 
-        found = self.rows(_COLUMNS.format(relation=literal(table)))
-        return tuple(as_column(name, kind, is_enum=is_enum) for name, is_enum, kind in found)
+        rows = self.rows(_COLUMNS.format(relation=literal(table)))
+        return tuple(as_column(name, kind, is_enum=is_enum) for name, is_enum, kind in rows)
 
 
 def table_of(relation: str) -> exp.Table:
-    """A relation as PostgreSQL reads its name: what is not quoted is in small letters."""
+    """Parse a relation's name as PostgreSQL does: unquoted parts fold to lower case."""
     table = as_written(relation, "postgres")
     for part in table.parts:
         if isinstance(part, exp.Identifier) and not part.args.get("quoted"):
@@ -261,18 +261,18 @@ def table_of(relation: str) -> exp.Table:
 
 
 def positions(alias: str, count: int) -> str:
-    """Return a table alias whose columns are named by their places."""
+    """Return a table alias whose columns are named by their positions."""
     columns = ", ".join(f'"c{place}"' for place in range(count))
     return f"{alias} ({columns})"
 
 
 def quote_name(name: str) -> str:
-    """Return a name as SQL."""
+    """Quote a name."""
     return exp.to_identifier(name, quoted=True).sql(dialect="postgres")
 
 
 def literal(value: str) -> str:
-    """Return a text as SQL."""
+    """Quote a text as an SQL literal."""
     return exp.Literal.string(value).sql(dialect="postgres")
 
 
@@ -287,7 +287,7 @@ def _as_warehouse_error(error: Exception, sql: str) -> WarehouseError:
 
 
 def _reason(error: Exception) -> str:
-    """The server's own sentence, without what the drivers say around it."""
+    """Extract the server's own message from the driver's text."""
     text = str(error)
-    found = re.search(r"(?:ERROR|FATAL):\s+(.+)", text)
-    return (found[1] if found else text.strip().splitlines()[0]).strip()
+    match = re.search(r"(?:ERROR|FATAL):\s+(.+)", text)
+    return (match[1] if match else text.strip().splitlines()[0]).strip()

@@ -31,13 +31,13 @@ _MOST_EXAMPLES = 3
 
 REFUSED = "featurelayer: "
 """What the text starts with that a query of ours was ended with (featurelayer.sql.dialects._postgres_json)."""
-# Infinity as the driver hands it on: the greatest number, moved from 2000 to 1970 without a look at the overflow.
+# Infinity as the driver returns it: the greatest number, moved from 2000 to 1970 with overflow.
 _INFINITE = (946_684_800_000_000 - 1 - 2**63, 10_957 - 1 - 2**31)
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"})
 
 
 def dtype_of(text: str, *, is_enum: bool = False) -> DType:
-    """Return the type that `format_type` calls so."""
+    """Parse a type name written by `format_type`."""
     if text.endswith("[]"):
         return DType(kind=Kind.ARRAY, element=dtype_of(text[:-2], is_enum=is_enum))
     if is_enum:
@@ -61,7 +61,7 @@ def loadable(reader: pa.RecordBatchReader) -> tuple[pa.RecordBatchReader, list[s
     """Return label batches in types that can be loaded, and the type of each column in PostgreSQL's words.
 
     Raises:
-        LabelError: a column has a type that PostgreSQL has not, or (when it is read) text that it can't hold.
+        LabelError: PostgreSQL lacks a column's type or, when rows are read, can't hold a text.
     """
     homes, problems = [], []
     for field in reader.schema:
@@ -90,7 +90,7 @@ def loadable(reader: pa.RecordBatchReader) -> tuple[pa.RecordBatchReader, list[s
 
 
 def _refuse_zeros(names: Sequence[str], columns: Sequence[pa.Array], start: int) -> None:
-    """Name the columns and rows of a batch, which begins at row `start`, whose text the server would refuse."""
+    """Raise with the columns and rows whose text the server would refuse; the batch begins at row `start`."""
     problems = []
     for name, column in zip(names, columns, strict=True):
         is_list = pa.types.is_list(column.type)
@@ -142,7 +142,7 @@ _HOMES: tuple[tuple[Callable[[pa.DataType], bool], _Home], ...] = (
 
 
 def _home(kind: pa.DataType) -> _Home | None:
-    """The Arrow type in which a column is loaded, and its type there."""
+    """Return the Arrow type in which a column is loaded, and its PostgreSQL type."""
     if isinstance(kind, pa.BaseExtensionType):
         uuid = kind.extension_name == "arrow.uuid"
         return (kind.storage_type, "UUID") if uuid else _home(kind.storage_type)
@@ -210,16 +210,16 @@ def _finite(column: exp.Column, kind: pa.DataType) -> exp.Expression:
 def _one_dimension(column: exp.Column) -> exp.Expression:
     several = exp.GT(this=exp.func("ARRAY_NDIMS", column.copy()), expression=exp.Literal.number(1))
     message = " is an array of arrays, which can't leave PostgreSQL as one; make it JSON in the model"
-    # A slice is of the array's own type, whichever that is.
+    # A slice keeps the array's own type.
     place = exp.Slice(this=exp.Literal.number(1), expression=_refusal(column, message))
     return exp.Case().when(several, exp.Bracket(this=column.copy(), expressions=[place])).else_(column.copy())
 
 
 def _refusal(column: exp.Column, message: str) -> exp.Expression:
-    """Ends the query: PostgreSQL has no function for that, but says what it can't make a number of."""
-    said = exp.DPipe(this=exp.cast(column.copy(), "TEXT"), expression=exp.Literal.string(message))
-    said = exp.DPipe(this=exp.Literal.string(REFUSED), expression=said)
-    return exp.cast(exp.paren(said), "INT")
+    """End the query by casting the message to a number: PostgreSQL has no function that raises."""
+    refusal = exp.DPipe(this=exp.cast(column.copy(), "TEXT"), expression=exp.Literal.string(message))
+    refusal = exp.DPipe(this=exp.Literal.string(REFUSED), expression=refusal)
+    return exp.cast(exp.paren(refusal), "INT")
 
 
 def as_arrow(reader: pa.RecordBatchReader, shapes: Sequence[Shape]) -> pa.RecordBatchReader:
@@ -331,7 +331,7 @@ def _extension_name(kind: pa.DataType) -> str:
 
 
 def _opaque(kind: pa.DataType) -> str | None:
-    """PostgreSQL's name of a type that Arrow does not have."""
+    """Return PostgreSQL's name of a type that Arrow does not have."""
     return kind.type_name if _extension_name(kind) == "arrow.opaque" else None
 
 

@@ -73,8 +73,8 @@ class PostgresWarehouse(PostgresSession):
         self._sources = 0
 
     def create_schema(self) -> None:
-        """Make the target's schema unless it is there; dbt makes it only for a model that lies in it."""
-        # Looked for first: the server wants the right to create schemas for IF NOT EXISTS, too.
+        """Create the target's schema if it is missing; dbt creates it only for a model in it."""
+        # Search first: the server requires the right to create schemas even for IF NOT EXISTS.
         if not self.rows(f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {literal(self.schema)}"):  # noqa: S608
             self.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_name(self.schema)}")
 
@@ -84,38 +84,40 @@ class PostgresWarehouse(PostgresSession):
         return table_of(relation).sql(dialect="postgres", identify=True)
 
     def describe(self, relation: str) -> tuple[Column, ...]:
-        found = self.columns(self.quote(relation))
-        if not found:
+        columns = self.columns(self.quote(relation))
+        if not columns:
             raise RelationNotBuilt(f"{relation} is not in the warehouse", fix="build it: `dbt build`", sql=relation)
-        return found
+        return columns
 
     def attach(self, labels: Path | CsvRows | pa.Table) -> Source:
-        """Load labels into a temporary table, by COPY; it is read in the order in which it was written."""
+        """Load labels into a temporary table by COPY; it is read in the order of writing."""
         from featurelayer.warehouse.engines.postgres.types import loadable
         from featurelayer.warehouse.streams import read_labels, rename_columns, split_columns, to_microseconds
 
         self._sources += 1
         name = f"__fl_source_{self._sources}"
-        with read_labels(labels) as given:
-            reader, kinds = loadable(to_microseconds(given.reader))
+        with read_labels(labels) as rows:
+            reader, kinds = loadable(to_microseconds(rows.reader))
             failed: list[LabelError] = []
-            names = _distinct([truncate_identifier(column.name) for column in given.columns])
+            names = _distinct([truncate_identifier(column.name) for column in rows.columns])
             columns = ", ".join(f"{quote_name(column)} {kind}" for column, kind in zip(names, kinds, strict=True))
             self.execute(f"CREATE TEMPORARY TABLE {quote_name(name)} ({columns})")
             try:
                 self.copy_in(name, _remembering(rename_columns(reader, names), failed))
             except WarehouseError as error:
                 raise failed[0] if failed else error from None
-        there = self.columns(f"pg_temp.{quote_name(name)}")
-        loaded = [Column(name=column.name, dtype=kind.dtype) for column, kind in zip(given.columns, there, strict=True)]
-        found, parsed = split_columns(labels, loaded)
-        return Source(sql=quote_name(name), columns=found, parsed=parsed, ordered=True, frame=True)
+        table_columns = self.columns(f"pg_temp.{quote_name(name)}")
+        loaded = [
+            Column(name=column.name, dtype=kind.dtype) for column, kind in zip(rows.columns, table_columns, strict=True)
+        ]
+        visible, parsed = split_columns(labels, loaded)
+        return Source(sql=quote_name(name), columns=visible, parsed=parsed, ordered=True, frame=True)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One snapshot of the database, and no other writer of ours to this schema meanwhile.
+        """Work on one snapshot of the database, as the only featurelayer writer to this schema.
 
-        Exports compute what differs from what others have written down; two at once would not see each other.
+        Exports compute changes against the log of earlier ones; two at once would not see each other.
         """
         key = int.from_bytes(hashlib.sha256(f"featurelayer {self.schema}".encode()).digest()[:8], signed=True)
         lock = f"SELECT pg_try_advisory_lock({key})"
@@ -129,7 +131,7 @@ class PostgresWarehouse(PostgresSession):
             with self._atomic():
                 yield
         finally:
-            with suppress(WarehouseError):  # the lock goes with a session that is broken
+            with suppress(WarehouseError):  # a broken session has already released the lock
                 self.rows(f"SELECT pg_advisory_unlock({key})")
 
     @contextmanager
@@ -177,7 +179,7 @@ class PostgresWarehouse(PostgresSession):
         note: str = "",
     ) -> None:
         table = self._full_name(name)
-        self.table_note(name)  # raises if it is not ours to replace
+        self.table_note(name)  # raises if featurelayer did not write it
         with self._atomic():
             self.execute(f"DROP TABLE IF EXISTS {table}")
             self.execute(f"CREATE TABLE {table} AS\n{query}")
@@ -189,7 +191,9 @@ class PostgresWarehouse(PostgresSession):
     ) -> None:
         table = self._full_name(name)
         with self._atomic():
-            self.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")  # two at once would count each other's rows
+            self.execute(
+                f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
+            )  # concurrent writers would count each other's rows
             (first,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
             there, new = (
                 [(each.name, str(each.dtype)) for each in columns]
@@ -211,7 +215,7 @@ class PostgresWarehouse(PostgresSession):
     ) -> None:
         (count,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
         check_rows(name, expected=rows, came=count - first)
-        # Read in the order in which it was written.
+        # It is read in the order of writing.
         self.execute("SET LOCAL synchronize_seqscans = off")
         self.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         columns = ", ".join(quote_name(truncate_identifier(label)) for label in labels)
@@ -220,24 +224,24 @@ class PostgresWarehouse(PostgresSession):
 
     def table_note(self, name: str) -> tuple[str, int] | None:
         table = self._full_name(name)
-        found = self.rows(
+        matches = self.rows(
             "SELECT c.relkind::text, obj_description(c.oid, 'pg_class') FROM pg_catalog.pg_class AS c "  # noqa: S608
             f"WHERE c.oid = to_regclass({literal(table)})"
         )
-        if not found:
+        if not matches:
             return None
-        [(kind, comment)] = found
+        [(kind, comment)] = matches
         if kind != "r" or not (comment or "").startswith(MARK):
             raise foreign_table_error(name)
         (rows,) = self.rows(f"SELECT count(*) FROM {table}")[0]  # noqa: S608 (quoted by sqlglot)
         return comment.removeprefix(MARK).strip(), rows
 
     def _full_name(self, name: str) -> str:
-        """A table's name with its schema, the target's by default, or it could mean one of the temporary tables."""
-        found = table_of(name)
-        if not found.db:
-            found.set("db", exp.to_identifier(self.schema, quoted=True))
-        return found.sql(dialect="postgres", identify=True)
+        """Qualify a table with its schema, by default the target's; a bare name could mean a temporary table."""
+        table = table_of(name)
+        if not table.db:
+            table.set("db", exp.to_identifier(self.schema, quoted=True))
+        return table.sql(dialect="postgres", identify=True)
 
     def estimate(self, query: str) -> Estimate:
         from featurelayer.warehouse.engines.postgres.scans import estimate
@@ -247,8 +251,8 @@ class PostgresWarehouse(PostgresSession):
     # --- the rest ------------------------------------------------------------------------------------------------
 
     def now(self) -> datetime:
-        found: datetime = self.rows("SELECT now()")[0][0]
-        return found
+        time: datetime = self.rows("SELECT now()")[0][0]
+        return time
 
     def drop(self, temporary: Sequence[str]) -> None:
         for name in temporary:
@@ -256,7 +260,7 @@ class PostgresWarehouse(PostgresSession):
 
 
 def _remembering(reader: pa.RecordBatchReader, failed: list[LabelError]) -> pa.RecordBatchReader:
-    """The same batches; what is wrong with the labels is remembered, since the driver makes text of it."""
+    """Yield the batches and record label errors, since the driver turns them into text."""
     import pyarrow as pa
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -270,5 +274,5 @@ def _remembering(reader: pa.RecordBatchReader, failed: list[LabelError]) -> pa.R
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Names for a table's columns: their own, or their place where two are the same or one is empty."""
+    """Return unique column names: a duplicate or empty name becomes its position."""
     return [name if name and names.count(name) == 1 else f"__fl_c{place}" for place, name in enumerate(names)]

@@ -30,7 +30,7 @@ _CHANGE = re.compile(r"(CREATE TABLE IF NOT EXISTS|INSERT INTO|UPDATE|DELETE FRO
 _PROPERTIES = f"TBLPROPERTIES ('{MADE}' = 'part of exports')"
 _PART = "__fl_part"
 _ROWS = "__fl_rows"
-# With more parts than that the smallest become one.
+# Above this number of parts the smallest are merged.
 _MOST, _LEFT = 24, 12
 _COLUMNS = ("table", "part", "rows", "committed", "token")
 
@@ -45,8 +45,8 @@ class SparkMetastore:
         self._schema, self._run = schema, run
 
     def names(self) -> list[str]:
-        found = self._run(f"SHOW TABLES IN {_quote(self._schema)} LIKE '{PREFIX}*'")
-        return [row["tableName"] for row in found if not row["isTemporary"]]
+        tables = self._run(f"SHOW TABLES IN {_quote(self._schema)} LIKE '{PREFIX}*'")
+        return [row["tableName"] for row in tables if not row["isTemporary"]]
 
     def create(self, name: str, generation: Generation) -> bool:
         assert generation.committed is not None
@@ -84,7 +84,7 @@ class SparkMetastore:
         self._run(f"DROP {'VIEW' if generation else 'TABLE'} IF EXISTS {self.place(name)}")
 
     def place(self, name: str) -> str:
-        """A name of the schema in SQL."""
+        """Qualify a name with the schema, as SQL."""
         return f"{_quote(self._schema)}.{_quote(name)}"
 
 
@@ -101,20 +101,20 @@ class ExportTables:
     # --- reading -------------------------------------------------------------------------------------------------
 
     def resolve(self, sql: str) -> str:
-        """Return a statement with the tables of exports replaced by what holds their rows now."""
-        found = list(self._mentions(sql))
-        if not found:
+        """Replace the tables of exports in a statement by the current views of their rows."""
+        mentions = list(self._mentions(sql))
+        if not mentions:
             return sql
         state = self._transaction or newest(self._metastore)
-        done, text = 0, ""
-        for start, end, name in found:
+        copied, text = 0, ""
+        for start, end, name in mentions:
             parts = state.parts_of(name)
-            text += sql[done:start] + (self._view(parts) if parts else sql[start:end])
-            done = end
-        return text + sql[done:]
+            text += sql[copied:start] + (self._view(parts) if parts else sql[start:end])
+            copied = end
+        return text + sql[copied:]
 
     def _mentions(self, sql: str) -> Iterator[tuple[int, int, str]]:
-        """Where the names of such tables stand, and which."""
+        """Yield the positions and names of the tables of exports in a statement."""
         if not self._schema or not _OURS.search(sql):
             return
         kinds = sqlglot.TokenType
@@ -123,7 +123,7 @@ class ExportTables:
             if token.token_type not in (kinds.IDENTIFIER, kinds.VAR) or not _OURS.fullmatch(token.text):
                 continue
             if any(each.token_type is kinds.DOT for each in tokens[place + 1 : place + 2]):
-                continue  # a column of it: queries of ours have names for tables
+                continue  # a column of the table: our queries alias their tables
             first = token
             if place > 1 and tokens[place - 1].token_type is kinds.DOT:
                 first = tokens[place - 2]
@@ -132,7 +132,7 @@ class ExportTables:
             yield first.start, token.end + 1, token.text.lower()
 
     def _view(self, parts: Sequence[LogPart]) -> str:
-        """A temporary view of parts. They never change, so it is made once."""
+        """Return a temporary view of parts, made once because parts never change."""
         names = tuple(part.name for part in parts)
         if names not in self._views:
             view = f"__fl_log_{len(self._views)}"
@@ -148,7 +148,7 @@ class ExportTables:
 
     @contextmanager
     def transaction(self, now: datetime) -> Iterator[None]:
-        """Keep all that is changed inside, or nothing if an error leaves.
+        """Commit all changes made inside the block, or none if an error leaves it.
 
         Raises:
             WriteConflict: another transaction has changed something since this one began.
@@ -171,7 +171,7 @@ class ExportTables:
         sweep(self._metastore, now)
 
     def change(self, sql: str) -> bool:
-        """Carry out a statement that changes a table of exports; False if it is none."""
+        """Run a statement that changes a table of exports; return False for any other statement."""
         opening = _CHANGE.match(sql)
         target = next(self._mentions(sql), None) if opening else None
         if opening is None or target is None or target[0] != opening.end():
@@ -203,13 +203,13 @@ class ExportTables:
 
     def _insert(self, transaction: Transaction, name: str, rest: str) -> None:
         names, query = _into(rest)
-        given = f"(\n{self.resolve(query)}\n) AS given ({', '.join(_quote(each) for each in names)})"
+        source = f"(\n{self.resolve(query)}\n) AS given ({', '.join(_quote(each) for each in names)})"
         typed = ", ".join(
             f"CAST({_quote(field.name) if field.name in names else 'NULL'} AS {field.dataType.simpleString()}) "
             f"AS {_quote(field.name)}"
             for field in self._schema_of(transaction.parts_of(name))
         )
-        part = self._write_part(transaction, name, f"SELECT {typed} FROM {given}")  # noqa: S608 (quoted)
+        part = self._write_part(transaction, name, f"SELECT {typed} FROM {source}")  # noqa: S608 (quoted)
         if part.rows:
             transaction.replace([each for each in transaction.parts_of(name) if not each.rows], [part])
             self._fold(transaction, name)
@@ -217,7 +217,7 @@ class ExportTables:
     def _replace(
         self, transaction: Transaction, name: str, assigned: dict[str, exp.Expression], condition: exp.Expression
     ) -> None:
-        """Rewrite the parts that have rows of a condition: without them, or with what is assigned to columns."""
+        """Rewrite the parts with rows that meet a condition: without these rows, or with new column values."""
         parts = transaction.parts_of(name)
         numbered = "\nUNION ALL\n".join(
             f"SELECT *, {place} AS {_quote(_PART)} FROM {self._metastore.place(part.name)}"  # noqa: S608 (quoted)
@@ -236,8 +236,8 @@ class ExportTables:
         values = (
             exp.alias_(assigned[field], field, quoted=True) if field in assigned else _column(field) for field in fields
         )
-        these = exp.select(*values).from_(_ROWS).where(condition)
-        query: exp.Expression = exp.union(others, these, distinct=False) if assigned else others
+        changed = exp.select(*values).from_(_ROWS).where(condition)
+        query: exp.Expression = exp.union(others, changed, distinct=False) if assigned else others
         new = []
         if rows or len(hit) == len(parts):
             source = f"WITH {_ROWS} AS (\n{self._union(hit)}\n)\n{self.resolve(_sql(query))}"
@@ -245,7 +245,7 @@ class ExportTables:
         transaction.replace(hit, new)
 
     def _widen(self, transaction: Transaction, name: str, sql: str) -> None:
-        """Add columns. This is rare, so all parts become one that has them."""
+        """Add columns by merging all parts into one; this is rare."""
         parts = transaction.parts_of(name)
         statement = sqlglot.parse_one(sql, read="spark")
         new = ", ".join(
@@ -275,7 +275,7 @@ class ExportTables:
     # --- for others ----------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        """Let the names of the tables be views of the newest state, also if another process made it."""
+        """Point the tables' views at the newest state, even if another process made it."""
         shown = None
         while shown is None or shown.number != newest(self._metastore).number:
             shown = newest(self._metastore)
@@ -300,7 +300,7 @@ class ExportTables:
 
 
 def _into(rest: str) -> tuple[list[str], str]:
-    """The columns of an INSERT and its query, from the text after the table."""
+    """Parse an INSERT's columns and query from the text after the table."""
     tokens = sqlglot.tokenize(rest, read="spark")
     end = next(place for place, token in enumerate(tokens) if token.token_type is sqlglot.TokenType.R_PAREN)
     names = [token.text for token in tokens[:end] if token.token_type is sqlglot.TokenType.IDENTIFIER]
@@ -308,14 +308,14 @@ def _into(rest: str) -> tuple[list[str], str]:
 
 
 def _condition(sql: str) -> exp.Expression:
-    """What a DELETE or an UPDATE asks of a row."""
+    """Return the condition of a DELETE or an UPDATE."""
     where = sqlglot.parse_one(sql, read="spark").args["where"]
     condition: exp.Expression = where.this
     return condition
 
 
 def _assignments(sql: str) -> dict[str, exp.Expression]:
-    """What an UPDATE assigns, by column."""
+    """Return the assignments of an UPDATE, by column."""
     return {each.this.name: each.expression for each in sqlglot.parse_one(sql, read="spark").expressions}
 
 

@@ -27,7 +27,7 @@ from featurelayer.errors import WriteConflict
 
 PREFIX = "featurelayer_log_"
 _NAME = re.compile(rf"{PREFIX}(\d{{10}})(_\w+)?")
-# How far back a number has to be before it can be made again, and how long its parts stay for those who read them.
+# How far back a number must be before it can be reused, and how long its parts are kept for readers.
 _KEPT = 4
 READERS = timedelta(hours=1)
 _SWEPT_AT_ONCE = 20
@@ -52,12 +52,12 @@ class Generation:
     token: str = ""
 
     def parts_of(self, table: str) -> tuple[LogPart, ...]:
-        """The parts of a table; none if it is not there."""
+        """Return the parts of a table; none if it does not exist."""
         return tuple(part for part in self.parts if part.table == table)
 
 
 class Metastore(Protocol):
-    """Where generations and parts are kept under their names."""
+    """Stores generations and parts under their names."""
 
     def names(self) -> list[str]:
         """Return all names that begin with `PREFIX`."""
@@ -66,26 +66,28 @@ class Metastore(Protocol):
         """Make a generation; False if the name is taken."""
 
     def read(self, name: str) -> Generation | None:
-        """Return a generation, its number left out; None if it is not there."""
+        """Return a generation, without its number; None if it does not exist."""
 
     def drop(self, name: str, *, generation: bool) -> None:
-        """Remove a generation, or a part, if it is there."""
+        """Remove a generation or a part if it exists."""
 
 
 def name_of(number: int) -> str:
-    """The name of a generation."""
+    """Return the name of a generation."""
     return f"{PREFIX}{number:010}"
 
 
 def newest(metastore: Metastore) -> Generation:
-    """Return the state that counts."""
+    """Return the newest generation."""
     while True:
         number = max(_numbers(metastore.names()), default=0)
         if not number:
             return Generation()
-        found = metastore.read(name_of(number))
-        if found is not None:  # else so many came in between that it has been swept
-            return Generation(number=number, parts=found.parts, committed=found.committed, token=found.token)
+        generation = metastore.read(name_of(number))
+        if generation is not None:  # otherwise so many followed that it has been swept
+            return Generation(
+                number=number, parts=generation.parts, committed=generation.committed, token=generation.token
+            )
 
 
 class Transaction:
@@ -99,22 +101,22 @@ class Transaction:
         self._made: list[str] = []
 
     def parts_of(self, table: str) -> tuple[LogPart, ...]:
-        """The parts of a table as this transaction sees it."""
+        """Return the parts of a table as seen by this transaction."""
         return tuple(part for part in self.parts if part.table == table)
 
     def new_part(self) -> str:
-        """Return the name of a part that is about to be written."""
+        """Return the name for a new part."""
         name = f"{name_of(self.base.number + 1)}_{self._token}_{len(self._made)}"
         self._made.append(name)
         return name
 
     def replace(self, old: Iterable[LogPart], new: Iterable[LogPart]) -> None:
-        """Let parts take the place of others."""
-        gone = {part.name for part in old}
-        self.parts = (*(part for part in self.parts if part.name not in gone), *new)
+        """Replace parts by others."""
+        replaced = {part.name for part in old}
+        self.parts = (*(part for part in self.parts if part.name not in replaced), *new)
 
     def commit(self, now: datetime) -> None:
-        """Make the next generation of what has changed, if anything has.
+        """Create the next generation if anything has changed.
 
         Raises:
             WriteConflict: another transaction made it first; nothing of this one counts.
@@ -126,21 +128,21 @@ class Transaction:
         if not self._metastore.create(name, new) and not self._is_ours(name):
             raise overtaken(self._where)
         if self.is_swept():
-            # The number may have been free because it was swept; if it was not, the transaction is done once more.
+            # The number may be free only because it was swept; then the transaction is retried.
             self._metastore.drop(name, generation=True)
             raise overtaken(self._where)
 
     def is_swept(self) -> bool:
-        """Whether so much was written meanwhile that parts of this transaction may have been taken for garbage."""
+        """Test whether so many generations followed that parts of this transaction may have been swept."""
         return max(_numbers(self._metastore.names()), default=0) > self.base.number + _KEPT
 
     def _is_ours(self, name: str) -> bool:
-        """Whether it was made although the metastore did not say so."""
-        found = self._metastore.read(name)
-        return found is not None and found.token == self._token
+        """Test whether the generation was created although the metastore did not confirm it."""
+        generation = self._metastore.read(name)
+        return generation is not None and generation.token == self._token
 
     def clear(self) -> None:
-        """Remove what was written for nothing; after a commit that is what a later statement replaced."""
+        """Remove unused parts; after a commit, those that a later statement replaced."""
         named = {part.name for part in newest(self._metastore).parts}
         for name in self._made:
             if name not in named:
@@ -151,7 +153,7 @@ def sweep(metastore: Metastore, now: datetime) -> None:
     """Remove generations that are no longer read, oldest first, and their parts."""
     names = metastore.names()
     numbers = sorted(_numbers(names))
-    parts = {name: int(found[1]) for name in names if (found := _NAME.fullmatch(name)) and found[2]}
+    parts = {name: int(match[1]) for name in names if (match := _NAME.fullmatch(name)) and match[2]}
     for number, following in islice(pairwise(numbers), _SWEPT_AT_ONCE):
         after = metastore.read(name_of(following))
         if number > numbers[-1] - _KEPT or after is None or after.committed is None:
@@ -159,7 +161,7 @@ def sweep(metastore: Metastore, now: datetime) -> None:
         if now - after.committed < READERS:
             return
         named = {part.name for part in after.parts}
-        # A part that a generation no longer names is named by none after it.
+        # A part missing from one generation is missing from all later ones.
         for name in [name for name, made_for in parts.items() if made_for <= number and name not in named]:
             metastore.drop(name, generation=False)
             del parts[name]
@@ -167,7 +169,7 @@ def sweep(metastore: Metastore, now: datetime) -> None:
 
 
 def overtaken(where: str) -> WriteConflict:
-    """Return the error of a transaction that another one was faster than."""
+    """Return the error of a transaction that lost to another one."""
     return WriteConflict(
         f"another command wrote to the tables of exports in {where} at the same time; nothing was written to them",
         fix="run it again",
@@ -175,4 +177,4 @@ def overtaken(where: str) -> WriteConflict:
 
 
 def _numbers(names: Iterable[str]) -> list[int]:
-    return [int(found[1]) for name in names if (found := _NAME.fullmatch(name)) and not found[2]]
+    return [int(match[1]) for name in names if (match := _NAME.fullmatch(name)) and not match[2]]

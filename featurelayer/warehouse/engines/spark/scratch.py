@@ -28,19 +28,19 @@ def scratch_name(table: exp.Table, kind: str) -> str:
     """Return an unused name in the same schema, as SQL."""
     name = f"{table.name}__fl_{kind}_{_HERE}_{os.getpid():x}_{uuid.uuid4().hex[:4]}"
     _made.add(name.lower())
-    found = table.copy()
-    found.set("this", exp.to_identifier(name, quoted=True))
-    return found.sql(dialect="spark", identify=True)
+    scratch = table.copy()
+    scratch.set("this", exp.to_identifier(name, quoted=True))
+    return scratch.sql(dialect="spark", identify=True)
 
 
 def drop_leftovers(session: SparkSession, table: exp.Table) -> None:
-    """Drop what was made beside a table by processes of this host that are no more."""
+    """Drop scratch tables left for a table by dead processes of this host."""
     schema = _schema_of(session, table)
     names = [row.tableName for row in session.sql(f"SHOW TABLES IN {schema}").collect() if not row.isTemporary]
     for name in filter(_leftover_test(table.name), names):
-        found = table.copy()
-        found.set("this", exp.to_identifier(name, quoted=True))
-        session.sql(f"DROP TABLE IF EXISTS {found.sql(dialect='spark', identify=True)}")
+        leftover = table.copy()
+        leftover.set("this", exp.to_identifier(name, quoted=True))
+        session.sql(f"DROP TABLE IF EXISTS {leftover.sql(dialect='spark', identify=True)}")
     _remove_leftover_folders(session, schema, table.name)
 
 
@@ -52,28 +52,28 @@ def _schema_of(session: SparkSession, table: exp.Table) -> str:
 
 
 def _leftover_test(name: str) -> Any:
-    """Whether a name is that of a table or folder made beside this one by a process that is no more."""
+    """Return a test for names of scratch tables or folders left for this table by a dead process."""
     pattern = re.compile(rf"{re.escape(name)}__fl_(?:new|old)_{_HERE}_([0-9a-f]+)_[0-9a-f]{{4}}", re.IGNORECASE)
 
     def is_left_over(other: str) -> bool:
-        found = pattern.fullmatch(other)
-        if found is None or other.lower() in _made:
+        match = pattern.fullmatch(other)
+        if match is None or other.lower() in _made:
             return False
-        process = int(found[1], 16)
+        process = int(match[1], 16)
         return process == os.getpid() or not is_process_alive(process)
 
     return is_left_over
 
 
 def _remove_leftover_folders(session: SparkSession, schema: str, name: str) -> None:
-    """Remove what a query wrote that was cut off before there was a table; the schema's location says where."""
-    said = {row[0]: row[1] for row in session.sql(f"DESCRIBE NAMESPACE {schema}").collect()}
-    if not said.get("Location") or not re.fullmatch(r"\w+", name):
+    """Remove the folders, in the schema's location, of queries interrupted before their table existed."""
+    namespace = {row[0]: row[1] for row in session.sql(f"DESCRIBE NAMESPACE {schema}").collect()}
+    if not namespace.get("Location") or not re.fullmatch(r"\w+", name):
         return
     context: Any = session.sparkContext
-    place = context._jvm.org.apache.hadoop.fs.Path(said["Location"])
+    place = context._jvm.org.apache.hadoop.fs.Path(namespace["Location"])
     files = place.getFileSystem(context._jsc.hadoopConfiguration())
-    found = files.globStatus(context._jvm.org.apache.hadoop.fs.Path(place, f"{name.lower()}__fl_*")) or ()
-    for path in (status.getPath() for status in found):
+    statuses = files.globStatus(context._jvm.org.apache.hadoop.fs.Path(place, f"{name.lower()}__fl_*")) or ()
+    for path in (status.getPath() for status in statuses):
         if _leftover_test(name)(path.getName()):
             files.delete(path, True)

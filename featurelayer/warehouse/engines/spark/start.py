@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _QUIET = "rootLogger.level = error\nrootLogger.appenderRef.stderr.ref = stderr\nappender.stderr.type = Console\n" + (
     "appender.stderr.name = stderr\nappender.stderr.target = SYSTEM_ERR\nappender.stderr.layout.type = PatternLayout\n"
     "appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n\n"
-    # Said once more, with the SQL, by the error that leaves.
+    # These loggers repeat what the raised error says.
     "logger.task.name = org.apache.spark.scheduler.TaskSetManager\nlogger.task.level = off\n"
     "logger.executor.name = org.apache.spark.executor.Executor\nlogger.executor.level = off\n"
 )
 
 
 def start(connection: Mapping[str, Any], root: Path) -> tuple[SparkSession, bool]:
-    """Return a session, and whether Spark was running already: then it is used as it is.
+    """Return a session, and whether Spark was already running: then it is used unchanged.
 
     Raises:
         ConfigError: the target has another method, or PySpark is missing.
@@ -46,7 +46,7 @@ def start(connection: Mapping[str, Any], root: Path) -> tuple[SparkSession, bool
             ]
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of versions that PySpark does not know yet
+        warnings.simplefilter("ignore")  # warnings about versions that PySpark does not know yet
         try:
             from pyspark import SparkContext
         except ImportError as error:
@@ -64,7 +64,7 @@ def start(connection: Mapping[str, Any], root: Path) -> tuple[SparkSession, bool
             settings = {} if running else {**_defaults(root, folder), **_parameters(connection)}
             session = _start_session(settings)
             if not running:
-                session.sparkContext.setLogLevel("OFF")  # what fails is said by our own errors
+                session.sparkContext.setLogLevel("OFF")  # our own errors report failures
             return session, running
 
 
@@ -73,7 +73,7 @@ def _parameters(connection: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _start_session(settings: Mapping[str, str]) -> SparkSession:
-    """Spark with these settings, or the one that runs."""
+    """Start Spark with these settings, or return the running one."""
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
@@ -90,10 +90,10 @@ def _start_session(settings: Mapping[str, str]) -> SparkSession:
 
 
 def _defaults(root: Path, folder: Path) -> dict[str, str]:
-    """What a target need not say: dbt is called in the project, and Spark keeps its tables where it was started."""
+    """Return defaults for a target: as with dbt, tables lie in the project, where Spark would be started."""
     log = folder / "log4j2.properties"
     log.write_text(_QUIET, encoding="utf-8")
-    found = {
+    defaults = {
         "spark.app.name": "featurelayer",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
@@ -101,7 +101,7 @@ def _defaults(root: Path, folder: Path) -> dict[str, str]:
     }
     if (root / "metastore_db").is_dir():
         place = f"jdbc:derby:;databaseName={root / 'metastore_db'};create=true"
-        found["spark.hadoop.javax.jdo.option.ConnectionURL"] = place
+        defaults["spark.hadoop.javax.jdo.option.ConnectionURL"] = place
     if (root / "spark-warehouse").is_dir():
-        found["spark.sql.warehouse.dir"] = str(root / "spark-warehouse")
-    return found
+        defaults["spark.sql.warehouse.dir"] = str(root / "spark-warehouse")
+    return defaults

@@ -28,7 +28,7 @@ _PLAIN = {
 
 
 def dtype_of(kind: Any) -> DType:
-    """Return one of Spark's types as ours; what we have no word for is unknown."""
+    """Convert a Spark type to ours; a type without an equivalent is unknown."""
     name = kind.typeName()
     if name == "array":
         return DType(kind=Kind.ARRAY, element=dtype_of(kind.elementType))
@@ -48,7 +48,7 @@ def dtype_of(kind: Any) -> DType:
 
 
 def as_spark_has_them(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-    """Return the batches with each value in a type that Spark has and that holds it exactly.
+    """Convert the batches to types that Spark has and that hold each value exactly.
 
     Unsigned integers become the next wider signed ones, of 64 bits decimals; encodings are undone.
     """
@@ -77,7 +77,7 @@ def _spark_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_float16(kind):
         return pa.float32()
     if pa.types.is_timestamp(kind):
-        # Spark keeps instants in microseconds of UTC, whatever zone they are shown in.
+        # Spark stores instants as UTC microseconds, whatever zone they are shown in.
         return pa.timestamp("us", "UTC" if kind.tz else None)
     if pa.types.is_date64(kind):
         return pa.date32()

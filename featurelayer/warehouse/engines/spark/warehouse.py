@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
-# What our SQL means may not depend on a profile.
+# The profile must not change what our SQL means.
 _PINNED = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
@@ -55,11 +55,11 @@ _PINNED = {
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    # A temporary view is the plan that was cached, and not text to be analysed again wherever it is named.
+    # Store the analysed plan of a temporary view, so that its text is not analysed at each use.
     "spark.sql.legacy.storeAnalyzedPlanForView": "true",
     "spark.sql.pyspark.jvmStacktrace.enabled": "false",
 }
-# Results that Spark expects to be larger leave through files, batch by batch, and not through the driver's memory.
+# Larger results, by Spark's estimate, go through files batch by batch instead of the driver's memory.
 _SMALL = 16 * 1024 * 1024
 _CACHED = re.compile(r"CACHE TABLE `((?:[^`]|``)+)`")
 
@@ -80,14 +80,14 @@ def connect(
     session, running = start(connection, root)
     schema = str(connection.get("schema") or "")
     if writable and schema and not session.catalog.databaseExists(_name(schema)):
-        # dbt makes it only for a model that lies in it.
+        # dbt creates it only for a model in it.
         session.sql(f"CREATE SCHEMA IF NOT EXISTS {_name(schema)}")
     return SparkWarehouse(session, owned=not running, schema=schema)
 
 
 @contextmanager
 def keep_running(connection: Mapping[str, Any], root: Path) -> Iterator[None]:
-    """Let Spark run until the end, as `connect` starts it, for several connections one after the other."""
+    """Keep Spark, as `connect` starts it, running for several consecutive connections."""
     session, running = start(connection, root)
     try:
         yield
@@ -111,7 +111,7 @@ class SparkWarehouse:
         self._made: set[str] = set()
         for name, value in _PINNED.items():
             self._session.conf.set(name, value)
-        # A schema that dbt has not made yet is missed when a table is to be written there.
+        # A missing schema is reported only when a table is written to it.
         self._missing = schema if schema and not self._session.catalog.databaseExists(_name(schema)) else ""
         if schema and not self._missing:
             self._session.catalog.setCurrentDatabase(_name(schema))
@@ -126,7 +126,7 @@ class SparkWarehouse:
 
     @property
     def session(self) -> SparkSession:
-        """Our session."""
+        """The Spark session."""
         return self._session
 
     @property
@@ -178,22 +178,22 @@ class SparkWarehouse:
         return Source(sql=f"`{name}`", columns=columns, parsed=parsed, ordered=True, frame=is_frame)
 
     def _load_frame(self, reader: pa.RecordBatchReader, name: str) -> DataFrame:
-        """The rows as Spark reads them, in their order, under names that cannot meet."""
+        """Load rows into Spark in order, under names that can't collide."""
         from pyspark.sql.pandas.types import from_arrow_schema
 
         safe = rename_columns(reader, [f"c{position}" for position in range(len(reader.schema))])
         if not self._local:
-            # Workers see no files of ours: the rows travel in the plan.
+            # Workers can't read local files, so the rows travel in the plan.
             return self._session.createDataFrame(safe.read_all())
-        path = self._folder / f"{name.lstrip('_')}.parquet"  # Spark overlooks files whose names start with _
-        # Said here, or Spark would look into the file for its types.
+        path = self._folder / f"{name.lstrip('_')}.parquet"  # Spark skips files whose names start with _
+        # Give the schema, or Spark would read the file to infer it.
         schema = from_arrow_schema(safe.schema, prefer_timestamp_ntz=True)
         write_parquet(safe, path)
         return self._session.read.schema(schema).parquet(path.as_uri())
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Keep what is written to the tables of exports inside, or nothing: Spark itself has no transactions.
+        """Commit all changes to the tables of exports or none: Spark itself has no transactions.
 
         Raises:
             WriteConflict: another transaction was faster.
@@ -235,17 +235,17 @@ class SparkWarehouse:
                 return frame.toArrow().to_reader(max_chunksize=batch_rows)
             folder = self._folder / f"result-{uuid.uuid4().hex}"
             names = frame.columns
-            # Names that differ in case alone would be one in a file.
+            # A file would merge names that differ in case alone.
             safe = frame.toDF(*(f"c{position}" for position in range(len(names))))
             safe.write.option("compression", "zstd").parquet(folder.as_uri())
         return _read_back(folder, names, batch_rows)
 
     def _estimate_bytes(self, frame: DataFrame) -> int:
-        """How large Spark expects a result to be, at most."""
+        """Return Spark's upper estimate of a result's size."""
         return int(frame._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
 
     def estimate(self, query: str) -> Estimate:
-        """What Spark's optimizer knows of the relations that a query reads, partitions left out where it can tell."""
+        """Return the optimizer's estimate for the relations a query reads, after partition pruning if it is known."""
         ((text,),) = self.rows(f"EXPLAIN COST {query}")
         return Estimate(scans=scans_of(text), how="EXPLAIN COST: sizes of files, before columns are left out")
 
@@ -278,7 +278,7 @@ class SparkWarehouse:
         same: Callable[[pa.RecordBatchReader], None],
         note: str = "",
     ) -> None:
-        """Make the table beside the old one, look at it, then let it take the old one's name."""
+        """Write the table under a scratch name, check it, then give it the old table's name."""
         table = table_of(name, "spark")
         if self._missing and not table.db:
             raise WarehouseError(
@@ -295,7 +295,7 @@ class SparkWarehouse:
             (count,) = self.rows(f"SELECT count(*) FROM {new}")[0]  # noqa: S608 (quoted by sqlglot)
             check_rows(name, expected=rows, came=count)
             columns = ", ".join(_name(label) for label in labels)
-            # The files are named in the order of the rows.
+            # File names follow the order of the rows.
             order = "ORDER BY _metadata.file_name, _metadata.row_index"
             with self.arrow(f"SELECT {columns} FROM {new} {order}") as written:  # noqa: S608 (quoted by sqlglot)
                 same(written)
@@ -329,14 +329,14 @@ class SparkWarehouse:
         labels: Sequence[str],  # noqa: ARG002
         same: Callable[[pa.RecordBatchReader], None],  # noqa: ARG002
     ) -> None:
-        """Refuse: what was inserted could neither be looked at by itself nor be taken back."""
+        """Refuse: inserted rows could neither be checked separately nor rolled back."""
         raise WarehouseError(
             f"{name} can't be appended to: Spark can't take an INSERT back",
             fix="append to a parquet file (--output), or build the table again without --append",
         )
 
     def _refuse_foreign(self, name: str) -> bool:
-        """Replace only a table that an earlier build made; say whether there is one."""
+        """Raise if an existing table was not written by a build; return whether there is one."""
         try:
             self.describe(name)
         except RelationNotBuilt:
@@ -371,7 +371,7 @@ class SparkWarehouse:
 
 
 def _read_back(folder: Path, names: Sequence[str], batch_rows: int) -> pa.RecordBatchReader:
-    """The rows of a folder that Spark wrote, in their order; each file is gone once it has been read."""
+    """Yield the rows of a folder that Spark wrote, in order, deleting each file once read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -396,7 +396,7 @@ def _name(name: str) -> str:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep PySpark from logging what becomes an error of ours."""
+    """Stop PySpark from logging what our own errors report."""
     import logging
 
     logger = logging.getLogger("SQLQueryContextLogger")
@@ -410,7 +410,7 @@ def _silent() -> Iterator[None]:
 
 @contextmanager
 def _translate_errors(sql: str) -> Iterator[None]:
-    """Let failures be ours."""
+    """Convert Spark's errors to ours."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
