@@ -1,7 +1,6 @@
-"""Compare a snapshot, or an earlier state, with what the store is known to hold: the changes to export.
+"""Compare a snapshot, or an earlier state, with the known content of the store: the changes to export.
 
-All of it happens in temporary tables of the warehouse. Nothing that stays is written here, so a plan and an export
-find the same.
+Only temporary tables of the warehouse are written, so a plan and an export find the same changes.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 PRESENT = (NEW, DIFFERENT, IN_DOUBT)
-# Removals go last: a reader of an old key finds its value until the new one is there.
+# Removals go last: readers of an old key find its value until the new one is written.
 KINDS = (*PRESENT, REMOVED)
 _LISTED_AT_ONCE = 2_000
 
@@ -48,7 +47,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What is known before a run: the view's ledger, whether the store agrees, and the newest version in use.
+    """The state before a run: the view's ledger, whether the store agrees, and the newest version in use.
 
     `as_of` and `source_time` are those of the last export that committed, in microseconds.
     """
@@ -61,13 +60,13 @@ class Baseline:
 
     @property
     def commits(self) -> list[LedgerRow]:
-        """The exports that committed, oldest first."""
+        """The committed exports, oldest first."""
         return [row for row in self.rows if row.finished_at is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What has been found; the keys to be written are in a temporary table, as long as the context lasts.
+    """The changes to export; their keys are in a temporary table, as long as the context lasts.
 
     `source` is the query of the values. `counts` are entities by reason.
     """
@@ -93,7 +92,7 @@ class Changes:
         return self.counts.get(REMOVED, 0)
 
     def sizes(self, warehouse: Warehouse) -> dict[str, Size]:
-        """Return how much is to be written, by reason."""
+        """Return the number and size of the items to write, by reason."""
         return read_sizes(warehouse, self.delta.sizes(self.source, item_overhead(self.view)))
 
 
@@ -101,7 +100,7 @@ class Changes:
 def find_changes(
     warehouse: Warehouse, store: OnlineStore, ledger: Ledger, tables: Tables, snapshot: Snapshot, *, full: bool
 ) -> Iterator[Changes]:
-    """Compare a snapshot with what the store holds.
+    """Compare a snapshot with the content of the store.
 
     Raises:
         PlanError: a key is in the snapshot twice.
@@ -116,13 +115,13 @@ def find_changes(
         warehouse.execute(delta.create_now(rows, _item_layout(view)))
         _validate_unique_keys(warehouse.rows(delta.duplicate_keys()), view)
         entities, source_time = warehouse.rows(delta.snapshot_stats())[0]
-        trusted = baseline.trusted and not full  # a full export trusts no record of what is there
+        trusted = baseline.trusted and not full  # a full export trusts no record of the store's content
         if trusted:
             warehouse.execute(delta.create_state())
         else:
             _list_store_keys(warehouse, store, delta, view_sk(view), folder)
         warehouse.execute(delta.create_doubt())
-        # Keys that the store listed are not kept in the warehouse, so those that have merely expired are removed too.
+        # Keys listed by the store are not recorded in the warehouse, so merely expired ones are removed too.
         since = expiry_cutoff(view, snapshot.as_of) if trusted else None
         moved = _has_new_keys(baseline, view, int(entities))
         warehouse.execute(delta.create_changes(full=full, alive_since=since, moved=moved))
@@ -138,7 +137,7 @@ def find_changes(
 def find_rollback_changes(
     warehouse: Warehouse, baseline: Baseline, tables: Tables, view: FeatureView, then: LedgerRow
 ) -> Iterator[Changes]:
-    """Compare what the store held when the run `then` had committed with what it holds."""
+    """Compare the store's content after the run `then` committed with its content now."""
     delta = Delta(dialect(warehouse.dialect), tables.log(view.id))
     for statement in (delta.create_state(), delta.create_doubt(), delta.create_rollback_changes(until=then.version)):
         warehouse.execute(statement)
@@ -159,11 +158,11 @@ def find_rollback_changes(
 
 
 def read_baseline(store: OnlineStore, ledger: Ledger, view: FeatureView) -> Baseline:
-    """Compare what the warehouse remembers with what the store says; end what committed and was not told so."""
+    """Compare the warehouse's record with the store's; complete committed runs that the ledger lists as unfinished."""
     sk = view_sk(view)
     try:
         control = store.read([commit_key(sk), run_start_key(sk)], consistent=True)
-    except StoreNotFound:  # a store that is created by its first write
+    except StoreNotFound:  # the first write creates the store
         control = {}
     item = control.get(commit_key(sk))
     commit = ViewCommit.from_item(item) if item is not None else None
@@ -178,7 +177,7 @@ def read_baseline(store: OnlineStore, ledger: Ledger, view: FeatureView) -> Base
     finished = [row.version for row in rows if row.finished_at is not None]
     return Baseline(
         rows=rows,
-        # What was begun and is not known to the warehouse, or committed and not known to the store, is no baseline.
+        # A run unknown to the warehouse, or a commit unknown to the store, can't be a baseline.
         trusted=max(finished, default=None) == (commit.version if commit is not None else None)
         and (begun_version is None or any(row.version == begun_version for row in rows)),
         version=max([0, *(row.version for row in rows), commit.version if commit else 0, begun_version or 0]),
@@ -188,7 +187,7 @@ def read_baseline(store: OnlineStore, ledger: Ledger, view: FeatureView) -> Base
 
 
 def key_signature(view: FeatureView) -> str:
-    """Return what a view's items are found by: its entities and the types of their keys, in order."""
+    """Return the signature of a view's item keys: its entities and their key types, in order."""
     return json.dumps([list(view.entities), [str(key.dtype) for key in view.join_keys]])
 
 
@@ -201,7 +200,7 @@ def read_sizes(warehouse: Warehouse, query: str) -> dict[str, Size]:
 
 
 def item_overhead(view: FeatureView) -> int:
-    """Return the bytes of a view's item beside its key and values."""
+    """Return the bytes of a view's item without its key and values."""
     fixed = Item(
         pk="", sk=view_sk(view), version=0, schema=view_schema(view).fingerprint,
         event_time=None if view.static else 0, ttl=0 if can_expire(view) else None,
@@ -210,18 +209,18 @@ def item_overhead(view: FeatureView) -> int:
 
 
 def can_expire(view: FeatureView) -> bool:
-    """Whether a row of the view is some day too old to be used."""
+    """Whether rows of the view expire."""
     return view.ttl is not None and not view.static
 
 
 def _item_layout(view: FeatureView) -> str:
-    """What all items of a view have in common. Another TTL is other items: they name when they are garbage."""
+    """The part that all items of a view share. A changed TTL changes the items: they store their expiry."""
     ttl = microseconds(view.ttl) if view.ttl is not None and can_expire(view) else None
     return f"{view_schema(view).fingerprint}|{ttl}"
 
 
 def _has_new_keys(baseline: Baseline, view: FeatureView, entities: int) -> bool:
-    """Whether the snapshot's keys are other keys than those that readers of the last export look for."""
+    """Whether the key signature differs from the one that readers of the last export use."""
     last = baseline.commits[-1] if baseline.commits and baseline.trusted else None
     return last is not None and last.keys != key_signature(view) and entities > 0
 
@@ -231,7 +230,7 @@ def _read_counts(warehouse: Warehouse, delta: Delta) -> dict[str, int]:
 
 
 def _list_store_keys(warehouse: Warehouse, store: OnlineStore, delta: Delta, sk: str, folder: Path) -> None:
-    """Take the keys that the store lists for what it holds, with content that is not known."""
+    """Assume that the store holds the keys it lists, with unknown content."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -250,7 +249,7 @@ def _live_keys(store: OnlineStore, sk: str) -> Iterator[tuple[str, int | None, i
     try:
         for key in store.live(sk):
             yield key.pk, key.event_time, key.version
-    except StoreNotFound:  # it is about to be made, or was lost
+    except StoreNotFound:  # it is about to be created, or was lost
         return
 
 
@@ -262,7 +261,7 @@ def expiry_cutoff(view: FeatureView, as_of: datetime) -> int | None:
 
 
 def _validate_unique_keys(twins: Sequence[tuple[Any, ...]], view: FeatureView) -> None:
-    """Which of two rows of one key is served would be chance."""
+    """Reject duplicate keys: it would be arbitrary which of two rows is served."""
     if twins:
         examples = ", ".join(pk for (pk,) in twins)
         raise PlanError([Problem(

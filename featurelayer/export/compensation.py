@@ -1,10 +1,10 @@
-"""Take back what a run wrote after a newer one had committed.
+"""Revert items that a run wrote after a newer one had committed.
 
-The newer run wrote every key that the warehouse knew this one to mean to write, so nothing of this run is left but in
-two cases. If the warehouse was rebuilt between the two, the newer one has asked the store for its keys, and what this
-run wrote afterwards is unknown. And where a streamed value kept the newer run out, this one may have been allowed
-to write over that value. What this run left is recognised by its version. It gets what the newer run has for the key,
-or a tombstone where that has nothing.
+The newer run wrote every key of the older run's recorded intent, so items of the older run remain in two cases only. If
+the warehouse was rebuilt between the two, the newer run listed the keys of the store, and does not know the keys that
+the older one wrote afterwards. And where the newer run was refused because of a streamed value, the older one may have
+overwritten that value. Remaining items are recognised by their version. Each is replaced by the newer run's item for
+the key, or by a tombstone if it has none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Instead = Callable[[ViewCommit, Sequence[str]], Mapping[str, Item]]
 def compensate(
     store: OnlineStore, intent: Intent, keys: Iterable[Sequence[str]], instead: Instead, grace_seconds: int
 ) -> int:
-    """Replace what still bears the run's version among `keys`, given in batches; return how many were replaced."""
+    """Replace items with the run's version among `keys`, given in batches; return how many were replaced."""
     sk, version = view_sk(intent.view), intent.row.version
     control = commit_key(sk)
     replaced = 0
@@ -34,7 +34,7 @@ def compensate(
             continue
         commit = ViewCommit.from_item(store.read([control], consistent=True)[control])
         newer = instead(commit, [item.pk for item in left])
-        # Newer than this run, no newer than the one that overtook it: whatever later ones write stays.
+        # Newer than this run, but not newer than the one that overtook it: later writes are kept.
         replaced += store.write([
             newer.get(item.pk)
             or Item(pk=item.pk, sk=sk, version=version + 1, as_of=item.as_of, deleted=True,

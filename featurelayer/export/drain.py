@@ -1,8 +1,8 @@
 """Drain the log of streamed rows: a table per view in the warehouse for a dbt model to read.
 
-An entry of the log is deleted from the store only after the transaction that appended it has committed, and one whose
-id the table has is not appended again. So a drain may be killed at any instruction, or run twice: each row is in the
-table once, and none is lost.
+A log entry is deleted from the store only after the transaction that appended it has committed, and an entry whose id
+is in the table is not appended again. So a drain may be killed at any instruction, or run twice: each row is in the
+table exactly once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ADDED = {WRITTEN_AT: "timestamp", LOG_ID: "text"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainReport:
-    """What a drain did for a view: rows appended to its table, and rows that an earlier drain had appended already."""
+    """The result of draining a view: rows appended to its table, and rows that an earlier drain had appended."""
 
     view: str
     table: str
@@ -53,7 +53,7 @@ class DrainReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamedLog:
-    """The log of a view as it was read, its rows decoded, and where they go."""
+    """The log of a view with its decoded rows and their target table."""
 
     view: FeatureView
     relation: str
@@ -69,12 +69,12 @@ def drain(
     *,
     always: bool,
 ) -> list[DrainReport]:
-    """Bring the logs of views into the warehouse, in one transaction, and then delete them from the store.
+    """Append the logs of views to the warehouse in one transaction, then delete them from the store.
 
-    A view without a log is left out, unless `always` says that its table is wanted anyhow.
+    A view without a log is skipped unless `always` is set, which creates its table anyway.
 
     Raises:
-        PlanError: a view's table does not fit the view; nothing has been appended anywhere.
+        PlanError: a view's table does not fit the view; nothing has been appended.
         StoredSchemaMismatch: an entry follows a schema that the store does not hold.
     """
     logs = [read_log(store, view, stream_table(view, tables)) for view in views]
@@ -93,7 +93,7 @@ def _append_all(open_warehouse: OpenWarehouse, logs: Sequence[StreamedLog]) -> l
 
 
 def stream_table(view: FeatureView, tables: Tables) -> str:
-    """Return the table of what was streamed to a view: `featurelayer_streamed__plane_legs`, beside the ledger."""
+    """Return the table of a view's streamed rows: `featurelayer_streamed__plane_legs`, in the ledger's schema."""
     place = exp.to_table(tables.ledger)
     place.set("this", exp.to_identifier(f"featurelayer_streamed__{view.id.replace('.', '_')}", quoted=True))
     return place.sql()
@@ -103,7 +103,7 @@ def stream_columns(view: FeatureView) -> dict[str, DType]:
     """Return the columns of that table: join keys, event time, features, `written_at` and `log_id`.
 
     Raises:
-        PlanError: the view has a column of one of our names.
+        PlanError: a column of the view has a reserved name.
     """
     columns = {key.column: key.dtype for key in view.join_keys}
     if view.event_time and not view.static:
@@ -137,10 +137,10 @@ def read_log(store: OnlineStore, view: FeatureView, relation: str) -> StreamedLo
 
 
 def append(warehouse: Warehouse, log: StreamedLog) -> DrainReport:
-    """Append to the view's table what it does not have; the caller has the transaction.
+    """Append the missing rows to the view's table; the caller commits.
 
     Raises:
-        PlanError: the table's columns are of other types than the view's.
+        PlanError: the column types of the table differ from the view's.
     """
     columns, writer = stream_columns(log.view), dialect(warehouse.dialect)
     target = exp.to_table(log.relation, dialect=writer.name)
@@ -163,8 +163,8 @@ def append(warehouse: Warehouse, log: StreamedLog) -> DrainReport:
 def _create_table(
     warehouse: Warehouse, writer: Dialect, target: exp.Table, log: StreamedLog, columns: Mapping[str, DType]
 ) -> None:
-    """Make the table, or give one that is there the columns of features that came later."""
-    # Made before it is described: what fails inside a transaction ends it.
+    """Create the table, or add columns of newer features to an existing one."""
+    # Create it before describing it: a failed statement would end the transaction.
     schema = exp.Schema(this=target.copy(), expressions=[_column_definition(writer, *each) for each in columns.items()])
     warehouse.execute(writer.sql(exp.Create(this=schema, kind="TABLE", exists=True)))
     there = {column.name: column.dtype for column in warehouse.describe(log.relation)}
@@ -230,7 +230,7 @@ def _read_codecs(store: OnlineStore, named_: Iterable[str], view: FeatureView) -
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, DType]) -> None:
-    """Write the rows to a parquet file of the columns' types."""
+    """Write the rows to a parquet file with the types of the columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -241,7 +241,7 @@ def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mappi
 
 
 def _as_naive(value: Any, dtype: DType) -> Any:
-    """A value of a type that is written as another."""
+    """Convert a value whose type is written as another one."""
     naive = getattr(value, "tzinfo", None) is not None and str(dtype) == "timestamp"
     return value.replace(tzinfo=None) if naive else value
 

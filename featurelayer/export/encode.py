@@ -1,4 +1,4 @@
-"""A snapshot's rows as the online store holds them, encoded in Python: for what an engine can't write exactly."""
+"""Encode a snapshot's rows for the online store in Python, for values that an engine can't encode exactly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def encode_to_file(view: FeatureView, snapshot: Iterable[pa.RecordBatch], path: Path) -> int:
-    """Write a snapshot's encoded rows to a parquet file and return how many rows had no whole key.
+    """Write a snapshot's encoded rows to a parquet file; return how many rows were skipped for a NULL in the key.
 
     Each batch has the view's join key columns and features by name, and `__fl_event_time` and `__fl_valid_to` (int64
     microseconds or NULL). The file has `pk`, `f`, `event_time` and `valid_to`.
@@ -58,7 +58,7 @@ def _encode_batch(view: FeatureView, batch: pa.RecordBatch) -> list[Sequence[Any
 def _encode_feature(
     view: FeatureView, batch: pa.RecordBatch, name: str, dtype: DType, pks: Sequence[str | None]
 ) -> Column:
-    """Encode a column; what does not fit is named with its key."""
+    """Encode a column; errors name the key of the value."""
     try:
         return _encode_column(view, batch, name, dtype, encode_column)
     except CodecError:

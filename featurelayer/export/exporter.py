@@ -1,19 +1,19 @@
-"""The export protocol: bring the online store to the snapshot of a view at a time T, and lose nothing on the way.
+"""The export protocol: bring the online store to the snapshot of a view at a time T, without losing a write.
 
 The steps of an export, view by view:
 
 1. *Intend.* In one transaction the warehouse computes the snapshot at its own present, compares it with what the store
-   is known to hold, and writes down what this run is going to write (`featurelayer.sql.delta`).
-2. *Send.* What was written down is written to the store, each item only over an older one. Readers see old or new
+   is known to hold, and records the changes that this run will write, its intent (`featurelayer.sql.delta`).
+2. *Send.* The intent is written to the store; each item replaces only an older one. Readers see old or new
    (`featurelayer.export.senders`).
 3. *Commit.* A control item in the store says that the run is complete, conditionally: the newest run wins.
-4. *Finish.* The ledger gets the run's end, and what no rollback can need any more is dropped.
+4. *Finish.* The ledger row is completed, and states that no rollback can need any more are dropped.
 
-A run may be killed between any two instructions. The next one finds its intent without an end: it may have written any
-of those keys, so they are written again. A run that sleeps and wakes after a newer one is refused item by item, because
-the newer one has written every key that the older one meant to. A removed key gets a tombstone, never a deletion,
-or the sleeper could bring it back. If the warehouse has forgotten (it was rebuilt) or tells of another state than the
-store does, nothing is assumed: every row is written and the store is asked for the keys it has.
+A run may be killed between any two instructions. The next one finds its unfinished intent: any of those keys may have
+been written, so they are written again. A run that sleeps and wakes after a newer one is refused item by item, because
+the newer one has written every key of the older intent. A removed key gets a tombstone, never a deletion, or the
+sleeping run could restore it. If the warehouse was rebuilt, or disagrees with the store about the last export, nothing
+is assumed: every row is written and the store lists the keys it has.
 
 A lease in the store keeps two exporters from doing the same work (`featurelayer.export.lease`); nothing depends on it.
 """
@@ -69,13 +69,13 @@ class Exporter:
     Args:
         open_warehouse: opens the warehouse as a context; on a DuckDB file a writer excludes every other process.
         store: the online store.
-        tables: where the warehouse remembers exports.
-        sender: how items get into the store, row by row by default.
+        tables: the warehouse tables that record exports.
+        sender: writes items to the store, row by row by default.
         invocation_id: the dbt run that built the views.
         keep: how many committed exports of a view can be rolled back to.
         progress: called by the default sender while rows are written.
-        notify: called with lines for the person who waits.
-        clock: the time and the processes of this host; tests have their own.
+        notify: called with progress messages for the user.
+        clock: the time and the processes of this host; replaced in tests.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Exporter:
         self._began: float | None = None
 
     def wait(self, views: Mapping[str, FeatureView]) -> None:
-        """Let other exports of these views finish first, for as long as a lease lasts."""
+        """Wait for other exports of these views to finish, at most as long as a lease lasts."""
         names = {view_sk(view): name for name, view in views.items()}
         wait_for_others(self._store, names, self._run, self._clock, self._notify)
 
@@ -114,7 +114,7 @@ class Exporter:
                 self._began = time.monotonic()
                 yield warehouse
         except WriteConflict:
-            self._run = uuid4().hex  # the next try is another run: the warehouse may know of this one after all
+            self._run = uuid4().hex  # A retry is a new run: the warehouse may have recorded this one after all.
             raise
 
     # --- plan ----------------------------------------------------------------------------------------------------
@@ -122,21 +122,21 @@ class Exporter:
     def plan(
         self, warehouse: Warehouse, snapshot: Snapshot, *, full: bool = False, guard: Guard | None = None
     ) -> ViewPlan:
-        """Return what bringing the store to the snapshot would take. Only temporary tables are written.
+        """Plan bringing the store to the snapshot. Only temporary tables are written.
 
         Raises:
-            PlanError, CodecError: as `intend`, but for what is refused: that is in the plan.
+            PlanError, CodecError: as `intend`; refusals are part of the plan instead.
         """
         ledger, tables = Ledger.copy_to_temporary(warehouse, self._tables, snapshot.view.id)
         with find_changes(warehouse, self._store, ledger, tables, snapshot, full=full) as changes:
             try:
                 refusal = find_refusal(warehouse, changes, self._limits, guard=guard, elapsed=self._run_age())
-            except WriteConflict:  # an export would take its time once more
+            except WriteConflict:  # an export would take a new snapshot time
                 refusal = Refusal()
             return _build_plan(warehouse, changes, refusal)
 
     def plan_restore(self, warehouse: Warehouse, view: FeatureView, run: str) -> ViewPlan:
-        """Return what bringing the store back to an earlier run's state would take.
+        """Plan restoring the state of an earlier run.
 
         Raises:
             PlanError: as `restore`.
@@ -148,27 +148,27 @@ class Exporter:
             return _build_plan(warehouse, changes, Refusal())
 
     def list_restore_points(self, warehouse: Warehouse, view: FeatureView) -> list[LedgerRow]:
-        """Return the exports of a view that `restore` can go back to, newest first; the first is what is served."""
+        """Return the exports of a view that `restore` accepts, newest first; the first one is being served."""
         ledger, _ = Ledger.copy_to_temporary(warehouse, self._tables, view.id)
         return read_baseline(self._store, ledger, view).commits[: -self._keep - 1 : -1]
 
     # --- intend --------------------------------------------------------------------------------------------------
 
     def intend(self, warehouse: Warehouse, snapshot: Snapshot, **options: Any) -> Intent:
-        """Write down what bringing the store to a snapshot takes; arguments and errors are those of `intend_all`."""
+        """Record the changes that bring the store to a snapshot; arguments and errors as in `intend_all`."""
         return self.intend_all(warehouse, [snapshot], **options)[0]
 
     def intend_all(self, warehouse: Warehouse, snapshots: Sequence[Snapshot], **options: Any) -> list[Intent]:
-        """Write down what bringing the store to snapshots takes; `warehouse` is open for writing, in a transaction.
+        """Record the changes that bring the store to snapshots; `warehouse` is open for writing, in a transaction.
 
         Args:
-            warehouse: its transaction is to be rolled back where this raises.
+            warehouse: roll its transaction back if this raises.
             snapshots: one per view.
             options: `version` orders runs, in microseconds; by default the warehouse's present. `full` writes every
-                key again, also over newer events; `rewind` lets rows with older events win. `guard` refuses mistakes.
+                key again, also over newer events; `rewind` lets rows with older events win. `guard` rejects mistakes.
 
         Raises:
-            PlanError: a key is in a snapshot twice, or the store can't or must not be written; all such problems.
+            PlanError: a snapshot has a duplicate key, or the store can't or must not be written; lists all problems.
             CodecError: a value does not fit its declared type.
         """
         intents = [self._intend(warehouse, snapshot, **options) for snapshot in snapshots]
@@ -201,12 +201,12 @@ class Exporter:
             return self._build_intent(warehouse, changes, row, refusal, began, rewind=full or rewind)
 
     def restore(self, warehouse: Warehouse, view: FeatureView, run: str) -> Intent:
-        """Write down what bringing the store back to an earlier run's state takes; otherwise like `intend`.
+        """Record the changes that restore the state of an earlier run; otherwise like `intend`.
 
-        `run` is its id, the beginning of it, or its version.
+        `run` is its id, a prefix of its id, or its version.
 
         Raises:
-            PlanError: there is no such run that has committed and is still kept.
+            PlanError: no committed run that is still kept matches.
         """
         began = self._began or time.monotonic()
         ledger = Ledger(warehouse, self._tables)
@@ -225,7 +225,7 @@ class Exporter:
             return self._build_intent(warehouse, changes, row, refusal, began, rewind=True)
 
     def _run_age(self) -> timedelta:
-        """Return how long ago this run looked at the warehouse's clock, or a little longer."""
+        """Return how long ago this run read the warehouse's clock, rounded up."""
         return timedelta(seconds=time.monotonic() - (self._began or self._made))
 
     def _find_refusal(self, warehouse: Warehouse, changes: Changes, guard: Guard | None) -> Refusal:
@@ -238,7 +238,7 @@ class Exporter:
             run=self._run, store=self._tables.store, view=changes.view.id,
             definition=view_schema(changes.view).fingerprint, keys=key_signature(changes.view),
             dbt_invocation_id=self._invocation_id, as_of=changes.as_of, started_at=now,
-            # Greater than every version that was ever seen, whatever the clocks say.
+            # Greater than every earlier version, even if a clock was set back.
             version=max(to_microseconds(now) if version is None else version, changes.baseline.version + 1),
             entities=changes.entities, unchanged=changes.unchanged,
         )  # fmt: skip
@@ -253,7 +253,7 @@ class Exporter:
         )  # fmt: skip
 
     def _select_run(self, baseline: Baseline, view: FeatureView, run: str) -> LedgerRow:
-        """Return the run with this id, beginning of an id or version, of those that are kept."""
+        """Return the kept run with this id, id prefix or version."""
         kept = baseline.commits[-self._keep :]
         found = [row for row in kept if run and (row.run.startswith(run) or run == str(row.version))]
         if len(found) != 1:
@@ -270,7 +270,7 @@ class Exporter:
     # --- finish --------------------------------------------------------------------------------------------------
 
     def finish(self, intent: Intent) -> ViewExport:
-        """Send what was intended, commit, and complete the ledger.
+        """Send the intent, commit, and complete the ledger.
 
         Raises:
             OnlineStoreError: the store failed; running the export again finishes the work.
@@ -278,7 +278,7 @@ class Exporter:
         return self.finish_all([intent])[0]
 
     def finish_all(self, intents: Sequence[Intent]) -> tuple[ViewExport, ...]:
-        """Do the same for the intents of several views, in the groups that the sender sends together."""
+        """Finish the intents of several views, in the groups that the sender sends together."""
         return tuple(view for group in self._sender.group(intents) for view in self._finish(group))
 
     def _finish(self, intents: Sequence[Intent]) -> list[ViewExport]:
@@ -289,13 +289,13 @@ class Exporter:
                     self._commit_or_compensate(intent, result, folder)
             for intent, result in zip(intents, results, strict=True):
                 if not result.superseded:
-                    # The store has been written: a conflict must not be left to the next run of the command.
+                    # The store has been written, so a conflict is resolved now, not by the next run of the command.
                     row = _completed_row(intent, result)
                     retry_on_conflict(partial(self._complete_ledger, intent, result, row))
         return [_view_report(intent, result, started) for intent, result in zip(intents, results, strict=True)]
 
     def _commit_or_compensate(self, intent: Intent, result: SendResult, folder: Path) -> None:
-        """Commit, or take back what was written after a newer run had committed."""
+        """Commit, or revert items that were written after a newer run had committed."""
         if not result.superseded:
             result.superseded = not self._commit(intent)
         if result.superseded:
@@ -304,7 +304,7 @@ class Exporter:
             compensate(self._store, intent, keys, newest, GRACE_SECONDS)
 
     def _commit(self, intent: Intent) -> bool:
-        """Mark the run as complete in the store; False if a newer one is."""
+        """Mark the run as complete in the store; return False if a newer one already is."""
         sk, row = view_sk(intent.view), intent.row
         commit = ViewCommit(
             version=row.version, as_of=to_microseconds(row.as_of), source_time=intent.source_time,
@@ -314,7 +314,7 @@ class Exporter:
         return not call_with_retry(lambda: self._store.write([commit.item(sk)]), self._patience).refused
 
     def _read_newest(self, intent: Intent, path: Path, commit: ViewCommit, pks: Sequence[str]) -> dict[str, Item]:
-        """Return the items that the newest run has for keys which this overtaken one wrote."""
+        """Return the newest run's items for the keys that this overtaken run wrote."""
         with KeyFile(path) as file:
             file.add(pks)
         as_of = from_microseconds(commit.as_of)
@@ -374,5 +374,5 @@ def _build_plan(warehouse: Warehouse, changes: Changes, refusal: Refusal) -> Vie
 
 
 def _completion_time(intent: Intent) -> datetime:
-    """Return the warehouse's present: its clock when the intent was written, and the time that has passed since."""
+    """Return the warehouse's present: its clock when the intent was written plus the time passed since."""
     return intent.row.started_at + timedelta(seconds=time.monotonic() - intent.began)

@@ -1,4 +1,4 @@
-"""Files beside a run: what is to be sent, and keys, of which there may be millions."""
+"""Temporary files of a run: the items to send, and sets of possibly millions of keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS_PER_WRITE = 2_000
 
 
 class KeyFile:
-    """Keys on their way into a parquet file, which is made if there are any."""
+    """A writer of keys to a parquet file, which is created with the first key."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._keys = path, list[str]()
@@ -56,7 +56,7 @@ class KeyFile:
 
 
 def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a file, as many as go into one write."""
+    """Yield the rows of a file in batches of one write."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -64,22 +64,22 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def read_keys(path: Path) -> Iterator[list[str]]:
-    """Yield the keys of a file's rows, as many as go into one write."""
+    """Yield the keys of a file's rows in batches of one write."""
     for batch in read_batches(path):
         yield batch.column("pk").to_pylist()
 
 
 class Outbox:
-    """What runs intend to write, copied from the warehouse to files: sending must not keep it open."""
+    """Intents copied from the warehouse to files, so that sending does not keep the warehouse open."""
 
     def __init__(self, open_warehouse: OpenWarehouse, tables: Tables) -> None:
         self._open_warehouse, self._tables = open_warehouse, tables
 
     def fetch(self, intent: Intent, folder: Path, *, shuffled: bool = False) -> list[tuple[str, Path]]:
-        """Write an intent's rows into the folder, a file for each kind of change, in the order to send them in.
+        """Write an intent's rows to the folder, one file per kind of change, in sending order.
 
         Raises:
-            WarehouseError: the warehouse does not have the whole intent any more.
+            WarehouseError: the warehouse no longer has the whole intent.
         """
         view, run = intent.view, intent.row.run
         with self._open_warehouse(writable=False) as warehouse:

@@ -1,8 +1,8 @@
-"""A subject erased: its values in the store, the log of what clients streamed, and what the warehouse remembers.
+"""Erase a subject: its values in the store, its streamed log entries, and its rows in the warehouse's export tables.
 
-In the store every item of the subject becomes a tombstone without values, newer than anything a run that is under way
-may write, so that no such run brings the values back. Whether a later export does, is up to the source: erase the
-subject there first.
+In the store every item of the subject becomes a tombstone without values, newer than any write of a run under way, so
+no such run restores the values. A later export restores them if the source still has them: erase the subject there
+first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _AT_ONCE = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureReport:
-    """What was erased of a subject in one view: items of the store, entries of its log, rows of the two tables."""
+    """The counts erased of a subject in one view: items of the store, log entries, rows of the two tables."""
 
     view: str
     items: int
@@ -48,7 +48,7 @@ class ErasureReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Some or all parts of a view's key, and the values that they have."""
+    """Some or all parts of a view's key, with their values."""
 
     view: FeatureView
     definition: ViewDefinition
@@ -67,7 +67,7 @@ class Subject:
         return join_key(key_prefix(self.view.entities), encoded)
 
     def owns(self, pk: str) -> bool:
-        """Whether a key is the subject's."""
+        """Whether a key belongs to the subject."""
         whole = self.pk
         if whole is not None:
             return pk == whole
@@ -76,11 +76,11 @@ class Subject:
 
 
 def find_subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list[Subject]:
-    """Return the subject in every view whose key has all these columns; values are text as a person types it.
+    """Return the subject in every view whose key has all these columns; values are text as typed by a user.
 
     Raises:
-        PlanError: no view has them.
-        CodecError: a value is not of its key's type.
+        PlanError: no view has these key columns.
+        CodecError: a value does not have its key's type.
     """
     views = list(views)
     found, misfits = list[Subject](), list[Problem]()
@@ -108,12 +108,12 @@ def find_subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list
 
 def forget(store: OnlineStore, warehouse: Warehouse, tables: Tables, subject: Subject) -> ErasureReport:
     """Erase a subject in one view; `warehouse` is open for writing. Running it again finishes what was interrupted."""
-    # Asked outside the transaction: what fails inside ends it.
+    # Checked outside the transaction, which a failed query would end.
     relation = stream_table(subject.view, tables)
     is_streamed = _exists(warehouse, relation)
     newest = _next_version(warehouse, tables, subject)
     remembered = _find_exported_keys(warehouse, tables, subject)
-    # The log first: what is drained meanwhile is not appended to a table that was erased already.
+    # The log first: a concurrent drain must not append entries to a table that is erased already.
     log = [item.key for item, entry in read_log_entries(store, subject.definition.sk) if subject.owns(entry.pk)]
     store.remove(log)
     listed = [subject.pk] if subject.pk is not None else [
@@ -141,7 +141,7 @@ def _next_version(warehouse: Warehouse, tables: Tables, subject: Subject) -> int
 
 
 def _write_tombstones(store: OnlineStore, view: ViewDefinition, pks: Sequence[str], newest: int) -> int:
-    """Put tombstones that win against what is there and what runs under way may write; return how many had values."""
+    """Write tombstones that win over present items and runs under way; return how many items had values."""
     control = commit_key(view.sk)
     there = store.read([control, *((pk, view.sk) for pk in pks)], consistent=True)
     commit = there.pop(control, None)
@@ -149,7 +149,7 @@ def _write_tombstones(store: OnlineStore, view: ViewDefinition, pks: Sequence[st
     if commit is not None:
         newest = max(newest, ViewCommit.from_item(commit).version + 1)
     ttl = math.ceil(newest / 1_000_000) + GRACE_SECONDS
-    # Also where nothing is: a run under way may be about to write it.
+    # Also for absent keys: a run under way may be about to write them.
     store.write(
         [Item(pk=pk, sk=view.sk, version=newest, as_of=newest, ttl=ttl, deleted=True) for pk in pks],
         rewind=True, rewrite=True,
@@ -158,7 +158,7 @@ def _write_tombstones(store: OnlineStore, view: ViewDefinition, pks: Sequence[st
 
 
 def _find_exported_keys(warehouse: Warehouse, tables: Tables, subject: Subject) -> list[str]:
-    """Return the subject's keys in what the warehouse remembers of exports."""
+    """Return the subject's keys in the warehouse's export log."""
     writer = dialect(warehouse.dialect)
     if not _exists(warehouse, tables.items):
         return []

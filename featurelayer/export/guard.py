@@ -1,7 +1,7 @@
 """Refusals of an export before it writes anything: too many removals, a wrong clock, items the store can't take.
 
-An empty model and a clock that is a year behind look like an order to remove every key. A schedule must not give
-that order, so it takes an explicit option: `--allow-removals`, or a time that is named.
+An empty model, or a clock that is a year behind, would remove every key. A scheduled job must not do that, so it takes
+an explicit option: `--allow-removals`, or a named time.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from featurelayer.warehouse.base import Warehouse
 
 _NAMED = 10
 _AHEAD = timedelta(days=1)
-# Clocks of one warehouse's machines differ a little, and are set back a little.
+# The clocks of a warehouse's machines differ a little and are adjusted backwards a little.
 _SKEW = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """What a person has decided about a run.
+    """The decisions of the user about a run.
 
-    `allow_removals`: it may remove any number of keys. `chosen_time`: the time of the snapshot was named.
+    `allow_removals` permits any number of removed keys. `chosen_time` is set if the user named the snapshot's time.
     """
 
     allow_removals: bool = False
@@ -37,7 +37,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OversizedItem:
-    """An item that the store can't take, with its bytes and those of its key."""
+    """An item too large for the store, with its size and that of its key in bytes."""
 
     key: str
     bytes: int
@@ -46,7 +46,7 @@ class OversizedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why an export of a view writes nothing; empty if it may. `too_large` are the first of `too_large_keys` items."""
+    """The reasons to reject an export of a view, if any. `too_large` lists the first of `too_large_keys` items."""
 
     problems: tuple[Problem, ...] = ()
     too_large: tuple[OversizedItem, ...] = ()
@@ -62,9 +62,9 @@ def find_refusal(
     elapsed: timedelta,
     run: str | None = None,
 ) -> Refusal:
-    """Return why a view must not be written; `run` is the run whose items are in the log, None before they are.
+    """Return why a view must not be written; `run` is the run with items in the log, None before it has any.
 
-    Without a guard only the store's limits count. `elapsed` is how long ago the snapshot's time was taken.
+    Without a guard only the store's limits apply. `elapsed` is the time since the snapshot's time was read.
 
     Raises:
         WriteConflict: an export with a later snapshot has committed meanwhile.
@@ -77,7 +77,7 @@ def find_refusal(
 
 
 def clock_problems(at: datetime) -> list[Problem]:
-    """Return what is wrong with a snapshot's time by this machine's clock."""
+    """Return the problems of a snapshot's time by this machine's clock."""
     ahead = at - datetime.now(UTC)
     if ahead <= _AHEAD:
         return []
@@ -98,8 +98,8 @@ def _removal_problems(warehouse: Warehouse, found: Changes, guard: Guard, elapse
                 fix="run `featurelayer export` again",
             )
         yield _clock_behind_problem(found, last)
-        return  # What it would remove follows from that.
-    # Whoever goes back to a named time wants the keys gone that came after it.
+        return  # The removals follow from the wrong clock.
+    # A named time in the past means that later keys are to be removed.
     if guard.allow_removals or goes_back:
         return
     limit = found.view.removal_guard

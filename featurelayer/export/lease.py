@@ -1,7 +1,7 @@
-"""A lease on a view in the store, which saves two exporters from doing the same work twice.
+"""A lease on a view in the store, which keeps two exporters from doing the same work.
 
-Nothing depends on it. Clocks may be wrong, a holder may be frozen, the note may be lost: then rows are written twice,
-and newer wins as ever.
+Correctness does not depend on it. If clocks are wrong, a holder hangs or the lease is lost, rows are written twice and
+the newer write wins.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOOK_AGAIN = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """What tells the time, passes it, and knows which processes of this host live. Tests have their own."""
+    """The time, sleeping, and the live processes of this host; replaced in tests."""
 
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -35,14 +35,14 @@ class Clock:
 
 
 class HeldLease:
-    """Tells other exporters that this run is at work on a view. It runs out by itself when this process dies."""
+    """A lease that this run holds on a view. It expires if the process dies."""
 
     def __init__(self, store: OnlineStore, sk: str, run: str, clock: Clock) -> None:
         self._store, self._sk, self._run, self._clock = store, sk, run, clock
         self._until, self._told = 0.0, 0
 
     def renew(self) -> None:
-        """Say so again, when half of the time is over."""
+        """Renew the lease when half of its time has passed."""
         if self._clock.now() + LEASE.total_seconds() / 2 > self._until:
             call_with_retry(self._renew, store_capabilities(self._store).patience)
 
@@ -52,7 +52,7 @@ class HeldLease:
         self._write(now)
 
     def release(self) -> None:
-        """Let the next one begin at once. A store that fails now has failed before, and the lease runs out anyway."""
+        """Release the lease for the next exporter. Store errors are ignored, because the lease expires anyway."""
         if self._until:
             self._until = self._clock.now()
             with suppress(OnlineStoreError):
@@ -75,7 +75,7 @@ class HeldLease:
 def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, clock: Clock, notify: Notify) -> None:
     """Wait while another run is at work on one of `views` (names by `sk`), at most as long as a lease lasts.
 
-    A holder on this host whose process is gone is not waited for.
+    Leases of dead processes on this host are ignored.
     """
     began = _to_microseconds(clock.now())
     ends: dict[str, int] = {}
@@ -110,11 +110,11 @@ def _read_leases(store: OnlineStore, views: Mapping[str, str]) -> dict[str, Leas
     keys = {lease_key(sk): sk for sk in views}
     try:
         found = store.read(list(keys), consistent=True)
-    except StoreNotFound:  # a store that is created by its first write
+    except StoreNotFound:  # the first write creates the store
         return {}
     leases = {}
     for key, item in found.items():
-        with suppress(CorruptItem):  # a lease only avoids wasted work, and ours will replace it
+        with suppress(CorruptItem):  # a lease only avoids wasted work, and this run's will replace it
             leases[keys[key]] = Lease.from_item(item)
     return leases
 

@@ -33,10 +33,10 @@ _COPIES = (f"{RESERVED}ledger", f"{RESERVED}items")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """One export of one view: what is known before it writes, and what is known when it has committed.
+    """One export of one view: the facts known before it writes, and those known after it commits.
 
     `run` is one id for all views of an export, `store` the online store, `definition` the fingerprint of the view's
-    schema there, `keys` what its items are found by: entities and types of the keys. Times are aware; `version` orders
+    schema there, `keys` the entities and types of the item keys. Times are aware; `version` orders
     the runs of a view. Counts are entities.
     """
 
@@ -60,7 +60,7 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
-    """The two tables in the schema that dbt builds in, quoted as dbt quotes, and what the ledger calls the store."""
+    """The two tables in dbt's target schema, quoted as dbt quotes, and the store's name in the ledger."""
 
     ledger: str
     items: str
@@ -74,19 +74,19 @@ class Tables:
         return cls(ledger=ledger, items=items, store=store)
 
     def log(self, view: str) -> Log:
-        """The part of one view."""
+        """The log of one view."""
         return Log(ledger=self.ledger, items=self.items, store=self.store, view=view)
 
 
 class Ledger:
-    """The export tables of one warehouse, for one store. Nothing is committed here: the caller has the transaction."""
+    """The export tables of one warehouse, for one store. The caller commits."""
 
     def __init__(self, warehouse: Warehouse, tables: Tables) -> None:
         self._warehouse, self._tables = warehouse, tables
         self._writer = dialect(warehouse.dialect)
 
     def create(self) -> None:
-        """Make the tables that are not there."""
+        """Create the missing tables."""
         for relation, columns in ((self._tables.ledger, LEDGER), (self._tables.items, ITEMS)):
             definitions = [
                 exp.ColumnDef(this=exp.to_identifier(name, quoted=True), kind=self._writer.type(DType.parse(dtype)))
@@ -97,7 +97,7 @@ class Ledger:
 
     @classmethod
     def copy_to_temporary(cls, warehouse: Warehouse, tables: Tables, view: str) -> tuple[Ledger, Tables]:
-        """Return a view's ledger as temporary tables, where the real ones must not be written or made."""
+        """Return a view's ledger as temporary tables, for callers that must not write the real ones."""
         writer = dialect(warehouse.dialect)
         real, copies = cls(warehouse, tables), {}
         for relation, columns, name in zip((tables.ledger, tables.items), (LEDGER, ITEMS), _COPIES, strict=True):
@@ -140,7 +140,7 @@ class Ledger:
         ]
 
     def start(self, rows: Iterable[LedgerRow]) -> None:
-        """Add exports that are about to begin."""
+        """Record exports that are about to start."""
         names = [exp.to_identifier(name, quoted=True) for name in LEDGER]
         values = [exp.Tuple(expressions=[self._literal(row, name) for name in LEDGER]) for row in rows]
         into = exp.Schema(this=self._table(self._tables.ledger), expressions=names)

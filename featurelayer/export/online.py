@@ -71,7 +71,7 @@ class OnlineOperations:
         """Create the store, or check the one that exists; safe to repeat.
 
         Raises:
-            StoreNotFound: something else is at its address; the message says what differs.
+            StoreNotFound: a different store is at its address; the message lists the differences.
         """
         self._workspace.validate_target()
         settings = self.table_settings
@@ -175,7 +175,7 @@ class OnlineOperations:
             return list_kept_exports(found, self._workspace.opener(), target)
 
     def plan_rollback(self, view: str, run: str, *, store: OnlineStore | None = None) -> ExportPlan:
-        """Return what a rollback would write and about what that costs; nothing is written anywhere."""
+        """Plan a rollback, with its approximate cost; nothing is written."""
         from featurelayer.export.operations import plan_rollback
 
         (found,) = self.find_views([view])
@@ -218,7 +218,7 @@ class OnlineOperations:
         )
 
     def code_fingerprints(self, views: Sequence[FeatureView]) -> dict[str, str]:
-        """Return, by view, a fingerprint of the code that computes it; seeds are data and do not count."""
+        """Return a fingerprint of each view's code; seeds are data and do not count."""
         from featurelayer.dbt.artifacts import sql_checksums
         from featurelayer.export.snapshot import code_fingerprint
 
@@ -230,7 +230,7 @@ class OnlineOperations:
         return {view.id: code_fingerprint(view, code[view.unique_id]) for view in views}
 
     def validate_bulk(self, views: Sequence[str], store: OnlineStore | None) -> None:
-        """Raise PlanError where an import can't be used: it makes a whole table, once, so it leaves nothing out."""
+        """Raise PlanError if an import can't be used: it creates a whole table, so no view may be left out."""
         problems = []
         if views and not self._has_table_per_view:
             what = "an import creates the table of all online views, and only some were named"
@@ -243,7 +243,7 @@ class OnlineOperations:
 
     @contextmanager
     def open_target(self, store: OnlineStore | None, *, bulk: Sequence[FeatureView] = ()) -> Iterator[Target]:
-        """Open the store to work on with all that an export needs; the tables of `bulk` views do not exist yet."""
+        """Open the target of an export; the tables of `bulk` views do not exist yet."""
         from featurelayer.export.operations import Bulk, Target, store_prices
         from featurelayer.online.stores.dynamodb.s3_import import read_import_location
 
@@ -282,7 +282,7 @@ class OnlineOperations:
         return Tables.from_schema(schema, store or store_name(self._project.config.online_store))
 
     def find_export_tables(self) -> Tables | None:
-        """Return the same, or None if the target has no online store."""
+        """Return `export_tables` of the target's store, or None if it has no online store."""
         try:
             return self.export_tables()
         except ConfigError:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bulk:
-    """A table that an import makes: its store, where the files go, and the table's settings."""
+    """A table that an import creates: its store, the location of the files, and the table's settings."""
 
     store: DynamoDBStore
     place: ImportLocation
@@ -42,9 +42,9 @@ class Bulk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where an export goes: the store, its name for people, the tables that the warehouse remembers in, and prices.
+    """The target of an export: the store, its display name, the warehouse tables that record exports, and prices.
 
-    `keep` is how many exports can be rolled back to, `bulk` the store itself where an import loads it.
+    `keep` is the number of exports kept for rollback, `bulk` the table to load by an import, if any.
     """
 
     store: OnlineStore
@@ -57,11 +57,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """What to export: views, the services to publish with all their views by id, and how.
+    """An export request: views, the services to publish with all their views by id, and options.
 
-    `as_of` is the time of the snapshot, by default the warehouse's own; `full` writes every row again; above `max_cost`
-    US dollars nothing is written. `allow_removals`: any number of keys may go. `code` is, by view, a fingerprint of
-    what computes it.
+    `as_of` is the time of the snapshot, by default the warehouse's present; `full` writes every row again; above
+    `max_cost` US dollars nothing is written. `allow_removals` permits any number of removed keys. `code` holds a
+    fingerprint of each view's code.
     """
 
     views: Sequence[FeatureView]
@@ -82,9 +82,9 @@ class ExportRequest:
 def export_views(
     request: ExportRequest, open_warehouse: OpenWarehouse, target: Target, *, progress: Progress | None, notify: Notify
 ) -> ExportReport:
-    """Bring the store to the views as they are now, or were at `as_of`, and publish the services.
+    """Bring the store to the state of the views now, or at `as_of`, and publish the services.
 
-    Before anything is sent everything is checked, and what will be sent is written down in the warehouse.
+    Everything is checked, and the intent is recorded in the warehouse, before anything is sent.
     """
     _validate_request(request)
     sender = _make_sender(target, progress)
@@ -93,7 +93,7 @@ def export_views(
         exporter.wait({view.id: view for view in request.views})
     at, intents, usd = retry_on_conflict(partial(_record_intents, request, exporter, target))
     done = exporter.finish_all(intents)
-    # Last, so that a service never points at values that are not there yet.
+    # Last, so that a service never points at values that are not written yet.
     newest = max(intent.row.version for intent in intents)
     publish_services(target.store, request.services, request.known_views, newest)
     return ExportReport(
@@ -103,7 +103,7 @@ def export_views(
 
 
 def _record_intents(request: ExportRequest, exporter: Exporter, target: Target) -> tuple[datetime, list[Intent], float]:
-    """Write down in the warehouse what will be sent; return it with the snapshots' time and what it costs."""
+    """Record the intents in the warehouse; return them with the snapshots' time and the cost."""
     with exporter.transaction() as warehouse:
         at = _snapshot_time(warehouse, request)
         if problems := clock_problems(at):
@@ -112,13 +112,13 @@ def _record_intents(request: ExportRequest, exporter: Exporter, target: Target) 
         rewind = request.as_of is not None
         intents = exporter.intend_all(warehouse, snapshots, full=request.full, rewind=rewind, guard=request.guard)
         usd = _intents_usd(target, intents)
-        # Raised inside the transaction, which rolls back what was written down.
+        # Raised inside the transaction, so that the recorded intents are rolled back.
         _validate_cost(usd, request.max_cost, target.prices)
         return at, intents, usd
 
 
 def plan_export(request: ExportRequest, open_warehouse: OpenWarehouse, target: Target) -> ExportPlan:
-    """Return what `export_views` would do. Only temporary tables are written."""
+    """Plan `export_views`. Only temporary tables are written."""
     _validate_request(request)
     exporter = _make_exporter(open_warehouse, target, request.invocation_id)
     with open_warehouse(writable=False) as warehouse:
@@ -143,11 +143,11 @@ def roll_back(
     progress: Progress | None,
     notify: Notify,
 ) -> ExportReport:
-    """Bring a view in the store back to what it held when an earlier run had committed. Services stay as they are."""
+    """Restore a view in the store to the state of an earlier committed run. Services stay unchanged."""
     sender = _make_sender(target, progress)
     exporter = _make_exporter(open_warehouse, target, invocation_id, sender, notify)
     with open_warehouse(writable=False) as warehouse:
-        exporter.plan_restore(warehouse, view, run)  # an unknown run is reported before anything waits
+        exporter.plan_restore(warehouse, view, run)  # report an unknown run before waiting
     exporter.wait({view.id: view})
 
     def record_intent() -> Intent:
@@ -163,20 +163,20 @@ def roll_back(
 
 
 def plan_rollback(view: FeatureView, run: str, open_warehouse: OpenWarehouse, target: Target) -> ExportPlan:
-    """Return what `roll_back` would do. Only temporary tables are written."""
+    """Plan `roll_back`. Only temporary tables are written."""
     with open_warehouse(writable=False) as warehouse:
         plan = _make_exporter(open_warehouse, target, "").plan_restore(warehouse, view, run)
     return ExportPlan(as_of=plan.as_of, store=target.shown, views=(plan,), prices=target.prices)
 
 
 def list_kept_exports(view: FeatureView, open_warehouse: OpenWarehouse, target: Target) -> list[LedgerRow]:
-    """Return the exports of a view that a rollback can go back to, newest first; the first is what is served."""
+    """Return the exports of a view that a rollback can restore, newest first; the first one is being served."""
     with open_warehouse(writable=False) as warehouse:
         return _make_exporter(open_warehouse, target, "").list_restore_points(warehouse, view)
 
 
 def store_prices(store: OnlineStore, settings: Mapping[str, Any]) -> Prices:
-    """Return what writing to a store costs; `settings` is the checked block of featurelayer.yml."""
+    """Return the prices of writing to a store; `settings` is the checked block of featurelayer.yml."""
     return Prices.for_dynamodb(settings) if store_capabilities(store).is_metered else Prices.free(settings)
 
 
@@ -226,7 +226,7 @@ def _intents_usd(target: Target, intents: Sequence[Intent]) -> float:
 
 
 def _snapshot_time(warehouse: Warehouse, request: ExportRequest) -> datetime:
-    """Return the time that was chosen, or the warehouse's present."""
+    """Return the chosen time, or the warehouse's present."""
     now, at = warehouse.now(), request.as_of
     at = now if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
     if at > now:

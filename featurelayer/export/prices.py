@@ -22,7 +22,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """US dollars per million write units and per GB of an import, where known from, and how fast writing goes."""
+    """US dollars per million write units and per GB of an import, their source, and the write speed."""
 
     source: str
     million_write_units: float
@@ -32,7 +32,7 @@ class Prices:
 
     @classmethod
     def for_dynamodb(cls, said: Mapping[str, Any]) -> Prices:
-        """Return the prices of DynamoDB; `said` is the checked block of featurelayer.yml and goes before the table."""
+        """Return the prices of DynamoDB; `said` is the checked block of featurelayer.yml, which overrides the table."""
         table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
         source = f"prices of {table['region']}, looked up {table['looked_up'].isoformat()}"
         if said:
@@ -41,17 +41,17 @@ class Prices:
 
     @classmethod
     def free(cls, said: Mapping[str, Any]) -> Prices:
-        """Return the same for a store that costs nothing."""
+        """Return the prices of a store that costs nothing."""
         return replace(
             cls.for_dynamodb(said), source="this store costs nothing", million_write_units=0.0,
             import_gigabyte=0.0, write_units_per_second=math.inf,
         )  # fmt: skip
 
     def cost(self, *, rows: int, units: int) -> Cost:
-        """Return what writing so many rows and write units takes."""
+        """Return the cost of writing this many rows and write units."""
         seconds = max(units / self.write_units_per_second, rows / self.rows_per_second)
         return Cost(usd=units * self.million_write_units / 1_000_000, minutes=seconds / 60)
 
     def import_usd(self, size: int) -> float:
-        """Return what importing files of so many bytes costs, counted before compression."""
+        """Return the cost of importing files of this size before compression, in bytes."""
         return size * self.import_gigabyte / 1_000_000_000

@@ -14,19 +14,18 @@ from featurelayer.export.ledger import LedgerRow
 from featurelayer.export.prices import Cost, Prices
 from featurelayer.model import FeatureView
 
-# What an item has more as a line of DynamoDB JSON, by far most of it names and braces; quotes in texts come on top.
+# Extra bytes of an item as a line of DynamoDB JSON, mostly names and braces; escaped quotes come on top.
 _LINE_BYTES = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewExport:
-    """What an export of one view did: every entity is written, unchanged or refused (a newer write won).
+    """The result of exporting one view: every entity is written, unchanged or refused (a newer write won).
 
-    `rows` are entities. Rows of the view were skipped: `null_keys` for want of a whole key, `null_times` for want of an
-    event or available time. `tombstones` are the removed keys, `resumed` those of the written that earlier
-    runs may have written before they died, `bytes` the size of what was written as DynamoDB counts it, `units` what
-    sending it took of DynamoDB's write units. `superseded` says that a newer export committed first, so that this one
-    had nothing left to do.
+    `rows` counts entities. `null_keys` and `null_times` count rows skipped because part of the key, or the event or
+    available time, is NULL. `tombstones` counts removed keys, `resumed` the written entities that an interrupted run
+    may have written already. `bytes` is the size of the written items as DynamoDB counts it, `units` the write units
+    used. `superseded` is set if a newer export committed first and left nothing to do.
     """
 
     view: str
@@ -52,10 +51,10 @@ class ViewExport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewPlan:
-    """What an export of one view would do: entities by what happens to them, and how much would be sent.
+    """The plan of exporting one view: entities by what would happen to them, and how much would be sent.
 
-    `in_doubt` are keys that earlier runs may have written before they died, so that they are written again. `refused`
-    says why the export would write nothing.
+    `in_doubt` counts keys that an interrupted run may have written, so they are written again. `refused` holds the
+    reason why the export would write nothing.
     """
 
     view: str
@@ -78,7 +77,7 @@ class ViewPlan:
 
     @property
     def file_bytes(self) -> int:
-        """About how many bytes the files of an import would have, before compression."""
+        """The approximate size of the import files before compression, in bytes."""
         return self.bytes + self.writes * _LINE_BYTES
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,7 +93,7 @@ class ViewPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """What a run is going to write for a view, as it stands in the warehouse."""
+    """The changes that a run will write for a view, as recorded in the warehouse."""
 
     view: FeatureView
     row: LedgerRow
@@ -114,7 +113,7 @@ class Intent:
 
     @property
     def file_bytes(self) -> int:
-        """About how many bytes the files of an import have, before compression."""
+        """The approximate size of the import files before compression, in bytes."""
         return sum(size.bytes + size.keys * _LINE_BYTES for size in self.sizes.values())
 
     @property
@@ -124,10 +123,9 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What an export or a rollback did, view by view, and the time its snapshot was taken at.
+    """The result of an export or a rollback by view, and the time of its snapshot.
 
-    `usd` is what the write units cost by the table of prices, `path` how the store was written where there are several
-    ways.
+    `usd` is the price of the write units; `path` is the write path if the store has several.
     """
 
     as_of: datetime
@@ -151,10 +149,10 @@ class ExportReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportPlan:
-    """What an export or a rollback would do, view by view, with an estimate of money and time.
+    """The plan of an export or a rollback by view, with an estimate of cost and duration.
 
-    `cost` is that of writing row by row, also where it is `bulk` that is planned. `clock` is what is wrong with the
-    time of the snapshots.
+    `cost` is the price of writing row by row, even if `bulk` is planned. `clock` describes a problem with the time of
+    the snapshots.
     """
 
     as_of: datetime
@@ -166,7 +164,7 @@ class ExportPlan:
 
     @property
     def refused(self) -> tuple[Problem, ...]:
-        """Why the export would write nothing; empty if it would be done."""
+        """The reasons why the export would write nothing; empty if it may run."""
         return (*self.clock, *(problem for view in self.views for problem in view.refused.problems))
 
     @property
@@ -178,17 +176,17 @@ class ExportPlan:
 
     @property
     def import_bytes(self) -> int:
-        """About how large the files would be that an import into a new table takes."""
+        """The approximate size of the files for an import into a new table, in bytes."""
         return sum(view.file_bytes for view in self.views)
 
     @property
     def import_usd(self) -> float:
-        """What such an import would cost."""
+        """The cost of such an import in US dollars."""
         return self.prices.import_usd(self.import_bytes)
 
     @property
     def is_first_load(self) -> bool:
-        """Whether the store holds nothing of these views, so that an import could do as well."""
+        """Whether the store holds no items of these views, so an import is possible."""
         return any(view.new for view in self.views) and not any(
             view.changed + view.in_doubt + view.removed + view.unchanged for view in self.views
         )

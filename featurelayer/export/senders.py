@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from featurelayer.online.stores.dynamodb.s3_import import ImportFiles
 
-# Garbage is collected so long after a value expired or was removed that no run of before can still be awake.
+# Garbage is collected so late after expiry or removal that no earlier run can still be writing.
 GRACE_SECONDS = microseconds(timedelta(days=14)) // 1_000_000
 _OLDEST_RUN = timedelta(days=13)
 
@@ -42,8 +42,8 @@ Load = Callable[[str, Iterator[Sequence[Item]], str], "ImportFiles"]
 class SendResult:
     """The outcome of sending one intent; counts are items.
 
-    `files` hold the keys that may have been written, `refused_keys` those that the store refused: there may be
-    millions. `items` were sent, whatever the store did with them; `units` are the write units that were estimated.
+    `files` hold the keys that may have been written, `refused_keys` those that the store refused, as files because
+    there may be millions. `items` counts sent items, accepted or not; `units` is the estimated write units.
     """
 
     refused_keys: Path
@@ -59,19 +59,19 @@ class SendResult:
 
 
 class Sender(Protocol):
-    """Brings intents into a store. It does not commit: that is the exporter's part."""
+    """Writes intents to a store. The exporter commits."""
 
     @property
     def path(self) -> str:
-        """The way in which the store was written, where there are several."""
+        """The write path, if the store has several."""
 
     def group(self, intents: Sequence[Intent]) -> Sequence[Sequence[Intent]]:
-        """Return the intents that are sent, and then committed, together."""
+        """Group the intents that are sent, and then committed, together."""
 
     def send(self, intents: Sequence[Intent], outbox: Outbox, folder: Path) -> AbstractContextManager[list[SendResult]]:
-        """Send intents of one group; `folder` takes files.
+        """Send intents of one group; files go to `folder`.
 
-        Other exporters stay away as long as the context lasts.
+        Other exporters wait as long as the context lasts.
 
         Raises:
             OnlineStoreError: the store failed; exporting again finishes the work.
@@ -107,7 +107,7 @@ class RowSender:
 
     def _send(self, intent: Intent, result: SendResult, lease: HeldLease, outbox: Outbox, folder: Path) -> None:
         lease.renew()
-        if self._is_superseded(intent):  # and the warehouse may have dropped what this run intended
+        if self._is_superseded(intent):  # and the warehouse may have dropped this run's intent
             result.superseded = True
             return
         # Written before the first item: the schema that items name, and the version, which a rebuilt warehouse may
@@ -148,10 +148,10 @@ class RowSender:
 
 
 class ImportSender:
-    """Makes a table that does not exist yet, of all views together or of each view alone, by one import.
+    """Creates a new table, of all views together or one per view, by an import.
 
-    It takes no lease, which would be an item of a table that is not there, and AWS makes a table once. A run that dies
-    leaves what any run leaves: an intent without an end, whose keys the next export writes again.
+    It takes no lease: a lease would be an item of a table that does not exist yet, and AWS creates a table only once. A
+    run that dies leaves an unfinished intent, as any run does, and the next export writes its keys again.
     """
 
     def __init__(self, load: Load, *, has_table_per_view: bool = False, progress: Progress | None = None) -> None:
@@ -176,7 +176,7 @@ class ImportSender:
     def _batches(
         self, intents: Sequence[Intent], results: Sequence[SendResult], outbox: Outbox
     ) -> Iterator[list[Item]]:
-        """Yield the schemas and then everything that was intended; one view's files are on this disk at a time."""
+        """Yield the schemas and then all intents; only one view's files are on disk at a time."""
         schemas = {schema.item().key: schema.item() for schema in (view_schema(intent.view) for intent in intents)}
         yield list(schemas.values())
         for intent, result in zip(intents, results, strict=True):
@@ -199,7 +199,7 @@ class ImportSender:
 
 
 def build_items(intent: Intent, batch: pa.RecordBatch) -> list[Item]:
-    """Return rows of what was intended as the store holds them."""
+    """Convert rows of an intent to items of the store."""
     rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
     return [build_item(intent, *values) for values in rows]
 
@@ -207,12 +207,12 @@ def build_items(intent: Intent, batch: pa.RecordBatch) -> list[Item]:
 def build_item(
     intent: Intent, pk: str, f: str | None, schema: str, event_time: int | None, valid_to: int | None
 ) -> Item:
-    """Return the item of one row; without values it is a tombstone."""
+    """Return the item of one row; a row without values gives a tombstone."""
     row, sk = intent.row, view_sk(intent.view)
     as_of = to_microseconds(row.as_of)
     if f is None:
         ttl = math.ceil(max(as_of, row.version) / 1_000_000) + GRACE_SECONDS
-        # With its event time, so that it yields to streamed values that this run has not seen.
+        # Keep the event time, so that streamed values unknown to this run win over the tombstone.
         return Item(pk=pk, sk=sk, version=row.version, as_of=as_of, event_time=event_time, ttl=ttl, deleted=True)
     return Item(
         pk=pk, sk=sk, version=row.version, f=f, schema=schema, as_of=as_of, event_time=event_time, valid_to=valid_to,
@@ -221,14 +221,14 @@ def build_item(
 
 
 def _item_ttl(view: FeatureView, event_time: int | None, as_of: int) -> int | None:
-    """Return the epoch second after which an item is garbage: long after it expired; never without a TTL."""
+    """Return the epoch second after which an item is garbage, long after its expiry; None without a TTL."""
     if view.ttl is None or not can_expire(view) or event_time is None:
         return None
     return math.ceil(max(event_time + microseconds(view.ttl), as_of) / 1_000_000) + GRACE_SECONDS
 
 
 def _validate_run_age(intent: Intent) -> None:
-    """Tombstones are kept for 14 days; a run that sleeps longer could bring back what they removed."""
+    """Reject a run that slept so long that it could restore keys whose tombstones, kept for 14 days, have expired."""
     if datetime.now(UTC) - intent.begun > _OLDEST_RUN:
         raise OnlineStoreError(
             f"{intent.view.id}: this export began more than {_OLDEST_RUN.days} days ago and may write no more",

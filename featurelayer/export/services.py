@@ -15,18 +15,18 @@ def publish_services(
 ) -> tuple[ServiceDefinition, ...]:
     """Write the schemas and definitions that serving needs, and point each service's name at its definition.
 
-    Of every view that is online it is written, too, how a client writes to it. `views` are by id; `version` is the
-    run's write version in microseconds: of two runs the greater one's pointers win.
+    The write definition of every online view is published too. `views` are by id; `version` is the run's write
+    version in microseconds: of two runs, the pointers of the greater version win.
 
     Raises:
         UnknownNameError: a service names a view or feature that `views` lacks.
-        CodecError: a feature can't be stored, or a default does not fit its type. Nothing has been written then.
+        CodecError: a feature can't be stored, or a default does not fit its type; nothing has been written.
     """
     definitions = tuple(service_definition(service, views) for service in services)
     used = {joined.view for definition in definitions for joined in definition.views}
     writable = [view_definition(view) for view in views.values() if view.online]
     schemas = {view_schema(views[view]) for view in sorted(used)} | {each.schema for each in writable}
-    # Schemas are there before anything that names them.
+    # Write schemas before the definitions that refer to them.
     patience = store_capabilities(store).patience
     described = [schema.item() for schema in schemas]
     if described:

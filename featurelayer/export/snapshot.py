@@ -27,12 +27,12 @@ from featurelayer.warehouse.execute import describe_views, run_checks, run_step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A view at the time `as_of`, and how its encoded rows are had.
+    """A view at the time `as_of`, with access to its encoded rows.
 
     `rows` is called inside the transaction with the warehouse and a folder for files; it returns the FROM item of the
-    encoded rows (`pk`, `f`, `event_time`, `valid_to`) and how many of them had no whole key. `skipped` is a query of
-    how many rows of the view no snapshot sees: for want of a key, and of a time. `code` is a fingerprint of what
-    computes the view; empty if that is not known.
+    encoded rows (`pk`, `f`, `event_time`, `valid_to`) and the number of rows with a NULL in the key. `skipped` is a
+    query that counts rows excluded from every snapshot: those without a key, and those without a time. `code` is a
+    fingerprint of the view's code; empty if unknown.
     """
 
     view: FeatureView
@@ -46,12 +46,12 @@ class Snapshot:
 def take_snapshots(
     warehouse: Warehouse, views: Sequence[FeatureView], at: datetime, code: Mapping[str, str] | None = None
 ) -> list[Snapshot]:
-    """Return what makes each view's snapshot at `at` (aware), once all of them are known to be possible.
+    """Return the snapshot of each view at `at` (aware), after checking all of them.
 
-    `code` is, by view, what the view is computed by.
+    `code` holds the code fingerprint of each view.
 
     Raises:
-        PlanError: a relation is not built or is not what the annotations say; every problem of all views.
+        PlanError: a relation is not built or contradicts the annotations; lists every problem of all views.
     """
     columns = describe_views(warehouse, views)
     plans: list[Plan] = []
@@ -72,10 +72,10 @@ def take_snapshots(
 
 
 def code_fingerprint(view: FeatureView, checksums: Mapping[str, str]) -> str:
-    """Return a fingerprint of what decides which rows a view has and which of them wins.
+    """Return a fingerprint of everything that decides which rows a view has and which of them wins.
 
-    `checksums` are those of the files of its model and of all that this is built from. What only says how long a value
-    is served, or how it is described, does not count.
+    `checksums` are those of the files of its model and all its ancestors. Settings that only affect how long a value is
+    served, or its description, do not count.
     """
     rules = (view.event_time, view.available_at, view.delay, view.created_timestamp, view.tie_breaker, view.valid_to)
     keys = [(key.entity, key.column, str(key.dtype)) for key in view.join_keys]
