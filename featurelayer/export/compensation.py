@@ -28,17 +28,17 @@ def compensate(
     control = commit_key(sk)
     replaced = 0
     for batch in keys:
-        found = store.read([(pk, sk) for pk in batch], consistent=True).values()
-        left = [item for item in found if item.version == version and not item.deleted and not item.streamed]
-        if not left:
+        items = store.read([(pk, sk) for pk in batch], consistent=True).values()
+        overtaken = [item for item in items if item.version == version and not item.deleted and not item.streamed]
+        if not overtaken:
             continue
         commit = ViewCommit.from_item(store.read([control], consistent=True)[control])
-        newer = instead(commit, [item.pk for item in left])
+        newer = instead(commit, [item.pk for item in overtaken])
         # Newer than this run, but not newer than the one that overtook it: later writes are kept.
         replaced += store.write([
             newer.get(item.pk)
             or Item(pk=item.pk, sk=sk, version=version + 1, as_of=item.as_of, deleted=True,
                     ttl=math.ceil(version / 1_000_000) + grace_seconds)
-            for item in left
+            for item in overtaken
         ]).written  # fmt: skip
     return replaced

@@ -81,10 +81,10 @@ def drain(
     logs = [log for log in logs if always or log.rows]
     if not logs:
         return []
-    done = retry_on_conflict(partial(_append_all, open_warehouse, logs))
+    reports = retry_on_conflict(partial(_append_all, open_warehouse, logs))
     for log in logs:
         store.remove(log.keys)
-    return done
+    return reports
 
 
 def _append_all(open_warehouse: OpenWarehouse, logs: Sequence[StreamedLog]) -> list[DrainReport]:
@@ -109,12 +109,12 @@ def stream_columns(view: FeatureView) -> dict[str, DType]:
     if view.event_time and not view.static:
         columns[view.event_time] = view.dtype(view.event_time) or DType.parse("timestamp")
     columns |= {feature.name: feature.dtype for feature in view.features}
-    taken = [name for name in _ADDED if name in columns]
-    if taken:
+    reserved = [name for name in _ADDED if name in columns]
+    if reserved:
         raise PlanError(
             Problem(what=f"the view has a column '{name}', which the table of streamed rows needs for itself",
                     where=view.id, fix="rename the column")
-            for name in taken
+            for name in reserved
         )  # fmt: skip
     return columns | {name: DType.parse(dtype) for name, dtype in _ADDED.items()}
 
@@ -127,13 +127,13 @@ def read_log(store: OnlineStore, view: FeatureView, relation: str) -> StreamedLo
         CorruptItem: an entry can't be read.
     """
     definition = view_definition(view)
-    found = list(read_log_entries(store, definition.sk))
-    codecs = _read_codecs(store, {entry.schema for _, entry in found}, view)
+    entries = list(read_log_entries(store, definition.sk))
+    codecs = _read_codecs(store, {entry.schema for _, entry in entries}, view)
     rows = [
         _decode_row(definition, item, entry, codecs[entry.schema]) | {LOG_ID: f"{item.pk}/{item.sk}"}
-        for item, entry in found
+        for item, entry in entries
     ]
-    return StreamedLog(view=view, relation=relation, rows=rows, keys=[item.key for item, _ in found])
+    return StreamedLog(view=view, relation=relation, rows=rows, keys=[item.key for item, _ in entries])
 
 
 def append(warehouse: Warehouse, log: StreamedLog) -> DrainReport:
@@ -190,8 +190,8 @@ def _insert_query(
 ) -> exp.Insert:
     there = target.copy()
     there.set("alias", exp.TableAlias(this=exp.to_identifier("t", quoted=True)))
-    same = exp.EQ(this=col(LOG_ID, "t"), expression=col(LOG_ID, "r"))
-    new = exp.Not(this=exp.Exists(this=exp.select(exp.Literal.number(1)).from_(there).where(same)))
+    same_id = exp.EQ(this=col(LOG_ID, "t"), expression=col(LOG_ID, "r"))
+    new = exp.Not(this=exp.Exists(this=exp.select(exp.Literal.number(1)).from_(there).where(same_id)))
     source = source.copy()
     source.set("alias", exp.TableAlias(this=exp.to_identifier("r", quoted=True)))
     typed = (with_alias(exp.cast(col(name, "r"), writer.type(dtype)), name) for name, dtype in columns.items())
@@ -219,14 +219,14 @@ def _decode_row(view: ViewDefinition, item: Item, entry: LogEntry, codec: RowCod
 
 def _read_codecs(store: OnlineStore, named_: Iterable[str], view: FeatureView) -> dict[str, RowCodec]:
     keys = [(SCHEMAS, schema) for schema in sorted(named_)]
-    found = store.read(keys, consistent=True)
-    lacking = [schema for key, schema in ((key, key[1]) for key in keys) if key not in found]
+    items = store.read(keys, consistent=True)
+    lacking = [schema for key, schema in ((key, key[1]) for key in keys) if key not in items]
     if lacking:
         raise StoredSchemaMismatch(
             f"the log of view {view.id} has rows of schema {', '.join(lacking)}, which the store does not hold",
             fix="export the view with the columns that it had then, and drain again",
         )
-    return {schema: Schema.from_item(found[SCHEMAS, schema]).codec() for _, schema in keys}
+    return {schema: Schema.from_item(items[SCHEMAS, schema]).codec() for _, schema in keys}
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, DType]) -> None:

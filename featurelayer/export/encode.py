@@ -37,8 +37,8 @@ def encode_to_file(view: FeatureView, snapshot: Iterable[pa.RecordBatch], path: 
             columns = _encode_batch(view, batch)
             keep = [index for index, pk in enumerate(columns[0]) if pk is not None]
             null_keys += batch.num_rows - len(keep)
-            kept = columns if len(keep) == batch.num_rows else [[column[i] for i in keep] for column in columns]
-            arrays = [pa.array(column, field.type) for column, field in zip(kept, schema, strict=True)]
+            whole = columns if len(keep) == batch.num_rows else [[column[i] for i in keep] for column in columns]
+            arrays = [pa.array(column, field.type) for column, field in zip(whole, schema, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
     return null_keys
 
@@ -111,8 +111,8 @@ def _to_microseconds(column: Any, where: str) -> Column:
 
 
 def _validate_columns(view: FeatureView, present: Sequence[str]) -> None:
-    wanted = [key.column for key in view.join_keys] + [feature.name for feature in view.features]
-    missing = [name for name in [*wanted, EVENT_TIME, VALID_TO] if name not in present]
+    columns = [key.column for key in view.join_keys] + [feature.name for feature in view.features]
+    missing = [name for name in [*columns, EVENT_TIME, VALID_TO] if name not in present]
     if missing:
         raise PlanError(
             Problem(what=f"the snapshot has no column '{name}'", where=view.id, fix="this is ours to fix")

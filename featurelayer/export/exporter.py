@@ -143,8 +143,8 @@ class Exporter:
         """
         ledger, tables = Ledger.copy_to_temporary(warehouse, self._tables, view.id)
         baseline = read_baseline(self._store, ledger, view)
-        then = self._select_run(baseline, view, run)
-        with find_rollback_changes(warehouse, baseline, tables, view, then) as changes:
+        target = self._select_run(baseline, view, run)
+        with find_rollback_changes(warehouse, baseline, tables, view, target) as changes:
             return _build_plan(warehouse, changes, Refusal())
 
     def list_restore_points(self, warehouse: Warehouse, view: FeatureView) -> list[LedgerRow]:
@@ -212,12 +212,12 @@ class Exporter:
         ledger = Ledger(warehouse, self._tables)
         ledger.create()
         baseline = read_baseline(self._store, ledger, view)
-        then = self._select_run(baseline, view, run)
-        with find_rollback_changes(warehouse, baseline, self._tables, view, then) as changes:
+        target = self._select_run(baseline, view, run)
+        with find_rollback_changes(warehouse, baseline, self._tables, view, target) as changes:
             row = self._new_ledger_row(warehouse, changes, None)
-            row = replace(row, definition=then.definition, keys=then.keys)
+            row = replace(row, definition=target.definition, keys=target.keys)
             ledger.start([row])
-            for statement in changes.delta.log_rollback(until=then.version, run=self._run, version=row.version):
+            for statement in changes.delta.log_rollback(until=target.version, run=self._run, version=row.version):
                 warehouse.execute(statement)
             refusal = self._find_refusal(warehouse, changes, None)
             if refusal.problems:
@@ -255,9 +255,9 @@ class Exporter:
     def _select_run(self, baseline: Baseline, view: FeatureView, run: str) -> LedgerRow:
         """Return the kept run with this id, id prefix or version."""
         kept = baseline.commits[-self._keep :]
-        found = [row for row in kept if run and (row.run.startswith(run) or run == str(row.version))]
-        if len(found) != 1:
-            what = f"{view.id} can't go back to run '{run}'" + (": several ids begin with it" if found else "")
+        matches = [row for row in kept if run and (row.run.startswith(run) or run == str(row.version))]
+        if len(matches) != 1:
+            what = f"{view.id} can't go back to run '{run}'" + (": several ids begin with it" if matches else "")
             runs = ", ".join(f"{row.run[:8]} (as of {row.as_of.isoformat()})" for row in reversed(kept))
             raise PlanError(what, fix=f"pass one of the runs that are kept: {runs or 'none'}")
         if not baseline.trusted:
@@ -265,7 +265,7 @@ class Exporter:
                 f"{view.id}: the warehouse does not know what the store holds, so it can't go back",
                 fix=f"run `featurelayer export -s {view.id}` first",
             )
-        return found[0]
+        return matches[0]
 
     # --- finish --------------------------------------------------------------------------------------------------
 
@@ -331,11 +331,11 @@ class Exporter:
             if result.refused:
                 warehouse.execute(delta.mark_refused(row.run, from_item(warehouse, result.refused_keys)))
             ledger.finish(row)
-            done = [each.version for each in ledger.rows(intent.view.id) if each.finished_at is not None]
-            if row.version not in done:
+            finished = [each.version for each in ledger.rows(intent.view.id) if each.finished_at is not None]
+            if row.version not in finished:
                 raise unknown_export(intent.view)
             garbage = to_microseconds(row.started_at) - GRACE_SECONDS * 1_000_000
-            for statement in delta.prune(keep_since=done[-self._keep :][0], committed=row.version, garbage=garbage):
+            for statement in delta.prune(keep_since=finished[-self._keep :][0], committed=row.version, garbage=garbage):
                 warehouse.execute(statement)
 
 

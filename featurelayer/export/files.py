@@ -86,8 +86,8 @@ class Outbox:
             delta = Delta(dialect(warehouse.dialect), self._tables.log(view.id))
             files = [(kind, folder / f"{kind}.parquet") for kind in KINDS if kind in intent.sizes]
             for kind, path in files:
-                found = warehouse.write_file(delta.items_to_write(run, kind, shuffled=shuffled), path, "parquet")
-                if found != intent.sizes[kind].keys:
+                count = warehouse.write_file(delta.items_to_write(run, kind, shuffled=shuffled), path, "parquet")
+                if count != intent.sizes[kind].keys:
                     raise unknown_export(view)
         return files
 

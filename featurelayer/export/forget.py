@@ -71,8 +71,8 @@ class Subject:
         whole = self.pk
         if whole is not None:
             return pk == whole
-        found = key_values(self.definition, pk)
-        return found is not None and all(found[column] == value for column, value in self.values.items())
+        values = key_values(self.definition, pk)
+        return values is not None and all(values[column] == value for column, value in self.values.items())
 
 
 def find_subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list[Subject]:
@@ -83,7 +83,7 @@ def find_subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list
         CodecError: a value does not have its key's type.
     """
     views = list(views)
-    found, misfits = list[Subject](), list[Problem]()
+    subjects, misfits = list[Subject](), list[Problem]()
     for view in views:
         types = {key.column: key.dtype for key in view.join_keys}
         if not set(keys) <= set(types):
@@ -94,16 +94,16 @@ def find_subjects(views: Iterable[FeatureView], keys: Mapping[str, str]) -> list
                 values[column] = parse_key(types[column], text, where=f"{view.id}.{column}")
             except CodecError as error:
                 misfits += error.problems
-        found.append(Subject(view=view, definition=view_definition(view), values=values))
+        subjects.append(Subject(view=view, definition=view_definition(view), values=values))
     if misfits:
         raise CodecError(misfits)
-    if not found:
-        known = sorted({key.column for view in views for key in view.join_keys})
+    if not subjects:
+        key_columns = sorted({key.column for view in views for key in view.join_keys})
         raise PlanError([Problem(
             what=f"no online view has a key with {' and '.join(sorted(keys))}",
-            fix=f"the columns of keys are {', '.join(known) or 'none: no view is online'}",
+            fix=f"the columns of keys are {', '.join(key_columns) or 'none: no view is online'}",
         )])  # fmt: skip
-    return found
+    return subjects
 
 
 def forget(store: OnlineStore, warehouse: Warehouse, tables: Tables, subject: Subject) -> ErasureReport:
@@ -127,8 +127,8 @@ def forget(store: OnlineStore, warehouse: Warehouse, tables: Tables, subject: Su
 
     def erase() -> tuple[int, int]:
         with warehouse.transaction():
-            gone = _delete_items(warehouse, tables, subject, remembered)
-            return gone, _delete_streamed(warehouse, relation, subject) if is_streamed else 0
+            export_items = _delete_items(warehouse, tables, subject, remembered)
+            return export_items, _delete_streamed(warehouse, relation, subject) if is_streamed else 0
 
     gone, rows = retry_on_conflict(erase)
     return ErasureReport(view=subject.view.id, items=items, log=len(log), export_items=gone, streamed=rows)
@@ -198,8 +198,8 @@ def _delete_rows(warehouse: Warehouse, relation: str, condition: exp.Expression)
 
 
 def _view_conditions(tables: Tables, subject: Subject) -> list[exp.Expression]:
-    wanted = {"store": tables.store, "view": subject.view.id}
-    return [exp.EQ(this=col(name), expression=exp.Literal.string(value)) for name, value in wanted.items()]
+    conditions = {"store": tables.store, "view": subject.view.id}
+    return [exp.EQ(this=col(name), expression=exp.Literal.string(value)) for name, value in conditions.items()]
 
 
 def _exists(warehouse: Warehouse, relation: str) -> bool:

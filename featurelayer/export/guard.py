@@ -106,11 +106,11 @@ def _removal_problems(warehouse: Warehouse, found: Changes, guard: Guard, elapse
     if found.removed < limit.at_least:
         return
     since = expiry_cutoff(found.view, found.as_of)
-    [(held, removed)] = warehouse.rows(found.delta.count_removals(alive_since=since, keys=key_signature(found.view)))
-    if removed >= limit.at_least and removed > limit.share * held:
-        name, share = found.view.id, removed / held
+    [(total, removed)] = warehouse.rows(found.delta.count_removals(alive_since=since, keys=key_signature(found.view)))
+    if removed >= limit.at_least and removed > limit.share * total:
+        name, share = found.view.id, removed / total
         yield Problem(
-            what=f"{name}: this export would remove {removed:,} of {held:,} keys ({share:.1%}) from the online store; "
+            what=f"{name}: this export would remove {removed:,} of {total:,} keys ({share:.1%}) from the online store; "
             f"the limit is {limit.share:.0%}, from {limit.at_least:,} keys on",
             where=found.view.yaml_path,
             fix=f"check that the model is built and complete; `featurelayer export -s {name} --allow-removals` removes "

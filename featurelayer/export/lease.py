@@ -79,11 +79,11 @@ def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, cloc
     """
     began = _to_microseconds(clock.now())
     ends: dict[str, int] = {}
-    told: set[str] = set()
+    printed: set[str] = set()
 
     def tell_once(line: str) -> None:
-        if line not in told:
-            told.add(line)
+        if line not in printed:
+            printed.add(line)
             notify(line)
 
     while True:
@@ -91,16 +91,16 @@ def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, cloc
         for sk, lease in _read_leases(store, views).items():
             if lease.run == run or lease.until <= now:
                 continue
-            who = f"{views[sk]}: export {lease.run[:8]} (process {lease.process} on {lease.host})"
+            holder = f"{views[sk]}: export {lease.run[:8]} (process {lease.process} on {lease.host})"
             if lease.host == platform.node() and not clock.is_alive(lease.process):
-                tell_once(f"{who} has died; taking over")
+                tell_once(f"{holder} has died; taking over")
                 continue
             end = ends.setdefault(sk, min(lease.until, began + _to_microseconds(LEASE.total_seconds())))
             if now < end:
-                tell_once(f"{who} is at work; waiting up to {LEASE.seconds} s for it")
+                tell_once(f"{holder} is at work; waiting up to {LEASE.seconds} s for it")
                 waiting = True
             else:
-                tell_once(f"{who} is still at work; exporting beside it, which is safe and may write rows twice")
+                tell_once(f"{holder} is still at work; exporting beside it, which is safe and may write rows twice")
         if not waiting:
             return
         clock.sleep(_LOOK_AGAIN)
@@ -109,11 +109,11 @@ def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, cloc
 def _read_leases(store: OnlineStore, views: Mapping[str, str]) -> dict[str, Lease]:
     keys = {lease_key(sk): sk for sk in views}
     try:
-        found = store.read(list(keys), consistent=True)
+        items = store.read(list(keys), consistent=True)
     except StoreNotFound:  # the first write creates the store
         return {}
     leases = {}
-    for key, item in found.items():
+    for key, item in items.items():
         with suppress(CorruptItem):  # a lease only avoids wasted work, and this run's will replace it
             leases[keys[key]] = Lease.from_item(item)
     return leases

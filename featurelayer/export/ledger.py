@@ -111,8 +111,8 @@ class Ledger:
             mine = exp.select(*(col(name) for name in LEDGER)).from_(real._table(tables.ledger))
             warehouse.execute(writer.create(_COPIES[0], mine.where(all_of(*real._mine(view)))))
         items = copies.get(tables.items, tables.items)
-        found = Tables(ledger=f'"{_COPIES[0]}"', items=items, store=tables.store)
-        return cls(warehouse, found), found
+        tables_copy = Tables(ledger=f'"{_COPIES[0]}"', items=items, store=tables.store)
+        return cls(warehouse, tables_copy), tables_copy
 
     def rows(self, view: str) -> list[LedgerRow]:
         """Return the exports of a view to this store, oldest first."""
@@ -154,8 +154,8 @@ class Ledger:
         self._warehouse.execute(self._writer.sql(update))
 
     def _mine(self, view: str) -> list[exp.Expression]:
-        wanted = {"store": self._tables.store, "view": view}
-        return [exp.EQ(this=col(name), expression=exp.Literal.string(value)) for name, value in wanted.items()]
+        conditions = {"store": self._tables.store, "view": view}
+        return [exp.EQ(this=col(name), expression=exp.Literal.string(value)) for name, value in conditions.items()]
 
     def _table(self, relation: str) -> exp.Table:
         return exp.to_table(relation, dialect=self._writer.name)

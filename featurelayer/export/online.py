@@ -131,10 +131,10 @@ class OnlineOperations:
         """
         from featurelayer.export import drain
 
-        found = self.find_views(views)
+        selected = self.find_views(views)
         with self.open_target(store) as target:
             opener = self._workspace.opener(lock_timeout)
-            return drain(found, target.store, target.tables, opener, always=bool(views))
+            return drain(selected, target.store, target.tables, opener, always=bool(views))
 
     def forget(
         self,
@@ -159,10 +159,10 @@ class OnlineOperations:
         """
         from featurelayer.export import find_subjects, forget
 
-        found = find_subjects(self.find_views([view] if view else ()), keys)
+        subjects = find_subjects(self.find_views([view] if view else ()), keys)
         open_warehouse = self._workspace.opener(lock_timeout)
         with self.open_target(store) as target, open_warehouse(writable=True) as warehouse:
-            return [forget(target.store, warehouse, target.tables, subject) for subject in found]
+            return [forget(target.store, warehouse, target.tables, subject) for subject in subjects]
 
     # --- rollbacks -----------------------------------------------------------------------------------------------
 
@@ -170,17 +170,17 @@ class OnlineOperations:
         """Return the exports of a view that a rollback can restore, newest first; the first is the one in use."""
         from featurelayer.export.operations import list_kept_exports
 
-        (found,) = self.find_views([view])
+        (selected,) = self.find_views([view])
         with self.open_target(store) as target:
-            return list_kept_exports(found, self._workspace.opener(), target)
+            return list_kept_exports(selected, self._workspace.opener(), target)
 
     def plan_rollback(self, view: str, run: str, *, store: OnlineStore | None = None) -> ExportPlan:
         """Plan a rollback, with its approximate cost; nothing is written."""
         from featurelayer.export.operations import plan_rollback
 
-        (found,) = self.find_views([view])
+        (selected,) = self.find_views([view])
         with self.open_target(store) as target:
-            return plan_rollback(found, run, self._workspace.opener(), target)
+            return plan_rollback(selected, run, self._workspace.opener(), target)
 
     # --- for exports and checks ----------------------------------------------------------------------------------
 
@@ -207,10 +207,10 @@ class OnlineOperations:
         """Return the request to export these views, or all, with the services that have online views alone."""
         from featurelayer.export.operations import ExportRequest
 
-        registry, found = self._workspace.registry, self.find_views(views)
+        registry, selected = self._workspace.registry, self.find_views(views)
         return ExportRequest(
-            views=found,
-            code=self.code_fingerprints(found),
+            views=selected,
+            code=self.code_fingerprints(selected),
             services=[s for s in registry.services.values() if all(registry.views[v.view].online for v in s.views)],
             known_views=registry.views,
             invocation_id=registry.invocation_id,
@@ -224,8 +224,8 @@ class OnlineOperations:
 
         checksums = sql_checksums(self._project.target_path, [view.unique_id for view in views])
         code = {
-            view: {node: checksum for node, checksum in found.items() if not node.startswith("seed.")}
-            for view, found in checksums.items()
+            view: {node: checksum for node, checksum in sources.items() if not node.startswith("seed.")}
+            for view, sources in checksums.items()
         }
         return {view.id: code_fingerprint(view, code[view.unique_id]) for view in views}
 

@@ -92,12 +92,12 @@ def export_views(
     if target.bulk is None:
         exporter.wait({view.id: view for view in request.views})
     at, intents, usd = retry_on_conflict(partial(_record_intents, request, exporter, target))
-    done = exporter.finish_all(intents)
+    exports = exporter.finish_all(intents)
     # Last, so that a service never points at values that are not written yet.
     newest = max(intent.row.version for intent in intents)
     publish_services(target.store, request.services, request.known_views, newest)
     return ExportReport(
-        as_of=at, store=target.shown, views=done, services=tuple(s.name for s in request.services), usd=usd,
+        as_of=at, store=target.shown, views=exports, services=tuple(s.name for s in request.services), usd=usd,
         path=sender.path,
     )  # fmt: skip
 
@@ -155,10 +155,10 @@ def roll_back(
             return exporter.restore(warehouse, view, run)
 
     intent = retry_on_conflict(record_intent)
-    done = exporter.finish(intent)
+    result = exporter.finish(intent)
     cost = target.prices.cost(rows=intent.to_write, units=intent.units)
     return ExportReport(
-        as_of=done.as_of, store=target.shown, views=(done,), services=(), usd=cost.usd, path=sender.path
+        as_of=result.as_of, store=target.shown, views=(result,), services=(), usd=cost.usd, path=sender.path
     )
 
 

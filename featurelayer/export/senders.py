@@ -110,8 +110,8 @@ class RowSender:
         if self._is_superseded(intent):  # and the warehouse may have dropped this run's intent
             result.superseded = True
             return
-        # Written before the first item: the schema that items name, and the version, which a rebuilt warehouse may
-        # not use again.
+        # Written before the first item: the schema that items refer to, and the version, so that a rebuilt
+        # warehouse never reuses it.
         begun = ViewRunStart(version=intent.row.version, run=intent.row.run).item(view_sk(intent.view))
         call_with_retry(lambda: self._store.write([view_schema(intent.view).item(), begun]), self._patience)
         files = outbox.fetch(intent, folder)
@@ -129,17 +129,17 @@ class RowSender:
         """Write a batch, count it, and return the keys that the store refused."""
         _validate_run_age(intent)
         items = build_items(intent, batch)
-        done = self._store.write(items, rewind=intent.rewind, rewrite=True, new=kind == NEW)
+        counts = self._store.write(items, rewind=intent.rewind, rewrite=True, new=kind == NEW)
         if kind == REMOVED:
-            result.tombstones += done.written
+            result.tombstones += counts.written
         else:
-            result.written += done.written
-        result.unchanged += done.unchanged
-        result.refused += done.refused
-        result.bytes += done.bytes
+            result.written += counts.written
+        result.unchanged += counts.unchanged
+        result.refused += counts.refused
+        result.bytes += counts.bytes
         result.items += len(items)
         self._progress(intent.view.id, result.items, intent.to_write)
-        return [pk for pk, _ in done.lost]
+        return [pk for pk, _ in counts.lost]
 
     def _is_superseded(self, intent: Intent) -> bool:
         key = commit_key(view_sk(intent.view))

@@ -80,8 +80,8 @@ def code_fingerprint(view: FeatureView, checksums: Mapping[str, str]) -> str:
     rules = (view.event_time, view.available_at, view.delay, view.created_timestamp, view.tie_breaker, view.valid_to)
     keys = [(key.entity, key.column, str(key.dtype)) for key in view.join_keys]
     columns = [(name, str(dtype)) for name, dtype in view.columns]
-    said = [str(each) for each in (*rules, view.bound, view.static)]
-    return fingerprint([said, keys, columns, sorted(checksums.items())])
+    settings = [str(each) for each in (*rules, view.bound, view.static)]
+    return fingerprint([settings, keys, columns, sorted(checksums.items())])
 
 
 def _build_snapshot(engine: str, view: FeatureView, at: datetime, plan: Plan, script: Script, code: str) -> Snapshot:

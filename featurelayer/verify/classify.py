@@ -1,11 +1,11 @@
-"""Classify why a key differs: by the expected row, the stored item, and what the warehouse remembers of exports.
+"""Classify why a key differs, from the expected row, the stored item, and the warehouse's record of exports.
 
-The three tell whose change it is. If the store holds what was exported, the warehouse has changed since: its rows,
-which came late or were deleted, or what computes them. If it does not, the store has changed: an export's write is
-missing, or written by another program. Losses of type, time zones and expiry are recognised by the values themselves.
+The three tell which side changed. If the store holds the exported item, the warehouse has changed since: rows came late
+or were deleted, or the view's code changed. Otherwise the store has changed: an export's write is missing, or another
+program wrote. Losses of type, time zones and expiry are recognised from the values themselves.
 
-A difference that is right is none: what clients streamed, what was forgotten, what an export has written that has not
-committed yet, and what has expired, so that exports or the store drop it in silence.
+Expected differences are excused: streamed values, erased keys, items of an export that has not committed yet, and
+expired items, which exports or the store drop silently.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _EXAMPLES_PER_CLASS, _SHOWN = 3, 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommittedExport:
-    """A committed export as the warehouse remembers it: its version, schema, and what its items are found by."""
+    """A committed export in the warehouse's record: its version, its schema, and the signature of its item keys."""
 
     version: int
     definition: str
@@ -53,11 +53,11 @@ class CommittedExport:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewFacts:
-    """What is known of a view as a whole.
+    """The facts about a view as a whole.
 
-    `runs` are the committed exports, oldest first, empty where the warehouse and the store don't agree which one is the
-    last. `keys` and `code` are what items would be found by, and the view computed by, if it was exported now. `now` is
-    in microseconds; `collects` says that the store removes garbage.
+    `runs` are the committed exports, oldest first; empty if the warehouse and the store disagree on the last one.
+    `keys` and `code` are the key signature and the code fingerprint of an export made now. `now` is in microseconds;
+    `collects` is set if the store removes garbage.
     """
 
     view: FeatureView
@@ -75,48 +75,48 @@ class ViewFacts:
 
     @cached_property
     def has_new_code(self) -> bool:
-        """Whether the view is computed otherwise than when it was exported, as far as one knows."""
+        """Whether the view's code is known to have changed since the export."""
         return bool(self.commit.code and self.code and self.commit.code != self.code)
 
     @cached_property
     def has_new_keys(self) -> bool:
-        """Whether items would be found by other keys if the view was exported now."""
+        """Whether the item keys have changed since the export."""
         return bool(self.runs) and self.runs[-1].keys != self.keys
 
     @cached_property
     def is_rolled_back(self) -> bool:
-        """Whether the schema that was committed last is an older one on purpose: by a rollback."""
+        """Whether the schema that was committed last is an older one because of a rollback."""
         schema = self.definition.schema.fingerprint
         return self.commit.schema != schema and any(run.definition == schema for run in self.runs[:-1])
 
     def expired(self, event_time: int | None, at: int) -> bool:
-        """Whether readers at `at` would find a row too old."""
+        """Whether a row has expired for readers at `at`."""
         if self.view.ttl is None or self.view.static or event_time is None:
             return False
         return event_time < at - microseconds(self.view.ttl)
 
     def is_collected(self, event_time: int | None) -> bool:
-        """Whether an item of this event may have been removed by the store as garbage."""
+        """Whether the store may have removed an item with this event time as garbage."""
         if not self.collects or self.view.ttl is None or self.view.static or event_time is None:
             return False
         last = max(event_time + microseconds(self.view.ttl), self.commit.as_of)
         return math.ceil(last / 1_000_000) + GRACE_SECONDS <= self.now // 1_000_000
 
     def is_key(self, pk: str) -> bool:
-        """Whether a text is a key as the view has them now."""
+        """Whether a text is a valid key of the view today."""
         values = key_values(self.definition, pk)
         if values is None or None in values.values():
             return False
         try:
             parts = [encode_key_column(k.dtype, [values[k.column]], where="")[0] for k in self.view.join_keys]
-        except Exception:  # noqa: BLE001 (whatever it is that another type's text leads to, it is no key of this one)
+        except Exception:  # noqa: BLE001 (any error means that the text is not a key of this view)
             return False
         return join_key(key_prefix(self.view.entities), parts) == pk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """What is wrong with a key, and why; `shift` is by how much its times were moved if that may be all."""
+    """A mismatch of a key with its reason; `shift` is the offset of its times if that may explain it."""
 
     seen: KeyState
     kind: MismatchClass
@@ -126,18 +126,18 @@ class Mismatch:
 
 
 def classify_keys(facts: ViewFacts, keys: Sequence[KeyState], verdict: ViewVerdict) -> ViewVerdict:
-    """Return the verdict on a view, completed by what was found in its keys."""
+    """Return the verdict on a view, completed with the mismatches of its keys."""
     excused: Counter[str] = Counter()
-    found: list[Mismatch] = []
+    mismatches: list[Mismatch] = []
     for seen in keys:
         result = _classify_key(facts, seen)
         if isinstance(result, Mismatch):
-            found.append(result)
+            mismatches.append(result)
         else:
             excused[result] += 1
-    found = _reclassify_shifts(found, sum(1 for seen in keys if seen.expected and seen.present))
-    features = Counter(difference.feature for each in found for difference in each.differences)
-    classes = Counter(each.kind for each in found)
+    mismatches = _reclassify_shifts(mismatches, sum(1 for seen in keys if seen.expected and seen.present))
+    features = Counter(difference.feature for each in mismatches for difference in each.differences)
+    classes = Counter(each.kind for each in mismatches)
     equal = excused.pop(EQUAL, 0)
     return replace(
         verdict,
@@ -146,12 +146,12 @@ def classify_keys(facts: ViewFacts, keys: Sequence[KeyState], verdict: ViewVerdi
         excused=dict(sorted(excused.items())),
         classes={kind: classes[kind] for kind in MismatchClass if classes[kind]},
         features=dict(features.most_common()),
-        examples=tuple(_build_examples(found)),
+        examples=tuple(_build_examples(mismatches)),
     )
 
 
 def _classify_key(facts: ViewFacts, seen: KeyState) -> str | Mismatch:
-    """Return why a difference is none, or what is wrong."""
+    """Return the excuse of a difference, or its mismatch."""
     corruption = _find_corruption(facts, seen.present) if seen.present is not None else ""
     if corruption:
         return Mismatch(seen=seen, kind=MismatchClass.CORRUPT, why=corruption)
@@ -166,7 +166,7 @@ def _classify_key(facts: ViewFacts, seen: KeyState) -> str | Mismatch:
 
 
 def _find_corruption(facts: ViewFacts, item: Item) -> str:
-    """Return why readers can't read an item, or nothing."""
+    """Return why readers can't read an item, or an empty text."""
     schema = facts.schemas.get(item.schema)
     if schema is None:
         return item.damage or f"it follows the schema '{item.schema}', which the store does not have or can't read"
@@ -189,29 +189,29 @@ def _find_excuse(facts: ViewFacts, seen: KeyState) -> str | None:
         # No export wrote this key, so it is unexpected whatever its age.
         if seen.held is None and facts.runs:
             return None
-        # An export leaves alone what has merely expired, and in the run after which keys are others the old keys.
-        gone = facts.expired(seen.present.event_time, facts.commit.as_of)
-        return GONE if gone or facts.expired(seen.present.event_time, facts.now) or _has_old_key(facts, seen) else None
+        # An export keeps merely expired items, and, when the keys have changed, the old keys for one more run.
+        old = facts.expired(seen.present.event_time, facts.commit.as_of)
+        return GONE if old or facts.expired(seen.present.event_time, facts.now) or _has_old_key(facts, seen) else None
     if item is None and facts.is_collected(expected.event_time):
         return GONE
     return FORGOTTEN if item is not None and _is_erased_before(facts, seen, item) else None
 
 
 def _is_erased(item: Item) -> bool:
-    """Whether an item is the tombstone that an erasure leaves, whose snapshot is of its own moment."""
+    """Whether an item is the tombstone of an erasure: its snapshot time is its own write time."""
     return item.deleted and item.as_of == item.version
 
 
 def _is_erased_before(facts: ViewFacts, seen: KeyState, item: Item) -> bool:
-    """Whether a key was erased after the time of the snapshot that is served: a rollback does not bring it back."""
+    """Whether a key was erased after the time of the served snapshot: a rollback does not restore it."""
     exported = seen.held is not None and seen.held.row is not None
     return _is_erased(item) and item.as_of > facts.commit.as_of and not exported
 
 
 def _replaces(facts: ViewFacts, seen: KeyState, expected: Row, item: Item) -> bool:
-    """Whether an export of the expected row would have taken the place of a streamed value.
+    """Whether an export of the expected row would have replaced a streamed value.
 
-    An unchanged row is not sent again, so it counts from the run that wrote it.
+    An unchanged row is not sent again, so the run that wrote it counts.
     """
     unchanged = seen.held is not None and seen.held.row == expected
     version = seen.held.version if unchanged and seen.held is not None else facts.commit.version
@@ -220,7 +220,7 @@ def _replaces(facts: ViewFacts, seen: KeyState, expected: Row, item: Item) -> bo
 
 
 def _has_old_key(facts: ViewFacts, seen: KeyState) -> bool:
-    """Whether an item is of a key of before the last export, in which all keys became others."""
+    """Whether an item has an old key from before the last export, which changed all keys."""
     if not facts.runs or facts.has_new_keys or seen.held is None or facts.is_key(seen.pk):
         return False
     keys = {run.version: run.keys for run in facts.runs}
@@ -228,80 +228,82 @@ def _has_old_key(facts: ViewFacts, seen: KeyState) -> bool:
 
 
 def _classify_extra(facts: ViewFacts, seen: KeyState) -> Mismatch:
-    """The store has a value, the warehouse has no row."""
-    item, held = seen.present, seen.held
+    """Classify a value in the store without a row in the warehouse."""
+    item, exported = seen.present, seen.held
     assert item is not None, "what is nowhere is equal"
     if facts.has_new_keys and not facts.is_key(seen.pk):
         return Mismatch(
             seen=seen, kind=MismatchClass.DEFINITION, why="the view's keys are others than when it was exported"
         )
-    if held is None:
+    if exported is None:
         if facts.runs:
             return Mismatch(
                 seen=seen, kind=MismatchClass.UNEXPECTED, why="no export that is remembered has written this key"
             )
         return Mismatch(seen=seen, kind=MismatchClass.DELETED, why="the warehouse has no row of this key")
-    if held.row is None:
-        if item.version < held.version:
-            why = f"the tombstone that the export of {_format_time(held.version)} wrote is not there"
-            return Mismatch(seen=seen, kind=MismatchClass.STALE, why=why)
+    if exported.row is None:
+        if item.version < exported.version:
+            reason = f"the tombstone that the export of {_format_time(exported.version)} wrote is not there"
+            return Mismatch(seen=seen, kind=MismatchClass.STALE, why=reason)
         return Mismatch(
             seen=seen, kind=MismatchClass.UNEXPECTED, why="exports removed this key, and another writer wrote it"
         )
     if facts.has_new_code:
-        why = "the warehouse has no row any more; what computes the view has changed since the export"
-        return Mismatch(seen=seen, kind=MismatchClass.DEFINITION, why=why)
+        reason = "the warehouse has no row any more; what computes the view has changed since the export"
+        return Mismatch(seen=seen, kind=MismatchClass.DEFINITION, why=reason)
     return Mismatch(seen=seen, kind=MismatchClass.DELETED, why="the row is gone from the warehouse since the export")
 
 
 def _classify_missing(facts: ViewFacts, seen: KeyState) -> Mismatch:
-    """The warehouse has a row, the store has no value."""
-    held, tombstone = seen.held, seen.item
+    """Classify a row in the warehouse without a value in the store."""
+    exported, tombstone = seen.held, seen.item
     if facts.has_new_keys:
         return Mismatch(
             seen=seen, kind=MismatchClass.DEFINITION, why="the view's keys are others than when it was exported"
         )
-    if held is not None and held.row is not None:
+    if exported is not None and exported.row is not None:
         if tombstone is None:
-            why = f"the export of {_format_time(held.version)} wrote it, and it is not there"
-            return Mismatch(seen=seen, kind=MismatchClass.MISSING, why=why)
-        if tombstone.version < held.version:
-            why = f"the row that the export of {_format_time(held.version)} wrote over a tombstone is not there"
-            return Mismatch(seen=seen, kind=MismatchClass.STALE, why=why)
+            reason = f"the export of {_format_time(exported.version)} wrote it, and it is not there"
+            return Mismatch(seen=seen, kind=MismatchClass.MISSING, why=reason)
+        if tombstone.version < exported.version:
+            reason = f"the row that the export of {_format_time(exported.version)} wrote over a tombstone is not there"
+            return Mismatch(seen=seen, kind=MismatchClass.STALE, why=reason)
         return Mismatch(seen=seen, kind=MismatchClass.DELETED, why="there is a tombstone that no export has written")
-    if held is None and not facts.runs and tombstone is None:
+    if exported is None and not facts.runs and tombstone is None:
         return Mismatch(seen=seen, kind=MismatchClass.MISSING, why="the store has no item of this key")
     if facts.has_new_code:
-        why = "no export had this row; what computes the view has changed since the last one"
-        return Mismatch(seen=seen, kind=MismatchClass.DEFINITION, why=why)
+        reason = "no export had this row; what computes the view has changed since the last one"
+        return Mismatch(seen=seen, kind=MismatchClass.DEFINITION, why=reason)
     return Mismatch(seen=seen, kind=MismatchClass.LATE, why=_late_reason(facts, seen))
 
 
 def _classify_values(facts: ViewFacts, seen: KeyState, expected: Row, item: Item) -> str | Mismatch:
-    found = find_differences(expected.f, facts.definition.schema, item.f, facts.schemas[item.schema])
+    differences = find_differences(expected.f, facts.definition.schema, item.f, facts.schemas[item.schema])
     if facts.is_rolled_back:
-        found = [each for each in found if each.online_type is not None]
-    found += _compare_times(facts, expected, item)
-    if not found:
+        differences = [each for each in differences if each.online_type is not None]
+    differences += _compare_times(facts, expected, item)
+    if not differences:
         return EQUAL
-    kind, why = _value_class(facts, seen, found) or _change_class(facts, seen, expected, item)
-    shifts = {each.offset for each in found}
-    return Mismatch(seen=seen, kind=kind, why=why, differences=found, shift=shifts.pop() if len(shifts) == 1 else None)
+    kind, reason = _value_class(facts, seen, differences) or _change_class(facts, seen, expected, item)
+    shifts = {each.offset for each in differences}
+    return Mismatch(
+        seen=seen, kind=kind, why=reason, differences=differences, shift=shifts.pop() if len(shifts) == 1 else None
+    )
 
 
 def _compare_times(facts: ViewFacts, expected: Row, item: Item) -> list[Difference]:
-    found = []
+    differences = []
     if expected.event_time != item.event_time:
-        found.append(time_difference(facts.view.event_time or "event time", expected.event_time, item.event_time))
-    # A row that ends later than the snapshot's time may have been open when it was exported.
+        differences.append(time_difference(facts.view.event_time or "event time", expected.event_time, item.event_time))
+    # A row whose end is after the snapshot's time may have been open when it was exported.
     ends = [None if end is None or end > facts.commit.as_of else end for end in (expected.valid_to, item.valid_to)]
     if ends[0] != ends[1]:
-        found.append(time_difference(facts.view.valid_to or "valid_to", expected.valid_to, item.valid_to))
-    return found
+        differences.append(time_difference(facts.view.valid_to or "valid_to", expected.valid_to, item.valid_to))
+    return differences
 
 
 def _value_class(facts: ViewFacts, seen: KeyState, found: Sequence[Difference]) -> tuple[MismatchClass, str] | None:
-    """Return what the values themselves tell."""
+    """Return the class that the values themselves show, if any."""
     assert seen.expected is not None
     assert seen.item is not None
     if any(each.online_type is None for each in found):
@@ -325,9 +327,9 @@ def _value_class(facts: ViewFacts, seen: KeyState, found: Sequence[Difference]) 
 
 
 def _change_class(facts: ViewFacts, seen: KeyState, expected: Row, item: Item) -> tuple[MismatchClass, str]:
-    """Return who has changed since the export: the warehouse or the store."""
-    held = seen.held
-    if (held is not None or facts.runs) and not _matches_export(seen):
+    """Return which side has changed since the export: the warehouse or the store."""
+    exported = seen.held
+    if (exported is not None or facts.runs) and not _matches_export(seen):
         return MismatchClass.UNEXPECTED, "this is not what the export wrote"
     if facts.has_new_code:
         return MismatchClass.DEFINITION, "what computes the view has changed since the export"
@@ -340,29 +342,29 @@ def _change_class(facts: ViewFacts, seen: KeyState, expected: Row, item: Item) -
 
 
 def _stale_reason(facts: ViewFacts, seen: KeyState, expected: Row, item: Item) -> str | None:
-    """Say what tells that an older export wrote the item; None if nothing does."""
-    held = seen.held
-    if held is not None:
-        old, new = _format_time(item.version), _format_time(held.version)
-        why = f"the store has the item of {old}; the export of {new} wrote another"
-        return why if item.version < held.version and not _matches_export(seen) else None
-    # The warehouse does not remember its exports, so that the item's own snapshot time has to tell.
+    """Describe the evidence that an older export wrote the item; None without evidence."""
+    exported = seen.held
+    if exported is not None:
+        old, new = _format_time(item.version), _format_time(exported.version)
+        reason = f"the store has the item of {old}; the export of {new} wrote another"
+        return reason if item.version < exported.version and not _matches_export(seen) else None
+    # The warehouse has no record of exports, so the item's own snapshot time decides.
     if facts.runs or expected.event_time is None or not item.as_of < expected.event_time <= facts.commit.as_of:
         return None
     return f"the item is of the snapshot of {_format_time(item.as_of)}, and the row came after that"
 
 
 def _matches_export(seen: KeyState) -> bool:
-    """Whether the item is what the warehouse remembers to have exported."""
-    held, item = seen.held, seen.item
-    if held is None or held.row is None or item is None or item.deleted:
+    """Whether the item matches the warehouse's record of the export."""
+    exported, item = seen.held, seen.item
+    if exported is None or exported.row is None or item is None or item.deleted:
         return False
     row = Row(f=item.f, event_time=item.event_time, valid_to=item.valid_to)
-    return (held.row, held.schema) == (row, item.schema)
+    return (exported.row, exported.schema) == (row, item.schema)
 
 
 def _reclassify_shifts(found: Sequence[Mismatch], both: int) -> list[Mismatch]:
-    """Tell a moved clock from rows that came an hour later: where the source has changed, it must be half of all."""
+    """Distinguish a shifted clock from rows that came an hour later: the shift must apply to half of all keys."""
     shifts = Counter(each.shift for each in found if each.shift is not None)
     moved = {shift for shift, count in shifts.items() if count > 1 and 2 * count >= both}
     return [
@@ -372,11 +374,11 @@ def _reclassify_shifts(found: Sequence[Mismatch], both: int) -> list[Mismatch]:
 
 
 def _build_examples(found: Sequence[Mismatch]) -> Sequence[Example]:
-    told: Counter[MismatchClass] = Counter()
+    counts: Counter[MismatchClass] = Counter()
     examples: list[Example] = []
     for each in sorted(found, key=lambda judgement: (list(MismatchClass).index(judgement.kind), judgement.seen.pk)):
-        told[each.kind] += 1
-        if told[each.kind] > _EXAMPLES_PER_CLASS:
+        counts[each.kind] += 1
+        if counts[each.kind] > _EXAMPLES_PER_CLASS:
             continue
         blank = Example(key=each.seen.pk, kind=each.kind, feature="", expected="", online="", why=each.why)
         if each.differences:

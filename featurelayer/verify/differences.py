@@ -27,7 +27,7 @@ _MOST_DECIMALS = 6
 class Difference:
     """A value of one feature, or of a row's own times (`is_time`), that is not the expected one.
 
-    `online_type` is None where the item's schema does not have the feature.
+    `online_type` is None if the item's schema lacks the feature.
     """
 
     feature: str
@@ -39,7 +39,7 @@ class Difference:
 
     @property
     def offset(self) -> timedelta | None:
-        """How far a time was moved, if by what time zones differ."""
+        """The shift of a time, if time zones can differ by it."""
         one, other = _as_naive(self.expected), _as_naive(self.online)
         if one is None or other is None:
             return None
@@ -47,53 +47,55 @@ class Difference:
         return moved if moved and abs(moved) <= _FURTHEST and not moved % _QUARTER else None
 
     def is_lossy(self, *, rounded: bool) -> bool:
-        """Whether it is the same value with a loss of type or digits; `rounded` allows any rounding."""
+        """Whether it is the same value after a loss of type or digits; `rounded` allows any rounding."""
         if self.online_type is None:
             return False
         return is_lossy_copy(self.expected, self.online, rounded=rounded or self.online_type != self.dtype)
 
 
 def find_differences(expected: str, schema: Schema, online: str, followed: Schema) -> list[Difference]:
-    """Return the features in which an item's array, by the schema it follows, is not the expected one."""
+    """Return the features in which an item's array, by its own schema, differs from the expected one."""
     there = {
         name: (parse_dtype(text), raw)
         for (name, text), raw in zip(followed.features, _split_array(online), strict=True)
     }
-    found = []
+    differences = []
     for (name, text), raw in zip(schema.features, _split_array(expected), strict=True):
         dtype, (kind, value) = parse_dtype(text), there.get(name, (None, None))
         if kind is None or value is None:
-            found.append(
+            differences.append(
                 Difference(feature=name, dtype=dtype, online_type=None, expected=_decode(dtype, raw), online=None)
             )
         elif not is_readable_as(kind, dtype) or bytes(raw) != bytes(value):
-            one, other = _decode(dtype, raw), _decode(kind, value)
-            if not is_readable_as(kind, dtype) or not is_identical(one, other):
-                found.append(Difference(feature=name, dtype=dtype, online_type=kind, expected=one, online=other))
-    return found
+            wanted, actual = _decode(dtype, raw), _decode(kind, value)
+            if not is_readable_as(kind, dtype) or not is_identical(wanted, actual):
+                differences.append(
+                    Difference(feature=name, dtype=dtype, online_type=kind, expected=wanted, online=actual)
+                )
+    return differences
 
 
 def time_difference(name: str, expected: int | None, online: int | None) -> Difference:
-    """Return the difference of two times of rows, in microseconds."""
+    """Return the difference between two times of a row, given in microseconds."""
     dtype = DType(kind=Kind.TIMESTAMPTZ)
     one, other = (None if micros is None else _format_moment(micros) for micros in (expected, online))
     return Difference(feature=name, dtype=dtype, online_type=dtype, expected=one, online=other, is_time=True)
 
 
 def _format_moment(micros: int) -> datetime | str:
-    """Return a time, or text for one that no datetime can be."""
+    """Return a time, or text if it is out of the range of datetime."""
     return moment_at(micros) or f"{micros} microseconds after 1970"
 
 
 def is_readable_as(stored: DType, wanted: DType) -> bool:
-    """Whether a reader who expects one type takes a value of the other: all but the size is the same."""
+    """Whether a reader of one type accepts a value of the other: they differ in size only."""
     if stored.kind is Kind.ARRAY and wanted.kind is Kind.ARRAY and stored.element and wanted.element:
         return is_readable_as(stored.element, wanted.element)
     return stored.kind is wanted.kind
 
 
 def is_identical(one: Any, other: Any) -> bool:
-    """Whether two values are the same to the bit."""
+    """Whether two values are identical bit for bit."""
     if isinstance(one, float) and isinstance(other, float):
         return struct.pack("<d", one) == struct.pack("<d", other) or (math.isnan(one) and math.isnan(other))
     if isinstance(one, list) and isinstance(other, list):
@@ -104,7 +106,7 @@ def is_identical(one: Any, other: Any) -> bool:
 
 
 def is_lossy_copy(one: Any, other: Any, *, rounded: bool) -> bool:
-    """Whether one of two values is the other after a loss of type or digits, or they are the same."""
+    """Whether two values are equal, or one is the other after a loss of type or digits."""
     if is_identical(one, other):
         return True
     if isinstance(one, list) and isinstance(other, list):
@@ -137,7 +139,7 @@ def _is_truncation(one: Decimal, other: Decimal) -> bool:
 
 
 def _to_float32(value: Decimal) -> float | None:
-    """What is left of a number in 32 bits."""
+    """Round a number to 32 bits."""
     try:
         return float(struct.unpack("<f", struct.pack("<f", float(value)))[0])
     except OverflowError:
@@ -145,7 +147,7 @@ def _to_float32(value: Decimal) -> float | None:
 
 
 def _to_number(value: Any) -> Decimal | None:
-    """A number, or what reads as one."""
+    """Convert a number, or text that reads as one."""
     if isinstance(value, bool | int):
         return Decimal(int(value))
     if isinstance(value, float):
@@ -171,8 +173,8 @@ def _as_naive(value: Any) -> datetime | None:
 
 
 def _split_array(text: str) -> Sequence[msgspec.Raw]:
-    found: Sequence[msgspec.Raw] = _fragments(text)
-    return found
+    elements: Sequence[msgspec.Raw] = _fragments(text)
+    return elements
 
 
 def _decode(dtype: DType, raw: msgspec.Raw) -> Any:

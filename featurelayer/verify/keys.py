@@ -1,4 +1,4 @@
-"""The keys that are looked at, and what each side says of them: the snapshot, the store, the warehouse's memory."""
+"""Draw keys and read their state from each side: the snapshot, the store, and the warehouse's record of exports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROW = ("pk", "f", "event_time", "valid_to")
 def read_expected_rows(
     warehouse: Warehouse, rows: exp.Expression, online: Sequence[str], *, sample: int, seed: int
 ) -> tuple[dict[str, Row], list[str]]:
-    """Return the snapshot's rows of `sample` keys drawn from it and of the keys `online`, and which were drawn.
+    """Return the snapshot's rows of `sample` keys drawn from it and of the keys `online`, and the drawn keys.
 
     `rows` is the FROM item of the encoded snapshot. A key is drawn by the hash of its text with `seed`.
     """
@@ -32,19 +32,19 @@ def read_expected_rows(
     everything = exp.select(*(col(name, "e") for name in _ROW)).from_(_alias(rows, "e")).where(not_null(col("pk", "e")))
     mark = exp.Concat(expressions=[exp.Literal.string(f"{seed}|"), col("pk", "e")])
     drawn = everything.copy().order_by(call("MD5", mark), col("pk", "e")).limit(sample)
-    found = _read_rows(warehouse, writer, drawn)
-    chosen = list(found)
-    others = [pk for pk in online if pk not in found]
-    if others:
-        keys = exp.select(col("pk")).from_(_key_source(warehouse, writer, others))
-        found |= _read_rows(warehouse, writer, everything.where(exp.In(this=col("pk", "e"), query=keys.subquery())))
-    return found, chosen
+    expected = _read_rows(warehouse, writer, drawn)
+    chosen = list(expected)
+    undrawn = [pk for pk in online if pk not in expected]
+    if undrawn:
+        keys = exp.select(col("pk")).from_(_key_source(warehouse, writer, undrawn))
+        expected |= _read_rows(warehouse, writer, everything.where(exp.In(this=col("pk", "e"), query=keys.subquery())))
+    return expected, chosen
 
 
 def read_exported_rows(warehouse: Warehouse, log: Log, keys: Sequence[str], committed: int) -> dict[str, ExportedRow]:
-    """Return what the warehouse remembers to have exported for `keys`: the newest run's that the store has taken.
+    """Return the newest exported row of each of `keys` that the store accepted, from the warehouse's record.
 
-    The run of version `committed` counts as finished, whether the ledger was told or not; newer ones do not count.
+    The run of version `committed` counts as finished even if the ledger lists it as unfinished; newer runs are ignored.
     """
     if not keys:
         return {}
@@ -60,26 +60,26 @@ def read_exported_rows(warehouse: Warehouse, log: Log, keys: Sequence[str], comm
         not_null(col("finished_at", "l")),
         exp.EQ(this=col("version", "l"), expression=exp.Literal.number(committed)),
     )
-    taken = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
+    accepted = exp.Not(this=exp.Coalesce(this=col("refused", "i"), expressions=[exp.false()]))
     upto = exp.LTE(this=col("version", "i"), expression=exp.Literal.number(committed))
-    wanted = exp.In(
+    requested = exp.In(
         this=col("pk", "i"), query=exp.select(col("pk")).from_(_key_source(warehouse, writer, keys)).subquery()
     )
-    same = all_of(
+    same_run = all_of(
         *(exp.EQ(this=col(name, "l"), expression=col(name, "i")) for name in ("run", "view", "store")),
     )
     query = (
         exp.select(*(with_alias(col(name, "i"), name) for name in names))
         .from_(items)
-        .join(ledger, on=same, join_type="inner")
-        .where(all_of(*mine, exp.paren(finished), taken, upto, wanted))
+        .join(ledger, on=same_run, join_type="inner")
+        .where(all_of(*mine, exp.paren(finished), accepted, upto, requested))
         .order_by(col("version", "i"))
     )
-    found: dict[str, ExportedRow] = {}
+    exported: dict[str, ExportedRow] = {}
     for pk, kind, version, schema, f, event_time, valid_to in warehouse.rows(writer.sql(query)):
         row = None if kind == REMOVED else Row(f=f, event_time=event_time, valid_to=valid_to)
-        found[pk] = ExportedRow(version=int(version), schema=schema or "", row=row)
-    return found
+        exported[pk] = ExportedRow(version=int(version), schema=schema or "", row=row)
+    return exported
 
 
 def read_items(
@@ -89,14 +89,14 @@ def read_items(
 
     `on_read` is called after each read with the number of keys read so far.
     """
-    wanted, found = list(keys), dict[str, Item]()
-    for start in range(0, len(wanted), pace.batch_size):
-        part = wanted[start : start + pace.batch_size]
+    pks, read = list(keys), dict[str, Item]()
+    for start in range(0, len(pks), pace.batch_size):
+        part = pks[start : start + pace.batch_size]
         items = store.read([(pk, sk) for pk in part], consistent=True)
-        found |= {pk: item for (pk, _), item in items.items()}
+        read |= {pk: item for (pk, _), item in items.items()}
         pace.acquire(len(part) - len(items) + sum(max(1, math.ceil(item.size / _READ_UNIT)) for item in items.values()))
         on_read(start + len(part))
-    return found
+    return read
 
 
 def _read_rows(warehouse: Warehouse, writer: Dialect, query: exp.Select) -> dict[str, Row]:
@@ -107,7 +107,7 @@ def _read_rows(warehouse: Warehouse, writer: Dialect, query: exp.Select) -> dict
 
 
 def _key_source(warehouse: Warehouse, writer: Dialect, keys: Sequence[str]) -> exp.Expression:
-    """A FROM item of keys."""
+    """Return a FROM item of the keys."""
     source = from_item(warehouse, pa.table({"pk": pa.array(keys, pa.string())}))
     return exp.maybe_parse(source, into=exp.Table, dialect=writer.name)
 
@@ -115,6 +115,6 @@ def _key_source(warehouse: Warehouse, writer: Dialect, keys: Sequence[str]) -> e
 def _alias(source: exp.Expression, name: str) -> exp.Expression:
     if isinstance(source, exp.Select):
         return source.copy().subquery(name)
-    found = source.copy()
-    found.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
-    return found
+    aliased = source.copy()
+    aliased.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+    return aliased

@@ -29,10 +29,10 @@ LADDER: tuple[timedelta, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatenessObservation:
-    """How late rows were by one clock: a column of the view, or `exports`.
+    """The lateness of rows by one clock: a column of the view, or `exports`.
 
-    `early` of the `rows` arrived before their event. `covered` is, delay by delay, the share of rows that had arrived
-    by then, `quantiles` are those of the time from event to arrival.
+    `early` of the `rows` arrived before their event. `covered` is the share of rows that had arrived after each delay;
+    `quantiles` are those of the time from event to arrival.
     """
 
     source: str
@@ -42,16 +42,16 @@ class LatenessObservation:
     covered: Mapping[timedelta, float]
 
     def share(self, delay: timedelta) -> float:
-        """The share of rows that a delay of the ladder covers."""
+        """Return the share of rows that a delay of the ladder covers."""
         return self.covered[delay]
 
     def smallest_delay(self, coverage: float) -> timedelta | None:
-        """The smallest delay of the ladder that covers so many; None if none does."""
+        """Return the smallest delay of the ladder that covers this share; None if none does."""
         return next((delay for delay, share in self.covered.items() if self.rows and share >= coverage), None)
 
     @property
     def relevant_delays(self) -> Sequence[timedelta]:
-        """The delays between which the choice lies: from the one that covers half on, each that covers more."""
+        """Return the delays to choose from: the first one that covers half, then each one that covers more."""
         half = self.smallest_delay(0.5) or LADDER[0]
         shares = [(LADDER[0], -1.0), *self.covered.items()]
         return [delay for (_, less), (delay, share) in pairwise(shares) if delay >= half and share > less]
@@ -69,10 +69,10 @@ class LatenessObservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lateness:
-    """What was observed of a view, by every clock there is, the most telling first, and the delay that follows.
+    """The observations of a view by every clock, the most reliable first, and the recommended delay.
 
-    `declared` is what the view says today. `recommended` is None where nothing was observed, or where no delay of the
-    ladder covers `coverage` of all rows.
+    `declared` is the view's current setting. `recommended` is None if nothing was observed, or if no delay
+    of the ladder covers `coverage` of all rows.
     """
 
     view: str
@@ -82,12 +82,12 @@ class Lateness:
 
     @property
     def basis(self) -> LatenessObservation | None:
-        """The observation that the recommendation rests on."""
+        """The observation that the recommendation is based on."""
         return next((each for each in self.observed if each.rows), None)
 
     @property
     def is_exact(self) -> bool:
-        """Whether the view says of every row by itself when it was known."""
+        """Whether the view states for every row when it was known."""
         return self.declared.startswith("available_at")
 
     @property
@@ -117,7 +117,7 @@ def ladder_micros() -> list[int]:
 
 
 def read_observation(source: str, row: Sequence[Any]) -> LatenessObservation:
-    """Return what a query of `featurelayer.sql.lateness` found."""
+    """Convert the result of a query of `featurelayer.sql.lateness`."""
     rows, early, *below, quantiles = row
     late = [timedelta(microseconds=int(value)) for value in quantiles or ()] if rows else []
     return LatenessObservation(
@@ -130,7 +130,7 @@ def read_observation(source: str, row: Sequence[Any]) -> LatenessObservation:
 
 
 def format_declaration(view: FeatureView) -> str:
-    """Return what a view says of when its rows are known."""
+    """Format how a view declares when its rows are known."""
     if view.available_at:
         return f"available_at: {view.available_at}"
     return f"delay: {format_duration(view.delay)}" if view.delay is not None else "nothing: known at their event time"

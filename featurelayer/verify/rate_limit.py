@@ -1,4 +1,4 @@
-"""Reading no faster than a budget allows, so that verifying takes nothing from those who serve."""
+"""Limit the read rate, so that verifying takes no capacity from serving."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class RateLimiter:
 
     @property
     def batch_size(self) -> int:
-        """How many keys may be read by one call: what a second allows, at most 100."""
+        """The number of keys to read by one call: the budget of a second, at most 100."""
         return 100 if self._rate is None else max(1, min(100, int(self._rate)))
 
     def acquire(self, units: float) -> None:
-        """Say what a read took, and wait until the next one may begin."""
+        """Count the units of a read, and wait until the next one may begin."""
         now = self._clock()
         if self._began is None:
             self._began = now

@@ -1,4 +1,4 @@
-"""Composes a verification: the last commit, keys of both sides, the snapshot at the commit's time, the verdicts."""
+"""Verify views: read the last commit, draw keys of both sides, take the commit's snapshot, classify."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from featurelayer.warehouse.base import OpenWarehouse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyRequest:
-    """What is to be verified: views, what computes each (`code`), and how many keys are drawn from each side.
+    """A verification request: views, the fingerprint of each view's `code`, and the sample size per side.
 
-    `tolerance` is the share of a view's compared keys that may differ. `read_units` bounds the read units a second.
+    `tolerance` is the share of a view's compared keys that may differ. `read_units` limits the read units per second.
     """
 
     views: Sequence[FeatureView]
@@ -90,10 +90,10 @@ def verify_views(
 def observe_lateness(
     view: FeatureView, open_warehouse: OpenWarehouse, tables: Tables | None, *, coverage: float, since: datetime | None
 ) -> Lateness:
-    """Return how late a view's rows were, by its own columns and by the exports that saw them first.
+    """Measure how late a view's rows were, by its own columns and by the first exports that contain them.
 
     Raises:
-        PlanError: the view has no event time, or there is nothing to observe its rows' arrival by.
+        PlanError: the view has no event time, or nothing records when its rows arrived.
         RelationNotBuilt: the view is not in the warehouse.
     """
     if view.event_time is None or view.static:
@@ -126,7 +126,7 @@ def _observe_columns(warehouse: Warehouse, view: FeatureView, since: datetime | 
 def _observe_exports(
     warehouse: Warehouse, view: FeatureView, tables: Tables | None, since: datetime | None
 ) -> Iterator[LatenessObservation]:
-    # Rows that say themselves when they are known are not late when an export did not show them earlier.
+    # Rows that state when they are known are not late because of a later export.
     if tables is None or view.available_at:
         return
     try:
@@ -160,24 +160,24 @@ def _verify_view(
     if item is None:
         return bare
     commit = ViewCommit.from_item(item)
-    random = Random(f"{request.seed}|{view.id}")  # noqa: S311 (a sample, no secret)
+    random = Random(f"{request.seed}|{view.id}")  # noqa: S311 (a sample, not a secret)
     online = sample_keys(store, sk, request.sample, rows=commit.rows, random=random, spend=pace.acquire)
     rows, drawn = _read_expected(warehouse, request, view, commit, online)
     keys = sorted({*online, *drawn})
     progress(view.id, 0, len(keys))
     items = read_items(store, sk, keys, pace, lambda done: progress(view.id, done, len(keys)))
-    runs, held = _read_export_history(warehouse, view, tables, keys, commit)
+    runs, exported = _read_export_history(warehouse, view, tables, keys, commit)
     facts = ViewFacts(
         view=view, commit=commit, schemas=_read_schemas(store, {item.schema for item in items.values()}), runs=runs,
         keys=key_signature(view), code=request.code.get(view.id, ""), now=to_microseconds(warehouse.now()),
         collects=store_capabilities(store).expires_items,
     )  # fmt: skip
-    seen = [KeyState(pk=pk, expected=rows.get(pk), item=items.get(pk), held=held.get(pk)) for pk in keys]
-    told = replace(
+    states = [KeyState(pk=pk, expected=rows.get(pk), item=items.get(pk), held=exported.get(pk)) for pk in keys]
+    verdict = replace(
         bare, as_of=from_microseconds(commit.as_of), rows=commit.rows, warehouse_keys=len(drawn),
         online_keys=len(online), read_units=pace.units - before, remembered=bool(runs),
     )  # fmt: skip
-    return classify_keys(facts, seen, told)
+    return classify_keys(facts, states, verdict)
 
 
 def _read_expected(
@@ -186,15 +186,15 @@ def _read_expected(
     (snapshot,) = take_snapshots(warehouse, [view], from_microseconds(commit.as_of))
     with TempDir() as folder:
         source, _ = snapshot.rows(warehouse, folder)
-        found = read_expected_rows(warehouse, source, online, sample=request.sample, seed=request.seed)
+        expected = read_expected_rows(warehouse, source, online, sample=request.sample, seed=request.seed)
     warehouse.drop(list(snapshot.temporary))
-    return found
+    return expected
 
 
 def _read_export_history(
     warehouse: Warehouse, view: FeatureView, tables: Tables, keys: Sequence[str], commit: ViewCommit
 ) -> tuple[list[CommittedExport], dict[str, ExportedRow]]:
-    """Return the committed exports that the warehouse remembers, and what they wrote; nothing if it has forgotten."""
+    """Return the recorded committed exports and what they wrote; empty if the warehouse has no record."""
     try:
         for relation in (tables.ledger, tables.items):
             warehouse.describe(relation)
@@ -211,9 +211,9 @@ def _read_export_history(
 
 
 def _read_schemas(store: OnlineStore, names: set[str]) -> dict[str, Schema]:
-    found = store.read([(SCHEMAS, name) for name in sorted(names) if name], consistent=True)
+    items = store.read([(SCHEMAS, name) for name in sorted(names) if name], consistent=True)
     schemas = {}
-    for (_, sk), item in found.items():
-        with suppress(CorruptItem):  # what follows it is reported as corrupt
+    for (_, sk), item in items.items():
+        with suppress(CorruptItem):  # items that follow it are reported as corrupt
             schemas[sk] = Schema.from_item(item)
     return schemas

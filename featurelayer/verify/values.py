@@ -12,7 +12,7 @@ from featurelayer.online import Item
 
 
 class MismatchClass(StrEnum):
-    """Why the online store and the warehouse differ in a key."""
+    """The reason why the online store and the warehouse differ in a key."""
 
     STALE = "stale export"
     LATE = "late source row"
@@ -40,7 +40,7 @@ MEANING: Mapping[MismatchClass, str] = {
     MismatchClass.UNEXPECTED: "the store holds what no export has written",
 }
 
-# What a difference that is none is called.
+# Names of excused differences.
 EQUAL, STREAMED, FORGOTTEN, UNCOMMITTED, GONE = "equal", "streamed", "forgotten", "uncommitted", "gone"
 
 
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedRow:
-    """What the warehouse remembers to have exported for a key: the newest that the store did not refuse.
+    """The warehouse's record of the newest item exported for a key and not refused by the store.
 
     `row` is None for a tombstone. `version` is that of the run.
     """
@@ -67,7 +67,7 @@ class ExportedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyState:
-    """A key: the row that is expected, the item that is there, and what the warehouse remembers."""
+    """A key with its expected row, its stored item, and the warehouse's record of it."""
 
     pk: str
     expected: Row | None
@@ -82,7 +82,7 @@ class KeyState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One value that differs, or a key that is on one side alone (then `feature` is empty)."""
+    """One differing value, or a key that only one side has (then `feature` is empty)."""
 
     key: str
     kind: MismatchClass
@@ -98,12 +98,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewVerdict:
-    """What was found in one view.
+    """The result for one view.
 
-    `compared` keys were looked at, of which `warehouse_keys` were drawn from the snapshot and `online_keys` from the
-    store (some from both). `excused` counts what differs and is right: values that clients streamed, keys that were
-    forgotten, items of an export that has not committed, and what has expired on one side. `classes` counts the keys
-    that differ, by class, `features` by feature. `as_of` is None if no export of the view has committed.
+    Of the `compared` keys, `warehouse_keys` were drawn from the snapshot and `online_keys` from the store; some from
+    both. `excused` counts expected differences: streamed values, erased keys, items of an uncommitted export, and
+    items that have expired on one side. `classes` counts the differing keys by class, `features` by feature.
+    `as_of` is None if no export of the view has committed.
     """
 
     view: str
@@ -123,7 +123,7 @@ class ViewVerdict:
 
     @property
     def mismatches(self) -> int:
-        """How many keys differ."""
+        """The number of differing keys."""
         return sum(self.classes.values())
 
     @property
@@ -155,7 +155,7 @@ class ViewVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What a verification found, view by view. `seed` draws the same keys again."""
+    """The result of a verification by view. `seed` reproduces the sample of keys."""
 
     store: str
     seed: int
@@ -164,12 +164,12 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every view is."""
+        """Whether every view is ok."""
         return all(view.ok for view in self.views)
 
     @property
     def mismatches(self) -> int:
-        """How many keys differ in all views."""
+        """The number of differing keys in all views."""
         return sum(view.mismatches for view in self.views)
 
     def to_dict(self) -> dict[str, Any]:
