@@ -222,7 +222,7 @@ def read_referable(target_path: Path) -> dict[str, Node]:
 
 
 def sql_checksums(target_path: Path, unique_ids: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return per node dbt's checksums of its file and of the files of all that it is built from, its own first.
+    """Return per node dbt's checksums of its file and of all upstream files, its own first.
 
     A node whose file dbt has no checksum of (a source, a large seed) is left out.
 
@@ -234,7 +234,7 @@ def sql_checksums(target_path: Path, unique_ids: Iterable[str]) -> dict[str, dic
     found: dict[str, dict[str, str]] = {}
     for unique_id in unique_ids:
         reached = [unique_id]
-        for node in reached:  # grows while it is walked
+        for node in reached:  # the list grows during iteration
             if node not in lineage:
                 lineage[node] = decode(raw.nodes[node], _Lineage, path, node) if node in raw.nodes else _Lineage()
             parents = lineage[node].depends_on
@@ -260,7 +260,7 @@ def read_manifest(target_path: Path) -> Manifest:
 
 
 def decode_manifest(raw: RawManifest, path: Path, data: bytes, problems: list[Problem] | None = None) -> Manifest:
-    """Return the manifest that `read_raw` has read; what of it can't be decoded goes to `problems`, if they are given.
+    """Decode the manifest from `read_raw`; parts that can't be decoded go to `problems`, if given.
 
     Raises:
         ManifestUnreadable: a part can't be decoded, and no `problems` are given.
@@ -292,12 +292,12 @@ def buildable_nodes(raw: RawManifest) -> dict[str, msgspec.Raw]:
 
 
 def find_annotated_nodes(raw: RawManifest) -> dict[str, msgspec.Raw]:
-    """Return those of them that mention featurelayer, or have a key that is spelt almost so."""
+    """Return the nodes that mention featurelayer or have a similarly spelled key."""
     return {unique_id: node for unique_id, node in buildable_nodes(raw).items() if is_annotated(node)}
 
 
 def is_annotated(part: msgspec.Raw) -> bool:
-    """Whether a part of the manifest mentions featurelayer, or has a key that is spelt almost so."""
+    """Whether a part of the manifest mentions featurelayer or has a similarly spelled key."""
     text = bytes(part)
     return _MENTION in text or any(is_misspelt(found[1].decode()) for found in _ALMOST.finditer(text))
 
@@ -340,7 +340,7 @@ def _with_config(part: Any, path: Path, unique_id: str) -> Any:
 
 
 def read_timestamp(text: str | None) -> datetime | None:
-    """Return a time as dbt writes it, in UTC if it names no zone; None if it is none."""
+    """Parse a time written by dbt, in UTC if it has no zone; None if it is not a time."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
@@ -371,7 +371,7 @@ def catalog_types(target_path: Path, unique_ids: frozenset[str]) -> Mapping[str,
 
 
 def find_doubts(manifest: Manifest, project: Project) -> Iterator[str]:
-    """Yield what may be wrong with a manifest that can be read: its age, and a schema newer than ours."""
+    """Yield doubts about a readable manifest: its age, and a schema newer than ours."""
     if manifest.schema_version > SCHEMA_VERSION:
         doubt = Problem(
             what=f"manifest.json has schema v{manifest.schema_version} (dbt {manifest.dbt_version}), newer than the "
@@ -389,13 +389,13 @@ def find_doubts(manifest: Manifest, project: Project) -> Iterator[str]:
 
 
 def _is_generated(path: Path) -> bool:
-    """Whether a file was made of the manifest, so that it can't say anything newer."""
+    """Whether a file was generated from the manifest, so it can't be newer."""
     with path.open("rb") as file:
         return path.suffix == ".sql" and file.read(len(GENERATED)) == GENERATED.encode()
 
 
 def _source_files(project: Project) -> Iterator[tuple[float, Path]]:
-    """Yield the time and path of each file that dbt makes the manifest of."""
+    """Yield the time and path of each file that dbt parses into the manifest."""
     main = project.root / "dbt_project.yml"
     yield main.stat().st_mtime, main
     for setting, default in _PATHS.items():
@@ -446,10 +446,10 @@ def _validate_version(metadata: _Metadata, path: Path) -> int:
 
 
 def decode(data: bytes | msgspec.Raw, kind: type[Any], path: Path, node: str = "", command: str = "dbt parse") -> Any:
-    """Return JSON of one of dbt's files as what it should be.
+    """Decode JSON of one of dbt's files to the expected type.
 
     Raises:
-        ManifestUnreadable: it is something else.
+        ManifestUnreadable: the JSON has another type.
     """
     try:
         return msgspec.json.decode(data, type=kind)

@@ -39,7 +39,7 @@ class CatalogColumns:
 
 
 def read_catalog_columns(target_path: Path, unique_ids: Iterable[str]) -> CatalogColumns:
-    """Return the columns that catalog.json has; none if there is no catalog or it can't be read."""
+    """Return the columns in catalog.json; none if it is missing or can't be read."""
     path = target_path / "catalog.json"
     try:
         catalog = decode(path.read_bytes(), _Catalog, path, command="dbt docs generate")

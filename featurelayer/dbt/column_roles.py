@@ -20,14 +20,14 @@ _EVENT_TIME = re.compile(
 )
 _AVAILABLE = re.compile(r".*(loaded|ingested|available|inserted|synced|received|published).*")
 _UPDATED = re.compile(r".*(updated|modified|changed|edited).*")
-# Times of something else than the row's own event, most of them still to come.
+# Times of something other than the row's own event, most of them in the future.
 _NO_EVENT = re.compile(
     r"(.*_)?(birth|born|dob|birthday|birthdate|expir\w*|until|due|deadline|scheduled|planned|estimated|expected|next|end|"
     r"ends|valid_to)(_.*)?"
 )
 _KEY = re.compile(r"(?P<entity>.+?)_(id|key|uuid|code|sk|pk|num|no)|(?P<plain>id|key|uuid|sk|pk)")
 _LAYER = re.compile(r"(fct|fact|dim|feat|features|stg|int|base|raw|mart|src)_+")
-# What features are about in most projects: a model of these has one row per entity, not per event.
+# Common entities: a model named after one has one row per entity, not per event.
 _SUBJECTS = frozenset(
     {
         "account", "airport", "buyer", "client", "company", "contact", "customer", "device", "driver",
@@ -73,7 +73,7 @@ class Roles:
 
     @property
     def times(self) -> tuple[str, ...]:
-        """The columns that are no features because they are the view's times."""
+        """The columns that are the view's times, so not features."""
         return tuple(name for name in (self.event_time, self.available_at, self.valid_to) if name)
 
 
@@ -85,7 +85,7 @@ def guess_roles(
     unique: Sequence[str] = (),
     declared: tuple[str, Sequence[str]] | None = None,
 ) -> Roles:
-    """Return what the columns of a model are for.
+    """Guess the roles of a model's columns.
 
     Args:
         node: the model or snapshot.
@@ -143,7 +143,7 @@ def is_event_time(name: str, dtype: DType) -> bool:
 
 
 def find_singular(model: str) -> str:
-    """Return what one row of a model is called: `order` for `fct_orders` and `stg_shop__orders`."""
+    """Return the singular of a model's name: `order` for `fct_orders` and `stg_shop__orders`."""
     name = _LAYER.sub("", model.rpartition("__")[2] or model, count=1)
     for ending, instead in (
         ("ies", "y"),
@@ -160,7 +160,7 @@ def find_singular(model: str) -> str:
 
 
 def _meta_columns(node: Node, folded: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the columns that come from a snapshot, here or above."""
+    """Return the columns that come from a snapshot, this one or one upstream."""
     names = [*snapshot_columns(node.config).values(), *snapshot_columns({}).values()]
     return tuple(dict.fromkeys(folded[name.casefold()] for name in names if name.casefold() in folded))
 
@@ -172,13 +172,13 @@ def _is_time(dtype: DType) -> bool:
 def _times(
     node: Node, dtypes: Mapping[str, DType], folded: Mapping[str, str], meta: Iterable[str]
 ) -> tuple[str | None, str | None, str | None, list[str]]:
-    """Return the event time, the available time, the end of validity, and what else is a time."""
+    """Return the event time, the available time, the end of validity, and the other times."""
     named = [name for name, dtype in dtypes.items() if _is_time(dtype) and _EVENT_TIME.fullmatch(name.lower())]
     typed = [name for name, dtype in dtypes.items() if dtype.is_time and name not in named]
     times = [name for name in (*named, *typed) if name not in meta]
-    said = node.config.get("event_time")
+    configured = node.config.get("event_time")
     if node.resource_type == "snapshot":
-        return (str(said) if said else None), None, None, []
+        return (str(configured) if configured else None), None, None, []
     start, end = (
         next(
             (folded[name] for name in (f"dbt_{what}", what) if name in folded and _is_time(dtypes[folded[name]])), None
@@ -188,10 +188,10 @@ def _times(
     events = [name for name in times if not _NO_EVENT.fullmatch(name.lower())]
     others = [name for name in times if name not in events and name != end]
     is_subject = find_singular(node.name) in _SUBJECTS
-    # What is overwritten in place is known from its last change on; an event, from when it happened.
+    # A row overwritten in place is known from its last change; an event, from when it happened.
     events.sort(key=lambda name: bool(_AVAILABLE.fullmatch(name.lower())))
     events.sort(key=lambda name: bool(_UPDATED.fullmatch(name.lower())) != is_subject)
-    event_time = str(said) if said else start or next(iter(events), None)
+    event_time = str(configured) if configured else start or next(iter(events), None)
     available = next((name for name in events if name != event_time and _AVAILABLE.fullmatch(name.lower())), None)
     valid_to = end if end is not None and event_time == start else None
     return event_time, available, valid_to, others
@@ -213,17 +213,17 @@ def _time_doubts(node: Node, dtypes: Mapping[str, DType], event_time: str | None
 
 def _row_id(node: Node, dtypes: Mapping[str, DType], taken: Iterable[str | None], unique: Sequence[str]) -> str | None:
     """Return the column that identifies a row: by a test or constraint, else by its name."""
-    known = [name for name in unique if name in dtypes and name not in taken]
-    if len(known) == 1 and len(unique) == 1:
-        return known[0]
-    if known:
+    row_keys = [name for name in unique if name in dtypes and name not in taken]
+    if len(row_keys) == 1 and len(unique) == 1:
+        return row_keys[0]
+    if row_keys:
         return None
     singular = find_singular(node.name)
     for name, dtype in dtypes.items():
-        found = _KEY.fullmatch(name.lower())
-        if found is None or name in taken or not (dtype.is_key or dtype == UNKNOWN):
+        match = _KEY.fullmatch(name.lower())
+        if match is None or name in taken or not (dtype.is_key or dtype == UNKNOWN):
             continue
-        if found["plain"] or found["entity"] == singular:
+        if match["plain"] or match["entity"] == singular:
             return name
     return None
 
@@ -232,15 +232,15 @@ def _keys(
     node: Node, dtypes: Mapping[str, DType], taken: Iterable[str | None], references: Sequence[str],
     unique: Sequence[str], row: str | None, *, is_timed: bool,
 ) -> list[str]:  # fmt: skip
-    """Return the columns that identify what a row is about, which others refer to, too."""
+    """Return the columns that identify a row's entity; other models refer to them too."""
     usable = [name for name, dtype in dtypes.items() if name not in taken and (dtype.is_key or dtype == UNKNOWN)]
     own = node.config.get("unique_key")
     if node.resource_type == "snapshot" and own:
         wanted = [str(name).casefold() for name in (own if isinstance(own, list) else [own])]
         return [name for name in dtypes if name.casefold() in wanted]
-    held = [name for name in unique if name in dtypes and name not in taken]
-    if row is None and held:
-        return held  # a composite key, of which the times are none
+    unique_keys = [name for name in unique if name in dtypes and name not in taken]
+    if row is None and unique_keys:
+        return unique_keys  # a composite key, without the times
     candidates = [name for name in usable if name in references] + [
         name for name in usable if name not in references and _KEY.fullmatch(name.lower())
     ]
@@ -253,17 +253,17 @@ def _keys(
 
 def _is_entity(node: Node, row: str) -> bool:
     """Whether rows of a model are the things that features describe, and not events of them."""
-    found = _KEY.fullmatch(row.lower())
-    name = (found["entity"] if found else row.lower()) or find_singular(node.name)
+    match = _KEY.fullmatch(row.lower())
+    name = (match["entity"] if match else row.lower()) or find_singular(node.name)
     return node.name.startswith("dim_") or node.resource_type == "snapshot" or name in _SUBJECTS
 
 
 def _entity_name(model: str, keys: Sequence[str]) -> str:
-    found = _KEY.fullmatch(keys[0].lower()) if keys else None
-    if found and found["entity"] and len(keys) == 1:
-        return found["entity"]
+    match = _KEY.fullmatch(keys[0].lower()) if keys else None
+    if match and match["entity"] and len(keys) == 1:
+        return match["entity"]
     if len(keys) == 1:
-        return keys[0].lower() if not found else find_singular(model)
+        return keys[0].lower() if not match else find_singular(model)
     return _LAYER.sub("", model, count=1) or model
 
 

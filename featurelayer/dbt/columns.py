@@ -33,6 +33,6 @@ def column_meta(column: ManifestColumn) -> Mapping[str, Any]:
 
 
 def snapshot_columns(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the columns that dbt adds to a snapshot, by dbt's default name for each."""
+    """Return the columns that dbt adds to a snapshot, by their default names."""
     names = config.get("snapshot_meta_column_names") or {}
     return {name: names.get(name) or name for name in _SNAPSHOT_COLUMNS}

@@ -330,21 +330,21 @@ def correct_keys(contract: type[Block], block: Any) -> Any:
     """
     if not isinstance(block, dict):
         return block
-    known = [name for name, field in contract.model_fields.items() if not field.exclude]
+    fields = [name for name, field in contract.model_fields.items() if not field.exclude]
     # What is dbt's own is not a misspelling of ours, however much alike: `timestamp` is not `created_timestamp`.
     names = {
-        key: "entity" if key == "entities" else "" if key in _NATIVE else closest(str(key), known)
+        key: "entity" if key == "entities" else "" if key in _NATIVE else closest(str(key), fields)
         for key in block
-        if key not in known
+        if key not in fields
     }
-    meant = {names[key]: value for key, value in block.items() if key not in known and names[key]}
-    meant |= {key: value for key, value in block.items() if key in known}
+    corrected = {names[key]: value for key, value in block.items() if key not in fields and names[key]}
+    corrected |= {key: value for key, value in block.items() if key in fields}
     try:
-        contract.model_validate(meant)
+        contract.model_validate(corrected)
     except ValidationError as error:
         wrong = {mistake["loc"][0] for mistake in error.errors(include_url=False) if mistake["loc"]} & _APART
-        return {key: value for key, value in meant.items() if key not in wrong}
-    return meant
+        return {key: value for key, value in corrected.items() if key not in wrong}
+    return corrected
 
 
 def format_location(file: str, resource: str, path: str) -> str:

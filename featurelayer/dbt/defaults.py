@@ -13,10 +13,10 @@ from featurelayer.model import DType, Kind
 
 
 def coerce(value: Any, dtype: DType) -> Any:
-    """Return the value as its type holds it; None stays None.
+    """Convert a value to its type; None stays None.
 
     Raises:
-        ValueError: the type can't hold it; the message says what it takes.
+        ValueError: the type can't hold it; the message names what it accepts.
     """
     if value is None:
         return None

@@ -60,7 +60,7 @@ class DocBlock:
 class TestOutcome:
     """A data test of a model and its last status in dbt's words, "" if it has not run."""
 
-    __test__ = False  # pytest takes what is called Test for a test
+    __test__ = False  # pytest collects classes named Test...
 
     model: str
     column: str
@@ -81,13 +81,13 @@ def read_docs(raw: RawManifest, path: Path) -> tuple[DocBlock, ...]:
 
 
 def read_source_descriptions(raw: RawManifest, path: Path) -> dict[str, str]:
-    """Return what is said of each source, by unique id."""
+    """Return the description of each source, by unique id."""
     found = {unique_id: decode(part, _Described, path, unique_id) for unique_id, part in raw.sources.items()}
     return {unique_id: source.description.strip() for unique_id, source in found.items() if source.description}
 
 
 def read_tests(raw: RawManifest, path: Path) -> Iterator[TestOutcome]:
-    """Yield the tests that belong to one model, with what run_results.json beside the manifest says of them."""
+    """Yield the tests of single models, with their results from run_results.json."""
     results = _results(path.parent / "run_results.json")
     for unique_id, part in raw.nodes.items():
         if not unique_id.startswith("test."):
@@ -109,7 +109,7 @@ def read_tests(raw: RawManifest, path: Path) -> Iterator[TestOutcome]:
 
 
 def _results(path: Path) -> dict[str, _Result]:
-    """What the last run of dbt did; nothing if it has not run, or left something else."""
+    """Return the results of dbt's last run; empty if it has not run or they can't be read."""
     try:
         data = path.read_bytes()
     except OSError:

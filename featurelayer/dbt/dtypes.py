@@ -77,7 +77,7 @@ _SCALARS = _table()
 _INT64, _FLOAT32, _FLOAT64 = (DType.parse(name) for name in ("int64", "float32", "float64"))
 _INSTANT, _NAIVE, _JSON = (DType(kind=kind) for kind in (Kind.TIMESTAMPTZ, Kind.TIMESTAMP, Kind.JSON))
 
-# Where one word means another type than in most engines.
+# Type names that mean another type than in most engines.
 _WHOLE = dict.fromkeys(("int", "integer", "smallint", "tinyint", "byteint"), _INT64)
 _OVERRIDES: dict[str, dict[str, DType]] = {
     "bigquery": {**_WHOLE, "float": _FLOAT64, "timestamp": _INSTANT},
@@ -100,7 +100,7 @@ _OVERRIDES: dict[str, dict[str, DType]] = {
         "timestamp": _INSTANT,
     },
 }
-# Precision and scale of a decimal that says neither; PostgreSQL's has no bound, so nothing exact can be said of it.
+# Default precision and scale of a decimal; PostgreSQL's is unbounded, so it has none.
 _BARE_DECIMAL = {
     "duckdb": (18, 3),
     "snowflake": (38, 0),
@@ -117,7 +117,7 @@ _SQLGLOT = {"sqlserver": "tsql", "fabric": "tsql", "athena": "athena", "synapse"
 
 @functools.lru_cache(maxsize=4096)
 def dtype_of(text: str, adapter: str) -> DType:
-    """Return the type that a warehouse's type text means to that dbt adapter, or the unknown type."""
+    """Parse a warehouse's type text for a dbt adapter; the unknown type if it can't be parsed."""
     if wrapped := _WRAPPER.fullmatch(text):
         return dtype_of(wrapped[1], adapter)
     if vector := _VECTOR.fullmatch(text):
@@ -130,9 +130,9 @@ def dtype_of(text: str, adapter: str) -> DType:
 
 
 def value_type(dtype: DType) -> DType:
-    """Return the type of a feature that is declared so: integers of 128 bits are decimals.
+    """Return a feature's type for a declared type: 128-bit integers become decimals.
 
-    No frame and no file has them otherwise: DuckDB writes a HUGEINT, such as a sum of BIGINT, to parquet as a double.
+    Frames and files have no such integers: DuckDB writes a HUGEINT, such as a sum of BIGINT, to parquet as a double.
     """
     if dtype.kind is Kind.ARRAY and dtype.element is not None:
         return DType(kind=Kind.ARRAY, element=value_type(dtype.element))

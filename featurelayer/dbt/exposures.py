@@ -30,7 +30,7 @@ class ServiceReader:
     problems: list[Problem]
 
     def read(self) -> FeatureService | None:
-        """Return the service, or None if the exposure is none or has problems."""
+        """Return the service, or None if the exposure is not a service or has problems."""
         before = len(self.problems)
         block = self._block()
         if block is None:
@@ -100,7 +100,7 @@ class ServiceReader:
             yield entry
 
     def _is_usable(self, entry: ServiceEntry) -> bool:
-        """Whether an entry's view can be used; adds the problem if it is more than a wrong name."""
+        """Whether an entry's view can be used; add a problem if more than its name is wrong."""
         if find_view(self.views, entry.view) is not None:
             return True
         if entry.view in self.broken:

@@ -159,7 +159,7 @@ class Inventory:
 
     @property
     def run_started(self) -> datetime | None:
-        """When the dbt run that wrote the manifest began, None if it does not say."""
+        """The start of the dbt run that wrote the manifest, None if not recorded."""
         return read_timestamp(self._raw.metadata.invocation_started_at)
 
     @property
@@ -169,7 +169,7 @@ class Inventory:
 
     @property
     def manifest_time(self) -> datetime | None:
-        """When the manifest was written, None if it does not say."""
+        """The time the manifest was written, None if not recorded."""
         return read_timestamp(self._raw.metadata.generated_at)
 
     @cached_property
@@ -184,7 +184,7 @@ class Inventory:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """What `dbt ls --output name` may print for anything in the manifest."""
+        """All names that `dbt ls --output name` may print."""
         raw = self._raw
         groups = (raw.nodes, raw.sources, raw.exposures, raw.unit_tests, raw.metrics, raw.semantic_models,
                   raw.saved_queries, raw.functions)  # fmt: skip
@@ -192,10 +192,10 @@ class Inventory:
         return frozenset(name for part in parts for name in (part[-1], *part[2:3], ".".join(part[2:])))
 
     def find_mentions(self, word: str) -> tuple[Model, ...]:
-        """Return the models in whose part of the manifest a word stands, without looking further into the others."""
+        """Return the models whose part of the manifest contains a word, decoding only those."""
         sought = word.encode()
-        found = (self.model(each) for each in self.model_ids if sought in bytes(self._raw.nodes[each]))
-        return tuple(model for model in found if model is not None)
+        models = (self.model(each) for each in self.model_ids if sought in bytes(self._raw.nodes[each]))
+        return tuple(model for model in models if model is not None)
 
     def model(self, unique_id: str) -> Model | None:
         """Return the model, snapshot, seed or source of that id, or None if there is none that can be read."""

@@ -37,7 +37,7 @@ class Invocation:
 
 
 def read_invocation(target_path: Path, invocation_id: str) -> Invocation | None:
-    """Return the options of the run that wrote the manifest, or None where no file of that same run holds them.
+    """Return the options of the run that wrote the manifest, or None if no file of that run records them.
 
     `dbt parse` and `dbt ls` write a manifest and no results, so run_results.json may be of an earlier run.
     """
@@ -57,14 +57,14 @@ def read_invocation(target_path: Path, invocation_id: str) -> Invocation | None:
 
 
 def doubt_variables(project: Project, invocation_id: str) -> Iterator[str]:
-    """Yield what is to be known of `--vars` that can't change what dbt has compiled."""
-    given = project.requested_variables
-    if not given:
+    """Yield doubts about `--vars` that can't change what dbt has compiled."""
+    requested = project.requested_variables
+    if not requested:
         return
     run = read_invocation(project.target_path, invocation_id)
-    known = run.variables if run else {}
-    without = [name for name in given if name not in known or _json(given[name]) != _json(known[name])]
-    if run is None:  # dbt may have had the same; a var that our own files use has its effect there
+    recorded = run.variables if run else {}
+    without = [name for name in requested if name not in recorded or _json(requested[name]) != _json(recorded[name])]
+    if run is None:  # dbt may have had the same vars; a var in files that featurelayer renders takes effect there
         text = "\n".join(_source(path) for path in project.configuration_files)
         without = [name for name in without if f"'{name}'" not in text and f'"{name}"' not in text]
     if without:
@@ -73,7 +73,7 @@ def doubt_variables(project: Project, invocation_id: str) -> Iterator[str]:
         doubt = Problem(
             what=f"--vars {names} does not change any definition: models are as dbt compiled them, and {wrote}",
             where=str(project.target_path / "manifest.json"),
-            fix=f"run dbt parse --vars '{_json(dict(given))}' (dbt build, if tables depend on them), and then this",
+            fix=f"run dbt parse --vars '{_json(dict(requested))}' (dbt build, if tables depend on them), and then this",
         )
         yield str(doubt)
 

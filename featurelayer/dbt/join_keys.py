@@ -32,22 +32,22 @@ class NodeReader(Protocol):
 
 
 def read_join_keys(reader: NodeReader, block: ViewBlock) -> tuple[JoinKey, ...]:
-    """Return the view's join keys in the order of its entities and their keys; what is wrong goes to the reader.
+    """Return the view's join keys in the order of its entities and their keys; problems go to the reader.
 
     A column declares `join_key: plane`, or `join_key: airport_hour.hour` where an entity has several keys; dbt's own
     `entity: {name: plane}` means the same.
     """
     entities = list(_entities(reader, block))
-    found: dict[tuple[str, str], list[DeclaredColumn]] = {}
+    columns: dict[tuple[str, str], list[DeclaredColumn]] = {}
     for column in reader.columns.values():
         key = _key_of(reader, column, block.entity or [])
         if key is not None:
-            found.setdefault(key, []).append(column)
+            columns.setdefault(key, []).append(column)
     return tuple(
         JoinKey(column=holder.name, entity=entity.name, key=key.name, dtype=holder.dtype or UNKNOWN)
         for entity in entities
         for key in entity.keys
-        if (holder := _one_column(reader, entity, key, found.get((entity.name, key.name), []))) is not None
+        if (holder := _one_column(reader, entity, key, columns.get((entity.name, key.name), []))) is not None
     )
 
 
@@ -77,7 +77,7 @@ def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tu
         what = f"column '{column.name}' has the join_key '{ours}' and the native entity '{native}'"
         reader.add_problem(what, path, "Make the two equal, or remove one.", "FL103")
         return None
-    # An entity of the semantic layer that this view does not list is none of ours.
+    # An entity of the semantic layer that this view does not list is not a featurelayer entity.
     said = ours or (native if native in listed else None)
     if said is None:
         return None

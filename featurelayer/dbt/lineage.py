@@ -48,7 +48,7 @@ def trace(
     keep: bool = True,
     seconds: float = 120.0,
 ) -> Lineage:
-    """Return the lineage of models and of all that they are built from; of every model if none are named.
+    """Return the lineage of models and everything upstream; of every model if none are named.
 
     Args:
         inventory: dbt's nodes.
@@ -111,7 +111,7 @@ def _find_missing(
 
 
 def _list_columns(view: FeatureView) -> Iterator[tuple[str, str]]:
-    """Yield each column that is read when the view is, once, and what for."""
+    """Yield each column that reading the view needs, once, with its role."""
     needed = [(key.column, f"join key of {key.entity}") for key in view.join_keys]
     needed += [
         (column, role)
@@ -133,7 +133,7 @@ def _list_columns(view: FeatureView) -> Iterator[tuple[str, str]]:
 
 
 def _newest_change(inventory: Inventory, unique_id: str) -> datetime | None:
-    """Return when dbt last read a changed file of the model or of one above it."""
+    """Return when dbt last parsed a changed file of the model or of an upstream model."""
     nodes = (inventory.model(each) for each in _add_parents(inventory, [unique_id]))
     return max((node.parsed_at for node in nodes if node is not None and node.parsed_at is not None), default=None)
 
@@ -141,7 +141,7 @@ def _newest_change(inventory: Inventory, unique_id: str) -> datetime | None:
 def _add_parents(inventory: Inventory, unique_ids: Iterable[str]) -> tuple[str, ...]:
     found = list(dict.fromkeys(unique_ids))
     seen = set(found)
-    for unique_id in found:  # grows while it is walked
+    for unique_id in found:  # the list grows during iteration
         node = inventory.model(unique_id)
         for parent in node.depends_on if node else ():
             if parent not in seen:
@@ -174,7 +174,7 @@ def _not_null(inventory: Inventory, node: Node) -> tuple[str, ...]:
 
 
 def _run(inventory: Inventory) -> CompileRun | None:
-    """The time from the start of the dbt run that compiled the SQL to the writing of the manifest."""
+    """Return the time span of the compiling dbt run, from its start to the writing of the manifest."""
     start, end = inventory.run_started, inventory.manifest_time
     if start is None or end is None:
         return None
@@ -183,6 +183,6 @@ def _run(inventory: Inventory) -> CompileRun | None:
 
 
 def normalize_compiled_sql(inventory: Inventory, node: Node) -> str:
-    """Return what dbt compiled a model to, without what is of that run."""
+    """Return a model's compiled SQL without the values of that run."""
     run, relation = _run(inventory), node.relation_name
     return neutral_sql(node.compiled_sql, raw=node.raw_sql, run=run, relation_name=relation)

@@ -65,7 +65,7 @@ def read_annotations(manifest: Manifest, project: Project) -> Annotations:
 
 
 def _entities(project: Project, adapter: str, problems: list[Problem]) -> dict[str, Entity | None]:
-    """Return the declared entities; None for one that has problems, so that its views are not blamed."""
+    """Return the declared entities; None for one with problems, so that its views are not reported."""
     config = project.config
     file = config.path.name if config.path else CONFIG_FILE
     declared = config.entities
@@ -105,7 +105,7 @@ def _entity(name: str, block: EntityBlock, adapter: str, file: str, problems: li
 def _views(
     manifest: Manifest, entities: Mapping[str, Entity | None], project: Project, problems: list[Problem]
 ) -> tuple[dict[str, FeatureView], frozenset[str], list[FeatureView]]:
-    """Return the views by id, the names of those with problems, and these as far as they were understood."""
+    """Return the views by id, the names of those with problems, and those as far as they can be read."""
     owners = _GroupOwners(manifest)
     untyped = frozenset(
         node.unique_id for node in manifest.nodes if not all(column.data_type for column in node.columns.values())
@@ -181,7 +181,7 @@ def _check_replacements(views: Mapping[str, FeatureView], problems: list[Problem
 
 
 def _replacement(what: str, replacement: str, own: str, known: set[str], where: str) -> Problem | None:
-    """Return what is wrong with `deprecated: {replaced_by: ...}`, if anything is."""
+    """Return the problem of a `deprecated: {replaced_by: ...}`, if there is one."""
     if not replacement or (replacement in known and replacement != own):
         return None
     if replacement == own:

@@ -53,8 +53,8 @@ class Project:
         Raises:
             ConfigError: there is no profiles.yml in any of them.
         """
-        asked = self.requested_profiles_dir
-        places = [asked] if asked else [Path.cwd(), self.root, Path.home() / ".dbt"]
+        requested = self.requested_profiles_dir
+        places = [requested] if requested else [Path.cwd(), self.root, Path.home() / ".dbt"]
         for place in places:
             if (place / PROFILES_FILE).is_file():
                 return place
@@ -178,12 +178,12 @@ class ProjectConfig:
 
     @cached_property
     def monitors(self) -> Mapping[str, Any]:
-        """What the monitors of all views are, rendered, but for `alerts`; the contract checks it."""
+        """The monitors of all views, rendered, except `alerts`; the contract checks them."""
         monitors = self.document.get("monitors") or {}
         where = str(self.path or self.project.root / CONFIG_FILE)
         if not isinstance(monitors, dict):
             raise _wrong("`monitors` is not a mapping", where, "Write monitors: {null_rate: {warn: 0.2}}.")
-        # An alert's address is a secret, which only those who send one have.
+        # An alert's address is a secret that only senders of alerts need.
         rendered = self._renderer().render(
             {key: value for key, value in monitors.items() if key != "alerts"}, where=where, path="monitors"
         )
@@ -247,7 +247,7 @@ class _Target:
         connection = self._project.connection
         if name in connection:
             return connection[name]
-        place = find_target_schema(connection)  # dbt has these by these names, too
+        place = find_target_schema(connection)  # dbt offers these names too
         found = {"schema": place.schema, "database": place.database, "dbname": place.database}.get(name)
         if not found:
             raise KeyError(name)
@@ -315,7 +315,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C where libyaml is
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same loader in C, where libyaml is installed
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (both are safe)
     except (OSError, UnicodeDecodeError) as error:

@@ -19,7 +19,7 @@ class Missing(jinja2.TemplateRuntimeError):
     """A name that a template needs and that was not given; a second line of the message is the fix."""
 
     def __init__(self, message: str | None = None) -> None:
-        what, _, self.fix = (message or "").partition("\n")  # Jinja passes one text
+        what, _, self.fix = (message or "").partition("\n")  # Jinja passes one message
         super().__init__(what)
 
 
@@ -29,7 +29,7 @@ class _Typed(str):
     wanted: type | tuple[type, ...] = object
 
     def value(self) -> Any:
-        """Return what the text says in Python, or raise ValueError if it is not what the filter promises."""
+        """Parse the text as a Python value; raise ValueError if it is not of the filter's type."""
         text = self.strip()
         try:
             result = literal_eval(text.capitalize() if text.lower() in ("true", "false") else text)
@@ -82,7 +82,7 @@ class _Environment(SandboxedEnvironment):
         if len(head) == 2:
             return "".join(str(value) for value in chain(head, iterator))
         if isinstance(head[0], jinja2.Undefined):
-            str(head[0])  # raises, and says which name is undefined
+            str(head[0])  # raises and names what is undefined
         return head[0].value() if isinstance(head[0], _Typed) else head[0]
 
 
@@ -136,7 +136,7 @@ class JinjaRenderer:
         except FeatureLayerError:
             raise
         except Exception as error:  # noqa: BLE001 (a template can raise anything, as any code of the user's)
-            if path.rsplit(".", 1)[-1] == "password":  # dbt too: a password may look like Jinja and be none
+            if path.rsplit(".", 1)[-1] == "password":  # like dbt: a password may merely look like Jinja
                 return value
             problems.append(
                 Problem(what=f"the Jinja can't be rendered: {error}", where=place, fix="correct the expression")

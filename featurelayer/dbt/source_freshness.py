@@ -40,7 +40,7 @@ class _Source(msgspec.Struct):
 
 
 def read_sources(target_path: Path, unique_ids: Iterable[str]) -> dict[str, tuple[FreshSource, ...]]:
-    """Return per node the sources with limits that it is built from, however far up.
+    """Return per node its upstream sources with limits, at any distance.
 
     Raises:
         ArtifactError: as `read_manifest`.
@@ -57,7 +57,7 @@ def read_sources(target_path: Path, unique_ids: Iterable[str]) -> dict[str, tupl
     sources: dict[str, tuple[FreshSource, ...]] = {}
     for unique_id in unique_ids:
         reached = [unique_id]
-        for node in reached:  # grows while it is walked
+        for node in reached:  # the list grows during iteration
             if node not in parents:
                 depends = decode(raw.nodes[node], _Parents, path, node).depends_on if node in raw.nodes else None
                 parents[node] = depends.nodes if depends else []

@@ -22,7 +22,7 @@ from featurelayer.model import DType, Kind
 
 LOCAL_PACKAGE = "featurelayer_package"
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Words that YAML 1.1 reads as something else than text.
+# Words that YAML 1.1 does not read as text.
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
@@ -46,8 +46,8 @@ def package_source() -> Path:
     """Return the folder of the dbt package: in the wheel, or in the repository."""
     package = Path(__file__).parents[1]
     places = (package / "_bundled" / "macros", package.parent / "macros")
-    found = next((place for place in places if (place / "dbt_project.yml").is_file()), None)
-    if found is None:
+    folder = next((place for place in places if (place / "dbt_project.yml").is_file()), None)
+    if folder is None:
         raise ConfigError(
             [
                 Problem(
@@ -57,7 +57,7 @@ def package_source() -> Path:
                 )
             ]
         )
-    return found
+    return folder
 
 
 def local_package() -> dict[str, str]:
@@ -71,7 +71,7 @@ def git_package(url: str, version: str) -> dict[str, str]:
 
 
 def has_package(root: Path) -> bool:
-    """Return whether the project's packages name ours already."""
+    """Return whether the project's packages already include featurelayer's."""
     path = _packages_file(root)
     packages = read_yaml(path).get("packages") if path.exists() else None
     return isinstance(packages, list) and any(_is_ours(package, root) for package in packages)
@@ -85,7 +85,7 @@ def _packages_file(root: Path) -> Path:
 
 
 def add_package(root: Path, entry: dict[str, str]) -> str:
-    """Add the dbt package to the project's packages, keeping every other line, and return what was done.
+    """Add the dbt package to the project's packages, keeping all other lines, and return the action taken.
 
     Raises:
         ConfigError: the file is not YAML.
@@ -108,7 +108,7 @@ def add_package(root: Path, entry: dict[str, str]) -> str:
 
 
 def write_config(root: Path, target: str, suggestion: Suggestion | None) -> str:
-    """Write featurelayer.yml unless there is one, and return what was done or is left to do."""
+    """Write featurelayer.yml unless it exists, and return the action taken or left to do."""
     path = root / CONFIG_FILE
     entities = _entities_yaml(suggestion)
     if path.exists():
@@ -136,7 +136,7 @@ def suggest_view(project: Project, name: str, produced_columns: ProducedColumns)
     Raises:
         ArtifactError: there is no usable manifest.
         UnknownNameError: there is no such model.
-        ConfigError: no column of it is known.
+        ConfigError: none of its columns is known.
     """
     models = read_models(project.target_path)
     if name not in models:
@@ -167,7 +167,7 @@ def _types(node: Node, project: Project, produced: Sequence[str]) -> tuple[dict[
     ids = frozenset({node.unique_id})
     catalog = catalog_types(project.target_path, ids).get(node.unique_id, {})
     built = read_catalog_columns(project.target_path, ids).columns.get(node.unique_id, ())
-    # Snowflake's capitals are how it reads names without quotes, as everybody writes them in YAML.
+    # Snowflake folds unquoted names to upper case; YAML usually has them in lower case.
     built = tuple(name.lower() if name.isupper() else name for name in built)
     types = {name: column.data_type or catalog.get(name.casefold(), "") for name, column in node.columns.items()}
     known = {name.casefold() for name in types}
@@ -189,7 +189,7 @@ def _suggest(
     tests = inventory.tests.get(node.unique_id, ())
     doubts = list(doubts)
     is_foreign = node.package_name not in ("", own)
-    # Which dialect hardly matters for telling a time from a number.
+    # The dialect hardly matters for telling a time from a number.
     dtypes = {name: dtype_of(text, "duckdb") if text else UNKNOWN for name, text in types.items()}
     roles = guess_roles(
         node,
@@ -227,7 +227,7 @@ def _suggest(
 
 
 def _place(node: Node, name: str, *, is_foreign: bool) -> str:
-    """Return where the YAML goes, as a sentence that goes on with "then"."""
+    """Return where the YAML goes, as the start of a sentence that continues with "then"."""
     if is_foreign:
         own = f"{{{{ ref('{node.package_name}', '{node.name}') }}}}"
         return (
@@ -243,33 +243,33 @@ def _columns_with_test(tests: Sequence[DataTest], *names: str) -> list[str]:
 
 
 def _unique_together(tests: Sequence[DataTest]) -> list[str]:
-    """Return the column or columns that a test holds to be unique, the fewest if several do."""
-    found = [[name] for name in _columns_with_test(tests, "unique", "expect_column_values_to_be_unique")]
+    """Return the columns that a test declares unique, the fewest if there are several such tests."""
+    candidates = [[name] for name in _columns_with_test(tests, "unique", "expect_column_values_to_be_unique")]
     for test in tests:
         for argument in ("combination_of_columns", "column_list"):
             columns = test.arguments.get(argument)
             if isinstance(columns, list) and "unique" in test.name:
-                found.append([str(name).strip('"`[] ') for name in columns])
-    return min(found, key=len, default=[])
+                candidates.append([str(name).strip('"`[] ') for name in columns])
+    return min(candidates, key=len, default=[])
 
 
 def _match_entity(declared: Mapping[str, Any], types: dict[str, str]) -> tuple[str, list[str]] | None:
     """Return the declared entity of which the model has every key, the one with the most keys, and those columns."""
     by_fold = {name.casefold(): name for name in types}
-    found = []
+    matches = []
     for name, entity in declared.items():
         keys = entity.get("keys") if isinstance(entity, dict) else None
         if isinstance(keys, dict) and keys and all(str(key).casefold() in by_fold for key in keys):
-            found.append((name, [by_fold[str(key).casefold()] for key in keys]))
-    return max(found, key=lambda pair: len(pair[1]), default=None)
+            matches.append((name, [by_fold[str(key).casefold()] for key in keys]))
+    return max(matches, key=lambda pair: len(pair[1]), default=None)
 
 
 def _view_yaml(node: Node, name: str, types: dict[str, str], dtypes: Mapping[str, DType], roles: Roles) -> str:
-    """Return the entry of a model: its block, and its columns but for those that are not declared and no features."""
+    """Return a model's YAML entry: its block, and its declared or feature columns."""
     is_foreign = name != node.name
     event_time = roles.event_time
     is_snapshot = node.resource_type == "snapshot" and not is_foreign
-    if is_foreign and node.resource_type == "snapshot":  # to a model of one's own dbt's times are columns like others
+    if is_foreign and node.resource_type == "snapshot":  # in a user's own model dbt's times are ordinary columns
         event_time = event_time or next((column for column in types if column.lower() == "dbt_valid_from"), None)
     lines = ["snapshots:" if is_snapshot else "models:", f"  - name: {_scalar(name)}", "    config:"]
     if event_time:
@@ -335,14 +335,14 @@ def _list_item(lines: list[str], indent: str, head: str = "") -> str:
 
 
 def _last_mark(node: Any) -> int:
-    """Return where the last text of a YAML node ends; a block's own end lies behind the comments that follow it."""
+    """Return the end of a YAML node's last text; a block's own end mark follows trailing comments."""
     while isinstance(node.value, list) and node.value:
         node = node.value[-1][1] if isinstance(node.value[-1], tuple) else node.value[-1]
     return int(node.end_mark.index)
 
 
 def _append_item(text: str, document: dict[str, Any], lines: list[str], entry: dict[str, str]) -> str | None:
-    """Return the file's text with one more item at the end of `packages`, or None where that can't be done safely."""
+    """Return the file's text with an item appended to `packages`, or None if that is not safe."""
     import yaml
 
     existing = document.get("packages")

@@ -32,7 +32,7 @@ from featurelayer.errors import ConfigError, Problem, TargetMismatch
 
 _CASE_SENSITIVE = ("bigquery", "clickhouse", "postgres")
 _MACRO = re.compile(r"(?:(?P<prefix>\w+)__)?generate_(?:schema|database)_name")
-# These adapters override generate_database_name and keep what it does, or have no databases at all.
+# These adapters override generate_database_name without changing its result, or have no databases.
 _HARMLESS = ("dbt", "dbt_clickhouse", "dbt_databricks", "dbt_spark")
 _PART = re.compile(r'"((?:[^"]|"")*)"|`([^`]*)`|\[([^\]]*)\]|([^.]+)')
 
@@ -99,7 +99,7 @@ def validate_target(project: Project, *, warn: Notify | None = None) -> None:
     """Stop if manifest.json was built for another target than the one in use; warn if nothing tells.
 
     Raises:
-        TargetMismatch: it was.
+        TargetMismatch: the manifest was built for another target.
         ArtifactError: there is no manifest, or one that can't be read.
         ConfigError: profiles.yml does not have the target.
     """
@@ -136,7 +136,10 @@ def _judge(project: Project, raw: RawManifest, here: TargetSchema) -> _Verdict:
     overriding = _overriding_packages(raw)
     root = raw.metadata.project_name or ""
     verdict = _Verdict(fits=None)
-    for nodes in (find_annotated_nodes(raw), buildable_nodes(raw)):  # the second only if the views do not tell
+    for nodes in (
+        find_annotated_nodes(raw),
+        buildable_nodes(raw),
+    ):  # the second only if the first can't decide
         built = [
             _locate_model(decode(node, _Node, project.target_path, name), root, overriding)
             for name, node in nodes.items()
@@ -175,17 +178,17 @@ def _judge_models(
 def _overriding_packages(raw: RawManifest) -> frozenset[str]:
     """Return the packages whose models dbt does not place by its own macros; the project's own stands for all."""
     root, adapter = raw.metadata.project_name or "", raw.metadata.adapter_type or ""
-    found = set()
+    packages = set()
     for unique_id in raw.macros or ():
         _, package, name = (*unique_id.split(".", 2), "", "")[:3]
         macro = _MACRO.fullmatch(name)
         if macro is None or package in _HARMLESS:
             continue
         if macro["prefix"] is None:
-            found.add(package)
-        elif macro["prefix"] in ("default", adapter):  # what dbt's macro dispatches to, for every package
-            found.add(root)
-    return frozenset(found)
+            packages.add(package)
+        elif macro["prefix"] in ("default", adapter):  # the macro that dbt dispatches to, for every package
+            packages.add(root)
+    return frozenset(packages)
 
 
 def _locate_model(node: _Node, root: str, overriding: frozenset[str]) -> _BuiltModel:
@@ -204,7 +207,7 @@ def _locate_model(node: _Node, root: str, overriding: frozenset[str]) -> _BuiltM
 
 
 def _places(project: Project) -> dict[str, TargetSchema]:
-    """Return where each target of the profile builds, as far as it can be rendered here."""
+    """Return the schema and database of each target of the profile, as far as they can be rendered here."""
     places = {}
     for name in project.target_names:
         try:
@@ -219,7 +222,7 @@ def _is_same(one: str, other: str, adapter: str) -> bool:
 
 
 def _describe_target(name: str, place: TargetSchema | None, other: TargetSchema | None) -> str:
-    """Return a target's name and what of its place is not that of the other."""
+    """Return a target's name and the parts of its place that differ from the other's."""
     if place is None:
         return name
     parts = [

@@ -22,7 +22,7 @@ class TargetSchema:
 
 
 def find_target_schema(output: Mapping[str, Any]) -> TargetSchema:
-    """Return the schema and database that dbt's macros call those of the target."""
+    """Return the schema and database that dbt's macros use for the target."""
     schema = next((str(output[key]) for key in _SCHEMA_KEYS if output.get(key)), "")
     database = next((str(output[key]) for key in _DATABASE_KEYS if output.get(key)), "")
     if output.get("type") == "duckdb":
@@ -31,7 +31,7 @@ def find_target_schema(output: Mapping[str, Any]) -> TargetSchema:
 
 
 def _duckdb_database(path: Any) -> str:
-    """Return what DuckDB calls a file's database, or nothing where that depends on the version."""
+    """Return DuckDB's name for a file's database, or "" if that depends on the version."""
     if path is None or path == ":memory:":
         return "memory"
     parsed = urlparse(str(path))

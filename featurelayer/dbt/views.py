@@ -38,7 +38,7 @@ from featurelayer.model import (
 )
 
 _CASE_SENSITIVE_ADAPTERS = frozenset({"clickhouse"})
-# A view's own word on one of these leaves no room for the folder's word on the others.
+# If a view sets one of these, the folder's values of the others are ignored.
 _ALTERNATIVES = ({"available_at", "delay", "static"}, {"ttl", "static"}, {"created_timestamp", "static"})
 _PLAIN = ColumnBlock()
 _TIMED = ("available_at", "delay", "created_timestamp", "ttl", "valid_to")
@@ -62,7 +62,7 @@ class ViewReader:
     doubtful: FeatureView | None = None
 
     def read(self) -> FeatureView | None:
-        """Return the view, or None if it is none or has problems."""
+        """Return the view, or None if the node is not a view or has problems."""
         before = len(self.problems)
         block = self._block()
         if block is None:
@@ -410,7 +410,7 @@ class Times:
 
 
 def parse_ignores(blocks: Iterable[IgnoreBlock]) -> tuple[Ignore, ...]:
-    """Return which checks do not apply, and why."""
+    """Return the ignored checks and their reasons."""
     return tuple(Ignore(code=block.code, reason=block.reason) for block in blocks)
 
 

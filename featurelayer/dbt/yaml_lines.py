@@ -82,7 +82,7 @@ class Lines:
         return found[0] is not None and len(found) == len(_split_key(key)) + 1
 
     def _walk(self, file: str, resource: str, key: str) -> Iterator[_Entry | None]:
-        """Yield the resource, None if it can't be found, and what leads to the key, as far as it is there."""
+        """Yield the resource, None if not found, then the entries on the path to the key, as far as it exists."""
         entry = self._resource(file, resource)
         yield entry
         for step in _split_key(key) if entry else ():

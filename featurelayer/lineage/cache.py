@@ -74,7 +74,7 @@ class Cache:
 
     @classmethod
     def read(cls, path: Path) -> Cache:
-        """Return what a file holds; nothing if it is not there, damaged or of another release."""
+        """Read a cache file; it counts as empty if missing, damaged or written by another release."""
         try:
             data = path.read_bytes()
             if data[:_DIGEST] != _digest(data[_DIGEST:]):
@@ -85,7 +85,7 @@ class Cache:
         return cls(file.models if file.format == _FORMAT else None)
 
     def find(self, unique_id: str, key: str) -> Stored | None:
-        """Return what was found for exactly that key, or None."""
+        """Return the entry stored under exactly that key, or None."""
         entry = self._entries.get(unique_id)
         if entry is None or entry.key != key:
             return None
@@ -95,19 +95,19 @@ class Cache:
             return None
 
     def keep(self, unique_id: str, key: str, stored: Stored) -> None:
-        """Remember what was found."""
+        """Store an entry."""
         self._entries[unique_id] = _Entry(key, msgspec.Raw(msgspec.msgpack.encode(stored)))
         self._changed = True
 
     def write(self, path: Path, keep: Container[str] | None = None) -> None:
-        """Replace the file, with what is kept of these models or of all, if there is anything new.
+        """Replace the file with the entries of these models, or of all, if anything has changed.
 
-        Where it can't be written, the next run does the work again.
+        If it can't be written, the next run repeats the work.
         """
-        kept = {unique_id: entry for unique_id, entry in self._entries.items() if keep is None or unique_id in keep}
-        if not self._changed and len(kept) == len(self._entries):
+        entries = {unique_id: entry for unique_id, entry in self._entries.items() if keep is None or unique_id in keep}
+        if not self._changed and len(entries) == len(self._entries):
             return
-        data = msgspec.msgpack.encode(_File(format=_FORMAT, models=kept))
+        data = msgspec.msgpack.encode(_File(format=_FORMAT, models=entries))
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)

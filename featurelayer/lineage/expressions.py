@@ -101,12 +101,12 @@ class Writer:
         self._special |= dict.fromkeys(CLOCKS, self._clock)
 
     def value(self, node: exp.Expression, scope: SelectScope, name: str = "") -> Value:
-        """Return what an expression of a SELECT amounts to; a bare column is the column itself."""
+        """Return the value of an expression of a SELECT; a bare column is the column itself."""
         inner = strip_brackets(node)
         if isinstance(inner, exp.Column) and not isinstance(inner.this, exp.Star):
-            found = self._resolve(inner, scope)
-            if found is not None:
-                return found
+            column = self._resolve(inner, scope)
+            if column is not None:
+                return column
         parts = Parts()
         text = self.key(inner, scope, parts)
         facts = frozenset((*parts.facts, *self._truncation_facts(inner, scope), *self._shift_facts(inner)))
@@ -119,13 +119,13 @@ class Writer:
             kind=parts.kind, sql=self._readable_sql(inner, scope), within=scope.within, name=name, windows=windows
         )
         steps = (*parts.steps, step)
-        of = self._type_of(inner, scope)
+        type_name = self._type_of(inner, scope)
         sure = isinstance(inner, exp.Literal | exp.Count)
         form = self._forms.get(text, ("", ()))
-        return Value(text, parts.kind, frozenset(parts.sources), steps, facts, of, sure, form)
+        return Value(text, parts.kind, frozenset(parts.sources), steps, facts, type_name, sure, form)
 
     def key(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
-        """Return the text of an expression's meaning and collect what it is made of."""
+        """Return the canonical key of an expression and collect its parts."""
         self._depth += 1
         self._nodes += 1
         if self._depth > MAX_DEPTH:
@@ -138,11 +138,11 @@ class Writer:
         return text if len(text) == _DIGEST else digest(text)
 
     def conjuncts(self, condition: exp.Expression | None) -> list[exp.Expression]:
-        """Return the conditions that all have to hold."""
+        """Split a condition into its conjuncts."""
         return flatten_operands(exp.And, condition) if condition is not None else []
 
     def condition(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> list[str]:
-        """Return the keys of what has to hold, one by one: a BETWEEN is two conditions, a NOT over an OR several."""
+        """Return the keys of a condition's conjuncts: a BETWEEN has two, a NOT over an OR several."""
         texts: list[str] = []
         for part in flatten_operands(exp.And, node):
             inner = strip_brackets(part.this) if isinstance(part, exp.Not) else None
@@ -169,7 +169,7 @@ class Writer:
         return self._texts[id(node)][1]
 
     def _readable_sql(self, node: exp.Expression, scope: SelectScope) -> str:
-        """An expression as SQL for a reader who does not know our macros."""
+        """Return an expression as SQL for a reader who does not know our macros."""
         text = self.sql(node)
         return self.sql(to_readable(node, lambda column: self._resolve(column, scope))) if MACROS in text else text
 
@@ -186,12 +186,12 @@ class Writer:
                 yield from (clause.strip() for clause in clauses)
 
     def type_name(self, node: exp.Expression) -> str:
-        """Return the name of a type, one for those that are the same."""
+        """Return the name of a type, the same for equivalent types."""
         text = node.sql().upper()
         return SAME_TYPES.get(text, text)
 
     def fact(self, kind: FactKind, node: exp.Expression, **more: Any) -> Fact:
-        """Return something seen in this model."""
+        """Return a fact about an expression of this model."""
         return Fact(kind=kind, model=self.model, sql=self.sql(node), line=find_node_line(node), **more)
 
     # One method per form that has several spellings
@@ -203,18 +203,18 @@ class Writer:
         return f"{name}({self._arguments(node, scope, parts)})"
 
     def _note_form(self, text: str, form: str, *operands: str) -> str:
-        """The key of a text, of which it is to be known later how it was put together."""
+        """Return the key of a text and record the form it was built from."""
         key = digest(text)
         self._forms[key] = form, operands
         return key
 
     def _operands(self, form: str, keys: Iterable[str]) -> list[str]:
-        """The keys, and for each that was put together in the same form, also in a column, what it was made of."""
-        found: list[str] = []
+        """Flatten keys built in the same form, even through columns, into their operands."""
+        flat: list[str] = []
         for key in keys:
-            made, operands = self._forms.get(key, ("", ()))
-            found += operands if made == form else (key,)
-        return found
+            key_form, operands = self._forms.get(key, ("", ()))
+            flat += operands if key_form == form else (key,)
+        return flat
 
     def _arguments(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         texts = []
@@ -235,7 +235,7 @@ class Writer:
         return repr(argument.upper() if isinstance(argument, str) and not exact else argument)
 
     def _series(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
-        """A series of times that ends now, which only leaves out what has not happened yet."""
+        """Read a series of times that ends now: its end only leaves out the future."""
         inside = Parts()
         text = self._generic(node, scope, inside)
         parts.add(Value("", inside.kind, frozenset(inside.sources), tuple(inside.steps)))
@@ -243,7 +243,7 @@ class Writer:
         return text
 
     def _aggregate(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> None:
-        if node is self.over:  # a window's function leaves the rows as they are
+        if node is self.over:  # a window function keeps the rows as they are
             return
         parts.aggregated = True
         parts.raise_kind(ColumnKind.AGGREGATE)
@@ -291,7 +291,7 @@ class Writer:
         return ".".join((value.key, *fields))
 
     def _field(self, node: exp.Column, scope: SelectScope) -> tuple[Value | None, tuple[str, ...]]:
-        """Return the column that a path of a struct begins with, and the fields that lead on: `home.geo.lat`."""
+        """Split a struct path such as `home.geo.lat` into its column and the fields below it."""
         path = [part.name.casefold() for part in node.parts]
         if len(path) > 2 and (value := scope.column(path[1], path[0])) is not None:
             return value, tuple(path[2:])
@@ -340,7 +340,7 @@ class Writer:
 
     def _alias(self, name: str, scope: SelectScope, parts: Parts) -> str:
         """Return the key of an expression that the SELECT gives a name, where a clause before it uses that name."""
-        node = scope.aliases.pop(name)  # an alias that means itself means a column
+        node = scope.aliases.pop(name)  # an alias that refers to itself means the column
         try:
             return self.key(node, scope, parts)
         finally:
@@ -379,7 +379,7 @@ class Writer:
         return self._note_form(f"{kind.__name__}({','.join(operands)})", kind.__name__, *operands)
 
     def _all(self, word: str, keys: Iterable[str]) -> str:
-        """Operands whose order and repetition do not matter."""
+        """Return a key for operands whose order and repetition do not matter."""
         unique = sorted(set(self._operands(word, keys)))
         return unique[0] if len(unique) == 1 else self._note_form(f"{word}({','.join(unique)})", word, *unique)
 
@@ -438,7 +438,7 @@ class Writer:
         return self._note_form(f"cast({text},{target}{given})", "exact" if target in ("DOUBLE", "FLOAT") else "", text)
 
     def _type_of(self, node: exp.Expression, scope: SelectScope) -> str:
-        """The type of an expression, "" where it takes more than a look to know it."""
+        """Return the type of an expression, "" unless it is obvious."""
         node = strip_brackets(node)
         if isinstance(node, exp.Column) and not isinstance(node.this, exp.Star):
             value = self._resolve(node, scope)
@@ -545,7 +545,7 @@ class Writer:
         return f"Div({'typed;' if node.args.get('typed') else ''}{above},{below})"
 
     def note_window_form(self, function: str, window: str) -> str:
-        """The key of a function over a window, of which it is to be known later whether it is a sum or a count."""
+        """Return the key of a window function and record whether it is a sum or a count."""
         made, operands = self._forms.get(function, ("", ()))
         form = made if made in ("sum", "count") else ""
         return self._note_form(f"window({function};{window})", form, *operands, window)
@@ -556,7 +556,7 @@ class Writer:
 
     @contextmanager
     def _guard(self, test: exp.Expression, scope: SelectScope, parts: Parts) -> Iterator[None]:
-        """What is taken in meanwhile is so only for rows for which a condition holds."""
+        """Bind everything collected inside the block to the rows that meet a condition."""
         before, parts.facts = parts.facts, set()
         try:
             yield
@@ -570,7 +570,7 @@ class Writer:
     def _subquery(self, node: exp.Expression, scope: SelectScope, parts: Parts) -> str:
         query = node.this if isinstance(node, exp.Subquery) else node
         relation = self._query(query, scope)
-        of_row = query.find(exp.Table) is None  # such as the elements of a list that the row has
+        of_row = query.find(exp.Table) is None  # for example the elements of a list in the row
         for value in relation.columns.values():
             kept = frozenset(fact for fact in value.facts if not (of_row and fact.kind is FactKind.AGGREGATE))
             parts.add(replace(value, facts=kept if of_row else subquery_facts(value, relation)))
@@ -589,7 +589,7 @@ class Writer:
         return f"exists({relation.rows})"
 
     def _member_facts(self, node: exp.In, relation: Relation, scope: SelectScope) -> Iterable[Fact]:
-        """The fact that a value is looked for in a subquery: its rows are joined by being equal."""
+        """Return the fact of an IN subquery: its rows are joined by equality."""
         for value in tuple(relation.columns.values())[:1]:
             own, keys = value.sources, self.value(node.this, scope).sources
             tables = {(source.relation, source.unique_id) for source in own}
@@ -610,12 +610,12 @@ class Writer:
             )
 
     def _shift_facts(self, node: exp.Expression) -> Iterable[Fact]:
-        """The fact that a value is a time moved forward."""
+        """Return the fact that a value is a time moved forward."""
         shift = find_shift(node)
         return (self.fact(FactKind.MOVED, node, shift=shift),) if shift else ()
 
     def _truncation_facts(self, node: exp.Expression, scope: SelectScope) -> Iterable[Fact]:
-        """The fact that a value is a time cut down to a unit, also under a cast, MIN or MAX."""
+        """Return the fact that a value is a time truncated to a unit, also under a cast, MIN or MAX."""
         while True:
             node = strip_brackets(node)
             unit = find_unit(node)
@@ -632,12 +632,12 @@ class Writer:
 
 
 def _count_facts(scope: SelectScope) -> Iterable[Fact]:
-    """What goes into the number of a SELECT's rows: those of all its relations, though not their values."""
+    """Return the facts behind a SELECT's row count: its relations' rows, though not their values."""
     return (replace(fact, counted=True) for fact in scope.joins)
 
 
 def _existence_fact(fact: Fact) -> Fact:
-    """A fact of the rows of a subquery that is only asked whether it has some."""
+    """Adapt a row fact of an EXISTS subquery, whose values are not read."""
     return replace(fact, joined=True, counted=True, function="semi") if fact.kind is FactKind.JOIN else fact
 
 
@@ -646,6 +646,8 @@ def _has_joins(facts: Iterable[Fact]) -> bool:
 
 
 def _single_relation(relations: Iterable[Relation]) -> str:
-    """The one model or source that relations are made of, "" if there are several."""
-    found = {source.unique_id for each in relations for value in each.columns.values() for source in value.sources}
-    return found.pop() if len(found) == 1 else ""
+    """Return the only model or source behind relations, "" if there are several."""
+    unique_ids = {
+        source.unique_id for relation in relations for value in relation.columns.values() for source in value.sources
+    }
+    return unique_ids.pop() if len(unique_ids) == 1 else ""

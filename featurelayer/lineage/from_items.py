@@ -33,7 +33,7 @@ MAX_TIMES = 8
 
 
 def apply_frames(scope: SelectScope, rows: Relation, frames: Frames) -> None:
-    """Let all that comes of the scope's relations from here on be bound as a condition says."""
+    """Apply a condition's time bounds to everything read from the scope's relations from here on."""
     if not frames:
         return
     for item in scope.items:
@@ -42,12 +42,12 @@ def apply_frames(scope: SelectScope, rows: Relation, frames: Frames) -> None:
 
 
 def start_join(queries: QueryReader, item: FromItem, scope: SelectScope, node: exp.Expression, kind: str) -> None:
-    """Give a relation that is put together with others a place, before it is known on what conditions."""
+    """Assign a place to a joined relation, before its join conditions are read."""
     relation = item.relation
     tables = {(source.relation, source.unique_id) for value in relation.columns.values() for source in value.sources}
     name, unique_id = relation.reads or (tables.pop() if len(tables) == 1 else ("", ""))
     if name == OWN or not (name or tables or relation.sources):
-        return  # the model's own rows of an earlier run, or rows that come of no table
+        return  # the model's own rows of an earlier run, or rows without a table
     scope.number = scope.number or queries.next_place()
     item.joint = Fact(
         kind=FactKind.JOIN,
@@ -64,7 +64,7 @@ def start_join(queries: QueryReader, item: FromItem, scope: SelectScope, node: e
 
 
 def finish_joins(queries: QueryReader, node: exp.Select, scope: SelectScope, rows: Relation) -> None:
-    """Note on what conditions the relations of a SELECT are put together, also with the rows around it."""
+    """Record the conditions that join a SELECT's relations, also with the outer row."""
     conditions = [join.args[name] for join in node.args.get("joins") or () for name in ("on", "match_condition")
                   if isinstance(join.args.get(name), exp.Expression)]  # fmt: skip
     if (where := node.args.get("where")) is not None:
@@ -87,7 +87,7 @@ def finish_joins(queries: QueryReader, node: exp.Select, scope: SelectScope, row
 
 
 def hide_join(queries: QueryReader, item: FromItem, join: exp.Join, scope: SelectScope, rows: Relation) -> None:
-    """Take a relation whose rows only choose others, by SEMI or ANTI, out of the scope, and note how they are bound."""
+    """Remove a SEMI or ANTI joined relation from the scope and record how its rows are bound."""
     conditions = [*([join.args["on"]] if join.args.get("on") is not None else []), *_using(join, scope)]
     joint = item.joint
     if joint is not None and joint.function == "semi":
@@ -97,19 +97,19 @@ def hide_join(queries: QueryReader, item: FromItem, join: exp.Join, scope: Selec
 
 
 def subquery_facts(value: Value, relation: Relation) -> frozenset[Fact]:
-    """Return the facts of a subquery's value as it is put into a row: its aggregates are joined as its rows are."""
+    """Return the facts of a subquery's value inside a row: its aggregates are joined like its rows."""
     joints = [fact for fact in relation.facts if fact.kind is FactKind.JOIN and (fact.keys or fact.bound)]
     joint = max(joints, key=lambda fact: (list(Bound).index(fact.bound), fact.place), default=None)
     aggregates = {fact for fact in value.facts if fact.kind is FactKind.AGGREGATE}
     if not aggregates:
         return value.facts
     of_joint = {name: getattr(joint, name) for name in OF_JOINT} if joint else {}
-    kept = {fact for fact in value.facts if fact.kind is not FactKind.JOIN or fact.bound not in ("", Bound.PAST)}
-    return frozenset((*kept, *(replace(fact, kind=FactKind.JOINED, **of_joint) for fact in aggregates)))
+    others = {fact for fact in value.facts if fact.kind is not FactKind.JOIN or fact.bound not in ("", Bound.PAST)}
+    return frozenset((*others, *(replace(fact, kind=FactKind.JOINED, **of_joint) for fact in aggregates)))
 
 
 def bind_subquery(item: FromItem) -> None:
-    """Let what a subquery brings be joined as its rows are bound by the row around it."""
+    """Bind the columns of a subquery as the outer row binds its rows."""
     columns = item.relation.columns
     for name, value in columns.items():
         columns[name] = replace(value, facts=subquery_facts(value, item.relation))
@@ -151,17 +151,17 @@ def _join_fact(
 
 
 def _using(join: exp.Join, scope: SelectScope) -> Iterator[exp.Expression]:
-    """The equations that USING stands for: with the first of the other relations that has the column."""
-    of = join.this.alias_or_name.casefold()
-    for each in join.args.get("using") or ():
-        name = each.name.casefold()
-        other = next((item.name for item in scope.items if item.name != of and item.column(name) is not None), None)
+    """Yield the equations of USING, each with the first other relation that has the column."""
+    joined = join.this.alias_or_name.casefold()
+    for column in join.args.get("using") or ():
+        name = column.name.casefold()
+        other = next((item.name for item in scope.items if item.name != joined and item.column(name) is not None), None)
         if other is not None:
-            yield exp.EQ(this=exp.column(name, table=other), expression=exp.column(name, table=of))
+            yield exp.EQ(this=exp.column(name, table=other), expression=exp.column(name, table=joined))
 
 
 def _owners(node: exp.Expression, scope: SelectScope) -> set[int]:
-    """The relations that the columns of an expression are of; 0 is the query around this one."""
+    """Return the relations that own an expression's columns; 0 is the outer query."""
     return {_owner(column, scope) for column in node.find_all(exp.Column)}
 
 
@@ -174,7 +174,7 @@ def _owner(column: exp.Column, scope: SelectScope) -> int:
 
 
 def _read_columns(node: exp.Select, scope: SelectScope) -> None:
-    """Let relations whose columns are not all known have those that the SELECT names: one may be a time."""
+    """Add the columns that the SELECT names to relations with unknown columns: one may be a time."""
     items = {item.name: item for item in scope.items if item.relation.reads is not None}
     for column in node.find_all(exp.Column) if items else ():
         if (item := items.get(column.table.casefold())) is not None:
@@ -182,13 +182,13 @@ def _read_columns(node: exp.Select, scope: SelectScope) -> None:
 
 
 def find_times(scope: SelectScope) -> frozenset[SourceColumn]:
-    """Return the columns that tell when the rows of a SELECT came to be: not of what is bound by the others."""
+    """Return the time columns of a SELECT's rows, except those of relations bound by the others."""
     items = [item for item in scope.items if item.joint is None or item.joint.bound is not Bound.PAST]
     return frozenset(source for item in items or scope.items for source in item_times(item))
 
 
 def item_times(item: FromItem) -> frozenset[SourceColumn]:
-    """Return the columns that tell when the rows of a relation came to be."""
+    """Return the time columns of a relation's rows."""
     relation = item.relation
     if relation.times:
         return relation.times
@@ -201,7 +201,7 @@ def item_times(item: FromItem) -> frozenset[SourceColumn]:
 
 
 def find_node_line(node: exp.Expression) -> int:
-    """Return the line of the SQL in which an expression begins, or what it stands in; 0 if that is not known."""
+    """Return the SQL line of an expression, or of its nearest parent with a line; 0 if unknown."""
     around = node
     while True:
         lines = [int(each.meta["line"]) for each in around.walk() if "line" in each.meta]

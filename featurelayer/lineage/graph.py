@@ -49,7 +49,7 @@ def analyse(
     seconds: float = 120.0,
     complete: bool = True,
 ) -> Lineage:
-    """Return the lineage of all columns of all models; what can't be followed is said per model, never raised.
+    """Return the lineage of all columns of all models; failures are reported per model, never raised.
 
     Args:
         models: all models, seeds, snapshots and sources, in any order.
@@ -60,16 +60,16 @@ def analyse(
         seconds: how much processor time it may take; models that are not reached by then have that as their problem.
         complete: whether these are all models there are, so that the cache may forget others.
     """
-    known = {model.unique_id: model for model in models}
-    order, cyclic = _sort_by_dependency(known)
-    kept = Cache.read(cache) if cache else Cache()
-    analysis = _Analysis(known, _sql_dialect(dialect), run, kept, time.process_time() + seconds)
+    by_id = {model.unique_id: model for model in models}
+    order, cyclic = _sort_by_dependency(by_id)
+    stored = Cache.read(cache) if cache else Cache()
+    analysis = _Analysis(by_id, _sql_dialect(dialect), run, stored, time.process_time() + seconds)
     for unique_id in order:
         analysis.add(unique_id)
     for unique_id in cyclic:
         analysis.fail(unique_id, "it depends on itself, through the models that it reads")
     if cache:
-        kept.write(cache, keep=known if complete else None)
+        stored.write(cache, keep=by_id if complete else None)
     return Lineage(analysis.stored, analysis.problems, {each: analysis.name(each) for each in analysis.stored})
 
 
@@ -89,9 +89,9 @@ class Lineage:
         return self._columns[unique_id]
 
     def output(self, unique_id: str) -> Output | None:
-        """Return the columns that a model's SQL produces, None where it is not followed.
+        """Return the columns that a model's SQL produces, None if it can't be followed.
 
-        Unlike `columns` this has none that are only declared or only asked for by others.
+        Unlike `columns`, it omits columns that are only declared or only read by others.
         """
         stored = self._stored.get(unique_id)
         if stored is None:
@@ -106,61 +106,71 @@ class Lineage:
     def upstream(self, unique_id: str, column: str) -> tuple[ColumnLineage, ...]:
         """Return the column and all columns of models that it is made of, nearest first."""
         start = self.column(unique_id, column)
-        found: dict[tuple[str, str], ColumnLineage] = {}
+        columns: dict[tuple[str, str], ColumnLineage] = {}
         waiting = deque([start] if start else [])
         while waiting:
-            each = waiting.popleft()
-            if (each.unique_id, each.column) not in found:
-                found[each.unique_id, each.column] = each
-                waiting += [above for source in each.sources if (above := self._find_column(source)) is not None]
-        return tuple(found.values())
+            current = waiting.popleft()
+            if (current.unique_id, current.column) not in columns:
+                columns[current.unique_id, current.column] = current
+                waiting += [above for source in current.sources if (above := self._find_column(source)) is not None]
+        return tuple(columns.values())
 
     def collect(self, unique_id: str, column: str, pick: Pick) -> frozenset[Hashable]:
-        """Return all that `pick` finds in a column and in the columns above it, each looked at once for all callers.
+        """Return everything `pick` finds in a column and the columns above it, visiting each once for all callers.
 
-        `pick` has to find little: the findings of a column are copied to all columns below it.
+        Keep the results of `pick` small: they are copied to all columns below.
         """
-        known = self._collect.setdefault(pick, {})
+        findings = self._collect.setdefault(pick, {})
         waiting = [(unique_id, column.casefold())]
         while waiting:
             place = waiting[-1]
-            of = self.column(*place)
-            above = [(source.unique_id, source.column) for source in of.sources if source.unique_id] if of else []
-            open_ones = [each for each in above if each not in known and each != place] if place not in known else []
+            lineage = self.column(*place)
+            above = (
+                [(source.unique_id, source.column) for source in lineage.sources if source.unique_id] if lineage else []
+            )
+            open_ones = (
+                [parent for parent in above if parent not in findings and parent != place]
+                if place not in findings
+                else []
+            )
             if open_ones:
                 waiting += open_ones
                 continue
             waiting.pop()
-            if place not in known:
-                found = set(pick(of)) if of else set()
-                known[place] = frozenset(found.union(*(known.get(each, frozenset()) for each in above)))
-        return known[unique_id, column.casefold()]
+            if place not in findings:
+                own = set(pick(lineage)) if lineage else set()
+                findings[place] = frozenset(own.union(*(findings.get(parent, frozenset()) for parent in above)))
+        return findings[unique_id, column.casefold()]
 
     def ancestors(self, unique_id: str, column: str) -> frozenset[SourceColumn]:
-        """Return all columns that its value is made of, of models and of where lineage ends."""
-        return frozenset(source for each in self.upstream(unique_id, column) for source in each.sources)
+        """Return all columns that its value derives from, including those where lineage ends."""
+        return frozenset(source for derived in self.upstream(unique_id, column) for source in derived.sources)
 
     def reaches(self, sources: Iterable[SourceColumn]) -> frozenset[SourceColumn]:
-        """Return the columns and all that they are made of."""
-        found = set(sources)
-        for source in tuple(found):
+        """Return the columns and everything they derive from."""
+        columns = set(sources)
+        for source in tuple(columns):
             if source.unique_id:
-                found |= self.ancestors(source.unique_id, source.column)
-        return frozenset(found)
+                columns |= self.ancestors(source.unique_id, source.column)
+        return frozenset(columns)
 
     def graph(self, unique_id: str, column: str) -> ColumnGraph:
-        """Return what to draw: the columns above one, and an edge from each to what is made of it."""
+        """Return a graph to draw: the columns above one, with an edge to each column derived from them."""
         edges = [
-            Edge(above=source, below=SourceColumn(relation=each.relation, column=each.column, unique_id=each.unique_id),
-                 kind=each.kind, sql=each.sql)
-            for each in self.upstream(unique_id, column)
-            for source in each.sources
-        ]  # fmt: skip
+            Edge(
+                above=source,
+                below=SourceColumn(relation=derived.relation, column=derived.column, unique_id=derived.unique_id),
+                kind=derived.kind,
+                sql=derived.sql,
+            )
+            for derived in self.upstream(unique_id, column)
+            for source in derived.sources
+        ]
         nodes = dict.fromkeys(end for edge in edges for end in (edge.below, edge.above))
         return ColumnGraph(nodes=tuple(nodes), edges=tuple(edges))
 
     def __iter__(self) -> Iterator[str]:
-        """The unique ids of all models whose SQL was followed."""
+        """Iterate over the unique ids of all models whose SQL was followed."""
         return iter(self._stored)
 
     def _find_column(self, source: SourceColumn) -> ColumnLineage | None:
@@ -182,7 +192,7 @@ class _Analysis:
         self._relations: dict[str, Relation] = {}
 
     def add(self, unique_id: str) -> None:
-        """Evaluate a model whose inputs have been."""
+        """Evaluate a model whose inputs are already evaluated."""
         model = self.models[unique_id]
         if not model.sql:
             return
@@ -202,11 +212,11 @@ class _Analysis:
             self.stored[unique_id] = stored
 
     def fail(self, unique_id: str, problem: str) -> None:
-        """Note why a model is not followed: to those that read it, it is where lineage ends."""
+        """Record why a model can't be followed: for its readers, lineage ends there."""
         self.problems[unique_id] = problem
 
     def _key(self, model: SqlModel) -> str:
-        """What decides the outcome: the SQL, and what is known of all that it reads."""
+        """Return the cache key: a digest of the SQL and of everything known about its inputs."""
         marks = (f"{self.name(each)}={self._mark(each)}" for each in sorted(model.depends_on))
         types = repr((model.columns, model.added))
         return digest(
@@ -214,14 +224,14 @@ class _Analysis:
         )
 
     def _sql(self, model: SqlModel) -> str:
-        """Return the SQL of a model without what is of the run that compiled it."""
+        """Return the SQL of a model without the values of the run that compiled it."""
         if model.unique_id not in self._texts:
             raw, relation = model.raw, model.relation_name
             self._texts[model.unique_id] = neutral_sql(model.sql, raw=raw, run=self.run, relation_name=relation)
         return self._texts[model.unique_id]
 
     def name(self, unique_id: str) -> str:
-        """Return the spelling of a model's relation."""
+        """Return the canonical name of a model's relation."""
         if unique_id not in self._names:
             model = self.models.get(unique_id)
             self._names[unique_id] = normalize_relation_name(model.relation_name, self.dialect) if model else ""
@@ -230,17 +240,17 @@ class _Analysis:
     def _mark(self, unique_id: str) -> str:
         if unique_id not in self._marks:
             stored, model = self.stored.get(unique_id), self.models.get(unique_id)
-            known = repr((model.columns, model.not_null)) if model else ""
-            self._marks[unique_id] = digest(stored.mark, known) if stored else digest(known)
+            declared = repr((model.columns, model.not_null)) if model else ""
+            self._marks[unique_id] = digest(stored.mark, declared) if stored else digest(declared)
         return self._marks[unique_id]
 
     def _relation(self, unique_id: str) -> Relation:
-        """A relation as those that read it see it: its columns are its own, their meaning that of its SQL."""
+        """Return a model's relation for its readers: its own columns, with the meaning of its SQL."""
         if unique_id not in self._relations:
             model, stored = self.models[unique_id], self.stored.get(unique_id)
             name = self.name(unique_id)
-            made = _declare_relation(model, name) if stored is None else _read_relation(model, name, stored)
-            self._relations[unique_id] = made
+            relation = _declare_relation(model, name) if stored is None else _read_relation(model, name, stored)
+            self._relations[unique_id] = relation
         return self._relations[unique_id]
 
     def _evaluate(self, model: SqlModel) -> Stored | None:
@@ -265,7 +275,7 @@ class _Analysis:
                 )
             names = tuple(name for name in relation.columns if AGAIN not in name)
             is_complete = relation.is_complete
-            for name, _ in model.columns:  # what a star brings from a source whose columns are not all declared
+            for name, _ in model.columns:  # columns of a star over a source whose columns are not all declared
                 relation.column(name.casefold())
             if model.history:
                 relation.base = digest("history", relation.base)
@@ -277,7 +287,7 @@ class _Analysis:
         except RecursionError:
             return Stored(problem="its SQL can't be followed: it is nested too deep to follow")
         except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
-            # A form that sqlglot parses in another shape than the one expected here; no reason to fail on all others.
+            # sqlglot parsed a form unlike the one expected here; don't fail all other models for it.
             return Stored(problem=f"its SQL can't be followed: a form that is not known here ({type(error).__name__})")
 
 
@@ -393,27 +403,29 @@ def _lineages(unique_id: str, relation: str, stored: Stored) -> dict[str, Column
 
 
 def _sort_by_dependency(models: Mapping[str, SqlModel]) -> tuple[list[str], list[str]]:
-    """Unique ids so that each comes after what it reads, and those that read themselves in a circle."""
-    waiting = {each: {above for above in model.depends_on if above in models} for each, model in models.items()}
+    """Sort unique ids so that each comes after its inputs; return those in a cycle separately."""
+    waiting = {
+        unique_id: {above for above in model.depends_on if above in models} for unique_id, model in models.items()
+    }
     below: dict[str, list[str]] = {}
-    for each, above in waiting.items():
-        for one in above:
-            below.setdefault(one, []).append(each)
-    ready = deque(each for each, above in waiting.items() if not above)
+    for unique_id, above in waiting.items():
+        for reader in above:
+            below.setdefault(reader, []).append(unique_id)
+    ready = deque(unique_id for unique_id, above in waiting.items() if not above)
     order = []
     while ready:
-        each = ready.popleft()
-        order.append(each)
-        for one in below.get(each, ()):
-            waiting[one].discard(each)
-            if not waiting[one]:
-                ready.append(one)
-    done = set(order)
-    return order, [each for each in models if each not in done]
+        unique_id = ready.popleft()
+        order.append(unique_id)
+        for reader in below.get(unique_id, ()):
+            waiting[reader].discard(unique_id)
+            if not waiting[reader]:
+                ready.append(reader)
+    sorted_ids = set(order)
+    return order, [unique_id for unique_id in models if unique_id not in sorted_ids]
 
 
 def _sql_dialect(adapter: str) -> str:
-    """The dialect of sqlglot for dbt's adapter type."""
+    """Return sqlglot's dialect for dbt's adapter type."""
     return {"sqlserver": "tsql", "synapse": "tsql", "fabric": "tsql", "glue": "spark", "spark": "spark"}.get(
         adapter, adapter if adapter in sqlglot.Dialect.classes or _has_dialect(adapter) else ""
     )
@@ -428,9 +440,9 @@ def _has_dialect(adapter: str) -> bool:
 
 
 def _parse_sql(sql: str, dialect: str) -> exp.Expression:
-    """The syntax tree of a statement.
+    """Parse a statement to its syntax tree.
 
-    The collector rests meanwhile: nothing of the tree is garbage yet, and looking for it takes a fifth of the time.
+    The garbage collector is paused: nothing in the tree is garbage yet, and scanning it takes a fifth of the time.
     """
     collects = gc.isenabled()
     gc.disable()

@@ -13,7 +13,7 @@ from featurelayer.lineage.values import FactKind, RowStep, RowStepKind
 
 
 def join_items(queries: QueryReader, node: exp.Select, scope: SelectScope) -> Relation:
-    """Fill the scope with the relations of a SELECT's FROM and return the rows that they give together."""
+    """Fill the scope with the relations of a SELECT's FROM and return their joined rows."""
     from_, joins = node.args.get("from_"), node.args.get("joins") or []
     if from_ is None:
         return Relation(base=digest("one row"))
@@ -21,9 +21,9 @@ def join_items(queries: QueryReader, node: exp.Select, scope: SelectScope) -> Re
     if len(nodes) == 1 and not _bracket_joins(nodes[0]):
         item = queries.item(nodes[0], scope, scope.within)
         scope.items.append(item)
-        of = item.relation
-        rows = Relation(base=of.base, where=of.where, steps=of.steps, sources=of.sources, facts=of.facts)
-        rows.unique = of.unique
+        only = item.relation
+        rows = Relation(base=only.base, where=only.where, steps=only.steps, sources=only.sources, facts=only.facts)
+        rows.unique = only.unique
         if is_correlated(node, scope.parent):
             start_join(queries, item, scope, nodes[0], "subquery")
         finish_joins(queries, node, scope, rows)
@@ -35,7 +35,7 @@ def join_items(queries: QueryReader, node: exp.Select, scope: SelectScope) -> Re
 
 
 def _unwrap(node: exp.Expression) -> exp.Expression:
-    """What is in brackets without a name of its own: a table and what is joined to it."""
+    """Return the content of unnamed brackets: a table and its joins."""
     while (
         isinstance(node, exp.Subquery | exp.Paren)
         and not node.alias
@@ -46,7 +46,7 @@ def _unwrap(node: exp.Expression) -> exp.Expression:
 
 
 def _bracket_joins(node: exp.Expression) -> list[exp.Join]:
-    """The joins that stand in brackets behind a table: `from (a join b on ...)`."""
+    """Return the joins in brackets after a table: `from (a join b on ...)`."""
     return node.args.get("joins") or [] if isinstance(node, exp.Table) else []
 
 
@@ -56,7 +56,7 @@ def _join_all(
     head = _tag(queries.item(first, scope, scope.within), scope)
     scope.items.append(head)
     start_join(queries, head, scope, first, kind)
-    together = [head.tag]  # relations that are joined by INNER and CROSS, in no order
+    together = [head.tag]  # relations joined by INNER and CROSS; their order does not matter
     conditions: set[str] = set()
     result = Relation(base="", steps=head.relation.steps, sources=head.relation.sources, facts=head.relation.facts)
     for join in joins:
@@ -76,7 +76,7 @@ def _join_all(
         if kind in ("INNER", "CROSS", ""):
             together.append(item.tag)
             conditions.update(texts)
-        elif kind == "LEFT" and _finds_one(queries, join, item, scope):  # the rows are those of before
+        elif kind == "LEFT" and _finds_one(queries, join, item, scope):  # the rows stay the same
             item.tag = digest(item.tag, "left", *sorted(texts))
             item.found.clear()
         else:
@@ -102,7 +102,7 @@ def _join_all(
 
 
 def _finds_one(queries: QueryReader, join: exp.Join, item: FromItem, scope: SelectScope) -> bool:
-    """Whether a row can meet no more than one of a relation: a key of it is compared with columns of the others."""
+    """Test whether a row joins at most one row of a relation: a unique key of it equals columns of the others."""
     unique = item.relation.unique
     if unique is None or not item.name or _is_lateral(join.this, scope) or join.args.get("method"):
         return False
@@ -119,12 +119,12 @@ def _finds_one(queries: QueryReader, join: exp.Join, item: FromItem, scope: Sele
 
 
 def _is_lateral(node: exp.Expression, scope: SelectScope) -> bool:
-    """Whether a subquery looks at the row that it is joined to; then its own conditions say how it is bound."""
+    """Test whether a subquery reads the row it is joined to; then its own conditions bind it."""
     return isinstance(node, exp.Lateral | exp.Subquery) and is_correlated(node.this, scope)
 
 
 def _tag(item: FromItem, scope: SelectScope) -> FromItem:
-    """Give an item a name of its own among those that have the same rows."""
+    """Tag an item to tell it from others with the same rows."""
     rows = item.relation.rows
     same = sum(1 for other in scope.items if other.relation.rows == rows)
     item.tag = digest("item", rows, str(same))
@@ -170,18 +170,18 @@ def _conditions(queries: QueryReader, join: exp.Join, item: FromItem, scope: Sel
 
 
 def _common(join: exp.Join, item: FromItem, scope: SelectScope) -> list[str]:
-    """Return the names of the columns that both sides have and that have to be equal."""
+    """Return the names of the columns that USING or NATURAL equates."""
     if str(join.args.get("method") or "").upper() != "NATURAL":
         return [each.name.casefold() for each in join.args.get("using") or ()]
     items = [other for other in scope.items if other is not item]
     if not all(each.relation.is_complete for each in (*items, item)):
         raise Unreadable("a natural join of tables whose columns are not all known is not followed")
-    known = {name for other in items for name in other.relation.columns}
-    return [name for name in item.relation.columns if name in known]
+    names = {name for other in items for name in other.relation.columns}
+    return [name for name in item.relation.columns if name in names]
 
 
 def _common_column(side: str, left: Value, right: Value) -> Value:
-    """Return the column that two tables have in common: of an outer join, that of the side that has all rows."""
+    """Merge the column that two tables share: in an outer join, take the side that keeps all rows."""
     if side == "FULL":
         return merge_values([left, right], digest("coalesce", *sorted((left.key, right.key))))
     return right if side == "RIGHT" else left

@@ -83,14 +83,14 @@ ARGUMENTS_TO_SKIP = frozenset({"_type", "big_int", "nested", "copy", "safe"})
 
 
 def strip_brackets(node: exp.Expression) -> exp.Expression:
-    """Return what is inside brackets and aliases."""
+    """Return the expression inside brackets and aliases."""
     while isinstance(node, exp.Paren | exp.Alias):
         node = node.this
     return node
 
 
 def check_parts(node: exp.Expression) -> None:
-    """Refuse a part of a query that decides rows or columns in a way that is not followed.
+    """Raise for a clause that decides rows or columns in a way that is not followed.
 
     Raises:
         Unreadable: there is one.
@@ -107,7 +107,7 @@ def check_parts(node: exp.Expression) -> None:
 def makes_rows(node: exp.Expression) -> bool:
     """Whether an expression of a SELECT makes several rows of one, as UNNEST does."""
     node = strip_brackets(node)
-    if isinstance(node, exp.Column | exp.Literal | exp.Window | exp.AggFunc):  # nearly all, spared the walk
+    if isinstance(node, exp.Column | exp.Literal | exp.Window | exp.AggFunc):  # no need to walk most expressions
         return False
     for each in node.walk(prune=lambda inner: isinstance(inner, exp.Query | exp.Subquery)):
         if isinstance(each, exp.UDTF | exp.Explode | exp.Posexplode | exp.GenerateSeries | exp.Inline):
@@ -118,7 +118,7 @@ def makes_rows(node: exp.Expression) -> bool:
 
 
 def flatten_operands(kind: type[exp.Expression], node: exp.Expression) -> list[exp.Expression]:
-    """The operands of a chain of one operator, through brackets, without recursion."""
+    """Return the operands of a chain of one operator, through brackets, without recursion."""
     found, open_nodes = [], [node]
     while open_nodes:
         part = strip_brackets(open_nodes.pop())
@@ -130,7 +130,7 @@ def flatten_operands(kind: type[exp.Expression], node: exp.Expression) -> list[e
 
 
 def normalize_number(text: str) -> str:
-    """Return one spelling of a number."""
+    """Return the canonical spelling of a number."""
     try:
         return str(int(text))
     except ValueError:
@@ -143,7 +143,7 @@ def function_name(node: exp.Expression) -> str:
 
 
 def find_unit(node: exp.Expression) -> str:
-    """The unit that a function cuts a time down to, in lower case, or ""."""
+    """Return the unit to which a function truncates a time, in lower case, or ""."""
     if isinstance(node, exp.TimestampTrunc | exp.DateTrunc | exp.DatetimeTrunc):
         unit = node.args.get("unit")
         return unit.name.casefold() if isinstance(unit, exp.Expression) else ""
@@ -160,7 +160,7 @@ def find_unit(node: exp.Expression) -> str:
 
 
 def is_limited(query: exp.Expression) -> bool:
-    """Whether a query takes a part of its rows, or turns them."""
+    """Whether a query limits, samples or pivots its rows."""
     return any(query.args.get(name) for name in ("limit", "offset", "sample", "pivots"))
 
 
@@ -173,15 +173,15 @@ def aggregates(node: exp.Expression) -> bool:
     """Whether an expression aggregates the rows of its own SELECT."""
     waiting: list[exp.Expression] = [node]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, exp.Query | exp.Subquery):
+        part = waiting.pop()
+        if isinstance(part, exp.Query | exp.Subquery):
             continue
-        if isinstance(each, exp.Window):
-            waiting += list(window_function(each).iter_expressions())
+        if isinstance(part, exp.Window):
+            waiting += list(window_function(part).iter_expressions())
             continue
-        if isinstance(each, exp.AggFunc):
+        if isinstance(part, exp.AggFunc):
             return True
-        waiting += list(each.iter_expressions())
+        waiting += list(part.iter_expressions())
     return False
 
 
@@ -194,7 +194,7 @@ def window_function(node: exp.Window) -> exp.Expression:
 
 
 def alias_columns(node: exp.Expression) -> list[str]:
-    """The names that an alias gives to columns."""
+    """Return the names that an alias gives to columns."""
     alias = node.args.get("alias")
     return [each.name for each in alias.columns] if isinstance(alias, exp.TableAlias) else []
 
@@ -205,7 +205,7 @@ def names_table(query: exp.Expression, name: str) -> bool:
 
 
 def is_upper_bound(condition: exp.Expression) -> bool:
-    """Whether a condition on the run's time only keeps out what is later still: `event_time <= now()`."""
+    """Whether a condition on the run's time only excludes later rows: `event_time <= now()`."""
     if isinstance(condition, exp.Paren):
         condition = condition.this
     if isinstance(condition, exp.LT | exp.LTE):
@@ -222,13 +222,13 @@ def _is_plain(node: exp.Expression) -> bool:
 
 
 def is_batch(clause: exp.Expression) -> bool:
-    """Whether a WHERE is the one that dbt cuts a microbatch with: `select * from x where time >= a and time < b`."""
+    """Whether a WHERE is dbt's microbatch filter: `select * from x where time >= a and time < b`."""
     select = clause.parent
     return isinstance(select, exp.Select) and has_star(select.expressions) and len(select.expressions) == 1
 
 
 def is_clock(node: object) -> bool:
-    """Whether a function tells the present time."""
+    """Whether a function returns the current time."""
     if isinstance(node, exp.Anonymous):
         name = str(node.this).casefold()
         return name in CLOCK_NAMES and not (name == "unix_timestamp" and node.expressions)

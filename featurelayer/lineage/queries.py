@@ -62,12 +62,12 @@ class Queries:
         self._values = self._placed = 0
 
     def next_place(self) -> int:
-        """Return a number for a relation in a FROM."""
+        """Return a new number for a relation in a FROM."""
         self._placed += 1
         return self._placed
 
     def relation(self, query: exp.Expression, parent: SelectScope | None = None, within: str = "") -> Relation:
-        """Return what a query amounts to.
+        """Return the relation that a query evaluates to.
 
         Raises:
             Unreadable: it can't be followed.
@@ -101,42 +101,42 @@ class Queries:
                 self._ctes.pop()
 
     def _branches(self, node: exp.SetOperation, parent: SelectScope | None) -> list[Relation]:
-        """The queries that a set operation puts together; a UNION of many is one, though it is a tree of pairs."""
+        """Return the branches of a set operation, flattening nested UNIONs."""
         branches: list[Relation] = []
         waiting: list[exp.Expression] = [node]
         while waiting:
-            each = waiting.pop()
-            nested = isinstance(each, exp.Union) and not each.args.get("with_") and not is_limited(each)
+            query = waiting.pop()
+            nested = isinstance(query, exp.Union) and not query.args.get("with_") and not is_limited(query)
             same = (
                 nested
                 and isinstance(node, exp.Union)
-                and bool(each.args.get("distinct")) == bool(node.args.get("distinct"))
+                and bool(query.args.get("distinct")) == bool(node.args.get("distinct"))
             )
-            if each is node or same:
-                waiting += (each.expression, each.this)
+            if query is node or same:
+                waiting += (query.expression, query.this)
             else:
-                branches.append(self.relation(each, parent))
+                branches.append(self.relation(query, parent))
         return branches
 
     def _inner_query(self, query: exp.Expression, scope: SelectScope) -> Relation:
         return self.relation(query, scope, "a subquery")
 
     def _define(self, with_: exp.Expression, parent: SelectScope | None) -> None:
-        known = dict(self._ctes[-1])
-        self._ctes.append(known)
+        ctes = dict(self._ctes[-1])
+        self._ctes.append(ctes)
         for cte in with_.expressions:
             check_parts(cte)
             name = cte.alias.casefold()
             if with_.args.get("recursive") and names_table(cte.this, name):
-                known[name] = self._recursive(cte, name, parent)
+                ctes[name] = self._recursive(cte, name, parent)
             else:
-                known[name] = self._apply_column_aliases(self.relation(cte.this, parent, name), cte)
+                ctes[name] = self._apply_column_aliases(self.relation(cte.this, parent, name), cte)
 
     def _recursive(self, cte: exp.Expression, name: str, parent: SelectScope | None) -> Relation:
-        """A recursive CTE: its branches, the second of rows that are called by their place in the first.
+        """Evaluate a recursive CTE; its second branch reads columns named by their place in the first.
 
-        A column may be made of its neighbour, which is made of the next one: the second branch is read until it brings
-        no further source.
+        A column may derive from its neighbour, and that from the next one: the second branch is read until it adds
+        no new source.
         """
         query = cte.this
         if not isinstance(query, exp.SetOperation):
@@ -184,7 +184,7 @@ class Queries:
         return self._sample(node, relation, "")
 
     def _with_arguments(self, relation: Relation, function: exp.Expression, around: SelectScope | None) -> Relation:
-        """The rows of a table function; where columns go in, they come of these."""
+        """Return the rows of a table function; they derive from the columns among its arguments."""
         if not any(True for _ in function.find_all(exp.Column)):
             return relation
         parts = Parts()
@@ -196,14 +196,14 @@ class Queries:
         return Relation(base=digest("function", key), rest=made, sources=made.sources)
 
     def _sample(self, node: exp.Expression, relation: Relation, within: str) -> Relation:
-        """A part of the rows, chosen by chance."""
+        """Apply TABLESAMPLE: a random part of the rows."""
         sample = node.args.get("sample")
         if sample is None:
             return relation
         text = sample.sql(self.writer.dialect).strip()
-        found = replace(relation, base=digest("sample", relation.rows, text), where=frozenset())
-        found.steps = (*relation.steps, RowStep(kind=RowStepKind.SAMPLE, sql=text, within=within))
-        return found
+        sampled = replace(relation, base=digest("sample", relation.rows, text), where=frozenset())
+        sampled.steps = (*relation.steps, RowStep(kind=RowStepKind.SAMPLE, sql=text, within=within))
+        return sampled
 
     def item(self, node: exp.Expression, scope: SelectScope, within: str) -> FromItem:
         """Return one entry of a FROM or JOIN under its name."""
@@ -230,34 +230,34 @@ class Queries:
         return FromItem(alias, self._apply_column_aliases(relation, node))
 
     def _apply_column_aliases(self, relation: Relation, node: exp.Expression) -> Relation:
-        """Give the first columns the names that stand behind an alias: `as t(a, b)`."""
+        """Rename the first columns as an alias lists them: `as t(a, b)`."""
         names = alias_columns(node)
         if not names:
             return relation
-        found = rename_columns(relation, names)
+        renamed = rename_columns(relation, names)
         spellings = [self._spelling(each) for each in node.args["alias"].columns if isinstance(each, exp.Identifier)]
-        found.spelled = {name.casefold(): name for name in spellings if name != name.casefold()}
-        return found
+        renamed.spelled = {name.casefold(): name for name in spellings if name != name.casefold()}
+        return renamed
 
     def _inner_rows(self, query: exp.Expression, around: SelectScope | None, within: str) -> Relation:
         return self.relation(query, around, within)
 
     def _function(self, node: exp.Expression, scope: SelectScope) -> Relation:
-        """Rows that a function makes: each column comes of all that went in."""
+        """Return the rows of a function: each column derives from all arguments."""
         parts = Parts()
         arguments = node.expressions or [node.this]
         texts = [self.writer.key(each, scope, parts) for each in arguments if isinstance(each, exp.Expression)]
         # A series of times that ends now only leaves out what has not happened yet.
         parts.facts = {fact for fact in parts.facts if fact.kind is not FactKind.CLOCK}
         base = digest("function", type(node).__name__, *texts)
-        made = Value(base, ColumnKind.EXPRESSION, frozenset(parts.sources), tuple(parts.steps), frozenset(parts.facts))
-        given = alias_columns(node)
-        names = [name.casefold() for name in given] or [(node.alias or "value").casefold()]
-        columns = {name: with_key(made, digest(base, str(place))) for place, name in enumerate(names)}
+        value = Value(base, ColumnKind.EXPRESSION, frozenset(parts.sources), tuple(parts.steps), frozenset(parts.facts))
+        aliases = alias_columns(node)
+        names = [name.casefold() for name in aliases] or [(node.alias or "value").casefold()]
+        columns = {name: with_key(value, digest(base, str(place))) for place, name in enumerate(names)}
         offset = node.args.get("offset")
         if isinstance(offset, exp.Identifier):
-            columns[offset.name.casefold()] = with_key(made, digest(base, "offset"))
-        return Relation(base=base, columns=columns, rest=None if given else made, sources=made.sources)
+            columns[offset.name.casefold()] = with_key(value, digest(base, "offset"))
+        return Relation(base=base, columns=columns, rest=None if aliases else value, sources=value.sources)
 
     def _values_list(self, node: exp.Expression, parent: SelectScope | None) -> Relation:
         rows = node.expressions
@@ -328,7 +328,7 @@ class Queries:
         return self._limit(node, rows, parent, within, scope)
 
     def _multiply(self, rows: Relation, projections: list[exp.Expression], scope: SelectScope) -> None:
-        """Make rows of rows, as an UNNEST among the columns does."""
+        """Multiply rows, as an UNNEST among the columns does."""
         for each in projections:
             if makes_rows(each):
                 parts = Parts()
@@ -342,7 +342,7 @@ class Queries:
             raise Unreadable(f"it joins more than {MAX_COLUMNS} columns")
 
     def _narrow(self, rows: Relation, clause: exp.Expression | None, scope: SelectScope, kind: RowStepKind) -> None:
-        """Keep the rows for which a clause holds. A look at the model's own rows, as they were, is left out."""
+        """Keep the rows that meet a clause, ignoring conditions on the model's own earlier rows."""
         if clause is None:
             return
         for condition in self.writer.conjuncts(clause.this):
@@ -400,7 +400,7 @@ class Queries:
         return value.key
 
     def _ordinal(self, node: exp.Expression, projections: list[exp.Expression], scope: SelectScope) -> exp.Expression:
-        """What a GROUP BY names: a place in the SELECT, an alias of it, or a column of the tables."""
+        """Resolve a GROUP BY item: a position in the SELECT, an alias of it, or a column of the tables."""
         if isinstance(node, exp.Literal) and not node.is_string and node.this.isdigit():
             place = int(node.this) - 1
             return projections[place] if place < len(projections) else node
@@ -433,7 +433,7 @@ class Queries:
         return columns, aggregated
 
     def _note_name(self, node: exp.Expression, name: str, scope: SelectScope, columns: dict[str, Value]) -> None:
-        """Note what an engine calls a column: where no name is given, or given twice, it has one of its own."""
+        """Record a column's name in the engine, which chooses one if the name is missing or duplicate."""
         called = node.args.get("alias") if isinstance(node, exp.Alias) else node.this
         if not isinstance(node, exp.Alias | exp.Column | exp.Dot) or name in columns:
             scope.unlisted = True
@@ -443,7 +443,7 @@ class Queries:
                 scope.spelled[name] = spelled
 
     def _spelling(self, name: exp.Identifier) -> str:
-        """Return a name as the engine keeps it."""
+        """Return a name in the case that the engine stores."""
         folds = self.writer.dialect in FOLDING and not name.args.get("quoted")
         return name.name.lower() if folds else name.name
 
@@ -506,7 +506,7 @@ class Queries:
         partition: tuple[SourceColumn, ...],
         scope: SelectScope,
     ) -> None:
-        """Note that rows are the newest of their group, as `row_number() over (... desc) = 1` would have them."""
+        """Record that rows are the newest of their group, as in `row_number() over (... desc) = 1`."""
         named = {self.writer.sql(each) for each in on.expressions}
         order = node.args.get("order")
         after = [each for each in order.expressions if self.writer.sql(each.this) not in named] if order else []
@@ -544,19 +544,19 @@ class Queries:
         parts = Parts()
         order = self._order(node, scope, parts)
         texts = [each.sql(self.writer.dialect) for each in limits]
-        said = " ".join(texts)
+        sql = " ".join(texts)
         for each in limits:
             self.writer.key(each, scope, parts)
         limited = replace(rows, base=digest("limit", rows.rows, *texts, *order), where=frozenset())
-        limited.steps = (*limited.steps, RowStep(kind=RowStepKind.LIMIT, sql=said, within=within))
+        limited.steps = (*limited.steps, RowStep(kind=RowStepKind.LIMIT, sql=sql, within=within))
         limited.sources |= parts.sources
         return limited
 
 
 def _chooses(fact: Fact, condition: exp.Expression) -> bool:
-    """Whether a fact of a condition is one of the rows that are left.
+    """Test whether a fact of a condition applies to the rows that remain.
 
-    `event_time <= now()` only keeps out what is later still; what does not exist is not among the rows.
+    `event_time <= now()` only excludes later rows, and a NOT EXISTS adds no rows.
     """
     if fact.kind is FactKind.CLOCK:
         return not is_upper_bound(condition)

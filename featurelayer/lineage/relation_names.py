@@ -21,7 +21,7 @@ _QUOTES = str.maketrans("", "", '"`[]')
 
 
 def normalize_relation_name(text: str, dialect: str) -> str:
-    """Return the spelling of a `relation_name`: parts without quotes in lower case, or a function as it is written."""
+    """Return the canonical `relation_name`: unquoted parts in lower case, or a function as written."""
     if not text or _PLAIN.fullmatch(text):
         return text.translate(_QUOTES).casefold()
     try:
@@ -33,14 +33,14 @@ def normalize_relation_name(text: str, dialect: str) -> str:
 
 
 def normalize_table_name(table: exp.Table, dialect: str) -> str:
-    """Return the spelling of a table in a FROM."""
+    """Return the canonical name of a table in a FROM."""
     if isinstance(table.this, exp.Func):
         return table.this.sql(dialect)
     return ".".join(part.name for part in table.parts).translate(_QUOTES).casefold()
 
 
 def to_readable(node: exp.Expression, resolve: Callable[[exp.Column], Value | None]) -> exp.Expression:
-    """Replace the names that our macros generate by what they stand for."""
+    """Replace the names that our macros generate by their definitions."""
     return node.copy().transform(lambda each: _to_readable(each, resolve), copy=False)
 
 
@@ -55,8 +55,8 @@ def _to_readable(node: exp.Expression, resolve: Callable[[exp.Column], Value | N
 
 
 def _stands_for(value: Value, name: str) -> str:
-    """The last thing that was called so, or the one column that it is."""
-    made = next((step.sql for step in reversed(value.steps) if step.name == name), "")
-    if made:
-        return made
+    """Return the last step with that name, or the value's only source column."""
+    sql = next((step.sql for step in reversed(value.steps) if step.name == name), "")
+    if sql:
+        return sql
     return next(iter(value.sources)).column if len(value.sources) == 1 else name

@@ -17,12 +17,12 @@ OWN = "itself"
 
 
 def own_relation() -> Relation:
-    """The model's own rows of an earlier run: an incremental model may read them to see how far it came."""
+    """Return the model's own rows of an earlier run, which an incremental model may read as its watermark."""
     return Relation(base=digest(OWN), reads=(OWN, ""))
 
 
 def rename_columns(relation: Relation, names: list[str]) -> Relation:
-    """The relation with other names for its first columns."""
+    """Rename the first columns of a relation."""
     if not names:
         return relation
     if relation.is_open and relation.rest is None:
@@ -37,7 +37,7 @@ def rename_columns(relation: Relation, names: list[str]) -> Relation:
 
 
 def derive_relation(relation: Relation, *inner: Relation) -> Relation:
-    """Give a relation what is known of the rows that it is made of."""
+    """Copy the facts of the rows a relation derives from to it."""
     relation.steps = tuple(dict.fromkeys(chain.from_iterable(each.steps for each in inner)))[:MAX_ROW_STEPS]
     relation.sources = frozenset(chain.from_iterable(each.sources for each in inner))
     relation.facts = frozenset(chain.from_iterable(each.facts for each in inner))
@@ -46,7 +46,7 @@ def derive_relation(relation: Relation, *inner: Relation) -> Relation:
 
 
 def merge_values(values: list[Value], key: str, name: str = "", within: str = "") -> Value:
-    """One column of several branches; where they differ in kind it is none of them, but an expression of all."""
+    """Merge one column of several branches; if their kinds differ, it is an expression of all."""
     parts = Parts()
     facts: set[Fact] = set()
     for value in values:
@@ -72,23 +72,23 @@ def _describe(value: Value) -> str:
 
 
 def with_key(value: Value, key: str) -> Value:
-    """The value as another column of the same making."""
+    """Return the value under another key, with the same derivation."""
     return Value(key, value.kind, value.sources, value.steps, value.facts)
 
 
 def pad_columns(relation: Relation, width: int) -> list[Value]:
-    """The first columns of a relation, as many as are asked for."""
+    """Return the first columns of a relation, padded to the given number."""
     values = list(relation.columns.values())[:width]
     return values + [Value("")] * (width - len(values))
 
 
 def table_lookup(relations: Mapping[str, Relation], name: Callable[[exp.Table], str]) -> Tables:
-    """Return what looks up a table: a relation that is known, or one that has whatever column is asked for."""
+    """Return a table lookup that gives a known relation, or one that has any column read from it."""
 
     def find(table: exp.Table) -> Relation:
         wanted = name(table)
-        known = relations.get(wanted)
-        return known if known is not None else Relation(base=digest("table", wanted), reads=(wanted, ""))
+        relation = relations.get(wanted)
+        return relation if relation is not None else Relation(base=digest("table", wanted), reads=(wanted, ""))
 
     return find
 
@@ -113,7 +113,7 @@ def combine_branches(node: exp.SetOperation, branches: list[Relation], within: s
         base = digest("group", base, *keys)
     spelled = branches[0].spelled if not by_name else {}
     relation = derive_relation(Relation(base=base, columns=columns, spelled=spelled), *branches)
-    if not (is_union and all_rows):  # which rows there are depends on all that they hold
+    if not (is_union and all_rows):  # the set of rows depends on all their values
         relation.sources |= frozenset(chain.from_iterable(value.sources for value in columns.values()))
     relation.unlisted = any(branch.unlisted for branch in (branches if by_name else branches[:1]))
     relation.more = tuple(FromItem("", branch, tag=digest("branch", base)) for branch in branches if branch.is_open)
@@ -123,7 +123,7 @@ def combine_branches(node: exp.SetOperation, branches: list[Relation], within: s
 
 
 def _check_places(branches: list[Relation], *, by_name: bool) -> None:
-    """Refuse branches whose columns meet by their place where that is not known of all."""
+    """Raise if branches match columns by position and a position is unknown."""
     names = [list(branch.columns) for branch in branches]
     if by_name or all(each == names[0] for each in names):
         return

@@ -75,9 +75,9 @@ def _merge_distinct_counts(ctes: dict[str, exp.Expression], timeline: exp.Expres
         place = next((n for n, each in enumerate(branch.expressions) if isinstance(each, exp.Neg)), None)
         width = branch.find(exp.Interval)
         present = ctes.get(_table(branch))
-        seen = present.find(exp.Distinct) if present is not None else None
-        if place is not None and width is not None and seen is not None and isinstance(seen.parent, exp.Select):
-            widths[names[place]] = seen.parent.expressions[-1], cast("exp.Expression", width)
+        distinct = present.find(exp.Distinct) if present is not None else None
+        if place is not None and width is not None and distinct is not None and isinstance(distinct.parent, exp.Select):
+            widths[names[place]] = distinct.parent.expressions[-1], cast("exp.Expression", width)
     ranged = ctes.get("fl_ranged")
     for total in list(ranged.find_all(exp.Sum)) if ranged is not None else ():
         name = total.this.name if isinstance(total.this, exp.Column) else ""
@@ -85,19 +85,21 @@ def _merge_distinct_counts(ctes: dict[str, exp.Expression], timeline: exp.Expres
             slot, over = widths[name]
             total.replace(exp.Count(this=exp.Distinct(expressions=[slot.copy()]), expressions=[over.copy()]))
     for head in heads:
-        kept = [each for each, name in zip(head.expressions, names, strict=False) if not name.startswith(_CHANGE)]
-        head.set("expressions", kept)
+        projections = [
+            each for each, name in zip(head.expressions, names, strict=False) if not name.startswith(_CHANGE)
+        ]
+        head.set("expressions", projections)
     union = exp.Union(this=heads[0].copy(), expression=heads[1].copy(), distinct=False)
     cast("exp.Expression", timeline.parent).set("this", union)
 
 
 def _branches(query: exp.Expression) -> list[exp.Expression]:
     """Return the SELECTs of a chain of UNION ALL, in the order in which they are written."""
-    found: list[exp.Expression] = []
+    branches: list[exp.Expression] = []
     while isinstance(query, exp.Union):
-        found.append(cast("exp.Expression", query.expression))
+        branches.append(cast("exp.Expression", query.expression))
         query = cast("exp.Expression", query.this)
-    return [query, *reversed(found)]
+    return [query, *reversed(branches)]
 
 
 def _table(select: exp.Expression) -> str:
@@ -106,15 +108,15 @@ def _table(select: exp.Expression) -> str:
 
 
 def _drop(nodes: Iterable[exp.Expression], clause: str, test: Callable[[exp.Expression], bool]) -> None:
-    """Leave out the conditions of a clause that a test is true of."""
+    """Remove the conditions of a clause that satisfy a test."""
     for node in list(nodes):
         condition = node.args.get(clause)
         if condition is None:
             continue
         parts = flatten_operands(exp.And, condition)
-        kept = [part for part in parts if not test(part)]
-        if len(kept) < len(parts):
-            node.set(clause, exp.and_(*kept) if kept else exp.true())
+        remaining = [part for part in parts if not test(part)]
+        if len(remaining) < len(parts):
+            node.set(clause, exp.and_(*remaining) if remaining else exp.true())
 
 
 def _is_widest(condition: exp.Expression) -> bool:

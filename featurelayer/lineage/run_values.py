@@ -71,7 +71,7 @@ class _Values:
                 return "'{{ schema }}'"
             written = [each for each in _templates(self.raw) if each.pattern.fullmatch(text)]
             written = [each for each in written if each.has_text] or written
-            if written and all(each.is_of_run for each in written):  # of several any may have written it
+            if written and all(each.is_of_run for each in written):  # any of several templates may have written it
                 quoted = " ".join(" | ".join(each.text for each in written).split()).replace("'", "''")
                 return f"'{quoted}'"
         return token

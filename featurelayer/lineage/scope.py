@@ -27,7 +27,7 @@ class Unreadable(Exception):
 
 
 def digest(*parts: str) -> str:
-    """A short name for a text of any length: equal texts, equal names."""
+    """Return a short digest of texts: equal texts, equal digests."""
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -77,7 +77,7 @@ class Relation:
 
     @property
     def rows(self) -> str:
-        """The name of the set of rows."""
+        """The key of the set of rows."""
         return digest(self.base, *sorted(self.where)) if self.where else self.base
 
     @property
@@ -91,7 +91,7 @@ class Relation:
         return not self.is_open and not self.unlisted
 
     def column(self, name: str) -> Value | None:
-        """Return the column of that name, made up where it may be there; None if it can't be there."""
+        """Return the column of that name, assumed if it may exist; None if it can't."""
         if name in self.columns:
             return self.columns[name]
         if self.reads is not None:
@@ -111,7 +111,7 @@ class Relation:
 
 
 def _either(found: list[Value]) -> Value:
-    """A column that one of several relations has, not known which."""
+    """Return a column that belongs to one of several relations, unknown which."""
     return Value(
         digest("either", *sorted(value.key for value in found)),
         ColumnKind.PASSTHROUGH,
@@ -133,21 +133,21 @@ Frames = Mapping[str, TimeFrame]
 
 
 def with_frames(facts: frozenset[Fact], frames: Frames) -> frozenset[Fact]:
-    """Return facts, those of the places that are bound by more than before with that bound."""
+    """Return facts with the stricter bounds of their places."""
     if not frames or not any(fact.place in frames for fact in facts):
         return facts
     return frozenset(bind_fact(fact, frames[fact.place]) if fact.place in frames else fact for fact in facts)
 
 
 def bind_fact(fact: Fact, frame: TimeFrame) -> Fact:
-    """Return a fact with a bound, unless it has a surer one."""
+    """Return a fact with a bound, unless it already has a stricter one."""
     if not is_stronger(frame.bound, fact.bound):
         return fact
     return replace(fact, bound=frame.bound, by=frame.by, shift=frame.shift)
 
 
 def is_stronger(bound: Bound, other: Bound) -> bool:
-    """Whether a bound says more than another."""
+    """Whether a bound is stricter than another."""
     return _BOUNDS[bound] > _BOUNDS[other]
 
 
@@ -167,7 +167,7 @@ class FromItem:
     found: dict[str, Value] = field(default_factory=dict)
 
     def column(self, name: str) -> Value | None:
-        """Return the column as it is after the join."""
+        """Return the column after the join."""
         if name in self.found:
             return self.found[name]
         value = self.relation.column(name)
@@ -183,7 +183,7 @@ class FromItem:
         return value
 
     def _facts(self, value: Value) -> frozenset[Fact]:
-        """What is known of a column once its relation is joined: aggregates and picked rows are so by their place."""
+        """Return the facts of a column once its relation is joined: aggregates and picked rows get its place."""
         facts = value.facts
         if self.joint is not None:
             of_joint = {name: getattr(self.joint, name) for name in OF_JOINT}
@@ -221,7 +221,7 @@ class SelectScope:
     aliases_first: bool = False
 
     def column(self, name: str, table: str = "") -> Value | None:
-        """Return what a column of that name is, or None."""
+        """Return the value of a column of that name, or None."""
         if table:
             item = next((item for item in self.items if item.name == table), None)
             value = item.column(name) if item else None
@@ -251,12 +251,12 @@ class SelectScope:
         return name in self.outputs or any(name in item.relation.columns for item in self.items)
 
     def tables(self, name: str) -> list[FromItem]:
-        """Return the tables of that name here, or else further out; all of this SELECT without a name."""
-        found = [item for item in self.items if not name or item.name == name]
-        return found or (self.parent.tables(name) if self.parent is not None else [])
+        """Return the tables of that name here, else in outer queries; without a name, all of this SELECT."""
+        items = [item for item in self.items if not name or item.name == name]
+        return items or (self.parent.tables(name) if self.parent is not None else [])
 
     def has_table(self, name: str) -> bool:
-        """Whether a relation has that name here or further out."""
+        """Whether a relation has that name here or in an outer query."""
         return any(item.name == name for item in self.items) or (
             self.parent is not None and self.parent.has_table(name)
         )
@@ -273,7 +273,7 @@ class Parts:
     aggregated: bool = False
 
     def add(self, value: Value) -> None:
-        """Take in a value that is used."""
+        """Add a value that is used."""
         self.sources |= value.sources
         if value.facts:
             self.facts.update(fact for fact in value.facts if fact.kind is not FactKind.TRUNCATED)
@@ -292,10 +292,10 @@ _STRENGTH = {kind: position for position, kind in enumerate(ColumnKind)}
 
 
 def strength(kind: ColumnKind) -> int:
-    """How much a kind does to a value: a window the most."""
+    """Return the rank of a kind; a window ranks highest."""
     return _STRENGTH[kind]
 
 
 def sort_sources(sources: Iterable[SourceColumn]) -> tuple[SourceColumn, ...]:
-    """The sources in a fixed order."""
+    """Sort sources in a fixed order."""
     return tuple(sorted(sources))

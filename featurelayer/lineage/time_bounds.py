@@ -50,12 +50,12 @@ class _Order(NamedTuple):
 _STRICT, _AMOUNT = "strict", "amount"
 
 
-# What a condition says
+# The meaning of a condition
 
 
 def find_frames(writer: ExpressionReader, conditions: Iterable[exp.Expression], scope: SelectScope) -> Frames:
-    """Return what conditions that all hold say of the rows of each place that they compare with another's."""
-    found: dict[str, TimeFrame] = {}
+    """Return the time bounds that conditions set on each place they compare with another."""
+    frames: dict[str, TimeFrame] = {}
     for order in _orders(conditions):
         low, high = writer.value(order.low, scope), writer.value(order.high, scope)
         earlier, later = find_places(low), find_places(high)
@@ -65,17 +65,17 @@ def find_frames(writer: ExpressionReader, conditions: Iterable[exp.Expression], 
         if _has_column(order.high):
             frame = _upper(order, low, high)
             for place in earlier - later:
-                _note(found, place, frame)
+                _note(frames, place, frame)
         if True in times and _has_column(order.low) and not _is_end(order.high):
             for place in later - earlier:
-                _note(found, place, TimeFrame(Bound.FUTURE))
+                _note(frames, place, TimeFrame(Bound.FUTURE))
     for one, other in find_equalities(conditions):
-        _note_same_time(found, writer, one, other, scope)
-    return found
+        _note_same_time(frames, writer, one, other, scope)
+    return frames
 
 
 def _upper(order: _Order, low: Value, high: Value) -> TimeFrame:
-    """How rows are bound whose time is `low`; of a period's start, the rows are no earlier than the next one's."""
+    """Return the time frame of rows whose time is `low`; a truncated `low` bounds them only by its period."""
     by = sort_sources(high.sources)
     shift = order.shift or _find_move(high)
     if shift:
@@ -104,7 +104,7 @@ def _note_same_time(
 
 
 def _is_time(node: exp.Expression, value: Value) -> bool | None:
-    """Whether an expression is a time, by its name, its type or what was done to it; None if that can't be told."""
+    """Whether an expression is a time, by its name, type or derivation; None if unknown."""
     columns = [column.name for column in node.find_all(exp.Column)]
     if any(is_time_name(name) or is_time_key(name) for name in columns) or _is_cut(value) or _find_move(value):
         return True
@@ -137,7 +137,7 @@ def _orders(conditions: Iterable[exp.Expression]) -> Iterator[_Order]:
 
 
 def _strip_null_test(part: exp.Expression) -> exp.Expression:
-    """The one operand of an OR that is more than a test for NULL: where a time is NULL, there is no row."""
+    """Strip tests for NULL from an OR with one other operand: where a time is NULL, there is no row."""
     if not isinstance(part, exp.Or):
         return part
     rest = [
@@ -163,7 +163,7 @@ def _order(part: exp.Expression) -> Iterator[_Order]:
 
 
 def _compare_times(low: exp.Expression, high: exp.Expression, *, strict: bool = False) -> Iterator[_Order]:
-    """What `low <= high` says of the times in it; one side may be the time between two of them."""
+    """Yield the order of the times in `low <= high`; one side may be the difference of two times."""
     if (ends := _difference(low)) is not None and not _has_column(high):  # end - start <= constant
         sign = _sign(high)
         gap = _AMOUNT if sign < 0 or (strict and not sign) else ""
@@ -180,7 +180,7 @@ def _compare_times(low: exp.Expression, high: exp.Expression, *, strict: bool = 
 
 
 def _difference(node: exp.Expression) -> tuple[exp.Expression, exp.Expression] | None:
-    """The end and the start whose difference an expression is, maybe in another unit."""
+    """Return the end and the start of a time difference, maybe in another unit."""
     while True:
         node = strip_brackets(node)
         if isinstance(node, _DIFFERENCES):
@@ -193,7 +193,7 @@ def _difference(node: exp.Expression) -> tuple[exp.Expression, exp.Expression] |
 
 
 def _shift(node: exp.Expression) -> str:
-    """How far an expression moves the time in it: `+1 day`, `-7 day`, or ""."""
+    """Return how far an expression moves the time in it: `+1 day`, `-7 day`, or ""."""
     for each in node.walk():
         if not isinstance(each, _MORE + _LESS):
             continue
@@ -218,16 +218,16 @@ def find_shift(node: exp.Expression) -> str:
 
 
 def _sign(node: exp.Expression) -> int:
-    """The sign of a constant; of one that is not known it is taken to be positive."""
-    found = re.search(r"-?\s*\d+(\.\d+)?", node.sql())
-    if found is None:
+    """Return the sign of a constant; an unknown constant counts as positive."""
+    match = re.search(r"-?\s*\d+(\.\d+)?", node.sql())
+    if match is None:
         return 1
-    number = float(found[0].replace(" ", ""))
+    number = float(match[0].replace(" ", ""))
     return (number > 0) - (number < 0)
 
 
 def _amount(node: exp.Expression, unit: exp.Expression | None = None) -> str:
-    """One spelling of an amount of time."""
+    """Return the canonical spelling of an amount of time."""
     text = f"{node.sql()} {unit.sql() if unit is not None else ''}"
     number = re.search(r"\d+(\.\d+)?", text)
     word = re.search(r"(microsecond|millisecond|second|minute|hour|day|week|month|quarter|year)", text, re.IGNORECASE)
@@ -247,7 +247,7 @@ def _has_column(node: exp.Expression) -> bool:
 
 
 def _is_end(node: exp.Expression) -> bool:
-    """Whether a time is the end of something: that it lies ahead says nothing of when the row came to be."""
+    """Whether a time is the end of something, which may lie ahead when the row is written."""
     return any(is_end_name(column.name) for column in node.find_all(exp.Column))
 
 

@@ -44,12 +44,12 @@ def is_period_name(name: str) -> bool:
 
 
 def is_written_name(name: str) -> bool:
-    """Whether a column of that name tells when a row was written, and nothing of what happened."""
+    """Whether a column of that name is only the time a row was written, not of an event."""
     return _WRITTEN.search(name) is not None
 
 
 def is_audit_name(name: str) -> bool:
-    """Whether a column of that name most likely tells when a row was written, or from when on it was so."""
+    """Whether a column of that name is most likely the time a row was written or became valid."""
     return _AUDIT.search(name) is not None
 
 

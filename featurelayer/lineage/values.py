@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class ColumnKind(StrEnum):
-    """The way a column is made of its sources: the strongest of its steps."""
+    """How a column derives from its sources: the strongest of its steps."""
 
     CONSTANT = "constant"
     PASSTHROUGH = "passthrough"
@@ -55,7 +55,7 @@ class SqlModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class SourceColumn:
-    """A column that something is made of. `unique_id` is "" for a relation that no model builds."""
+    """A column that a value derives from. `unique_id` is "" for a relation that no model builds."""
 
     relation: str
     column: str
@@ -221,7 +221,7 @@ class CompileRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """A column that is made of another; `kind` and `sql` say how."""
+    """A column derived from another, with the `kind` and `sql` of the derivation."""
 
     above: SourceColumn
     below: SourceColumn

@@ -21,7 +21,7 @@ Frame = tuple[str, str, str]
 
 
 def window_key(writer: ExpressionReader, node: exp.Window, scope: SelectScope, parts: Parts) -> str:
-    """Return the key of a window function, which holds the rows that it runs over."""
+    """Return the key of a window function, including the rows it runs over."""
     function = window_function(node)
     spec, partition, order = _spread(node, scope)
     writer.over = function
@@ -64,12 +64,12 @@ def window_key(writer: ExpressionReader, node: exp.Window, scope: SelectScope, p
 def _spread(
     node: exp.Window, scope: SelectScope
 ) -> tuple[exp.Expression | None, list[exp.Expression], list[exp.Expression]]:
-    """The frame, the partition and the order, also where they stand in a WINDOW clause."""
+    """Return the frame, the partition and the order, also from a WINDOW clause."""
     spec, partition, order = node.args.get("spec"), node.args.get("partition_by") or [], node.args.get("order")
-    seen: set[str] = set()
+    visited: set[str] = set()
     name = _window_name(node)
-    while name and name in scope.windows and name not in seen:
-        seen.add(name)
+    while name and name in scope.windows and name not in visited:
+        visited.add(name)
         base = scope.windows[name]
         spec = spec or base.args.get("spec")
         partition = partition or base.args.get("partition_by") or []
@@ -84,7 +84,7 @@ def _window_name(node: exp.Expression) -> str:
 
 
 def _is_divided_by_time(writer: ExpressionReader, node: exp.Expression, scope: SelectScope) -> bool:
-    """Whether rows are divided by a time that was not cut down: then a partition has one moment's rows."""
+    """Whether the partition includes a time that is not truncated: then its rows share one moment."""
     value = writer.value(node, scope)
     return is_time(node, value.type) and not any(fact.kind is FactKind.TRUNCATED for fact in value.facts)
 
@@ -118,13 +118,13 @@ def _frame(
 
 
 def _looks(function: exp.Expression, frame: Frame, order: list[exp.Expression]) -> str:
-    """Which rows it sees, as their order goes: `past`, `future` or `all`."""
+    """Return the rows it reads, relative to their order: `past`, `future` or `all`."""
     backwards = bool(order) and bool(order[0].args.get("desc"))
     if isinstance(function, _SHIFTS):
         offset = function.args.get("offset")
         negative = isinstance(offset, exp.Neg)
         ahead = isinstance(function, exp.Lead) != negative
-        # Without an order it is any row, so it may be a later one.
+        # Without an order it may be any row, so also a later one.
         return "future" if ahead != backwards or not order else "past"
     if isinstance(function, _SHARES):
         return "all"

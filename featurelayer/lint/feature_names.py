@@ -62,7 +62,7 @@ class FeatureNames:
 
     @staticmethod
     def convention_source(standard: str, own: Collection[str]) -> str:
-        """Return where a word is used: in the settings, or in other names."""
+        """Return where a preferred word comes from: the settings, or other names."""
         return "in featurelayer.yml" if standard in own else "elsewhere"
 
     @cached_property
@@ -90,7 +90,7 @@ class FeatureNames:
 
     @cached_property
     def window_spelling(self) -> Mapping[int, str]:
-        """For each length the word for it: the project's own, else the most used one, else the shortest."""
+        """The preferred window text for each length: the project's own, else the most used, else the shortest."""
         used: dict[int, Counter[str]] = {}
         for window in self.windows:
             if window.seconds is not None:
@@ -102,7 +102,7 @@ class FeatureNames:
 
     @cached_property
     def lengths(self) -> Mapping[int, int]:
-        """For each length the one of those that are nearly as long which most features have."""
+        """For each length, the most used of the lengths near it."""
         counts = Counter(window.seconds for window in self.windows if window.seconds is not None)
         groups: list[list[int]] = []
         for seconds in sorted(counts):
@@ -114,12 +114,12 @@ class FeatureNames:
             seconds: max(group, key=lambda length: (counts[length], -length)) for group in groups for seconds in group
         }
 
-    # What a name means
+    # The meaning of a name
 
     def standard(self, named: FeatureName, *, usual_length: bool = False) -> str:
         """Return the name in the order of the grammar and in the project's words.
 
-        With `usual_length` its window is the one that most features have of those that are nearly as long.
+        With `usual_length` its window becomes the most used of those near it.
         """
         name, spelled = named.name, ""
         if name.window is not None and name.window.seconds is not None:
@@ -129,11 +129,11 @@ class FeatureNames:
         return self.words.suggest(name, aggregate=aggregate, window=spelled)
 
     def subject(self, named: FeatureName) -> tuple[str, ...]:
-        """Return what the name is about, in standard words."""
+        """Return the subject of the name in standard words."""
         return tuple(self.words.word(word) for word in named.name.what if word not in _SMALL)
 
     def meaning(self, named: FeatureName) -> tuple[object, ...]:
-        """Return what two names have in common that mean the same, of the same entities; near windows are one.
+        """Return a key shared by names of the same meaning and entities; near windows count as equal.
 
         A window in the view's name, as in `carrier_punctuality_7d`, is that of all its features that have none.
         """
@@ -153,5 +153,5 @@ def _is_near(one: int, other: int) -> bool:
 
 
 def _most_used(counts: Counter[str], standard: str = "") -> str:
-    """Return the most frequent word; of several the standard one, else the shortest."""
+    """Return the most frequent word; among ties the standard one, else the shortest."""
     return min(counts, key=lambda word: (-counts[word], word != standard, len(word), word))

@@ -79,7 +79,7 @@ def _result(finding: Finding, places: dict[str, int], folder: str) -> dict[str, 
     location: dict[str, Any] = {"physicalLocation": place}
     if finding.name:
         location["logicalLocations"] = [{"fullyQualifiedName": finding.name}]
-    # Without the line, so that a finding stays the same one when lines above it change.
+    # Leave out the line, so that a finding keeps its identity when lines above it change.
     identity = "\0".join((finding.code, finding.name, finding.key, finding.message))
     return {
         "ruleId": finding.code,

@@ -43,7 +43,7 @@ class LintLineage:
         return {}
 
     def is_unique(self, source: SourceColumn) -> bool:
-        """Whether no two rows have the same value in a column: a test, a constraint or a `unique_key` says so."""
+        """Whether a column is unique, by a test, a constraint or a `unique_key`."""
         if source.unique_id not in self._unique:
             self._unique[source.unique_id] = frozenset(self._unique_columns(source.unique_id))
         return source.column in self._unique[source.unique_id]
@@ -87,13 +87,13 @@ class ViewLineage:
 
     @cached_property
     def times(self) -> frozenset[SourceColumn]:
-        """The columns that its event time and its available time are made of, all the way up."""
+        """The columns that its event time and available time derive from, all the way up."""
         names = (self.view.event_time, self.view.available_at, self.view.created_timestamp)
         return self._above(name for name in names if name)
 
     @cached_property
     def _time_facts(self) -> tuple[Fact, ...]:
-        """What is known of the event time and of the available time."""
+        """The facts of the event time and of the available time."""
         columns = (self.column(self.view.event_time), self.column(self.view.available_at))
         return tuple(fact for column in columns if column is not None for fact in column.facts)
 
@@ -112,7 +112,7 @@ class ViewLineage:
 
     @cached_property
     def units(self) -> frozenset[str]:
-        """To what the event time was cut down."""
+        """The units to which the event time was truncated."""
         from featurelayer.lineage import FactKind
 
         return frozenset(fact.unit for fact in self._time_facts if fact.kind is FactKind.TRUNCATED)
@@ -126,12 +126,12 @@ class ViewLineage:
 
     @cached_property
     def join_keys(self) -> frozenset[SourceColumn]:
-        """The columns that the view's join keys are made of, all the way up."""
+        """The columns that the view's join keys derive from, all the way up."""
         return self._above(key.column for key in self.view.join_keys)
 
     @cached_property
     def tie_breakers(self) -> frozenset[SourceColumn]:
-        """The columns that the view's tie-breakers are made of, all the way up."""
+        """The columns that the view's tie-breakers derive from, all the way up."""
         return self._above(self.view.tie_breaker)
 
     def _above(self, names: Iterable[str]) -> frozenset[SourceColumn]:
@@ -177,7 +177,7 @@ def trace_features(inventory: Inventory, views: Mapping[str, FeatureView], adapt
 
 
 def find_pattern_line(model: Model, *patterns: str) -> int:
-    """Return the line of a model's file in which the first of the patterns is found, 0 if none is."""
+    """Return the line of the first matching pattern in a model's file, 0 if none matches."""
     for pattern in patterns:
         for number, line in enumerate(model.raw_sql.splitlines(), start=1):
             if re.search(pattern, line, re.IGNORECASE):
@@ -186,7 +186,7 @@ def find_pattern_line(model: Model, *patterns: str) -> int:
 
 
 def find_fact_line(model: Model, fact: Fact) -> int:
-    """Return the line of a model's file in which a fact was seen, 0 if that is not known.
+    """Return the line of a fact in a model's file, 0 if unknown.
 
     What a macro has written is at the line that calls it: the one after the last line that file and SQL both have.
     """
@@ -214,7 +214,7 @@ def _map_to_raw_line(compiled: list[str], raw: list[str], number: int) -> int:
 
 
 def is_key_name(source: SourceColumn) -> bool:
-    """Whether a column is called like the key of its relation: `id`, or `order_id` in `stg_shop__orders`."""
+    """Whether a column is named like the key of its relation: `id`, or `order_id` in `stg_shop__orders`."""
     column, relation = source.column, source.relation.rpartition(".")[2]
     if column in ("id", "key", "uuid"):
         return True

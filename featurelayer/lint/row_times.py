@@ -36,7 +36,7 @@ def group_causes(found: Iterable[tuple[Fact, tuple[str, ...]]]) -> Iterator[tupl
 
 
 def judge_join(seen: ViewLineage, fact: Fact) -> Severity | None:
-    """Return how bad it is that a value comes of a row that was joined; None if that row is no later than the event."""
+    """Return the severity of a value from a joined row; None if that row is no later than the event."""
     if fact.kind is not FactKind.JOIN or is_event(seen, fact) or is_fixed(seen, fact) or is_separate(seen, fact):
         return None
     if fact.bound in (Bound.FUTURE, Bound.AHEAD):
@@ -52,7 +52,7 @@ def judge_join(seen: ViewLineage, fact: Fact) -> Severity | None:
 
 
 def judge_aggregate(seen: ViewLineage, fact: Fact) -> Severity | None:
-    """Return how bad it is that an aggregate was joined; None if all its rows are no later than the event."""
+    """Return the severity of a joined aggregate; None if all its rows are no later than the event."""
     if fact.kind is not FactKind.JOINED or is_event(seen, fact) or is_fixed(seen, fact):
         return None
     if fact.bound is Bound.PERIOD:
@@ -60,7 +60,7 @@ def judge_aggregate(seen: ViewLineage, fact: Fact) -> Severity | None:
     if fact.bound is Bound.PAST and _ends_later(seen, fact):
         return Severity.WARNING
     if fact.bound is not Bound.NONE or _is_one_row(seen, fact) or _is_first(seen, fact):
-        return None  # what is bound to later rows is a join that looks ahead
+        return None  # an aggregate bound to later rows is a join that looks ahead
     times = _has_times(seen, fact)
     if seen.is_key(fact.keys):
         if not times:
@@ -71,7 +71,7 @@ def judge_aggregate(seen: ViewLineage, fact: Fact) -> Severity | None:
 
 
 def find_aggregated(seen: ViewLineage) -> frozenset[str]:
-    """Return the places of relations that are aggregated or picked, which other checks look at than those of rows."""
+    """Return the places of aggregated or picked relations, which have their own checks."""
     return frozenset(
         fact.place
         for column in seen.features
@@ -81,7 +81,7 @@ def find_aggregated(seen: ViewLineage) -> frozenset[str]:
 
 
 def find_lookahead(seen: ViewLineage) -> frozenset[tuple[str, str]]:
-    """Return the models and CTEs in which later rows are joined: of what is aggregated there that is said once."""
+    """Return the models and CTEs that join later rows, to report aggregates there only once."""
     return frozenset(
         (fact.model, fact.within)
         for column in seen.features
@@ -91,26 +91,26 @@ def find_lookahead(seen: ViewLineage) -> frozenset[tuple[str, str]]:
 
 
 def is_picked(seen: ViewLineage, fact: Fact) -> bool:
-    """Whether the newest rows of a key were joined to others by that key, in the order of times that tell of events."""
+    """Whether the newest rows of a key, by event times, were joined to others by that key."""
     if not fact.joined or is_event(seen, fact) or is_fixed(seen, fact) or fact.bound is not Bound.NONE:
         return False
     if fact.order and all(is_written_name(source.column) for source in fact.order):
-        return False  # versions of one row, of which FL216 looks at the newest
+        return False  # versions of one row; FL216 checks the newest
     return seen.lineage.reaches(fact.own).issuperset(fact.partition)
 
 
 def is_event(seen: ViewLineage, fact: Fact) -> bool:
-    """Whether the rows are of the relation that the event time comes from."""
+    """Whether the rows belong to the relation of the event time."""
     return bool(fact.place) and fact.place in seen.places
 
 
 def is_separate(seen: ViewLineage, fact: Fact) -> bool:
-    """Whether the rows are the first of a FROM without the event: what that makes is joined to the event elsewhere."""
+    """Whether the rows are first in a FROM without the event: its result is joined to the event elsewhere."""
     return not fact.function and _is_inner(seen, fact)
 
 
 def is_reported_elsewhere(seen: ViewLineage, fact: Fact, names: Iterable[str]) -> bool:
-    """Whether a join without the event only feeds aggregates that are found themselves."""
+    """Whether a join without the event only feeds aggregates that are reported themselves."""
     if fact.bound is not Bound.NONE or not _is_inner(seen, fact):
         return False
     columns = [column for column in seen.features if column.column in names]
@@ -118,7 +118,7 @@ def is_reported_elsewhere(seen: ViewLineage, fact: Fact, names: Iterable[str]) -
 
 
 def is_now(seen: ViewLineage) -> bool:
-    """Whether the event time of all rows is that of the build."""
+    """Whether the event time of all rows is the build's time."""
     column = seen.column(seen.view.event_time)
     return not seen.times and column is not None and any(fact.kind is FactKind.CLOCK for fact in column.facts)
 
@@ -132,7 +132,7 @@ def _select_of(place: str) -> str:
 
 
 def is_fixed(seen: ViewLineage, fact: Fact) -> bool:
-    """Whether the rows are of a relation that is said to have no times, or of a seed that has none."""
+    """Whether the rows belong to a relation declared static, or to a seed without times."""
     return fact.unique_id in seen.parent.static or (fact.unique_id.startswith("seed.") and not fact.times)
 
 
@@ -145,7 +145,7 @@ def is_earlier(seen: ViewLineage, fact: Fact) -> bool:
 
 
 def is_of_one_event(seen: ViewLineage, fact: Fact) -> bool:
-    """Whether the rows that a window has together are of one moment, or are one event with its lines."""
+    """Whether a window's rows share one moment, or are one event with its lines."""
     if fact.timed:
         return True
     if not seen.is_key(fact.partition):
@@ -162,13 +162,13 @@ def _is_over(seen: ViewLineage, unit: str) -> bool:
 
 
 def _is_first(seen: ViewLineage, fact: Fact) -> bool:
-    """Whether it is the first time of events of which this one is: that is no later than its own."""
+    """Whether it is the first time of a group that includes this event: no later than its own time."""
     own = fact.function == "min" and bool(fact.order)
     return own and all(not seen.lineage.reaches((source,)).isdisjoint(seen.times) for source in fact.order)
 
 
 def _is_one_row(seen: ViewLineage, fact: Fact) -> bool:
-    """Whether each group is one row, as rows of one relation are that are grouped by its unique key."""
+    """Whether each group is one row: the relation is grouped by its unique key."""
     of = [source for source in fact.partition if fact.unique_id and source.unique_id == fact.unique_id]
     return any(seen.parent.is_unique(source) or is_key_name(source) for source in of)
 
@@ -188,12 +188,12 @@ def _has_times(seen: ViewLineage, fact: Fact, *, of_event: bool = False, but_wri
 
 
 def _is_entity(seen: ViewLineage, columns: Iterable[SourceColumn]) -> bool:
-    """Whether columns are the view's join keys: of a key's whole life, and not of one event."""
+    """Whether columns are the view's join keys: rows of a key's whole life, not of one event."""
     return not seen.lineage.reaches(columns).isdisjoint(seen.join_keys)
 
 
 def _ends_later(seen: ViewLineage, fact: Fact) -> bool:
-    """Whether rows are bound by the end of what the event begins."""
+    """Whether rows are bounded by the end of what the event begins."""
     ends = bool(fact.by) and all(is_end_name(source.column) for source in fact.by)
     return ends and not is_end_name(seen.view.event_time or "") and seen.lineage.reaches(fact.by).isdisjoint(seen.times)
 

@@ -96,7 +96,7 @@ def _pause_collector() -> Iterator[None]:
 
 
 def _report_unusable(project: Project, problems: Iterable[Problem]) -> LintReport:
-    """Return the report on a project of which nothing else can be checked."""
+    """Return the report for a project where nothing else can be checked."""
     findings = (problem_finding(problem, project) for problem in problems)
     return LintReport(findings=tuple(_complete(finding, all_checks()[finding.code]) for finding in findings))
 
@@ -105,7 +105,7 @@ def select_checks(checks: Sequence[str]) -> Mapping[str, Check]:
     """Return the checks of these codes and families by code; all if none are named.
 
     Raises:
-        UnknownNameError: a name fits none.
+        UnknownNameError: a name matches none.
     """
     known = all_checks()
     for code in unknown_checks(checks):
@@ -117,7 +117,7 @@ def select_checks(checks: Sequence[str]) -> Mapping[str, Check]:
 
 
 def unknown_checks(checks: Sequence[str]) -> tuple[str, ...]:
-    """Return those of the codes and families that fit no check."""
+    """Return the codes and families that match no check."""
     known = all_checks()
     return tuple(pattern for pattern in _split_codes(checks) if not any(matches_code(pattern, code) for code in known))
 
@@ -135,7 +135,7 @@ def _select_ids(linted: LintProject, names: Sequence[str]) -> frozenset[str] | N
     known = views | features | linted.inventory.names
     selected: set[str] = set()
     for name in names:
-        bare = name.rpartition(":")[2]  # exposure:late_arrival, as `dbt ls` prints it
+        bare = name.rpartition(":")[2]  # exposure:late_arrival, in the format of `dbt ls`
         if bare not in known:
             raise UnknownNameError("view, feature, service or model", name, known)
         selected |= {bare} | {view.id for view in linted.views.values() if view.name == bare}
@@ -162,7 +162,7 @@ class _Runner:
         ran = []
         for code, item in self.selected.items():
             if item.run is None:
-                ran.append(code)  # reading the project has run it
+                ran.append(code)  # ran when the project was read
                 continue
             if self.linted.settings.is_disabled(code) or (item.needs_sql and not self.linted.has_sql):
                 continue
@@ -197,7 +197,7 @@ class _Runner:
             self.suppressed.append(Suppressed(finding=complete, reason=ignore.reason))
 
     def _add_problem(self, problem: Problem) -> None:
-        """Add what reading has found: always an error, whatever the settings and ignores."""
+        """Add a problem of the reader: always an error, whatever the settings and ignores."""
         finding = problem_finding(problem, self.project)
         code = finding.code
         if code in self.selected and (not finding.owner or self._is_selected(finding.name, (), finding.owner)):
@@ -277,7 +277,7 @@ def _run_check(item: Check, linted: LintProject) -> Iterable[Finding]:
 
 
 def _complete(finding: Finding, item: Check, severity: Severity = Severity.ERROR) -> Finding:
-    """Return a finding with what its check knows: code, severity, and how to fix it."""
+    """Complete a finding with its check's code, severity and fix."""
     return replace(
         finding,
         code=item.code,

@@ -19,7 +19,7 @@ _AGGREGATES = {
     "variance": ("var",),
     "distinct": ("nunique", "uniq"),
 }
-# Words that are nothing but aggregates; `max_speed` and `total_seats` are properties as often.
+# Words that are only aggregates; `max_speed` and `total_seats` are often properties.
 SURE = frozenset({"mean", "avg", "average", "cnt", "num", "median", "stddev", "std", "stdev", "nunique"})
 
 _UNITS = {
@@ -181,7 +181,7 @@ class Vocabulary:
 
     def read(self, name: str, unit: str = "") -> Name:
         """Return a name in its parts; `unit` is the feature's declared one, which tells minutes from a minimum."""
-        key = name[:_LONGEST], unit  # what is longer is no name
+        key = name[:_LONGEST], unit  # anything longer is not a name
         if key not in self._read:
             self._read[key] = self._read_name(*key)
         return self._read[key]
@@ -197,7 +197,7 @@ class Vocabulary:
         while index < len(words):
             taken, found = self._window(words, index)
             if found is not None and not _is_moment(words, index, index + taken):
-                if window is not None:  # ratio_7d_28d: of which of the two it is, only its author knows
+                if window is not None:  # ratio_7d_28d: only its author knows which window it means
                     return Name(what=tuple(words))
                 window = found
                 parts.append(("window", found.text))
@@ -221,7 +221,7 @@ class Vocabulary:
             "unit": name.unit,
         }
         said = "_".join(values[part] for part in self._parts if values[part]) if values["what"] else ""
-        # `7_avg_month` without its middle would be a window: no name is proposed that reads as something else.
+        # `7_avg_month` without its middle would be a window: never propose a name that reads differently.
         return said if self.read(said).what == name.what else ""
 
     def follows_grammar(self, name: Name) -> bool:
@@ -259,7 +259,7 @@ class Vocabulary:
 
     @staticmethod
     def _assemble(parts: list[tuple[str, str]], window: Window | None, said: Mapping[str, str]) -> Name:
-        if "twice" in said:  # avg_of_max: which of the two is the aggregate, only its author knows
+        if "twice" in said:  # avg_of_max: only its author knows which of the two is the aggregate
             parts = [("what" if kind == "aggregate" else kind, word) for kind, word in parts]
             said = {key: word for key, word in said.items() if key not in ("aggregate", "twice")}
         order: list[str] = []
@@ -278,7 +278,7 @@ class Vocabulary:
 
 
 def _is_moment(words: list[str], start: int, end: int) -> bool:
-    """Whether words say when something is and not of how long it tells: `is_last_month`, `last_day_of_quarter`."""
+    """Whether words name a moment instead of a window: `is_last_month`, `last_day_of_quarter`."""
     asked = start > 0 and end == len(words) and all(word in _QUESTIONS | _LEADS for word in words[:start])
     return asked or words[end : end + 1] == ["of"]
 
@@ -302,7 +302,7 @@ def _merge_words(usual: Mapping[str, Iterable[str]], own: Mapping[str, Iterable[
     """Return word -> standard word; the project's own words win."""
     found = {word.casefold(): standard for standard, words in usual.items() for word in (standard, *words)}
     for standard, words in own.items():
-        # The project's word for a thing stands for all that mean it: `avg: [mean]` makes `average` an `avg`, too.
+        # The project's word replaces all its synonyms: `avg: [mean]` makes `average` an `avg`, too.
         others = {found[word.casefold()] for word in (standard, *words) if word.casefold() in found}
         found |= {word: standard for word, other in found.items() if other in others}
         found |= {word.casefold(): standard for word in (standard, *words)}

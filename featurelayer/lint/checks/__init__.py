@@ -25,11 +25,11 @@ GROUP = "featurelayer.lint_checks"
 @functools.cache
 def builtin_checks() -> Mapping[str, Check]:
     """Return featurelayer's own checks by code, in the order of the codes."""
-    found: dict[str, Check] = {}
+    checks: dict[str, Check] = {}
     for module in pkgutil.iter_modules(__path__):
         for item in _find_checks(importlib.import_module(f"{__name__}.{module.name}")):
-            assert found.setdefault(item.code, item) is item, f"two checks are {item.code}"
-    return MappingProxyType(dict(sorted(found.items())))
+            assert checks.setdefault(item.code, item) is item, f"two checks are {item.code}"
+    return MappingProxyType(dict(sorted(checks.items())))
 
 
 @functools.cache
@@ -39,19 +39,19 @@ def all_checks() -> Mapping[str, Check]:
     Raises:
         ConfigError: the checks of a package can't be loaded, or use a code that is taken.
     """
-    found = dict(builtin_checks())
+    checks = dict(builtin_checks())
     problems: list[Problem] = []
     for point in sorted(entry_points(group=GROUP), key=lambda each: (each.name, each.value)):
         for item in _load(point, problems):
             if item.code.startswith("FL") and item.code[2].isdigit():
                 problems.append(_problem(point, f"check code {item.code} is reserved for featurelayer"))
-            elif item.code in found and found[item.code].run is not item.run:
+            elif item.code in checks and checks[item.code].run is not item.run:
                 problems.append(_problem(point, f"check code {item.code} is used twice"))
             else:
-                found[item.code] = item
+                checks[item.code] = item
     if problems:
         raise ConfigError(problems)
-    return MappingProxyType(dict(sorted(found.items())))
+    return MappingProxyType(dict(sorted(checks.items())))
 
 
 def _load(point: EntryPoint, problems: list[Problem]) -> list[Check]:

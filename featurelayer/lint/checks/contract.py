@@ -122,12 +122,12 @@ def missing_column(project: LintProject) -> Iterator[Finding]:
     """
     for view_id, missing in project.missing_columns.items():
         view = project.views[view_id]
-        for each in missing:
-            severity = Severity.ERROR if each.is_certain else Severity.WARNING
+        for column in missing:
+            severity = Severity.ERROR if column.is_certain else Severity.WARNING
             fix = (
                 {}
-                if each.is_certain
+                if column.is_certain
                 else {"fix": "Run `dbt docs generate`; if the column is still missing, correct the name."}
             )
-            key = f"columns[{each.column}]"
-            yield view_finding(view, str(each), name=f"{view.id}.{each.column}", key=key, severity=severity, **fix)
+            key = f"columns[{column.column}]"
+            yield view_finding(view, str(column), name=f"{view.id}.{column.column}", key=key, severity=severity, **fix)

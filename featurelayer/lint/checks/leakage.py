@@ -269,19 +269,19 @@ def later_rows(project: LintProject) -> Iterator[Finding]:
         return ahead and judge_join(seen, fact) is not None
 
     for seen in _views_with_time(project):
-        made = find_aggregated(seen)
+        aggregated = find_aggregated(seen)
 
-        def leaks(view: ViewLineage, fact: Fact, made: frozenset[str] = made) -> bool:
+        def leaks(view: ViewLineage, fact: Fact, aggregated: frozenset[str] = aggregated) -> bool:
             ahead = fact.bound in (Bound.FUTURE, Bound.AHEAD)
-            return (ahead or fact.place not in made) and judge_join(view, fact) is not None
+            return (ahead or fact.place not in aggregated) and judge_join(view, fact) is not None
 
-        found = [each for each in group_causes(seen.find_facts(leaks)) if not is_reported_elsewhere(seen, *each)]
-        for fact, names in found:
+        causes = [each for each in group_causes(seen.find_facts(leaks)) if not is_reported_elsewhere(seen, *each)]
+        for fact, names in causes:
             what = f"`{fact.sql}`{_place(seen, fact)} {_BOUNDS[fact.bound]}"
             yield _leak_finding(project, seen, fact, names, what, severity=judge_join(seen, fact) or Severity.ERROR)
-        known = {fact.place for fact, _ in found}
+        places = {fact.place for fact, _ in causes}
         for fact, names in group_causes(seen.find_row_facts(chooses)):
-            if fact.place not in known:
+            if fact.place not in places:
                 what = f"its rows are chosen by `{fact.sql}`{_place(seen, fact)}, which {_BOUNDS[fact.bound]}"
                 yield _leak_finding(project, seen, fact, names, what)
 
@@ -344,11 +344,11 @@ def _leak_finding(
     view = seen.view
     model = project.inventory.model(fact.model)
     features = [feature.name for feature in view.features if feature.name.casefold() in names]
-    said = f"{_join_names(features, len(view.features))}: {what}" if features else what
+    message = f"{_join_names(features, len(view.features))}: {what}" if features else what
     where = {"file": model.path, "line": find_fact_line(model, fact)} if model and not key else {}
     return view_finding(
         view,
-        said,
+        message,
         key=key,
         severity=severity,
         details=tuple(_steps(seen, fact, names[0])) if names else (),

@@ -172,10 +172,10 @@ def _all_columns(project: LintProject, view: FeatureView) -> Iterator[tuple[str,
     types = catalog_types(folder, frozenset({unique_id})).get(unique_id, {}) if listed else {}
     if output is not None and output.is_complete:  # a catalog may be older
         listed = output.columns
-    seen = set()
+    names = set()
     for name in (*declared, *listed, *(output.columns if output is not None else ())):
-        if name.casefold() not in seen:
-            seen.add(name.casefold())
+        if name.casefold() not in names:
+            names.add(name.casefold())
             text = declared.get(name) or types.get(name.casefold())
             yield name, dtype_of(text, project.registry.adapter) if text else UNKNOWN
 
