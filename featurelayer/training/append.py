@@ -1,9 +1,9 @@
-"""New rows for a set that is there: only they are computed, and the lock stays the lock of all of it.
+"""Append rows to an existing training set: only the new rows are computed, and the lock covers the whole set.
 
-A parquet or CSV file is rewritten, old rows then new ones, and replaces the old file atomically: readers see the set
-before or after, and it stays one file. That costs reading and writing, but no join. The lock keeps a part for each
-build. The checksums of a parquet file's columns are those that a build of
-all labels at once would have; of a CSV and of a table, which are not read again, they are of the parts' checksums.
+A parquet or CSV file is rewritten, old rows then new ones, and replaces the old file atomically: readers see the old or
+the new set, and it stays one file. That costs reading and writing, but no join. The lock keeps a part for each build.
+The column checksums of a parquet file equal those of one build of all labels; for a CSV and a table, which are not read
+again, they are checksums of the parts' checksums.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from featurelayer.training.lock_parts import lock_part, merge_reports
 from featurelayer.warehouse.base import Warehouse
 from featurelayer.warehouse.digest import TableDigest
 
-# As many rows as DuckDB puts into a row group; many small appends would otherwise leave as many small groups.
+# DuckDB's row group size; otherwise many small appends would leave many small groups.
 _GROUP = 122_880
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExistingTable:
-    """A table that is there, with its lock if one is kept."""
+    """An existing table, with its lock if there is one."""
 
     lock: Lock | None
 
 
 def find_existing_lock(path: Path, lock_path: Path, definition: BuildDefinition) -> Lock | None:
-    """Return the lock of the set in a file, checked against what is to be appended; None if there is neither.
+    """Return the lock of the set in a file, checked against the rows to append; None if neither exists.
 
     Raises:
-        LockError: one of them is missing, the lock is of another file, or the new rows would not be of one kind.
+        LockError: only one exists, the lock is of another file, or the new rows have a different definition.
     """
     if not path.exists() and not lock_path.exists():
         return None
@@ -57,21 +57,21 @@ def find_existing_lock(path: Path, lock_path: Path, definition: BuildDefinition)
 def find_existing_table(
     warehouse: Warehouse, name: str, lock_path: str | Path | None, definition: BuildDefinition
 ) -> ExistingTable | None:
-    """Return what is known of a table that is there, checked as that of a file; None if there is no such table.
+    """Return an existing table, checked like a file; None if it does not exist.
 
-    Without a lock the table's own note tells whether the new rows would be of one kind, but not in what not.
+    Without a lock the table's note shows only whether the definitions differ, not how.
 
     Raises:
-        LockError: they would not be, or the table is not what the lock says.
+        LockError: the definitions differ, or the table does not match its lock.
         WarehouseError: the table is not a training set.
     """
-    found = warehouse.table_note(name)
-    if found is None:
+    contents = warehouse.table_note(name)
+    if contents is None:
         if lock_path is not None and Path(lock_path).exists():
             what = f"table {name} does not exist, although {Path(lock_path).name} describes it"
             raise _append_error(what, "restore it, or delete the lock to start a new set")
         return None
-    note, rows = found
+    note, rows = contents
     if lock_path is None:
         if note != definition.checksum:
             what = f"{name} was built with other definitions, columns or another service"
@@ -89,7 +89,7 @@ def validate_lock_unchanged(before: Lock) -> None:
     """Raise if another build has written the set since its lock was read.
 
     Raises:
-        LockError: one has.
+        LockError: the lock has changed.
     """
     assert before.path is not None
     if read_lock(before.path) != before:
@@ -105,7 +105,7 @@ def _append_error(what: str, fix: str) -> LockError:
 
 
 def extend_lock(lock: Lock, new: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the content of the lock of a set that new rows came to; `new` is their own, `columns` are of all rows."""
+    """Return the lock content of an extended set; `new` is the lock of the new rows, `columns` cover all rows."""
     added = read_lock(new)
     if columns is None:
         columns = _chain_checksums(lock, added)
@@ -129,10 +129,10 @@ def extend_lock(lock: Lock, new: Mapping[str, Any], columns: Mapping[str, str] |
 
 
 def validate_new_labels(lock: Lock, new: Mapping[str, Any]) -> None:
-    """Raise if the very same labels are in the set: a job that is run again must not double them.
+    """Raise if the set already has the same labels: a repeated job must not duplicate them.
 
     Raises:
-        LockError: they are.
+        LockError: the labels are in the set.
     """
     names, rows, start = new["labels"]["columns"], new["labels"]["rows"], 0
     for part in lock.parts or (lock_part(lock),):
@@ -156,7 +156,7 @@ def concatenate_files(
     """Write the rows of two files into a third; return the checksums of a parquet file's columns.
 
     Raises:
-        LockError: the old file is not what its lock says, or the new one has other columns.
+        LockError: the old file does not match its lock, or the new one has other columns.
     """
     if kind == "csv":
         _concatenate_csv(lock, old, new, to)
@@ -169,7 +169,7 @@ def _concatenate_parquet(lock: Lock, old: Path, new: Path, to: Path) -> dict[str
 
     with pq.ParquetFile(old, memory_map=True) as before, pq.ParquetFile(new, memory_map=True) as added:
         _validate_same_types(lock, before.schema_arrow, added.schema_arrow)
-        # Names and types alone: whether a column may be NULL, and what else a writer notes, differs from file to file.
+        # Names and types only: nullability and other metadata differ between writers.
         schema = pa.schema(list(zip(before.schema_arrow.names, before.schema_arrow.types, strict=True)))
         digest = TableDigest(schema.names)
         with pq.ParquetWriter(to, schema) as writer:
@@ -187,7 +187,7 @@ def _concatenate_parquet(lock: Lock, old: Path, new: Path, to: Path) -> dict[str
 
 
 class _RowGroupWriter:
-    """Collects batches until they make a row group."""
+    """Collects batches into row groups."""
 
     def __init__(self, writer: Any, schema: pa.Schema) -> None:
         self._writer, self._schema = writer, schema
@@ -240,13 +240,13 @@ def _concatenate_csv(lock: Lock, old: Path, new: Path, to: Path) -> None:
 
 
 def _read_header(file: Any) -> bytes:
-    """The line with the names, which goes on while a quote is open."""
-    found = b""
+    """Read the header line, which continues while a quote is open."""
+    header = b""
     for line in file:
-        found += line
-        if found.count(b'"') % 2 == 0:
+        header += line
+        if header.count(b'"') % 2 == 0:
             break
-    return found
+    return header
 
 
 def _file_error(lock: Lock, file: Path) -> LockError:

@@ -1,4 +1,4 @@
-"""Labels to training set: plan, check, run the script in the warehouse, count what happened."""
+"""Build a training set from labels: plan, check, run the script in the warehouse, count the matches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from featurelayer.training.result import TrainingSet
 from featurelayer.warehouse.base import SupportsCacheLimit, Warehouse
 from featurelayer.warehouse.execute import run_checks, run_step
 
-# From this share of rows on that stay anyway, cutting a view to the labels' keys costs more than it saves.
+# From this share of kept rows on, filtering a view by the labels' keys costs more than it saves.
 _NOT_WORTH_NARROWING = 0.5
 
 
@@ -45,7 +45,7 @@ def build_training_set(
     Raises:
         LabelError: the labels can't be used; nothing was written.
         PlanError: the views can't be joined as annotated, or match less than `min_matched`; nothing was written.
-        LockError: the rows would not be of one kind with the set that they are meant for.
+        LockError: the set to append to has a different definition.
         WarehouseError: the engine failed.
     """
     started, built_at = datetime.now(UTC), warehouse.now()
@@ -107,7 +107,7 @@ def build_training_set(
 
 
 def _plan_modes(warehouse: Warehouse, request: ResolvedRequest) -> dict[Mode, Plan | PlanError]:
-    """The plan of every mode, or why there is none."""
+    """Plan every mode, or return why it is impossible."""
     plans: dict[Mode, Plan | PlanError] = {}
     for mode in Mode:
         try:
@@ -134,9 +134,9 @@ def _take_record(warehouse: Warehouse, request: ResolvedRequest, plan: Plan, bui
 
 
 def _tune_joins(warehouse: Warehouse, plan: Plan, opening: Preamble, shares: Sequence[float | None]) -> Plan:
-    """Say how each join is best made here.
+    """Choose the fastest form of each join.
 
-    The cut to the labels' keys is left out where most rows would stay: there it costs a quarter of the match for
+    The filter on the labels' keys is left out where it keeps most rows: it would cost a quarter of the match and save
     nothing.
     """
     joins = []

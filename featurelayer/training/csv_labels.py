@@ -1,10 +1,9 @@
 """Read the keys and the time of a CSV file in their types, exactly or not at all.
 
-A CSV says no types, so its columns are text, except the keys and the time, whose types the service knows. An engine's
-own cast is not fit for that: DuckDB reads `1.7` as the integer 2 and drops the offset of `05:00-05:00` in a TIMESTAMP,
-PostgreSQL reads `now`. So each type has a pattern of the texts that stand for exactly one of its values; other text is
-an error that names row and value. The file is read by DuckDB's rules whatever the engine, so that it means the same
-everywhere.
+A CSV has no types, so its columns are text, except the keys and the time, whose types the service declares. An engine's
+own cast is too lenient: DuckDB reads `1.7` as the integer 2 and drops the offset of `05:00-05:00` in a TIMESTAMP,
+PostgreSQL accepts `now`. So each type has a pattern of the texts that mean exactly one of its values; other text is an
+error that names row and value. The file is read by DuckDB's rules with every engine, so it means the same everywhere.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _INSTANT = DType(kind=Kind.TIMESTAMPTZ)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TextColumn:
-    """A text column of the file and the type in which its values are needed."""
+    """A text column of the file and the target type of its values."""
 
     name: str
     dtype: DType
@@ -68,14 +67,14 @@ class _TextColumn:
 
     @property
     def value(self) -> str:
-        """The value in SQL: NULL where the type has none."""
+        """Return the value in SQL; NULL if the text has none."""
         kind = dialect("duckdb").type_text(self.dtype)
         match self.dtype.kind:
             case Kind.INT | Kind.UINT:
                 return rf"TRY_CAST(REGEXP_REPLACE({self.text}, '\.0*$', '') AS {kind})"
             case Kind.TIMESTAMP:  # its values are UTC, and a cast to it would drop an offset
                 return f"TRY_CAST({self.text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
-            case Kind.DATE:  # without the midnight that the pattern allows
+            case Kind.DATE:  # without midnight, which the pattern allows
                 return rf"TRY_CAST(REGEXP_REPLACE({self.text}, '[T ][0-9].*?( \(BC\))?$', '\1') AS {kind})"
         return f"TRY_CAST({self.text} AS {kind})"
 
@@ -101,8 +100,8 @@ class _TextColumn:
 def read_csv_labels(path: Path, *, keys: Mapping[str, DType], time: str | None, csv_types: bool = False) -> CsvRows:
     """Return the rows of a CSV file with its keys and its time in their types.
 
-    A key column comes out in its type. Where it holds numbers beyond the type's range, which match nothing, it stays
-    text, so that no value is lost. The time comes out as the text that it was.
+    A key column gets its type. If it holds numbers beyond the type's range, which match nothing, it stays text, so that
+    no value is lost. The time stays text.
 
     Args:
         path: the file, with a header.
@@ -124,8 +123,10 @@ def read_csv_labels(path: Path, *, keys: Mapping[str, DType], time: str | None, 
         source = read_csv_call(path, text=guessed)
         columns = _describe(files, path, source) if csv_types else plain
         if csv_types and time is not None:
-            found = match_column(time, columns)
-            typed = [each for each in typed if not each.is_time or (found and found.dtype.kind is Kind.TEXT)]
+            time_column = match_column(time, columns)
+            typed = [
+                each for each in typed if not each.is_time or (time_column and time_column.dtype.kind is Kind.TEXT)
+            ]
         counts = _count_misfits(files, source, typed)
         problems = list(_find_problems(files, source, typed, counts))
         if problems:
@@ -175,7 +176,7 @@ def _describe(files: DuckDBWarehouse, path: Path, source: str) -> tuple[Column, 
 
 
 def _count_misfits(files: DuckDBWarehouse, source: str, typed: Sequence[_TextColumn]) -> list[tuple[int, int, int]]:
-    """Count, per column and in one read of the file, texts that are wrong, too fine, and beyond the type's range."""
+    """Count per column, in one read of the file, texts that are wrong, too precise, and beyond the type's range."""
     if not typed:
         return []
     counts = [
@@ -190,7 +191,7 @@ def _count_misfits(files: DuckDBWarehouse, source: str, typed: Sequence[_TextCol
 def _find_problems(
     files: DuckDBWarehouse, source: str, typed: Sequence[_TextColumn], counts: Sequence[tuple[int, int, int]]
 ) -> Iterator[Problem]:
-    """Yield what no value of its type stands for; the file is read once more for each column that has such a text."""
+    """Yield a problem for texts that are not values of their type; reads the file again for each such column."""
     for each, (wrong, finer, _) in zip(typed, counts, strict=True):
         if wrong:
             kind = "a timestamp" if each.is_time else str(each.dtype)

@@ -18,7 +18,7 @@ from featurelayer.training.resolved_request import ResolvedRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildDefinition:
-    """A build apart from its labels and its time. `keys` are label columns by request key."""
+    """A build without its labels and its time. `keys` are label columns by request key."""
 
     service: str
     columns: tuple[str, ...]
@@ -32,7 +32,7 @@ class BuildDefinition:
 
     @property
     def checksum(self) -> str:
-        """One text for all of it, for where no lock is kept: the note of a table."""
+        """A checksum of the definition, for the note of a table without a lock."""
         content = {name: getattr(self, name) for name in self.__slots__ if name not in ("joins", "views")}
         content["joins"] = [_drop_equal_types(join) for join in msgspec.to_builtins(self.joins)]
         used: dict[str, set[str]] = {}
@@ -43,7 +43,7 @@ class BuildDefinition:
 
 
 def define_build(request: ResolvedRequest, plan: Plan) -> BuildDefinition:
-    """Return the definition of a build, before anything has run."""
+    """Return the definition of a build before it runs."""
     service, checksums = request.service, request.provenance.sql_checksums
     joined = {join.view for join in plan.joins}
     return BuildDefinition(
@@ -64,15 +64,15 @@ def define_build(request: ResolvedRequest, plan: Plan) -> BuildDefinition:
 
 
 def validate_same_definition(lock: Lock, now: BuildDefinition) -> None:
-    """Raise with everything in which a build is not of one kind with the set that it is to be appended to.
+    """Raise if a build's definition differs from that of the set to append to; list every difference.
 
     Raises:
-        LockError: something is.
+        LockError: the definitions differ.
     """
-    found = list(_find_changes(lock, now))
-    if found:
+    changes = list(_find_changes(lock, now))
+    if changes:
         fix = "rebuild the set without --append"
-        raise LockError([Problem(what=f"{lock.name}: {what}", where="--append", fix=fix) for what in found])
+        raise LockError([Problem(what=f"{lock.name}: {what}", where="--append", fix=fix) for what in changes])
 
 
 def _find_changes(lock: Lock, now: BuildDefinition) -> Iterator[str]:
@@ -99,7 +99,7 @@ def _find_join_changes(lock: Lock, now: BuildDefinition) -> Iterator[str]:
     for join in lock.joins:
         today = joins.get(join.name)
         if today is None:
-            continue  # its columns are missing, which is said
+            continue  # the missing columns are reported
         if (join.view, join.keys) != (today.view, today.keys):
             were, are = (f"{one.view} on {_format_keys(one.keys)}" for one in (join, today))
             yield f"{join.name} joined {were}, now {are}"
@@ -109,7 +109,7 @@ def _find_join_changes(lock: Lock, now: BuildDefinition) -> Iterator[str]:
 
 
 def _drop_equal_types(join: dict[str, Any]) -> dict[str, Any]:
-    """A join as the notes of earlier versions have it, which knew one type of a column alone."""
+    """Return a join as in the notes of earlier versions, which recorded only one type per column."""
     for column in join["columns"].values():
         if column["warehouse_type"] == column["type"]:
             del column["warehouse_type"]
@@ -134,12 +134,12 @@ def _format_keys(keys: Mapping[str, str]) -> str:
 
 
 def _key_renames(keys: Mapping[str, str]) -> dict[str, str]:
-    """Keys whose label column has another name; to say that it has the same says nothing."""
+    """Return the keys whose label column has a different name."""
     return {key: column for key, column in keys.items() if key != column}
 
 
 def _drop_seeds(view: LockedView) -> LockedView:
-    """A seed is data: that there is more of it is what appending is for."""
+    """Drop seeds from the checksums: a seed is data, which may grow between builds."""
     return msgspec.structs.replace(view, upstream_checksums=_model_checksums(view))
 
 

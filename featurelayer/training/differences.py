@@ -1,6 +1,6 @@
-"""Two outputs side by side: which rows differ, and what is known of the rows of the view that they got.
+"""Compare two outputs: which rows differ, and what is known of the view's rows that they come from.
 
-Both are read as streams, so only counts, a few row numbers and the ids of tied labels are kept.
+Both are read as streams; only counts, a few row numbers and the ids of tied labels are kept in memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class OldOutput:
 
     @contextmanager
     def batches(self, columns: Sequence[str]) -> Iterator[Iterator[pa.RecordBatch]]:
-        """Give these columns as a stream."""
+        """Stream these columns."""
         if self.is_text:
             with _open_csv(self.path, columns) as reader:
                 yield _slice_rows(reader, self.start, self.rows)
@@ -50,7 +50,7 @@ class OldOutput:
 
 @dataclass(slots=True, kw_only=True)
 class ColumnTally:
-    """The number of rows of a column that differ, and the first of them, counted from 0."""
+    """The number of differing rows of a column, and the first of them, counted from 0."""
 
     rows: int = 0
     examples: list[int] = field(default_factory=list)
@@ -58,10 +58,10 @@ class ColumnTally:
 
 @dataclass(slots=True, kw_only=True)
 class JoinTally:
-    """Labels by what is known of the row that they get now. All but `late_anywhere` are among those that differ.
+    """Counts of labels by what is known of their current row. All but `late_anywhere` count differing labels.
 
-    `late` rows arrived after the build, `missing` labels find no row, `tied` ones got theirs by its content alone, and
-    `unexplained` is none of these. `late_anywhere` are all labels whose row arrived after the build.
+    `late`: the row arrived after the build. `missing`: there is no row. `tied`: the row was chosen by its content only.
+    `unexplained`: none of these. `late_anywhere` counts all labels whose row arrived after the build.
     """
 
     differing: int = 0
@@ -74,9 +74,9 @@ class JoinTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedJoin:
-    """A join with columns that differ, and further columns that describe its row.
+    """A join with differing columns, and further columns that describe its row.
 
-    `present` is never NULL where there is a row; `tied` are the ids of labels that only content gave a row, ascending.
+    `present` is NULL only without a row; `tied` are the ascending ids of labels whose row was chosen by its content.
     """
 
     name: str
@@ -88,7 +88,7 @@ class ChangedJoin:
 
 
 def find_old_output(lock: Lock) -> OldOutput | str:
-    """Return the output of a lock if it is unchanged, else the reason why there is nothing to compare with."""
+    """Return the output of a lock if it is unchanged, else the reason why it can't be compared."""
     if lock.path is None or lock.output is None:
         return "the lock names no file"
     path = lock.path.parent / lock.output.file
@@ -110,7 +110,7 @@ def count_differences(
     watched: Sequence[ChangedJoin],
     since: datetime,
 ) -> dict[str, ColumnTally]:
-    """Count what differs, into the tallies of `watched` and by column; without `old` only what arrived is known."""
+    """Count differences in the tallies of `watched` and by column; without `old` only late rows are counted."""
     columns = {name: ColumnTally() for join in watched for name in join.columns}
     pairs = side_by_side(old, new) if old is not None else ((None, batch) for batch in new)
     start = 0
@@ -162,11 +162,11 @@ def _add_mask(column: ColumnTally, mask: pa.BooleanArray, start: int) -> None:
 def _late_mask(join: ChangedJoin, batch: pa.RecordBatch, since: datetime) -> pa.BooleanArray:
     naive = pa.timestamp("us")
     moment = pa.scalar(since.astimezone(UTC).replace(tzinfo=None), naive)
-    found = _false_mask(batch.num_rows)
+    mask = _false_mask(batch.num_rows)
     for name in join.arrivals:
         times = pc.cast(batch.column(name), naive, safe=False)
-        found = pc.or_(found, pc.fill_null(pc.greater(times, moment), False))
-    return found
+        mask = pc.or_(mask, pc.fill_null(pc.greater(times, moment), False))
+    return mask
 
 
 def _false_mask(rows: int) -> pa.BooleanArray:
@@ -178,7 +178,7 @@ def _count_true(mask: pa.BooleanArray) -> int:
 
 
 def _slice_rows(batches: Iterable[pa.RecordBatch], start: int, rows: int) -> Iterator[pa.RecordBatch]:
-    """The rows from `start` on of a stream."""
+    """Yield the rows of a stream from `start` on."""
     for batch in batches:
         skipped = min(start, batch.num_rows)
         piece = batch.slice(skipped, rows)
@@ -188,7 +188,7 @@ def _slice_rows(batches: Iterable[pa.RecordBatch], start: int, rows: int) -> Ite
 
 
 def _parquet_checksums(path: Path, lock: Lock) -> dict[str, str] | None:
-    """The checksums of the columns of the lock's rows in a parquet file, or None if it is none or has other rows."""
+    """Return the column checksums of the lock's rows in a parquet file; None if it is not parquet or has other rows."""
     import pyarrow.parquet as pq
 
     try:
@@ -204,7 +204,7 @@ def _parquet_checksums(path: Path, lock: Lock) -> dict[str, str] | None:
 
 
 def _open_csv(path: Path, columns: Sequence[str]) -> pa.csv.CSVStreamingReader:
-    """Read a CSV as it was written: every value as text, an empty one as NULL, a quoted empty one as no text."""
+    """Read a CSV as it was written: every value as text, an empty one as NULL, a quoted empty one as empty text."""
     from pyarrow import csv
 
     return csv.open_csv(

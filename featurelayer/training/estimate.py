@@ -1,4 +1,4 @@
-"""Estimate what a build would read, as far as its engine can tell; nothing is computed."""
+"""Estimate how much a build would read, as far as its engine can tell, without computing anything."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from featurelayer.warehouse.base import Estimate, SupportsEstimate, Warehouse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRelation:
-    """A relation that a build would read: how often, which of its columns in all, how many rows and bytes it has.
+    """A relation that a build would read: number of scans, columns read, rows and bytes.
 
-    `kept` are the rows that the engine expects the filters of the largest scan to leave. None is not known.
+    `kept` is the number of rows that the engine expects after the filters of the largest scan. None means unknown.
     """
 
     relation: str
@@ -32,8 +32,8 @@ class PlannedRelation:
 class BuildPlan:
     """The plan of a build. `views` are relations by the name that a view has in the set.
 
-    `bytes` is what the engine says of the whole, which need not be the sum. `how` says where the numbers are from, or
-    why there are none; `text` is the engine's own plan where it can't be told in relations.
+    `bytes` is the engine's total, which may differ from the sum. `how` explains the source of the numbers, or why there
+    are none; `text` is the engine's own plan if it can't be broken down by relation.
     """
 
     title: str
@@ -46,33 +46,33 @@ class BuildPlan:
     text: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the plan as JSON values."""
         return asdict(self)
 
 
 def plan_build(warehouse: Warehouse, request: ResolvedRequest) -> BuildPlan:
-    """Return what a build would read. The request is checked as a build checks it, but for the rows themselves.
+    """Estimate how much a build would read. The request is checked as in a build, except for the rows themselves.
 
     Raises:
         LabelError, PlanError: the request is impossible.
         WarehouseError: the engine refused to explain it.
     """
     plan = plan_request(warehouse, request)
-    found = _estimate(warehouse, plan)
+    estimate = _estimate(warehouse, plan)
     return BuildPlan(
         title=plan.title,
         engine=warehouse.engine,
         labels=request.labels_name,
         views={join.name: join.relation for join in plan.joins},
-        relations=_group_by_relation(found),
-        bytes=found.bytes,
-        how=found.how,
-        text=found.text,
+        relations=_group_by_relation(estimate),
+        bytes=estimate.bytes,
+        how=estimate.how,
+        text=estimate.text,
     )
 
 
 def _estimate(warehouse: Warehouse, plan: Plan) -> Estimate:
-    """Ask of the set as one query: a script makes tables that can't be explained before they are there."""
+    """Explain the set as one query: statements of a script can't be explained before their tables exist."""
     if not isinstance(warehouse, SupportsEstimate):
         return Estimate(how=f"{warehouse.dialect} can't be asked")
     try:

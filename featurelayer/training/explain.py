@@ -129,7 +129,7 @@ def explain_row(warehouse: Warehouse, request: ResolvedRequest, row: int, *, mos
 
 
 def explain_plan(warehouse: Warehouse, plan: Plan, row: int, engine: Dialect, *, most: int = MOST_ROWS) -> Explanation:
-    """Run a training set's plan for one label and ask what became of each of its candidates."""
+    """Run a training set's plan for one label and report the outcome of each candidate."""
     assert isinstance(plan.spine, Labels)
     (labels,) = warehouse.rows(count_labels(engine, plan.spine))[0]
     if not 0 <= row < labels:
@@ -163,7 +163,7 @@ def _row_problem(row: int, labels: int) -> Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Label:
-    """The label as a join sees it; `seen` is the time up to which it sees the view."""
+    """The label of a join; `seen` is the time up to which it sees the view."""
 
     time: Moment
     seen: Moment
@@ -172,7 +172,7 @@ class _Label:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of the view: what the queries say of it, and its values by column."""
+    """A row of the view: the results of the queries about it, and its values by column."""
 
     facts: Mapping[str, Any]
     values: Mapping[str, Any]
@@ -194,7 +194,7 @@ def _explain_view(
     after = after[: max(most // 2, most - len(others))]
     others = others[: most - len(after)]
     found = [_Row.from_values(row, queries.columns) for row in (*reversed(after), *others)]
-    # The first of those that are not newer, if it is one that the join may take.
+    # The first row that is not newer, if the join may use it.
     winner = next((row for row in found[len(after) :][:1] if row.facts["tied"]), None)
     candidates = tuple(_candidate(queries, row, winner, label) for row in found)
     first = candidates[len(after)] if winner is not None else None
@@ -227,7 +227,7 @@ def _candidate(queries: JoinQueries, row: _Row, winner: _Row | None, label: _Lab
 
 
 def _verdict(queries: JoinQueries, row: _Row, winner: _Row | None, label: _Label) -> tuple[Outcome, str]:
-    """Say what became of a row, in the order in which the join asks."""
+    """Return the outcome of a row, checking the rules in the order of the join."""
     join, facts = queries.join, row.facts
     if row is winner:
         return _winner_verdict(join, facts, label)
@@ -278,7 +278,7 @@ def _invisible_verdict(join: AsofJoin, facts: Mapping[str, Any], label: _Label) 
 
 
 def _explain_features(join: AsofJoin, winner: Candidate | None, built: Mapping[str, Any]) -> Iterator[ExplainedValue]:
-    """Yield what the join really returned, held to what the candidates say that it must."""
+    """Yield the actual result of the join, checked against the result that the candidates imply."""
     for feature in join.features:
         value = built[feature.name]
         if winner is None or winner.outcome is Outcome.EXPIRED:
@@ -313,7 +313,7 @@ def _result(join: AsofJoin, label: _Label, rows: int, winner: Candidate | None) 
 
 
 def _rules(join: AsofJoin) -> str:
-    """Say how a view is joined."""
+    """Describe how a view is joined."""
     if join.event is None:
         return "static: joined on its keys alone"
     seen = join.event.name if join.delay == timedelta(0) else f"{join.event.name} + {format_duration(join.delay)}"
@@ -333,12 +333,12 @@ def _rules(join: AsofJoin) -> str:
 
 
 def format_moment(moment: Moment) -> str:
-    """Return a time in UTC as a person reads it, with no more digits than it has."""
+    """Format a time in UTC for people, without trailing zeros."""
     return moment.replace(tzinfo=None).isoformat(sep=" ") if isinstance(moment, datetime) else str(moment)
 
 
 def _format_distance(later: Moment, earlier: Moment) -> str:
-    """Return ` by 3 h 20 min`; nothing where a time is infinite."""
+    """Format a distance as ` by 3 h 20 min`; empty if a time is infinite."""
     if not isinstance(later, datetime) or not isinstance(earlier, datetime):
         return ""
     distance = later - earlier
@@ -346,13 +346,13 @@ def _format_distance(later: Moment, earlier: Moment) -> str:
 
 
 def _as_utc(value: Any) -> Moment:
-    """Give a naive UTC time its zone."""
+    """Add the zone to a naive UTC time."""
     moment: Moment = value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
     return moment
 
 
 def _read_rows(warehouse: Warehouse, sql: str) -> list[tuple[Any, ...]]:
-    """The rows of a query as Python values, by way of Arrow, which has the time zones."""
+    """Return the rows of a query as Python values, via Arrow, which keeps time zones."""
     with warehouse.arrow(sql) as reader:
         found = reader.read_all()
     columns = [[_to_python(scalar) for scalar in column] for column in found.columns]

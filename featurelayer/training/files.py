@@ -1,4 +1,4 @@
-"""Write a training set's files: whole or not at all, with errors that name the file."""
+"""Write a training set's files atomically, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def default_lock_path(output: Path) -> Path:
-    """Return where the lock of an output file lies: `train.parquet` has `train.lock.json`."""
+    """Return the default lock path of an output file: `train.lock.json` for `train.parquet`."""
     return output.with_suffix(".lock.json")
 
 
 def relative_output_path(output: Path, lock: Path) -> str:
-    """Return how an output is found from its lock; a lock that lies elsewhere knows the file's name alone."""
+    """Return an output's path relative to its lock; only the file name if the lock is in another folder."""
     folder = lock.parent.resolve()
     output = output.resolve()
     return output.relative_to(folder).as_posix() if output.is_relative_to(folder) else output.name
@@ -41,7 +41,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def validate_parquet_columns(schema: pa.Schema) -> None:
-    """Raise Arrow's own kind of error with the columns that a parquet file can't hold: it does not name them itself."""
+    """Raise Arrow's error type with the columns that parquet can't hold, because Arrow's message lacks their names."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -57,7 +57,7 @@ def validate_parquet_columns(schema: pa.Schema) -> None:
 
 @contextlib.contextmanager
 def name_file_in_errors(path: Path) -> Iterator[None]:
-    """Say which output failed where Arrow has no place for a type."""
+    """Name the output in errors about types that Arrow can't write."""
     import pyarrow as pa
 
     try:
@@ -70,7 +70,7 @@ def name_file_in_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def write_atomically(path: Path, *, kept: bool = True) -> Iterator[Path]:
-    """Yield a temporary path on the same disk; it takes the real name only if nothing failed, if it is to be kept."""
+    """Yield a temporary path on the same disk; rename it to the real path only on success, and if it is to be kept."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TempDir(target=path) as folder:

@@ -1,4 +1,4 @@
-"""Labels as files, frames and relations."""
+"""Read labels from files, frames and relations."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _FILES = (".parquet", ".csv")
 
 
 def normalize_labels(labels: Any) -> Path | str | pa.Table:
-    """Return labels as a path, a relation's name, or an Arrow table (without copying where a frame allows).
+    """Return labels as a path, a relation's name, or an Arrow table, without copying if possible.
 
     Raises:
-        LabelError: they are none of these, or the file does not exist.
+        LabelError: the labels are none of these, or the file does not exist.
     """
     import pyarrow as pa
 
@@ -65,7 +65,7 @@ def normalize_labels(labels: Any) -> Path | str | pa.Table:
 
 
 def _validate_encodings(table: pa.Table) -> pa.Table:
-    """Return a table unless it has columns that neither engines nor files take."""
+    """Return a table, or raise if it has columns that engines and files do not support."""
     import pyarrow as pa
 
     tests = (pa.types.is_union, pa.types.is_run_end_encoded, pa.types.is_list_view, pa.types.is_large_list_view)
@@ -88,9 +88,9 @@ def keep_original_labels(labels: Any, rows: Path | str | pa.Table) -> OriginalLa
 
 
 def portable_path(path: Path | pa.Table, project: Path) -> str | None:
-    """Return where a lock says that labels are: a path from here or from the project, never one of this machine alone.
+    """Return the labels' path for a lock: relative to here or to the project, never an absolute one.
 
-    A file elsewhere is known by its name; a frame is nowhere.
+    A file elsewhere is recorded by its name; a frame has no path.
     """
     if not isinstance(path, Path):
         return None
@@ -103,23 +103,23 @@ def portable_path(path: Path | pa.Table, project: Path) -> str | None:
 
 
 def find_locked_labels(lock: Lock, project: Path) -> Path | str:
-    """Return the labels that a lock names: a file from here, from the lock or from the project, or a relation.
+    """Return the labels that a lock names: a file relative to here, the lock or the project, or a relation.
 
     Raises:
         LabelError: they were a frame in memory, or the file is in none of these places.
     """
     fix = "pass the labels of that build with --labels"
-    said = lock.request.labels
-    if said is None:
+    name = lock.request.labels
+    if name is None:
         what = f"the labels of {lock.name} were a frame in memory, which it does not hold"
         raise LabelError([Problem(what=what, fix=fix)])
-    if not said.lower().endswith(_FILES):
-        return said
+    if not name.lower().endswith(_FILES):
+        return name
     folders = [Path(), *([lock.path.parent] if lock.path else []), project]
-    found = next((folder / said for folder in folders if (folder / said).is_file()), None)
-    if found is None:
-        raise LabelError([Problem(what=f"label file {said} of {lock.name} does not exist", fix=fix)])
-    return found
+    file = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if file is None:
+        raise LabelError([Problem(what=f"label file {name} of {lock.name} does not exist", fix=fix)])
+    return file
 
 
 def attach_labels(
@@ -133,7 +133,7 @@ def attach_labels(
 ) -> tuple[Source, str]:
     """Return labels as rows of the warehouse's SQL, and their name in the lock.
 
-    `keys` are the types of the key columns by name and `time` is the column with the time: a CSV has no types.
+    `keys` are the types of the key columns by name and `time` is the time column: a CSV has no types.
     """
     if isinstance(labels, str):
         return _find_relation(warehouse, labels, target_path)
@@ -146,7 +146,7 @@ def attach_labels(
 
 
 def _find_relation(warehouse: Warehouse, name: str, target_path: Path) -> tuple[Source, str]:
-    """Return labels that are in the warehouse: a dbt model by name, else a relation as SQL writes it."""
+    """Return labels in the warehouse: a dbt model by name, else a relation as written in SQL."""
     models = read_referable(target_path)
     relation = models[name].relation_name if name in models else None
     try:

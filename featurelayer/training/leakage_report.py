@@ -1,4 +1,4 @@
-"""The leakage gap as a page: how far each feature differs between the modes, as Markdown or as one HTML file."""
+"""The leakage report: how much each feature differs between the modes, as Markdown or one HTML file."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def write_leakage_report(report: Report, path: Path, title: str = "") -> None:
 
 
 def _order_features(report: Report, pairs: Sequence[ModeComparison]) -> list[str]:
-    """The features, those that differ most first."""
+    """Order the features by how much they differ, most first."""
     worst = {feature.name: max((p.shares[feature.name] for p in pairs), default=0.0) for feature in report.features}
     return sorted(worst, key=lambda name: (-worst[name], name))
 
 
 def _sentences(report: Report, pairs: Sequence[ModeComparison]) -> Iterator[str]:
-    """Say what the shares mean and what can be done, view by view."""
+    """Yield sentences on what the shares mean and how to fix them, view by view."""
     labels = "1 label" if report.rows == 1 else f"{report.rows:,} labels"
     yield f"The share of {labels} for which a feature has different values in two modes."
     for pair in pairs:
@@ -109,10 +109,10 @@ def _render_html(report: Report, pairs: Sequence[ModeComparison], title: str) ->
         + "</tr>"
         for name in _order_features(report, pairs)
     )
-    said = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in _sentences(report, pairs))
+    items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in _sentences(report, pairs))
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-        f"<style>{_STYLE}</style>\n<h1>{escape(title)}</h1>\n<ul>\n{said}\n</ul>\n"
+        f"<style>{_STYLE}</style>\n<h1>{escape(title)}</h1>\n<ul>\n{items}\n</ul>\n"
         f"<table>\n<thead><tr><th>feature</th>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</html>\n"
     )

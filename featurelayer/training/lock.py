@@ -1,7 +1,7 @@
 """The lock of a training set: a record of its inputs and results, from which the set can be rebuilt and compared.
 
-It has the request, the definition of every view that was joined, the number of rows of each relation, and checksums of
-the columns. Paths are relative, so it can be committed with the code.
+It records the request, the definition of every joined view, the row count of each relation, and checksums of the
+columns. Paths are relative, so it can be committed with the code.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LockedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockedColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """A feature column: the view's feature, the type of its values, and the type that it had in the warehouse.
+    """A feature column: the view's feature, the type of its values, and its type in the warehouse.
 
     Earlier versions of featurelayer did not cast: without `warehouse_type` both are `type`.
     """
@@ -53,12 +53,12 @@ class LockedColumn(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def source_type(self) -> str:
-        """The type that the column had in the warehouse."""
+        """The type of the column in the warehouse."""
         return self.warehouse_type or self.type
 
 
 class LockedJoin(msgspec.Struct, frozen=True, kw_only=True):
-    """A view as it was joined: request key by the view's column, and the columns that came of it."""
+    """A join of a view: request key by the view's column, and the resulting columns."""
 
     name: str
     view: str
@@ -67,7 +67,7 @@ class LockedJoin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockedView(msgspec.Struct, frozen=True, kw_only=True):
-    """A view when the set was built: its definition, and how much its relation held. Times are UTC as text."""
+    """A view when the set was built: its definition and the size of its relation. Times are UTC as text."""
 
     unique_id: str
     relation: str
@@ -92,9 +92,9 @@ class LockedService(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockedLabels(msgspec.Struct, frozen=True, kw_only=True):
-    """The labels: where they came from, their columns, the one with the time and the newest of those times.
+    """The labels: their origin, their columns, the time column and its newest time.
 
-    `types` are the columns' types as they come out, by name.
+    `types` are the columns' types in the output, by name.
     """
 
     source: str
@@ -115,7 +115,7 @@ class LockedOutput(msgspec.Struct, frozen=True, kw_only=True):
 class LockedPart(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a set that one build added: its labels, their name in the request, and the checksums of its rows.
 
-    Definitions are those of the whole set, so its views say only how much there was.
+    Definitions are those of the whole set, so its views record only sizes.
     """
 
     featurelayer_version: str
@@ -130,11 +130,10 @@ class LockedPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
-    """A lock that was read. `path` is where, if it was a file.
+    """A lock that was read; `path` is its file, if any.
 
-    `parts` are the builds of a set that was appended to, in order; the other fields are of the newest.
-    One of them can stand for a lock: then `start` is the row of the output at which it begins, and `whole` says how
-    many rows the output has.
+    `parts` are the builds of a set that was appended to, in order; the other fields describe the newest. A part can be
+    used as a lock: then `start` is its first row in the output, and `whole` the number of rows of the output.
     """
 
     featurelayer_version: str
@@ -215,7 +214,7 @@ def take_record(
 
 
 def label_types(plan: Plan) -> dict[str, str]:
-    """Return the types in which the label columns come out."""
+    """Return the types of the label columns in the output."""
     assert isinstance(plan.spine, Labels), "a training set has labels"
     return {
         column.name: str(column.dtype) + (" (nanoseconds)" if column.nanoseconds else "")
@@ -224,7 +223,7 @@ def label_types(plan: Plan) -> dict[str, str]:
 
 
 def lock_joins(plan: Plan, service: FeatureService) -> tuple[LockedJoin, ...]:
-    """Return what a lock says of the joins of a plan."""
+    """Return a lock's entries of the joins of a plan."""
     joins = {join.name: join for join in plan.joins}
     return tuple(
         LockedJoin(
@@ -246,14 +245,14 @@ def lock_joins(plan: Plan, service: FeatureService) -> tuple[LockedJoin, ...]:
 def _query_last_label(warehouse: Warehouse, plan: Plan) -> str | None:
     if getattr(plan.spine, "time", None) is None:
         return None
-    (found,) = warehouse.rows(last_label(warehouse.dialect))[0]
-    return None if found is None else str(found)
+    (newest,) = warehouse.rows(last_label(warehouse.dialect))[0]
+    return None if newest is None else str(newest)
 
 
 def lock_view(
     warehouse: Warehouse, view: FeatureView, join: AsofJoin, checksums: Mapping[str, str], last: str | None
 ) -> LockedView:
-    """Return what a lock says of a view: its definition now, and how much its relation holds."""
+    """Return a lock's entry of a view: its definition and the size of its relation now."""
     clocks = time_columns(view, join)
     rows, reached, *newest = warehouse.rows(
         relation_stats(warehouse.dialect, view.relation_name, tuple(clocks.values()), last=last)
@@ -270,7 +269,7 @@ def lock_view(
 
 
 def lock_definition(view: FeatureView, checksums: Mapping[str, str]) -> LockedView:
-    """Return what a lock says of a view's definition, without having looked at its rows."""
+    """Return a lock's entry of a view's definition, without reading its rows."""
     definition = join_definition(view)
     return LockedView(
         unique_id=view.unique_id,
@@ -288,19 +287,19 @@ def lock_definition(view: FeatureView, checksums: Mapping[str, str]) -> LockedVi
 
 
 def time_columns(view: FeatureView, join: AsofJoin) -> dict[str, Column]:
-    """Return the view's columns that are times, by what they are to it; the event time is first. Static: none."""
+    """Return the view's time columns by role, the event time first; empty for a static view."""
     if join.event is None:
         return {}
-    found = {"event_time": join.event}
+    by_role = {"event_time": join.event}
     for role, name in (("available_at", view.available_at), ("created_timestamp", view.created_timestamp)):
         column = match_column(name, join.order) if name else None
         if column is not None and column.dtype.is_time:
-            found[role] = column
-    return found
+            by_role[role] = column
+    return by_role
 
 
 def join_definition(view: FeatureView) -> dict[str, Any]:
-    """Return what decides which row of a view a label gets and what its values are, as JSON values."""
+    """Return everything that decides a label's row of a view and its values, as JSON values."""
     return {
         "keys": {key.column: f"{key.entity}.{key.key} {key.dtype}" for key in view.join_keys},
         "static": view.static,
@@ -330,7 +329,7 @@ def _to_json(value: Any) -> Any:
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a lock's content with a checksum of all of it, by which an edit is detected."""
+    """Return a lock's content with a checksum, which detects edits."""
     bare = {name: value for name, value in content.items() if name != "seal"}
     text = json.dumps(bare, sort_keys=True, ensure_ascii=False)
     return {**bare, "seal": hashlib.sha256(text.encode()).hexdigest()}

@@ -1,4 +1,4 @@
-"""The parts of a set that was appended to: each build's labels and checksums, kept in the one lock of all of them."""
+"""The parts of a set that was appended to: the labels and checksums of each build, kept in one lock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def lock_part(lock: Lock) -> LockedPart:
-    """Return a build that a lock describes as a part: what its lock says and the lock of the whole does not."""
+    """Return the build of a lock as a part: the fields that the lock of the whole set lacks."""
     return LockedPart(
         featurelayer_version=lock.featurelayer_version,
         created_at=lock.created_at,
@@ -38,12 +38,12 @@ def lock_part(lock: Lock) -> LockedPart:
 
 
 def split_lock(lock: Lock) -> tuple[Lock, ...]:
-    """Return the locks of a set's parts, in order; a set that was never appended to is its only one."""
+    """Return the locks of a set's parts, in order; a set that was never appended to is its only part."""
     if not lock.parts:
         return (lock,)
-    starts, found = 0, []
+    starts, parts = 0, []
     for part in lock.parts:
-        found.append(
+        parts.append(
             msgspec.structs.replace(
                 lock,
                 featurelayer_version=part.featurelayer_version,
@@ -61,7 +61,7 @@ def split_lock(lock: Lock) -> tuple[Lock, ...]:
             )
         )
         starts += part.labels.rows
-    return tuple(found)
+    return tuple(parts)
 
 
 def _fill_definition(view: LockedView, whole: LockedView) -> LockedView:
@@ -69,10 +69,10 @@ def _fill_definition(view: LockedView, whole: LockedView) -> LockedView:
 
 
 def split_labels(lock: Lock, labels: Any) -> tuple[Any, ...]:
-    """Return the labels of every part, from those of the whole set in one piece: a parquet file or a frame.
+    """Split the labels of the whole set, a parquet file or a frame, into those of its parts.
 
     Raises:
-        LabelError: they can't be cut, or are not as many.
+        LabelError: the labels can't be split, or their number differs.
     """
     import pyarrow.parquet as pq
 
@@ -98,7 +98,7 @@ def split_labels(lock: Lock, labels: Any) -> tuple[Any, ...]:
 
 
 def merge_reports(parts: Sequence[LockedPart], newest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one report of all parts: counts added up, shares of all rows; ages are not known of the whole."""
+    """Merge the reports of all parts: counts are added up, shares are of all rows, ages are unknown."""
     rows = sum(part.labels.rows for part in parts)
 
     def total(view: str, count: str) -> int:
@@ -119,7 +119,7 @@ def merge_reports(parts: Sequence[LockedPart], newest: Mapping[str, Any]) -> dic
 
 
 def merge_reproductions(lock: Lock, parts: Sequence[Lock], found: Sequence[Reproduction]) -> Reproduction:
-    """Return what came of making every part again as one finding; rows are counted from the first part's first."""
+    """Merge the reproductions of all parts; rows are counted from the first row of the first part."""
     if len(found) == 1:
         return found[0]
     differing = {column.name for one in found for column in one.differences}

@@ -1,7 +1,7 @@
-"""Estimate the memory that the joins of a training set work in, to bound the cache of an engine in this process.
+"""Estimate the working memory of a training set's joins, to limit the cache of an engine in this process.
 
-An engine that reads a table once gains nothing from keeping it, and new memory costs more than memory used again. What
-counts is that the joins themselves never have to spill, so the estimate is generous.
+An engine that reads a table once gains nothing from caching it, and new memory costs more than reused memory. The joins
+themselves must never spill, so the estimate is generous.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from featurelayer.sql.plan import AsofJoin, LabelColumn, Labels, Plan
 
 _BYTES = {Kind.DECIMAL: 16, Kind.UUID: 16, Kind.INTERVAL: 16, Kind.TEXT: 1024}
 _KEY_TEXT = 64
-# What an array, a document or bytes take can't be told from their type.
+# The size of an array, a document or bytes does not follow from the type.
 _UNKNOWN = {Kind.ARRAY, Kind.STRUCT, Kind.MAP, Kind.JSON, Kind.BYTES, Kind.UNKNOWN}
 _ROW = 16
-# What decides a match is held about three times while it is partitioned, sorted and joined; where what a label may see
-# has first to be worked out over the view's rows, twice that.
+# The columns that decide a match are held about three times while they are partitioned, sorted and joined; twice that
+# if the visible time must first be computed over the view's rows.
 _COPIES = 3
-# A sample tells the share of the rows that have a label's key; where few have, it may be off by so much.
+# A sample estimates the share of rows with a label's key; a small share may be off by this factor.
 _SAMPLE_ERROR = 0.01
 
 
 def working_memory(plan: Plan, labels: int, rows: Mapping[str, int], shares: Sequence[float]) -> int | None:
-    """Return how many bytes the joins of a plan need, without what is read; None if that can't be told.
+    """Return how many bytes the joins of a plan need, without the tables read; None if unknown.
 
-    `labels` is the number of labels, `rows` that of each view by id, and `shares` says join by join which share of the
-    view's rows has a key of the labels.
+    `labels` is the number of labels, `rows` that of each view by id, and `shares` by join the share of the view's rows
+    that have a key of the labels.
     """
     assert isinstance(plan.spine, Labels), "a training set has labels"
     if any(feature.dtype.kind in _UNKNOWN for join in plan.joins for feature in join.features):
@@ -40,7 +40,7 @@ def working_memory(plan: Plan, labels: int, rows: Mapping[str, int], shares: Seq
         * _key_bytes(join)
         for join, share in zip(plan.joins, shares, strict=True)
     )
-    # The largest result once more: while it is written, the match that it is fetched by is still in memory.
+    # The largest result again: while it is written, its match is still in memory.
     return spine + sum(results) + max(results, default=0) + max(matches, default=0)
 
 
@@ -49,7 +49,7 @@ def _count_copies(join: AsofJoin) -> int:
 
 
 def _key_bytes(join: AsofJoin) -> int:
-    """Bytes of what a view's row is matched by."""
+    """Return the bytes of the columns that match a view's row."""
     columns = (*(column for column, _ in join.keys), join.event, join.available, join.valid_to, *join.order)
     return _ROW + sum(
         _KEY_TEXT if column.dtype.kind is Kind.TEXT else _type_bytes(column.dtype) for column in columns if column

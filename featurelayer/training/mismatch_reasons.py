@@ -13,7 +13,7 @@ from featurelayer.training.lock import LockedJoin, LockedView
 
 
 class Cause(StrEnum):
-    """The reasons there are."""
+    """The possible causes of a difference."""
 
     LATE = "late rows"
     DEFINITION = "definition changed"
@@ -26,7 +26,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """A cause and what speaks for it."""
+    """A cause with its evidence."""
 
     cause: Cause
     evidence: str
@@ -37,9 +37,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDifference:
-    """A feature column that is not what it was. `rows` is None where the number is `unknown`, for that reason.
+    """A feature column that differs from its lock. `rows` is None if `unknown` holds a reason.
 
-    `examples` are numbers of rows that differ, counted from 0.
+    `examples` are indexes of differing rows, counted from 0.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ColumnDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinDifference:
-    """A joined view with columns that differ, and why."""
+    """A joined view with differing columns, and the reasons."""
 
     name: str
     view: str
@@ -75,11 +75,11 @@ class Reproduction:
 
     @property
     def identical(self) -> bool:
-        """True if the same request gives the same set, bit for bit."""
+        """True if the rebuilt set is identical bit for bit."""
         return not self.differences and not self.reasons
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the result as JSON values."""
         return {"identical": self.identical, **asdict(self)}
 
 
@@ -87,9 +87,9 @@ class Reproduction:
 class JoinEvidence:
     """The evidence on a join whose columns differ. `tally` counts rows only if they `are_known`.
 
-    `join` and `rebuilt`, `then` and `now` (the view), `before` and `after` (the join's part of the report) are the same
-    at the build and today. `late` is the number of the
-    view's rows that arrived after the build, None if no column says when rows arrive.
+    `join` and `rebuilt`, `then` and `now` (the view), `before` and `after` (the join's part of the report) are pairs of
+    values at the build and today. `late` is the number of the view's rows that arrived after the build, None if no
+    column tells when rows arrive.
     """
 
     join: LockedJoin
@@ -106,9 +106,9 @@ class JoinEvidence:
 
 
 def find_reasons(facts: JoinEvidence, software: Sequence[Reason]) -> tuple[Reason, ...]:
-    """Return every reason that something speaks for, or that rows changed in place if nothing does.
+    """Return every reason with evidence, or that rows changed in place if there is none.
 
-    `software` is what is new in engine and featurelayer: no row has to have changed then.
+    `software` lists new versions of engine and featurelayer: then rows need not have changed.
     """
     changes = tuple(definition_changes(facts.join, facts.rebuilt, facts.then, facts.now))
     found = [Reason(cause=Cause.DEFINITION, evidence=change) for change in changes]
@@ -126,7 +126,7 @@ def find_reasons(facts: JoinEvidence, software: Sequence[Reason]) -> tuple[Reaso
 def definition_changes(
     join: LockedJoin, rebuilt: LockedJoin | None, then: LockedView, now: LockedView
 ) -> Iterator[str]:
-    """Say which part of a view's definition was and is what, as far as it concerns the columns of a join."""
+    """Describe the changed parts of a view's definition that affect the columns of a join."""
     if then.relation != now.relation:
         yield f"the relation was {then.relation}, is {now.relation}"
     used = {column.feature for column in join.columns.values()}
@@ -158,7 +158,7 @@ def _upstream_changes(then: Mapping[str, str], now: Mapping[str, str]) -> Iterat
 
 
 def _flatten_definition(definition: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
-    """A definition with one entry for everything that can be named in a sentence."""
+    """Flatten a definition to one entry per thing that a message can name."""
     flat: dict[str, Any] = {}
     for key, value in definition.items():
         if key == "keys":

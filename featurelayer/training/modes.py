@@ -1,4 +1,4 @@
-"""Compare the modes of one training set: the share of cells that a leak, or ignoring the exports, would change."""
+"""Compare the modes of one training set: the share of cells that a leak, or ignoring exports, would change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEANING = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeComparison:
-    """Two modes, and by feature the share of label rows for which they give different values, between 0 and 1."""
+    """Two modes, and by feature the share of label rows with different values, between 0 and 1."""
 
     one: Mode
     other: Mode
@@ -40,7 +40,7 @@ class ModeComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeComparisons:
-    """Every pair of modes that could be built, and why one could not."""
+    """Every pair of modes that could be built, and why others could not."""
 
     pairs: tuple[ModeComparison, ...]
     unavailable: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ class TrainingOperations:
     def request(
         self, service: str | None = None, labels: Any = None, **options: Unpack[RequestOptions]
     ) -> TrainingSetRequest:
-        """Return a request that can be built, planned, explained or shown as SQL; nothing is looked up yet.
+        """Return a request that can be built, planned, explained or shown as SQL, without resolving names yet.
 
         `TrainingSetRequest` documents the arguments.
         """

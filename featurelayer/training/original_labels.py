@@ -1,8 +1,8 @@
-"""Give label columns back in the types in which they came: engines change some of them on the way through.
+"""Return label columns in their original types, some of which engines change.
 
-An engine returns Asia/Tokyo as UTC, a duration as an interval, categories as text. A training set has the labels' rows
-once each and in their order, so the columns of a file or a frame can take the place of what the engine made of them.
-Which columns that are is seen from the types; the values that the engine returned are checked as ever.
+An engine returns Asia/Tokyo as UTC, a duration as an interval, categories as text. A training set has each label row
+once and in order, so the columns of a file or a frame can replace the engine's. The types show which columns to
+replace; the values that the engine returned are checked as always.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OriginalLabels:
-    """Labels as they were given: `rows` of a parquet file or an Arrow table, and the `frame` that these came from."""
+    """The original labels: `rows` of a parquet file or an Arrow table, and the `frame` that these came from."""
 
     rows: Path | pa.Table
     frame: Any = None
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns in the types in which they were given, and what pandas noted of them."""
+        """The columns in their original types, with pandas' metadata."""
         if isinstance(self.rows, pa.Table):
             return self.rows.schema
         import pyarrow.parquet as pq
@@ -48,50 +48,51 @@ class OriginalLabels:
     @property
     def metadata(self) -> dict[bytes, bytes] | None:
         """Schema metadata, from which pandas restores its own types; rows have no index here."""
-        found = dict(self.schema.metadata or {})
-        if b"pandas" in found:
-            found[b"pandas"] = json.dumps({**json.loads(found[b"pandas"]), "index_columns": []}).encode()
-        return found or None
+        notes = dict(self.schema.metadata or {})
+        if b"pandas" in notes:
+            notes[b"pandas"] = json.dumps({**json.loads(notes[b"pandas"]), "index_columns": []}).encode()
+        return notes or None
 
     @property
     def has_pandas_types(self) -> bool:
-        """True if columns have types that only pandas' own notes tell from others, such as `Int64` from `int64`."""
+        """True if only pandas' metadata distinguishes the types of columns, such as `Int64` from `int64`."""
         noted = json.loads((self.schema.metadata or {}).get(b"pandas", b"{}")).get("columns", ())
         return any(not _NUMPY_TYPE.fullmatch(str(column.get("numpy_type"))) for column in noted)
 
     def find_type_changes(self, returned: pa.Schema) -> list[int]:
-        """Return the positions of the columns whose type an engine changed; the widths of text do not count."""
+        """Return the positions of columns whose type an engine changed; the width of text is ignored."""
         return [
             position
-            for position, (field, found) in enumerate(zip(self.schema, returned, strict=True))
+            for position, (field, output) in enumerate(zip(self.schema, returned, strict=True))
             # An interval of an engine has microseconds.
-            if pa.types.is_interval(field.type) or (field.type != found.type and not _is_alike(field.type, found.type))
+            if pa.types.is_interval(field.type)
+            or (field.type != output.type and not _is_alike(field.type, output.type))
         ]
 
     def to_pandas(self, table: pa.Table) -> pandas.DataFrame:
-        """Return the rows of a training set as pandas has them, the labels as they are in their own frame."""
+        """Return the rows of a training set as a pandas frame, with the labels as in their own frame."""
         if not is_pandas(self.frame):
             return to_exact_pandas(table)
         import pandas as pd
 
         features = to_exact_pandas(table.select(range(len(self.schema), table.num_columns)))
-        found = pd.concat([self.frame.reset_index(drop=True), features], axis="columns")
-        found.columns = pd.Index(table.column_names)
-        return found
+        frame = pd.concat([self.frame.reset_index(drop=True), features], axis="columns")
+        frame.columns = pd.Index(table.column_names)
+        return frame
 
     def to_polars(self, table: pa.Table) -> polars.DataFrame:
-        """Return the rows of a training set as polars has them, the labels as they are in their own frame."""
+        """Return the rows of a training set as a polars frame, with the labels as in their own frame."""
         import polars as pl
 
-        found = pl.from_arrow(table)
-        assert isinstance(found, pl.DataFrame)
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
         if not isinstance(self.frame, pl.DataFrame):
-            return found
-        return self.frame.hstack(found.get_columns()[len(self.schema) :])
+            return frame
+        return self.frame.hstack(frame.get_columns()[len(self.schema) :])
 
     @contextmanager
     def open(self, positions: Sequence[int]) -> Iterator[ColumnReader]:
-        """Give the columns at these positions to be read in their order."""
+        """Open the columns at these positions for reading in order."""
         if isinstance(self.rows, pa.Table):
             table = self.rows.select(list(positions)).unify_dictionaries()
             yield ColumnReader(iter(table.to_batches(_BATCH_ROWS)))
@@ -100,13 +101,13 @@ class OriginalLabels:
 
         with pq.ParquetFile(self.rows) as file:
             names = [file.schema_arrow.names[position] for position in positions]
-            # A column named `a` brings `a.b` along, so they are picked by name once more.
+            # Selecting a column `a` also returns `a.b`, so select by name again.
             batches = file.iter_batches(_BATCH_ROWS, columns=names)
             yield ColumnReader(batch.select(names) for batch in batches)
 
 
 class ColumnReader:
-    """Columns that are read in pieces of any number of rows."""
+    """A reader of columns in pieces of any number of rows."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
@@ -116,7 +117,7 @@ class ColumnReader:
         """Return the next rows of each column.
 
         Raises:
-            WarehouseError: there are fewer, so the file changed while the build ran.
+            WarehouseError: there are fewer rows, so the file changed while the build ran.
         """
         taken: list[pa.RecordBatch] = []
         while rows > 0:
@@ -137,7 +138,7 @@ def to_exact_pandas(table: pa.Table) -> pandas.DataFrame:
     """Convert a table to pandas without rounding: integers with NULLs become `Int64`, also inside lists."""
     import pandas as pd
 
-    # pandas' own default makes float64 of them, which holds no integer above 2^53.
+    # pandas' default is float64, which can't hold every integer above 2^53.
     nullable = {
         pa.int8(): pd.Int8Dtype(), pa.int16(): pd.Int16Dtype(), pa.int32(): pd.Int32Dtype(),
         pa.int64(): pd.Int64Dtype(), pa.uint8(): pd.UInt8Dtype(), pa.uint16(): pd.UInt16Dtype(),
@@ -171,7 +172,7 @@ def _fits(column: pa.ChunkedArray) -> bool:
 
 
 def _is_rounded(column: pa.ChunkedArray) -> bool:
-    """Return whether pandas would make floats of integers, because of a NULL among them."""
+    """Return whether pandas would convert integers to floats because of a NULL."""
     if pa.types.is_integer(column.type):
         return bool(column.null_count)
     if isinstance(column.type, pa.BaseExtensionType) or not pa.types.is_nested(column.type):
@@ -194,7 +195,7 @@ def _has_integer_null(array: pa.Array) -> bool:
 
 
 def widen_float16(table: pa.Table) -> pa.Table:
-    """Return a table with float16 as float32, which holds all its values: few engines have the former."""
+    """Return a table with float16 as float32, which holds all its values: few engines have float16."""
     for position, field in enumerate(table.schema):
         if pa.types.is_float16(field.type):
             table = table.set_column(position, field.name, table.column(position).cast(pa.float32()))

@@ -1,4 +1,4 @@
-"""The plan of a training set for another engine than the one that was asked, to be read or pasted there."""
+"""Plan a training set for an engine other than the connected one, to read or paste there."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LABELS = "labels"
 def plan_other_dialect(warehouse: Warehouse, request: ResolvedRequest, engine: str) -> Plan:
     """Return the plan of a request with all relations named as another engine, a dbt adapter type, quotes them.
 
-    Columns and their types are looked up in `warehouse`. Labels that are no relation of it stand there as a table
-    named `labels`, which the head of the script says.
+    Columns and their types are looked up in `warehouse`. Labels that are not a relation become a table named `labels`,
+    which the head of the script explains.
 
     Raises:
         UnsupportedByDialect: there is no dialect for the engine.
@@ -36,14 +36,14 @@ def plan_other_dialect(warehouse: Warehouse, request: ResolvedRequest, engine: s
         source = quote_relation(labels.sql)
     else:
         source = exp.to_table(_LABELS).sql(dialect=there, identify=True)
-    # The request is planned with names that the warehouse knows; only then do they change.
+    # Plan with the warehouse's names first, then replace them.
     columns = tuple(replace(labels.parsed.get(column.name, column), name=column.name) for column in labels.columns)
     unread = replace(labels, columns=columns, parsed={}, frame=False, ordered=False, order="")
     plan = plan_request(warehouse, replace(request, labels=unread))
     assert isinstance(plan.spine, Labels), "a training set has labels"
     note = f"Written for {engine}; columns and types are those that {warehouse.dialect} has."
     if not is_relation:
-        # A CSV says no types, so the reader has to know in which the keys and the time are expected.
+        # A CSV has no types, so the script states the expected types of the keys and the time.
         types = ", ".join(f"{column.name} {column.dtype}" for column in columns) if labels.parsed else ""
         columns_note = f", with columns {types}" if types else ""
         note += f"\n{source} stands for the labels, {request.labels_name}: load them by that name{columns_note}."
@@ -56,7 +56,7 @@ def plan_other_dialect(warehouse: Warehouse, request: ResolvedRequest, engine: s
 
 
 def _is_relation(labels: Source, here: str) -> bool:
-    """Return whether labels are a relation that other sessions know: not a file, nor a table of this session."""
+    """Return whether labels are a relation visible to other sessions: not a file or a temporary table."""
     read = parse_from_item(labels.sql, here)
     return not labels.frame and isinstance(read.this, exp.Identifier)
 

@@ -23,9 +23,9 @@ ALMOST_NOTHING = 0.01
 class ViewReport:
     """The matches of the labels in one joined view. Counts are label rows, `unusable_rows` rows of the view.
 
-    `matched` + `missing` + `expired` are all labels. `ties` are labels whose row only its content chose;
+    `matched` + `missing` + `expired` are all labels. `ties` are labels whose row was chosen by its content only;
     `unusable_rows` have no event or available time and are never visible. `age` is label time minus event time.
-    `reason` says why almost no label is matched, where that is known.
+    `reason` explains why almost no label is matched, if known.
     """
 
     name: str
@@ -40,13 +40,13 @@ class ViewReport:
 
     @property
     def share(self) -> float | None:
-        """The share of the labels that is matched; None without labels."""
+        """The share of matched labels; None without labels."""
         labels = self.matched + self.missing + self.expired
         return self.matched / labels if labels else None
 
     @property
     def summary(self) -> str:
-        """One sentence on the share of labels with a match, with the reason."""
+        """A sentence with the share of matched labels and the reason."""
         labels = self.matched + self.missing + self.expired
         number = "no label" if not self.matched else f"only {self.matched:,} of {labels:,} labels"
         return f"{self.name}: {number} found a row in {self.view}" + (f": {self.reason}" if self.reason else "")
@@ -76,7 +76,7 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Findings that a person should check."""
+        """Findings that a user should check."""
         found = []
         for view in self.views:
             if view.ties:
@@ -117,7 +117,7 @@ def validate_matched(views: Sequence[ViewReport], least: float) -> None:
 def explain_mismatch(warehouse: Warehouse, join: AsofJoin, view: ViewReport, rows: int, least: float) -> ViewReport:
     """Return the report of a view with the reason, if a smaller share of the labels than `least` found a row.
 
-    `rows` is how many rows the view has.
+    `rows` is the number of rows of the view.
     """
     if view.share is None or view.share >= least:
         return view
@@ -125,7 +125,7 @@ def explain_mismatch(warehouse: Warehouse, join: AsofJoin, view: ViewReport, row
 
 
 def _find_mismatch_reason(warehouse: Warehouse, join: AsofJoin, view: ViewReport, rows: int) -> str:
-    """Say what most of the labels that found nothing have in common; nothing if that is not known."""
+    """Describe what most unmatched labels have in common; empty if unknown."""
     if not rows:
         return "the view has no rows"
     nothing = view.missing + view.expired
@@ -144,7 +144,7 @@ def _find_mismatch_reason(warehouse: Warehouse, join: AsofJoin, view: ViewReport
         why = f"its rows {begin}, the labels end {last[:size]}"
         if view.matched or rows < 2 or oldest != newest:
             return why
-        # A model that is rebuilt with current_timestamp as its event time.
+        # The model is rebuilt with current_timestamp as its event time.
         return f"{why}; all {rows:,} rows have the same event time, which may be that of the load (see `lint`, FL222)"
     return ""
 
@@ -159,7 +159,7 @@ def count_view(warehouse: Warehouse, queries: JoinReport, labels: int) -> tuple[
     matched, *values = warehouse.rows(queries.matched.sql)[0]
     expired = count(queries.expired)
     found = warehouse.rows(queries.ages.sql)[0] if queries.ages is not None and matched else (None,)
-    # An array, or a column for each where an engine has no arrays.
+    # One array, or one column each if the engine has no arrays.
     ages = found[0] if len(found) == 1 else found if found[0] is not None else None
     report = ViewReport(
         name=join.name,

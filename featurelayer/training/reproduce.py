@@ -1,8 +1,8 @@
 """Rebuild a training set from its lock and compare it column by column, with the reasons of every difference.
 
-The joins are those of the lock, the definitions those of today, each with its times as further columns: they tell of
-the row that a label gets now when it arrived. What can't be joined any more is left out and reported, the rest is
-compared. Nothing is written.
+The joins are those of the lock, the definitions those of today, each with its times as further columns, which tell when
+a label's current row arrived. Joins that are no longer possible are left out and reported; the rest is compared.
+Nothing is written.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def reproduce(
 
     Raises:
         LockError: it is not a lock, was edited, or is of another version.
-        LabelError: the labels do not exist any more, or are not those of the lock.
+        LabelError: the labels no longer exist, or differ from those of the lock.
         WarehouseError: the engine failed.
     """
     locked = read_lock(lock)
@@ -78,12 +78,12 @@ def reproduce(
         if labels is None
         else split_labels(locked, normalize_labels(labels))
     )
-    found = []
+    reproductions = []
     for part, rows in zip(parts, given, strict=True):
         with workspace.open_warehouse() as warehouse:
             base = _resolve_locked(workspace, find_ledger, warehouse, part, rows)
-            found.append(_reproduce_part(warehouse, part, workspace.registry, base, progress=progress))
-    return merge_reproductions(locked, parts, found)
+            reproductions.append(_reproduce_part(warehouse, part, workspace.registry, base, progress=progress))
+    return merge_reproductions(locked, parts, reproductions)
 
 
 def _resolve_locked(
@@ -119,7 +119,7 @@ def _resolve_locked(
 def _reproduce_part(
     warehouse: Warehouse, lock: Lock, registry: Registry, base: ResolvedRequest, *, progress: Progress | None = None
 ) -> Reproduction:
-    """Make a training set again and compare it with its lock.
+    """Rebuild a training set, or one part of it, and compare it with its lock.
 
     `base` is the request with the labels, but without service and views: those follow from the lock.
 
@@ -173,7 +173,7 @@ class _Comparison:
 def _keep_joinable(
     warehouse: Warehouse, joins: Sequence[ReproducibleJoin], lock: Lock, base: ResolvedRequest
 ) -> tuple[list[ReproducibleJoin], ResolvedRequest]:
-    """Ask every join alone whether it can be made; leave out what can't, with the planner's reasons."""
+    """Plan every join separately; drop those that fail, with the planner's reasons."""
     checked = []
     for join in joins:
         cause = Cause.GONE if base.mode is Mode.AS_SERVED and base.ledger is None else Cause.DEFINITION
@@ -188,13 +188,13 @@ def _keep_joinable(
             checked.append(join.drop_all_columns(reasons))
     left = [join for join in checked if join.view is not None]
     if not left:
-        # The labels alone are compared; they are the same in every mode and at any time.
+        # Only the labels are compared; they are the same in every mode and at any time.
         base, lock = replace(base, mode=Mode.KNOWN_AT, label_timestamp=None), lock.drop_time()
     return checked, make_request(left, lock, base)
 
 
 def _validate_labels(lock: Lock, now: Lock) -> None:
-    """Refuse labels that are not those of the lock: whatever came of them could not be compared."""
+    """Reject labels that differ from those of the lock: their results could not be compared."""
     problems = []
     if now.labels.rows != lock.labels.rows:
         problems.append(f"{lock.labels.rows:,} rows at the build, {now.labels.rows:,} now")
@@ -253,13 +253,13 @@ def _compare(
 
 
 def _find_tied_labels(warehouse: Warehouse, rebuilt: TrainingSet) -> dict[str, pa.Int64Array]:
-    """The ids of the labels that only content gave a row, by join."""
-    found = {}
+    """Return, by join, the ids of labels whose row was chosen by its content only."""
+    tied = {}
     for step in rebuilt.script.steps:
         if step.report is not None and step.report.tied is not None:
             ids = warehouse.arrow(step.report.tied.sql).read_all().column(0).cast(pa.int64())
-            found[step.report.join.name] = pa.concat_arrays([*ids.chunks, pa.array([], pa.int64())])
-    return found
+            tied[step.report.join.name] = pa.concat_arrays([*ids.chunks, pa.array([], pa.int64())])
+    return tied
 
 
 def _differences(join: ReproducibleJoin, changed: Sequence[str], compared: _Comparison) -> Iterator[ColumnDifference]:
@@ -267,12 +267,12 @@ def _differences(join: ReproducibleJoin, changed: Sequence[str], compared: _Comp
         if name in join.lost:
             yield ColumnDifference(name=name, join=join.locked.name, rows=None, unknown="it can't be made again")
         elif name in changed:
-            found = compared.columns.get(name)
+            tally = compared.columns.get(name)
             yield ColumnDifference(
                 name=name,
                 join=join.locked.name,
-                rows=found.rows if found else None,
-                examples=tuple(found.examples) if found else (),
+                rows=tally.rows if tally else None,
+                examples=tuple(tally.examples) if tally else (),
                 unknown=compared.unknown,
             )
 
@@ -281,10 +281,10 @@ def _find_join_reasons(
     warehouse: Warehouse, join: ReproducibleJoin, lock: Lock, now: Lock, compared: _Comparison, *, changed: bool
 ) -> tuple[Reason, ...]:
     """Return the reasons why columns are lost or differ, including a change of the software."""
-    found = list(dict.fromkeys(reason for reasons in join.lost.values() for reason in reasons))
+    all_reasons = list(dict.fromkeys(reason for reasons in join.lost.values() for reason in reasons))
     if changed:
         watched = compared.watched[join.locked.name]
-        found += find_reasons(
+        all_reasons += find_reasons(
             JoinEvidence(
                 join=join.locked,
                 rebuilt=_find_join(now.joins, join.locked.name),
@@ -300,7 +300,7 @@ def _find_join_reasons(
             ),
             tuple(_software_changes(lock, now)),
         )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(all_reasons))
 
 
 def _count_late(warehouse: Warehouse, join: ReproducibleJoin, lock: Lock) -> int | None:
@@ -327,7 +327,7 @@ def _software_changes(lock: Lock, now: Lock) -> Iterator[Reason]:
 
 
 def _harmless_changes(joins: Sequence[ReproducibleJoin], lock: Lock, now: Lock, explained: set[str]) -> Iterator[str]:
-    """Say what has changed and made no difference."""
+    """Describe changes that made no difference."""
     for join in joins:
         name = join.locked.name
         if name not in explained and join.locked.view in now.views:

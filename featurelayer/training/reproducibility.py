@@ -22,10 +22,10 @@ from featurelayer.warehouse.base import Warehouse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReproducibleJoin:
-    """A join of the lock as it can be made today: with `view` (None if not at all), and without the `lost` columns.
+    """A join of the lock as far as it can be rebuilt: with `view`, None if impossible, and without the `lost` columns.
 
-    `added` are columns of the view that come along to tell of the row: `present` is never NULL where there is one,
-    `arrivals` (output column to the view's column) say when it arrived; `event` and `clocks` are the same as columns.
+    `added` are extra columns of the view that describe the row: `present` is NULL only without a row, `arrivals`
+    (output column to the view's column) tell when it arrived; `event` and `clocks` are the times as columns.
     """
 
     locked: LockedJoin
@@ -39,27 +39,27 @@ class ReproducibleJoin:
 
     @property
     def service_view(self) -> ServiceView:
-        """The join with what is left of its columns, and what comes along."""
+        """Return the join with its remaining columns and the added ones."""
         assert self.view is not None
         kept = [column.feature for name, column in self.locked.columns.items() if name not in self.lost]
         keys = tuple(self.locked.keys.items())
         return ServiceView(view=self.view.id, prefix=self.locked.name, features=(*kept, *self.added), keys=keys)
 
     def drop_all_columns(self, reasons: tuple[Reason, ...]) -> ReproducibleJoin:
-        """The join given up."""
+        """Return the join without any column."""
         return ReproducibleJoin(locked=self.locked, lost={**dict.fromkeys(self.locked.columns, reasons), **self.lost})
 
 
 def find_reproducible_joins(
     warehouse: Warehouse, lock: Lock, registry: Registry, base: ResolvedRequest
 ) -> list[ReproducibleJoin]:
-    """Return the lock's joins with what each has lost."""
+    """Return the lock's joins with the columns that each has lost."""
     taken = {*lock.columns, *(column.name for column in base.labels.columns)}
     return [_check_join(warehouse, join, registry, {name.casefold() for name in taken}) for join in lock.joins]
 
 
 def make_request(joins: Sequence[ReproducibleJoin], lock: Lock, base: ResolvedRequest) -> ResolvedRequest:
-    """Return the request that makes these joins."""
+    """Return the request with these joins."""
     service = FeatureService(
         name=lock.service.name,
         views=tuple(join.service_view for join in joins),
@@ -76,7 +76,7 @@ def make_request(joins: Sequence[ReproducibleJoin], lock: Lock, base: ResolvedRe
 
 
 def find_request_changes(lock: Lock, registry: Registry) -> Iterator[Reason]:
-    """Say what the same request would ask for today that it did not ask for then."""
+    """Describe how the same request would resolve differently today."""
     asked = lock.request
     try:
         service = (
@@ -130,7 +130,7 @@ def _check_join(warehouse: Warehouse, join: LockedJoin, registry: Registry, take
             (Reason(cause=Cause.DEFINITION, evidence=f"the join keys were {were}, are {are}"),)
         )
     lost = dict(_find_lost_columns(view, columns, join))
-    # A declared column that no longer exists breaks no ties; the others can still be compared.
+    # A tie-breaking column that no longer exists is ignored; the others can still be compared.
     view = replace(view, columns=tuple(known for known in view.columns if match_column(known[0], columns)))
     if len(lost) == len(join.columns):
         return replace(bare, lost=lost)
@@ -158,7 +158,7 @@ def _find_lost_columns(
 def _with_times(
     join: ReproducibleJoin, view: FeatureView, columns: Sequence[Column], taken: set[str]
 ) -> ReproducibleJoin:
-    """Let the times of the row come along, or a key if the view has none."""
+    """Add the times of the row, or a key if the view has no times."""
     features, found = list(view.features), {}
     kept = {column.feature: name for name, column in join.locked.columns.items() if name not in join.lost}
     roles = ("event_time", "available_at", "created_timestamp")

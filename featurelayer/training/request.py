@@ -85,7 +85,7 @@ class TrainingSetRequest:
             return str(compile_plan(plan_other_dialect(warehouse, request, dialect), dialect))
 
     def plan(self) -> BuildPlan:
-        """Return what `build` would read, as far as the engine can tell; nothing is computed."""
+        """Estimate how much `build` would read, as far as the engine can tell, without computing anything."""
         with self.workspace.open_warehouse() as warehouse:
             return plan_build(warehouse, self.resolve(warehouse))
 

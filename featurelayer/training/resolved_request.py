@@ -1,4 +1,4 @@
-"""A training-set request after its names were looked up: features, views, and labels as rows of the warehouse."""
+"""A training-set request with resolved names: features, views, and labels as rows of the warehouse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FindLedger = Callable[[Warehouse], Ledger | None]
 class Provenance:
     """The origin of the definitions, as the lock records it.
 
-    `sql_checksums` are dbt's, of each view's file and of all that it is built from, by unique id.
+    `sql_checksums` are dbt's, of each view's file and all its ancestors, by unique id.
     """
 
     project: str
@@ -42,12 +42,12 @@ class Provenance:
 class ResolvedRequest:
     """The inputs of one build.
 
-    `views` are those that the service joins, by id. `label_timestamp` and `keys` (label column by request key) name the
-    label columns that are called differently than in the service. `labels_name` is the name of the labels in the lock,
-    `asked` the request as the lock records it, and `given` the labels in their original types, unless they are in the
-    warehouse. `ledger` is the record of exports, if there is one. `compare_modes` also measures how far the modes
-    differ. `extends` is the lock of the set that the rows will be appended to. In every view at least the share
-    `min_matched` of the labels has to find a row.
+    `views` are those that the service joins, by id. `label_timestamp` and `keys` (label column by request key) name
+    label columns whose names differ from the service's. `labels_name` is the name of the labels in the lock, `asked`
+    the request as the lock records it, and `given` the labels in their original types, unless they are in the
+    warehouse. `ledger` is the record of exports, if any. `compare_modes` also measures how much the modes differ.
+    `extends` is the lock of the set to append to. In every view at least the share `min_matched` of the labels
+    must find a row.
     """
 
     service: FeatureService

@@ -99,7 +99,7 @@ class TrainingSet:
 
     @property
     def sql(self) -> str:
-        """The SQL that was run, ready to be pasted into the warehouse."""
+        """The SQL of the build, ready to paste into the warehouse."""
         return str(self._script)
 
     @property
@@ -115,7 +115,7 @@ class TrainingSet:
         return self._read(self._given)
 
     def _read(self, given: OriginalLabels | None) -> pa.RecordBatchReader:
-        """Return the rows, with the labels as they were given, or as the engine has them."""
+        """Return the rows, with the labels in their original types or those of the engine."""
         import pyarrow as pa
 
         reader = self._warehouse.arrow(self._script.query.sql)
@@ -171,10 +171,10 @@ class TrainingSet:
     def to_parquet(self, path: str | Path, *, lock: str | Path | None = None, append: bool = False) -> Path:
         """Write the rows to a parquet file and the lock next to it; both appear whole or not at all.
 
-        With `append` they come after those of the set that is there, if one is.
+        With `append` they are added to an existing set.
 
         Raises:
-            LockError: appended, they would not be of one kind with those that are there.
+            LockError: the existing set has a different definition.
         """
         return self._to_file(Path(path), "parquet", lock, append=append)
 
@@ -185,12 +185,12 @@ class TrainingSet:
     def to_table(self, name: str, *, lock: str | Path | None = None, append: bool = False) -> int:
         """Write the rows to a table of the warehouse (`table` or `schema.table`) and return their number.
 
-        With `append` they come to those of the set that is there, if one is. A `lock` is written only where it is said.
+        With `append` they are added to an existing set. A `lock` is written only if its path is passed.
 
         Raises:
-            WarehouseError: the table exists and was not made by featurelayer, the connection only reads, or two columns
-                differ in case alone.
-            LockError: appended, they would not be of one kind with those that are there.
+            WarehouseError: the table exists and was not made by featurelayer, the connection is read-only, or the names
+                of two columns differ only in case.
+            LockError: the existing set has a different definition.
         """
         if not self._is_case_safe():
             raise WarehouseError(
@@ -311,22 +311,22 @@ class TrainingSet:
                 self._digest_file(path)
 
     def _append_rows(self, before: Lock, path: Path, joined: Path, kind: Literal["parquet", "csv"]) -> dict[str, Any]:
-        """Write the rows of the file that is there and then these; return the content of the lock of all."""
+        """Write the rows of the existing file, then the new ones; return the lock content of the whole set."""
         with write_atomically(joined.with_suffix(".new"), kept=False) as new:
             self._write_rows(new, kind)
             return self._extend_lock(before, concatenate_files(before, path, new, joined, kind))
 
     def _extend_lock(self, before: Lock, columns: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """The content of the lock of the set that is there with these rows."""
+        """Return the lock content of the existing set extended by these rows."""
         validate_new_labels(before, self.lock)
         return extend_lock(before, self.lock, columns)
 
     def _stream_to_file(self, path: Path, kind: Literal["parquet", "csv"]) -> None:
-        """Write from here: an engine that folds case would rename a column that differs from another in case alone."""
+        """Write the file in Python: an engine that folds case would rename columns that differ only in case."""
         import pyarrow.csv as csv
         import pyarrow.parquet as pq
 
-        # What text a type has is the engine's to say.
+        # The engine defines the text of each type.
         reader = self._read(self._given if kind == "parquet" else None)
         if kind == "parquet":
             validate_parquet_columns(reader.schema)
@@ -336,19 +336,19 @@ class TrainingSet:
                 writer.write_batch(batch)
 
     def _needs_original_types(self) -> bool:
-        """Return whether the engine would write label columns in other types than their own."""
+        """Return whether the engine would change the types of label columns."""
         given = self._given
         return given is not None and (given.has_pandas_types or bool(given.find_type_changes(self._label_columns[0])))
 
     def _digest_file(self, path: Path) -> None:
-        """Checksum what was written, not what was meant to be."""
+        """Checksum the file as written."""
         rows, checksums = file_checksums(path)
         self._keep_checksums(rows, dict(zip(self.columns, checksums, strict=True)), {})
 
     def _keep_checksums(self, rows: int, checksums: dict[str, str], given: Mapping[str, str] | None = None) -> None:
-        """Check what came of the labels, and keep the checksums.
+        """Check the label columns of the output, and keep the checksums.
 
-        `given` are those of columns that took the place of the engine's; None if the engine's are not to be kept.
+        `given` are those of columns that replaced the engine's; None if the engine's are not kept.
         """
         self._validate_row_count(rows)
         self._validate_label_values(checksums)
@@ -357,7 +357,7 @@ class TrainingSet:
 
     @cached_property
     def _label_columns(self) -> tuple[pa.Schema, dict[str, str]]:
-        """The label columns as the engine has them: their types, and their checksums by name."""
+        """Return the types of the label columns in the engine, and their checksums by name."""
         assert self._script.labels is not None, "a training set has labels"
         with self._warehouse.arrow(self._script.labels.sql) as reader:
             return reader.schema, self._digest(reader)
@@ -367,7 +367,7 @@ class TrainingSet:
         return self._label_columns[1]
 
     def _digest(self, labels: pa.RecordBatchReader) -> dict[str, str]:
-        """Checksum label columns, which are the first of all."""
+        """Checksum the label columns, which come first."""
         digest = TableDigest(self.columns[: len(labels.schema)])
         for batch in labels:
             digest.update(batch)
@@ -377,7 +377,7 @@ class TrainingSet:
         self._validate_label_values(self._digest(written))
 
     def _validate_label_values(self, checksums: Mapping[str, str]) -> None:
-        """Rule 6, checked on every run: every label column is what went in, byte for byte and in the labels' order."""
+        """Check rule 6 on every run: label columns are unchanged, byte for byte and in the labels' order."""
         changed = [name for name, checksum in self._label_checksums.items() if checksums[name] != checksum]
         if changed:
             raise WarehouseError(
@@ -386,7 +386,7 @@ class TrainingSet:
             )
 
     def _validate_row_count(self, rows: int) -> None:
-        """Rule 6, checked on every run."""
+        """Check rule 6 on every run: one row per label."""
         if rows != self.report.rows:
             raise WarehouseError(
                 f"{self.report.rows:,} labels went in and {rows:,} rows came out; nothing was kept",
