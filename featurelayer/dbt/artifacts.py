@@ -231,7 +231,7 @@ def sql_checksums(target_path: Path, unique_ids: Iterable[str]) -> dict[str, dic
     """
     raw, path, _ = read_raw(target_path)
     lineage: dict[str, _Lineage] = {}
-    found: dict[str, dict[str, str]] = {}
+    by_node: dict[str, dict[str, str]] = {}
     for unique_id in unique_ids:
         reached = [unique_id]
         for node in reached:  # the list grows during iteration
@@ -240,12 +240,12 @@ def sql_checksums(target_path: Path, unique_ids: Iterable[str]) -> dict[str, dic
             parents = lineage[node].depends_on
             reached += [parent for parent in (parents.nodes if parents else ()) if parent not in reached]
         checksums = {node: lineage[node].checksum for node in reached}
-        found[unique_id] = {
+        by_node[unique_id] = {
             node: checksum.checksum
             for node, checksum in checksums.items()
             if checksum and checksum.checksum and checksum.name != "path"
         }
-    return found
+    return by_node
 
 
 def read_manifest(target_path: Path) -> Manifest:
@@ -371,7 +371,7 @@ def catalog_types(target_path: Path, unique_ids: frozenset[str]) -> Mapping[str,
 
 
 def find_doubts(manifest: Manifest, project: Project) -> Iterator[str]:
-    """Yield doubts about a readable manifest: its age, and a schema newer than ours."""
+    """Yield doubts about a readable manifest: its age, and a schema newer than supported."""
     if manifest.schema_version > SCHEMA_VERSION:
         doubt = Problem(
             what=f"manifest.json has schema v{manifest.schema_version} (dbt {manifest.dbt_version}), newer than the "

@@ -318,7 +318,7 @@ def validate_block(
         return None
 
 
-# A mistake in one of these says nothing about the rest of its block.
+# A mistake in one of these does not affect the rest of its block.
 _APART = {"ignore", "freshness", "update_frequency", "monitors", "tags", "unit", "deprecated", "on_stale",
           "block_export", "removal_guard"}  # fmt: skip
 
@@ -326,12 +326,12 @@ _APART = {"ignore", "freshness", "update_frequency", "monitors", "tags", "unit",
 def correct_keys(contract: type[Block], block: Any) -> Any:
     """Return the block with every unknown key under the name that was meant, or left out if none is close.
 
-    What is wrong and says nothing about the rest is left out, too.
+    Invalid values that nothing else depends on are left out, too.
     """
     if not isinstance(block, dict):
         return block
     fields = [name for name, field in contract.model_fields.items() if not field.exclude]
-    # What is dbt's own is not a misspelling of ours, however much alike: `timestamp` is not `created_timestamp`.
+    # A key of dbt's is never a misspelling of ours: `timestamp` is not `created_timestamp`.
     names = {
         key: "entity" if key == "entities" else "" if key in _NATIVE else closest(str(key), fields)
         for key in block

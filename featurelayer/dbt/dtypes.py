@@ -65,12 +65,12 @@ def _table() -> dict[str, DType]:
 
 
 def _words(names: str) -> list[str]:
-    found = []
+    phrases = []
     for phrase in _MULTI_WORD:
         if phrase in names:
-            found.append(phrase)
+            phrases.append(phrase)
             names = names.replace(phrase, "")
-    return found + names.split()
+    return phrases + names.split()
 
 
 _SCALARS = _table()
@@ -125,8 +125,8 @@ def dtype_of(text: str, adapter: str) -> DType:
     if _TEXT_LIKE.match(text):
         return DType(kind=Kind.TEXT)
     scalar = _SCALAR.fullmatch(text)
-    found = _scalar(scalar[1], scalar[2], scalar[3], adapter) if scalar else None
-    return found or _through_sqlglot(text, adapter)
+    dtype = _scalar(scalar[1], scalar[2], scalar[3], adapter) if scalar else None
+    return dtype or _through_sqlglot(text, adapter)
 
 
 def value_type(dtype: DType) -> DType:

@@ -212,13 +212,13 @@ class Inventory:
     @cached_property
     def tests(self) -> Mapping[str, tuple[DataTest, ...]]:
         """The enabled generic data tests by the unique id of the model that they are declared on."""
-        found: dict[str, list[DataTest]] = {}
+        by_model: dict[str, list[DataTest]] = {}
         for unique_id, part in self._raw.nodes.items():
             if unique_id.startswith("test."):
                 test = self._decode(part, _Test, unique_id)
                 if test and test.attached_node and test.test_metadata and (test.config is None or test.config.enabled):
-                    found.setdefault(test.attached_node, []).append(_data_test(test, test.test_metadata))
-        return {model: tuple(tests) for model, tests in found.items()}
+                    by_model.setdefault(test.attached_node, []).append(_data_test(test, test.test_metadata))
+        return {model: tuple(tests) for model, tests in by_model.items()}
 
     def _read_model(self, unique_id: str) -> Model | None:
         if unique_id in self._raw.nodes:

@@ -54,8 +54,8 @@ def read_join_keys(reader: NodeReader, block: ViewBlock) -> tuple[JoinKey, ...]:
 def _entities(reader: NodeReader, block: ViewBlock) -> Iterator[Entity]:
     path = f"{AT}.entity"
     if not block.entity:
-        said = sorted({str(column.block.join_key) for column in reader.columns.values() if column.block.join_key})
-        fix = f"add `entity: {said[0].partition('.')[0]}`" if said else "name the entity that the rows describe"
+        declared = sorted({str(column.block.join_key) for column in reader.columns.values() if column.block.join_key})
+        fix = f"add `entity: {declared[0].partition('.')[0]}`" if declared else "name the entity that the rows describe"
         reader.add_problem("it has no `entity`", path, fix, "FL102")
     if len(set(block.entity or ())) < len(block.entity or ()):
         reader.add_problem("it names an entity twice", path, "Name each entity once.", "FL102")
@@ -86,24 +86,24 @@ def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tu
         what = (
             f"column '{column.name}' is the key of '{name}', which the view does not list{did_you_mean(name, listed)}"
         )
-        if listed and all(known in reader.entities for known in listed):
+        if listed and all(other in reader.entities for other in listed):
             fix = f"correct the name, or add it to the view's `entity`: {', '.join(listed)}"
             reader.add_problem(what, path, fix, "FL103")
         return None
     entity = reader.entities.get(name)
     if entity is None:
         return None
-    known = [declared.name for declared in entity.keys]
+    names = [declared.name for declared in entity.keys]
     if not key:
-        key = known[0] if len(known) == 1 else _same_name(column.name, known)
+        key = names[0] if len(names) == 1 else _same_name(column.name, names)
         if not key:
             what = f"column '{column.name}' does not declare which key of '{name}' it holds"
-            fix = f"write `join_key: {name}.{known[0]}` (its keys: {', '.join(known)})"
+            fix = f"write `join_key: {name}.{names[0]}` (its keys: {', '.join(names)})"
             reader.add_problem(what, path, fix, "FL103")
             return None
-    if key not in known:
-        what = f"entity '{name}' has no key '{key}'{did_you_mean(key, known)}"
-        reader.add_problem(what, path, f"Its keys: {', '.join(known)}.", "FL103")
+    if key not in names:
+        what = f"entity '{name}' has no key '{key}'{did_you_mean(key, names)}"
+        reader.add_problem(what, path, f"Its keys: {', '.join(names)}.", "FL103")
         return None
     return name, key
 

@@ -52,12 +52,12 @@ def trace(
 
     Args:
         inventory: dbt's nodes.
-        adapter: dbt's adapter type, which says how to read the SQL.
-        unique_ids: the models that are asked about.
+        adapter: dbt's adapter type, which selects the SQL dialect.
+        unique_ids: the models to trace.
         trust_tests: take a column with a not_null test as never NULL, so that counting it is counting rows. Two
             fingerprints are to be compared only if both were made with it or both without.
-        keep: use and write the file in the target folder that spares the next run the work.
-        seconds: how much processor time it may take.
+        keep: use and write the cache file in the target folder.
+        seconds: the limit of processor time.
     """
     wanted = _add_parents(inventory, unique_ids) if unique_ids is not None else tuple(inventory.models)
     nodes = (inventory.model(unique_id) for unique_id in wanted)
@@ -80,8 +80,8 @@ def find_missing_columns(
     added. Where neither knows, nothing is missing.
     """
     catalog = read_catalog_columns(inventory.path.parent, [view.unique_id for view in views])
-    found = {view.id: tuple(_find_missing(inventory, lineage, catalog, view, adapter)) for view in views}
-    return {name: missing for name, missing in found.items() if missing}
+    by_view = {view.id: tuple(_find_missing(inventory, lineage, catalog, view, adapter)) for view in views}
+    return {name: missing for name, missing in by_view.items() if missing}
 
 
 def _find_missing(
@@ -102,11 +102,11 @@ def _find_missing(
     names = {fold(name) for name in produced}
     for column, role in _list_columns(view):
         if fold(column) not in names:
-            told = known_from
+            evidence = known_from
             if known_from == "its compiled SQL" and fold(column) in {fold(name) for name in listed}:
-                told += " (catalog.json has it: it is older, or the model is still to be built)"
+                evidence += " (catalog.json has it: it is older, or the model is still to be built)"
             yield MissingColumn(
-                column=column, role=role, known_from=told, nearest=closest(column, produced), is_certain=is_certain
+                column=column, role=role, known_from=evidence, nearest=closest(column, produced), is_certain=is_certain
             )
 
 

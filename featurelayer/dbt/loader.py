@@ -165,19 +165,19 @@ def _check_replacements(views: Mapping[str, FeatureView], problems: list[Problem
     for view in views.values():
         if view.deprecated:
             where = format_location(view.yaml_path, view.id, f"{AT}.deprecated.replaced_by")
-            found = _replacement(
+            problem = _replacement(
                 f"deprecated feature view '{view.id}'", view.deprecated.replaced_by, view.id, names, where
             )
-            problems += [found] if found else []
+            problems += [problem] if problem else []
         for feature in view.features:
             if feature.deprecated:
                 own = f"{view.id}.{feature.name}"
-                given = feature.deprecated.replaced_by
-                replacement = f"{view.id}.{given}" if given and "." not in given else given
+                replaced_by = feature.deprecated.replaced_by
+                replacement = f"{view.id}.{replaced_by}" if replaced_by and "." not in replaced_by else replaced_by
                 path = f"columns[{feature.name}].{AT}.deprecated.replaced_by"
                 where = format_location(view.yaml_path, view.id, path)
-                found = _replacement(f"deprecated feature '{own}'", replacement, own, features, where)
-                problems += [found] if found else []
+                problem = _replacement(f"deprecated feature '{own}'", replacement, own, features, where)
+                problems += [problem] if problem else []
 
 
 def _replacement(what: str, replacement: str, own: str, known: set[str], where: str) -> Problem | None:

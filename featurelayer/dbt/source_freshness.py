@@ -47,9 +47,9 @@ def read_sources(target_path: Path, unique_ids: Iterable[str]) -> dict[str, tupl
     """
     raw, path, _ = read_raw(target_path)
     fresh = {
-        unique_id: found
+        unique_id: limited
         for unique_id, source in raw.sources.items()
-        if (found := _fresh(decode(source, _Source, path, unique_id))) is not None
+        if (limited := _fresh(decode(source, _Source, path, unique_id))) is not None
     }
     if not fresh:
         return {}
@@ -68,8 +68,8 @@ def read_sources(target_path: Path, unique_ids: Iterable[str]) -> dict[str, tupl
 
 def _fresh(source: _Source) -> FreshSource | None:
     config = source.config or {}
-    said = source.freshness or config.get("freshness") or {}
-    limits = Freshness(warn_after=_limit(said.get("warn_after")), error_after=_limit(said.get("error_after")))
+    declared = source.freshness or config.get("freshness") or {}
+    limits = Freshness(warn_after=_limit(declared.get("warn_after")), error_after=_limit(declared.get("error_after")))
     if limits == Freshness():
         return None
     return FreshSource(

@@ -70,7 +70,7 @@ class _BuiltModel:
         return self.suffix == "" and self.follows_database
 
     def fits(self, target: TargetSchema, adapter: str) -> bool | None:
-        """Whether the model is where dbt's macros would build it for a target; None if nothing tells."""
+        """Whether the model is where dbt's macros would build it for a target; None if unknown."""
         pairs = []
         if self.suffix is not None and target.schema:
             pairs.append((self.place.schema, target.schema + (f"_{self.suffix}" if self.suffix else "")))
@@ -96,7 +96,7 @@ class _Verdict:
 
 
 def validate_target(project: Project, *, warn: Notify | None = None) -> None:
-    """Stop if manifest.json was built for another target than the one in use; warn if nothing tells.
+    """Stop if manifest.json was built for another target than the one in use; warn if it can't be determined.
 
     Raises:
         TargetMismatch: the manifest was built for another target.

@@ -78,8 +78,8 @@ class Lines:
 
     def has_key(self, file: str, resource: str, key: str) -> bool:
         """Whether the resource is in the file and has the key."""
-        found = list(self._walk(file, resource, key))
-        return found[0] is not None and len(found) == len(_split_key(key)) + 1
+        entries = list(self._walk(file, resource, key))
+        return entries[0] is not None and len(entries) == len(_split_key(key)) + 1
 
     def _walk(self, file: str, resource: str, key: str) -> Iterator[_Entry | None]:
         """Yield the resource, None if not found, then the entries on the path to the key, as far as it exists."""
@@ -101,8 +101,8 @@ class Lines:
         lists = self._inside(document.node)
         for wanted in (resource, re.sub(r"\.v[^.]+$", "", resource)):
             for kind in _LISTS:
-                if kind in lists and (found := self._inside(lists[kind].node).get(wanted)):
-                    return found
+                if kind in lists and (entry := self._inside(lists[kind].node).get(wanted)):
+                    return entry
         return None
 
     def _inside(self, node: yaml.Node) -> Mapping[str, _Entry]:

@@ -55,9 +55,9 @@ def analyse(
         models: all models, seeds, snapshots and sources, in any order.
         dialect: dbt's adapter type.
         run: when the SQL was compiled, so that dbt's `run_started_at` in it counts as no meaning of its own.
-        cache: a file that keeps what was found, by the text of the SQL and of what it reads; made if need be, ignored
+        cache: a file of results, keyed by the SQL and its inputs; created if missing, ignored
             if it can't be used.
-        seconds: how much processor time it may take; models that are not reached by then have that as their problem.
+        seconds: the limit of processor time; models not reached by then get that as their problem.
         complete: whether these are all models there are, so that the cache may forget others.
     """
     by_id = {model.unique_id: model for model in models}
@@ -104,7 +104,7 @@ class Lineage:
         return self.columns(unique_id).get(column.casefold())
 
     def upstream(self, unique_id: str, column: str) -> tuple[ColumnLineage, ...]:
-        """Return the column and all columns of models that it is made of, nearest first."""
+        """Return the column and all model columns that it derives from, nearest first."""
         start = self.column(unique_id, column)
         columns: dict[tuple[str, str], ColumnLineage] = {}
         waiting = deque([start] if start else [])

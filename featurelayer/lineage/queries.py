@@ -145,16 +145,16 @@ class Queries:
         if first.is_open:
             raise Unreadable(f"the recursive CTE '{name}' begins with columns that are not all known")
         place = digest("recursive", name)
-        known = {
+        placed = {
             column: replace(value, key=digest(place, str(number)), form=("", ()))
             for number, (column, value) in enumerate(first.columns.items())
         }
-        before = replace(first, base=place, where=frozenset(), columns=known)
+        before = replace(first, base=place, where=frozenset(), columns=placed)
         while True:
             self._ctes[-1][name] = before
             other = self.relation(query.expression, parent, name)
             columns = {}
-            for (column, value), again in zip(before.columns.items(), pad_columns(other, len(known)), strict=True):
+            for (column, value), again in zip(before.columns.items(), pad_columns(other, len(placed)), strict=True):
                 columns[column] = replace(
                     merge_values([first.columns[column], again], value.key), facts=value.facts | again.facts
                 )
@@ -165,9 +165,9 @@ class Queries:
         kind = "distinct" if query.args.get("distinct") else "all"
         base = digest("recursive", kind, first.rows, other.rows, *keys)
         columns = {column: replace(value, key=digest(base, column)) for column, value in columns.items()}
-        made = derive_relation(replace(first, base=base, where=frozenset(), columns=columns), first, other)
-        made.sources |= frozenset(source for value in columns.values() for source in value.sources)
-        return made
+        result = derive_relation(replace(first, base=base, where=frozenset(), columns=columns), first, other)
+        result.sources |= frozenset(source for value in columns.values() for source in value.sources)
+        return result
 
     # FROM
 

@@ -35,7 +35,7 @@ def digest(*parts: str) -> str:
 class Value:
     """The value of a column. Equal `key`s in equal rows are the same computation.
 
-    `type` is known of few. `sure` says that it is never NULL. `form` is the operation that made it and the keys
+    `type` is known for few. `sure` means that it is never NULL. `form` is the operation that made it and the keys
     that went in, for the few operations of which that may matter.
     """
 

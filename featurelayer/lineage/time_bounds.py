@@ -1,6 +1,6 @@
 """Time bounds from conditions: which of two times is earlier, and by how much.
 
-A value knows the future if it comes of a row that may be later than the event of the row that it is put into. A
+A value knows the future if it comes from a row that may be later than the event of the row it is joined to. A
 condition rules that out if it compares the two times: in ON, USING, WHERE, a later WHERE, a CASE or a FILTER around it.
 """
 

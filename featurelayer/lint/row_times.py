@@ -60,7 +60,7 @@ def judge_aggregate(seen: ViewLineage, fact: Fact) -> Severity | None:
     if fact.bound is Bound.PAST and _ends_later(seen, fact):
         return Severity.WARNING
     if fact.bound is not Bound.NONE or _is_one_row(seen, fact) or _is_first(seen, fact):
-        return None  # an aggregate bound to later rows is a join that looks ahead
+        return None  # an aggregate bound to later rows is a join to the future
     times = _has_times(seen, fact)
     if seen.is_key(fact.keys):
         if not times:

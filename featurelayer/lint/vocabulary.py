@@ -108,7 +108,7 @@ _LENGTH = re.compile(rf"({_NUMBER})([a-z]{{1,8}})$")
 class Window:
     """A window in a name: its text, and its length in seconds if the text has a unit.
 
-    `avg_val_30` does not say of what there are thirty, `_3m` may be minutes or months: `seconds` is None.
+    `avg_val_30` has no unit and `_3m` may be minutes or months: `seconds` is None.
     """
 
     text: str
@@ -128,7 +128,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Name:
-    """A parsed name: `what` has the words that are no other part, `order` the parts in their order."""
+    """A parsed name: `what` has the words outside all other parts, `order` the parts in their order."""
 
     what: tuple[str, ...]
     aggregate: str = ""

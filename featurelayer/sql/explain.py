@@ -1,6 +1,6 @@
 """The queries that show one label's candidates: what the join says of its rows, said of each row by itself.
 
-They are put to a spine of one label. Every condition is the dialect's own, the one that its joins are made of, so that
+They run on a spine of one label. Every condition is the dialect's own, the same as in its joins, so that
 an explanation can't follow other rules than the join. A key may have millions of rows: which of them are near is found
 by their event time alone, and only those are read whole and compared with the winner.
 """

@@ -112,8 +112,8 @@ class FeatureColumn:
 class AsofJoin:
     """One feature view joined to the spine; every rule of design/point-in-time.md that needs a fact about the view.
 
-    `keys` pairs the view's columns with the spine's aliases. `available` is None when `delay` says it or when the mode
-    ignores it. `order` are the columns that break ties before the content does. `event` is None for a static view.
+    `keys` pairs the view's columns with the spine's aliases. `available` is None when `delay` gives it or when the mode
+    ignores it. `order` are the columns that break ties before the content. `event` is None for a static view.
     `ledger` says that a label sees the view as of the export that was being served. `narrow` cuts the view to the
     labels' keys before the match, `probe` looks the rows up label by label: choices of speed, never of result.
     `where` is the place of the view's annotations, for messages.
@@ -160,7 +160,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One statement and the sentence that says which rule it applies."""
+    """One statement and a sentence on the rule it applies."""
 
     sql: str
     comment: str = ""
@@ -174,7 +174,7 @@ class Statement:
 class Assertion:
     """A query that returns the rows which make the request impossible, and the sentence that reports them.
 
-    `message` has one `{rows}` for the examples; `fix` says what to do.
+    `message` has one `{rows}` for the examples; `fix` is the remedy.
     """
 
     sql: str

@@ -114,7 +114,7 @@ def plan_training_set(
 
     Raises:
         LabelError: the labels lack a column, have a wrong type or a colliding name.
-        PlanError: a view's relation does not have what its annotations say.
+        PlanError: a view's relation does not match its annotations.
     """
     problems: list[Problem] = []
     time_name = label_timestamp or service.label_timestamp
@@ -162,7 +162,7 @@ def plan_snapshot(view: FeatureView, relation: Sequence[Column], *, as_of: datet
     """Return the plan of a view's snapshot: each entity's newest row that was visible at `as_of` (aware).
 
     Raises:
-        PlanError: the relation does not have what the annotations say.
+        PlanError: the relation does not match the annotations.
     """
     problems: list[Problem] = []
     keys = tuple(

@@ -90,7 +90,7 @@ class Slot:
 class RowSource:
     """Where rows come from: a FROM item in the engine's SQL, and the column of their time, if they have one.
 
-    Without `slots` all rows are one. `one_in` takes one row of so many, chosen by the hash of the columns `chosen_by`.
+    Without `slots` all rows form one. `one_in` samples one row in that many, by the hash of the columns `chosen_by`.
     """
 
     source: str
@@ -102,7 +102,7 @@ class RowSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """A query of one row per slot that has rows: the slot, how many rows, then what `outputs` says."""
+    """A query of one row per slot with rows: the slot, its row count, then `outputs`."""
 
     sql: str
     outputs: tuple[tuple[str, Measure], ...]

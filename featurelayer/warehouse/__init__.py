@@ -23,7 +23,7 @@ def connect(
     Args:
         connection: the target's rendered output.
         root: the folder that relative paths in it start from.
-        writable: whether something is to be written: the target's schema is made if it is missing. A DuckDB file is
+        writable: whether to allow writes: the target's schema is created if missing. A DuckDB file is
             opened read-only otherwise.
         wait: how long to try while another process holds a DuckDB file, or writes to the same schema.
 
@@ -39,7 +39,7 @@ def connect(
 
 
 def keep_running(connection: Mapping[str, Any], *, root: Path) -> AbstractContextManager[None]:
-    """Keep what the engine starts in this process, if it does, for several connections one after the other."""
+    """Keep an engine that runs in this process alive across several consecutive connections."""
     engine = load_engine(str(connection.get("type", "")))
     if engine is None or not hasattr(engine, "keep_running"):
         return nullcontext()

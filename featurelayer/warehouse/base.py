@@ -69,9 +69,9 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a query would read. `bytes` is what the engine says of all of it; `how` where the numbers are from.
+    """What a query would read. `bytes` is the engine's own total; `how` names the source of the numbers.
 
-    `text` is the engine's own plan, where it can't be told in scans.
+    `text` is the engine's own plan, if it can't be expressed as scans.
     """
 
     scans: tuple[Scan, ...] = ()
@@ -88,7 +88,7 @@ def total_bytes(scans: Iterable[Scan]) -> int | None:
 
 @runtime_checkable
 class SupportsEstimate(Protocol):
-    """A warehouse that can say what a query will read, without running it."""
+    """A warehouse that can estimate what a query will read, without running it."""
 
     def estimate(self, query: str) -> Estimate:
         """Return what a query would read, from EXPLAIN, a dry run or the engine's equivalent."""
@@ -99,7 +99,7 @@ class SupportsLoad(Protocol):
     """A warehouse whose `attach` gives columns other names than their own, so that labels keep their order."""
 
     def load(self, rows: Path | pa.Table) -> str:
-        """Load rows of ours into a temporary table under their own names, in any order, and return its name as SQL."""
+        """Load rows into a temporary table under their own names, in any order, and return its name as SQL."""
 
 
 @runtime_checkable
@@ -198,7 +198,7 @@ class Warehouse(Protocol):
 
 
 def from_item(warehouse: Warehouse, rows: Path | pa.Table) -> str:
-    """Return rows of ours as a FROM item in the engine's SQL, its columns under their own names, in any order."""
+    """Return loaded rows as a FROM item in the engine's SQL, with their own column names, in any order."""
     return warehouse.load(rows) if isinstance(warehouse, SupportsLoad) else warehouse.attach(rows).sql
 
 

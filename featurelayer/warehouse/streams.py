@@ -1,4 +1,4 @@
-"""Arrow batches in and out, for engines that read and write no files of ours.
+"""Arrow batches in and out, for engines that can't read and write local files.
 
 Labels are read here, a CSV by DuckDB's rules whatever the engine, so that one file means the same everywhere; results
 become parquet or CSV as they arrive, never more than a batch in memory.

@@ -59,9 +59,9 @@ def _pair_finding(
 def _lines(lineage: Lineage, name: str, column: ColumnLineage) -> Iterator[str]:
     """Yield the lineage of a feature, one line per step, from the sources down."""
     yield name
-    for each in reversed(lineage.upstream(column.unique_id, column.column)):
-        model = each.unique_id.split(".", 2)[-1]
-        steps = [str(step) for step in (*each.row_steps, *each.steps)] or [f"{each.kind}: {each.sql}"]
+    for current in reversed(lineage.upstream(column.unique_id, column.column)):
+        model = current.unique_id.split(".", 2)[-1]
+        steps = [str(step) for step in (*current.row_steps, *current.steps)] or [f"{current.kind}: {current.sql}"]
         for step in steps:
             yield f"  {model}: {step}"
 

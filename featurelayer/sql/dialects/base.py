@@ -14,7 +14,7 @@ from featurelayer.sql.sql_builder import SqlBuilder
 class Dialect(SqlBuilder):
     """One engine. A file of this package, or another package's, subclasses it and has an instance named DIALECT.
 
-    Flags come first (`SqlBuilder` lists them); what flags don't say is a method. `script_type` is the form of its
+    Set flags first (`SqlBuilder` lists them), then override methods. `script_type` is the form of its
     scripts: running maximums over temporary tables, unless the engine has something better.
     """
 

@@ -1,18 +1,18 @@
 """PostgreSQL: match, fetch, resolve, with two ways to match.
 
 *Portable*: labels and the view's moments in one list, sorted by key and time, and a running maximum of the event time
-down that list. It reads the view once, whatever is asked, and no skew of keys hurts it.
+down that list. It always reads the view once, and no skew of keys hurts it.
 
 *Lateral*: for each label the newest moment by an index on the keys and the event time. It reads a few pages per label
-and nothing else, so it is right where such an index is there and the labels are few beside the view's rows; without the
-index it would read the view once per label. Which of the two is meant is said by the plan (`AsofJoin.probe`), and the
-question that decides it is `probe`. docs/postgres.md has the measurements.
+and nothing else, so it suits views with such an index and labels far fewer than the view's rows; without the
+index it would read the view once per label. The plan chooses between the two (`AsofJoin.probe`), and the
+query that decides is `probe`. docs/postgres.md has the measurements.
 
 Facts that shape the text:
 
 - `ORDER BY e DESC` must stay plain: with NULLS LAST no index on (k, e) can be read backwards, twelve times slower.
 - A temporary table has no statistics until it is analysed, and the planner then guesses nested loops.
-- Names are cut to 63 bytes in silence, so longer ones are shortened here, with a digest.
+- PostgreSQL silently truncates names to 63 bytes, so longer ones are shortened here, with a digest.
 - Text is compared in the order of its bytes (COLLATE "C"), whatever the database's collation.
 - A function takes at most 100 arguments, so texts are joined with ||.
 """
@@ -87,7 +87,7 @@ class _PostgresMeasures(Measures):
 
 
 class PostgresScript(MatchFetchScript):
-    """Sorted or looked up: `AsofJoin.probe` says which way a label finds its moment."""
+    """A script that sorts or looks rows up, as `AsofJoin.probe` chooses."""
 
     def create_statements(self, name: str, query: exp.Query, comment: str = "") -> tuple[Statement, ...]:
         analyze = Statement(sql=f"ANALYZE {self.dialect.sql(table(name))}")

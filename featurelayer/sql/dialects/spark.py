@@ -1,7 +1,7 @@
 """Spark: a running maximum over whole rows, kept in cached views.
 
 - Spark has no temporary tables; a cached temporary view is one, and ends with the session.
-- Times are compared as TIMESTAMP_NTZ, made of an instant's microseconds: no session zone has a say in it.
+- Times are compared as TIMESTAMP_NTZ, made of an instant's microseconds, so the session's zone has no effect.
 """
 
 from __future__ import annotations

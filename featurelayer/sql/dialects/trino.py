@@ -33,7 +33,7 @@ _INTEGERS = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
 
 
 class TrinoScript(MaterializedScript):
-    """One query only: there are no temporary tables to make a script of."""
+    """A single query: without temporary tables there is no script."""
 
     def compile(self, plan: Plan) -> Script:
         self.validate(plan)

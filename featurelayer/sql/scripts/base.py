@@ -51,7 +51,7 @@ class Cte(NamedTuple):
 class ScriptBuilder(ABC):
     """Compiles plans in the words of a dialect. Subclasses choose how a label finds its rows.
 
-    `has_ranks` says that a view's rows table keeps more than the winners, of which rank 1 is the winner.
+    `has_ranks` means that a view's rows table keeps more than the winners; rank 1 is the winner.
     """
 
     has_ranks = True

@@ -44,7 +44,7 @@ _PART, _FIRST, _ROWS, _SHIFT = (f"{RESERVED}{name}" for name in ("part", "first"
 # monotonically_increasing_id() has the partition above these bits and the row's place in it below.
 _PLACE_BITS = 33
 _NOT_ORDERED = (Kind.MAP,)
-# percentile_approx: exact for that many distinct values, else off by a share of the rows of at most one in so many.
+# percentile_approx is exact up to this many distinct values; beyond, its rank error is at most one in that many rows.
 _ACCURACY = 10_000
 _SHARES = ("0.5", "0.9", "0.99")
 

@@ -1,6 +1,6 @@
-"""One session of an engine behind a dbt adapter: the connection, what is said to it, and how rows leave it.
+"""One session of an engine behind a dbt adapter: its connection, statements and results.
 
-All that the adapter does, it does in one thread of its own: dbt keeps a connection per thread, and a driver that waits
+All calls of the adapter run in one dedicated thread: dbt keeps a connection per thread, and a driver that waits
 for its server hears no Ctrl-C, so the thread that waits for it must be another, which then has the statement cancelled.
 """
 

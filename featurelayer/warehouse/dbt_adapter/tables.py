@@ -1,6 +1,6 @@
-"""Training sets as tables, through a dbt adapter: made in a temporary table, looked at there, then put in their place.
+"""Training sets as tables, through a dbt adapter: written to a temporary table, checked, then moved into place.
 
-Most of these engines keep no order in a table. So the rows are numbered in the order in which the query says them,
+Most of these engines keep no order in a table. So the rows are numbered in the order of the query,
 compared with the labels by that number, and written without it.
 """
 

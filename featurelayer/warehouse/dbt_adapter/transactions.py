@@ -1,6 +1,6 @@
 """Writing through a dbt adapter so that it is kept whole or not at all, by one writer of ours at a time.
 
-The lock is held by a session beside the one that writes: so a writer's snapshot begins after it has the lock, and an
+A second session holds the lock, not the one that writes: so a writer's snapshot begins after it has the lock, and an
 engine in which CREATE TABLE commits what is open does not lose it. On such an engine every statement is kept by itself.
 That is enough for what is written under the lock: an export's intent is safe to be found in part, since the keys of a
 run that never committed are written again, and all that comes after the store was written can be repeated.

@@ -61,7 +61,7 @@ def connect(
 ) -> AdapterWarehouse:
     """Connect with a target through dbt's own adapter for it.
 
-    `wait` is how long to wait while another process of ours writes to the same schema.
+    `wait` is how long to wait while another featurelayer process writes to the same schema.
 
     Raises:
         ConfigError: the adapter does not take the target's credentials.
@@ -111,7 +111,7 @@ class AdapterWarehouse(AdapterSession):
         )
 
     def load(self, rows: Path | pa.Table) -> str:
-        """Load rows of ours into a temporary table under their own names, in any order, and return its name as SQL."""
+        """Load rows into a temporary table under their own names, in any order, and return its name as SQL."""
         from featurelayer.warehouse.streams import read_labels, to_microseconds
 
         name = self._next_name()

@@ -1,4 +1,4 @@
-"""DuckDB, embedded: the file that dbt-duckdb builds, opened read-only unless something is to be written."""
+"""DuckDB, embedded: the file that dbt-duckdb builds, opened read-only unless writing is requested."""
 
 from __future__ import annotations
 

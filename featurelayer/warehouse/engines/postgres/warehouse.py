@@ -45,7 +45,7 @@ def connect(
 ) -> PostgresWarehouse:
     """Connect with a dbt-postgres target: host, port, user, password, dbname, schema, sslmode, search_path, role, ...
 
-    `wait` is how long to wait while another process of ours writes to the same schema.
+    `wait` is how long to wait while another featurelayer process writes to the same schema.
 
     Raises:
         MissingDependency: the extra `postgres` is not installed.

@@ -1,4 +1,4 @@
-"""The tables of exports on Spark: what is said about them in SQL, carried out as parts of a log.
+"""The tables of exports on Spark: SQL statements on them run as changes to parts of a log.
 
 Spark changes no rows and has no transactions. So a name of such a table in a statement stands for the parts of the
 newest generation (`_spark_log`), and a statement that changes one writes new parts: an INSERT a further one, a DELETE
@@ -287,7 +287,7 @@ class ExportTables:
                     )
 
     def _refuse_foreign(self, name: str) -> None:
-        """Raise if a table of the same name is not ours."""
+        """Raise if featurelayer did not write the table of that name."""
         place = self._metastore.place(name)
         if not self._session.catalog.tableExists(place):
             return

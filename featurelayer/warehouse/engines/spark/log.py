@@ -35,7 +35,7 @@ _SWEPT_AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPart:
-    """Rows of a table of ours, in a table of the metastore."""
+    """Rows of an export table, stored in a table of the metastore."""
 
     table: str
     name: str

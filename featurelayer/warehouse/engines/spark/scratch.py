@@ -1,7 +1,7 @@
-"""Tables that Spark makes beside another one, and what of them a process that was killed left there.
+"""Scratch tables that Spark writes next to another table, and leftovers of killed processes.
 
-Their names say which process of which host made them: the next writer of the same table drops those of a process
-that is no more. A query that was cut off leaves a folder without a table.
+Their names contain the host and process that made them: the next writer of the same table drops those of a process
+that has ended. An interrupted query leaves a folder without a table.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Starts Spark in this process as a dbt-spark target says, or finds the one that runs."""
+"""Starts Spark in this process as a dbt-spark target configures it, or finds the running one."""
 
 from __future__ import annotations
 

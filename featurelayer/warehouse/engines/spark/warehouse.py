@@ -1,6 +1,6 @@
 """Spark, as dbt-spark's `method: session` runs it: in this process, with the profile's own settings.
 
-Spark has no temporary tables. What a script makes are cached temporary views of a session of our own, which are gone
+Spark has no temporary tables. A script makes cached temporary views in a session of its own, which disappear
 when it ends, however it ends; files brought in and results on their way out lie in a folder that Spark itself removes
 when it stops. Nor has it transactions: the tables of exports are kept by `_spark_exports`.
 """
@@ -71,7 +71,7 @@ def connect(
     writable: bool = False,
     wait: timedelta = timedelta(0),  # noqa: ARG001 (no other process holds it)
 ) -> SparkWarehouse:
-    """Start Spark in this process, or join the one that runs here, with what a dbt-spark target says.
+    """Start Spark in this process, or join the running one, with the settings of a dbt-spark target.
 
     Raises:
         ConfigError: the target has another method, or PySpark or Java is missing.
@@ -99,7 +99,7 @@ def keep_running(connection: Mapping[str, Any], root: Path) -> Iterator[None]:
 class SparkWarehouse:
     """A new session of the given one's Spark: its temporary views and settings are its own.
 
-    `owned` says that Spark ends with it; `schema` is where names without one are, if it is there.
+    `owned` means that Spark ends with it; `schema` is the default for names, if it exists.
     """
 
     dialect = "spark"
