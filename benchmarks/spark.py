@@ -74,14 +74,13 @@ def started(folder: Path) -> Any:
 
 def forms(warehouse: Any, world: World) -> dict[str, str]:
     """The queries by name; each gives a row per label that found one: its number and the features."""
-    from featurelayer.model import DType
-    from featurelayer.sql.dialects.base import Dialect
-    from featurelayer.sql.dialects.spark import Spark
-    from featurelayer.sql.planner import plan_training_set
-    from featurelayer.testing import make_service, make_view
+    from sqlglot import exp
 
-    class TwoPasses(Spark):
-        view_ctes = Dialect.view_ctes
+    from featurelayer.model import DType
+    from featurelayer.sql.dialects.spark import DIALECT
+    from featurelayer.sql.planner import plan_training_set
+    from featurelayer.sql.scripts.materialized import MaterializedScript
+    from featurelayer.testing import make_service, make_view
 
     folder = world.folder.resolve()
     warehouse.session.read.parquet((folder / "v0.parquet").as_uri()).createOrReplaceTempView("v0")
@@ -93,13 +92,15 @@ def forms(warehouse: Any, world: World) -> dict[str, str]:
     service = make_service((view, None, None), label_timestamp="ts")
     described = {view.id: warehouse.describe("v0")}
     plan = plan_training_set(service, {view.id: view}, described, source=source.sql, label_columns=source.columns)
-    writer, portable = Spark(), TwoPasses()
-    script = writer.compile(plan)
+    script = DIALECT.compile(plan)
     for statement in script.steps[0].statements:
         warehouse.execute(statement.sql)
     assert DType.parse(typed["k"]).is_key
     join, listed = plan.joins[0], ", ".join(names)
-    two_passes = Dialect.query(portable, plan)
+    portable = MaterializedScript(DIALECT)
+    two_passes = portable.query(plan)
+    for cte in portable.view_ctes(plan, join):
+        two_passes = two_passes.with_(exp.to_identifier(cte.name, quoted=True), as_=cte.query)
     kept = f"SELECT __fl_id, {listed} FROM (%s) WHERE __fl_rank = 1"
     seconds = int(TTL.total_seconds())
     inside = f"l.k = f.k AND f.ts <= l.ts AND f.ts >= l.ts - INTERVAL '{seconds}' SECOND"
@@ -112,8 +113,8 @@ def forms(warehouse: Any, world: World) -> dict[str, str]:
     )
     return {
         "chosen": kept % _query_of(script.steps[1].statements[0].sql),
-        "without ties": kept % writer.sql(writer.statement_ctes(plan, join)[-1].query),
-        "two passes": f"SELECT l.__fl_id, {listed} FROM ({_with_ids(portable, two_passes)}) l WHERE l.found",
+        "without ties": kept % DIALECT.sql(DIALECT.script.view_ctes(plan, join)[-1].query),
+        "two passes": f"SELECT l.__fl_id, {listed} FROM ({_with_ids(DIALECT, two_passes)}) l WHERE l.found",
         "asof": (
             f"SELECT l.__fl_id, {values} FROM __fl_labels l LEFT ASOF JOIN v0 f MATCH_CONDITION (l.ts >= f.ts) "
             f"ON l.k = f.k WHERE f.ts >= l.ts - INTERVAL '{seconds}' SECOND"
@@ -137,10 +138,10 @@ def _query_of(statement: str) -> str:
 
 def _with_ids(writer: Any, query: Any) -> str:
     """The portable query with the labels' numbers and whether there was a row, and in no order."""
-    from featurelayer.sql.spine import LABELS
     from sqlglot import exp
 
     from featurelayer.sql.ast import col, not_null, with_alias
+    from featurelayer.sql.join_rules import LABELS
     from featurelayer.sql.plan import ID
 
     query.set("order", None)
