@@ -82,8 +82,8 @@ def read_docs(raw: RawManifest, path: Path) -> tuple[DocBlock, ...]:
 
 def read_source_descriptions(raw: RawManifest, path: Path) -> dict[str, str]:
     """Return the description of each source, by unique id."""
-    found = {unique_id: decode(part, _Described, path, unique_id) for unique_id, part in raw.sources.items()}
-    return {unique_id: source.description.strip() for unique_id, source in found.items() if source.description}
+    sources = {unique_id: decode(part, _Described, path, unique_id) for unique_id, part in raw.sources.items()}
+    return {unique_id: source.description.strip() for unique_id, source in sources.items() if source.description}
 
 
 def read_tests(raw: RawManifest, path: Path) -> Iterator[TestOutcome]:

@@ -78,10 +78,10 @@ def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tu
         reader.add_problem(what, path, "Make the two equal, or remove one.", "FL103")
         return None
     # An entity of the semantic layer that this view does not list is not a featurelayer entity.
-    said = ours or (native if native in listed else None)
-    if said is None:
+    reference = ours or (native if native in listed else None)
+    if reference is None:
         return None
-    name, _, key = said.partition(".")
+    name, _, key = reference.partition(".")
     if name not in listed:
         what = (
             f"column '{column.name}' is the key of '{name}', which the view does not list{did_you_mean(name, listed)}"

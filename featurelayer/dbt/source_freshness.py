@@ -80,8 +80,8 @@ def _fresh(source: _Source) -> FreshSource | None:
     )
 
 
-def _limit(said: Mapping[str, Any] | None) -> timedelta | None:
-    if not said or said.get("count") is None or said.get("period") not in _PERIODS:
+def _limit(limit: Mapping[str, Any] | None) -> timedelta | None:
+    if not limit or limit.get("count") is None or limit.get("period") not in _PERIODS:
         return None
-    span: timedelta = int(said["count"]) * _PERIODS[said["period"]]
+    span: timedelta = int(limit["count"]) * _PERIODS[limit["period"]]
     return span

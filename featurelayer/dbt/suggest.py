@@ -294,8 +294,8 @@ def _view_yaml(node: Node, name: str, types: dict[str, str], dtypes: Mapping[str
         lines.append(f"      - name: {_scalar(column)}")
         lines.append(f"        data_type: {_scalar(text)}" if text else "        # data_type: fill in")
         if column in roles.keys:
-            said = roles.entity if len(roles.keys) == 1 else f"{roles.entity}.{column}"
-            lines.append(f"        config: {{meta: {{featurelayer: {{join_key: {_scalar(said)}}}}}}}")
+            key = roles.entity if len(roles.keys) == 1 else f"{roles.entity}.{column}"
+            lines.append(f"        config: {{meta: {{featurelayer: {{join_key: {_scalar(key)}}}}}}}")
         elif column in roles.left_out and column != event_time:
             lines.append("        config: {meta: {featurelayer: {feature: false}}}")
     return "\n".join(lines) + "\n"

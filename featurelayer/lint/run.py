@@ -289,15 +289,15 @@ def _complete(finding: Finding, item: Check, severity: Severity = Severity.ERROR
 
 def collect_ignores(linted: LintProject) -> Mapping[str, tuple[Ignore, ...]]:
     """Return the ignores of each view, feature and service."""
-    found: dict[str, tuple[Ignore, ...]] = {}
+    ignores: dict[str, tuple[Ignore, ...]] = {}
     for view in linted.views.values():
-        found[view.id] = view.ignore
+        ignores[view.id] = view.ignore
         for feature in view.features:
             if feature.ignore:
-                found[f"{view.id}.{feature.name}"] = feature.ignore
+                ignores[f"{view.id}.{feature.name}"] = feature.ignore
     for service in linted.registry.services.values():
-        found.setdefault(service.name, service.ignore)
-    return found
+        ignores.setdefault(service.name, service.ignore)
+    return ignores
 
 
 def _locate_ignores(linted: LintProject, name: str) -> tuple[str, str, str]:

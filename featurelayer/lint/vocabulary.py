@@ -300,13 +300,13 @@ def _length(text: str) -> int | None:
 
 def _merge_words(usual: Mapping[str, Iterable[str]], own: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """Return word -> standard word; the project's own words win."""
-    found = {word.casefold(): standard for standard, words in usual.items() for word in (standard, *words)}
+    merged = {word.casefold(): standard for standard, words in usual.items() for word in (standard, *words)}
     for standard, words in own.items():
         # The project's word replaces all its synonyms: `avg: [mean]` makes `average` an `avg`, too.
-        others = {found[word.casefold()] for word in (standard, *words) if word.casefold() in found}
-        found |= {word: standard for word, other in found.items() if other in others}
-        found |= {word.casefold(): standard for word in (standard, *words)}
-    return found
+        others = {merged[word.casefold()] for word in (standard, *words) if word.casefold() in merged}
+        merged |= {word: standard for word, other in merged.items() if other in others}
+        merged |= {word.casefold(): standard for word in (standard, *words)}
+    return merged
 
 
 def _singular(word: str) -> str:

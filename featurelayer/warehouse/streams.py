@@ -40,8 +40,8 @@ def read_labels(labels: Path | CsvRows | pa.Table) -> Iterator[LabelRows]:
     if isinstance(labels, pa.Table):
         yield _rows(labels.to_reader(_BATCH_ROWS))
     elif isinstance(labels, CsvRows):
-        with _read_csv(labels) as found:
-            yield found
+        with _read_csv(labels) as rows:
+            yield rows
     else:
         with _parquet(labels) as reader:
             yield _rows(reader)

@@ -132,8 +132,8 @@ def unit_spellings(project: LintProject) -> Iterator[Finding]:
     for named in names.all:
         unit = named.feature.unit
         if unit and unit != (wanted := names.unit_word(unit)):
-            said = names.convention_source(names.words.unit(unit), names.words.own_units)
-            yield named.finding(f"its unit is '{unit}', which is '{wanted}' {said}", f"Write `unit: {wanted}`.",
+            source = names.convention_source(names.words.unit(unit), names.words.own_units)
+            yield named.finding(f"its unit is '{unit}', which is '{wanted}' {source}", f"Write `unit: {wanted}`.",
                             key=f"{AT}.unit")  # fmt: skip
 
 
@@ -174,9 +174,9 @@ def contradicting_unit(project: LintProject) -> Iterator[Finding]:
     """Find `amount_usd` with `unit: EUR`: a unit of the same dimension in the name."""
     names = project.names
     for named in names.all:
-        said = named.name.unit or (named.name.what[-1] if len(named.name.what) > 1 else "")
-        in_name, declared = names.words.unit(said), names.words.unit(named.feature.unit)
-        if not said or not names.words.is_unit(said) or in_name == declared:
+        suffix = named.name.unit or (named.name.what[-1] if len(named.name.what) > 1 else "")
+        in_name, declared = names.words.unit(suffix), names.words.unit(named.feature.unit)
+        if not suffix or not names.words.is_unit(suffix) or in_name == declared:
             continue
         if any(in_name in dimension and declared in dimension for dimension in DIMENSIONS):
             what = f"its name has the unit {in_name}, its `unit` is {declared}"
@@ -195,13 +195,13 @@ def words(project: LintProject) -> Iterator[Finding]:
     naming = project.settings.naming
     forbidden = {word.casefold(): instead for word, instead in naming.forbidden.items()}
     for named in project.names.all:
-        said = named.feature.name.casefold().split("_")
-        for word in dict.fromkeys(said):
+        parts = named.feature.name.casefold().split("_")
+        for word in dict.fromkeys(parts):
             if word in forbidden:
                 fix = f"Rename it: use {forbidden[word]} instead." if forbidden[word] else "Rename it."
                 yield named.finding(f"its name has the forbidden word '{word}'", fix)
         for kind, wanted in naming.required.items():
-            if kind in ("all", str(named.feature.dtype.kind)) and not {word.casefold() for word in wanted} & set(said):
+            if kind in ("all", str(named.feature.dtype.kind)) and not {word.casefold() for word in wanted} & set(parts):
                 listed = ", ".join(f"'{word}'" for word in wanted)
                 subject = "all names" if kind == "all" else f"the name of a {kind}"
                 yield named.finding(f"its name has none of the words required for {subject}: {listed}",

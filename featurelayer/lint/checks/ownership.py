@@ -104,9 +104,9 @@ def same_description(project: LintProject) -> Iterator[Finding]:
     for view in project.views.values():
         first: dict[str, str] = {}
         for feature in view.features:
-            said = " ".join(feature.description.casefold().split())
-            other = first.setdefault(said, feature.name)
-            if said and other != feature.name:
+            text = " ".join(feature.description.casefold().split())
+            other = first.setdefault(text, feature.name)
+            if text and other != feature.name:
                 what = f"it has the same description as '{other}'"
                 yield feature_finding(view, feature, what, key="description", others=(f"{view.id}.{other}",))
 
@@ -117,8 +117,8 @@ def _entity_finding(name: str, message: str) -> Finding:
 
 def _repeats(description: str, name: str) -> bool:
     known = {_stem(word) for word in _WORDS.findall(name.casefold().replace("_", " "))} | {name.casefold()}
-    said = _WORDS.findall(description[:500].casefold().replace("_", " "))
-    return all(_stem(word) in known or word in _FILLERS for word in said)
+    words = _WORDS.findall(description[:500].casefold().replace("_", " "))
+    return all(_stem(word) in known or word in _FILLERS for word in words)
 
 
 def _stem(word: str) -> str:

@@ -38,10 +38,10 @@ def microbatch(project: LintProject) -> Iterator[Finding]:
         if model.config.get("incremental_strategy") != "microbatch":
             continue
         for number, line in enumerate(model.raw_sql.splitlines(), start=1):
-            for found in re.finditer(r"ref\(([^)]*)\)(\s*\.\s*render\s*\()?", line):
-                names = re.findall(r"['\"]([^'\"]+)['\"]", found[1])
+            for ref in re.finditer(r"ref\(([^)]*)\)(\s*\.\s*render\s*\()?", line):
+                names = re.findall(r"['\"]([^'\"]+)['\"]", ref[1])
                 view = views.get(names[-1]) if names else None
-                if view is not None and not found[2]:
+                if view is not None and not ref[2]:
                     what = f"the microbatch model {model.id} reads it without .render()"
                     yield view_finding(view, what, file=model.path, line=number)
 
@@ -234,9 +234,9 @@ def plan_as_event_time(project: LintProject) -> Iterator[Finding]:
     column_names = project.feature_lineage.lineage.columns
     for seen in project.feature_lineage.views.values():
         view = seen.view
-        found = seen.lineage.collect(view.unique_id, view.event_time, pick) if view.event_time else frozenset()
-        if found:
-            planned, actual, name = min(cast("Iterable[tuple[str, str, str]]", found))
+        pairs = seen.lineage.collect(view.unique_id, view.event_time, pick) if view.event_time else frozenset()
+        if pairs:
+            planned, actual, name = min(cast("Iterable[tuple[str, str, str]]", pairs))
             what = f"its event time comes from '{planned}', although {name} has '{actual}'"
             yield view_finding(view, what, key="config.event_time")
 
@@ -278,7 +278,7 @@ def not_followed(project: LintProject) -> Iterator[Finding]:
 
 def _list_upstream(project: LintProject, view: FeatureView) -> list[str]:
     found, seen = [view.unique_id], {view.unique_id}
-    for unique_id in found:  # grows while it is walked
+    for unique_id in found:  # the list grows during iteration
         model = project.inventory.model(unique_id)
         for parent in model.depends_on if model else ():
             if parent not in seen:

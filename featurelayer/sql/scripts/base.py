@@ -119,10 +119,10 @@ class ScriptBuilder(ABC):
         if isinstance(plan.spine, Labels) and self.dialect.folds_names:
             names = [*(c.name for c in plan.spine.columns), *(f.name for join in plan.joins for f in join.features)]
             folded = Counter(name.casefold() for name in names)
-            twins = [name for name in names if folded[name.casefold()] > 1]
-            if twins:
+            alike = [name for name in names if folded[name.casefold()] > 1]
+            if alike:
                 what = (
-                    f"{self.dialect.name} can't tell columns apart whose names differ in case alone: {', '.join(twins)}"
+                    f"{self.dialect.name} can't tell columns apart whose names differ in case alone: {', '.join(alike)}"
                 )
                 problems.append(Problem(what=what, fix="rename one of them"))
         if problems:

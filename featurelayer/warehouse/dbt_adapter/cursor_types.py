@@ -60,17 +60,17 @@ _MIDNIGHT = time()
 
 def columns_of(description: Sequence[Sequence[Any]], dialect: str) -> tuple[Column, ...]:
     """Return the columns of a cursor's description."""
-    return tuple(_column(said, dialect) for said in description)
+    return tuple(_column(entry, dialect) for entry in description)
 
 
-def _column(said: Sequence[Any], dialect: str) -> Column:
-    name, code = said[0], said[1]
+def _column(description: Sequence[Any], dialect: str) -> Column:
+    name, code = description[0], description[1]
     if not isinstance(code, int):
         text = str(code)
         return Column(name=name, dtype=dtype_of(text, dialect), nanoseconds=_has_nanoseconds(text))
     if code in _ARRAYS:
         return Column(name=name, dtype=DType(kind=Kind.ARRAY, element=_dtype_by_oid(_ARRAYS[code])))
-    precision, scale = (*said, None, None, None, None)[4:6]
+    precision, scale = (*description, None, None, None, None)[4:6]
     if dialect == "snowflake":
         return _snowflake_column(name, code, precision, scale or 0)
     if code == _NUMERIC and precision and 0 < precision <= 76:

@@ -180,7 +180,7 @@ class AdapterSession:
 
     def names_of(self, query: str) -> list[str]:
         """Return the names of a query's columns."""
-        return [said[0] for said in self._empty(f"(\n{query}\n) AS q").description]
+        return [column[0] for column in self._empty(f"(\n{query}\n) AS q").description]
 
     def columns_of(self, source: str) -> tuple[Column, ...]:
         """Return the columns of a FROM item."""

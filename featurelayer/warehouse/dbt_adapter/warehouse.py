@@ -85,21 +85,21 @@ class AdapterWarehouse(AdapterSession):
         from featurelayer.warehouse.streams import read_labels, split_columns, to_microseconds
 
         name = self._next_name()
-        with read_labels(labels) as found:
-            refused = [column for column in found.columns if column.dtype.kind in _NESTED]
+        with read_labels(labels) as rows:
+            refused = [column for column in rows.columns if column.dtype.kind in _NESTED]
             if refused:
                 fix = "leave it out, or put the labels into the warehouse and name the relation"
                 raise LabelError(
                     Problem(what=f"label column '{c.name}' is {c.dtype}, which can't be loaded by INSERT", fix=fix)
                     for c in refused
                 )
-            columns = tuple(replace(column, nanoseconds=False) for column in found.columns)
+            columns = tuple(replace(column, nanoseconds=False) for column in rows.columns)
             names = [column.name for column in columns]
             if not self._facts.keeps_order or "" in names or len({name.casefold() for name in names}) < len(names):
                 # Load under neutral names: the engine may refuse these with a worse message than ours.
                 names = [f"c{position}" for position in range(len(columns))]
             order = "" if self._facts.keeps_order else ORDER
-            self._load(name, names, columns, to_microseconds(found.reader), order=order or None)
+            self._load(name, names, columns, to_microseconds(rows.reader), order=order or None)
         visible, parsed = split_columns(labels, columns)
         return Source(
             sql=self.quote_name(name),

@@ -24,8 +24,8 @@ def explain(rows: Rows, query: str) -> Estimate:
 
     EXPLAIN compiles and does not run; no warehouse need be up (docs.snowflake.com/en/sql-reference/sql/explain).
     """
-    ((said,),) = rows(f"EXPLAIN USING JSON {query}")
-    plan = json.loads(said) if isinstance(said, str) else said
+    ((answer,),) = rows(f"EXPLAIN USING JSON {query}")
+    plan = json.loads(answer) if isinstance(answer, str) else answer
     scans = [
         Scan(
             relation=_with_partitions(str(node["objects"][0]), node),

@@ -16,14 +16,14 @@ from featurelayer.warehouse.dbt_adapter.facts import AdapterFacts, Rows
 
 def explain(rows: Rows, query: str) -> Estimate:
     """Return what Trino would read, as far as its connector has statistics (trino.io/docs/current/sql/explain.html)."""
-    ((said,),) = rows(f"EXPLAIN (TYPE IO, FORMAT JSON) {query}")
-    scans = [_scan(table) for table in json.loads(said).get("inputTableColumnInfos", ())]
+    ((answer,),) = rows(f"EXPLAIN (TYPE IO, FORMAT JSON) {query}")
+    scans = [_scan(table) for table in json.loads(answer).get("inputTableColumnInfos", ())]
     how = "EXPLAIN (TYPE IO); rows and bytes after the filters that the connector takes, where it has statistics"
     return Estimate(scans=tuple(scans), bytes=total_bytes(scans), how=how)
 
 
-def _scan(said: Mapping[str, Any]) -> Scan:
-    table, estimate = said["table"], said.get("estimate") or {}
+def _scan(entry: Mapping[str, Any]) -> Scan:
+    table, estimate = entry["table"], entry.get("estimate") or {}
     schema = table["schemaTable"]
     return Scan(
         relation=".".join((table["catalog"], schema["schema"], schema["table"])),
@@ -32,9 +32,9 @@ def _scan(said: Mapping[str, Any]) -> Scan:
     )
 
 
-def _whole(said: Any) -> int | None:
+def _whole(value: Any) -> int | None:
     """Return a statistic as a whole number, None for NaN."""
-    number = math.nan if said is None else float(said)
+    number = math.nan if value is None else float(value)
     return int(number) if math.isfinite(number) else None
 
 

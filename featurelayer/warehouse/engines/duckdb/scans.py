@@ -70,9 +70,9 @@ def _bytes(rows: Rows, parts: exp.Table, columns: tuple[str, ...]) -> int | None
     return int(blocks[0][0]) * _BLOCK or None
 
 
-def _several(said: str | list[str] | None) -> tuple[str, ...]:
+def _several(items: str | list[str] | None) -> tuple[str, ...]:
     """Return a tuple, although EXPLAIN writes a single item as plain text."""
-    return (said,) if isinstance(said, str) else tuple(said or ())
+    return (items,) if isinstance(items, str) else tuple(items or ())
 
 
 def _text(value: str) -> str:

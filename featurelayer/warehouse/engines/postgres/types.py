@@ -97,9 +97,9 @@ def _refuse_zeros(names: Sequence[str], columns: Sequence[pa.Array], start: int)
         texts = pc.list_flatten(column) if is_list else column
         if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
             continue
-        found = pc.indices_nonzero(pc.fill_null(pc.match_substring(texts, "\0"), False))[:_MOST_EXAMPLES]
-        if len(found):
-            rows = pc.unique(pc.list_parent_indices(column).take(found) if is_list else found).to_pylist()
+        indices = pc.indices_nonzero(pc.fill_null(pc.match_substring(texts, "\0"), False))[:_MOST_EXAMPLES]
+        if len(indices):
+            rows = pc.unique(pc.list_parent_indices(column).take(indices) if is_list else indices).to_pylist()
             what = (
                 f"label column '{name}' has a zero character (U+0000) in row {', '.join(str(start + n) for n in rows)} "
                 "(rows are counted from 0), which PostgreSQL's text can't hold"

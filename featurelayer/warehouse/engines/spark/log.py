@@ -1,7 +1,7 @@
 """The states of the tables of exports, each a numbered generation, in a metastore without transactions.
 
 A generation says which tables in the metastore the rows of each table of ours lie in: its parts. Parts never change
-once they are written. A writer reads the newest generation, writes new parts beside the old ones, and
+once they are written. A writer reads the newest generation, writes new parts next to the old ones, and
 then makes the generation of the next number, under a name that can be made once: who comes second has lost, and
 nothing of what it wrote counts. So no lock is held, and who dies leaves parts that no generation names.
 

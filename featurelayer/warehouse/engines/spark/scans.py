@@ -17,7 +17,7 @@ _UNITS = {unit: 1024**power for power, unit in enumerate(("B", "KiB", "MiB", "Gi
 def scans_of(text: str) -> tuple[Scan, ...]:
     """Return the relations that the optimized plan reads, one entry per read."""
     optimized = text.split("== Physical Plan ==", 1)[0]
-    return tuple(_scan(found) for found in _RELATION.finditer(optimized))
+    return tuple(_scan(match) for match in _RELATION.finditer(optimized))
 
 
 def _scan(found: re.Match[str]) -> Scan:

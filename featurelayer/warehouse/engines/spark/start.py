@@ -34,11 +34,11 @@ def start(connection: Mapping[str, Any], root: Path) -> tuple[SparkSession, bool
     method = str(connection.get("method", ""))
     if method != "session" or os.environ.get("SPARK_REMOTE"):
         other = f"method '{method}'" if method else "no method"
-        said = "Spark Connect (SPARK_REMOTE)" if method == "session" else other
+        method_text = "Spark Connect (SPARK_REMOTE)" if method == "session" else other
         raise ConfigError(
             [
                 Problem(
-                    what=f"featurelayer runs Spark in its own process, and this target has {said}",
+                    what=f"featurelayer runs Spark in its own process, and this target has {method_text}",
                     where="profiles.yml, key method",
                     fix="add a target with `method: session` whose server_side_parameters name the same metastore and "
                     "cluster (spark.master, spark.sql.catalog..., hive.metastore.uris); docs/spark.md has one",
