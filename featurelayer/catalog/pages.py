@@ -195,7 +195,7 @@ def _key_figures(site: Site, name: str) -> list[tuple[str, str]]:
     if chart is None:
         return []
     newest = chart.newest
-    found = [
+    figures = [
         ("rows", f"{newest.rows:,}"),
         ("nulls", format_share(newest.null_rate)),
         ("distinct", "" if newest.distinct is None else f"{newest.distinct:,}"),
@@ -203,4 +203,4 @@ def _key_figures(site: Site, name: str) -> list[tuple[str, str]]:
         ("least", format_number(newest.minimum, 4)),
         ("greatest", format_number(newest.maximum, 4)),
     ]
-    return [(label, value) for label, value in found if value]
+    return [(label, value) for label, value in figures if value]

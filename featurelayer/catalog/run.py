@@ -133,14 +133,14 @@ def collect_view(project: Project, registry: Registry, view: FeatureView) -> Cat
 
 def _collect_models(inventory: Inventory, views: Iterable[FeatureView]) -> dict[str, Model]:
     """Collect the views' models and everything upstream of them, by unique id."""
-    found: dict[str, Model] = {}
+    models: dict[str, Model] = {}
     queue = [view.unique_id for view in views]
     for unique_id in queue:  # grows while it is walked
-        model = None if unique_id in found else inventory.model(unique_id)
+        model = None if unique_id in models else inventory.model(unique_id)
         if model is not None:
-            found[unique_id] = model
+            models[unique_id] = model
             queue += model.depends_on
-    return found
+    return models
 
 
 def _lint_findings(project: Project) -> tuple[Finding, ...]:
@@ -174,24 +174,24 @@ def _trace_features(inventory: Inventory, adapter: str, views: Sequence[FeatureV
 
 
 def _feature_lineage(lineage: Lineage, inventory: Inventory, view: FeatureView, feature: str) -> FeatureLineage | None:
-    found = lineage.column(view.unique_id, feature)
-    if found is None:
+    column = lineage.column(view.unique_id, feature)
+    if column is None:
         problem = lineage.problems.get(view.unique_id, "")
         return FeatureLineage(note=f"The SQL could not be followed: {problem}") if problem else None
     way = [step for step in lineage.upstream(view.unique_id, feature) if step.unique_id != view.unique_id]
-    known = {(step.unique_id, step.column.casefold()) for step in way}
+    steps = {(step.unique_id, step.column.casefold()) for step in way}
     origins = [
         Origin(relation=_relation_name(inventory, source.unique_id, source.relation), column=source.column)
         for source in sorted(lineage.ancestors(view.unique_id, feature))
-        if (source.unique_id, source.column.casefold()) not in known
+        if (source.unique_id, source.column.casefold()) not in steps
     ]
     through = tuple(dict.fromkeys(_relation_name(inventory, step.unique_id, "") for step in reversed(way)))
     return FeatureLineage(
-        expression="" if found.kind is ColumnKind.PASSTHROUGH else found.sql,
+        expression="" if column.kind is ColumnKind.PASSTHROUGH else column.sql,
         origins=tuple(origins),
         through=through,
         # Columns passed on unchanged share a computation by intention; they are not repetitions.
-        fingerprint=found.fingerprint,
+        fingerprint=column.fingerprint,
     )
 
 
@@ -239,7 +239,7 @@ def _try_read(read: Callable[[], _T], what: str, notify: Notify) -> _T | None:
 
 def _read_newest(warehouse: Warehouse, registry: Registry) -> dict[str, datetime]:
     """Read the event time of each view's newest row; views that can't be read are omitted."""
-    writer, found = dialect(warehouse.dialect), {}
+    writer, newest_times = dialect(warehouse.dialect), {}
     for view in registry.views.values():
         if view.event_time is None:
             continue
@@ -250,10 +250,10 @@ def _read_newest(warehouse: Warehouse, registry: Registry) -> dict[str, datetime
         except (FeatureLayerError, SqlglotError):
             continue
         if isinstance(value, datetime):
-            found[view.id] = value if value.tzinfo else value.replace(tzinfo=UTC)
+            newest_times[view.id] = value if value.tzinfo else value.replace(tzinfo=UTC)
         elif isinstance(value, date):
-            found[view.id] = datetime.combine(value, time(), UTC)
-    return found
+            newest_times[view.id] = datetime.combine(value, time(), UTC)
+    return newest_times
 
 
 def _read_exports(warehouse: Warehouse, tables: Tables, root: Path) -> tuple[ExportRun, ...]:

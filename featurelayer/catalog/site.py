@@ -60,22 +60,22 @@ class Site:
     @cached_property
     def services_of(self) -> Mapping[str, list[tuple[FeatureService, str]]]:
         """By `view.feature`, its services with its first column there."""
-        found: dict[str, dict[str, tuple[FeatureService, str]]] = {}
+        services_by_feature: dict[str, dict[str, tuple[FeatureService, str]]] = {}
         for service in self.registry.services.values():
             for join in service.views:
                 for feature in join.features:
                     name = f"{join.view}.{feature}"
-                    found.setdefault(name, {}).setdefault(service.name, (service, join.column(feature)))
-        return {name: list(services.values()) for name, services in found.items()}
+                    services_by_feature.setdefault(name, {}).setdefault(service.name, (service, join.column(feature)))
+        return {name: list(services.values()) for name, services in services_by_feature.items()}
 
     @cached_property
     def services_of_view(self) -> Mapping[str, list[FeatureService]]:
         """By view, the services that join it."""
         pairs = [(join.view, service) for service in self.registry.services.values() for join in service.views]
-        found: dict[str, dict[str, FeatureService]] = {}
+        services_by_view: dict[str, dict[str, FeatureService]] = {}
         for view, service in pairs:
-            found.setdefault(view, {})[service.name] = service
-        return {view: list(services.values()) for view, services in found.items()}
+            services_by_view.setdefault(view, {})[service.name] = service
+        return {view: list(services.values()) for view, services in services_by_view.items()}
 
     @cached_property
     def tests_of(self) -> Mapping[str, list[TestOutcome]]:
@@ -117,25 +117,25 @@ class Site:
     @cached_property
     def lookalikes(self) -> Mapping[str, list[SimilarFeature]]:
         """By `view.feature`, other features with the same computation or a similar name."""
-        found: dict[str, dict[str, str]] = {}
+        pairs: dict[str, dict[str, str]] = {}
         names = [(view.id, feature.name) for view in self.registry.views.values() for feature in view.features]
         prints = {name: lineage.fingerprint for name, lineage in self.given.lineage.items() if lineage.fingerprint}
         computed = group_by(prints, lambda name: prints[name])
         alike = group_by(names, lambda name: " ".join(sorted(_WORD.findall(name[1].casefold()))) or name[1])
         for same in computed.values():
-            _add_pairs(found, same, lambda _one, _other: "the same computation")
+            _add_pairs(pairs, same, lambda _one, _other: "the same computation")
         for group in alike.values():
             if len(group) > _CROWD:
                 continue
             full = [f"{view}.{feature}" for view, feature in group]
             _add_pairs(
-                found,
+                pairs,
                 full,
                 lambda one, other: "the same name" if _last_part(one) == _last_part(other) else "a similar name",
             )
         return {
             name: [SimilarFeature(name=other, reason=reason) for other, reason in others.items()][:_MOST_ALIKE]
-            for name, others in found.items()
+            for name, others in pairs.items()
         }
 
     @cached_property
@@ -166,10 +166,10 @@ class Site:
 
 def group_by(values: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_T]]:
     """Group values by key, keeping their order."""
-    found: dict[str, list[_T]] = {}
+    groups: dict[str, list[_T]] = {}
     for value in values:
-        found.setdefault(key(value), []).append(value)
-    return found
+        groups.setdefault(key(value), []).append(value)
+    return groups
 
 
 def _add_pairs(found: dict[str, dict[str, str]], names: list[str], reason: Callable[[str, str], str]) -> None:

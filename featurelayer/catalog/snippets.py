@@ -28,20 +28,20 @@ class Snippet:
 def feature_snippets(reference: str, column: str, view: FeatureView, service: FeatureService | None) -> list[Snippet]:
     """Return snippets that train with one feature, `view.feature`, and look it up through a service that has it."""
     time = "" if view.static else f" --label-timestamp {_TIME}"
-    said = "" if view.static else f', label_timestamp="{_TIME}"'
+    time_argument = "" if view.static else f', label_timestamp="{_TIME}"'
     command = f"featurelayer build-training-set --features {shlex.quote(reference)} --labels labels.parquet{time}"
-    training = f'features=[{_string_literal(reference)}], labels="labels.parquet"{said}'
+    training = f'features=[{_string_literal(reference)}], labels="labels.parquet"{time_argument}'
     return _build_snippets(command, training, service if view.online else None, f"[{_string_literal(column)}]")
 
 
 def service_snippets(service: FeatureService, *, online: bool) -> list[Snippet]:
     """Return snippets that train with a service and look it up."""
     time = "" if service.label_timestamp else f" --label-timestamp {_TIME}"
-    said = "" if service.label_timestamp else f', label_timestamp="{_TIME}"'
+    time_argument = "" if service.label_timestamp else f', label_timestamp="{_TIME}"'
     labels, passed = ("", "") if service.labels else (" --labels labels.parquet", ', labels="labels.parquet"')
     command = f"featurelayer build-training-set --service {shlex.quote(service.name)}{labels}{time}"
     return _build_snippets(
-        command, f"{_string_literal(service.name)}{passed}{said}", service if online else None, ".to_dict()"
+        command, f"{_string_literal(service.name)}{passed}{time_argument}", service if online else None, ".to_dict()"
     )
 
 
@@ -66,16 +66,16 @@ def point_in_time_sql(view: FeatureView, registry: Registry) -> str:
 
 def _build_snippets(command: str, training: str, service: FeatureService | None, wanted: str) -> list[Snippet]:
     """Build the commands and the same in Python; lookups go through `service`."""
-    found = [Snippet(title="Train, command line", text=f"{command} --output training.parquet")]
+    snippets = [Snippet(title="Train, command line", text=f"{command} --output training.parquet")]
     python = 'from featurelayer import FeatureLayer\n\nlayer = FeatureLayer(".")\n'
     python += f"layer.build_training_set({training}).to_pandas()"
     if service is not None:
         keys = " ".join(f"--key {shlex.quote(f'{key.name}={_example_value(key)}')}" for key in service.request_keys)
         values = ", ".join(f"{_string_literal(key.name)}: {_key_literal(key)}" for key in service.request_keys)
         lookup = f"featurelayer lookup --service {shlex.quote(service.name)} {keys}"
-        found.append(Snippet(title="Look up, command line", text=lookup))
+        snippets.append(Snippet(title="Look up, command line", text=lookup))
         python += f"\nlayer.client().lookup({_string_literal(service.name)}, {{{values}}}){wanted}"
-    return [*found, Snippet(title="Python", text=python)]
+    return [*snippets, Snippet(title="Python", text=python)]
 
 
 def _example_value(key: Key) -> str:

@@ -116,8 +116,8 @@ def list_pages(site: Site) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
 def monitor_values(site: Site) -> dict[str, Any]:
     """Return the findings of monitors, tests and checks, worst first."""
     results = site.latest_monitors
-    bad = [each for each in results if each.status is not MonitorStatus.PASS]
-    shown = bad[:_MOST_FOUND]
+    failed = [each for each in results if each.status is not MonitorStatus.PASS]
+    shown = failed[:_MOST_FOUND]
     by_id = {view.unique_id: view for view in site.registry.views.values()}
     ours = [test for test in site.given.tests if test.model in by_id]
     failing = [(test, by_id[test.model]) for test in ours if test.status not in _PASSED]
@@ -125,8 +125,8 @@ def monitor_values(site: Site) -> dict[str, Any]:
     findings.sort(key=lambda finding: (list(Severity).index(finding.severity), finding.code, finding.name))
     return {
         "results": [(each, site.href(each.name)) for each in shown],
-        "hidden": len(bad) - len(shown),
-        "passed": len(results) - len(bad),
+        "hidden": len(failed) - len(shown),
+        "passed": len(results) - len(failed),
         "failing": failing,
         "test_words": _describe_tests(len(ours), sum(test.status == "pass" for test in ours)),
         "found": [(finding, site.href(finding.name)) for finding in findings[:_MOST_FOUND]],
@@ -150,11 +150,11 @@ def _health_tiles(site: Site) -> list[dict[str, str]]:
         passed = sum(test.status == "pass" for test in ran)
         tiles.append(_tile(f"{passed} of {len(ran)}", "data tests passed", "monitors.html#tests", passed == len(ran)))
     if site.latest_monitors:
-        bad = sum(each.status in (MonitorStatus.WARN, MonitorStatus.ERROR) for each in site.latest_monitors)
-        tiles.append(_tile(_count_or_none(bad), "monitors with problems", "monitors.html", bad == 0))
+        count = sum(each.status in (MonitorStatus.WARN, MonitorStatus.ERROR) for each in site.latest_monitors)
+        tiles.append(_tile(_count_or_none(count), "monitors with problems", "monitors.html", count == 0))
     if site.given.findings is not None:
-        bad = sum(finding.severity is not Severity.NOTE for finding in site.given.findings)
-        tiles.append(_tile(_count_or_none(bad), "findings of checks", "monitors.html#checks", bad == 0))
+        count = sum(finding.severity is not Severity.NOTE for finding in site.given.findings)
+        tiles.append(_tile(_count_or_none(count), "findings of checks", "monitors.html#checks", count == 0))
     finished = [run.finished_at for run in site.given.exports if run.finished_at]
     if finished:
         tiles.append(_tile(max(finished).strftime("%Y-%m-%d"), "newest export", "exports.html", good=True))

@@ -58,13 +58,13 @@ def write_site(folder: Path, files: Iterable[tuple[str, bytes]]) -> BuiltSite:
 
 
 def _write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> tuple[int, int]:
-    made: set[Path] = set()
+    folders: set[Path] = set()
     count = size = 0
     for path, data in [(_MARK, _NOTE.encode()), *files]:
         target = folder / path
-        if target.parent not in made:
+        if target.parent not in folders:
             target.parent.mkdir(parents=True, exist_ok=True)
-            made.add(target.parent)
+            folders.add(target.parent)
         target.write_bytes(data)
         count, size = count + 1, size + len(data)
     return count, size

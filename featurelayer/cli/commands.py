@@ -55,12 +55,12 @@ def load_command(name: str) -> click.Command | None:
 
 @functools.cache
 def _built_in_summaries() -> dict[str, str]:
-    found = {}
+    summaries = {}
     for path in Path(__file__).parent.glob("*.py"):
         source = path.read_text(encoding="utf-8")
         if _IS_COMMAND.search(source):
-            found[path.stem.replace("_", "-")] = _first_line(source)
-    return found
+            summaries[path.stem.replace("_", "-")] = _first_line(source)
+    return summaries
 
 
 @functools.cache
@@ -95,5 +95,5 @@ def _plugin_summary(point: EntryPoint) -> str:
 
 
 def _first_line(source: str) -> str:
-    found = _DOCSTRING.match(source)
-    return found[1].strip() if found else ""
+    line = _DOCSTRING.match(source)
+    return line[1].strip() if line else ""

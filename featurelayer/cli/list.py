@@ -27,16 +27,16 @@ def command(context: Context, kind: str, output_format: str) -> None:
     """
     from featurelayer.cli import output
 
-    found = _collect(context, kind)
+    items = _collect(context, kind)
     if kind in ("features", "views"):
         warn_of_missing_columns(context, tuple(context.registry.views.values()))
     if output_format == "json":
-        output.write_json(found)
+        output.write_json(items)
         return
-    if not found:
+    if not items:
         context.console.note(f"The project declares no {kind}. `featurelayer init` shows how to begin.")
     headings, row = _TABLES[kind]
-    output.write_table(headings, [row(item) for item in found])
+    output.write_table(headings, [row(item) for item in items])
 
 
 def _collect(context: Context, kind: str) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ def command(
 
     layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
     moment = parse_timestamp("--as-of", as_of)
-    found = layer.monitor(
+    result = layer.monitor(
         parse_names(names),
         baseline=baseline,
         as_of=moment,
@@ -83,19 +83,19 @@ def command(
     if seed is not None:
         from featurelayer.monitor.seed import write_seed
 
-        rows = write_seed(found, seed)
+        rows = write_seed(result, seed)
         context.console.note(f"{seed}: {rows:,} bins of the baseline")
     if report is not None:
         from featurelayer.monitor.report import write_report
 
-        context.console.note(f"the report is {write_report(found, report, context.project.name)}")
+        context.console.note(f"the report is {write_report(result, report, context.project.name)}")
     if output_format == "json":
-        write_json(found.to_dict())
+        write_json(result.to_dict())
     elif output_format == "junit":
-        write_document(found.to_junit())
+        write_document(result.to_junit())
     else:
-        _print_report(found)
-    return 1 if found.failed else 0
+        _print_report(result)
+    return 1 if result.failed else 0
 
 
 def _print_report(found: MonitorReport) -> None:

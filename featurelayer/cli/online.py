@@ -41,10 +41,10 @@ def create(context: Context, template: str | None) -> None:
     if template is not None:
         write_document(_render_template(layer, template))
         return
-    done = layer.online.create(notify=context.console.note)
-    for difference in done.differs:
+    outcome = layer.online.create(notify=context.console.note)
+    for difference in outcome.differs:
         context.console.warn(f"{difference}; change it where the store is managed")
-    echo(f"{'created' if done.created else 'already there'}: {redact_url(layer.online.url)}")
+    echo(f"{'created' if outcome.created else 'already there'}: {redact_url(layer.online.url)}")
 
 
 @command.command(example="featurelayer online status -t prod")
@@ -58,17 +58,17 @@ def status(context: Context, output_format: str) -> int:
     """
     from featurelayer.layer import FeatureLayer
 
-    found = FeatureLayer.from_project(context.project, warn=context.console.warn).store_status()
+    current = FeatureLayer.from_project(context.project, warn=context.console.warn).store_status()
     if output_format == "json":
-        write_json(found.to_dict())
+        write_json(current.to_dict())
     else:
-        _print_status(found)
+        _print_status(current)
     console = console_of(click.get_current_context())
-    for problem in found.problems:
+    for problem in current.problems:
         console.error(f"this is not a featurelayer store: {problem}")
-    for table in found.missing:
+    for table in current.missing:
         console.error(f"there is no table '{table}'; `featurelayer online create` makes it")
-    return 1 if found.problems or found.missing else 0
+    return 1 if current.problems or current.missing else 0
 
 
 @command.command(example="featurelayer online backup online-copy.db")
@@ -126,11 +126,11 @@ def drain(context: Context, names: tuple[str, ...], lock_timeout: float, output_
     from featurelayer.layer import FeatureLayer
 
     layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
-    done = layer.drain(parse_names(names), lock_timeout=timedelta(seconds=lock_timeout))
+    reports = layer.drain(parse_names(names), lock_timeout=timedelta(seconds=lock_timeout))
     if output_format == "json":
-        write_json({"views": [each.to_dict() for each in done]})
-    elif done:
-        rows = [[each.view, f"{each.appended:,}", f"{each.known:,}", each.table] for each in done]
+        write_json({"views": [each.to_dict() for each in reports]})
+    elif reports:
+        rows = [[each.view, f"{each.appended:,}", f"{each.known:,}", each.table] for each in reports]
         write_table(["view", "appended", "known", "table"], rows)
     else:
         context.console.note("There is nothing to drain.")
@@ -160,15 +160,15 @@ def forget(context: Context, keys: tuple[str, ...], view: str | None, lock_timeo
     from featurelayer.layer import FeatureLayer
 
     layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
-    done = layer.forget(
+    reports = layer.forget(
         parse_pairs("--key COLUMN=VALUE", keys), view=view, lock_timeout=timedelta(seconds=lock_timeout)
     )
     if output_format == "json":
-        write_json({"views": [each.to_dict() for each in done]})
+        write_json({"views": [each.to_dict() for each in reports]})
         return
     rows = [
         [each.view, *(f"{count:,}" for count in (each.items, each.log, each.export_items, each.streamed))]
-        for each in done
+        for each in reports
     ]
     write_table(["view", "items", "log", "kept exports", "streamed"], rows)
 
@@ -224,8 +224,8 @@ _TABLE_FACTS = {
 
 
 def _table_row(facts: dict[str, Any]) -> list[str]:
-    said = dict(_format_facts(facts))
-    return [said.get(name, "") for name in _TABLE_FACTS]
+    text = dict(_format_facts(facts))
+    return [text.get(name, "") for name in _TABLE_FACTS]
 
 
 def _view_row(view: ViewStatus) -> list[str]:

@@ -26,12 +26,12 @@ def command(context: Context, lock: Path, labels: str | None, output_format: str
 
     layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
     with show_steps(context.console) as progress:
-        found = layer.reproduce(lock, labels, progress=progress)
+        result = layer.reproduce(lock, labels, progress=progress)
     if output_format == "json":
-        write_json(found.to_dict())
+        write_json(result.to_dict())
     else:
-        _print_reproduction(found)
-    return 0 if found.identical else 1
+        _print_reproduction(result)
+    return 0 if result.identical else 1
 
 
 def _print_reproduction(found: Reproduction) -> None:

@@ -55,11 +55,11 @@ def command(
 
         layer = FeatureLayer.from_project(context.project, warn=context.console.warn)
         view = name.removeprefix("view:")
-        found = layer.lateness(view, coverage=coverage, since=parse_timestamp("--since", since))
+        observed = layer.lateness(view, coverage=coverage, since=parse_timestamp("--since", since))
         if output_format == "json":
-            output.write_json(found.to_dict())
+            output.write_json(observed.to_dict())
         else:
-            output.write_lateness(found)
+            output.write_lateness(observed)
         return
     described = _describe(context, name)
     if output_format == "json":
@@ -74,17 +74,17 @@ def _describe(context: Context, name: str) -> dict[str, Any]:
     from featurelayer.errors import PlanError, Problem, UnknownNameError
 
     kind, _, rest = name.partition(":")
-    asked, bare = ([kind], rest) if kind in _KINDS and rest else (list(_KINDS), name)
-    found = [(kind, described) for kind in asked if (described := _find(context, kind, bare)) is not None]
-    if not found:
+    names, bare = ([kind], rest) if kind in _KINDS and rest else (list(_KINDS), name)
+    matches = [(kind, described) for kind in names if (described := _find(context, kind, bare)) is not None]
+    if not matches:
         raise UnknownNameError(
-            asked[0] if len(asked) == 1 else "view, feature, entity or service", bare, _list_names(context)
+            names[0] if len(names) == 1 else "view, feature, entity or service", bare, _list_names(context)
         )
-    if len(found) > 1:
-        kinds = [kind for kind, _ in found]
+    if len(matches) > 1:
+        kinds = [kind for kind, _ in matches]
         what = f"'{name}' means more than one thing: {', '.join(kinds)}"
         raise PlanError([Problem(what=what, fix=f"write {' or '.join(f'{kind}:{name}' for kind in kinds)}")])
-    return found[0][1]
+    return matches[0][1]
 
 
 def _find(context: Context, kind: str, name: str) -> dict[str, Any] | None:

@@ -49,14 +49,14 @@ def print_build_plan(plan: BuildPlan) -> None:
     if plan.relations:
         rows = [
             [
-                found.relation,
-                str(found.scans),
-                _format_count(found.rows),
-                _format_count(found.kept),
-                str(len(found.columns)),
-                "" if found.bytes is None else _format_megabytes(found.bytes),
+                relation.relation,
+                str(relation.scans),
+                _format_count(relation.rows),
+                _format_count(relation.kept),
+                str(len(relation.columns)),
+                "" if relation.bytes is None else _format_megabytes(relation.bytes),
             ]
-            for found in plan.relations
+            for relation in plan.relations
         ]
         write_table(["relation", "scans", "rows", "expected", "columns", "MB"], rows)
         echo()

@@ -81,18 +81,18 @@ class _ViewComparison:
             rules = (f"keys: {keys[0]} -> {keys[1]}", *rules)
         names = [feature.name for feature in self.old.features]
         names += [feature.name for feature in self.new.features if feature.name not in names]
-        found: list[Change] = []
+        all_changes: list[Change] = []
         for name in names:
             one, other = self.old.feature(name), self.new.feature(name)
             if one is None:
-                found.append(_build_change(self.then, self.now, self.new, name, ChangeKind.ADDED))
+                all_changes.append(_build_change(self.then, self.now, self.new, name, ChangeKind.ADDED))
             elif other is None:
-                found.append(_build_change(self.then, self.now, self.old, name, ChangeKind.REMOVED))
+                all_changes.append(_build_change(self.then, self.now, self.old, name, ChangeKind.REMOVED))
             else:
-                found += self._compare_feature(one, other, rules)
+                all_changes += self._compare_feature(one, other, rules)
         # A change of any feature explains why the file differs.
-        told = any(change.kind not in (ChangeKind.COSMETIC, ChangeKind.METADATA) for change in found)
-        yield from (change for change in found if not (told and change.kind is ChangeKind.COSMETIC))
+        has_effect = any(change.kind not in (ChangeKind.COSMETIC, ChangeKind.METADATA) for change in all_changes)
+        yield from (change for change in all_changes if not (has_effect and change.kind is ChangeKind.COSMETIC))
         yield from self._compare_metadata()
 
     def _compare_feature(self, one: Feature, other: Feature, rules: tuple[str, ...]) -> Iterator[Change]:
@@ -107,9 +107,9 @@ class _ViewComparison:
             )
             return
         kind, details = self._compare_computation(one.name) if not lost else (None, ())
-        said = _format_default(one), _format_default(other)
-        if said[0] != said[1]:
-            details, kind = (*details, f"default: {said[0]} -> {said[1]}"), ChangeKind.MEANING
+        defaults = _format_default(one), _format_default(other)
+        if defaults[0] != defaults[1]:
+            details, kind = (*details, f"default: {defaults[0]} -> {defaults[1]}"), ChangeKind.MEANING
         if rules:
             details, kind = (*details, *rules), ChangeKind.MEANING
         if one.dtype != other.dtype:
@@ -296,15 +296,15 @@ def _model_names(unique_ids: Iterable[str]) -> tuple[str, ...]:
 
 def _explain_difference(before: ColumnLineage, after: ColumnLineage) -> Iterator[str]:
     """Yield the differences in the model's own SQL: of the value, and of the choice of rows."""
-    said = False
+    has_text = False
     if before.value != after.value and before.sql != after.sql:
-        said = True
+        has_text = True
         yield _format_change(before.sql, after.sql)
     if before.rows != after.rows:
         steps = tuple(_diff_steps([str(step) for step in before.row_steps], [str(step) for step in after.row_steps]))
-        said = said or bool(steps)
+        has_text = has_text or bool(steps)
         yield from steps
-    if not said:
+    if not has_text:
         steps = tuple(_diff_steps([str(step) for step in before.steps], [str(step) for step in after.steps]))
         steps = steps or tuple(_diff_windows(before, after))
         rows = _diff_steps([str(step) for step in before.row_steps], [str(step) for step in after.row_steps])

@@ -116,10 +116,10 @@ def _read_state(read: Annotations, inventory: Inventory, *, keep: bool) -> Proje
             return f"{inventory.path} {NOT_COMPILED} {view.id}"
         return lineage.problems.get(view.unique_id, "its SQL does not show the column")
 
-    found = find_missing_columns(inventory, lineage, tuple(views.values()), adapter=read.registry.adapter)
+    missing_columns = find_missing_columns(inventory, lineage, tuple(views.values()), adapter=read.registry.adapter)
 
     def missing(view: FeatureView, name: str) -> str:
-        columns = (each for each in found.get(view.id, ()) if each.is_certain)
+        columns = (each for each in missing_columns.get(view.id, ()) if each.is_certain)
         return next((str(each) for each in columns if each.role != "feature" or each.column == name), "")
 
     return ProjectState(
@@ -158,8 +158,8 @@ def _code_reader(inventory: Inventory) -> Callable[[str], ModelCode]:
 
 def _find_ancestors(inventory: Inventory, unique_id: str) -> Iterator[str]:
     """Yield the models upstream of one, nearest first."""
-    found = [unique_id]
-    for each in found:  # grows while it is walked
+    queue = [unique_id]
+    for each in queue:  # grows while it is walked
         model = inventory.model(each)
-        found += [parent for parent in (model.depends_on if model else ()) if parent not in found]
-    yield from found[1:]
+        queue += [parent for parent in (model.depends_on if model else ()) if parent not in queue]
+    yield from queue[1:]

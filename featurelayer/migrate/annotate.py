@@ -17,8 +17,8 @@ _FLOW = ("freshness", "deprecated")
 
 def entity_name(column: str) -> str:
     """Return the entity that a key column identifies: `customer_id` identifies a customer."""
-    found = _SUFFIX.fullmatch(column)
-    return (found["entity"] if found else column).lower()
+    match = _SUFFIX.fullmatch(column)
+    return (match["entity"] if match else column).lower()
 
 
 def annotate_model(document: Document, model: Any, draft: ViewDraft, *, without: Sequence[str] = ()) -> None:
@@ -27,8 +27,8 @@ def annotate_model(document: Document, model: Any, draft: ViewDraft, *, without:
     if draft.event_time and "event_time" not in config:
         config["event_time"] = draft.event_time
     if draft.tags:
-        known = config.get("tags") or []
-        config["tags"] = flow_map({"tags": _merge_tags(known, draft.tags)})["tags"]
+        tags = config.get("tags") or []
+        config["tags"] = flow_map({"tags": _merge_tags(tags, draft.tags)})["tags"]
     meta = {key: value for key, value in (config.get("meta") or {}).items() if key not in without}
     block = {key: flow_map({key: value})[key] if key in _FLOW or isinstance(value, list) else value
              for key, value in draft.block.items()}  # fmt: skip
@@ -142,9 +142,9 @@ def entities_edit(
     document = Document(before, path.name)
     declared = document.tree.get("entities") or {}
     for name, keys in entities.items():
-        known = (declared.get(name) or {}).get("keys") or {}
-        if name in declared and list(known) != list(keys):
-            notes.append(Note(where=path.name, what=f"entity {name} is declared with the keys {', '.join(known)}",
+        current = (declared.get(name) or {}).get("keys") or {}
+        if name in declared and list(current) != list(keys):
+            notes.append(Note(where=path.name, what=f"entity {name} is declared with the keys {', '.join(current)}",
                               advice=f"these views have {', '.join(keys)}: rename one of them"))  # fmt: skip
     new = {name: keys for name, keys in entities.items() if name not in declared}
     if not new:
@@ -161,8 +161,8 @@ def _entity_block(entities: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
 
 
 def _copy_mapping(node: Any, key: str) -> dict[str, Any]:
-    found = node.get(key)
-    return dict(copy_tree(found)) if isinstance(found, Mapping) else {}
+    value = node.get(key)
+    return dict(copy_tree(value)) if isinstance(value, Mapping) else {}
 
 
 def _has_any(column: Any, without: Sequence[str]) -> bool:

@@ -134,8 +134,8 @@ class _DbtFeaturesMigration:
     def _draft_key_columns(self, keys: list[str], declared: Mapping[str, Any]) -> Iterator[ColumnDraft]:
         for key in keys:
             column = declared.get(key.casefold(), {})
-            known = self.entities.setdefault(entity_name(key), {})
-            known[key] = known.get(key) or str(column.get("data_type") or "")
+            key_types = self.entities.setdefault(entity_name(key), {})
+            key_types[key] = key_types.get(key) or str(column.get("data_type") or "")
             yield ColumnDraft(name=key, block={"join_key": entity_name(key)})
 
     def _draft_columns(

@@ -77,11 +77,11 @@ def read_repo(folder: Path, shown: Path) -> FeastRepo:
         for name, value in module.assigned.items():
             names.setdefault(name, (module, value))
     reader = _Reader(names)
-    found = [reader.define(module, call) for module in modules for call in module.calls]
+    objects = [reader.define(module, call) for module in modules for call in module.calls]
     notes += [note for module in modules for note in module.notes]
     return FeastRepo(
-        views=_drop_repeats(each for each in found if each.kind in _VIEWS),
-        services=_drop_repeats(each for each in found if each.kind == "FeatureService"),
+        views=_drop_repeats(each for each in objects if each.kind in _VIEWS),
+        services=_drop_repeats(each for each in objects if each.kind == "FeatureService"),
         notes=(*notes, *dict.fromkeys(reader.notes)),
     )
 

@@ -21,10 +21,10 @@ _LEVELS = {"warn": (MonitorStatus.WARN, MonitorStatus.ERROR), "error": (MonitorS
 def send_alerts(report: MonitorReport, alerts: Mapping[str, Any], project: str, notify: Notify) -> None:
     """Send the results at or above the level of `alerts`, if there are any."""
     wanted = _LEVELS[alerts.get("level", "error")]
-    found = [result.to_dict() for result in report.results if result.status in wanted]
-    if not found:
+    results = [result.to_dict() for result in report.results if result.status in wanted]
+    if not results:
         return
-    message = {**report.to_dict(), "project": project, "text": _summary_text(report, project), "results": found}
+    message = {**report.to_dict(), "project": project, "text": _summary_text(report, project), "results": results}
     body = json.dumps(message, ensure_ascii=False).encode()
     timeout = float(alerts.get("timeout", 10))
     if alerts.get("webhook"):
@@ -93,5 +93,7 @@ def _run_command(command: list[str], body: bytes, timeout: float, notify: Notify
         notify(f"the alert's command {command[0]} can't be run: {error.strerror}")
     else:
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            notify(f"the alert's command {command[0]} ended with {done.returncode}" + (f": {said[-1]}" if said else ""))
+            errors = done.stderr.decode(errors="replace").strip().splitlines()
+            notify(
+                f"the alert's command {command[0]} ended with {done.returncode}" + (f": {errors[-1]}" if errors else "")
+            )

@@ -314,11 +314,11 @@ def _cumulative_shares(stats: ColumnStats) -> list[tuple[float, float]]:
     if stats.minimum is not None and stats.maximum is not None:
         at.setdefault(stats.minimum, 0.0)
         at.setdefault(stats.maximum, 1.0)
-    found, most = [], 0.0
+    shares, most = [], 0.0
     for value in sorted(at):
         most = max(most, at[value])
-        found.append((value, most))
-    return found
+        shares.append((value, most))
+    return shares
 
 
 def _share_below(curve: Sequence[tuple[float, float]], value: float) -> float:

@@ -98,12 +98,12 @@ class MonitorContext:
             )
         unit = self.settings.period
         end = period_containing(unit, self.newest).end
-        found = f"no row is in {self.when}, the newest is from {self.newest:%Y-%m-%d %H:%M}"
+        reason = f"no row is in {self.when}, the newest is from {self.newest:%Y-%m-%d %H:%M}"
         if end > self.at:
-            return f"{found}: that {unit} is evaluated when it is over"
+            return f"{reason}: that {unit} is evaluated when it is over"
         time = end.replace(tzinfo=None).isoformat(timespec="minutes") if unit == "hour" else f"{end:%Y-%m-%d}"
         fresh = "" if self.view.freshness else "; set `freshness` on the view to fail when rows stop arriving"
-        return f"{found}: monitor --as-of {time} evaluates that {unit}{fresh}"
+        return f"{reason}: monitor --as-of {time} evaluates that {unit}{fresh}"
 
 
 def format_period(unit: Unit, period: Period) -> str:

@@ -89,8 +89,8 @@ def build_context(
 
 def cast_rows(warehouse: Warehouse, view: FeatureView, columns: Sequence[Column]) -> tuple[str, tuple[Column, ...]]:
     """Return a view's relation as a FROM item whose features have their declared types, and its columns."""
-    found = {match_column(feature.name, columns): feature.dtype for feature in view.features}
-    declared = {column.name: dtype for column, dtype in found.items() if column is not None}
+    types = {match_column(feature.name, columns): feature.dtype for feature in view.features}
+    declared = {column.name: dtype for column, dtype in types.items() if column is not None}
     return as_declared(dialect(warehouse.dialect), warehouse.quote(view.relation_name), columns, declared)
 
 
@@ -150,24 +150,26 @@ class _ContextBuilder:
         """Build the context of a static view: all its rows, compared with the previous run."""
         frame = build_frame(self.view, tuple(self.features.values()), self.columns, RowSource(source=self.source))
         training = self._training_frame()
-        kept = _select_newest_profiles(self.facts.earlier, self.at)
+        profiles = _select_newest_profiles(self.facts.earlier, self.at)
         if training is not None:
             bins = self._find_bins(training, frame)
             (found,) = measure_features(self.warehouse, training, self.features, bins)
             compared = self._training_baseline(found)
         else:
-            bins = {name: Bins(edges=p.edges, centre=p.mean or 0.0) for name, p in kept.items() if p.edges}
+            bins = {name: Bins(edges=p.edges, centre=p.mean or 0.0) for name, p in profiles.items() if p.edges}
             bins = {**find_bins(self.warehouse, frame, self.settings.bins), **bins}
-            compared = _profiles_baseline(kept)
+            compared = _profiles_baseline(profiles)
         (stats,) = measure_features(self.warehouse, frame, self.features, bins)
         context = self._build(period=None, stats=stats, compared=compared)
         return context, self._build_profiles(ProfileScope.PERIOD, stats, None, self.at)
 
     def _find_bins(self, reference: FeatureFrame | None, frame: FeatureFrame) -> dict[str, Bins]:
         """Return the baseline's bins, and the view's own for features that the baseline lacks."""
-        found = {} if reference is None else find_bins(self.warehouse, reference, self.settings.bins)
-        rest = replace(frame, columns={name: each for name, each in frame.columns.items() if name not in found})
-        return {**find_bins(self.warehouse, rest, self.settings.bins), **found}
+        reference_bins = {} if reference is None else find_bins(self.warehouse, reference, self.settings.bins)
+        rest = replace(
+            frame, columns={name: each for name, each in frame.columns.items() if name not in reference_bins}
+        )
+        return {**find_bins(self.warehouse, rest, self.settings.bins), **reference_bins}
 
     def _build_frame(self, time: Column, slots: Sequence[Slot]) -> FeatureFrame:
         rows = RowSource(source=self.source, time=time, slots=tuple(slots))
@@ -189,13 +191,13 @@ class _ContextBuilder:
             else format_period(unit, before[0])
         )
         name += _SAME[self.settings.baseline.same]
-        found = {feature: combine_stats([part[feature] for part in stats]) for feature in stats[0]}
-        rows = _count_rows(found)
+        combined = {feature: combine_stats([part[feature] for part in stats]) for feature in stats[0]}
+        rows = _count_rows(combined)
         # Empty periods before the view's first rows would lower the expected rows per period.
         begun = next((position for position, part in enumerate(stats) if _count_rows(part)), len(stats))
         periods = len(stats) - begun
         return BaselineStats(
-            name=name, rows=rows, per_period=rows / periods if periods else None, features=found,
+            name=name, rows=rows, per_period=rows / periods if periods else None, features=combined,
             why_not="" if rows else f"there are no rows in {name}",
         )  # fmt: skip
 
@@ -245,8 +247,8 @@ class _ContextBuilder:
 
     def _new_profiles(self, stats: Mapping[str, ColumnStats], period: Period) -> tuple[Profile, ...]:
         """Return the profiles of an earlier period, unless it was profiled before or has no rows."""
-        known = {profile.end for profile in self.facts.earlier if profile.scope is ProfileScope.PERIOD}
-        new = period.end not in known and _count_rows(stats)
+        recorded = {profile.end for profile in self.facts.earlier if profile.scope is ProfileScope.PERIOD}
+        new = period.end not in recorded and _count_rows(stats)
         return self._build_profiles(ProfileScope.PERIOD, stats, period.start, period.end) if new else ()
 
     def _build_snapshot_profiles(self, bins: Mapping[str, Bins]) -> tuple[Profile, ...]:
@@ -292,9 +294,9 @@ def _profiles_baseline(kept: Mapping[str, Profile]) -> BaselineStats:
     if not kept:
         return BaselineStats(why_not="there is no earlier run to compare with")
     last = max(profile.end for profile in kept.values() if profile.end is not None)
-    found = {name: _stats_from_profile(profile) for name, profile in kept.items()}
-    rows = _count_rows(found)
-    return BaselineStats(name=f"the run of {last:%Y-%m-%d %H:%M}", rows=rows, per_period=float(rows), features=found)
+    stats = {name: _stats_from_profile(profile) for name, profile in kept.items()}
+    rows = _count_rows(stats)
+    return BaselineStats(name=f"the run of {last:%Y-%m-%d %H:%M}", rows=rows, per_period=float(rows), features=stats)
 
 
 def _stats_from_profile(profile: Profile) -> ColumnStats:

@@ -55,8 +55,8 @@ def psi(pair: SharePair) -> float:
 def jensen_shannon(pair: SharePair) -> float:
     """The Jensen-Shannon distance to base 2: 0 for the same shares, 1 for none in common."""
     # Rounding can put the square of the distance of equal shares a little below 0.
-    found = float(_import_scipy("spatial.distance").jensenshannon(pair.one, pair.other, base=2))
-    return 0.0 if math.isnan(found) else found
+    distance = float(_import_scipy("spatial.distance").jensenshannon(pair.one, pair.other, base=2))
+    return 0.0 if math.isnan(distance) else distance
 
 
 def kolmogorov_smirnov(pair: SharePair) -> float | None:

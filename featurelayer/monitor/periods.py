@@ -45,25 +45,25 @@ def period_containing(unit: Unit, at: datetime) -> Period:
 
 def preceding_periods(unit: Unit, period: Period, count: int) -> tuple[Period, ...]:
     """Return `count` periods before one, oldest first."""
-    found: list[Period] = []
+    periods: list[Period] = []
     start = period.start
     for _ in range(count):
         start, end = _previous_start(unit, start), start
-        found.append(Period(start, end))
-    return tuple(reversed(found))
+        periods.append(Period(start, end))
+    return tuple(reversed(periods))
 
 
 def similar_periods(unit: Unit, period: Period, count: int, same: Same) -> tuple[Period, ...]:
     """Return `count` periods before one with the same hour, weekday or both, oldest first."""
-    found: list[Period] = []
+    periods: list[Period] = []
     start = period.start
     for _ in range(_FARTHEST):
-        if len(found) == count:
+        if len(periods) == count:
             break
         start, end = _previous_start(unit, start), start
         if _phase(start, same) == _phase(period.start, same):
-            found.append(Period(start, end))
-    return tuple(reversed(found))
+            periods.append(Period(start, end))
+    return tuple(reversed(periods))
 
 
 def select_periods(unit: Unit, whole: Period, period: Period, same: Same) -> tuple[Period, ...]:

@@ -56,13 +56,13 @@ def build_frame(
     view: FeatureView, features: Sequence[Feature], columns: Sequence[Column], rows: RowSource
 ) -> FeatureFrame:
     """Return the frame of a view's features in its relation, for these rows."""
-    found = {feature.name: match_column(feature.name, columns) for feature in features}
+    matches = {feature.name: match_column(feature.name, columns) for feature in features}
     chosen = [name for key in view.join_keys if (name := match_column(key.column, columns)) is not None]
     if rows.time is not None:
         chosen.append(rows.time)
     return FeatureFrame(
         rows=replace(rows, chosen_by=tuple(column.name for column in chosen)),
-        columns={name: column for name, column in found.items() if column is not None},
+        columns={name: column for name, column in matches.items() if column is not None},
     )
 
 
@@ -114,8 +114,8 @@ def measure_features(
     ask = list(columns.values())
     engine = warehouse.dialect
     at_once = sampled.one_in == 1 and len(wanted) == frame.slots
-    found = _run_queries(warehouse, measurements(engine, frame.rows, ask, moments=True, shape=at_once), frame.slots)
-    shapes = dict(enumerate(found)) if at_once else {}
+    results = _run_queries(warehouse, measurements(engine, frame.rows, ask, moments=True, shape=at_once), frame.slots)
+    shapes = dict(enumerate(results)) if at_once else {}
     if not at_once and wanted:
         rows = replace(sampled, slots=tuple(frame.rows.slots[slot] for slot in wanted) if frame.rows.slots else ())
         answers = _run_queries(warehouse, measurements(engine, rows, ask, moments=False, shape=True), len(wanted))
@@ -126,10 +126,10 @@ def measure_features(
             name: replace(
                 stats_from_measures(
                     {
-                        **found[slot].outputs[column.column.name],
+                        **results[slot].outputs[column.column.name],
                         **shapes.get(slot, _Answer()).outputs[column.column.name],
                     },
-                    rows=found[slot].rows,
+                    rows=results[slot].rows,
                     shape_rows=shapes.get(slot, _Answer()).rows,
                     centre=column.centre,
                     edges=column.edges,
@@ -236,8 +236,8 @@ def stats_from_measures(
 def _list(value: Any) -> Sequence[Any]:
     if value is None:
         return ()
-    found: Sequence[Any] = json.loads(value) if isinstance(value, str) else list(value)
-    return found
+    values: Sequence[Any] = json.loads(value) if isinstance(value, str) else list(value)
+    return values
 
 
 def _whole(value: Any, most: int | None = None) -> int | None:

@@ -38,8 +38,8 @@ class MonitorReport:
     @property
     def counts(self) -> dict[str, int]:
         """The number of results by status."""
-        found = Counter(result.status for result in self.results)
-        return {str(status): found[status] for status in MonitorStatus}
+        counter = Counter(result.status for result in self.results)
+        return {str(status): counter[status] for status in MonitorStatus}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run as JSON values."""

@@ -86,9 +86,9 @@ def run_monitors(
         LockError: the baseline's lock can't be used.
         WarehouseError: the engine failed.
     """
-    said = project.config.monitors
+    defaults = project.config.monitors
     lock = str(request.baseline) if request.baseline is not None else None
-    settings = {view.id: view_settings(view, said, lock) for view in request.views}
+    settings = {view.id: view_settings(view, defaults, lock) for view in request.views}
     wanted = [view for view in request.views if settings[view.id].enabled]
     sources = read_sources(project.target_path, [view.unique_id for view in wanted])
     with open_warehouse(writable=False) as warehouse:
@@ -188,8 +188,8 @@ def _validate_columns(views: Sequence[FeatureView], columns: Mapping[str, Sequen
         needed += [view.event_time] if view.event_time and not view.static else []
         missing = [name for name in needed if match_column(name, columns[view.id]) is None]
         if missing:
-            known = [column.name for column in columns[view.id]]
-            names = ", ".join(f"{name}{did_you_mean(name, known)}" for name in missing)
+            existing = [column.name for column in columns[view.id]]
+            names = ", ".join(f"{name}{did_you_mean(name, existing)}" for name in missing)
             what = f"{view.id}: {view.relation_name} has no column {names}"
             problems.append(Problem(what=what, where=view.yaml_path, fix=f"run `dbt build -s {view.name}`"))
     if problems:

@@ -110,5 +110,5 @@ def _recentre(part: ColumnStats, centre: float) -> ColumnStats:
 
 
 def _sum(values: Any) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    present = [value for value in values if value is not None]
+    return sum(present) if present else None

@@ -180,7 +180,7 @@ class LiveKey(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class OnlineStore(Protocol):
-    """What every store can do; docs/stores.md shows how to add one.
+    """The interface of every store; docs/stores.md shows how to add one.
 
     Every `deadline` is a reading of `time.monotonic()`, None for no limit. A call that can't end by then raises
     DeadlineExceeded. What a store can do beyond that, it declares by having the methods of `StoreProvisioner`,
@@ -283,7 +283,7 @@ class PartitionedStore(Protocol):
     """A store that may keep each view in a place of its own, so creating it takes the names of the views."""
 
     def provisioner(self, views: Collection[str]) -> StoreProvisioner:
-        """Return what creates, checks and describes a store with these views (their `sk`)."""
+        """Return the provisioner that creates, checks and describes a store with these views (their `sk`)."""
 
 
 @runtime_checkable
@@ -333,7 +333,7 @@ class BulkLoadStore(Protocol):
         run: str,
         progress: Progress,
     ) -> Any:
-        """Create the place of a view from items, each of another key, and return what was sent.
+        """Create the table of a view from items with distinct keys, and return the files sent.
 
         `place` and `settings` come from the store's entry in featurelayer.yml; `run` names the export.
         """
@@ -402,12 +402,12 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def store_capabilities(store: OnlineStore) -> Capabilities:
-    """Return what a store declares; the defaults if it declares nothing."""
+    """Return the capabilities of a store, or the defaults."""
     return getattr(store, "capabilities", None) or Capabilities()
 
 
 def find_provisioner(store: OnlineStore, views: Collection[str]) -> StoreProvisioner | None:
-    """Return what creates, checks and describes a store with these views; None if featurelayer can't create it."""
+    """Return the provisioner of a store with these views; None if featurelayer can't create it."""
     if isinstance(store, PartitionedStore):
         return store.provisioner(views)
     return store if isinstance(store, StoreProvisioner) else None

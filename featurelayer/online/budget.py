@@ -33,7 +33,7 @@ class ReadBudget:
         return until if self.until is None else min(until, self.until)
 
     def clamp(self, seconds: float) -> float:
-        """Return `seconds`, or what is left of the budget if that is less."""
+        """Return `seconds`, or the rest of the budget if it is less."""
         return seconds if self.until is None else max(0.0, min(seconds, self.until - monotonic()))
 
 

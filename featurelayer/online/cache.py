@@ -28,7 +28,7 @@ class ItemCache:
         self._known: OrderedDict[ItemKey, tuple[float, Item | None]] = OrderedDict()
 
     def find(self, keys: Iterable[ItemKey]) -> tuple[dict[ItemKey, Item], set[ItemKey]]:
-        """Return what is known of the keys, and those that have to be read."""
+        """Return the cached items of the keys, and the keys to read."""
         found: dict[ItemKey, Item] = {}
         unknown: set[ItemKey] = set()
         oldest = monotonic() - self._seconds

@@ -49,7 +49,7 @@ START_DEADLINE = 10.0
 # A write is a read and two rounds of conditional writes, which DynamoDB throttles while a table grows. Most gateways
 # give a request up after 30 seconds.
 WRITE_DEADLINE = 10.0
-_LONGEST = 365 * 86_400.0  # what timeouts of sockets and locks can hold
+_LONGEST = 365 * 86_400.0  # the largest timeout of sockets and locks
 REFRESH = timedelta(seconds=10)
 CACHE_ITEMS = 10_000
 OnCorrupt = Literal["raise", "null"]
@@ -378,7 +378,7 @@ class FeatureClient:
         return known.value
 
     def _due_keys(self, name: str, plan: LookupPlan) -> set[ItemKey]:
-        """Return what should be read again together with the values."""
+        """Return the keys to refresh together with the values."""
         oldest = monotonic() - self._refresh
         due = {commit_key(sk) for sk in plan.watched if sk not in self._commits or self._commits[sk].read_at <= oldest}
         if self._plans[name].read_at <= oldest:
@@ -440,7 +440,7 @@ class _ReadContext:
         self._store, self._consistent, self.until, self._trace = store, consistent, until, trace
 
     def now(self, keys: Collection[ItemKey], *, consistent: bool = False) -> dict[ItemKey, Item]:
-        """Return what the store has for the keys."""
+        """Return the stored items of the keys."""
         usage = self._trace.usage if self._trace is not None else None
         return self._store.read(keys, consistent=consistent, deadline=self.until, usage=usage)
 
@@ -449,7 +449,7 @@ class _ReadContext:
         return self._store.names(pk, deadline=self.until)
 
     def count_corrupt(self, corrupt: Callable[[CorruptItem], None]) -> Callable[[CorruptItem], None]:
-        """Return what is called for each corrupt item: it counts, then calls `corrupt`."""
+        """Return a callback for corrupt items that counts them, then calls `corrupt`."""
         trace = self._trace
         if trace is None:
             return corrupt

@@ -98,14 +98,14 @@ def encode_column(dtype: DType, values: Column, *, where: str) -> Column:
 
 
 def value_types(values: Column) -> set[type]:
-    """Return the Python types of what is not NULL in a column."""
+    """Return the Python types of the values in a column, except NULLs."""
     found = set(map(type, values))
     found.discard(type(None))
     return found
 
 
 def convert_each(values: Column, convert: Callable[[Any], Any], dtype: DType, where: str) -> Column:
-    """Convert what is not NULL; whatever `convert` raises for a value that does not fit becomes one clear error."""
+    """Convert values except NULLs; any exception of `convert` for a misfit becomes one clear error."""
     try:
         return [value if value is None else convert(value) for value in values]
     except (TypeError, ValueError, ArithmeticError, AttributeError):

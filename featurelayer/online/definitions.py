@@ -219,7 +219,7 @@ class ViewKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ViewDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """What writing a view's values takes. `ttl` is microseconds; a static view has neither it nor an event time."""
+    """The definition for writing a view's values. `ttl` is in microseconds; a static view has no TTL or event time."""
 
     view: str
     sk: str
@@ -325,7 +325,7 @@ def fingerprint(content: Any) -> str:
 
 
 def service_key(name: str) -> ItemKey:
-    """Return where a service is: `late_arrival` follows what is current, `late_arrival@<fingerprint>` is pinned."""
+    """Return the key of a service: `late_arrival` is the current one, `late_arrival@<fingerprint>` a pinned one."""
     return SERVICES, name
 
 

@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 
 class Forkable(Protocol):
-    """Something that holds what a child process can't use."""
+    """An object with resources that a child process can't use."""
 
     def reset_after_fork(self) -> None:
         """Start again in the child: forget connections and threads without closing them, and take new locks."""

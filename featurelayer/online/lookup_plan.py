@@ -30,7 +30,7 @@ OnCorrupt = Callable[[CorruptItem], None]
 
 
 class LookupPlan:
-    """What every lookup of one service needs, worked out once."""
+    """The plan of a service's lookups, computed once."""
 
     __slots__ = ("_aliases", "_index", "_request_names", "definition", "label", "views", "watched")
 
@@ -89,7 +89,7 @@ class LookupPlan:
         return frozenset(view.sk for view in stale)
 
     def mismatches(self, stored: Mapping[str, RowCodec]) -> list[str]:
-        """Return what the newest exports, by `sk`, no longer hold or hold in another type."""
+        """Return the features that the newest exports, by `sk`, lack or hold in another type."""
         return [
             problem for view in self.views if view.sk in stored
             for problem in view.mismatches(stored[view.sk])
@@ -287,7 +287,7 @@ class _ViewPlan:
     def _apply_on_stale(
         self, values: Sequence[Any], statuses: Status | Sequence[Status]
     ) -> tuple[Sequence[Any], Sequence[Status]]:
-        """Apply `on_stale` to what is stored and not NULL."""
+        """Apply `on_stale` to stored values that are not NULL."""
         part = ViewPart(self._size, statuses, None)
         told = [status for _, status, _ in part.each(values)]
         stale = [Status.STALE if status is Status.PRESENT else status for status in told]

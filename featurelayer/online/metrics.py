@@ -44,7 +44,7 @@ class Trace:
         self._started = perf_counter()
 
     def report(self, hook: OnLookup, service: str, requests: int, error: BaseException | None) -> None:
-        """Tell the hook. Whatever it raises is logged and goes no further: counting must not break serving."""
+        """Call the hook. Its exceptions are only logged: counting must not break serving."""
         metrics = LookupMetrics(
             service=service,
             requests=requests,

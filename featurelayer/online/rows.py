@@ -38,7 +38,7 @@ _json = msgspec.json.Encoder().encode
 
 
 class RowCodec:
-    """Turns rows of typed values into JSON arrays and back. What it reads back is of the declared types, or refused."""
+    """Converts rows of typed values to JSON arrays and back. Values that do not have the declared type are rejected."""
 
     __slots__ = ("_convert", "_parse", "_special", "dtypes", "names")
 
@@ -90,7 +90,7 @@ class RowCodec:
         return values
 
     def _row_with_specials(self, text: str, pk: str, sk: str) -> Column:
-        """Return a row that may hold NaN and infinities, or find out what is wrong with it."""
+        """Return a row that may hold NaN and infinities, or raise with its problem."""
         with suppress(msgspec.DecodeError, ValueError, ArithmeticError, TypeError, RecursionError):
             return [
                 value if value is None else _exact(dtype, value)
@@ -144,7 +144,7 @@ def _reader(dtype: DType) -> _Reader:
 
 
 def _json_type(dtype: DType) -> tuple[Any, Callable[[Any], Any] | None]:
-    """Return what the parser makes of a value, which checks it, and what Python makes of that."""
+    """Return the JSON type that parses and checks a value, and the conversion to Python."""
     kind, bits = dtype.kind, dtype.bits or 64
     if bits not in _BITS or (dtype.precision or 0) > EXACT.prec or (dtype.scale or 0) > EXACT.prec:
         raise CodecError(f"there is no type {dtype}")  # and its bounds would take all memory

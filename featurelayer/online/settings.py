@@ -19,7 +19,7 @@ _NO_OPTIONS = ("type", "path", "table", "name", "keep")
 
 
 def validate_entry(entry: Mapping[str, Any], where: str) -> list[Problem]:
-    """Return what is wrong with a target's entry, without any secret: its type, and where the store is.
+    """Return the problems of a target's entry, its type and address, without any secret.
 
     What is written in Jinja is left for the target that renders it.
     """
@@ -80,13 +80,13 @@ def patient_url(settings: Mapping[str, Any], root: Path) -> str:
     if least is None:
         return store_url(settings, root)
     timeout = settings.get("timeout") or 0
-    with suppress(TypeError, ValueError):  # the store reports what is not a number
+    with suppress(TypeError, ValueError):  # the store reports values that are not numbers
         timeout = max(float(timeout), least)
     return store_url({**settings, "timeout": timeout}, root)
 
 
 def store_name(settings: Mapping[str, Any]) -> str:
-    """Return what the export ledger calls a store: the same on every machine that has the same featurelayer.yml."""
+    """Return the name of a store in the export ledger: the same on every machine with the same featurelayer.yml."""
     keys = (*store_entry(settings["type"]).location, "path", "table", "name")
     place = next((settings[key] for key in keys if settings.get(key)), "")
     return f"{settings['type']}:{place}" + (f"@{settings['region']}" if settings.get("region") else "")

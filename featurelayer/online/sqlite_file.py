@@ -33,9 +33,9 @@ T = TypeVar("T")
 
 MODE = 0o600
 LAYOUT = 2
-_APPLICATION_ID = 0x666C6179  # "flay": tells our files from anybody's SQLite database
+_APPLICATION_ID = 0x666C6179  # "flay": distinguishes our files from other SQLite databases
 _MARK = 1 << 16
-_BUSY_SECONDS = 30.0  # where no deadline says otherwise
+_BUSY_SECONDS = 30.0  # without a deadline
 _PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 _MARK_SECONDS = 0.1
 _SETTLE_SECONDS = 1.0
@@ -83,7 +83,7 @@ class SqliteFile:
         return self.signature()[:2]
 
     def signature(self) -> tuple[int, ...]:
-        """Return what changes when the file is written to or replaced."""
+        """Return a signature that changes when the file is written to or replaced."""
         try:
             facts = os.stat(self._place)  # noqa: PTH116
         except FileNotFoundError:
@@ -150,7 +150,7 @@ fix=fix) from error  # fmt: skip
         return results[0]
 
     def checkpoint(self, connection: sqlite3.Connection) -> int:
-        """Bring everything from `-wal` into the file; return how many bytes readers keep there."""
+        """Move everything from `-wal` into the file; return how many bytes readers keep there."""
 
         def clear() -> None:
             with _Transaction(connection):
@@ -318,7 +318,7 @@ class Reader:
         self._file, self.connection, self._seen, self.immutable = file, connection, seen, immutable
 
     def is_current(self) -> bool:
-        """Return whether the path still leads to what was opened."""
+        """Return whether the path still leads to the opened file."""
         if self.immutable:
             return self._seen == self._file.signature() and self._file.wal_bytes() <= _WAL_HEADER
         return self._seen == self._file.identity()

@@ -36,7 +36,7 @@ _parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class WriteResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the rows of a `FeatureClient.write`.
+    """The result of a `FeatureClient.write`.
 
     `refused` are the positions of rows that lost against a newer value, which is not a failure; `unchanged` is how many
     were there already.
@@ -150,7 +150,7 @@ def _build_entries(view: ViewDefinition, rows: Sequence[Mapping[str, Any]], now:
 
 
 def _plain_row(view: ViewDefinition, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row in Python's own values, with None for whatever pandas has for what is missing."""
+    """Return a row as plain Python values, with None for pandas' missing values."""
     plain = {name: plain_value(value) for name, value in row.items()}
     for key in view.keys:
         if key.column in plain:
@@ -180,7 +180,7 @@ def _column_problems(view: ViewDefinition, row: Mapping[str, Any], where: str) -
 def _build_entry(
     view: ViewDefinition, row: Mapping[str, Any], at: int, where: str
 ) -> tuple[LogEntry | None, list[str]]:
-    """Return the log entry of a row, and what does not fit."""
+    """Return the log entry of a row, and its problems."""
     wrong: list[str] = []
     parts = [
         _encode_value(encode_key_column, key.dtype, row.get(key.column), f"{where}.{key.column}", wrong)

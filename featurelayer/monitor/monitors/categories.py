@@ -35,16 +35,16 @@ def _find_baseline(context: MonitorContext, feature: Feature, stats: ColumnStats
 
 def _measure(word: str, these: ColumnStats, those: ColumnStats, context: MonitorContext, where: str) -> MonitorValue:
     """Measure the share of rows whose category only the first of two sets of rows has."""
-    found = _exclusive_values(these, those)
-    share = sum(count for _, count in found) / these.values
+    exclusive = _exclusive_values(these, those)
+    share = sum(count for _, count in exclusive) / these.values
     meaning = f"no category is {word}"
-    if found:
-        names = ", ".join(repr(value) for value, _ in found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
-        kinds = "category is" if len(found) == 1 else "categories are"
-        meaning = f"{len(found)} {kinds} {word}, in {format_share(share)} of the rows of {where}: {names}"
+    if exclusive:
+        names = ", ".join(repr(value) for value, _ in exclusive[:_NAMED]) + (", ..." if len(exclusive) > _NAMED else "")
+        kinds = "category is" if len(exclusive) == 1 else "categories are"
+        meaning = f"{len(exclusive)} {kinds} {word}, in {format_share(share)} of the rows of {where}: {names}"
     return MonitorValue(value=share, meaning=meaning, baseline=context.baseline.name)
 
 
 def _exclusive_values(these: ColumnStats, those: ColumnStats) -> list[tuple[str, int]]:
-    known = {value for value, _ in those.top}
-    return [(value, count) for value, count in these.top if value not in known]
+    others = {value for value, _ in those.top}
+    return [(value, count) for value, count in these.top if value not in others]

@@ -12,12 +12,12 @@ from featurelayer.terminal_text import format_share
 @view_monitor(text="Share of the population that has a valid row (TTL, `valid_to`).", least=True)
 def coverage(context: MonitorContext) -> Iterator[MonitorValue]:
     """Measure the share of the population that has a row in the snapshot."""
-    found = context.coverage
-    if found is None:
+    measured = context.coverage
+    if measured is None:
         return
-    if not found.population:
-        yield MonitorValue(value=None, meaning=f"there is no key in {found.of}")
+    if not measured.population:
+        yield MonitorValue(value=None, meaning=f"there is no key in {measured.of}")
         return
-    share = found.covered / found.population
-    keys = f"{found.covered:,} of {found.population:,} keys in {found.of}"
+    share = measured.covered / measured.population
+    keys = f"{measured.covered:,} of {measured.population:,} keys in {measured.of}"
     yield MonitorValue(value=share, meaning=f"{keys} ({format_share(share)}) have a valid row")

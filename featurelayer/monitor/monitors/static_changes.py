@@ -13,14 +13,14 @@ from featurelayer.monitor_records import MonitorValue, view_monitor
 )
 def static_changes(context: MonitorContext) -> Iterator[MonitorValue]:
     """Measure the share of a static view's keys whose values differed between the recorded exports."""
-    found = context.changes
-    if not context.view.static or found is None:
+    changes = context.changes
+    if not context.view.static or changes is None:
         return
-    if found.exports < 2:
+    if changes.exports < 2:
         yield MonitorValue(value=None, meaning="fewer than two exports are recorded, so there is nothing to compare")
         return
-    share = found.keys / context.rows if context.rows else 0.0
-    meaning = f"the values of {found.keys:,} of {context.rows:,} keys changed between exports"
-    if found.keys:
+    share = changes.keys / context.rows if context.rows else 0.0
+    meaning = f"the values of {changes.keys:,} of {context.rows:,} keys changed between exports"
+    if changes.keys:
         meaning += ", and past labels get the present ones; a dbt snapshot of the model keeps what was known when"
     yield MonitorValue(value=min(share, 1.0), meaning=meaning)

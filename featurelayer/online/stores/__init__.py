@@ -17,7 +17,7 @@ _EXAMPLES = "write sqlite:///path/to/file.db, dynamodb://table?region=... or mem
 
 
 class StoreModule(Protocol):
-    """What a store's module offers."""
+    """The interface of a store's module."""
 
     connect: Callable[[StoreUrl], OnlineStore]
 

@@ -68,7 +68,7 @@ class MemoryStore:
         new: bool = False,  # noqa: ARG002 (no matter here)
         deadline: float | None = None,
     ) -> Written:
-        """Put what replaces what is there and differs from it."""
+        """Put the items that replace and differ from the stored ones."""
         ReadBudget(deadline, "written").remaining()
         with self._lock:
             work = plan_write(items, self._items, rewind=rewind, rewrite=rewrite)
@@ -101,7 +101,7 @@ class MemoryStore:
         ReadBudget(deadline).remaining()
 
     def create(self, settings: Any = None, notify: Notify | None = None) -> CreateResult:  # noqa: ARG002
-        """Do nothing: memory is there."""
+        """Do nothing: memory needs no creation."""
         return CreateResult(created=False)
 
     def check(self) -> None:

@@ -138,7 +138,7 @@ class SqliteStore:
         new: bool = False,  # noqa: ARG002 (no matter here)
         deadline: float | None = None,
     ) -> Written:
-        """Put what replaces what is there and differs from it, in one transaction. Creates the file if need be."""
+        """Put the items that replace and differ from the stored ones, in one transaction; create the file if needed."""
 
         def write_items(connection: sqlite3.Connection) -> WritePlan:
             stored = _read(connection, [item.key for item in items])
@@ -201,7 +201,7 @@ class SqliteStore:
                 "wal_bytes": wal}  # fmt: skip
 
     def checkpoint(self) -> str:
-        """Bring what was written here into the one file, for copying; return what is in the way, if anything."""
+        """Checkpoint writes into the one file, for copying; return what prevents it, if anything."""
         if not self._has_written or not self.path.is_file():
             return ""
         with self._errors(), self._lock_connections() as mine:
@@ -269,7 +269,7 @@ class SqliteStore:
             each.close()
 
     def _query(self, ask: Callable[[sqlite3.Connection], T], budget: ReadBudget) -> T:
-        """Return what a reader answers, from the file that is there."""
+        """Return a reader's answer from the current file."""
         with self._errors(), self._lock_connections() as mine:
             while True:
                 reader = self._reader(mine, budget)

@@ -90,12 +90,12 @@ class Clients:
 
         Raises:
             ConfigError: the endpoint or the proxy is of no kind that can be used.
-            OnlineStoreError: there is no region, or no credentials.
+            OnlineStoreError: no region or credentials are configured.
         """
         self._transports[False]()
 
     def transport(self, *, exporting: bool = False) -> Transport:
-        """Return what carries calls: two attempts and short timeouts to serve, more of both to export."""
+        """Return the transport: two attempts and short timeouts for serving, more and longer ones for exports."""
         return self._transports[exporting]()
 
     def s3(self, endpoint_url: str | None) -> Any:
@@ -192,7 +192,7 @@ class Clients:
         return credentials
 
     def _find_proxy(self, url: str, config: Any) -> Proxy | None:
-        """Return the proxy that leads to the endpoint; refuse what only boto3 can reach."""
+        """Return the proxy of the endpoint; reject proxies that only boto3 supports."""
         problems = []
         fix = "add transport=boto3 to the store's address, which leaves the way there to boto3"
         if not can_sign(url):

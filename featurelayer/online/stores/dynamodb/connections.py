@@ -129,7 +129,7 @@ class ConnectionPool:
         return response if kept is None else msgspec.structs.replace(response, resent=True)
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Close the pooled connections."""
         while self._idle:
             self._idle.pop().close()
 

@@ -13,7 +13,7 @@ import botocore.exceptions as boto
 
 from featurelayer.errors import OnlineStoreError, StoreNotFound, StoreThrottled, StoreUnavailable
 
-# The store's own code -> what we raise, and what to do about it.
+# The store's error code -> our error class and its fix.
 _CODES: dict[str, tuple[type[OnlineStoreError], str]] = {
     "ProvisionedThroughputExceededException": (StoreThrottled, "slow down, or give the table more throughput"),
     "ThrottlingException": (StoreThrottled, "slow down; an on-demand table needs minutes to grow"),
@@ -34,7 +34,7 @@ _CODES: dict[str, tuple[type[OnlineStoreError], str]] = {
 }  # fmt: skip
 
 
-# Calls that name the key of an item: what DynamoDB finds invalid there is the table's own key.
+# Calls with an item's key: if DynamoDB rejects the key, the table has another key schema.
 _BY_KEY = frozenset({"BatchGetItem", "Query", "BatchExecuteStatement", "PutItem", "DeleteItem", "Scan"})
 
 
@@ -75,7 +75,7 @@ def map_aws_errors(table: str, operation: str = "") -> Iterator[None]:
 def store_error(
     code: str, message: str, status: int, table: str, operation: str = "", *, sent: int | None = None
 ) -> OnlineStoreError:
-    """Return our error for DynamoDB's code, message and HTTP status; `sent` is how many bytes the request had.
+    """Return our error for DynamoDB's code, message and HTTP status; `sent` is the request's size in bytes.
 
     Of the message only the first line is kept: the rest may repeat what was signed, a session token included.
     """
@@ -96,7 +96,7 @@ def store_error(
 
 
 def status_error(table: str, status: int, sent: int | None = None) -> OnlineStoreError:
-    """Return the error for an HTTP status that comes without an error of DynamoDB's own."""
+    """Return the error for an HTTP status without a DynamoDB error."""
     if status == 200:
         return unreadable_error(table)
     kind: type[OnlineStoreError] = OnlineStoreError
@@ -135,7 +135,7 @@ def unreachable_error(table: str, why: object) -> StoreUnavailable:
 
 
 def tls_error(table: str, why: object) -> OnlineStoreError:
-    """Return the error for a TLS connection that can't be made, which trying again does not change."""
+    """Return the error for a failed TLS connection, which a retry does not fix."""
     fix = (
         "set AWS_CA_BUNDLE, or ca_bundle in ~/.aws/config, to a file with the certificates of the authority that signs "
         "for this server, or for the proxy that stands in its place; check the endpoint_url"

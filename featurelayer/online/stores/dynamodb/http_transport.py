@@ -137,7 +137,7 @@ class HttpTransport:
                 except (OSError, HttpError, ProxyRefused) as failure:
                     _validate_deadline(budget, error)
                     if isinstance(failure, TimeoutError) and error is not None and time.monotonic() >= patient_until:
-                        raise error from None  # patience has cut this attempt short: what failed before is the reason
+                        raise error from None  # patience cut this attempt short: the earlier failure is the reason
                     error = self._failure(failure)
                     error.__cause__ = failure
                 finally:
@@ -204,7 +204,7 @@ class HttpTransport:
         return unreachable_error(self._table, str(failure) or type(failure).__name__)
 
     def _set_clock(self, answer: Response) -> bool:
-        """Take over the server's time; False if the clock is not what is wrong."""
+        """Adopt the server's time; return False if the clock is not the problem."""
         try:
             server = parsedate_to_datetime(answer.headers.get("date", ""))
         except ValueError:

@@ -34,15 +34,15 @@ class TableProvisioner:
         self._call, self._table = call, table
 
     def create(self, settings: TableSettings, notify: Notify) -> CreateResult:
-        """Create the table and wait for it, or look whether the one that is there will do; switch TTL on."""
+        """Create the table and wait for it, or check an existing one; enable TTL."""
         return self.complete(settings, notify, created=self.begin(settings, notify))
 
     def begin(self, settings: TableSettings, notify: Notify) -> bool:
-        """Create the table, without waiting for it; False if there is one."""
+        """Create the table without waiting for it; return False if it exists."""
         return self._describe_table() is None and self._create_table(settings, notify)
 
     def complete(self, settings: TableSettings, notify: Notify, *, created: bool) -> CreateResult:
-        """Wait for the table and give it what CreateTable can't be told; one that was not `created` must be ours."""
+        """Wait for the table and apply settings that CreateTable lacks; one that was not `created` must be ours."""
         description = self._wait_until_active(notify)
         ttl = self._ttl()
         if not created:
@@ -54,7 +54,7 @@ class TableProvisioner:
         )
 
     def adopt(self, settings: TableSettings, notify: Notify) -> None:
-        """Make a table ours that has just been imported: tags, TTL and protection, which an import can't be told."""
+        """Adopt a newly imported table: set tags, TTL and protection, which an import can't set."""
         description = self._wait_until_active(notify)
         tags = table_request(self._table, settings)["Tags"]
         self._ask("TagResource", ResourceArn=description["TableArn"], Tags=tags)
@@ -68,12 +68,12 @@ class TableProvisioner:
         return self._describe_table() is not None
 
     def check(self) -> None:
-        """Raise unless the table is there and ours."""
+        """Raise unless the table exists and is ours."""
         description = self._ask("DescribeTable", TableName=self._table)["Table"]
         self._validate_ours(description, find_differences(description, self._tags(description), None))
 
     def describe(self) -> dict[str, Any]:
-        """Return the table's facts. What the role may not see, or the server does not have, is None."""
+        """Return the table's facts; None for those that the role may not read or the server lacks."""
         description = self._ask("DescribeTable", TableName=self._table)["Table"]
         tags = self._ask_optional(lambda: self._tags(description))
         ttl = self._ask_optional(self._ttl)

@@ -257,12 +257,12 @@ def _keys_request(keys: Sequence[ItemKey], consistent: bool) -> dict[str, Any]:
 
 
 def _query_units(items: Iterable[Item]) -> int:
-    """Return what a Query was billed, in half read units."""
+    """Return the cost of a Query in half read units."""
     return max(1, -(-sum(item.size for item in items) // _UNIT))
 
 
 def _batch_units(found: Collection[Item], asked: int) -> int:
-    """Return what BatchGetItem would have been billed for the same, in half read units."""
+    """Return the cost of the same reads by BatchGetItem in half read units."""
     return asked - len(found) + sum(max(1, -(-item.size // _UNIT)) for item in found)
 
 

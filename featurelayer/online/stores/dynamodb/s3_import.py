@@ -42,7 +42,7 @@ class ImportLocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sent to S3: `bytes` are those before compression, which AWS bills."""
+    """The files sent to S3; `bytes` is the size before compression, which AWS bills."""
 
     bucket: str
     prefix: str
@@ -141,7 +141,7 @@ def import_request(table: str, files: ImportFiles, token: str) -> dict[str, Any]
 
 
 def import_token(run: str, table: str) -> str:
-    """Return what tells the import of one table from those of others in the same run."""
+    """Return a token that distinguishes the import of a table from others in the same run."""
     return uuid5(UUID(run), table).hex
 
 

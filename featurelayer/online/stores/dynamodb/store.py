@@ -218,7 +218,7 @@ class DynamoDBStore:
     def _summarize_write(
         self, items: Sequence[Item], refused: Sequence[Item], budget: ReadBudget, *, retried: bool
     ) -> Written:
-        """Return what became of items, of which some were refused.
+        """Summarize the write of items, some of which were refused.
 
         What an equal item refused is there. Where calls were `retried`, it is ours: the answer of an attempt got lost.
         """
@@ -241,7 +241,7 @@ class DynamoDBStore:
         return self._reader.read(transport, keys, consistent=consistent, budget=budget, usage=usage or Usage())
 
     def _call(self, operation: str, request: Mapping[str, Any], budget: ReadBudget | None = None) -> dict[str, Any]:
-        """Return what DynamoDB answers to one call, with the patience of an export."""
+        """Return DynamoDB's answer to one call, with the patience of an export."""
         budget = budget or ReadBudget(None)
         answer = self._clients.transport(exporting=True).call(operation, _json(request), budget, Usage())
         try:
@@ -321,7 +321,7 @@ class DynamoDBStore:
         self._call("DeleteItem", request, budget)
 
     def provisioner(self, views: Collection[str]) -> StoreProvisioner:
-        """Return what makes, checks and describes the tables of a store with these views (their `sk`).
+        """Return the provisioner that creates, checks and describes the tables of these views (their `sk`).
 
         Raises:
             ConfigError: names of views make no names of tables, or the same one; all of them are named.
@@ -349,7 +349,7 @@ class DynamoDBStore:
         run: str,
         progress: Progress,
     ) -> ImportFiles:
-        """Make the table that has a view from items, each of another key, by an import from S3; return what was sent.
+        """Create the table of a view from items with distinct keys, by an import from S3; return the files sent.
 
         `run` names the files and the import. The table is ours when this returns, and has every item. With a table for
         each view, items of no view are written to theirs, which is made if need be.
@@ -434,7 +434,7 @@ class DynamoDBStore:
         self._calls(self._layout.home).check()
 
     def describe(self) -> dict[str, Any]:
-        """Return what DynamoDB tells of the table; its counts are up to six hours old."""
+        """Return DynamoDB's facts about the table; its counts are up to six hours old."""
         return self._calls(self._layout.home).describe() | ({"writes": self.write_path} if self.write_path else {})
 
     def close(self) -> None:

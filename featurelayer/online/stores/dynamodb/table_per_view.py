@@ -26,7 +26,7 @@ class TableSet:
         """Create the tables that are missing, all at once, and complete the others.
 
         Raises:
-            StoreNotFound: some are not ours; names all of them, and nothing has been made then.
+            StoreNotFound: some tables are not ours; names all of them, and nothing has been created.
         """
         settings, notify = settings or TableSettings(), notify or (lambda _line: None)
         _raise_foreign(self._problems()[1])

@@ -24,16 +24,16 @@ _ATTRIBUTES = ({"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": 
 
 PK_LIMIT, SK_LIMIT = 2048, 1024
 _NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-# What DynamoDB allows; `aws:` is Amazon's own.
+# Limits of DynamoDB; `aws:` is reserved by Amazon.
 _TAG = re.compile(r"(?!aws:)[\w .:/=+@-]*", re.IGNORECASE)
 _MOST_TAGS, _LONGEST_TAG, _LONGEST_TAG_VALUE = 50, 128, 256
 
 
 class TableSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person may choose for the table. The defaults cost nothing.
+    """The settings of the table that a user may choose. The defaults cost nothing.
 
     `deletion_protection` is on: a table deleted by mistake takes every service down until the next full export.
-    `point_in_time_recovery` is off, because an export brings everything back but what `client.write` has streamed.
+    `point_in_time_recovery` is off, because an export restores everything except values streamed by `client.write`.
     """
 
     tags: Mapping[str, str] = {}
@@ -108,7 +108,7 @@ def validate_endpoint(endpoint_url: str | None) -> None:
 
 
 def is_key_too_long(key: ItemKey) -> bool:
-    """Return whether DynamoDB can't have an item of that key, so that none is there."""
+    """Return whether a key is too long for DynamoDB, so that no item can have it."""
     pk, sk = key
     return (len(pk) * 4 > PK_LIMIT and len(pk.encode()) > PK_LIMIT) or (
         len(sk) * 4 > SK_LIMIT and len(sk.encode()) > SK_LIMIT

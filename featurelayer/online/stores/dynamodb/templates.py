@@ -76,13 +76,13 @@ def _terraform(label: str, table: str, settings: TableSettings) -> Iterator[str]
 
 
 def _logical_id(name: str) -> str:
-    """Return what CloudFormation calls the table of a view: letters and digits, so the name's sum keeps two apart."""
+    """Return the CloudFormation name of a view's table: letters and digits, with a checksum that keeps it unique."""
     words = "".join(word[:1].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", name))
     return f"FeatureTable{words}{crc32(name.encode()):08X}" if name else "FeatureTable"
 
 
 def _label(name: str) -> str:
-    """Return what Terraform calls the table of a view: one that had to be changed has its sum, too."""
+    """Return the Terraform name of a view's table, with a checksum if the name had to be changed."""
     if not name:
         return "features"
     plain = re.sub("[^A-Za-z0-9_-]", "_", name)

@@ -33,13 +33,13 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Release what only this transport uses."""
+        """Release the resources of this transport."""
 
 
 def log_attempt(
     operation: str, body: bytes, *, answered: int | None, outcome: object, attempt: int, seconds: float
 ) -> None:
-    """Write one attempt to the log at DEBUG: what was asked of which tables, and never a header, key or value."""
+    """Log one attempt at DEBUG: operation and tables, but never a header, key or value."""
     if not _log.isEnabledFor(logging.DEBUG):
         return
     tables, items = _tables_and_items(msgspec.json.decode(body))
