@@ -116,8 +116,8 @@ def list_pages(site: Site) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
 def monitor_values(site: Site) -> dict[str, Any]:
     """Return the findings of monitors, tests and checks, worst first."""
     results = site.latest_monitors
-    failed = [each for each in results if each.status is not MonitorStatus.PASS]
-    shown = failed[:_MOST_FOUND]
+    notable = [each for each in results if each.status is not MonitorStatus.PASS]
+    shown = notable[:_MOST_FOUND]
     by_id = {view.unique_id: view for view in site.registry.views.values()}
     ours = [test for test in site.given.tests if test.model in by_id]
     failing = [(test, by_id[test.model]) for test in ours if test.status not in _PASSED]
@@ -125,8 +125,8 @@ def monitor_values(site: Site) -> dict[str, Any]:
     findings.sort(key=lambda finding: (list(Severity).index(finding.severity), finding.code, finding.name))
     return {
         "results": [(each, site.href(each.name)) for each in shown],
-        "hidden": len(failed) - len(shown),
-        "passed": len(results) - len(failed),
+        "hidden": len(notable) - len(shown),
+        "passed": len(results) - len(notable),
         "failing": failing,
         "test_words": _describe_tests(len(ours), sum(test.status == "pass" for test in ours)),
         "found": [(finding, site.href(finding.name)) for finding in findings[:_MOST_FOUND]],

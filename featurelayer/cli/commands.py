@@ -95,5 +95,5 @@ def _plugin_summary(point: EntryPoint) -> str:
 
 
 def _first_line(source: str) -> str:
-    line = _DOCSTRING.match(source)
-    return line[1].strip() if line else ""
+    match = _DOCSTRING.match(source)
+    return match[1].strip() if match else ""

@@ -224,8 +224,8 @@ _TABLE_FACTS = {
 
 
 def _table_row(facts: dict[str, Any]) -> list[str]:
-    text = dict(_format_facts(facts))
-    return [text.get(name, "") for name in _TABLE_FACTS]
+    cells = dict(_format_facts(facts))
+    return [cells.get(name, "") for name in _TABLE_FACTS]
 
 
 def _view_row(view: ViewStatus) -> list[str]:

@@ -20,16 +20,16 @@ def render_description(described: dict[str, Any]) -> None:
     from rich.text import Text
 
     console = Console()
-    text = {key: _escape_texts(value) for key, value in described.items() if value not in _EMPTY}
-    kind, name = next(iter(text.items()))
+    escaped = {key: _escape_texts(value) for key, value in described.items() if value not in _EMPTY}
+    kind, name = next(iter(escaped.items()))
     console.print(Rule(Text.assemble((f"{kind} ", "dim"), (str(name), "bold")), align="left", style="dim"))
-    if "description" in text:
-        console.print(Padding(Markdown(text["description"]), (0, 0, 1, 0)))
+    if "description" in escaped:
+        console.print(Padding(Markdown(escaped["description"]), (0, 0, 1, 0)))
     facts = Table.grid(padding=(0, 3))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     lists = {}
-    for key, value in text.items():
+    for key, value in escaped.items():
         if key in (kind, "description"):
             continue
         if isinstance(value, list) and isinstance(value[0], dict):

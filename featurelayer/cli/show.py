@@ -74,11 +74,11 @@ def _describe(context: Context, name: str) -> dict[str, Any]:
     from featurelayer.errors import PlanError, Problem, UnknownNameError
 
     kind, _, rest = name.partition(":")
-    names, bare = ([kind], rest) if kind in _KINDS and rest else (list(_KINDS), name)
-    matches = [(kind, described) for kind in names if (described := _find(context, kind, bare)) is not None]
+    searched, bare = ([kind], rest) if kind in _KINDS and rest else (list(_KINDS), name)
+    matches = [(kind, described) for kind in searched if (described := _find(context, kind, bare)) is not None]
     if not matches:
         raise UnknownNameError(
-            names[0] if len(names) == 1 else "view, feature, entity or service", bare, _list_names(context)
+            searched[0] if len(searched) == 1 else "view, feature, entity or service", bare, _list_names(context)
         )
     if len(matches) > 1:
         kinds = [kind for kind, _ in matches]

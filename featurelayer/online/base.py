@@ -414,7 +414,7 @@ def find_provisioner(store: OnlineStore, views: Collection[str]) -> StoreProvisi
 
 
 def plan_write(items: Sequence[Item], stored: Mapping[ItemKey, Item], *, rewind: bool, rewrite: bool) -> WritePlan:
-    """Return what a `write` is to put, given what is stored: the same in every store.
+    """Plan a `write` given the stored items; the same in every store.
 
     An unchanged value of a newer run is to be renewed where that costs little: its version then holds against a run
     between the two that wakes up late. `rewrite` replaces every older version.

@@ -89,7 +89,7 @@ def _is_unicode(column: Column) -> bool:
 
 
 def encode_column(dtype: DType, values: Column, *, where: str) -> Column:
-    """Return what JSON holds for each value of a column, NULLs kept.
+    """Return the JSON value of each value of a column, NULLs included.
 
     Raises:
         CodecError: a value does not fit the type; `where` names the column in the message.

@@ -378,7 +378,7 @@ def view_schema(view: FeatureView) -> Schema:
 
 
 def view_definition(view: FeatureView) -> ViewDefinition:
-    """Return what writing the view's values takes.
+    """Return the definition for writing the view's values.
 
     Raises:
         CodecError: names every feature that the online store can't hold.

@@ -64,7 +64,7 @@ def encode_key_column(dtype: DType, values: Column, *, where: str) -> Column:
 
 
 def key_encoder(dtype: DType, *, where: str) -> Callable[[Any], Any]:
-    """Return what encodes a value of a key.
+    """Return the encoder of a key's value.
 
     Raises:
         CodecError: values of the type can't be keys.
@@ -76,7 +76,7 @@ def key_encoder(dtype: DType, *, where: str) -> Callable[[Any], Any]:
 
 
 def key_prefix(entities: Sequence[str]) -> str:
-    """Return what precedes the parts in a key's text: the entities' names.
+    """Return the prefix of a key's text: the names of the entities.
 
     Raises:
         CodecError: a name that could be mistaken for another key or a definition.

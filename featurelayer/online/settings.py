@@ -93,7 +93,7 @@ def store_name(settings: Mapping[str, Any]) -> str:
 
 
 def read_keep(settings: Mapping[str, Any], where: str) -> int:
-    """Return how many exports of a view can be rolled back to.
+    """Return the number of exports of a view kept for rollback.
 
     Raises:
         ConfigError: `keep` is not a whole number in range.

@@ -27,7 +27,7 @@ class SingleFlight(Generic[T]):
         register_for_fork(self)
 
     def __call__(self, seconds: float | None) -> T:
-        """Return the result, or raise what the call raises.
+        """Return the result of the call, or raise its exception.
 
         Raises:
             TimeoutError: the result did not come in time.

@@ -163,7 +163,7 @@ fix=fix) from error  # fmt: skip
         return self.wal_bytes()
 
     def write_backup(self, connection: sqlite3.Connection, target: Path, *, overwrite: bool) -> None:
-        """Write what a reader sees to one file, with the permissions of any new file; whole or not at all.
+        """Write a reader's view atomically to one file, with the permissions of any new file.
 
         Raises:
             PlanError: there is something at `target`, or no folder for it.
@@ -347,7 +347,7 @@ class _Transaction:
 def wait_for_lock(
     action: Callable[[], T], path: Path, budget: ReadBudget, connection: sqlite3.Connection | None = None
 ) -> T:
-    """Return what `action` returns; call it again while another process's lock is in its way.
+    """Return the result of `action`; retry while another process holds the lock.
 
     With a `connection`, a statement of it that is still running when the time is up is stopped.
 

@@ -176,7 +176,7 @@ class DynamoDBStore:
         new: bool = False,
         deadline: float | None = None,
     ) -> Written:
-        """Put what replaces what is there and differs from it; each item under its own condition.
+        """Put the items that replace and differ from the stored ones; each under its own condition.
 
         With `rewrite` nothing is read first.
 

@@ -48,7 +48,7 @@ class TableSet:
         _raise_foreign(foreign)
 
     def describe(self) -> dict[str, Any]:
-        """Return the facts of all tables under `tables`, and what there is of everything together.
+        """Return the facts of all tables under `tables`, and their totals.
 
         Raises:
             StoreNotFound: the table of the services is missing; that of a view may be.

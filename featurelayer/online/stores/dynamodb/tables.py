@@ -140,7 +140,7 @@ def recovery_request(settings: TableSettings) -> dict[str, Any]:
 def find_differences(
     description: Mapping[str, Any], tags: Mapping[str, str] | None, ttl: Mapping[str, Any] | None
 ) -> list[str]:
-    """Return what keeps a table from being one of ours, from DynamoDB's own descriptions.
+    """Return the differences between a table, as DynamoDB describes it, and a featurelayer table.
 
     `tags` is None where the server keeps none (DynamoDB Local), `ttl` where it was not asked for.
     """
