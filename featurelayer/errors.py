@@ -57,7 +57,7 @@ class Problem:
         if self.where:
             lines.append(f"  at   {self.where}")
         if self.fix or self.code:
-            check = f"Check {self.code}." if self.code else ""
+            check = f"(check {self.code})" if self.code else ""
             lines.append("  fix  " + " ".join(part for part in (self.fix, check) if part))
         return "\n".join(lines)
 

@@ -79,7 +79,7 @@ def status(context: Context, output_format: str) -> int:
 def backup(context: Context, path: Path, overwrite: bool, output_format: str) -> None:
     """Copy a SQLite store to one file, while it is in use.
 
-    The file at PATH is whole or not there. It needs no other file beside it and can be shipped, in a container image
+    The file at PATH is whole or not there. It needs no other file and can be shipped, in a container image
     for example.
     """
     from featurelayer.layer import FeatureLayer

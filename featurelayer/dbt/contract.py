@@ -385,14 +385,14 @@ def _problem(contract: type[Block], mistake: Any, *, file: str, resource: str, p
     if what is None:
         what = f"'{name}': {str(mistake['msg']).removeprefix('Value error, ')}"
     meaning = inner[name].description if name in inner else None
-    fix = _FIXES.get(kind) or (f"`{name}`: {meaning}" if meaning else "Correct the value.")
+    fix = _FIXES.get(kind) or (f"`{name}`: {meaning}" if meaning else "correct the value")
     return Problem(what=f"{subject}{what}", where=where, fix=fix, code="FL105")
 
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 _SHORT.maxlevel = 4
-_FIXES = {"missing": "Add it.", "model_type": "Write `key: value` lines under it."}
+_FIXES = {"missing": "add it", "model_type": "write `key: value` lines under it"}
 
 
 def _choices(mistake: Any) -> list[str]:

@@ -66,7 +66,7 @@ class ServiceReader:
         meta = (exposure.config or {}).get("meta") or {}
         for key in filter(is_misspelt, map(str, meta)):
             what = f"unknown block '{key}' (did you mean 'featurelayer'?)"
-            self._add_problem(what, f"config.meta.{key}", "Rename it to `featurelayer`.", "FL102")
+            self._add_problem(what, f"config.meta.{key}", "rename it to `featurelayer`", "FL102")
         if "featurelayer" not in meta:
             if "featurelayer" in (exposure.meta or {}):
                 fix = f"move it to {AT}: dbt 2 drops `meta` outside of `config`"
@@ -74,7 +74,7 @@ class ServiceReader:
             return None
         if exposure.type != "ml":
             what = f"an exposure of type '{exposure.type}' can't be a feature service"
-            self._add_problem(what, "type", "Set `type: ml`, or remove the featurelayer block.", "FL109")
+            self._add_problem(what, "type", "set `type: ml`, or remove the featurelayer block", "FL109")
             return None
         return validate_block(
             ServiceBlock,

@@ -58,7 +58,7 @@ def _entities(reader: NodeReader, block: ViewBlock) -> Iterator[Entity]:
         fix = f"add `entity: {declared[0].partition('.')[0]}`" if declared else "name the entity that the rows describe"
         reader.add_problem("it has no `entity`", path, fix, "FL102")
     if len(set(block.entity or ())) < len(block.entity or ()):
-        reader.add_problem("it names an entity twice", path, "Name each entity once.", "FL102")
+        reader.add_problem("it names an entity twice", path, "name each entity once", "FL102")
     for name in dict.fromkeys(block.entity or ()):
         if name not in reader.entities:
             what = f"entity '{name}' is not declared{did_you_mean(name, reader.entities)}"
@@ -75,7 +75,7 @@ def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tu
     path = f"columns[{column.name}].{AT}.join_key"
     if ours and native and native not in (ours, ours.partition(".")[0]):
         what = f"column '{column.name}' has the join_key '{ours}' and the native entity '{native}'"
-        reader.add_problem(what, path, "Make the two equal, or remove one.", "FL103")
+        reader.add_problem(what, path, "make the two equal, or remove one", "FL103")
         return None
     # An entity of the semantic layer that this view does not list is not a featurelayer entity.
     reference = ours or (native if native in listed else None)
@@ -103,7 +103,7 @@ def _key_of(reader: NodeReader, column: DeclaredColumn, listed: list[str]) -> tu
             return None
     if key not in names:
         what = f"entity '{name}' has no key '{key}'{did_you_mean(key, names)}"
-        reader.add_problem(what, path, f"Its keys: {', '.join(names)}.", "FL103")
+        reader.add_problem(what, path, f"choose one of its keys: {', '.join(names)}", "FL103")
         return None
     return name, key
 

@@ -98,7 +98,7 @@ class BaselineBlock(Block):
     def _one_kind(self) -> BaselineBlock:
         kinds = [self.previous is not None, self.start is not None or self.end is not None, self.lock is not None]
         if sum(kinds) != 1:
-            raise ValueError("say one of `previous`, `start` with `end`, and `lock`")
+            raise ValueError("set exactly one of `previous`, `start` with `end`, and `lock`")
         if kinds[1] and (self.start is None or self.end is None or self.start >= self.end):
             raise ValueError("`start` and `end` belong together, and `start` comes first")
         if kinds[2] and self.same is not None:

@@ -98,18 +98,18 @@ class Project:
         """
         where, outputs = str(self.profiles_dir / PROFILES_FILE), self._outputs()
         if target not in outputs:
-            raise _wrong(
+            raise _config_error(
                 f"profile '{self.profile}' has no target '{target}'{did_you_mean(target, outputs)}",
                 f"{where} -> {self.profile}.outputs",
-                f"Choose one of: {', '.join(sorted(outputs))}.",
+                f"choose one of: {', '.join(sorted(outputs))}",
             )
         path, output = f"{self.profile}.outputs.{target}", outputs[target]
         if only is not None and isinstance(output, dict):
             output = {key: value for key, value in output.items() if key in only}
         output = JinjaRenderer(self.variables).render(output, where=where, path=path)
         if not isinstance(output, dict) or not isinstance(output.get("type"), str):
-            raise _wrong(
-                f"target '{target}' has no type", f"{where} -> {path}", "Say its adapter, as in `type: duckdb`."
+            raise _config_error(
+                f"target '{target}' has no type", f"{where} -> {path}", "set its adapter, such as `type: duckdb`"
             )
         return Sealed(output, name=f"{output['type']} target {target}")
 
@@ -132,21 +132,25 @@ class Project:
         outputs = self._profile().get("outputs")
         if not isinstance(outputs, dict):
             where = str(self.profiles_dir / PROFILES_FILE)
-            raise _wrong(f"profile '{self.profile}' has no outputs", where, "Add outputs: {dev: {type: duckdb, ...}}.")
+            raise _config_error(
+                f"profile '{self.profile}' has no outputs", where, "add outputs: {dev: {type: duckdb, ...}}"
+            )
         return outputs
 
     def _profile(self) -> Mapping[str, Any]:
         path = self.profiles_dir / PROFILES_FILE
         profiles = read_yaml(path)
         if not self.profile:
-            raise _wrong(
-                "no profile is named", str(self.root / PROJECT_FILE), "Add `profile:` to it, or give --profile."
+            raise _config_error(
+                "no profile is named", str(self.root / PROJECT_FILE), "add `profile:` to it, or pass --profile"
             )
         profile = profiles.get(self.profile)
         if not isinstance(profile, dict):
             known = [name for name in profiles if name != "config"]
             what = f"there is no profile '{self.profile}'{did_you_mean(self.profile, known)}"
-            raise _wrong(what, str(path), f"Choose one of: {', '.join(sorted(known)) or 'none is there'}.")
+            raise _config_error(
+                what, str(path), f"choose one of: {', '.join(sorted(known))}" if known else "add the profile"
+            )
         return profile
 
 
@@ -164,7 +168,9 @@ class ProjectConfig:
         where = str(self.path or self.project.root / CONFIG_FILE)
         rendered = self._renderer().render(self.document.get("entities") or {}, where=where, path="entities")
         if not isinstance(rendered, dict):
-            raise _wrong("`entities` is not a mapping", where, "Write entities: {plane: {keys: {tailnum: varchar}}}.")
+            raise _config_error(
+                "`entities` is not a mapping", where, "write entities: {plane: {keys: {tailnum: varchar}}}"
+            )
         return rendered
 
     @cached_property
@@ -173,7 +179,7 @@ class ProjectConfig:
         where = str(self.path or self.project.root / CONFIG_FILE)
         rendered = self._renderer().render(self.document.get("prices") or {}, where=where, path="prices")
         if not isinstance(rendered, dict):
-            raise _wrong("`prices` is not a mapping", where, "Write prices: {million_write_units: 0.7}.")
+            raise _config_error("`prices` is not a mapping", where, "write prices: {million_write_units: 0.7}")
         return rendered
 
     @cached_property
@@ -182,7 +188,7 @@ class ProjectConfig:
         monitors = self.document.get("monitors") or {}
         where = str(self.path or self.project.root / CONFIG_FILE)
         if not isinstance(monitors, dict):
-            raise _wrong("`monitors` is not a mapping", where, "Write monitors: {null_rate: {warn: 0.2}}.")
+            raise _config_error("`monitors` is not a mapping", where, "write monitors: {null_rate: {warn: 0.2}}")
         # An alert's address is a secret that only senders of alerts need.
         rendered = self._renderer().render(
             {key: value for key, value in monitors.items() if key != "alerts"}, where=where, path="monitors"
@@ -196,7 +202,7 @@ class ProjectConfig:
         where = str(self.path or self.project.root / CONFIG_FILE)
         rendered = self._renderer().render(alerts, where=where, path="monitors.alerts")
         if not isinstance(rendered, dict):
-            raise _wrong("`alerts` is not a mapping", where, "Write alerts: {webhook: https://...}.")
+            raise _config_error("`alerts` is not a mapping", where, "write alerts: {webhook: https://...}")
         return Sealed(rendered, name="alerts")
 
     @cached_property
@@ -212,17 +218,19 @@ class ProjectConfig:
         if self.path is None:
             return DEFAULT_STORE
         stores, target, where = self.document.get("online_store"), self.project.target, str(self.path)
-        example = f"Add online_store: {{{target}: {{type: sqlite, path: .featurelayer/online.db}}}}."
+        example = f"add online_store: {{{target}: {{type: sqlite, path: .featurelayer/online.db}}}}"
         if not isinstance(stores, dict):
-            raise _wrong(f"no online store is configured for target '{target}'", where, example)
+            raise _config_error(f"no online store is configured for target '{target}'", where, example)
         if target not in stores:
             what = f"no online store is configured for target '{target}'{did_you_mean(target, stores)}"
-            raise _wrong(what, f"{where} -> online_store", example)
+            raise _config_error(what, f"{where} -> online_store", example)
         path = f"online_store.{target}"
         store = self._renderer().render(stores[target], where=where, path=path)
         if not isinstance(store, dict) or not isinstance(store.get("type"), str):
-            raise _wrong(
-                "the online store has no type", f"{where} -> {path}", "Say `type: sqlite`, `dynamodb` or `memory`."
+            raise _config_error(
+                "the online store has no type",
+                f"{where} -> {path}",
+                "set `type: sqlite`, `type: dynamodb` or `type: memory`",
             )
         return Sealed(store, name=f"{store['type']} online store")
 
@@ -281,7 +289,7 @@ def load_project(
     document = read_yaml(root / PROJECT_FILE)
     name = document.get("name")
     if not isinstance(name, str):
-        raise _wrong("the project has no name", str(root / PROJECT_FILE), "Add `name:`.")
+        raise _config_error("the project has no name", str(root / PROJECT_FILE), "add `name:`")
     requested = _command_line_vars(vars)
     variables = _variables(document.get("vars"), name) | requested
     keys = {key: document.get(key) for key in ("profile", "target-path")}
@@ -320,17 +328,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (both are safe)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise _wrong(f"{path.name} can't be read: {reason}", str(path), "Check the file.") from error
+        raise _config_error(
+            f"{path.name} can't be read: {reason}", str(path), "check that it exists and is readable"
+        ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
         reason = getattr(error, "problem", None) or "it is malformed"
         fix = "quote a value that starts with {{" if "hashable" in str(error) else "correct the YAML"
-        raise _wrong(f"{path.name} is not YAML: {reason}", where, fix) from error
+        raise _config_error(f"{path.name} is not YAML: {reason}", where, fix) from error
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise _wrong(f"{path.name} is not a mapping", str(path), "It should have `key: value` lines.")
+        raise _config_error(f"{path.name} is not a mapping", str(path), "write it as `key: value` lines")
     return document
 
 
@@ -338,18 +348,18 @@ def _find_root(project_dir: str | Path | None) -> Path:
     if project_dir is not None:
         root = Path(project_dir).expanduser().resolve()
         if not (root / PROJECT_FILE).is_file():
-            raise _wrong(
-                f"there is no {PROJECT_FILE}", str(root), "Name the folder of your dbt project with --project-dir."
+            raise _config_error(
+                f"there is no {PROJECT_FILE}", str(root), "name the folder of your dbt project with --project-dir"
             )
         return root
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / PROJECT_FILE).is_file():
             return folder
-    raise _wrong(
+    raise _config_error(
         f"there is no {PROJECT_FILE} here or in any folder above",
         str(here),
-        "Run this in a dbt project, or name its folder with --project-dir.",
+        "run this in a dbt project, or name its folder with --project-dir",
     )
 
 
@@ -376,9 +386,9 @@ def _command_line_vars(given: Mapping[str, Any] | str | None) -> dict[str, Any]:
     if parsed is None:
         return {}
     if not isinstance(parsed, dict):
-        raise _wrong("--vars is not a YAML mapping", "--vars", "Write it as --vars '{name: value}'.")
+        raise _config_error("--vars is not a YAML mapping", "--vars", "write it as --vars '{name: value}'")
     return parsed
 
 
-def _wrong(what: str, where: str, fix: str) -> ConfigError:
+def _config_error(what: str, where: str, fix: str) -> ConfigError:
     return ConfigError([Problem(what=what, where=where, fix=fix)])

@@ -60,13 +60,13 @@ class _Undefined(jinja2.StrictUndefined):
             return str(self._undefined_hint)
         if self._undefined_obj is jinja2.utils.missing:
             meant = did_you_mean(str(self._undefined_name), ("env_var", "var", "target"))
-            return f"'{self._undefined_name}' is undefined{meant}\nUse env_var(), var() or target."
+            return f"'{self._undefined_name}' is undefined{meant}\nuse env_var(), var() or target"
         if getattr(self._undefined_obj, "__module__", "").startswith("featurelayer."):
             return (
                 f"{self._undefined_obj} has no '{self._undefined_name}'\n"
-                f"Add `{self._undefined_name}:` to the target in profiles.yml, or correct the name."
+                f"add `{self._undefined_name}:` to the target in profiles.yml, or correct the name"
             )
-        return f"the value has no '{self._undefined_name}'\nCorrect the expression."
+        return f"the value has no '{self._undefined_name}'\ncorrect the expression"
 
 
 class _Environment(SandboxedEnvironment):

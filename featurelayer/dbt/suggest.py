@@ -232,9 +232,9 @@ def _place(node: Node, name: str, *, is_foreign: bool) -> str:
         own = f"{{{{ ref('{node.package_name}', '{node.name}') }}}}"
         return (
             f"'{node.name}' belongs to the package '{node.package_name}', whose YAML is not this project's. Write a "
-            f"model {name}.sql that selects all of {own}, and put this into a YAML file beside it"
+            f"model {name}.sql that selects all of {own}, and put this into a YAML file next to it"
         )
-    file = node.file if node.patch_path else f"a YAML file beside {node.original_file_path}"
+    file = node.file if node.patch_path else f"a YAML file next to {node.original_file_path}"
     return f"Merge this into the entry of '{node.name}' in {file}"
 
 

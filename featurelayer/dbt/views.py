@@ -136,7 +136,7 @@ class ViewReader:
         for path, keys in metas:
             for key in filter(is_misspelt, map(str, keys)):
                 what = f"unknown block '{key}' (did you mean '{BLOCK}'?)"
-                self.add_problem(what, f"{path}.{key}", f"Rename it to `{BLOCK}`.", "FL102")
+                self.add_problem(what, f"{path}.{key}", f"rename it to `{BLOCK}`", "FL102")
 
     def _check(self, contract: type[Any], block: Any, path: str) -> Any:
         return validate_block(
@@ -155,7 +155,7 @@ class ViewReader:
             )
         elif not self.node.relation_name:
             self.add_problem(
-                "dbt names no relation for it", "", "Check that the model is enabled and run `dbt parse`.", "FL109"
+                "dbt names no relation for it", "", "check that the model is enabled and run `dbt parse`", "FL109"
             )
 
     def _column(self, name: str, column: ManifestColumn) -> DeclaredColumn:
@@ -213,13 +213,13 @@ class ViewReader:
         column = self.column(str(name))
         if column is None:
             what = f"column '{name}' is not declared{did_you_mean(str(name), self.columns)}"
-            self.add_problem(what, path, "Declare it under `columns` with its data_type, or correct the name.", "FL202")
+            self.add_problem(what, path, "declare it under `columns` with its data_type, or correct the name", "FL202")
             return None
         if column.dtype is None:
             self._add_untyped(column)
         elif not column.dtype.is_time:
             what = f"column '{column.name}' is {column.native.data_type or column.dtype}, not a timestamp"
-            self.add_problem(what, path, "Name a timestamp or date column, or cast it in the model.", "FL202")
+            self.add_problem(what, path, "name a timestamp or date column, or cast it in the model", "FL202")
         return column.name
 
     def _check_event_time(self, block: ViewBlock, event_time: str | None, has_own: bool) -> None:
@@ -230,7 +230,7 @@ class ViewReader:
                 near = closest("event_time", [key for key in self.node.config if key not in ("meta", "event_time")])
                 if near:
                     what = f"it has no event time, and unknown key 'config.{near}' (did you mean 'event_time'?)"
-                    self.add_problem(what, f"config.{near}", "Rename it to `event_time`.", "FL202")
+                    self.add_problem(what, f"config.{near}", "rename it to `event_time`", "FL202")
                 else:
                     self.add_problem("it has no event time", "config.event_time", fix, "FL202")
             return
@@ -245,7 +245,7 @@ class ViewReader:
 
     def _check_static(self, block: ViewBlock, event_time: Any, snapshot: bool) -> None:
         if snapshot:
-            self.add_problem("a snapshot has times and can't be static", f"{AT}.static", "Remove `static`.", "FL205")
+            self.add_problem("a snapshot has times and can't be static", f"{AT}.static", "remove `static`", "FL205")
         if event_time:
             fix = "remove `static`, or the event time"
             self.add_problem(f"it is static and has the event time '{event_time}'", f"{AT}.static", fix, "FL205")
@@ -274,17 +274,17 @@ class ViewReader:
         for column in self.columns.values():
             if column.name not in taken and column.block.feature:
                 features.append(self._feature(column, online=block.online))
-            elif column.name in taken and self._asks_to_be_feature(column):
+            elif column.name in taken and self._is_declared_feature(column):
                 path = f"columns[{column.name}].{AT}"
                 fix = "remove the keys that only a feature has, or select the column a second time under another name"
                 what = f"column '{column.name}' is a key or a time and can't be a feature"
                 self.add_problem(what, path, fix, "FL105")
         if not features:
-            self.add_problem("it has no features", "columns", "Declare the columns that are features.", "FL102")
+            self.add_problem("it has no features", "columns", "declare the columns that are features", "FL102")
         return tuple(features)
 
     @staticmethod
-    def _asks_to_be_feature(column: DeclaredColumn) -> bool:
+    def _is_declared_feature(column: DeclaredColumn) -> bool:
         declared = column.block.model_fields_set
         return "default" in declared or "range" in declared or ("feature" in declared and column.block.feature)
 
@@ -322,7 +322,7 @@ class ViewReader:
         except ValueError as error:
             path = f"columns[{column.name}].{AT}.default"
             self.add_problem(
-                f"the default of '{column.name}': {error}", path, "Correct the default or the data_type.", "FL106"
+                f"the default of '{column.name}': {error}", path, "correct the default or the data_type", "FL106"
             )
             return None
 
@@ -350,7 +350,7 @@ class ViewReader:
         column = self.column(name)
         if column is None:
             what = f"tie-breaker '{name}' is not declared{did_you_mean(name, self.columns)}"
-            self.add_problem(what, f"{AT}.tie_breaker", "Declare it under `columns`, or correct the name.", "FL202")
+            self.add_problem(what, f"{AT}.tie_breaker", "declare it under `columns`, or correct the name", "FL202")
         return column.name if column else name
 
     def _view(

@@ -174,7 +174,7 @@ class _ModelFolders:
         other = nodes.get(request.name)
         if other is not None and other.package_name == self._project.name and other.original_file_path != str(path):
             what = f"the project has another {other.resource_type} named '{request.name}'"
-            fix = "rename or delete it; if featurelayer wrote it, say its folder with --path"
+            fix = "rename or delete it; if featurelayer wrote it, pass its folder as --path"
             yield Problem(what=what, where=other.original_file_path, fix=fix)
 
 

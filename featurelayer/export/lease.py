@@ -100,7 +100,9 @@ def wait_for_others(store: OnlineStore, views: Mapping[str, str], run: str, cloc
                 tell_once(f"{holder} is at work; waiting up to {LEASE.seconds} s for it")
                 waiting = True
             else:
-                tell_once(f"{holder} is still at work; exporting beside it, which is safe and may write rows twice")
+                tell_once(
+                    f"{holder} is still at work; exporting at the same time, which is safe and may write rows twice"
+                )
         if not waiting:
             return
         clock.sleep(_LOOK_AGAIN)

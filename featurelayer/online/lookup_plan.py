@@ -135,13 +135,13 @@ class LookupPlan:
 
     def _find_problems(self, request: Mapping[str, Any], position: int) -> list[Problem]:
         names, where = self._request_names, f"service {self.definition.name}, request {position}"
-        needs = f"the request keys are {', '.join(names)}"
+        fix = f"pass the request keys {', '.join(names)}"
         unknown = [
-            Problem(what=f"unknown request key '{name}'{did_you_mean(str(name), names)}", where=where, fix=needs)
+            Problem(what=f"unknown request key '{name}'{did_you_mean(str(name), names)}", where=where, fix=fix)
             for name in request if name not in names
         ]  # fmt: skip
         missing = [
-            Problem(what=f"request key '{name}' is missing", where=where, fix=f"{needs}; None if it is unknown")
+            Problem(what=f"request key '{name}' is missing", where=where, fix=f"{fix}; None if it is unknown")
             for name in names if name not in request
         ]  # fmt: skip
         return unknown + missing

@@ -191,7 +191,7 @@ def test_all_wrong_request_keys_are_reported_at_once():
     assert "unknown request key 'tailnumm' (did you mean 'tailnum'?)" in text
     assert "request key 'tailnum' is missing" in text
     assert "'origin'" in text
-    assert "the request keys are tailnum" in text
+    assert "pass the request keys tailnum" in text
 
 
 @pytest.mark.parametrize("value", [7, 7.0, b"N1", True])

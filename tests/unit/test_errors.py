@@ -33,8 +33,8 @@ def test_every_error_is_in_the_tree_and_in_the_drawing():
 
 
 def test_a_problem_says_what_where_and_how_to_fix_it():
-    problem = Problem(what="it is wrong", where="a.yml -> x", fix="Correct it.", code="FL102")
-    assert str(problem) == "it is wrong\n  at   a.yml -> x\n  fix  Correct it. Check FL102."
+    problem = Problem(what="it is wrong", where="a.yml -> x", fix="correct it", code="FL102")
+    assert str(problem) == "it is wrong\n  at   a.yml -> x\n  fix  correct it (check FL102)"
     assert str(Problem(what="it is wrong")) == "it is wrong"
 
 

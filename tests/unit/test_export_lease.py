@@ -76,8 +76,8 @@ def test_a_holder_that_goes_on_is_waited_for_as_long_as_the_lease_that_was_found
     told = waited(store, time)
     assert time.slept == 30
     assert told[1:] == [
-        "plane_legs: export otheroth (process 7 on elsewhere) is still at work; exporting beside it, which is safe and "
-        "may write rows twice"
+        "plane_legs: export otheroth (process 7 on elsewhere) is still at work; exporting at the same time, which is "
+        "safe and may write rows twice"
     ]
 
 

@@ -65,7 +65,7 @@ def test_a_misspelt_key_of_dbts_own_is_named(tmp_path: Path, key: str) -> None:
     node["config"][key] = node["config"].pop("event_time")
     found = made.problem(tmp_path, node)
     assert f"unknown key 'config.{key}' (did you mean 'event_time'?)" in found.what
-    assert found.fix == "Rename it to `event_time`."
+    assert found.fix == "rename it to `event_time`"
 
 
 def test_a_key_of_dbts_own_in_the_block_is_sent_there_also_misspelt(tmp_path: Path) -> None:

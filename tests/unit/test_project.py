@@ -187,7 +187,7 @@ def test_no_profiles_file_matters_only_when_it_is_needed(root):
     [
         ({"target": "prd"}, "profile 'shop' has no target 'prd' (did you mean 'prod'?)", "broken, dev, prod"),
         ({"profile": "shp"}, "there is no profile 'shp' (did you mean 'shop'?)", "other, shop"),
-        ({"profile": "other"}, "profile 'other' has no target 'default'", "Choose one of"),
+        ({"profile": "other"}, "profile 'other' has no target 'default'", "choose one of"),
         ({"target": "broken"}, "target 'broken' has no type", "type: duckdb"),
         ({"target": "prod"}, "environment variable 'DBT_ENV_SECRET_PASSWORD' is not set", "give a default"),
     ],
@@ -374,7 +374,7 @@ def test_a_target_has_the_schema_and_database_that_dbt_gives_it(root):
 def test_what_a_target_does_not_have_is_said_in_words_of_profiles_yml(root, template):
     found = message(lambda: target_says(root, template, "snow"))
     assert found.what == "target 'snow' of profile 'shop' has no 'schema'"
-    assert found.fix == "Add `schema:` to the target in profiles.yml, or correct the name."
+    assert found.fix == "add `schema:` to the target in profiles.yml, or correct the name"
     assert found.where.endswith("online_store.snow.table")
 
 
