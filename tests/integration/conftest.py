@@ -31,7 +31,7 @@ def run_dbt(
         env={**inherited, "NO_COLOR": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     if check and result.returncode != 0:
         output = f"{result.stdout[-6000:]}\n{result.stderr[-2000:]}"

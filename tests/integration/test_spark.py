@@ -217,7 +217,7 @@ def test_what_is_exported_is_looked_up_as_from_duckdb(
         assert done.returncode == 0, done.stderr[-3000:]
         told[engine] = json.loads(done.stdout.splitlines()[-1])
         layer = FeatureLayer(project, profiles_dir=project)
-        with FeatureClient.connect(layer.online.url) as client:
+        with FeatureClient.connect(f"{layer.online.url}&timeout=10") as client:
             answers[engine] = [found.to_dict() for found in client.lookup_many("late_arrival", keys)]
     assert {name: counts[0] for name, counts in told["spark"]["written"].items()} == {
         name: counts[0] for name, counts in told["duckdb"]["written"].items()

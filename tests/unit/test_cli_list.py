@@ -117,7 +117,7 @@ def test_everything_can_be_shown(name, parts, capsys):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("plane", "'plane' means more than one thing: view, entity\n  fix  Write view:plane or entity:plane."),
+        ("plane", "'plane' means more than one thing: view, entity\n  fix  write view:plane or entity:plane"),
         ("leg", "there is no view, feature, entity or service 'leg' (did you mean 'legs'?)"),
         ("facts.seat", "(did you mean 'facts.seats'?)"),
         ("view:lat", "there is no view 'lat'"),
