@@ -52,9 +52,11 @@ class ScriptBuilder(ABC):
     """Compiles plans in the words of a dialect. Subclasses choose how a label finds its rows.
 
     `has_ranks` means that a view's rows table keeps more than the winners; rank 1 is the winner.
+    `reuses_labels` means that a statement reads the labels that an export had reached more than once.
     """
 
     has_ranks = True
+    reuses_labels = False
     rules_type: ClassVar[type[JoinRules]] = JoinRules
 
     def __init__(self, dialect: SqlBuilder) -> None:
@@ -67,8 +69,8 @@ class ScriptBuilder(ABC):
         """Return the step of one view: it makes the table `rules.rows_name(join)`."""
 
     @abstractmethod
-    def view_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
-        """Return the CTEs of one view in a statement; the last is its rows, of which those that count have rank 1."""
+    def row_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
+        """Return the CTEs of a view with times; the last is its rows, of which those that count have rank 1."""
 
     @abstractmethod
     def view_tables(self, plan: Plan, join: AsofJoin) -> list[str]:
@@ -225,11 +227,13 @@ class ScriptBuilder(ABC):
         rows = self.static_rows(plan, join, has_ranks=False).select(with_alias(rank, RANK))
         return Cte(self.rules.rows_name(join), rows, comment=f"{join.name}: static, joined on its keys alone (rule 9).")
 
-    def label_ctes(self, join: AsofJoin, *, reused: bool = False) -> list[Cte]:
-        """Return the labels that an export had reached, where the join asks for them."""
+    def view_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
+        """Return the CTEs of one view in a statement; before its rows come the labels that an export had reached."""
+        rows = [self.static_cte(plan, join)] if join.event is None else self.row_ctes(plan, join)
         if join.ledger is None:
-            return []
-        return [Cte(self.rules.labels_name(join), self.rules.labels_as_served(join), reused=reused)]
+            return rows
+        labels = self.rules.labels_as_served(join)
+        return [Cte(self.rules.labels_name(join), labels, reused=self.reuses_labels), *rows]
 
     # --- the rows ------------------------------------------------------------------------------------------------
 

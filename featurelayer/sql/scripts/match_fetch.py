@@ -216,11 +216,8 @@ class MatchFetchScript(ScriptBuilder):
 
     # --- the statement -------------------------------------------------------------------------------------------
 
-    def view_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
+    def row_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
         """Match, fetch and resolve as in the script, without the cut to the labels' times, which needs variables."""
-        served = self.label_ctes(join, reused=True)
-        if join.event is None:
-            return [*served, self.static_cte(plan, join)]
         first = self._match_source(plan, join)
         match, fetched, tied = self.match_name(first), f"{join.name}__fetched", f"{join.name}__tied"
         matched = Cte(match, self.match(plan, join, cut=False), comment=self._match_comment(join), reused=True)
@@ -231,7 +228,6 @@ class MatchFetchScript(ScriptBuilder):
         alone = alone.join(table(tied, "t"), on=tie, join_type="anti")
         rows = exp.union(alone, self._rank_ties(plan, join, match, tied), distinct=False, copy=False)
         return [
-            *served,
             *((matched,) if first is join else ()),
             Cte(fetched, self._fetch(plan, join, match), comment=self._fetch_comment(join), reused=True),
             Cte(tied, self._several(join, fetched, match), comment=self._tie_comment(join), reused=True),

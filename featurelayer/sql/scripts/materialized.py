@@ -51,11 +51,8 @@ class MaterializedScript(ScriptBuilder):
         report = None if isinstance(plan.spine, Entities) else self._report(join)
         return Step(name=join.name, statements=(*self.create_served_labels(join), *statements), report=report)
 
-    def view_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
-        served = self.label_ctes(join)
-        if join.event is None:
-            return [*served, self.static_cte(plan, join)]
-        return [*served, *(Cte(name, query) for name, query in self._row_ctes(plan, join))]
+    def row_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
+        return [Cte(name, query) for name, query in self._row_ctes(plan, join)]
 
     def _row_ctes(self, plan: Plan, join: AsofJoin) -> list[tuple[str, exp.Query]]:
         """Return the CTEs of a view's rows; the last is the rows."""

@@ -106,12 +106,9 @@ class RowMaximumScript(ScriptBuilder):
         report = None if isinstance(plan.spine, Entities) else self._report(join)
         return Step(name=join.name, statements=(*self.create_served_labels(join), *rows), report=report)
 
-    def view_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
-        served = self.label_ctes(join)
-        if join.event is None:
-            return [*served, self.static_cte(plan, join)]
+    def row_ctes(self, plan: Plan, join: AsofJoin) -> list[Cte]:
         rows = self._winners(plan, join, ties=False)
-        return [*served, Cte(self.rules.rows_name(join), rows, comment=f"{join.name}: {_comment(join)}")]
+        return [Cte(self.rules.rows_name(join), rows, comment=f"{join.name}: {_comment(join)}")]
 
     # --- the winners ---------------------------------------------------------------------------------------------
 
