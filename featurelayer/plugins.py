@@ -45,5 +45,9 @@ def package_name(point: EntryPoint) -> str:
 
 def _is_declared(group: str) -> bool:
     section = f"[{group}]"
-    files = (file for entry in sys.path for file in Path(entry or ".").glob("*-info/entry_points.txt"))
-    return any(section in file.read_text(encoding="utf-8", errors="replace") for file in files)
+    places = [Path(entry or ".") for entry in sys.path]
+    files = (file for place in places for file in place.glob("*-info/entry_points.txt"))
+    # An archive on the path may hold packages, too.
+    return any(place.is_file() for place in places) or any(
+        section in file.read_text(encoding="utf-8", errors="replace") for file in files
+    )

@@ -18,6 +18,7 @@ from typing import Any
 
 from featurelayer.errors import ConfigError, Problem
 from featurelayer.lint.base import Check
+from featurelayer.plugins import package_name
 
 GROUP = "featurelayer.lint_checks"
 
@@ -55,7 +56,7 @@ def all_checks() -> Mapping[str, Check]:
 
 
 def _load(point: EntryPoint, problems: list[Problem]) -> list[Check]:
-    package = point.dist.name if point.dist is not None else point.name
+    package = package_name(point)
     try:
         loaded = point.load()
     except Exception as error:  # noqa: BLE001 (the code of another package)
@@ -77,7 +78,7 @@ def _find_checks(value: Any) -> Iterator[Check]:
 
 
 def _problem(point: EntryPoint, what: str) -> Problem:
-    package = point.dist.name if point.dist is not None else point.name
+    package = package_name(point)
     return Problem(
         what=what,
         where=f"entry point {point.name} = {point.value} in {GROUP}",

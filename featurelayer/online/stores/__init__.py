@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 from featurelayer.errors import ConfigError, MissingDependency, Problem, did_you_mean
 from featurelayer.online.base import OnlineStore, StoreEntry, StoreUrl, redact_url
+from featurelayer.plugins import find_plugins
 
 _ENTRY_POINTS = "featurelayer.online_stores"
 _EXAMPLES = "write sqlite:///path/to/file.db, dynamodb://table?region=... or memory://name"
@@ -66,9 +67,7 @@ def store_schemes() -> tuple[str, ...]:
 
 def store_types() -> tuple[str, ...]:
     """Return the types of all stores that are installed, those of other packages too, sorted."""
-    from importlib.metadata import entry_points
-
-    return tuple(sorted({*store_schemes(), *(point.name for point in entry_points(group=_ENTRY_POINTS))}))
+    return tuple(sorted({*store_schemes(), *find_plugins(_ENTRY_POINTS)}))
 
 
 def load_store(kind: str, *, where: str = "") -> StoreModule:
@@ -78,11 +77,10 @@ def load_store(kind: str, *, where: str = "") -> StoreModule:
         ConfigError: the type is unknown, or its package can't be imported.
     """
     from importlib import import_module
-    from importlib.metadata import entry_points
 
     if kind in store_schemes():
         return cast("StoreModule", import_module(f"{__name__}.{kind}"))
-    plugin = next(iter(entry_points(group=_ENTRY_POINTS, name=kind)), None)
+    plugin = find_plugins(_ENTRY_POINTS).get(kind)
     if plugin is None:
         known = store_types()
         what = f"there is no online store of type '{kind}'{did_you_mean(kind, known)}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from featurelayer.errors import Problem, UnsupportedByDialect, did_you_mean
+from featurelayer.plugins import find_plugins, load_plugin
 
 if TYPE_CHECKING:
     from featurelayer.sql.dialects.base import Dialect
@@ -18,7 +18,7 @@ _GROUP = "featurelayer.dialects"
 
 def available() -> tuple[str, ...]:
     """Return the names of all dialects, built in or from other packages."""
-    return tuple(sorted(_own() | {point.name for point in entry_points(group=_GROUP)}))
+    return tuple(sorted(_own() | find_plugins(_GROUP).keys()))
 
 
 @functools.cache
@@ -27,10 +27,11 @@ def dialect(name: str) -> Dialect:
 
     Raises:
         UnsupportedByDialect: there is none.
+        ConfigError: another package's can't be imported.
     """
     # Plugins come last: listing installed packages takes longer than compiling a script.
     own = name in _own()
-    plugin = None if own else next(iter(entry_points(group=_GROUP, name=name)), None)
+    plugin = None if own else find_plugins(_GROUP).get(name)
     if not own and plugin is None:
         names = available()
         raise UnsupportedByDialect(
@@ -41,7 +42,7 @@ def dialect(name: str) -> Dialect:
                 )
             ]
         )
-    instance: Dialect = (plugin.load() if plugin else importlib.import_module(f"{__name__}.{name}")).DIALECT
+    instance: Dialect = (load_plugin(plugin) if plugin else importlib.import_module(f"{__name__}.{name}")).DIALECT
     return instance
 
 

@@ -14,25 +14,30 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from importlib.metadata import entry_points
 from types import ModuleType
+
+from featurelayer.plugins import find_plugins, load_plugin
 
 _GROUP = "featurelayer.warehouses"
 
 
 def available() -> tuple[str, ...]:
     """Return the adapter types of all engines, built in or from other packages."""
-    return tuple(sorted(_own_engines() | {point.name for point in entry_points(group=_GROUP)}))
+    return tuple(sorted(_own_engines() | find_plugins(_GROUP).keys()))
 
 
 @functools.cache
 def load_engine(kind: str) -> ModuleType | None:
-    """Return the module of an adapter type; None if it is unknown."""
+    """Return the module of an adapter type; None if it is unknown.
+
+    Raises:
+        ConfigError: another package's can't be imported.
+    """
     # Entry points come last: listing installed packages takes longer than connecting.
     if kind in _own_engines():
         return importlib.import_module(f"{__name__}.{kind}")
-    plugin = next(iter(entry_points(group=_GROUP, name=kind)), None) if kind else None
-    module: ModuleType | None = plugin.load() if plugin is not None else None
+    plugin = find_plugins(_GROUP).get(kind)
+    module: ModuleType | None = load_plugin(plugin) if plugin is not None else None
     return module
 
 
