@@ -1,4 +1,4 @@
-"""Third-party packages for tests: written, built and installed into a folder of their own."""
+"""Third-party packages for tests: written, installed into a folder of their own, and used."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+_PIP = (
+    "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation",
+)  # fmt: skip
 
-def install_plugin(
+
+def build_plugin(
     folder: Path, name: str, files: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]]
 ) -> Path:
-    """Build a distribution of these modules and entry points by group, install it and return the folder for PYTHONPATH.
-
-    pip builds and installs it as it would any package, without a network.
-    """
-    source, target = folder / f"{name}-source", folder / f"{name}-installed"
+    """Build a distribution of these modules and entry points by group, and return the folder for PYTHONPATH."""
+    source = folder / f"{name}-source"
     package = source / name.replace("-", "_")
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -31,15 +32,50 @@ def install_plugin(
         '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
         f'[project]\nname = "{name}"\nversion = "1.0"\n{points}'
     )
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation",
-               "--disable-pip-version-check", "--target", str(target), str(source)]  # fmt: skip
-    subprocess.run(command, check=True, timeout=300)
+    return pip_install(source, folder / f"{name}-installed")
+
+
+def pip_install(source: Path, target: Path) -> Path:
+    """Have pip build a project and install it into a folder for PYTHONPATH, without a network."""
+    command = [sys.executable, *_PIP, "--target", str(target), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
     return target
+
+
+def install_modules(
+    folder: Path, name: str, modules: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]]
+) -> Path:
+    """Write modules and a dist-info folder as a wheel leaves them; return the folder for PYTHONPATH."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for module, source in modules.items():
+        (folder / f"{module}.py").write_text(textwrap.dedent(source).lstrip(), encoding="utf-8")
+    groups = ("\n".join([f"[{group}]", *(f"{key} = {value}" for key, value in points.items())])
+              for group, points in entry_points.items())  # fmt: skip
+    write_facts(folder, name, "\n\n".join(groups) + "\n")
+    return folder
+
+
+def write_facts(folder: Path, name: str, entry_points: str) -> None:
+    """Write the dist-info folder of a package in this folder."""
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text(entry_points, encoding="utf-8")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    (info / "RECORD").write_text("", encoding="utf-8")
+
+
+def run_python(
+    *arguments: str, plugins: Path, cwd: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own that sees the plugins."""
+    path = os.pathsep.join([str(plugins), str(Path(__file__).parents[1])])
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, text=True, capture_output=True, check=False, timeout=120,
+        env={**os.environ, **(environment or {}), "PYTHONPATH": path},
+    )  # fmt: skip
 
 
 def run_featurelayer(*arguments: str, plugins: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own that sees the plugins."""
-    repository = str(Path(__file__).parents[1])
-    path = os.pathsep.join([str(plugins), repository])
-    return subprocess.run([sys.executable, "-m", "featurelayer", *arguments], cwd=cwd, text=True, timeout=120,
-                          capture_output=True, env={**os.environ, "PYTHONPATH": path}, check=False)  # fmt: skip
+    return run_python("-m", "featurelayer", *arguments, plugins=plugins, cwd=cwd)

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.docs.pages import REPOSITORY, blocks
-from tests.plugins import install_plugin, run_featurelayer
+from tests.plugins import build_plugin, run_featurelayer
 from tests.unit.linting import asked_tests, view, write
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ def example() -> str:
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory):
     entry_points = {GROUP: {"acme": "acme_lint.checks"}}
-    return install_plugin(tmp_path_factory.mktemp("plugins"), "acme-lint", {"checks.py": example()}, entry_points)
+    return build_plugin(tmp_path_factory.mktemp("plugins"), "acme-lint", {"checks.py": example()}, entry_points)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_entry_point_that_the_page_shows_is_the_one_that_is_read():
     ],
 )
 def test_a_broken_package_is_not_our_bug(text, message, project, tmp_path_factory):
-    plugins = install_plugin(
+    plugins = build_plugin(
         tmp_path_factory.mktemp("broken"), "acme-lint", {"checks.py": text}, {GROUP: {"acme": "acme_lint.checks"}}
     )
     done = lint(project(), plugins)

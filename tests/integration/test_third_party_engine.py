@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests.plugins import run_python, write_facts
 from tests.unit import dbt_projects as made
 from tests.unit import warehouses
 from tests.unit.test_reproduce import LABELS
@@ -30,11 +29,8 @@ def site(tmp_path: Path) -> Path:
     for name, code in re.findall(r"```python\n# quack_features/(\w+\.py)\n(.*?)```", section, re.DOTALL):
         (package / name).write_text(code, encoding="utf-8")
     ((points),) = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
-    info = root / "quack_features-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: quack-features\nVersion: 1.0\n")
     groups = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", points).replace('"', "")
-    (info / "entry_points.txt").write_text(groups)
+    write_facts(root, "quack-features", groups)
     return root
 
 
@@ -55,10 +51,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 def run(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(site), "DBT_PROFILES_DIR": str(folder)}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    return run_python(*arguments, plugins=site, cwd=folder, environment={"DBT_PROFILES_DIR": str(folder)})
 
 
 def test_a_training_set_is_built_on_the_packages_engine(site: Path, shop: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,8 +12,11 @@ import duckdb
 import pytest
 import yaml
 
+from featurelayer.errors import ConfigError
+from featurelayer.sql.dialects import dialect
+from featurelayer.warehouse.engines import load_engine
 from tests.docs.pages import REPOSITORY, blocks
-from tests.plugin_packages import install_package, run_featurelayer
+from tests.plugins import install_modules, run_featurelayer
 from tests.unit import dbt_projects as made
 from tests.unit import warehouses
 
@@ -53,22 +57,22 @@ def packages(tmp_path: Path) -> Path:
         "featurelayer.commands": {"count-features": "acme_commands:count_features"},
     }
     modules = {"acme_monitors": MEAN_SHIFT, "acme_commands": COUNT_FEATURES}
-    return install_package(tmp_path / "site", "acme-features", modules, points)
+    return install_modules(tmp_path / "site", "acme-features", modules, points)
 
 
 def test_a_monitor_of_another_package_is_evaluated_reported_and_recorded(tmp_path: Path, packages: Path) -> None:
     root = project(tmp_path / "shop")
-    text = run_featurelayer(*MONITOR, "--report", "report", packages=packages, cwd=root)
+    text = run_featurelayer(*MONITOR, "--report", "report", plugins=packages, cwd=root)
     assert text.returncode == 1, text.stderr
     (line,) = (line for line in text.stdout.splitlines() if "mean shift" in line)
     assert line.startswith("error   legs.arr_delay")
     assert "the mean was -0.5 and is 49.5" in line
     assert "mean shift" in (root / "report" / "index.html").read_text(encoding="utf-8")
 
-    results = json.loads(run_featurelayer(*MONITOR, "--format", "json", packages=packages, cwd=root).stdout)["results"]
+    results = json.loads(run_featurelayer(*MONITOR, "--format", "json", plugins=packages, cwd=root).stdout)["results"]
     (result,) = (result for result in results if result["monitor"] == "mean_shift")
     assert (result["status"], result["warn"], result["error"]) == ("error", 0.5, 2)
-    junit = run_featurelayer(*MONITOR, "--format", "junit", packages=packages, cwd=root).stdout
+    junit = run_featurelayer(*MONITOR, "--format", "junit", plugins=packages, cwd=root).stdout
     cases = ElementTree.fromstring(junit).iter("testcase")
     (case,) = (case for case in cases if case.get("name") == "mean_shift")
     assert case.find("failure") is not None
@@ -80,20 +84,20 @@ def test_a_monitor_of_another_package_is_evaluated_reported_and_recorded(tmp_pat
 
 def test_its_key_is_accepted_in_annotations_and_is_in_the_schema(tmp_path: Path, packages: Path) -> None:
     root = project(tmp_path / "shop", warn=1, error=9)
-    found = run_featurelayer(*MONITOR, "--no-record", "--format", "json", packages=packages, cwd=root)
+    found = run_featurelayer(*MONITOR, "--no-record", "--format", "json", plugins=packages, cwd=root)
     (result,) = (each for each in json.loads(found.stdout)["results"] if each["monitor"] == "mean_shift")
     assert (result["status"], result["warn"], result["error"]) == ("warn", 1, 9)
-    schema = json.loads(run_featurelayer("schema", packages=packages, cwd=root).stdout)
+    schema = json.loads(run_featurelayer("schema", plugins=packages, cwd=root).stdout)
     for block in ("FeatureMonitorsBlock", "MonitorsBlock"):
         key = schema["$defs"][block]["properties"]["mean_shift"]
         assert key["description"] == "Shift of the mean, in standard deviations of the baseline."
-    without = run_featurelayer(*MONITOR, packages=tmp_path, cwd=root)
+    without = run_featurelayer(*MONITOR, plugins=tmp_path, cwd=root)
     assert "unknown key 'mean_shift'" in without.stderr
 
 
 def test_a_wrong_limit_of_it_is_an_error_of_the_annotations(tmp_path: Path, packages: Path) -> None:
     root = project(tmp_path / "shop", warn=3, error=1)
-    found = run_featurelayer(*MONITOR, packages=packages, cwd=root)
+    found = run_featurelayer(*MONITOR, plugins=packages, cwd=root)
     assert found.returncode == 1
     assert "mean_shift" in found.stderr
 
@@ -116,24 +120,24 @@ def test_a_wrong_limit_of_it_is_an_error_of_the_annotations(tmp_path: Path, pack
 )
 def test_a_broken_monitor_is_named_with_its_package(tmp_path: Path, source: str, said: str) -> None:
     points = {"featurelayer.monitors": {"mean_shift": "shifts:mean_shift"}}
-    packages = install_package(tmp_path / "site", "acme-features", {"shifts": source}, points)
-    found = run_featurelayer(*MONITOR, packages=packages, cwd=project(tmp_path / "shop"))
+    packages = install_modules(tmp_path / "site", "acme-features", {"shifts": source}, points)
+    found = run_featurelayer(*MONITOR, plugins=packages, cwd=project(tmp_path / "shop"))
     assert found.returncode == 1
     assert said in found.stderr
     assert "Traceback" not in found.stderr
 
 
 def test_a_command_of_another_package_is_listed_and_run(tmp_path: Path, packages: Path) -> None:
-    listing = run_featurelayer("--help", packages=packages, cwd=tmp_path).stdout
+    listing = run_featurelayer("--help", plugins=packages, cwd=tmp_path).stdout
     (line,) = (line for line in listing.splitlines() if line.split()[:1] == ["count-features"])
     assert line.endswith("Print the number of features of every owner.")
     root = project(tmp_path / "shop")
-    assert run_featurelayer("count-features", packages=packages, cwd=root).stdout == "no owner: 1\n"
-    assert run_featurelayer("count-features", "--least", "2", packages=packages, cwd=root).stdout == ""
-    help_text = run_featurelayer("count-features", "--help", packages=packages, cwd=tmp_path).stdout
+    assert run_featurelayer("count-features", plugins=packages, cwd=root).stdout == "no owner: 1\n"
+    assert run_featurelayer("count-features", "--least", "2", plugins=packages, cwd=root).stdout == ""
+    help_text = run_featurelayer("count-features", "--help", plugins=packages, cwd=tmp_path).stdout
     assert help_text.startswith("Usage: featurelayer count-features")
     assert "--project-dir" in help_text
-    misspelt = run_featurelayer("count-feature", packages=packages, cwd=tmp_path)
+    misspelt = run_featurelayer("count-feature", plugins=packages, cwd=tmp_path)
     assert "did you mean 'count-features'?" in misspelt.stderr
 
 
@@ -146,12 +150,23 @@ def test_a_command_of_another_package_is_listed_and_run(tmp_path: Path, packages
 )
 def test_a_broken_command_hurts_no_other(tmp_path: Path, source: str, said: str) -> None:
     points = {"featurelayer.commands": {"greet": "greetings:command", "schema": "greetings:command"}}
-    packages = install_package(tmp_path / "site", "acme-features", {"greetings": source}, points)
-    listing = run_featurelayer("--help", packages=packages, cwd=tmp_path)
+    packages = install_modules(tmp_path / "site", "acme-features", {"greetings": source}, points)
+    listing = run_featurelayer("--help", plugins=packages, cwd=tmp_path)
     assert listing.returncode == 0
     assert "Command of acme-features." in listing.stdout
     assert "Print the JSON Schema" in listing.stdout
-    found = run_featurelayer("greet", packages=packages, cwd=tmp_path)
+    found = run_featurelayer("greet", plugins=packages, cwd=tmp_path)
     assert found.returncode == 1
     assert said in found.stderr
-    assert run_featurelayer("schema", packages=packages, cwd=tmp_path).returncode == 0
+    assert run_featurelayer("schema", plugins=packages, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("group", "load"), [("featurelayer.dialects", dialect), ("featurelayer.warehouses", load_engine)]
+)
+def test_an_engine_that_can_not_be_imported_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, load: Callable[[str], Any]
+) -> None:
+    monkeypatch.syspath_prepend(str(install_modules(tmp_path, "acme", {}, {group: {"acmedb": "no_such_module"}})))
+    with pytest.raises(ConfigError, match="the plug-in 'acmedb' of acme can't be imported"):
+        load("acmedb")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from featurelayer.errors import ConfigError
 from featurelayer.online.settings import store_name, store_url, validate_entry
 from featurelayer.online.stores import store_types
 from tests.docs.pages import REPOSITORY, blocks
+from tests.plugins import install_modules, pip_install
 from tests.unit import dbt_projects as made
 from tests.unit.warehouses import layer
 
@@ -33,10 +32,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     for name in ("jsonfile_store.py", "pyproject.toml"):
         (source / name).write_text(files()[name], encoding="utf-8")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run([*pip, "--target", target, source], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return target
+    return pip_install(source, target)
 
 
 @pytest.fixture
@@ -107,10 +103,7 @@ def test_its_entry_becomes_its_address(installed: Path, tmp_path: Path) -> None:
 
 
 def test_a_package_that_can_not_be_imported_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = tmp_path / "broken-1.0.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[featurelayer.online_stores]\nbroken = no_such_module\n")
+    install_modules(tmp_path, "broken", {}, {"featurelayer.online_stores": {"broken": "no_such_module"}})
     monkeypatch.syspath_prepend(str(tmp_path))
     (problem,) = validate_entry({"type": "broken", "path": "x"}, "featurelayer.yml")
     assert problem.what.startswith("the online store 'broken' can't be imported from no_such_module")
