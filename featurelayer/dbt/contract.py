@@ -365,7 +365,8 @@ def _problem(contract: type[Block], mistake: Any, *, file: str, resource: str, p
         native = _NATIVE if issubclass(contract, ViewBlock) else {}
         meant = closest(name, [*inner, *native])
         fix = _NATIVE.get(name) or native.get(meant) or f"Known keys: {', '.join(inner)}."
-        unknown = f"{subject}unknown key '{name}'{did_you_mean(name, [*inner, *native])}"
+        hint = "" if name in native else did_you_mean(name, [*inner, *native])
+        unknown = f"{subject}unknown key '{name}'{hint}"
         return Problem(what=unknown, where=where, fix=fix, code="FL102")
     what: str | None = {
         "missing": f"the key '{name}' is missing",

@@ -74,6 +74,12 @@ def test_a_key_of_dbts_own_in_the_block_is_sent_there_also_misspelt(tmp_path: Pa
     assert found.fix == "It is dbt's own: config.event_time."
 
 
+def test_a_key_of_dbts_own_is_no_suggestion_for_itself(tmp_path: Path) -> None:
+    found = made.problem(tmp_path, made.model(owner="Ann"))
+    assert found.what == "legs: unknown key 'owner'"
+    assert found.fix.startswith("It is dbt's own: config.group")
+
+
 STORES = [
     ({"type": "dynamdb", "table": "t"}, "there is no online store of type 'dynamdb' (did you mean 'dynamodb'?)"),
     ({"type": "dynamdb"}, "there is no online store of type 'dynamdb' (did you mean 'dynamodb'?)"),
